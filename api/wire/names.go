@@ -1,0 +1,65 @@
+package wire
+
+// Names in the cluster.
+const (
+	SystemNamespace       = "heddle-system"
+	InjectionLabel        = "heddle-injection"                // on namespaces: enabled | disabled
+	PodInjectLabel        = "sidecar.heddle.io/inject"        // on pods: "true" | "false"
+	StatusAnnotation      = "sidecar.heddle.io/status"        // on pods: what was injected
+	TLSModeLabel          = "security.istio.io/tlsMode"       // on pods: istio
+	CanonicalNameLabel    = "service.istio.io/canonical-name" // on pods
+	CanonicalRevLabel     = "service.istio.io/canonical-revision"
+	RootConfigMap         = "heddle-ca-root-cert" // in every namespace
+	RootConfigMapKey      = "root-cert.pem"
+	RootSecret            = "heddle-ca" // in SystemNamespace
+	DiscoveryService      = "heddled"   // Service of the control plane
+	TokenAudience         = "heddle-ca"
+	DefaultTrustDomain    = "cluster.local"
+	DefaultClusterID      = "Kubernetes"
+	DefaultClusterDomain  = "cluster.local"
+	ProxyContainer        = "heddle-proxy"
+	RedirectContainer     = "heddle-redirect"
+	MeshConfigMap         = "heddle" // mesh settings (key mesh: istio MeshConfig YAML)
+	MeshConfigMapKey      = "mesh"
+	LeaderElectionLease   = "heddle-leader"
+	GatewayClass          = "heddle"
+	GatewayControllerName = "heddle.dev/gateway-controller"
+	VersionLabel          = "heddle.dev/version" // on CRDs that we installed
+)
+
+// Paths in a proxy's container.
+const (
+	TokenPath   = "/var/run/secrets/tokens/heddle-token"
+	RootPath    = "/var/run/secrets/heddle/root-cert.pem"
+	PodInfoPath = "/etc/heddle/pod" // downward API: labels, annotations
+)
+
+// Fixed clusters.
+const (
+	ClusterBlackHole          = "BlackHoleCluster"
+	ClusterPassthrough        = "PassthroughCluster"
+	ClusterInboundPassthrough = "InboundPassthroughCluster"
+)
+
+// Fixed listeners.
+const (
+	ListenerVirtualOutbound = "virtualOutbound"
+	ListenerVirtualInbound  = "virtualInbound"
+)
+
+// ALPN protocols of mesh mTLS. A server tells mesh mTLS from an application's own TLS by them.
+const (
+	ALPNMesh     = "istio"
+	ALPNPeerData = "istio-peer-exchange"
+	ALPNHTTP10   = "istio-http/1.0"
+	ALPNHTTP11   = "istio-http/1.1"
+	ALPNHTTP2    = "istio-h2"
+)
+
+// SDS names. The workload's own are answered by the proxy itself and never asked for over ADS.
+const (
+	SecretWorkload = "default"
+	SecretRoot     = "ROOTCA"
+	SecretPrefix   = "kubernetes://" // gateways: kubernetes://name or kubernetes://name-cacert, in the gateway's namespace
+	CACertSuffix   = "-cacert"
+)

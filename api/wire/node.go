@@ -1,0 +1,57 @@
+package wire
+
+// Dialect is the version of dialect.md that this build speaks. Pilot generates for the dialect that a proxy announces.
+const Dialect = 1
+
+// Node types: the first part of node.id.
+const (
+	NodeSidecar = "sidecar"
+	NodeRouter  = "router"
+)
+
+// Keys of node.metadata. Pilot takes what matters (pod, labels, namespace, account, role) from the pod that the proof names; a
+// claim that contradicts the proof ends the stream.
+const (
+	MetaNamespace      = "NAMESPACE"
+	MetaPodName        = "NAME"
+	MetaServiceAccount = "SERVICE_ACCOUNT"
+	MetaInstanceIPs    = "INSTANCE_IPS" // comma-separated
+	MetaClusterID      = "CLUSTER_ID"
+	MetaNodeName       = "NODE_NAME"
+	MetaVersion        = "HEDDLE_VERSION"
+	MetaDialect        = "HEDDLE_DIALECT" // decimal; absent: a foreign proxy (stock Envoy)
+)
+
+// EndpointMetadata is the filter_metadata key under which an endpoint carries its facts: a struct with the Fact keys, all
+// strings. TLSModeMatch is the key that Envoy matches transport sockets by.
+const (
+	EndpointMetadata = "heddle.workload"
+	TLSModeMatch     = "envoy.transport_socket_match"
+	TLSModeKey       = "tlsMode" // under TLSModeMatch: "istio" when the endpoint takes mesh mTLS
+	TLSModeMesh      = "istio"
+
+	FactIdentity          = "identity" // spiffe://td/ns/ns/sa/sa of the endpoint's workload
+	FactWorkload          = "workload" // owner's name: Deployment, StatefulSet, ...
+	FactNamespace         = "namespace"
+	FactPod               = "pod"
+	FactCanonicalName     = "canonical_name"
+	FactCanonicalRevision = "canonical_revision"
+	FactApp               = "app"
+	FactVersion           = "version"
+	FactCluster           = "cluster"
+)
+
+// ClusterMetadata is the filter_metadata key under which a cluster carries what telemetry calls the destination service: a struct
+// with the Service keys.
+const (
+	ClusterMetadata  = "heddle.service"
+	ServiceHost      = "host"
+	ServiceName      = "name"
+	ServiceNamespace = "namespace"
+	// ServiceExternal is "true" for hosts outside the mesh: mesh headers do not leave to them.
+	ServiceExternal = "external"
+)
+
+// ListenerMetadata is the filter_metadata key under which a listener of virtualInbound carries the facts of the workload
+// itself, with the Fact keys, so that a proxy names itself in telemetry as pilot names it to others.
+const ListenerMetadata = "heddle.self"

@@ -1,0 +1,18 @@
+package wire
+
+// Type URLs of the resources that travel over ADS.
+const (
+	TypeListener  = "type.googleapis.com/envoy.config.listener.v3.Listener"
+	TypeRoute     = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+	TypeCluster   = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+	TypeEndpoints = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+	TypeSecret    = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+)
+
+// Resource is one xDS resource on its way: named, versioned, opaque. It is immutable after it was made.
+type Resource struct {
+	Type    string // one of the Type constants
+	Name    string
+	Version string // a hash of Body; equal versions mean equal bytes
+	Body    []byte // the marshalled message that Type names, deterministic
+}
