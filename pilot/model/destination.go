@@ -1,0 +1,154 @@
+package model
+
+// DestinationRule is what a client does when it sends to a host. Short names are resolved, same-host rules of a namespace merged,
+// and every policy is complete: mesh defaults, destination level, subset and port level were already laid over each other.
+type DestinationRule struct {
+	From   []Name
+	Host   string // FQDN, "*.suffix" or "*"
+	Export Visibility
+	// Selector limits the rule to client workloads of its own namespace. Nil: all.
+	Selector Selector
+	Default  PolicySet
+	Subsets  []*Subset
+}
+
+// Subset is a named part of a service's endpoints.
+type Subset struct {
+	Name   string
+	Labels Selector
+	Policy PolicySet
+}
+
+// PolicySet is a policy and its port-level replacements.
+type PolicySet struct {
+	All   *TrafficPolicy
+	Ports map[uint16]*TrafficPolicy
+}
+
+// For returns the policy in force on a port.
+func (p PolicySet) For(port uint16) *TrafficPolicy {
+	if q, ok := p.Ports[port]; ok {
+		return q
+	}
+	return p.All
+}
+
+// TrafficPolicy is how connections to a destination are made and spread. The zero value is the default of each field.
+type TrafficPolicy struct {
+	LoadBalancer   LoadBalancer
+	ConnectionPool ConnectionPool
+	Outlier        *OutlierDetection // nil: off
+	TLS            *ClientTLS        // nil: automatic
+}
+
+// Balancer is a load balancing algorithm.
+type Balancer uint8
+
+// The algorithms. LeastRequest is the default.
+const (
+	LeastRequest Balancer = iota
+	RoundRobin
+	Random
+	Passthrough
+	RingHash
+	Maglev
+)
+
+// LoadBalancer chooses an endpoint.
+type LoadBalancer struct {
+	Algorithm Balancer
+	Hash      *HashPolicy // for RingHash and Maglev
+	// Locality overrides; nil Locality means the mesh's.
+	Locality *LocalitySetting
+	Warmup   *Warmup
+}
+
+// HashPolicy is the key of consistent hashing: exactly one of Header, Cookie, SourceIP, Query is set.
+type HashPolicy struct {
+	Header      string
+	CookieName  string
+	CookiePath  string
+	CookieTTL   *Duration
+	SourceIP    bool
+	Query       string
+	MinRingSize uint64 // 0: 1024
+	TableSize   uint64 // Maglev; 0: 65537
+}
+
+// LocalitySetting is localityLbSetting.
+type LocalitySetting struct {
+	Enabled    bool
+	Failover   map[string]string // region to region
+	Distribute []Distribution
+	Priority   []string // failoverPriority labels
+}
+
+// Distribution sends shares (percent) of the traffic from one locality to others. Localities are "region/zone/subzone", "*" allowed.
+type Distribution struct {
+	From string
+	To   map[string]uint32
+}
+
+// Warmup is slow start.
+type Warmup struct {
+	Duration       Duration
+	MinimumPercent float64
+	Aggression     float64
+}
+
+// ConnectionPool is limits and timeouts; zero means the default (unlimited, or as Envoy's).
+type ConnectionPool struct {
+	MaxConnections           uint32
+	ConnectTimeout           Duration // 0: the mesh's (10 s)
+	TCPIdleTimeout           *Duration
+	MaxConnectionDuration    Duration
+	KeepaliveProbes          uint32
+	KeepaliveTime            Duration
+	KeepaliveInterval        Duration
+	MaxPendingRequests       uint32
+	MaxRequests              uint32
+	MaxRequestsPerConnection uint32
+	MaxRetries               uint32
+	HTTPIdleTimeout          *Duration
+	MaxConcurrentStreams     uint32
+	UpgradeHTTP2             bool // h2UpgradePolicy UPGRADE
+	UseClientProtocol        bool
+	RetryBudgetPercent       *float64
+	RetryBudgetMinimum       uint32
+}
+
+// OutlierDetection ejects endpoints that fail. Defaults are applied.
+type OutlierDetection struct {
+	Consecutive5xx         uint32 // 0: off
+	ConsecutiveGateway     uint32 // 0: off
+	SplitLocalOrigin       bool
+	ConsecutiveLocalOrigin uint32
+	Interval               Duration
+	BaseEjection           Duration
+	MaxEjectionPercent     uint32
+	MinHealthPercent       uint32
+}
+
+// TLSMode is how a client secures its connection.
+type TLSMode uint8
+
+// The modes of DestinationRule tls.
+const (
+	TLSDisable TLSMode = iota
+	TLSSimple
+	TLSMutual
+	TLSIstioMutual
+)
+
+// ClientTLS is a DestinationRule's tls block.
+type ClientTLS struct {
+	Mode           TLSMode
+	CredentialName string // Secret; gateways, or rules with a workload selector
+	// CACertificates is a file ("system" for the system's roots); ClientCertificate and PrivateKey are files (MUTUAL).
+	CACertificates     string
+	ClientCertificate  string
+	PrivateKey         string
+	SNI                string
+	SANs               []string
+	InsecureSkipVerify bool
+}

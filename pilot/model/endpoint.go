@@ -1,0 +1,68 @@
+package model
+
+import "github.com/heddle-mesh/heddle/internal/spiffe"
+
+// Health of an endpoint.
+type Health uint8
+
+// The states that EndpointSlices tell of.
+const (
+	Healthy Health = iota
+	Unhealthy
+	Draining
+)
+
+// Endpoint is one address behind a service port, with facts, not policy.
+type Endpoint struct {
+	Address  string // IP, or host name for DNS
+	Port     uint16
+	Health   Health
+	Weight   uint32 // 0 means 1
+	Locality Locality
+	// MeshTLS says that the workload's proxy takes mesh mTLS (label security.istio.io/tlsMode=istio).
+	MeshTLS  bool
+	Identity spiffe.Identity
+	Workload Facts
+	Labels   Labels // for subsets
+}
+
+// Locality is region/zone/subzone from node labels or the ServiceEntry.
+type Locality struct{ Region, Zone, Subzone string }
+
+// Facts name a workload in telemetry.
+type Facts struct {
+	Workload, Namespace, Pod, CanonicalName, CanonicalRevision, App, Version, Cluster string
+}
+
+// EndpointKey names the endpoints of one service port.
+type EndpointKey struct {
+	Host string
+	// Namespace of the service, since equal hosts may exist in several.
+	Namespace string
+	Port      uint16
+}
+
+// EndpointIndex is all endpoints at one moment. The slices are immutable; equal content keeps its slice.
+type EndpointIndex struct {
+	Sets map[EndpointKey]*EndpointSet
+}
+
+// EndpointSet is the endpoints of one service port.
+type EndpointSet struct {
+	Key       EndpointKey
+	Endpoints []*Endpoint // sorted by address and port
+}
+
+// Workload is a pod that may hold a proxy.
+type Workload struct {
+	Name           Name
+	UID            string
+	IPs            []string
+	Labels         Labels
+	Annotations    map[string]string
+	Identity       spiffe.Identity
+	Node           string
+	Locality       Locality
+	Facts          Facts
+	ContainerPorts map[string]uint16 // by name, for named target ports
+}

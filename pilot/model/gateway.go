@@ -1,0 +1,85 @@
+package model
+
+// Gateway says what pods chosen by Selector listen for at the edge.
+type Gateway struct {
+	From Name
+	// Selector searches all namespaces. Empty: every gateway workload.
+	Selector Selector
+	Servers  []*Server
+}
+
+// ID is how VirtualServices name the gateway: namespace/name.
+func (g *Gateway) ID() string { return g.From.String() }
+
+// Server is one port of a gateway.
+type Server struct {
+	Name     string
+	Port     uint16 // the Service port; the listener uses its target port
+	PortName string
+	Protocol Protocol
+	Bind     string // "": wildcard
+	// Hosts are the server's hosts with the namespaces that may attach.
+	Hosts []GatewayHost
+	TLS   *ServerTLS // nil: plaintext
+	// HTTPSRedirect answers every HTTP request of the hosts with 301 to https.
+	HTTPSRedirect bool
+}
+
+// GatewayHost is "namespace/dnsName".
+type GatewayHost struct {
+	Namespace string // "*": any; otherwise resolved ("." is the gateway's)
+	Host      string // FQDN, "*.suffix" or "*"
+}
+
+// ServerTLSMode is how a server terminates TLS.
+type ServerTLSMode uint8
+
+// The modes of Gateway server tls.
+const (
+	ServerSimple ServerTLSMode = iota
+	ServerMutual
+	ServerOptionalMutual
+	ServerPassthrough
+	ServerIstioMutual
+)
+
+// ServerTLS is a server's tls block.
+type ServerTLS struct {
+	Mode           ServerTLSMode
+	CredentialName string
+	SANs           []string // accepted client certificates
+	MinVersion     string   // "1.2" or "1.3"; "": 1.2
+	MaxVersion     string   // "": 1.3
+	Ciphers        []string
+}
+
+// Sidecar limits what a workload is told.
+type Sidecar struct {
+	From Name
+	// Selector nil: the namespace's (or, in the root namespace, the mesh's) default.
+	Selector Selector
+	Egress   []*EgressListener // empty: everything visible
+	// RegistryOnly: nil means the mesh's.
+	RegistryOnly *bool
+	Ingress      []*IngressListener
+}
+
+// EgressListener imports hosts. Port 0: all ports.
+type EgressListener struct {
+	Port     uint16
+	Protocol Protocol
+	Bind     string
+	Hosts    []EgressHost
+}
+
+// EgressHost is "namespace/dnsName" with "." resolved; Namespace "*" is any, "~" none.
+type EgressHost struct{ Namespace, Host string }
+
+// IngressListener replaces the inbound ports that Services imply.
+type IngressListener struct {
+	Port     uint16
+	Protocol Protocol
+	Bind     string
+	// Endpoint is defaultEndpoint: "127.0.0.1:port", "[::1]:port" or "0.0.0.0:port" (the pod's address); "": the original destination.
+	Endpoint string
+}

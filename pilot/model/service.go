@@ -1,0 +1,60 @@
+package model
+
+// Resolution is how a service's endpoints are found.
+type Resolution uint8
+
+// The resolutions.
+const (
+	ResolveEndpoints     Resolution = iota // EDS: ClusterIP Services, STATIC ServiceEntries
+	ResolveHeadless                        // the original destination, one of the service's pods
+	ResolvePassthrough                     // ServiceEntry NONE: the original destination
+	ResolveDNS                             // ServiceEntry DNS: strict
+	ResolveDNSRoundRobin                   // ServiceEntry DNS_ROUND_ROBIN: logical
+	ResolveAlias                           // ExternalName: AliasOf
+)
+
+// Service is one host that traffic can be sent to: a Kubernetes Service or one host of a ServiceEntry.
+type Service struct {
+	Host      string // FQDN, lower case; may begin with "*." for a ServiceEntry
+	Name      string // Kubernetes name; for a ServiceEntry its host
+	Namespace string
+	From      Name // the object
+	// Entry is true for a ServiceEntry.
+	Entry bool
+	// External is true for MESH_EXTERNAL: no mesh mTLS, and mesh headers do not leave to it.
+	External   bool
+	Resolution Resolution
+	AliasOf    string
+	// Addresses are the VIPs (or CIDRs of a ServiceEntry); none for headless Services and for entries without addresses.
+	Addresses []string
+	Ports     []ServicePort
+	// Selector chooses the pods behind the service. Nil: no pods of its own.
+	Selector Selector
+	Export   Visibility
+	// SANs are a ServiceEntry's subjectAltNames: the identities that its endpoints may have.
+	SANs []string
+	// DNSEndpoints are the addresses that ResolveDNS looks up; empty: Host itself.
+	DNSEndpoints []*Endpoint
+	// PublishNotReady also routes to endpoints that are not ready.
+	PublishNotReady bool
+}
+
+// Port returns the port numbered n, or nil.
+func (s *Service) Port(n uint16) *ServicePort {
+	for i := range s.Ports {
+		if s.Ports[i].Number == n {
+			return &s.Ports[i]
+		}
+	}
+	return nil
+}
+
+// ServicePort is one port of a service.
+type ServicePort struct {
+	Name     string
+	Number   uint16
+	Protocol Protocol
+	// Target is the container port if it is a number; 0 where it is named (see TargetName) or does not apply.
+	Target     uint16
+	TargetName string
+}

@@ -1,0 +1,69 @@
+package model
+
+// Snapshot is the whole mesh at one moment, without endpoints, which travel in a lane of their own (EndpointIndex).
+type Snapshot struct {
+	Mesh *Mesh
+	// Services by precedence: for equal hosts Kubernetes Services come before ServiceEntries, older before younger.
+	Services []*Service
+	// VirtualServices by creation time (seconds), then name, then namespace: the first for a host wins in the mesh. Delegates are resolved.
+	VirtualServices []*VirtualService
+	// DestinationRules, merged within a namespace, by namespace; in each the most specific host first.
+	DestinationRules map[string][]*DestinationRule
+	// Gateways by creation time, then name, then namespace.
+	Gateways []*Gateway
+	// Sidecars by creation time, then name, then namespace.
+	Sidecars []*Sidecar
+	// PeerAuthentications by creation time, then name, then namespace.
+	PeerAuthentications []*PeerAuthentication
+	// Authorizations by namespace, then name.
+	Authorizations []*Authorization
+	// Telemetry settings are part of Mesh.
+}
+
+// Mesh is the settings of the whole mesh, with defaults applied.
+type Mesh struct {
+	TrustDomain        string
+	TrustDomainAliases []string
+	RootNamespace      string
+	ClusterDomain      string // cluster.local
+	ClusterID          string
+	// RegistryOnly refuses hosts that are not in the registry (outboundTrafficPolicy REGISTRY_ONLY).
+	RegistryOnly bool
+	// AutoMTLS speaks mesh mTLS to endpoints that take it where no DestinationRule says otherwise.
+	AutoMTLS bool
+	// DefaultExport are the visibilities of objects without exportTo.
+	ServiceExport, VirtualServiceExport, DestinationRuleExport Visibility
+	DefaultRetry                                               *Retry
+	ConnectTimeout                                             Duration
+	AccessLog                                                  AccessLog
+	Tracing                                                    Tracing
+	PathNormalization                                          PathNormalization
+	// TrustedProxies is gatewayTopology.numTrustedProxies.
+	TrustedProxies uint32
+	// LocalityEnabled is localityLbSetting.enabled.
+	LocalityEnabled bool
+}
+
+// AccessLog is where and how proxies log. An empty File means off.
+type AccessLog struct {
+	File   string
+	JSON   bool
+	Format string // empty: the default format
+}
+
+// Tracing is where spans go. An empty Target means off.
+type Tracing struct {
+	Target   string  // host:port of an OTLP gRPC receiver
+	Sampling float64 // percent, 0..100
+}
+
+// PathNormalization is meshConfig.pathNormalization.normalization.
+type PathNormalization uint8
+
+// The modes of path normalisation. The zero value is the default.
+const (
+	PathBase PathNormalization = iota
+	PathNone
+	PathMergeSlashes
+	PathDecodeAndMergeSlashes
+)
