@@ -1,0 +1,130 @@
+//go:build linux
+
+package kernel
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"github.com/heddle-mesh/heddle/injector/redirect"
+)
+
+const (
+	register = 1
+	// ctStatusDstNAT is IPS_DST_NAT of linux/netfilter/nf_conntrack_common.h.
+	ctStatusDstNAT = 1 << 5
+)
+
+// encode returns the expressions of one rule.
+func encode(r redirect.Rule) ([]expr.Any, error) {
+	var out []expr.Any
+	for _, m := range r.Matches {
+		exprs, err := encodeMatch(m)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, exprs...)
+	}
+	return append(out, encodeVerdict(r.Verdict)...), nil
+}
+
+func encodeMatch(m redirect.Match) ([]expr.Any, error) {
+	switch m := m.(type) {
+	case redirect.TCP:
+		return protocol(m.Not), nil
+	case redirect.InInterface:
+		return meta(expr.MetaKeyIIFNAME, false, interfaceName(m.Name)), nil
+	case redirect.OutInterface:
+		return meta(expr.MetaKeyOIFNAME, false, interfaceName(m.Name)), nil
+	case redirect.From:
+		return address(m.Prefix, false, source), nil
+	case redirect.To:
+		return address(m.Prefix, m.Not, destination), nil
+	case redirect.Port:
+		load := &expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}
+		return append(protocol(false), load, compare(m.Not, binaryutil.BigEndian.PutUint16(m.Number))), nil
+	case redirect.UID:
+		return meta(expr.MetaKeySKUID, m.Not, binaryutil.NativeEndian.PutUint32(m.ID)), nil
+	case redirect.GID:
+		return meta(expr.MetaKeySKGID, m.Not, binaryutil.NativeEndian.PutUint32(m.ID)), nil
+	case redirect.NotRedirected:
+		mask := binaryutil.NativeEndian.PutUint32(ctStatusDstNAT)
+		return []expr.Any{
+			&expr.Ct{Register: register, Key: expr.CtKeySTATUS},
+			&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 4, Mask: mask, Xor: make([]byte, 4)},
+			compare(false, make([]byte, 4)),
+		}, nil
+	}
+	return nil, fmt.Errorf("encoding %T: no such match", m)
+}
+
+func encodeVerdict(v redirect.Verdict) []expr.Any {
+	switch v.Kind {
+	case redirect.Redirect:
+		return []expr.Any{
+			&expr.Immediate{Register: register, Data: binaryutil.BigEndian.PutUint16(v.Port)},
+			&expr.Redir{RegisterProtoMin: register},
+		}
+	case redirect.Reset:
+		return []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}
+	default:
+		return []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}}
+	}
+}
+
+func compare(not bool, data []byte) *expr.Cmp {
+	op := expr.CmpOpEq
+	if not {
+		op = expr.CmpOpNeq
+	}
+	return &expr.Cmp{Op: op, Register: register, Data: data}
+}
+
+func meta(key expr.MetaKey, not bool, data []byte) []expr.Any {
+	return []expr.Any{&expr.Meta{Key: key, Register: register}, compare(not, data)}
+}
+
+func protocol(not bool) []expr.Any {
+	return meta(expr.MetaKeyL4PROTO, not, []byte{unix.IPPROTO_TCP})
+}
+
+func interfaceName(name string) []byte {
+	padded := make([]byte, unix.IFNAMSIZ)
+	copy(padded, name)
+	return padded
+}
+
+// side is which of a packet's addresses to look at: its offset in either header.
+type side struct{ v4, v6 uint32 }
+
+var (
+	source      = side{v4: 12, v6: 8}
+	destination = side{v4: 16, v6: 24}
+)
+
+func address(p netip.Prefix, not bool, s side) []expr.Any {
+	family, offset := byte(unix.NFPROTO_IPV4), s.v4
+	if p.Addr().Is6() {
+		family, offset = unix.NFPROTO_IPV6, s.v6
+	}
+	data := p.Addr().AsSlice()
+	size := uint32(len(data))
+	out := append(meta(expr.MetaKeyNFPROTO, false, []byte{family}),
+		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size})
+	if !p.IsSingleIP() {
+		out = append(out, &expr.Bitwise{SourceRegister: register, DestRegister: register, Len: size, Mask: mask(p), Xor: make([]byte, size)})
+	}
+	return append(out, compare(not, data))
+}
+
+func mask(p netip.Prefix) []byte {
+	out := make([]byte, p.Addr().BitLen()/8)
+	for bit := range p.Bits() {
+		out[bit/8] |= 0x80 >> (bit % 8)
+	}
+	return out
+}
