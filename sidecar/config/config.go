@@ -1,0 +1,156 @@
+// Package config is the runtime configuration: immutable, plain Go, swapped as a whole. compile makes it, everything on
+// the hot path reads it without locks. It must not import protobuf messages, codecs or telemetry.
+package config
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/filter"
+	"github.com/heddle-mesh/heddle/sidecar/route"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
+)
+
+// Config is everything a proxy does. compile builds the next one from the last one and what changed; unchanged parts keep
+// their pointers. Nobody writes into it once it is stored.
+type Config struct {
+	Version   string // for dumps
+	Listeners []*Listener
+	Clusters  map[string]*upstream.Config     // by name
+	Endpoints map[string]*upstream.Assignment // by EDS name
+	Routes    map[string]*route.Table         // by RDS name
+}
+
+// Listener is where connections arrive.
+type Listener struct {
+	Name           string
+	Binds          []netip.AddrPort // the first is the main one; others are additional addresses
+	Path           string           // Unix domain socket, instead of Binds
+	NoBind         bool             // bind_to_port false: reached only by hand-off
+	UseOriginalDst bool             // hand connections off to the listener of their original destination
+	RestoreDst     bool             // learn the original destination (original_dst listener filter, or UseOriginalDst)
+	Capture        bool             // a capture port: direct connections of other pods are refused
+	Via            *exchange.Via
+	Inspect        Inspect
+	Chains         []*FilterChain
+	Default        *FilterChain // nil: close
+	MaxConnections int          // 0: unlimited
+}
+
+// Inspect says for which destination ports first bytes are looked at before a chain is chosen.
+type Inspect struct {
+	TLS, HTTP       bool
+	TLSOff, HTTPOff Ports         // filter_disabled
+	Timeout         time.Duration // 0: none
+	ContinueOnTime  bool          // at the timeout choose with what is known; else close
+}
+
+// Ports is a set of ports, as half-open ranges.
+type Ports []PortRange
+
+// PortRange is [From, To).
+type PortRange struct{ From, To uint32 }
+
+// Has says whether p is in the set.
+func (ps Ports) Has(p uint16) bool {
+	for _, r := range ps {
+		if uint32(p) >= r.From && uint32(p) < r.To {
+			return true
+		}
+	}
+	return false
+}
+
+// FilterChain is what a listener does with connections that match. Exactly one of HTTP and TCP is set.
+type FilterChain struct {
+	Name    string
+	Match   Match
+	TLS     ServerTLS // nil: plaintext
+	Network []filter.Network
+	HTTP    *HTTP
+	TCP     *TCP
+}
+
+// Match is a filter chain's condition, judged in Envoy's fixed order with the most specific first and no backtracking.
+type Match struct {
+	Port        uint16         // 0: any
+	Prefixes    []netip.Prefix // of the destination; none: any
+	ServerNames []string       // exact or "*.suffix"; none: any
+	Transport   string         // "tls", "raw_buffer" or empty
+	ALPN        []string       // any of them offered; none: any
+	SourceIPs   []netip.Prefix // of the peer; none: any
+}
+
+// ServerTLS accepts handshakes. sidecar/mtls implements it.
+type ServerTLS interface {
+	// Server handshakes as the server on raw. An error closes the connection.
+	Server(ctx context.Context, raw net.Conn) (net.Conn, *exchange.Security, error)
+}
+
+// TCP relays bytes.
+type TCP struct {
+	StatPrefix  string
+	Clusters    []route.Weighted // only Cluster and Weight count
+	IdleTimeout time.Duration    // 0: none
+	MaxDuration time.Duration    // 0: none
+}
+
+// ForwardCert says what happens to x-forwarded-client-cert.
+type ForwardCert uint8
+
+// The modes, as Envoy's forward_client_cert_details.
+const (
+	Sanitize ForwardCert = iota
+	ForwardOnly
+	AppendForward
+	SanitizeSet
+	AlwaysForwardOnly
+)
+
+// HTTP is a listener's HTTP behaviour (Envoy's HttpConnectionManager).
+type HTTP struct {
+	StatPrefix string
+	RouteName  string       // RDS; looked up in Config.Routes
+	Routes     *route.Table // inline, where RouteName is empty
+	Filters    []filter.Named
+
+	ServerName       string // the server header; empty: "istio-envoy"
+	KeepServer       bool   // PASS_THROUGH: leave the upstream's server header alone
+	UseRemoteAddress bool   // an edge: the peer's address is the client's; foreign x-envoy-* is removed
+	TrustedHops      uint32
+	AppendPort       bool // x-forwarded-port... reserved by xDS name append_x_forwarded_port
+	ForwardCert      ForwardCert
+	CertSubject      bool
+	CertURI          bool
+	CertDNS          bool
+	NormalizePath    bool
+	MergeSlashes     bool
+	EscapedSlashes   EscapedSlashes
+	Upgrades         []route.UpgradeRule // "websocket", "CONNECT"
+	RequestID        bool                // generate x-request-id where missing
+	KeepRequestID    bool                // an edge keeps a foreign one
+	IdleTimeout      time.Duration       // of the connection; 0: 1 h
+	StreamIdle       time.Duration       // 0: none
+	HeadTimeout      time.Duration       // to receive a whole head; 0: none
+	DrainTimeout     time.Duration
+	HTTP10           bool // accept HTTP/1.0
+	PreserveCase     bool // reserved: not implemented, compile refuses it
+	MaxHead          int  // bytes; 0: 60 KiB
+	MaxHeaders       int  // 0: 100
+	MaxStreams       uint32
+	StripMesh        bool // remove x-envoy-peer-metadata* and other mesh headers towards external clusters
+}
+
+// EscapedSlashes says what happens to %2F and %5C in paths.
+type EscapedSlashes uint8
+
+// The actions.
+const (
+	SlashesKeep EscapedSlashes = iota
+	SlashesReject
+	SlashesUnescapeRedirect
+	SlashesUnescapeForward
+)

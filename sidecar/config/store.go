@@ -1,0 +1,35 @@
+package config
+
+import (
+	"sync/atomic"
+
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
+)
+
+// Live is a configuration and the clusters that live for it. A request loads it once.
+type Live struct {
+	*Config
+	Set *upstream.Set
+}
+
+// Store holds the configuration in force.
+type Store struct {
+	registry *upstream.Registry
+	live     atomic.Pointer[Live]
+}
+
+// NewStore returns a store with an empty configuration in force.
+func NewStore(r *upstream.Registry) *Store {
+	s := &Store{registry: r}
+	s.Swap(&Config{})
+	return s
+}
+
+// Swap puts c in force: new clusters live before routes name them, and those that c lacks retire once their last
+// request is done. One goroutine swaps.
+func (s *Store) Swap(c *Config) {
+	s.live.Store(&Live{Config: c, Set: s.registry.Apply(c.Clusters, c.Endpoints)})
+}
+
+// Load returns what is in force; never nil.
+func (s *Store) Load() *Live { return s.live.Load() }

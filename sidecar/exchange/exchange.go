@@ -1,0 +1,162 @@
+package exchange
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Trace is an exchange's place in a trace; telemetry owns its meaning.
+type Trace struct {
+	TraceID  [16]byte
+	SpanID   [8]byte // the span of this proxy
+	ParentID [8]byte // zero: none
+	Sampled  bool
+}
+
+// Reply is an answer of this proxy's own, for outcomes LocalReply and FaultAbort. Further fields go to
+// Exchange.Response before the outcome is returned.
+type Reply struct {
+	Status int // 0: the outcome's own
+	Body   []byte
+	Type   string // content-type; empty means text/plain
+	GRPC   int    // grpc-status for gRPC clients; 0: the outcome's own
+}
+
+// Exchange is one request in flight. Its codec owns it, resets it and uses it again; everything reachable from it is
+// borrowed and ends with it. One goroutine uses it, but for Cancel.
+type Exchange struct {
+	Conn     *Connection
+	Protocol Protocol // downstream's
+	GRPC     bool     // content-type application/grpc*
+	Upgrade  View     // value of an upgrade request ("websocket"), or nil
+	Request  Head     // as filters have made it so far; valid until End
+	Trailers Head     // request trailers, complete after the body's end
+	Response Head     // valid until End
+	Reply    Reply
+	Outcome  Outcome
+	Flags    Flag
+	Details  string // overrides Outcome.Details; preallocated by whoever sets it
+	Trace    Trace
+
+	Remote       netip.Addr // client address after X-Forwarded-For trust; Conn.Source's where there is none
+	OriginalPath View       // path before a rewrite, or nil
+	RouteName    string
+	VirtualHost  string
+	Upstream     Upstream
+	Attempts     int // tries begun
+	GRPCStatus   int // grpc-status of the response, -1 where none
+
+	Received int64 // request body bytes
+	Sent     int64 // response body bytes
+
+	Start         time.Time
+	RequestEnd    time.Time // the upstream had the whole request; zero: never
+	FirstByte     time.Time // response head from upstream; zero: none
+	End           time.Time
+	UpstreamStart time.Time // the first try's beginning; zero: none
+
+	Delay time.Duration // set by the fault filter: forward waits that long before the next filter
+
+	mu       sync.Mutex
+	canceled bool
+	stream   Stream
+	wake     chan struct{}
+}
+
+// Reset readies the exchange for the next request on c and keeps its memory.
+func (x *Exchange) Reset(c *Connection) {
+	x.Request.Reset()
+	x.Trailers.Reset()
+	x.Response.Reset()
+	x.Conn, x.Protocol, x.GRPC, x.Upgrade = c, 0, false, nil
+	x.Reply, x.Outcome, x.Flags, x.Details, x.Trace = Reply{}, OK, 0, "", Trace{}
+	x.Remote, x.OriginalPath, x.RouteName, x.VirtualHost = c.Source.Addr(), nil, "", ""
+	x.Upstream, x.Attempts, x.GRPCStatus = Upstream{}, 0, -1
+	x.Received, x.Sent = 0, 0
+	x.Start, x.RequestEnd, x.FirstByte, x.End, x.UpstreamStart = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	x.Delay = 0
+	x.mu.Lock()
+	x.canceled, x.stream, x.wake = false, nil, nil
+	x.mu.Unlock()
+}
+
+// Fail notes how the exchange ended; flags add up, the outcome is the last one.
+func (x *Exchange) Fail(o Outcome) Outcome {
+	x.Outcome = o
+	x.Flags |= o.Flag()
+	return o
+}
+
+// Text returns %RESPONSE_CODE_DETAILS%.
+func (x *Exchange) Text() string {
+	if x.Details != "" {
+		return x.Details
+	}
+	return x.Outcome.Details()
+}
+
+// Attach names the stream that Cancel must abort; false where the exchange is canceled already.
+func (x *Exchange) Attach(s Stream) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.stream = s
+	return !x.canceled
+}
+
+// Detach forgets the stream.
+func (x *Exchange) Detach() {
+	x.mu.Lock()
+	x.stream = nil
+	x.mu.Unlock()
+}
+
+// Cancel notes that the client gave up, aborts the upstream stream and ends a Wait. Any goroutine may call it while the
+// exchange is alive.
+func (x *Exchange) Cancel() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.canceled {
+		return
+	}
+	x.canceled = true
+	if x.stream != nil {
+		x.stream.Abort()
+	}
+	if x.wake != nil {
+		close(x.wake)
+	}
+}
+
+// Canceled says whether the client gave up.
+func (x *Exchange) Canceled() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.canceled
+}
+
+// Wait sleeps for d; false where the client gave up meanwhile.
+func (x *Exchange) Wait(d time.Duration) bool {
+	wake := x.Done()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-wake:
+		return false
+	}
+}
+
+// Done returns a channel that closes when the client gives up. It allocates: for slow paths only.
+func (x *Exchange) Done() <-chan struct{} {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.wake == nil {
+		x.wake = make(chan struct{})
+		if x.canceled {
+			close(x.wake)
+		}
+	}
+	return x.wake
+}

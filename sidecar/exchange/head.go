@@ -1,0 +1,143 @@
+package exchange
+
+// Field is one header line. Name is lower case, always: codecs make it so when they read.
+type Field struct {
+	Name, Value View
+}
+
+// Head is the head (or the trailers) of a request or response, independent of the protocol that carries it.
+//
+// The authority is never among Fields: HTTP/1's Host and HTTP/2's :authority both arrive in Authority. Hop-by-hop
+// fields (connection, transfer-encoding, keep-alive, te, upgrade, ...) and content-length's framing role belong to the
+// codecs; content-length itself stays among Fields. The zero Head is ready for use and Reset keeps its memory.
+type Head struct {
+	Method, Scheme, Authority, Path View // requests; Path includes the query
+	Status                          int  // responses
+	Fields                          []Field
+
+	arena []byte
+}
+
+// Reset empties the head and keeps its memory.
+func (h *Head) Reset() {
+	clear(h.Fields)
+	*h = Head{Fields: h.Fields[:0], arena: h.arena[:0]}
+}
+
+// Intern copies s into the head's own memory and returns the copy.
+func (h *Head) Intern(s string) View {
+	n := len(h.arena)
+	h.arena = append(h.arena, s...)
+	return h.arena[n:len(h.arena):len(h.arena)]
+}
+
+// InternBytes is Intern for bytes.
+func (h *Head) InternBytes(p []byte) View {
+	n := len(h.arena)
+	h.arena = append(h.arena, p...)
+	return h.arena[n:len(h.arena):len(h.arena)]
+}
+
+// Append lets build extend a value in the head's own memory, without an allocation once it is warm.
+func (h *Head) Append(build func(dst []byte) []byte) View {
+	n := len(h.arena)
+	h.arena = build(h.arena)
+	return h.arena[n:len(h.arena):len(h.arena)]
+}
+
+// Get returns the first value of a field, nil where it is absent. The name must be lower case.
+func (h *Head) Get(name string) View {
+	for i := range h.Fields {
+		if string(h.Fields[i].Name) == name {
+			return h.Fields[i].Value
+		}
+	}
+	return nil
+}
+
+// Has says whether a field is present, be its value empty or not.
+func (h *Head) Has(name string) bool {
+	for i := range h.Fields {
+		if string(h.Fields[i].Name) == name {
+			return true
+		}
+	}
+	return false
+}
+
+// Count returns how many lines a field has.
+func (h *Head) Count(name string) int {
+	n := 0
+	for i := range h.Fields {
+		if string(h.Fields[i].Name) == name {
+			n++
+		}
+	}
+	return n
+}
+
+// Add appends a field after all others. Name and value are copied.
+func (h *Head) Add(name, value string) {
+	h.Fields = append(h.Fields, Field{h.Intern(name), h.Intern(value)})
+}
+
+// AddBytes is Add for a value in bytes.
+func (h *Head) AddBytes(name string, value []byte) {
+	h.Fields = append(h.Fields, Field{h.Intern(name), h.InternBytes(value)})
+}
+
+// AddView appends a field without copying: both views must outlive the head.
+func (h *Head) AddView(name, value View) {
+	h.Fields = append(h.Fields, Field{name, value})
+}
+
+// Set gives a field one value: the first line is overwritten, further ones are removed, a missing one is added.
+func (h *Head) Set(name, value string) { h.setView(name, h.Intern(value)) }
+
+// SetBytes is Set for a value in bytes.
+func (h *Head) SetBytes(name string, value []byte) { h.setView(name, h.InternBytes(value)) }
+
+func (h *Head) setView(name string, value View) {
+	kept, found := h.Fields[:0], false
+	for _, f := range h.Fields {
+		if string(f.Name) == name {
+			if found {
+				continue
+			}
+			f.Value, found = value, true
+		}
+		kept = append(kept, f)
+	}
+	h.Fields = kept
+	if !found {
+		h.Fields = append(h.Fields, Field{h.Intern(name), value})
+	}
+}
+
+// Remove drops every line of a field.
+func (h *Head) Remove(name string) {
+	h.RemoveIf(func(f Field) bool { return string(f.Name) == name })
+}
+
+// RemoveIf drops every field that drop chooses and keeps the order of the others.
+func (h *Head) RemoveIf(drop func(Field) bool) {
+	kept := h.Fields[:0]
+	for _, f := range h.Fields {
+		if !drop(f) {
+			kept = append(kept, f)
+		}
+	}
+	clear(h.Fields[len(kept):])
+	h.Fields = kept
+}
+
+// CopyFrom makes h an independent copy of o.
+func (h *Head) CopyFrom(o *Head) {
+	h.Reset()
+	h.Status = o.Status
+	h.Method, h.Scheme = h.InternBytes(o.Method), h.InternBytes(o.Scheme)
+	h.Authority, h.Path = h.InternBytes(o.Authority), h.InternBytes(o.Path)
+	for _, f := range o.Fields {
+		h.Fields = append(h.Fields, Field{h.InternBytes(f.Name), h.InternBytes(f.Value)})
+	}
+}

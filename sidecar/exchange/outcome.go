@@ -1,0 +1,140 @@
+package exchange
+
+import "strings"
+
+// Flag is a set of response flags, as access logs and metrics print them (Envoy's %RESPONSE_FLAGS%).
+type Flag uint32
+
+// The flags, in the order in which a set prints.
+const (
+	FlagNoHealthyUpstream     Flag = 1 << iota // UH
+	FlagUpstreamFailure                        // UF
+	FlagUpstreamOverflow                       // UO
+	FlagNoRoute                                // NR
+	FlagRetriesExceeded                        // URX
+	FlagNoCluster                              // NC
+	FlagUpstreamTimeout                        // UT
+	FlagDurationTimeout                        // DT
+	FlagDownstreamTermination                  // DC
+	FlagLocalReset                             // LR
+	FlagRemoteReset                            // UR
+	FlagUpstreamTermination                    // UC
+	FlagDelayInjected                          // DI
+	FlagFaultInjected                          // FI
+	FlagRateLimited                            // RL
+	FlagUnauthorized                           // UAEX
+	FlagDownstreamProtocol                     // DPE
+	FlagUpstreamProtocol                       // UPE
+	FlagIdleTimeout                            // SI
+)
+
+// flagNames is parallel to the constants above.
+const flagNames = "UH UF UO NR URX NC UT DT DC LR UR UC DI FI RL UAEX DPE UPE SI"
+
+// String prints the set as access logs do: names joined by commas, "-" where it is empty.
+func (f Flag) String() string {
+	if f == 0 {
+		return "-"
+	}
+	var b strings.Builder
+	for i, name := range strings.Fields(flagNames) {
+		if f&(1<<i) == 0 {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(name)
+	}
+	return b.String()
+}
+
+// Outcome is how a request or connection ended: a row of one table. The zero Outcome is "nothing went wrong": filters
+// return it to let an exchange go on.
+type Outcome uint8
+
+// The rows. Their HTTP status, gRPC code, flag and log text are in the table below.
+const (
+	OK                Outcome = iota // the upstream answered
+	LocalReply                       // this proxy answered on purpose (direct response, redirect, preflight): Reply says what
+	NoRoute                          // no virtual host or route matched
+	NoCluster                        // the route names a cluster that is not configured
+	NoHealthyUpstream                // the cluster has no endpoint fit for use
+	ConnectFailure                   // dialling or the handshake failed
+	ConnectTimeout                   // dialling or the handshake took longer than the cluster allows
+	Overflow                         // a connection, pending, request or retry limit is reached
+	UpstreamReset                    // the connection failed before a response
+	UpstreamAborted                  // the connection failed inside a response
+	UpstreamProtocol                 // the response was malformed
+	Timeout                          // the route's timeout
+	TryTimeout                       // the last try's timeout
+	IdleTimeout                      // no byte for too long
+	ClientGone                       // the client gave up
+	BadRequest                       // the request was malformed
+	HeadTooLarge                     // the request's head exceeds the limits
+	RequestTimeout                   // the request's head did not arrive in time
+	Denied                           // authorisation refused it: Details names the policies
+	FaultAbort                       // an injected fault: Reply has its status
+	UpgradeRefused                   // an upgrade that is not allowed here
+	LoopDetected                     // the proxy would call itself
+	BlackHole                        // a connection for which there is no chain or cluster
+	Drained                          // cut at the drain deadline
+	Revoked                          // its permission was revoked while it was open
+	Panicked                         // a defect of ours: recovered, counted
+	ConnectionCap                    // too many connections
+	outcomes                         // how many rows there are
+)
+
+type row struct {
+	status  int
+	grpc    int
+	flag    Flag
+	details string
+	body    string
+}
+
+// table is the one place that ties status, gRPC code, flag and log text together. It is never written.
+var table = [outcomes]row{
+	OK:                {0, 0, 0, "via_upstream", ""},
+	LocalReply:        {200, 0, 0, "direct_response", ""},
+	NoRoute:           {404, 12, FlagNoRoute, "route_not_found", ""},
+	NoCluster:         {503, 14, FlagNoCluster, "cluster_not_found", ""},
+	NoHealthyUpstream: {503, 14, FlagNoHealthyUpstream, "no_healthy_upstream", "no healthy upstream"},
+	ConnectFailure:    {503, 14, FlagUpstreamFailure, "upstream_reset_before_response_started{connection_failure}", "upstream connect error or disconnect/reset before headers. reset reason: connection failure"},
+	ConnectTimeout:    {503, 14, FlagUpstreamFailure, "upstream_reset_before_response_started{connection_timeout}", "upstream connect error or disconnect/reset before headers. reset reason: connection timeout"},
+	Overflow:          {503, 14, FlagUpstreamOverflow, "upstream_reset_before_response_started{overflow}", "upstream connect error or disconnect/reset before headers. reset reason: overflow"},
+	UpstreamReset:     {503, 14, FlagUpstreamTermination, "upstream_reset_before_response_started{connection_termination}", "upstream connect error or disconnect/reset before headers. reset reason: connection termination"},
+	UpstreamAborted:   {502, 14, FlagUpstreamTermination, "upstream_reset_after_response_started{connection_termination}", ""},
+	UpstreamProtocol:  {502, 14, FlagUpstreamProtocol, "upstream_reset_before_response_started{protocol_error}", "upstream connect error or disconnect/reset before headers. reset reason: protocol error"},
+	Timeout:           {504, 4, FlagUpstreamTimeout, "response_timeout", "upstream request timeout"},
+	TryTimeout:        {504, 4, FlagUpstreamTimeout, "upstream_per_try_timeout", "upstream request timeout"},
+	IdleTimeout:       {504, 4, FlagIdleTimeout, "stream_idle_timeout", "stream timeout"},
+	ClientGone:        {0, 1, FlagDownstreamTermination, "downstream_remote_disconnect", ""},
+	BadRequest:        {400, 13, FlagDownstreamProtocol, "http1.codec_error", "Bad Request"},
+	HeadTooLarge:      {431, 8, FlagDownstreamProtocol, "http1.headers_too_large", ""},
+	RequestTimeout:    {408, 4, 0, "request_header_timeout", "Request Timeout"},
+	Denied:            {403, 7, 0, "rbac_access_denied_matched_policy[none]", "RBAC: access denied"},
+	FaultAbort:        {503, 14, FlagFaultInjected, "fault_filter_abort", "fault filter abort"},
+	UpgradeRefused:    {403, 7, 0, "upgrade_failed", ""},
+	LoopDetected:      {502, 14, FlagNoRoute, "loop_detected", ""},
+	BlackHole:         {502, 14, FlagUpstreamFailure, "filter_chain_not_found", ""},
+	Drained:           {0, 14, FlagLocalReset, "drained", ""},
+	Revoked:           {0, 7, 0, "permission_revoked", ""},
+	Panicked:          {500, 13, FlagLocalReset, "internal_error", ""},
+	ConnectionCap:     {503, 8, FlagUpstreamOverflow, "connection_limit", ""},
+}
+
+// Status returns the HTTP status that the client gets; 0 where it gets none or the upstream's.
+func (o Outcome) Status() int { return table[o].status }
+
+// GRPC returns the gRPC status code that a gRPC client gets.
+func (o Outcome) GRPC() int { return table[o].grpc }
+
+// Flag returns the response flag.
+func (o Outcome) Flag() Flag { return table[o].flag }
+
+// Details returns the text for %RESPONSE_CODE_DETAILS%.
+func (o Outcome) Details() string { return table[o].details }
+
+// Body returns the text that the client gets.
+func (o Outcome) Body() string { return table[o].body }

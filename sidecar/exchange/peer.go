@@ -1,0 +1,151 @@
+package exchange
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Direction is the side of the workload on which a listener stands.
+type Direction uint8
+
+// The directions. A gateway's listeners are Outbound with Via.Gateway set, as in xDS.
+const (
+	Inbound Direction = iota + 1
+	Outbound
+)
+
+// Identity is a SPIFFE identity that a handshake has verified, in parts. The zero Identity is "nobody".
+type Identity struct {
+	URI            string // spiffe://<trust domain>/ns/<namespace>/sa/<account>
+	TrustDomain    string
+	Namespace      string // empty where the path is not of that form
+	ServiceAccount string
+}
+
+// Known says whether there is an identity at all.
+func (i *Identity) Known() bool { return i != nil && i.URI != "" }
+
+// Security is what a TLS handshake established. A nil *Security means plaintext. It is made once per connection and
+// never changes.
+type Security struct {
+	Identity Identity // verified peer identity; zero where the peer showed no certificate of the mesh
+	Mutual   bool     // the peer showed a certificate that was verified
+	SNI      string
+	ALPN     string // negotiated; empty where none
+	Version  string // "TLSv1.3"
+	Cipher   string
+	Subject  string   // RFC 2253 subject of the peer's certificate, for XFCC
+	DNS      []string // DNS SANs of the peer's certificate, for XFCC
+	Hash     string   // hex SHA-256 of the peer's certificate, for XFCC
+	LocalURI string   // our own certificate's URI, XFCC's By
+}
+
+// Workload names who is at the other end, for telemetry. Pointers to it are compared and used as cache keys: equal
+// content keeps its pointer across configuration changes wherever possible.
+type Workload struct {
+	Name              string
+	Namespace         string
+	App               string
+	Version           string
+	CanonicalName     string
+	CanonicalRevision string
+	Cluster           string
+	ServiceAccount    string
+	Owner             string
+}
+
+// Locality is where an endpoint runs.
+type Locality struct {
+	Region, Zone, SubZone string
+}
+
+// Endpoint is what is known of one address of a service: facts, no policy. It never changes.
+type Endpoint struct {
+	Address   netip.AddrPort
+	Path      string // Unix domain socket; Address is zero then
+	Host      string // DNS clusters: the name that resolved to Address
+	Identity  string // SPIFFE URI that it must prove; empty where unknown
+	TLSMode   string // "istio" where it serves the mesh's mutual TLS
+	Weight    uint32 // at least 1
+	Priority  uint32
+	Locality  Locality
+	Unhealthy bool
+	Draining  bool
+	Workload  *Workload         // nil where unknown
+	Metadata  map[string]string // flat facts that transport-socket matches may name
+}
+
+// Service names the service that a cluster stands for, for telemetry; zero where there is none.
+type Service struct {
+	Host, Name, Namespace string
+}
+
+// ClusterInfo is what telemetry and logs may know of a cluster.
+type ClusterInfo struct {
+	Name     string
+	Subset   string
+	Service  Service
+	External bool // outside the mesh: mesh headers must not reach it
+}
+
+// AccessLog is where and how to log. It never changes; telemetry compiles it once per pointer.
+type AccessLog struct {
+	Path string      // "/dev/stdout"
+	Text string      // format with Envoy's operators; empty with JSON set
+	JSON [][2]string // key, format
+}
+
+// Tracing is a listener's tracing setting; nil means off.
+type Tracing struct {
+	Sampling uint32 // of 10,000 new traces, how many are recorded
+	MaxTag   int    // longest path tag, bytes
+}
+
+// Via is the listener's share of what telemetry must know. It never changes.
+type Via struct {
+	Listener  string
+	Direction Direction
+	Gateway   bool
+	AccessLog []*AccessLog
+	Tracing   *Tracing
+}
+
+// Connection is one accepted connection: its facts, and for TCP its course as well.
+type Connection struct {
+	ID          uint64 // unique in this process
+	Via         *Via
+	Start       time.Time
+	Source      netip.AddrPort // who connected, by the socket; never taken from a header
+	Local       netip.AddrPort // the socket's own address
+	Destination netip.AddrPort // where the client meant to go, before capture; Local where nothing was captured
+	Transport   string         // "tls" or "raw_buffer", as sniffed
+	SNI         string         // offered, or negotiated once Security is set
+	Offered     []string       // ALPNs offered by a ClientHello, or the sniffed protocol ("http/1.1", "h2c")
+	Security    *Security      // nil: plaintext
+
+	Upstream Upstream      // TCP: where it went
+	Received int64         // TCP: bytes from the client
+	Sent     int64         // TCP: bytes to the client
+	Duration time.Duration // TCP: set before RecordConnection
+	Outcome  Outcome
+	Flags    Flag
+	Details  string // overrides Outcome.Details where set
+	Chain    string // name of the filter chain
+}
+
+// Peer returns the verified identity of the client, nil where there is none.
+func (c *Connection) Peer() *Identity {
+	if c.Security == nil || !c.Security.Mutual || c.Security.Identity.URI == "" {
+		return nil
+	}
+	return &c.Security.Identity
+}
+
+// Upstream is where an exchange or a TCP connection went.
+type Upstream struct {
+	Cluster  *ClusterInfo // nil: none was chosen
+	Endpoint *Endpoint    // nil: none was chosen
+	Local    netip.AddrPort
+	Security *Security // nil: plaintext
+	Failure  string    // %UPSTREAM_TRANSPORT_FAILURE_REASON%
+}

@@ -1,0 +1,34 @@
+package exchange
+
+// View is borrowed bytes: valid only until the exchange it came from finishes (or until the next read, where a method
+// says so). Whoever keeps it longer keeps a Copy.
+type View []byte
+
+// Copy returns the bytes as a string of its own: the only way out of a borrowed view.
+func (v View) Copy() string { return string(v) }
+
+// Is says whether the view holds exactly s.
+func (v View) Is(s string) bool { return string(v) == s }
+
+// EqualFold says whether the view holds s, ignoring ASCII case.
+func (v View) EqualFold(s string) bool {
+	if len(v) != len(s) {
+		return false
+	}
+	for i := range v {
+		if lower(v[i]) != lower(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// HasPrefix says whether the view begins with s.
+func (v View) HasPrefix(s string) bool { return len(v) >= len(s) && string(v[:len(s)]) == s }
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c | 0x20
+	}
+	return c
+}

@@ -1,0 +1,39 @@
+package filter
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Kind names what a filter is for.
+type Kind uint8
+
+// Order: requests meet filters from the top down, responses from the bottom up. What runs before any filter is not
+// here because it is not optional: forward prepares the head (path normalised, foreign x-envoy-* removed, client address
+// settled, XFCC sanitised, request id given) and matches the route.
+const (
+	PeerMetadata Kind = iota + 1 // first: reads and removes what the other proxy says of itself, before anyone could trust it
+	Deny                         // refusals before grants: a DENY policy wins over every ALLOW
+	Allow                        // then grants: no ALLOW match means 403
+	CORS                         // after authorisation, so that a preflight cannot tell which origins a denied caller may use
+	Fault                        // last: what is injected stands for the upstream's behaviour, not for ours
+	Kinds                        // how many there are, plus one
+)
+
+// String returns the name used in dumps and field paths.
+func (k Kind) String() string {
+	return [Kinds]string{"", "peer_metadata", "rbac.deny", "rbac.allow", "cors", "fault"}[k]
+}
+
+// Sort puts filters into their order; two of one kind keep theirs (several RBAC filters of one action may follow each
+// other).
+func Sort(fs []Named) ([]Named, error) {
+	for _, f := range fs {
+		if f.Kind == 0 || f.Kind >= Kinds {
+			return nil, fmt.Errorf("filter kind %d: unknown", f.Kind)
+		}
+	}
+	out := slices.Clone(fs)
+	slices.SortStableFunc(out, func(a, b Named) int { return int(a.Kind) - int(b.Kind) })
+	return out, nil
+}

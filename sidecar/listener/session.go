@@ -1,0 +1,34 @@
+// Package listener accepts connections, learns where they meant to go, looks at their first bytes, chooses their filter
+// chain and hands them to a protocol. It must not know what protocols do, nor read configuration that is not in force.
+package listener
+
+import (
+	"net"
+
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// Session is an accepted connection with a chosen chain: handshaken, judged by L4 filters, its protocol known.
+type Session struct {
+	Conn    net.Conn // after TLS, where the chain has it
+	Peeked  []byte   // bytes already read from Conn, to be used first
+	Facts   *exchange.Connection
+	Binding *config.Binding
+	Drain   *Drain
+	// Reconsider is set where the client had not spoken when the chain was chosen (an undeclared port): tcp calls it with
+	// the client's first bytes when those come before the upstream's. True: the chain stays. False: the session has been
+	// handed elsewhere and is no longer the caller's.
+	Reconsider func(first []byte) bool
+}
+
+// Server runs sessions of one protocol. http1, http2 and tcp implement it, engine introduces them.
+type Server interface {
+	// Serve runs the session to its end, and closes its connection.
+	Serve(s *Session)
+}
+
+// Servers are the protocols that a Manager hands sessions to.
+type Servers struct {
+	HTTP1, HTTP2, TCP Server
+}

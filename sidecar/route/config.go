@@ -1,0 +1,202 @@
+// Package route is match tables: which route a request takes, and what the route says. Tables are built when
+// configuration arrives and never change; matching allocates nothing. It must not know clusters' state, codecs or
+// protobuf messages.
+package route
+
+import (
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/filter"
+	"github.com/heddle-mesh/heddle/sidecar/filter/headers"
+)
+
+// Config describes a table: an RDS resource, or a listener's inline one.
+type Config struct {
+	Name         string
+	VirtualHosts []VirtualHostConfig
+	IgnorePort   bool // of the authority, when matching domains
+	Request      headers.Config
+	Response     headers.Config
+}
+
+// VirtualHostConfig describes a virtual host.
+type VirtualHostConfig struct {
+	Name         string
+	Domains      []string // exact, "*.suffix", "prefix.*" or "*"; ASCII case is ignored
+	Routes       []RouteConfig
+	RequireTLS   bool // answer plaintext with a 301 to https
+	AttemptCount bool // x-envoy-attempt-count to the upstream
+	Request      headers.Config
+	Response     headers.Config
+	Retry        *Retry // for routes without one
+	Overrides    []filter.Override
+}
+
+// RouteConfig describes a route. Exactly one of Clusters, Redirect and Direct is set.
+type RouteConfig struct {
+	Name      string
+	Match     Match
+	Clusters  []Weighted // one for a plain cluster action; weights are then ignored
+	Redirect  *Redirect
+	Direct    *Direct
+	Rewrite   Rewrite
+	Timeout   time.Duration  // of the whole request; 0: none
+	MaxGRPC   *time.Duration // non-nil: honour grpc-timeout, capped by it (0: uncapped)
+	Idle      time.Duration  // of the stream; 0: the listener's
+	Retry     *Retry         // nil: the virtual host's
+	Mirrors   []Mirror
+	Request   headers.Config
+	Response  headers.Config
+	Overrides []filter.Override
+	Upgrades  []UpgradeRule // over the listener's
+}
+
+// UpgradeRule switches one upgrade ("websocket", "CONNECT") on or off.
+type UpgradeRule struct {
+	Type    string
+	Enabled bool
+}
+
+// PathKind says how Match.Path is compared with the path without its query.
+type PathKind uint8
+
+// The kinds of path match.
+const (
+	Prefix PathKind = iota // raw: /foo matches /foobar
+	Exact
+	SegmentPrefix   // /foo matches /foo and /foo/bar, not /foobar
+	Regex           // RE2, the whole path
+	ConnectRequests // CONNECT requests, whatever the path
+)
+
+// Match is a conjunction.
+type Match struct {
+	Path       string
+	PathKind   PathKind
+	IgnoreCase bool // not with Regex
+	Headers    []HeaderMatch
+	Query      []QueryMatch
+	GRPC       bool // only gRPC requests
+	// Fraction of 1,000,000 requests that may match; nil: all.
+	Fraction *uint32
+}
+
+// StringKind says how a StringMatch compares.
+type StringKind uint8
+
+// The kinds of string match.
+const (
+	StringExact StringKind = iota
+	StringPrefix
+	StringSuffix
+	StringContains
+	StringRegex // RE2, the whole value
+	StringPresent
+)
+
+// StringMatch compares one value.
+type StringMatch struct {
+	Kind       StringKind
+	Value      string
+	IgnoreCase bool // not with StringRegex
+}
+
+// HeaderMatch compares a header's value (several lines joined by commas). Name is lower case; ":method", ":authority",
+// ":scheme" and ":path" are understood.
+type HeaderMatch struct {
+	Name           string
+	Match          StringMatch
+	Invert         bool
+	MissingAsEmpty bool
+	Absent         bool // with StringPresent: the header must not be there
+}
+
+// QueryMatch compares a query parameter's first value.
+type QueryMatch struct {
+	Name  string
+	Match StringMatch
+}
+
+// Weighted is one of a route's clusters.
+type Weighted struct {
+	Cluster   string
+	Weight    uint32
+	Request   headers.Config
+	Response  headers.Config
+	Rewrite   string // authority; empty: the route's
+	Overrides []filter.Override
+}
+
+// Redirect answers with a location.
+type Redirect struct {
+	Status     int    // 301, 302, 303, 307, 308; 0: 301
+	Scheme     string // empty: the request's
+	Host       string // empty: the request's
+	Port       uint32 // 0: none, implied by the scheme
+	Path       string // replaces path and query
+	Prefix     *string
+	Regex      *RegexRewrite
+	StripQuery bool
+}
+
+// Direct answers with a body of our own.
+type Direct struct {
+	Status int
+	Body   []byte
+	Type   string // content-type; empty: text/plain
+}
+
+// RegexRewrite replaces every match of an RE2 pattern; \1 to \9 name groups.
+type RegexRewrite struct {
+	Pattern, Substitution string
+}
+
+// Rewrite changes the request on its way out. x-envoy-original-path keeps the old path.
+type Rewrite struct {
+	Prefix   *string // replaces the matched prefix (or the whole path of an exact or regex match)
+	Regex    *RegexRewrite
+	Host     string
+	AutoHost bool // the upstream endpoint's DNS name
+}
+
+// Mirror sends a copy of requests elsewhere and forgets the answer.
+type Mirror struct {
+	Cluster  string
+	Fraction uint32 // of 1,000,000
+	Host     string // authority of the copy; empty: unchanged
+}
+
+// RetryOn is a set of conditions.
+type RetryOn uint32
+
+// The conditions; names as in Envoy's x-envoy-retry-on and x-envoy-retry-grpc-on.
+const (
+	On5xx RetryOn = 1 << iota
+	OnGatewayError
+	OnReset
+	OnResetBeforeRequest
+	OnConnectFailure
+	OnRefusedStream
+	OnRetriable4xx
+	OnRetriableStatusCodes
+	OnGRPCCancelled
+	OnGRPCDeadlineExceeded
+	OnGRPCInternal
+	OnGRPCResourceExhausted
+	OnGRPCUnavailable
+	OnEnvoyRatelimited
+	OnRetriableHeaders
+	OnHTTP3PostConnectFailure
+)
+
+// Retry is a retry policy. It never changes.
+type Retry struct {
+	On            RetryOn
+	Codes         []int // for OnRetriableStatusCodes
+	Attempts      int   // retries, not counting the first try
+	PerTry        time.Duration
+	Base, Max     time.Duration // back-off; 0: 25 ms, ten times Base
+	OtherHost     bool          // prefer hosts not tried yet
+	HostPicks     int           // how often to look for one; 0: 1
+	OtherPriority bool          // prefer other localities (previous_priorities)
+}

@@ -1,0 +1,137 @@
+// Package upstream is clusters that live: balancers, pools, outlier detection, limits. What it keeps is keyed by cluster
+// name and endpoint address and survives configuration changes. It knows no protocol (it pools exchange.Transports) and
+// must not import protobuf messages, routes or codecs.
+package upstream
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// Discovery says where a cluster's endpoints come from.
+type Discovery uint8
+
+// The kinds of discovery.
+const (
+	EDS         Discovery = iota // Registry.Apply's assignments, by Config.Assignment
+	Static                       // Config.Endpoints
+	OriginalDst                  // the connection's own destination
+	StrictDNS                    // Config.Endpoints with Host set, each resolved to all its addresses
+	LogicalDNS                   // the same, but one address at a time is used
+)
+
+// Balancer chooses among healthy endpoints.
+type Balancer uint8
+
+// The balancers.
+const (
+	LeastRequest Balancer = iota // two random choices, the less busy one: the default
+	RoundRobin
+	Random
+	Passthrough // the original destination
+)
+
+// WireProtocol says what a cluster speaks.
+type WireProtocol uint8
+
+// The choices.
+const (
+	UseHTTP1 WireProtocol = iota
+	UseHTTP2
+	UseDownstream // whatever the client speaks
+)
+
+// Handshaker secures fresh connections by one TLS setting. sidecar/mtls implements it, compile makes it. Equal settings
+// must keep their pointer across configurations: connections are pooled by it.
+type Handshaker interface {
+	// Handshake secures raw for one protocol (which decides the ALPNs to offer), accepting only identities that the
+	// setting and the endpoint's facts allow. Its error's text becomes %UPSTREAM_TRANSPORT_FAILURE_REASON%.
+	Handshake(ctx context.Context, raw net.Conn, ep *exchange.Endpoint, p exchange.Protocol) (net.Conn, *exchange.Security, error)
+}
+
+// Socket is one transport socket and the endpoints it is for: those whose Metadata contains all of Match (the key
+// "tlsMode" also sees Endpoint.TLSMode). A nil TLS means plaintext.
+type Socket struct {
+	Name  string
+	Match map[string]string
+	TLS   Handshaker
+}
+
+// Limits are circuit breakers; zero means unlimited.
+type Limits struct {
+	Connections           uint32 // established per cluster
+	Pending               uint32 // requests waiting for a connection
+	Requests              uint32 // in flight
+	Retries               uint32 // retries in flight
+	RequestsPerConnection uint32
+	Streams               uint32  // concurrent streams per HTTP/2 connection
+	RetryBudgetPercent    float64 // of active requests; with RetryBudgetMin replaces Retries where > 0
+	RetryBudgetMin        uint32
+}
+
+// Outlier is passive health checking; a nil pointer means off.
+type Outlier struct {
+	Consecutive5xx     uint32 // 0: off
+	ConsecutiveGateway uint32 // 502, 503, 504 and local failures; 0: off
+	SplitLocal         bool   // local failures count only towards ConsecutiveLocal
+	ConsecutiveLocal   uint32
+	Interval           time.Duration
+	BaseEjection       time.Duration
+	MaxEjection        time.Duration
+	MaxEjectionPercent uint32
+}
+
+// Config describes a cluster. It never changes; an unchanged cluster keeps its pointer.
+type Config struct {
+	Info           exchange.ClusterInfo
+	Discovery      Discovery
+	Assignment     string               // EDS name; Info.Name where empty
+	Endpoints      []*exchange.Endpoint // Static and DNS
+	Balancer       Balancer
+	Protocol       WireProtocol
+	ConnectTimeout time.Duration // 0: 10 s
+	IdleTimeout    time.Duration // of pooled connections; 0: 1 h
+	Limits         Limits
+	Outlier        *Outlier
+	Panic          uint32     // percent of healthy endpoints below which all are used; 0: never
+	Sockets        []Socket   // first match wins; none: plaintext
+	Source         netip.Addr // bind to it before dialling (127.0.0.6); zero: any
+	Source6        netip.Addr // the same for IPv6 upstreams
+	Keepalive      net.KeepAliveConfig
+	DNSRefresh     time.Duration // 0: 60 s
+	DNSFamily      byte          // 0 both, '4', '6'
+	Locality       *LocalityPolicy
+}
+
+// LocalityPolicy ranks endpoints by nearness to Local. Without it, Endpoint.Priority alone ranks them.
+type LocalityPolicy struct {
+	Local exchange.Locality
+	// Failover maps a region to the region that comes next.
+	Failover map[string]string
+}
+
+// Assignment is an EDS answer: the endpoints of one name. It never changes.
+type Assignment struct {
+	Name      string
+	Endpoints []*exchange.Endpoint
+}
+
+// Codec makes a transport on a fresh, secured connection. http1 and http2 offer one, engine introduces them.
+type Codec func(conn net.Conn, info *exchange.TransportInfo) (exchange.Transport, error)
+
+// Resolver looks names up for DNS clusters; *net.Resolver is one.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// Options are what a Registry needs from outside.
+type Options struct {
+	HTTP1, HTTP2 Codec
+	Resolver     Resolver // nil: net.DefaultResolver
+	// Mark is SO_MARK for upstream sockets, 0 for none.
+	Mark int
+}
