@@ -1,0 +1,72 @@
+package arch
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const (
+	maxFunc     = 80  // lines
+	maxFuncMain = 120 // lines, in package main and for tables
+	maxFile     = 600 // lines
+	maxParams   = 6
+)
+
+// larger lists what has outgrown a limit, with its present size: it may shrink, never grow, and nothing may be added.
+var larger = map[string]int{}
+
+func TestSizes(t *testing.T) {
+	for _, p := range load(t) {
+		for _, name := range p.GoFiles {
+			path := filepath.Join(p.Dir, name)
+			fset := token.NewFileSet()
+			file, err := parser.ParseFile(fset, path, nil, parser.ParseComments)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ast.IsGenerated(file) {
+				continue
+			}
+			judge(t, p.rel()+"/"+name, fset.File(file.Pos()).LineCount(), maxFile, "file")
+			for _, d := range file.Decls {
+				if f, ok := d.(*ast.FuncDecl); ok {
+					function(t, p, fset, f)
+				}
+			}
+		}
+	}
+}
+
+func function(t *testing.T, p pkg, fset *token.FileSet, f *ast.FuncDecl) {
+	id := p.rel() + "." + f.Name.Name
+	limit := maxFunc
+	if p.Name == "main" {
+		limit = maxFuncMain
+	}
+	judge(t, id, fset.Position(f.End()).Line-fset.Position(f.Pos()).Line+1, limit, "function")
+	if n := f.Type.Params.NumFields(); n > maxParams {
+		t.Errorf("%s has %d parameters, more than %d: make a struct", id, n, maxParams)
+	}
+	if f.Name.Name == "init" && f.Recv == nil && !strings.HasPrefix(p.rel(), "tests/") {
+		t.Errorf("%s: no init functions: wire by hand in main", p.rel())
+	}
+}
+
+func judge(t *testing.T, id string, lines, limit int, kind string) {
+	if allowed, ok := larger[id]; ok {
+		if lines > allowed {
+			t.Errorf("%s %s grew from %d to %d lines", kind, id, allowed, lines)
+		}
+		if lines <= limit {
+			t.Errorf("%s %s is within the limit now: take it off the list", kind, id)
+		}
+		return
+	}
+	if lines > limit {
+		t.Errorf("%s %s has %d lines, more than %d: split it", kind, id, lines, limit)
+	}
+}
