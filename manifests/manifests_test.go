@@ -1,0 +1,240 @@
+package manifests_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"helm.sh/helm/v4/pkg/chart/common"
+	"helm.sh/helm/v4/pkg/chart/common/util"
+	"helm.sh/helm/v4/pkg/engine"
+	admission "k8s.io/api/admissionregistration/v1"
+	apps "k8s.io/api/apps/v1"
+	core "k8s.io/api/core/v1"
+	rbac "k8s.io/api/rbac/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	psaapi "k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
+	"sigs.k8s.io/yaml"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/golden"
+	"github.com/heddle-mesh/heddle/manifests"
+)
+
+// object is what every document has.
+type object struct {
+	Kind     string          `json:"kind"`
+	Metadata meta.ObjectMeta `json:"metadata"`
+}
+
+// render returns the documents of a chart by "Kind name".
+func render(t *testing.T, chart, values string) map[string]string {
+	t.Helper()
+	out, err := tryRender(chart, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func tryRender(chart, values string) (map[string]string, error) {
+	c, err := manifests.Chart(chart, "v1.2.3")
+	if err != nil {
+		return nil, err
+	}
+	var vals map[string]any
+	if err := yaml.Unmarshal([]byte(values), &vals); err != nil {
+		return nil, err
+	}
+	name := "heddle"
+	if chart == manifests.Gateway {
+		name = "internet"
+	}
+	all, err := util.ToRenderValues(c, vals, common.ReleaseOptions{Name: name, Namespace: wire.SystemNamespace}, common.DefaultCapabilities)
+	if err != nil {
+		return nil, err
+	}
+	files, err := (engine.Engine{Strict: true}).Render(c, all)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for file, text := range files {
+		for _, document := range strings.Split("\n"+text, "\n---\n") {
+			var o object
+			if err := yaml.Unmarshal([]byte(document), &o); err != nil {
+				return nil, fmt.Errorf("%s: %w\n%s", file, err, document)
+			}
+			if o.Kind != "" {
+				out[o.Kind+" "+o.Metadata.Name] = strings.TrimSpace(document) + "\n"
+			}
+		}
+	}
+	return out, nil
+}
+
+func as[T any](t *testing.T, documents map[string]string, key string) T {
+	t.Helper()
+	var v T
+	if documents[key] == "" {
+		t.Fatalf("no %s in %v", key, keys(documents))
+	}
+	if err := yaml.UnmarshalStrict([]byte(documents[key]), &v); err != nil {
+		t.Fatalf("%s: %v\n%s", key, err, documents[key])
+	}
+	return v
+}
+
+func keys(m map[string]string) []string {
+	var all []string
+	for k := range m {
+		all = append(all, k)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func TestCharts(t *testing.T) {
+	golden.Run(t, "testdata", func(t *testing.T, c golden.Case) map[string]string {
+		out := render(t, strings.TrimSpace(c.Files["chart"]), c.Files["values.yaml"])
+		out["objects"] = strings.Join(keys(out), "\n")
+		return out
+	})
+}
+
+func TestControlPlaneHasNoWildcardAndReadsNoSecretClusterWide(t *testing.T) {
+	for key := range render(t, manifests.Base, "") {
+		if !strings.HasPrefix(key, "ClusterRole ") {
+			continue
+		}
+		role := as[rbac.ClusterRole](t, render(t, manifests.Base, ""), key)
+		for _, rule := range role.Rules {
+			for _, field := range [][]string{rule.APIGroups, rule.Resources, rule.Verbs} {
+				if slices.ContainsFunc(field, func(s string) bool { return strings.Contains(s, "*") }) {
+					t.Errorf("%s has a wildcard: %v", key, rule)
+				}
+			}
+			if slices.Contains(rule.Resources, "secrets") {
+				t.Errorf("%s reads Secrets in every namespace: %v", key, rule)
+			}
+		}
+	}
+}
+
+func TestWebhooksMatchNamespaces(t *testing.T) {
+	documents := render(t, manifests.ControlPlane, "")
+	injector := as[admission.MutatingWebhookConfiguration](t, documents, "MutatingWebhookConfiguration heddle-injector")
+	validator := as[admission.ValidatingWebhookConfiguration](t, documents, "ValidatingWebhookConfiguration heddle-validator")
+	for _, hook := range injector.Webhooks {
+		if hook.ClientConfig.CABundle != nil || *hook.FailurePolicy != admission.Fail || *hook.SideEffects != admission.SideEffectClassNone {
+			t.Errorf("%s: caBundle %q, failurePolicy %s, sideEffects %s", hook.Name, hook.ClientConfig.CABundle, *hook.FailurePolicy, *hook.SideEffects)
+		}
+	}
+	if hook := validator.Webhooks[0]; hook.ClientConfig.CABundle != nil || *hook.FailurePolicy != admission.Ignore {
+		t.Errorf("%s: caBundle %q, failurePolicy %s", hook.Name, hook.ClientConfig.CABundle, *hook.FailurePolicy)
+	}
+	for _, c := range []struct {
+		why, namespace, label, pod string
+		injected, validated        bool
+	}{
+		{"a labelled namespace", "shop", "enabled", "", true, true},
+		{"a pod that opts out of it", "shop", "enabled", "false", false, true},
+		{"a pod that opts in on its own", "plain", "", "true", true, true},
+		{"a pod that says nothing", "plain", "", "", false, true},
+		{"a namespace that opts out beats the pod", "closed", "disabled", "true", false, true},
+		{"the cluster's own namespace", "kube-system", "enabled", "true", false, false},
+		{"the control plane's namespace", "heddle-system", "enabled", "true", false, false},
+	} {
+		t.Run(c.why, func(t *testing.T) {
+			namespace := labels.Set{core.LabelMetadataName: c.namespace}
+			if c.label != "" {
+				namespace[wire.InjectionLabel] = c.label
+			}
+			pod := labels.Set{}
+			if c.pod != "" {
+				pod[wire.PodInjectLabel] = c.pod
+			}
+			count := 0
+			for _, hook := range injector.Webhooks {
+				if matches(t, hook.NamespaceSelector, namespace) && matches(t, hook.ObjectSelector, pod) {
+					count++
+				}
+			}
+			if want := map[bool]int{true: 1, false: 0}[c.injected]; count != want {
+				t.Errorf("%d webhooks match, want %d", count, want)
+			}
+			if got := matches(t, validator.Webhooks[0].NamespaceSelector, namespace); got != c.validated {
+				t.Errorf("validated %v, want %v", got, c.validated)
+			}
+		})
+	}
+}
+
+func matches(t *testing.T, selector *meta.LabelSelector, set labels.Set) bool {
+	t.Helper()
+	s, err := meta.LabelSelectorAsSelector(selector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Matches(set)
+}
+
+// Everything that the charts run keeps to the level "restricted".
+func TestPodsAreRestricted(t *testing.T) {
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	level := psaapi.LevelVersion{Level: psaapi.LevelRestricted, Version: psaapi.LatestVersion()}
+	for chart, name := range map[string]string{manifests.ControlPlane: "heddled", manifests.Gateway: "internet"} {
+		d := as[apps.Deployment](t, render(t, chart, ""), "Deployment "+name)
+		for _, r := range evaluator.EvaluatePod(level, &d.Spec.Template.ObjectMeta, &d.Spec.Template.Spec) {
+			if !r.Allowed {
+				t.Errorf("%s: %s: %s", name, r.ForbiddenReason, r.ForbiddenDetail)
+			}
+		}
+	}
+}
+
+func TestGatewayRefusesAnUnknownIstioLabel(t *testing.T) {
+	if _, err := tryRender(manifests.Gateway, "istio: somegateway"); err == nil || !strings.Contains(err.Error(), "neither ingressgateway nor egressgateway") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestChartVersions(t *testing.T) {
+	for version, want := range map[string]string{"v1.2.3": "1.2.3", "dev": "0.0.0-dev", "": "0.0.0-", "a/b": "0.0.0-a-b"} {
+		c, err := manifests.Chart(manifests.Base, version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Metadata.Version != want {
+			t.Errorf("chart version of %q is %q, want %q", version, c.Metadata.Version, want)
+		}
+	}
+}
+
+func TestDefinitionsAreStamped(t *testing.T) {
+	crds, err := manifests.CRDs("v1.2.3+abc")
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	groups := map[string]int{}
+	for _, crd := range crds {
+		groups[crd.Spec.Group]++
+		if crd.Labels[wire.VersionLabel] != "v1.2.3_abc" {
+			t.Errorf("%s is stamped %q", crd.Name, crd.Labels[wire.VersionLabel])
+		}
+	}
+	for _, group := range []string{"networking.istio.io", "security.istio.io", "telemetry.istio.io", "gateway.networking.k8s.io"} {
+		if groups[group] == 0 {
+			t.Errorf("no definition of %s", group)
+		}
+	}
+	if len(groups) != 4 {
+		t.Errorf("definitions of other groups: %v", groups)
+	}
+}
