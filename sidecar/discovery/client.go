@@ -1,0 +1,124 @@
+// Package discovery asks the control plane for this proxy's resources over incremental xDS and hands them on by name, version and
+// opaque bytes. It owns subscriptions, nonces, acknowledgements and reconnecting; it never looks inside a resource.
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"google.golang.org/grpc"
+)
+
+const (
+	firstBackoff = 500 * time.Millisecond
+	lastBackoff  = 15 * time.Second
+	quiet        = 3 * time.Millisecond  // a batch ends when nothing came for so long
+	longest      = 50 * time.Millisecond // or when it lasted so long
+	fetchTimeout = 15 * time.Second      // a name asked for and not answered for so long counts as absent
+)
+
+// Update is what changed among the resources of one type.
+type Update struct {
+	Type    string
+	Changed []wire.Resource
+	Removed []string // gone, or never there
+}
+
+// Sink makes configuration of resources. One goroutine calls it.
+type Sink interface {
+	// Apply takes an update and returns what it refuses, by resource name. The last good version of a refused resource stays.
+	Apply(Update) map[string]error
+	// Wanted returns the names of typ that what was applied refers to.
+	Wanted(typ string) []string
+	// Commit puts all that was applied in force.
+	Commit()
+}
+
+// Options of a Client.
+type Options struct {
+	Node Node
+	Dial func() (*grpc.ClientConn, error) // called for each attempt
+	Sink Sink
+	Log  *slog.Logger
+}
+
+// Client is the proxy's end of ADS. Its goroutine, Run's, owns all state; Status may be asked from any.
+type Client struct {
+	options Options
+	types   map[string]*subscription
+	status  statusBox
+}
+
+// order is the order in which types are asked for, and the only types there are.
+func order() []string {
+	return []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute, wire.TypeSecret}
+}
+
+// wildcard says whether all resources of typ are this proxy's, named or not.
+func wildcard(typ string) bool { return typ == wire.TypeCluster || typ == wire.TypeListener }
+
+// New returns a client that has asked for nothing yet.
+func New(options Options) *Client {
+	c := &Client{options: options, types: map[string]*subscription{}}
+	for _, typ := range order() {
+		c.types[typ] = newSubscription()
+	}
+	return c
+}
+
+// Run keeps a stream open until ctx ends. While there is none, all that was received stays in force.
+func (c *Client) Run(ctx context.Context) error {
+	backoff := firstBackoff
+	for {
+		answered, err := c.session(ctx)
+		c.status.disconnected(err)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if answered {
+			backoff = firstBackoff
+		}
+		wait := time.Duration((0.5 + rand.Float64()) * float64(backoff))
+		c.options.Log.Warn("no connection to the control plane; configuration stays", "again_in", wait, "error", err)
+		if !sleep(ctx, wait) {
+			return nil
+		}
+		backoff = min(2*backoff, lastBackoff)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// session is one stream from dialling to its end; answered says whether it brought anything.
+func (c *Client) session(ctx context.Context) (answered bool, err error) {
+	conn, err := c.options.Dial()
+	if err != nil {
+		return false, fmt.Errorf("opening a stream: %w", err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s, err := openSession(ctx, conn, c)
+	if err != nil {
+		return false, fmt.Errorf("opening a stream: %w", err)
+	}
+	err = s.run(ctx)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = nil
+	}
+	return s.answered, err
+}

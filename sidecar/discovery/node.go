@@ -1,0 +1,51 @@
+package discovery
+
+import (
+	"strconv"
+	"strings"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"github.com/heddle-mesh/heddle/api/wire"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// Node is what this proxy says of itself. The control plane trusts the proof that comes with the stream instead.
+type Node struct {
+	Type           string // wire.NodeSidecar or wire.NodeRouter
+	IPs            []string
+	Pod            string
+	Namespace      string
+	ServiceAccount string
+	ClusterID      string
+	ClusterDomain  string
+	NodeName       string
+	Version        string
+	Labels         map[string]string
+}
+
+// ID returns the node's name as users of proxy-status know it: type~ip~pod.namespace~namespace.svc.domain.
+func (n Node) ID() string {
+	ip := ""
+	if len(n.IPs) > 0 {
+		ip = n.IPs[0]
+	}
+	return strings.Join([]string{n.Type, ip, n.Pod + "." + n.Namespace, n.Namespace + ".svc." + n.ClusterDomain}, "~")
+}
+
+func (n Node) message() *core.Node {
+	text := func(s string) *structpb.Value { return structpb.NewStringValue(s) }
+	labels := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+	for k, v := range n.Labels {
+		labels.Fields[k] = text(v)
+	}
+	return &core.Node{
+		Id: n.ID(), Cluster: n.Pod + "." + n.Namespace, UserAgentName: "heddle-proxy",
+		UserAgentVersionType: &core.Node_UserAgentVersion{UserAgentVersion: n.Version},
+		Metadata: &structpb.Struct{Fields: map[string]*structpb.Value{
+			wire.MetaNamespace: text(n.Namespace), wire.MetaPodName: text(n.Pod), wire.MetaServiceAccount: text(n.ServiceAccount),
+			wire.MetaInstanceIPs: text(strings.Join(n.IPs, ",")), wire.MetaClusterID: text(n.ClusterID), wire.MetaNodeName: text(n.NodeName),
+			wire.MetaVersion: text(n.Version), wire.MetaDialect: text(strconv.Itoa(wire.Dialect)),
+			"LABELS": structpb.NewStructValue(labels),
+		}},
+	}
+}

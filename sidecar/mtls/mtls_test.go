@@ -1,0 +1,373 @@
+package mtls
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/heddle-mesh/heddle/internal/spiffe"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/match"
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+)
+
+const (
+	web     = "spiffe://cluster.local/ns/shop/sa/web"
+	catalog = "spiffe://cluster.local/ns/shop/sa/catalog"
+)
+
+// pki is a CA for tests; it also is the mesh's verifier.
+type pki struct {
+	t    *testing.T
+	key  *ecdsa.PrivateKey
+	cert *x509.Certificate
+	pool *x509.CertPool
+}
+
+func newPKI(t *testing.T) *pki {
+	t.Helper()
+	p := &pki{t: t, key: newKey(t), pool: x509.NewCertPool()}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, p.key.Public(), p.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.cert, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	p.pool.AddCert(p.cert)
+	return p
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// issue returns PEM of a certificate with one name: a SPIFFE ID or a DNS name.
+func (p *pki) issue(serial int64, name string, life time.Duration) (chain, key []byte) {
+	p.t.Helper()
+	k := newKey(p.t)
+	template := &x509.Certificate{SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(life),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}
+	if uri, err := url.Parse(name); err == nil && uri.Scheme != "" {
+		template.URIs = []*url.URL{uri}
+	} else {
+		template.DNSNames = []string{name}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, p.cert, k.Public(), p.key)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
+}
+
+func (p *pki) ca() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.cert.Raw})
+}
+
+// holder is a certificate of a test.
+type holder struct{ cert *tls.Certificate }
+
+func (h holder) Certificate() *tls.Certificate { return h.cert }
+
+func (p *pki) holder(name string) holder {
+	chain, key := p.issue(2, name, time.Hour)
+	cert, err := tls.X509KeyPair(chain, key)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return holder{&cert}
+}
+
+// Verify implements Verifier.
+func (p *pki) Verify(chain []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) (spiffe.Identity, error) {
+	id, err := x509svid.IDFromCert(chain[0])
+	if err != nil {
+		return spiffe.Identity{}, err
+	}
+	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: p.pool, KeyUsages: []x509.ExtKeyUsage{usage}, CurrentTime: now}); err != nil {
+		return spiffe.Identity{}, err
+	}
+	return spiffe.FromID(id)
+}
+
+func prefix(value string) []Name {
+	m, err := match.New(match.Config{Kind: match.Prefix, Value: value})
+	if err != nil {
+		panic(err)
+	}
+	return []Name{{Type: URIName, Match: m}}
+}
+
+func exactDNS(value string) []Name {
+	m, _ := match.New(match.Config{Value: value})
+	return []Name{{Type: DNSName, Match: m}}
+}
+
+// pair returns both ends of a loopback connection.
+func pair(t *testing.T) (a, b net.Conn) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	if b, err = net.Dial("tcp", listener.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if a, err = listener.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return a, b
+}
+
+// meet handshakes client with server, and carries one byte each way, since TLS 1.3 tells a client of its refusal only then.
+func meet(t *testing.T, server *Server, client *Client, ep *exchange.Endpoint, p exchange.Protocol) (s, c *exchange.Security, sErr, cErr error) {
+	t.Helper()
+	a, b := pair(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	type result struct {
+		s   *exchange.Security
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		defer a.Close()
+		conn, s, err := server.Server(ctx, a)
+		if err == nil {
+			_, err = conn.Write([]byte("x"))
+		}
+		done <- result{s, err}
+	}()
+	conn, c, cErr := client.Handshake(ctx, b, ep, p)
+	if cErr == nil {
+		_, cErr = conn.Read(make([]byte, 1))
+	}
+	b.Close()
+	r := <-done
+	return r.s, c, r.err, cErr
+}
+
+func TestMeshHandshake(t *testing.T) {
+	ca := newPKI(t)
+	server := NewServer(ServerConfig{ALPN: []string{"h2", "http/1.1"}, Certificates: []Certificate{ca.holder(catalog)},
+		Peer: &Peer{Required: true, Trust: Trust{Mesh: ca}, Names: prefix("spiffe://cluster.local/")}})
+	client := NewClient(ClientConfig{SNI: "outbound_.80_._.catalog.shop.svc.cluster.local", ALPN: []string{"istio"}, Certificate: ca.holder(web),
+		Trust: Trust{Mesh: ca}})
+	s, c, sErr, cErr := meet(t, server, client, &exchange.Endpoint{Identity: catalog}, exchange.HTTP2)
+	if sErr != nil || cErr != nil {
+		t.Fatal(sErr, cErr)
+	}
+	if s.Identity.URI != web || s.Identity.ServiceAccount != "web" || !s.Mutual || s.ALPN != "h2" || s.LocalURI != catalog || s.Version != "TLSv1.3" {
+		t.Errorf("server saw %+v", s)
+	}
+	if c.Identity.URI != catalog || !c.Mutual || c.ALPN != "h2" || c.LocalURI != web {
+		t.Errorf("client saw %+v", c)
+	}
+}
+
+func TestALPNWithoutIntersectionGoesOn(t *testing.T) {
+	ca := newPKI(t)
+	server := NewServer(ServerConfig{ALPN: []string{"h2"}, Certificates: []Certificate{ca.holder(catalog)}})
+	client := NewClient(ClientConfig{ALPN: []string{"istio"}, Trust: Trust{Mesh: ca}})
+	s, _, sErr, cErr := meet(t, server, client, &exchange.Endpoint{Identity: catalog}, exchange.TCP)
+	if sErr != nil || cErr != nil || s.ALPN != "" {
+		t.Errorf("%v %v %+v", sErr, cErr, s)
+	}
+}
+
+func TestOffers(t *testing.T) {
+	mesh, origination := ClientConfig{ALPN: []string{"istio-peer-exchange", "istio", "h2"}}, ClientConfig{ALPN: []string{"h2", "http/1.1"}}
+	for _, c := range []struct {
+		config ClientConfig
+		p      exchange.Protocol
+		want   string
+	}{
+		{mesh, exchange.TCP, "istio"},
+		{mesh, exchange.HTTP10, "istio-http/1.0 istio http/1.0"},
+		{mesh, exchange.HTTP1, "istio-http/1.1 istio http/1.1"},
+		{mesh, exchange.HTTP2, "istio-h2 istio h2"},
+		{origination, exchange.HTTP1, "http/1.1"},
+		{origination, exchange.HTTP2, "h2"},
+		{ClientConfig{}, exchange.HTTP2, "h2"},
+		{ClientConfig{}, exchange.TCP, ""},
+	} {
+		if got := strings.Join(c.config.offers(c.p), " "); got != c.want {
+			t.Errorf("%v over %v: offers %q, want %q", c.config.ALPN, c.p, got, c.want)
+		}
+	}
+}
+
+func TestSecureNaming(t *testing.T) {
+	ca, stranger := newPKI(t), newPKI(t)
+	mesh := func() ClientConfig {
+		return ClientConfig{ALPN: []string{"istio"}, Certificate: ca.holder(web), Trust: Trust{Mesh: ca}}
+	}
+	expired := func() holder {
+		chain, key := ca.issue(3, catalog, -time.Minute)
+		cert, err := tls.X509KeyPair(chain, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return holder{&cert}
+	}
+	withNames := func(n []Name) ClientConfig { c := mesh(); c.Names = n; return c }
+	for name, c := range map[string]struct {
+		server   holder
+		client   ClientConfig
+		identity string
+		ok       bool
+	}{
+		"the endpoint's identity":                 {ca.holder(catalog), mesh(), catalog, true},
+		"another account's certificate":           {ca.holder(web), mesh(), catalog, false},
+		"an endpoint without identity":            {ca.holder(catalog), mesh(), "", false},
+		"a foreign root":                          {stranger.holder(catalog), mesh(), catalog, false},
+		"expired":                                 {expired(), mesh(), catalog, false},
+		"names instead of facts":                  {ca.holder(catalog), withNames(prefix(catalog)), "", true},
+		"names beat facts":                        {ca.holder(web), withNames(prefix(catalog)), web, false},
+		"no trust at all is no trust in everyone": {ca.holder(catalog), ClientConfig{}, catalog, false},
+		"no certificate of our own":               {ca.holder(catalog), ClientConfig{Trust: Trust{Mesh: ca}, Certificate: holder{}}, catalog, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := NewServer(ServerConfig{Certificates: []Certificate{c.server}, Peer: &Peer{Required: true, Trust: Trust{Mesh: ca}}})
+			_, _, sErr, cErr := meet(t, server, NewClient(c.client), &exchange.Endpoint{Identity: c.identity}, exchange.HTTP1)
+			if ok := sErr == nil && cErr == nil; ok != c.ok {
+				t.Errorf("accepted: %v (%v, %v)", ok, sErr, cErr)
+			}
+		})
+	}
+}
+
+func TestClientsAreJudged(t *testing.T) {
+	ca, stranger := newPKI(t), newPKI(t)
+	for name, c := range map[string]struct {
+		client   Certificate
+		required bool
+		names    []Name
+		ok       bool
+	}{
+		"of the trust domain":        {ca.holder(web), true, prefix("spiffe://cluster.local/"), true},
+		"of another trust domain":    {ca.holder("spiffe://example.org/ns/a/sa/b"), true, prefix("spiffe://cluster.local/"), false},
+		"of another root":            {stranger.holder(web), true, nil, false},
+		"of another root, optional":  {stranger.holder(web), false, nil, false},
+		"without a certificate":      {nil, true, nil, false},
+		"without one where optional": {nil, false, nil, true},
+		"not a workload":             {ca.holder("example.org"), true, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := NewServer(ServerConfig{Certificates: []Certificate{ca.holder(catalog)},
+				Peer: &Peer{Required: c.required, Trust: Trust{Mesh: ca}, Names: c.names}})
+			client := NewClient(ClientConfig{Certificate: c.client, Trust: Trust{Mesh: ca}})
+			s, _, sErr, cErr := meet(t, server, client, &exchange.Endpoint{Identity: catalog}, exchange.HTTP1)
+			if ok := sErr == nil && cErr == nil; ok != c.ok {
+				t.Fatalf("accepted: %v (%v, %v)", ok, sErr, cErr)
+			}
+			if c.ok && s.Mutual != (c.client != nil) {
+				t.Errorf("mutual: %v", s.Mutual)
+			}
+		})
+	}
+}
+
+func TestSecrets(t *testing.T) {
+	ca := newPKI(t)
+	secrets := NewSecrets()
+	slot := secrets.Slot("kubernetes://shop")
+	server := NewServer(ServerConfig{Certificates: []Certificate{slot}})
+	client := NewClient(ClientConfig{SNI: "shop.example.com", Trust: Trust{Secret: secrets.Slot("ca")}, NameFromSNI: true})
+	if _, _, sErr, _ := meet(t, server, client, &exchange.Endpoint{}, exchange.HTTP1); sErr == nil {
+		t.Error("served without a certificate")
+	}
+	chain, key := ca.issue(10, "shop.example.com", time.Hour)
+	put := func(name string, m Material) {
+		t.Helper()
+		if err := secrets.Put(name, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("kubernetes://shop", Material{Chain: chain, Key: key})
+	if _, _, _, cErr := meet(t, server, client, &exchange.Endpoint{}, exchange.HTTP1); cErr == nil {
+		t.Error("accepted without a CA bundle")
+	}
+	put("ca", Material{CA: ca.ca()})
+	if _, _, sErr, cErr := meet(t, server, client, &exchange.Endpoint{}, exchange.HTTP1); sErr != nil || cErr != nil {
+		t.Error(sErr, cErr)
+	}
+	for name, m := range map[string]Material{"rubbish": {Chain: []byte("x"), Key: key}, "no key": {Chain: chain}, "nothing": {}, "empty CA": {CA: []byte("x")}} {
+		if err := secrets.Put("kubernetes://shop", m); err == nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+	if slot.Certificate() == nil || slot.Certificate().Leaf.SerialNumber.Int64() != 10 {
+		t.Error("unreadable content replaced the old one")
+	}
+	chain, key = ca.issue(11, "*.example.com", time.Hour)
+	put("kubernetes://shop", Material{Chain: chain, Key: key})
+	if slot.Certificate().Leaf.SerialNumber.Int64() != 11 {
+		t.Error("not swapped")
+	}
+	if _, _, sErr, cErr := meet(t, server, client, &exchange.Endpoint{}, exchange.HTTP1); sErr != nil || cErr != nil {
+		t.Error("wildcard certificate:", sErr, cErr)
+	}
+	named := NewClient(ClientConfig{SNI: "x", Trust: Trust{Secret: secrets.Slot("ca")}, Names: exactDNS("shop.example.com")})
+	if _, _, sErr, cErr := meet(t, server, named, &exchange.Endpoint{}, exchange.HTTP1); sErr != nil || cErr != nil {
+		t.Error("wildcard certificate for an exact name:", sErr, cErr)
+	}
+	other := NewClient(ClientConfig{SNI: "other.example.org", Trust: Trust{Secret: secrets.Slot("ca")}, NameFromSNI: true})
+	if _, _, _, cErr := meet(t, server, other, &exchange.Endpoint{}, exchange.HTTP1); cErr == nil {
+		t.Error("accepted under another name")
+	}
+}
+
+func TestRevocation(t *testing.T) {
+	ca := newPKI(t)
+	list, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour),
+		RevokedCertificateEntries: []x509.RevocationListEntry{{SerialNumber: big.NewInt(21), RevocationTime: time.Now()}}}, ca.cert, ca.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets := NewSecrets()
+	crl := pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: list})
+	if err := secrets.Put("ca", Material{CA: ca.ca(), CRL: crl}); err != nil {
+		t.Fatal(err)
+	}
+	server := NewServer(ServerConfig{Certificates: []Certificate{ca.holder("gw")}, Peer: &Peer{Required: true, Trust: Trust{Secret: secrets.Slot("ca")}}})
+	for serial, ok := range map[int64]bool{20: true, 21: false} {
+		chain, key := ca.issue(serial, "client.example.com", time.Hour)
+		cert, err := tls.X509KeyPair(chain, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := NewClient(ClientConfig{Certificate: holder{&cert}, Trust: Trust{Nothing: true}})
+		_, _, sErr, _ := meet(t, server, client, &exchange.Endpoint{}, exchange.HTTP1)
+		if (sErr == nil) != ok {
+			t.Errorf("serial %d: %v", serial, sErr)
+		}
+		if !ok && (sErr == nil || !strings.Contains(sErr.Error(), "revoked")) {
+			t.Errorf("serial %d: %v", serial, errors.Unwrap(sErr))
+		}
+	}
+}

@@ -1,0 +1,206 @@
+package mtls
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Material is a secret's content, PEM.
+type Material struct {
+	Chain, Key []byte // both or neither
+	CA         []byte
+	CRL        []byte // PEM or DER lists
+}
+
+// Secrets are the certificates and trust bundles that the control plane sends by name. A slot stays while its content changes, so
+// that what refers to it need not.
+type Secrets struct {
+	mu    sync.Mutex
+	slots map[string]*Secret
+}
+
+// NewSecrets returns no secrets.
+func NewSecrets() *Secrets { return &Secrets{slots: map[string]*Secret{}} }
+
+// Slot returns the secret of that name, empty where nothing was put into it yet.
+func (s *Secrets) Slot(name string) *Secret {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slot, ok := s.slots[name]
+	if !ok {
+		slot = &Secret{name: name}
+		s.slots[name] = slot
+	}
+	return slot
+}
+
+// Put replaces the content of a secret. Content that cannot be used is an error, and the old one stays.
+func (s *Secrets) Put(name string, m Material) error {
+	next, err := m.parse()
+	if err != nil {
+		return err
+	}
+	s.Slot(name).content.Store(next)
+	return nil
+}
+
+// Drop empties a secret: handshakes that need it fail.
+func (s *Secrets) Drop(name string) { s.Slot(name).content.Store(nil) }
+
+// Secret is one named slot.
+type Secret struct {
+	name    string
+	content atomic.Pointer[content]
+}
+
+type content struct {
+	certificate *tls.Certificate
+	trust       *trust
+}
+
+// trust is a CA bundle with its revocation lists.
+type trust struct {
+	pool *x509.CertPool
+	crls []*x509.RevocationList
+}
+
+// Certificate returns the certificate in the slot, nil where there is none.
+func (s *Secret) Certificate() *tls.Certificate {
+	if c := s.content.Load(); c != nil {
+		return c.certificate
+	}
+	return nil
+}
+
+// verify checks chain against the slot's CA bundle and revocation lists.
+func (s *Secret) verify(chain []*x509.Certificate, options x509.VerifyOptions) error {
+	c := s.content.Load()
+	if c == nil || c.trust == nil {
+		return fmt.Errorf("secret %s: no CA certificate has arrived", s.name)
+	}
+	return c.trust.verify(chain, options)
+}
+
+func (t *trust) verify(chain []*x509.Certificate, options x509.VerifyOptions) error {
+	options.Roots = t.pool
+	options.Intermediates = x509.NewCertPool()
+	for _, cert := range chain[1:] {
+		options.Intermediates.AddCert(cert)
+	}
+	paths, err := chain[0].Verify(options)
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		if err = t.revoked(path); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// revoked looks for a revoked certificate in a verified path. A list counts when the issuer in the path signed it.
+func (t *trust) revoked(path []*x509.Certificate) error {
+	for i, cert := range path[:len(path)-1] {
+		for _, list := range t.crls {
+			if !bytes.Equal(list.RawIssuer, cert.RawIssuer) || list.CheckSignatureFrom(path[i+1]) != nil {
+				continue
+			}
+			for _, entry := range list.RevokedCertificateEntries {
+				if entry.SerialNumber.Cmp(cert.SerialNumber) == 0 {
+					return fmt.Errorf("certificate %s is revoked", cert.SerialNumber.Text(16))
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (m Material) parse() (*content, error) {
+	out := &content{}
+	if len(m.Chain)+len(m.Key) > 0 {
+		cert, err := tls.X509KeyPair(m.Chain, m.Key)
+		if err != nil {
+			return nil, fmt.Errorf("tls_certificate: %w", err)
+		}
+		out.certificate = &cert
+	}
+	if len(m.CA)+len(m.CRL) > 0 {
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(m.CA) {
+			return nil, errors.New("validation_context.trusted_ca: no certificate in it")
+		}
+		crls, err := parseCRLs(m.CRL)
+		if err != nil {
+			return nil, fmt.Errorf("validation_context.crl: %w", err)
+		}
+		out.trust = &trust{pool: pool, crls: crls}
+	}
+	if out.certificate == nil && out.trust == nil {
+		return nil, errors.New("it holds neither a certificate nor a CA bundle")
+	}
+	return out, nil
+}
+
+func parseCRLs(data []byte) ([]*x509.RevocationList, error) {
+	var ders [][]byte
+	for rest := data; ; {
+		block, more := pem.Decode(rest)
+		if block == nil {
+			break
+		}
+		ders, rest = append(ders, block.Bytes), more
+	}
+	if len(ders) == 0 && len(data) > 0 {
+		ders = [][]byte{data}
+	}
+	var out []*x509.RevocationList
+	for _, der := range ders {
+		list, err := x509.ParseRevocationList(der)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, list)
+	}
+	return out, nil
+}
+
+// Facts are what may be shown of a certificate.
+type Facts struct {
+	Name, Serial    string
+	Identities      []string // URI and DNS SANs
+	NotBefore, Last time.Time
+	Issuer          string
+}
+
+// Facts lists the certificates held, without anything secret.
+func (s *Secrets) Facts() []Facts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []Facts
+	for name, slot := range s.slots {
+		f := Facts{Name: name}
+		if cert := slot.Certificate(); cert != nil && cert.Leaf != nil {
+			f = FactsOf(name, cert.Leaf)
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// FactsOf describes one certificate.
+func FactsOf(name string, cert *x509.Certificate) Facts {
+	f := Facts{Name: name, Serial: cert.SerialNumber.Text(16), NotBefore: cert.NotBefore, Last: cert.NotAfter, Issuer: cert.Issuer.String(),
+		Identities: cert.DNSNames}
+	for _, uri := range cert.URIs {
+		f.Identities = append(f.Identities, uri.String())
+	}
+	return f
+}
