@@ -98,7 +98,9 @@ type AccessLog struct {
 // Tracing is a listener's tracing setting; nil means off.
 type Tracing struct {
 	Sampling uint32 // of 10,000 new traces, how many are recorded
-	MaxTag   int    // longest path tag, bytes
+	MaxTag   int    // longest path tag, bytes; 0: 256
+	Target   string // host:port of an OTLP gRPC receiver
+	Service  string // service.name of the spans
 }
 
 // Via is the listener's share of what telemetry must know. It never changes.

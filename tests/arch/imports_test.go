@@ -63,7 +63,7 @@ func ours(paths ...string) []string {
 	return out
 }
 
-var hotPath = []string{"sidecar/http1", "sidecar/http2", "sidecar/tcp", "sidecar/route", "sidecar/filter", "sidecar/upstream", "sidecar/exchange"}
+var hotPath = []string{"sidecar/http1", "sidecar/http2", "sidecar/tcp", "sidecar/route", "sidecar/filter", "sidecar/upstream", "sidecar/exchange", "sidecar/forward"}
 
 var components = []string{"pilot", "sidecar", "gateways", "injector", "ca"}
 
@@ -86,7 +86,9 @@ func rules() []rule {
 			to: []string{"google.golang.org", "github.com/envoyproxy"}, direct: true, reason: "only discovery, compile and identity read messages"},
 		{from: hotPath, to: append(ours("sidecar/compile"), "google.golang.org", "github.com/envoyproxy", "github.com/prometheus", "go.opentelemetry.io"),
 			reason: "the hot path reaches neither messages nor metrics libraries"},
-		{from: hotPath, to: []string{"net/http", "fmt"}, direct: true, reason: "own codec; errors are rows, not strings"},
+		{from: hotPath, to: []string{"net/http"}, direct: true, reason: "own codec"},
+		{from: []string{"sidecar/http1", "sidecar/http2", "sidecar/tcp", "sidecar/forward", "sidecar/telemetry"}, except: []string{"sidecar/telemetry/export"},
+			to: []string{"github.com/prometheus", "go.opentelemetry.io"}, reason: "metrics libraries stay behind export"},
 		{from: []string{"sidecar/upstream"}, to: ours("sidecar/http1", "sidecar/http2", "sidecar/tcp"), reason: "upstream knows no protocol: it pools transports"},
 		{from: []string{"sidecar/filter"}, to: []string{"net"}, direct: true, reason: "filters judge; they do not dial"},
 	}

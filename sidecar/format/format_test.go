@@ -1,0 +1,68 @@
+package format
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+func request() *exchange.Exchange {
+	start := time.Date(2026, 11, 24, 1, 2, 3, 4_000_000, time.UTC)
+	x := &exchange.Exchange{}
+	x.Reset(&exchange.Connection{ID: 7, Source: netip.MustParseAddrPort("10.0.0.1:4000"), Destination: netip.MustParseAddrPort("10.0.0.2:80"),
+		Security: &exchange.Security{Version: "TLSv1.3", Identity: exchange.Identity{URI: "spiffe://td/ns/a/sa/b"}}})
+	x.Request.Method, x.Request.Path, x.Request.Authority = exchange.View("GET"), exchange.View("/a?b"), exchange.View("shop")
+	x.Request.Add("user-agent", "curl")
+	x.Protocol, x.Start, x.End, x.Response.Status = exchange.HTTP1, start, start.Add(1500*time.Microsecond), 200
+	x.Upstream = exchange.Upstream{Cluster: &exchange.ClusterInfo{Name: "outbound|80||shop"}, Endpoint: &exchange.Endpoint{Address: netip.MustParseAddrPort("10.0.0.9:8080")}}
+	return x
+}
+
+func TestAppend(t *testing.T) {
+	for text, want := range map[string]string{
+		"plain, 100%%":                             "plain, 100%",
+		"%REQ(:METHOD)% %REQ(X-NO?:PATH)%":         "GET /a?b",
+		"%REQ(X-NO)%|%RESP(X-NO)%":                 "-|-",
+		"%REQ(USER-AGENT):2%":                      "cu",
+		"%PROTOCOL% %RESPONSE_CODE% %DURATION%":    "HTTP/1.1 200 1",
+		"[%START_TIME%] %START_TIME(%s)%":          "[2026-11-24T01:02:03.004Z] 1795482123",
+		"%UPSTREAM_HOST% %UPSTREAM_LOCAL_ADDRESS%": "10.0.0.9:8080 -",
+		"%UPSTREAM_CLUSTER_RAW%":                   "outbound|80||shop",
+		"%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%": "10.0.0.1",
+		"%DOWNSTREAM_LOCAL_ADDRESS%":               "10.0.0.2:80",
+		"%DOWNSTREAM_PEER_URI_SAN%":                "spiffe://td/ns/a/sa/b",
+		"%UPSTREAM_TLS_VERSION%":                   "-",
+		"%RESPONSE_FLAGS% %GRPC_STATUS%":           "- -",
+		"%RESPONSE_CODE_DETAILS%":                  "via_upstream",
+		"%REQUESTED_SERVER_NAME%":                  "-",
+	} {
+		f, err := New(text, "-")
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got := string(f.Append(nil, request())); got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestRefuses(t *testing.T) {
+	for _, text := range []string{"%", "a %REQ(x)", "%REQ()%", "%NO_SUCH%", "%REQ(x):0%", "%REQ(x):a%", "%START_TIME(%Q)%", "%TLS_VERSION%", "%PROTOCOL(x)%", "%REQ)x(%"} {
+		if _, err := New(text, "-"); err == nil {
+			t.Errorf("%s was accepted", text)
+		}
+	}
+}
+
+func FuzzNew(f *testing.F) {
+	f.Add("%REQ(:METHOD)% %START_TIME(%s)% 100%%")
+	x := request()
+	f.Fuzz(func(t *testing.T, text string) {
+		if c, err := New(text, "-"); err == nil {
+			c.Append(nil, x)
+		}
+	})
+}

@@ -1,0 +1,90 @@
+// Package export carries telemetry out of the process: Prometheus text by client_golang, spans by otel's OTLP exporter. It is the only
+// place of the proxy that knows those libraries, and nothing on the hot path imports it.
+package export
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/heddle-mesh/heddle/sidecar/telemetry"
+)
+
+// Collector is a prometheus.Collector of everything that a Recorder counted.
+type Collector struct {
+	rec   *telemetry.Recorder
+	logs  *telemetry.AccessLogs // may be nil
+	spans *telemetry.Spans      // may be nil
+	http  []string              // label names of requests
+	tcp   []string              // label names of connections
+	keep  []int                 // which labels connections have
+}
+
+// NewCollector returns a Collector. logs and spans may be nil.
+func NewCollector(rec *telemetry.Recorder, logs *telemetry.AccessLogs, spans *telemetry.Spans) *Collector {
+	c := &Collector{rec: rec, logs: logs, spans: spans, http: telemetry.LabelNames()}
+	for i, name := range c.http {
+		if name != "response_code" && name != "grpc_response_status" {
+			c.tcp, c.keep = append(c.tcp, name), append(c.keep, i)
+		}
+	}
+	return c
+}
+
+// Describe implements prometheus.Collector: series come and go, so nothing is described.
+func (c *Collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c *Collector) Collect(out chan<- prometheus.Metric) {
+	c.rec.Each(func(l telemetry.Labels, s *telemetry.Series) {
+		if s.TCP {
+			c.connections(out, l, s)
+			return
+		}
+		c.requests(out, l, s)
+	})
+	c.counter(out, telemetry.MetricPanics, "Panics that were recovered; each closed one connection.", c.rec.Panics())
+	c.counter(out, telemetry.MetricOverflow, "Observations beyond the cap on series.", c.rec.Overflow())
+	if c.logs != nil {
+		c.counter(out, telemetry.MetricLogDropped, "Access log lines that could not be written.", c.logs.Dropped())
+	}
+	if c.spans != nil {
+		c.counter(out, telemetry.MetricSpansDropped, "Spans that were lost before export.", c.spans.Dropped())
+	}
+}
+
+func (c *Collector) counter(out chan<- prometheus.Metric, name, help string, v uint64) {
+	out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, nil), prometheus.CounterValue, float64(v))
+}
+
+func (c *Collector) requests(out chan<- prometheus.Metric, l telemetry.Labels, s *telemetry.Series) {
+	requests := prometheus.NewDesc(telemetry.MetricRequests, "Requests.", c.http, nil)
+	out <- prometheus.MustNewConstMetric(requests, prometheus.CounterValue, float64(s.Requests.Load()), l[:]...)
+	for _, h := range []struct {
+		name, help string
+		of         *telemetry.Histogram
+	}{
+		{telemetry.MetricDuration, "Duration of requests in milliseconds.", &s.Duration},
+		{telemetry.MetricRequestBytes, "Bytes of request bodies.", &s.RequestBytes},
+		{telemetry.MetricResponseBytes, "Bytes of response bodies.", &s.ResponseBytes},
+	} {
+		count, sum, buckets := h.of.Read()
+		out <- prometheus.MustNewConstHistogram(prometheus.NewDesc(h.name, h.help, c.http, nil), count, sum, buckets, l[:]...)
+	}
+}
+
+func (c *Collector) connections(out chan<- prometheus.Metric, l telemetry.Labels, s *telemetry.Series) {
+	values := make([]string, len(c.keep))
+	for i, k := range c.keep {
+		values[i] = l[k]
+	}
+	for _, m := range []struct {
+		name, help string
+		v          uint64
+	}{
+		{telemetry.MetricTCPOpened, "TCP connections opened.", s.Opened.Load()},
+		{telemetry.MetricTCPClosed, "TCP connections closed.", s.Closed.Load()},
+		{telemetry.MetricTCPSent, "Bytes sent to clients.", s.Sent.Load()},
+		{telemetry.MetricTCPReceived, "Bytes received from clients.", s.Received.Load()},
+	} {
+		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(m.name, m.help, c.tcp, nil), prometheus.CounterValue, float64(m.v), values...)
+	}
+}

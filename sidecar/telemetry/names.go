@@ -1,0 +1,64 @@
+// Package telemetry counts, logs and traces what the data path tells it through exchange.Recorder. It names every metric and label of
+// traffic; it must not import metrics or tracing libraries (export does), block a request, or believe what a client says of itself: a peer
+// is who its certificate proves, and what endpoint facts say of that identity at that address.
+package telemetry
+
+// Names of the metrics, those that dashboards for Istio ask for.
+const (
+	MetricRequests      = "istio_requests_total"
+	MetricDuration      = "istio_request_duration_milliseconds"
+	MetricRequestBytes  = "istio_request_bytes"
+	MetricResponseBytes = "istio_response_bytes"
+	MetricTCPOpened     = "istio_tcp_connections_opened_total"
+	MetricTCPClosed     = "istio_tcp_connections_closed_total"
+	MetricTCPSent       = "istio_tcp_sent_bytes_total"
+	MetricTCPReceived   = "istio_tcp_received_bytes_total"
+	MetricPanics        = "heddle_proxy_panics_total"
+	MetricOverflow      = "heddle_telemetry_series_overflow_total"
+	MetricLogDropped    = "heddle_access_log_dropped_total"
+	MetricSpansDropped  = "heddle_spans_dropped_total"
+)
+
+// The labels, in the order of Labels.
+const (
+	reporter = iota
+	sourceWorkload
+	sourceWorkloadNamespace
+	sourcePrincipal
+	sourceApp
+	sourceVersion
+	sourceCluster
+	sourceCanonicalService
+	sourceCanonicalRevision
+	destinationWorkload
+	destinationWorkloadNamespace
+	destinationPrincipal
+	destinationApp
+	destinationVersion
+	destinationCluster
+	destinationCanonicalService
+	destinationCanonicalRevision
+	destinationService
+	destinationServiceName
+	destinationServiceNamespace
+	requestProtocol
+	responseCode
+	grpcResponseStatus
+	responseFlags
+	connectionSecurityPolicy
+	labelCount
+)
+
+// LabelNames returns the names of the labels, in the order of Labels.
+func LabelNames() []string {
+	return []string{"reporter", "source_workload", "source_workload_namespace", "source_principal", "source_app", "source_version", "source_cluster",
+		"source_canonical_service", "source_canonical_revision", "destination_workload", "destination_workload_namespace", "destination_principal",
+		"destination_app", "destination_version", "destination_cluster", "destination_canonical_service", "destination_canonical_revision",
+		"destination_service", "destination_service_name", "destination_service_namespace", "request_protocol", "response_code",
+		"grpc_response_status", "response_flags", "connection_security_policy"}
+}
+
+// Labels are the values of one series.
+type Labels [labelCount]string
+
+const unknown = "unknown"

@@ -1,0 +1,158 @@
+package telemetry
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// Peers finds the workload behind a verified identity at an address, by the endpoint facts that the proxy holds. Nil where
+// there is none: telemetry then knows the identity only.
+type Peers interface {
+	Workload(addr netip.Addr, identity string) *exchange.Workload
+}
+
+// Self is the proxy's own workload.
+type Self struct {
+	Workload *exchange.Workload
+	Identity string // SPIFFE URI
+}
+
+// Options of a Recorder.
+type Options struct {
+	Peers     Peers
+	MaxSeries int         // 0: 10,000
+	Logs      *AccessLogs // nil: no access log
+	Spans     *Spans      // nil: no tracing
+}
+
+// Recorder implements exchange.Recorder.
+type Recorder struct {
+	opts   Options
+	self   atomic.Pointer[Self]
+	series *store
+	panics atomic.Uint64
+	tcp    sync.Pool // *exchange.Exchange: the form in which a connection is logged
+	bare   sync.Map  // namespace -> *exchange.Workload: what a verified identity alone says
+}
+
+// New returns a Recorder.
+func New(o Options) *Recorder {
+	if o.MaxSeries == 0 {
+		o.MaxSeries = 10_000
+	}
+	r := &Recorder{opts: o, series: newStore(o.MaxSeries)}
+	r.tcp.New = func() any { return &exchange.Exchange{} }
+	r.self.Store(&Self{})
+	return r
+}
+
+// SetSelf names the proxy's own workload from now on.
+func (r *Recorder) SetSelf(s Self) { r.self.Store(&s) }
+
+// Begin implements exchange.Recorder.
+func (r *Recorder) Begin(x *exchange.Exchange) {
+	if x.Conn.Via.Tracing != nil && r.opts.Spans != nil {
+		r.opts.Spans.begin(x)
+	}
+}
+
+// End implements exchange.Recorder.
+func (r *Recorder) End(x *exchange.Exchange) {
+	k := r.key(x.Conn, &x.Upstream)
+	k.code, k.flags, k.protocol, k.isGRPC, k.grpc = x.Response.Status, x.Flags, x.Protocol, x.GRPC, x.GRPCStatus
+	s := r.series.get(&k)
+	s.Requests.Add(1)
+	s.Duration.observe(float64(x.End.Sub(x.Start).Microseconds()) / 1000)
+	s.RequestBytes.observe(float64(x.Received))
+	s.ResponseBytes.observe(float64(x.Sent))
+	if x.Conn.Via.AccessLog != nil && r.opts.Logs != nil {
+		r.opts.Logs.log(x)
+	}
+	if x.Trace.Sampled && x.Conn.Via.Tracing != nil && r.opts.Spans != nil {
+		r.opts.Spans.end(x, r.self.Load())
+	}
+}
+
+// key gathers who spoke to whom.
+func (r *Recorder) key(c *exchange.Connection, up *exchange.Upstream) key {
+	self := r.self.Load()
+	k := key{via: c.Via, cluster: up.Cluster, grpc: -1}
+	if c.Via.Direction == exchange.Inbound {
+		k.destination = self.Workload
+		if peer := c.Peer(); peer != nil {
+			k.mutual, k.sourceID, k.destID = true, peer.URI, self.Identity
+			if r.opts.Peers != nil {
+				k.source = r.opts.Peers.Workload(c.Source.Addr().Unmap(), peer.URI)
+			}
+			if k.source == nil {
+				k.source = r.identityOnly(peer)
+			}
+		}
+		return k
+	}
+	k.source = self.Workload
+	if up.Endpoint != nil {
+		k.destination = up.Endpoint.Workload
+	}
+	if up.Security != nil && up.Security.Mutual {
+		k.sourceID, k.destID = self.Identity, up.Security.Identity.URI
+	}
+	return k
+}
+
+// identityOnly is what a verified identity alone says of a workload: its namespace. The pointer is the same each time, since keys compare it.
+func (r *Recorder) identityOnly(id *exchange.Identity) *exchange.Workload {
+	if w, ok := r.bare.Load(id.Namespace); ok {
+		return w.(*exchange.Workload)
+	}
+	w, _ := r.bare.LoadOrStore(id.Namespace, &exchange.Workload{Namespace: id.Namespace})
+	return w.(*exchange.Workload)
+}
+
+// Opened implements exchange.Recorder.
+func (r *Recorder) Opened(c *exchange.Connection) { r.connection(c).Opened.Add(1) }
+
+// Progress implements exchange.Recorder.
+func (r *Recorder) Progress(c *exchange.Connection, received, sent int64) {
+	s := r.connection(c)
+	s.Received.Add(uint64(received))
+	s.Sent.Add(uint64(sent))
+}
+
+// Closed implements exchange.Recorder.
+func (r *Recorder) Closed(c *exchange.Connection, received, sent int64) {
+	s := r.connection(c)
+	s.Received.Add(uint64(received))
+	s.Sent.Add(uint64(sent))
+	s.Closed.Add(1)
+	if c.Via.AccessLog != nil && r.opts.Logs != nil {
+		x := r.tcp.Get().(*exchange.Exchange)
+		x.Reset(c)
+		x.Start, x.End, x.Received, x.Sent = c.Start, c.Start.Add(c.Duration), c.Received, c.Sent
+		x.Upstream, x.Outcome, x.Flags, x.Details = c.Upstream, c.Outcome, c.Flags, c.Details
+		r.opts.Logs.log(x)
+		r.tcp.Put(x)
+	}
+}
+
+// connection returns a TCP connection's series. Flags are part of it only once the connection was refused, so that opened and closed meet.
+func (r *Recorder) connection(c *exchange.Connection) *Series {
+	k := r.key(c, &c.Upstream)
+	k.flags = c.Flags
+	return r.series.get(&k)
+}
+
+// Panicked implements exchange.Recorder.
+func (r *Recorder) Panicked() { r.panics.Add(1) }
+
+// Panics returns how many panics were recovered.
+func (r *Recorder) Panics() uint64 { return r.panics.Load() }
+
+// Overflow returns how many observations had no series of their own.
+func (r *Recorder) Overflow() uint64 { return r.series.overflow.Load() }
+
+// Each calls f for every series.
+func (r *Recorder) Each(f func(l Labels, s *Series)) { r.series.each(f) }

@@ -1,0 +1,141 @@
+package telemetry
+
+import (
+	"hash/maphash"
+	"maps"
+	"sync"
+	"sync/atomic"
+)
+
+// bounds are the upper bounds of every histogram, those that Istio's dashboards expect: milliseconds or bytes.
+var bounds = [...]float64{0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000}
+
+// Histogram counts observations by bucket. It is safe for concurrent use.
+type Histogram struct {
+	buckets [len(bounds) + 1]atomic.Uint64
+	sum     atomic.Uint64 // in thousandths
+}
+
+func (h *Histogram) observe(v float64) {
+	i := 0
+	for i < len(bounds) && v > bounds[i] {
+		i++
+	}
+	h.buckets[i].Add(1)
+	h.sum.Add(uint64(v * 1000))
+}
+
+// Read returns the count, the sum, and the cumulative count by upper bound.
+func (h *Histogram) Read() (count uint64, sum float64, cumulative map[float64]uint64) {
+	cumulative = make(map[float64]uint64, len(bounds))
+	for i, b := range bounds {
+		count += h.buckets[i].Load()
+		cumulative[b] = count
+	}
+	count += h.buckets[len(bounds)].Load()
+	return count, float64(h.sum.Load()) / 1000, cumulative
+}
+
+// Series is the counters of one set of labels: of requests, or of TCP connections.
+type Series struct {
+	TCP                                   bool
+	Requests                              atomic.Uint64
+	Duration, RequestBytes, ResponseBytes Histogram
+	Opened, Closed, Sent, Received        atomic.Uint64
+}
+
+const shards = 64
+
+// store finds series by key without locks, and by labels under one. Keys hold pointers that configuration changes replace; equal labels
+// keep their series, and the keys of a shard are dropped when there are too many.
+type store struct {
+	seed     maphash.Seed
+	fast     [shards]shard
+	limit    int
+	overflow atomic.Uint64 // observations that had no series of their own
+
+	mu       sync.Mutex
+	byLabels map[Labels]*Series
+}
+
+type shard struct {
+	mu   sync.Mutex
+	keys atomic.Pointer[map[key]*Series]
+}
+
+func newStore(limit int) *store {
+	return &store{seed: maphash.MakeSeed(), limit: limit, byLabels: map[Labels]*Series{}}
+}
+
+// get returns the series of k.
+func (s *store) get(k *key) *Series {
+	sh := &s.fast[s.hash(k)%shards]
+	if m := sh.keys.Load(); m != nil {
+		if series, ok := (*m)[*k]; ok {
+			return series
+		}
+	}
+	return s.add(sh, k)
+}
+
+// hash spreads keys over shards; maphash.Comparable would move each key to the heap.
+func (s *store) hash(k *key) uint64 {
+	h := maphash.String(s.seed, k.sourceID) + uint64(k.code)
+	if k.cluster != nil {
+		h += maphash.String(s.seed, k.cluster.Name)
+	}
+	return h
+}
+
+func (s *store) add(sh *shard, k *key) *Series {
+	series, known := s.named(k.labels())
+	if !known {
+		return series // over the limit: not remembered, so that each observation is counted
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	old := sh.keys.Load()
+	next := map[key]*Series{}
+	if old != nil && len(*old) < 2*s.limit/shards+16 {
+		next = maps.Clone(*old)
+	}
+	next[*k] = series
+	sh.keys.Store(&next)
+	return series
+}
+
+// named returns the series of l, or, where there are too many, the one that stands for all others of its kind.
+func (s *store) named(l Labels) (series *Series, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if series, ok := s.byLabels[l]; ok {
+		return series, true
+	}
+	if len(s.byLabels) >= s.limit {
+		s.overflow.Add(1)
+		rest := Labels{reporter: l[reporter], requestProtocol: l[requestProtocol]}
+		for i := range rest {
+			rest[i] = orUnknown(rest[i])
+		}
+		l = rest
+		if series, ok := s.byLabels[l]; ok {
+			return series, false
+		}
+		known = false
+	} else {
+		known = true
+	}
+	series = &Series{TCP: l[requestProtocol] == "tcp"}
+	s.byLabels[l] = series
+	return series, known
+}
+
+// each calls f for every series.
+func (s *store) each(f func(l Labels, series *Series)) {
+	s.mu.Lock()
+	all := maps.Clone(s.byLabels)
+	s.mu.Unlock()
+	for l, series := range all {
+		f(l, series)
+	}
+}
