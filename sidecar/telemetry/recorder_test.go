@@ -25,7 +25,7 @@ var (
 type peers struct{}
 
 func (peers) Workload(addr netip.Addr, identity string) *exchange.Workload {
-	if addr.String() == "10.0.0.1" && identity == clientID {
+	if addr == netip.AddrFrom4([4]byte{10, 0, 0, 1}) && identity == clientID {
 		return storefront
 	}
 	return nil
