@@ -1,0 +1,211 @@
+// Package lifecycle brings the cluster up and takes it down. It is where plan, machine, programs and images meet; what it decides is only the
+// order, and what to do about a cluster that is there already.
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/heddle-mesh/heddle/tests/cluster/internal/artifacts"
+	"github.com/heddle-mesh/heddle/tests/cluster/internal/machine"
+	"github.com/heddle-mesh/heddle/tests/cluster/internal/plan"
+	"github.com/heddle-mesh/heddle/tests/cluster/internal/proc"
+	"github.com/heddle-mesh/heddle/tests/cluster/internal/progress"
+)
+
+const (
+	marker     = ".heddle-cluster" // in every state folder of ours: only such a folder is ever deleted
+	cgroup     = "heddle"          // above all nodes'
+	kubeletDir = "/var/lib/kubelet"
+	cniDir     = "/var/lib/cni"
+)
+
+// Cluster is the one cluster of this machine.
+type Cluster struct {
+	Plan    plan.Plan
+	Layout  plan.Layout
+	Report  *progress.Report
+	Builder artifacts.Builder
+	BuiltAt string // the log of builds and installations
+}
+
+// Lock keeps a second call of this program away until the returned function is called.
+func Lock() (func(), error) {
+	f, err := os.OpenFile("/run/heddle-cluster.lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking the cluster: %w", err)
+	}
+	for until := time.Now().Add(10 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(until) {
+			f.Close()
+			return nil, fmt.Errorf("locking the cluster: somebody else is changing it: %w", err)
+		}
+	}
+}
+
+// Up leaves a healthy cluster, whatever it finds.
+func (c Cluster) Up(ctx context.Context) error {
+	if err := c.prepareMachine(ctx); err != nil {
+		return err
+	}
+	made, err := c.build(ctx)
+	if err != nil {
+		return err
+	}
+	if c.alive() {
+		err := c.Report.Step("looking at the running cluster", func() error { return c.ready(ctx, 45*time.Second) })
+		if err == nil {
+			return nil
+		}
+		c.Report.Say("the running cluster is not healthy and is started anew")
+	}
+	if err := c.Down(ctx); err != nil {
+		return err
+	}
+	return c.start(ctx, made)
+}
+
+func (c Cluster) prepareMachine(ctx context.Context) error {
+	missing := machine.MissingPackages()
+	if len(missing) == 0 {
+		return nil
+	}
+	return c.Report.Step(fmt.Sprintf("installing Debian packages %v", missing), func() error {
+		return c.logged(func(log *os.File) error { return machine.Install(ctx, missing, log) })
+	})
+}
+
+// made are the files that a start needs.
+type made struct {
+	kubernetes string
+	images     []string
+}
+
+func (c Cluster) build(ctx context.Context) (made, error) {
+	var m made
+	step := func(name string, build func(b artifacts.Builder) error) error {
+		return c.Report.Step(name, func() error {
+			return c.logged(func(log *os.File) error {
+				b := c.Builder
+				b.Log = log
+				return build(b)
+			})
+		})
+	}
+	err := step("Kubernetes "+plan.KubernetesVersion+" (the first build takes 6 to 8 minutes)", func(b artifacts.Builder) (err error) {
+		m.kubernetes, err = b.Kubernetes(ctx)
+		return err
+	})
+	if err != nil {
+		return made{}, err
+	}
+	return m, step("CoreDNS, toolbox and images", func(b artifacts.Builder) (err error) {
+		m.images, err = b.Images(ctx)
+		return err
+	})
+}
+
+// logged runs something with the log of builds, which a failure then names.
+func (c Cluster) logged(run func(log *os.File) error) error {
+	if err := os.MkdirAll(filepath.Dir(c.BuiltAt), 0o755); err != nil {
+		return err
+	}
+	log, err := os.Create(c.BuiltAt)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	if err := run(log); err != nil {
+		return &progress.LogError{Log: c.BuiltAt, Err: err}
+	}
+	return nil
+}
+
+// alive says whether every group of processes still runs.
+func (c Cluster) alive() bool {
+	for _, g := range c.Plan.Groups() {
+		if id, err := proc.Load(c.Layout.Process(g)); err != nil || !id.Alive() {
+			return false
+		}
+	}
+	return true
+}
+
+// Down leaves nothing of a cluster, however it ended. Without one it does nothing.
+func (c Cluster) Down(context.Context) error {
+	if !c.traces() {
+		return nil
+	}
+	return c.Report.Step("taking the cluster down", c.clean)
+}
+
+// traces says whether there is anything of a cluster on this machine.
+func (c Cluster) traces() bool {
+	paths := []string{c.Layout.Root, "/sys/fs/cgroup/" + cgroup, "/sys/fs/cgroup/memory/" + cgroup, "/sys/class/net/" + plan.MachineLink}
+	for _, ns := range c.Plan.Namespaces() {
+		paths = append(paths, "/run/netns/"+ns)
+	}
+	for _, p := range paths {
+		if _, err := os.Lstat(p); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// clean ends the groups, with them everything that runs on the nodes, and removes what outlives processes.
+func (c Cluster) clean() error {
+	if err := c.ours(); err != nil {
+		return err
+	}
+	groups := c.Plan.Groups()
+	failed := make(chan error, len(groups))
+	for _, g := range groups {
+		go func() {
+			id, err := proc.Load(c.Layout.Process(g))
+			if err == nil && id.PID > 0 {
+				err = id.End(3 * time.Second)
+			}
+			failed <- err
+		}()
+	}
+	var errs []error
+	for range groups {
+		errs = append(errs, <-failed)
+	}
+	machine.RestoreTunables(c.Layout.Data("tunables"))
+	errs = append(errs,
+		machine.RemoveNamespaces(c.Plan.Namespaces(), plan.MachineLink),
+		machine.RemoveCgroups(cgroup))
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for _, dir := range []string{kubeletDir, cniDir} {
+		_ = os.Remove(dir) // made as a mount point; stays where it holds anything
+	}
+	return machine.RemoveFolder(c.Layout.Root)
+}
+
+// ours refuses a state folder that this program did not make.
+func (c Cluster) ours() error {
+	entries, err := os.ReadDir(c.Layout.Root)
+	if errors.Is(err, fs.ErrNotExist) || (err == nil && len(entries) == 0) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the state folder: %w", err)
+	}
+	if _, err := os.Stat(filepath.Join(c.Layout.Root, marker)); err != nil {
+		return fmt.Errorf("the folder %s holds something else than a cluster's state", c.Layout.Root)
+	}
+	return nil
+}
