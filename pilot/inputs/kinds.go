@@ -1,0 +1,84 @@
+package inputs
+
+import (
+	networking "istio.io/api/networking/v1alpha3"
+	security "istio.io/api/security/v1beta1"
+	telemetry "istio.io/api/telemetry/v1alpha1"
+)
+
+// The API groups.
+const (
+	GroupNetworking = "networking.istio.io"
+	GroupSecurity   = "security.istio.io"
+	GroupTelemetry  = "telemetry.istio.io"
+	GroupExtensions = "extensions.istio.io"
+	GroupGateway    = "gateway.networking.k8s.io"
+)
+
+// Kind is one kind of object that Decode reads.
+type Kind struct {
+	Group, Kind, Resource string
+	// Version is the one to watch; Versions are those that may be written.
+	Version  string
+	Versions []string
+	// Security kinds fail closed.
+	Security bool
+	// Implemented is false for kinds that this version refuses.
+	Implemented bool
+	decode      func(raw rawObject) Object
+	add         func(in *Inputs, o Object)
+}
+
+// Kinds returns every kind of object that Decode reads.
+func Kinds() []Kind {
+	v1 := []string{"v1", "v1beta1", "v1alpha3"}
+	return []Kind{
+		{Group: GroupNetworking, Kind: "VirtualService", Resource: "virtualservices", Version: "v1", Versions: v1, Implemented: true,
+			decode: decodeAs[networking.VirtualService], add: func(in *Inputs, o Object) { put(&in.VirtualServices, o) }},
+		{Group: GroupNetworking, Kind: "DestinationRule", Resource: "destinationrules", Version: "v1", Versions: v1, Implemented: true,
+			decode: decodeAs[networking.DestinationRule], add: func(in *Inputs, o Object) { put(&in.DestinationRules, o) }},
+		{Group: GroupNetworking, Kind: "Gateway", Resource: "gateways", Version: "v1", Versions: v1, Implemented: true,
+			decode: decodeAs[networking.Gateway], add: func(in *Inputs, o Object) { put(&in.Gateways, o) }},
+		{Group: GroupNetworking, Kind: "ServiceEntry", Resource: "serviceentries", Version: "v1", Versions: v1, Implemented: true,
+			decode: decodeAs[networking.ServiceEntry], add: func(in *Inputs, o Object) { put(&in.ServiceEntries, o) }},
+		{Group: GroupNetworking, Kind: "Sidecar", Resource: "sidecars", Version: "v1", Versions: v1, Implemented: true,
+			decode: decodeAs[networking.Sidecar], add: func(in *Inputs, o Object) { put(&in.Sidecars, o) }},
+		{Group: GroupSecurity, Kind: "PeerAuthentication", Resource: "peerauthentications", Version: "v1", Versions: v1[:2], Security: true, Implemented: true,
+			decode: decodeAs[security.PeerAuthentication], add: func(in *Inputs, o Object) { put(&in.PeerAuthentications, o) }},
+		{Group: GroupSecurity, Kind: "AuthorizationPolicy", Resource: "authorizationpolicies", Version: "v1", Versions: v1[:2], Security: true, Implemented: true,
+			decode: decodeAs[security.AuthorizationPolicy], add: func(in *Inputs, o Object) { put(&in.AuthorizationPolicies, o) }},
+		{Group: GroupTelemetry, Kind: "Telemetry", Resource: "telemetries", Version: "v1", Versions: []string{"v1", "v1alpha1"}, Implemented: true,
+			decode: decodeAs[telemetry.Telemetry], add: func(in *Inputs, o Object) { put(&in.Telemetries, o) }},
+		unimplemented(GroupSecurity, "RequestAuthentication", "requestauthentications", "v1", "v1beta1"),
+		unimplemented(GroupNetworking, "WorkloadEntry", "workloadentries", v1...),
+		unimplemented(GroupNetworking, "WorkloadGroup", "workloadgroups", v1...),
+		unimplemented(GroupNetworking, "EnvoyFilter", "envoyfilters", "v1alpha3"),
+		unimplemented(GroupNetworking, "ProxyConfig", "proxyconfigs", "v1beta1"),
+		unimplemented(GroupExtensions, "WasmPlugin", "wasmplugins", "v1alpha1"),
+	}
+}
+
+func unimplemented(group, kind, resource string, versions ...string) Kind {
+	return Kind{Group: group, Kind: kind, Resource: resource, Version: versions[0], Versions: versions,
+		decode: decodeUnimplemented, add: func(in *Inputs, o Object) { put(&in.Unimplemented, o) }}
+}
+
+func put[S any](list *[]*Config[S], o Object) { *list = append(*list, o.(*Config[S])) }
+
+// FindKind returns the kind of a group, or false.
+func FindKind(group, kind string) (Kind, bool) {
+	for _, k := range Kinds() {
+		if k.Group == group && k.Kind == kind {
+			return k, true
+		}
+	}
+	return Kind{}, false
+}
+
+// Add puts an object that Decode made on its list.
+func (in *Inputs) Add(o Object) {
+	gvk := o.GetObjectKind().GroupVersionKind()
+	if k, ok := FindKind(gvk.Group, gvk.Kind); ok {
+		k.add(in, o)
+	}
+}

@@ -1,0 +1,63 @@
+package translate_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/heddle-mesh/heddle/internal/golden"
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/model/dump"
+	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/source"
+	"github.com/heddle-mesh/heddle/pilot/translate"
+)
+
+// TestGolden holds what objects mean. A case is in.yaml and the parts of the model and of the report that it is about.
+func TestGolden(t *testing.T) {
+	golden.Run(t, "testdata", func(t *testing.T, c golden.Case) map[string]string {
+		in := read(t, c.Files["in.yaml"])
+		snap, rep := translate.Translate(in, nil)
+		return map[string]string{
+			"mesh":            dump.Value(snap.Mesh),
+			"services":        each(snap.Services),
+			"virtualservices": each(snap.VirtualServices),
+			"report":          reportText(rep),
+		}
+	})
+}
+
+func read(t testing.TB, text string) *inputs.Inputs {
+	t.Helper()
+	in, err := source.FromYAML([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+func each[T any](list []T) string {
+	var b strings.Builder
+	for _, v := range list {
+		b.WriteString(dump.Value([]T{v}))
+	}
+	return b.String()
+}
+
+// reportText leaves out what was accepted without a word.
+func reportText(r report.Report) string {
+	var lines []string
+	for _, e := range r.Entries {
+		if e.State != report.Accepted || len(e.Issues) > 0 {
+			lines = append(lines, e.String())
+		}
+	}
+	if len(lines) == 0 {
+		return "nothing to say\n"
+	}
+	if !slices.IsSortedFunc(r.Entries, func(a, b *report.Entry) int { return a.Ref.Compare(b.Ref) }) {
+		lines = append(lines, fmt.Sprint("not sorted"))
+	}
+	return strings.Join(lines, "\n") + "\n"
+}

@@ -1,0 +1,42 @@
+package istioapi
+
+import (
+	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/translate/values"
+)
+
+func (r *reader) cors(path string, c *networking.CorsPolicy) *model.CORS {
+	if c == nil {
+		return nil
+	}
+	out := &model.CORS{
+		AllowMethods:     c.AllowMethods,
+		AllowHeaders:     c.AllowHeaders,
+		ExposeHeaders:    c.ExposeHeaders,
+		MaxAge:           values.Duration(&r.Log, path+".maxAge", c.MaxAge),
+		ForwardUnmatched: true,
+	}
+	switch c.UnmatchedPreflights {
+	case networking.CorsPolicy_UNSPECIFIED, networking.CorsPolicy_FORWARD:
+	case networking.CorsPolicy_IGNORE:
+		out.ForwardUnmatched = false
+	default:
+		r.Errorf(path+".unmatchedPreflights", "%d is unknown", c.UnmatchedPreflights)
+	}
+	if c.AllowCredentials != nil {
+		out.AllowCredentials = &c.AllowCredentials.Value
+	}
+	for i, o := range c.AllowOrigins {
+		m := r.matcher(at(path+".allowOrigins", i), o)
+		if m.Kind == model.MatchPresent || m.Value == "" {
+			r.Errorf(at(path+".allowOrigins", i), "exact, prefix or regex must be given")
+		}
+		out.AllowOrigins = append(out.AllowOrigins, m)
+	}
+	for _, o := range c.GetAllowOrigin() { //nolint:staticcheck // still written
+		out.AllowOrigins = append(out.AllowOrigins, model.StringMatch{Value: o})
+	}
+	return out
+}

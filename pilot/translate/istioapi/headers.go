@@ -1,0 +1,78 @@
+package istioapi
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+func (r *reader) headers(path string, h *networking.Headers) model.Headers {
+	var out model.Headers
+	if h == nil {
+		return out
+	}
+	if q := h.Request; q != nil {
+		set := q.Set
+		for _, host := range []string{"host", ":authority"} {
+			for key, value := range q.Set {
+				if strings.EqualFold(key, host) {
+					out.Host = value
+					set = without(set, key)
+				}
+			}
+		}
+		out.RequestSet = r.headerOps(path+".request.set", set)
+		out.RequestAdd = r.headerOps(path+".request.add", q.Add)
+		out.RequestRemove = r.headerNames(path+".request.remove", q.Remove)
+	}
+	if p := h.Response; p != nil {
+		out.ResponseSet = r.headerOps(path+".response.set", p.Set)
+		out.ResponseAdd = r.headerOps(path+".response.add", p.Add)
+		out.ResponseRemove = r.headerNames(path+".response.remove", p.Remove)
+	}
+	return out
+}
+
+func without(m map[string]string, key string) map[string]string {
+	m = maps.Clone(m)
+	delete(m, key)
+	return m
+}
+
+func (r *reader) headerOps(path string, all map[string]string) []model.HeaderOp {
+	var out []model.HeaderOp
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		p := path + "[" + key + "]"
+		r.changeable(p, key)
+		if strings.ContainsAny(all[key], "\r\n\x00") {
+			r.Errorf(p, "a header value is one line")
+		}
+		out = append(out, model.HeaderOp{Key: key, Value: all[key]})
+	}
+	return out
+}
+
+func (r *reader) headerNames(path string, names []string) []string {
+	for i, name := range names {
+		r.changeable(at(path, i), name)
+	}
+	out := slices.Clone(names)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// changeable records headers that routing needs.
+func (r *reader) changeable(path, name string) {
+	switch {
+	case name == "":
+		r.Errorf(path, "empty header name")
+	case strings.HasPrefix(name, ":") || strings.EqualFold(name, "host"):
+		r.Errorf(path, "%q cannot be changed here; request.set with host or :authority rewrites the authority", name)
+	default:
+		r.headerName(path, name)
+	}
+}

@@ -1,0 +1,92 @@
+package translate
+
+import (
+	"reflect"
+
+	"github.com/heddle-mesh/heddle/internal/memo"
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Memo remembers translations from one call to the next. It makes them faster and keeps pointers: an object whose meaning did
+// not change keeps its pointer. It never changes a result. It serves one caller at a time.
+type Memo struct {
+	mesh            *model.Mesh
+	services        *stage[corev1.Service, *model.Service]
+	virtualServices *stage[inputs.VirtualService, *istioapi.VirtualService]
+	delegated       *pool[model.Name, *model.VirtualService]
+}
+
+// NewMemo returns a Memo that remembers nothing.
+func NewMemo() *Memo {
+	return &Memo{
+		services:        newStage[corev1.Service, *model.Service](),
+		virtualServices: newStage[inputs.VirtualService, *istioapi.VirtualService](),
+		delegated:       newPool[model.Name, *model.VirtualService](),
+	}
+}
+
+// round forgets what the last call did not use.
+func (m *Memo) round() {
+	m.services.round()
+	m.virtualServices.round()
+	m.delegated.round()
+}
+
+// pool keeps equal values of one name the same, from round to round.
+type pool[K comparable, V any] struct{ last, now map[K]V }
+
+func newPool[K comparable, V any]() *pool[K, V] { return &pool[K, V]{now: map[K]V{}} }
+
+// intern returns the value of the round before if v equals it.
+func (p *pool[K, V]) intern(k K, v V) V {
+	if old, ok := p.last[k]; ok && reflect.DeepEqual(old, v) {
+		v = old
+	}
+	p.now[k] = v
+	return v
+}
+
+func (p *pool[K, V]) round() { p.last, p.now = p.now, make(map[K]V, len(p.now)) }
+
+// key is what the translation of one object reads: the object and the mesh's settings, both by identity.
+type key[O any] struct {
+	object *O
+	mesh   *model.Mesh
+}
+
+// result is what became of one object.
+type result[V any] struct {
+	value V
+	entry *report.Entry
+}
+
+// stage remembers the translations of one kind.
+type stage[O, V any] struct {
+	memo *memo.Memo[key[O], *result[V]]
+	pool *pool[model.Name, V]
+}
+
+func newStage[O, V any]() *stage[O, V] {
+	return &stage[O, V]{memo: memo.New[key[O], *result[V]](), pool: newPool[model.Name, V]()}
+}
+
+// get translates an object, or remembers.
+func (s *stage[O, V]) get(name model.Name, k key[O], build func() *result[V]) *result[V] {
+	r := s.memo.Get(k, func(key[O]) *result[V] {
+		r := build()
+		r.value = s.pool.intern(name, r.value)
+		return r
+	})
+	s.pool.now[name] = r.value
+	return r
+}
+
+func (s *stage[O, V]) round() {
+	s.memo.Round()
+	s.pool.round()
+}

@@ -1,0 +1,181 @@
+// Package mesh translates the settings of the whole mesh: Istio's MeshConfig, and Telemetry objects of the root namespace. It is
+// pure. Settings that this version does not implement are reported and have no effect; all others stay in force.
+package mesh
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	meshapi "istio.io/api/mesh/v1alpha1"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/fields"
+	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
+	"github.com/heddle-mesh/heddle/pilot/translate/values"
+)
+
+// Stdout is where proxies log; there is no other file in their image.
+const Stdout = "/dev/stdout"
+
+var honoured = fields.New(
+	"{trustDomain,trustDomainAliases,rootNamespace,enableAutoMtls,connectTimeout}",
+	"outboundTrafficPolicy.mode",
+	"{defaultServiceExportTo,defaultVirtualServiceExportTo,defaultDestinationRuleExportTo}",
+	"defaultHttpRetryPolicy.{attempts,perTryTimeout,retryOn,retryRemoteLocalities,retryIgnorePreviousHosts,backoff}",
+	"{accessLogFile,accessLogFormat,accessLogEncoding}",
+	"{enableTracing,enablePrometheusMerge}",
+	"defaultConfig.tracing.sampling",
+	"defaultConfig.gatewayTopology.numTrustedProxies",
+	"extensionProviders.{name,opentelemetry.{service,port},envoyFileAccessLog.path}",
+	"defaultProviders.{tracing,accessLogging}",
+	"pathNormalization.normalization",
+	"localityLbSetting.enabled",
+)
+
+// Mesh translates the settings. Fields that are refused leave their default in force.
+func Mesh(in *inputs.Mesh) (*model.Mesh, []report.Issue) {
+	c, log := in.Config, &report.Log{}
+	for _, p := range in.Problems {
+		log.Partialf(p.Path, "%s", p.Reason)
+	}
+	unset := &report.Log{}
+	honoured.Check(c, "mesh", unset)
+	for _, i := range unset.Issues {
+		log.Partialf(i.Path, "%s", i.Reason)
+	}
+	m := &model.Mesh{
+		TrustDomain:        cmp.Or(c.TrustDomain, wire.DefaultTrustDomain),
+		TrustDomainAliases: c.TrustDomainAliases,
+		RootNamespace:      cmp.Or(c.RootNamespace, in.Namespace),
+		ClusterDomain:      in.ClusterDomain,
+		ClusterID:          in.ClusterID,
+		AutoMTLS:           c.EnableAutoMtls == nil || c.EnableAutoMtls.Value,
+		ConnectTimeout:     values.DurationOr(log, "mesh.connectTimeout", c.ConnectTimeout, 10*time.Second),
+		TrustedProxies:     c.GetDefaultConfig().GetGatewayTopology().GetNumTrustedProxies(),
+		LocalityEnabled:    c.GetLocalityLbSetting().GetEnabled() == nil || c.GetLocalityLbSetting().GetEnabled().Value,
+		DefaultRetry:       istioapi.Retry(log, "mesh.defaultHttpRetryPolicy", c.DefaultHttpRetryPolicy),
+	}
+	m.ServiceExport = defaultExport(log, "mesh.defaultServiceExportTo", c.DefaultServiceExportTo)
+	m.VirtualServiceExport = defaultExport(log, "mesh.defaultVirtualServiceExportTo", c.DefaultVirtualServiceExportTo)
+	m.DestinationRuleExport = defaultExport(log, "mesh.defaultDestinationRuleExportTo", c.DefaultDestinationRuleExportTo)
+	if p := c.OutboundTrafficPolicy; p != nil {
+		switch p.Mode {
+		case meshapi.MeshConfig_OutboundTrafficPolicy_ALLOW_ANY:
+		case meshapi.MeshConfig_OutboundTrafficPolicy_REGISTRY_ONLY:
+			m.RegistryOnly = true
+		default:
+			m.RegistryOnly = true
+			log.Partialf("mesh.outboundTrafficPolicy.mode", "%s is not implemented by this version; REGISTRY_ONLY is in force", p.Mode)
+		}
+	}
+	normalization(log, c, m)
+	accessLog(log, c, m)
+	tracing(log, c, m)
+	for i := range log.Issues {
+		log.Issues[i].Severity = min(log.Issues[i].Severity, report.Partial)
+	}
+	return m, log.Issues
+}
+
+func defaultExport(log *report.Log, path string, list []string) model.Visibility {
+	if len(list) == 0 {
+		return model.Visibility{Public: true}
+	}
+	return values.ParseExport(log, path, list)
+}
+
+func normalization(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) {
+	switch n := c.GetPathNormalization().GetNormalization(); n {
+	case meshapi.MeshConfig_ProxyPathNormalization_DEFAULT, meshapi.MeshConfig_ProxyPathNormalization_BASE:
+		m.PathNormalization = model.PathBase
+	case meshapi.MeshConfig_ProxyPathNormalization_NONE:
+		m.PathNormalization = model.PathNone
+	case meshapi.MeshConfig_ProxyPathNormalization_MERGE_SLASHES:
+		m.PathNormalization = model.PathMergeSlashes
+	case meshapi.MeshConfig_ProxyPathNormalization_DECODE_AND_MERGE_SLASHES:
+		m.PathNormalization = model.PathDecodeAndMergeSlashes
+	default:
+		log.Partialf("mesh.pathNormalization.normalization", "%d: unknown; DECODE_AND_MERGE_SLASHES is in force", n)
+		m.PathNormalization = model.PathDecodeAndMergeSlashes
+	}
+}
+
+func accessLog(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) {
+	m.AccessLog = model.AccessLog{JSON: c.AccessLogEncoding == meshapi.MeshConfig_JSON, Format: c.AccessLogFormat}
+	if logsToStdout(log, "mesh.accessLogFile", c.AccessLogFile) {
+		m.AccessLog.File = Stdout
+	}
+	for i, name := range c.GetDefaultProviders().GetAccessLogging() {
+		applyAccessLog(log, fmt.Sprintf("mesh.defaultProviders.accessLogging[%d]", i), c, name, m)
+	}
+}
+
+func logsToStdout(log *report.Log, path, file string) bool {
+	if file != "" && file != Stdout {
+		log.Partialf(path, "%q: only %q is implemented by this version", file, Stdout)
+	}
+	return file == Stdout
+}
+
+func applyAccessLog(log *report.Log, path string, c *meshapi.MeshConfig, name string, m *model.Mesh) {
+	if p := provider(c, name); p.GetEnvoyFileAccessLog() != nil {
+		file := p.GetEnvoyFileAccessLog().Path
+		if logsToStdout(log, path, cmp.Or(file, Stdout)) {
+			m.AccessLog.File = Stdout
+		}
+		return
+	}
+	if name == "envoy" {
+		m.AccessLog.File = Stdout
+		return
+	}
+	log.Partialf(path, "no access log provider %q among mesh.extensionProviders", name)
+}
+
+func tracing(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) {
+	m.Tracing.Sampling = 1
+	if t := c.GetDefaultConfig().GetTracing(); t != nil {
+		m.Tracing.Sampling = percent(log, "mesh.defaultConfig.tracing.sampling", t.Sampling)
+	}
+	for i, name := range c.GetDefaultProviders().GetTracing() {
+		applyTracing(log, fmt.Sprintf("mesh.defaultProviders.tracing[%d]", i), c, name, m)
+	}
+	if c.EnableTracing && m.Tracing.Target == "" {
+		log.Partialf("mesh.enableTracing", "no defaultProviders.tracing says where spans go")
+	}
+}
+
+func applyTracing(log *report.Log, path string, c *meshapi.MeshConfig, name string, m *model.Mesh) {
+	p := provider(c, name).GetOpentelemetry()
+	if p == nil || p.Service == "" || p.Port == 0 {
+		log.Partialf(path, "no opentelemetry provider %q with service and port among mesh.extensionProviders", name)
+		return
+	}
+	host := p.Service
+	if _, after, ok := strings.Cut(host, "/"); ok { // namespace/host
+		host = after
+	}
+	m.Tracing.Target = fmt.Sprintf("%s:%d", host, p.Port)
+}
+
+func provider(c *meshapi.MeshConfig, name string) *meshapi.MeshConfig_ExtensionProvider {
+	for _, p := range c.ExtensionProviders {
+		if p.Name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+func percent(log *report.Log, path string, v float64) float64 {
+	if v < 0 || v > 100 {
+		log.Partialf(path, "%v: a percentage between 0 and 100 expected", v)
+		return 0
+	}
+	return v
+}

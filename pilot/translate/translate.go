@@ -1,0 +1,147 @@
+package translate
+
+import (
+	"cmp"
+	"reflect"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/core"
+	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
+	"github.com/heddle-mesh/heddle/pilot/translate/mesh"
+)
+
+// run is one translation.
+type run struct {
+	in   *inputs.Inputs
+	memo *Memo
+	mesh *model.Mesh
+	snap *model.Snapshot
+	rep  report.Report
+}
+
+// Translate makes the mesh of the objects. An empty memo (or nil) gives the same, slower.
+func Translate(in *inputs.Inputs, memo *Memo) (*model.Snapshot, report.Report) {
+	if memo == nil {
+		memo = NewMemo()
+	}
+	r := &run{in: in, memo: memo, snap: &model.Snapshot{DestinationRules: map[string][]*model.DestinationRule{}}}
+	r.settings()
+	r.services()
+	r.virtualServices()
+	r.leftOut()
+	r.rep.Sort()
+	memo.round()
+	return r.snap, r.rep
+}
+
+// settings translates what concerns the whole mesh.
+func (r *run) settings() {
+	m, issues := mesh.Mesh(r.in.Mesh)
+	if r.memo.mesh != nil && reflect.DeepEqual(r.memo.mesh, m) {
+		m = r.memo.mesh
+	}
+	r.memo.mesh, r.mesh, r.snap.Mesh = m, m, m
+	r.add(report.NewEntry(report.Ref{Kind: "ConfigMap", Namespace: r.in.Mesh.Namespace, Name: "heddle"}, 0, false, issues))
+}
+
+// add puts an entry into the report.
+func (r *run) add(e *report.Entry) { r.rep.Entries = append(r.rep.Entries, e) }
+
+// services translates Services and the hosts of ServiceEntries, by precedence.
+func (r *run) services() {
+	for _, s := range byAge(r.in.Services) {
+		res := r.memo.services.get(nameOf(s), key[corev1.Service]{s, r.mesh}, func() *result[*model.Service] {
+			v, issues := core.Service(s, r.mesh)
+			return &result[*model.Service]{v, report.NewEntry(report.Ref{Kind: "Service", Namespace: s.Namespace, Name: s.Name}, s.Generation, false, issues)}
+		})
+		r.snap.Services = append(r.snap.Services, res.value)
+		if len(res.entry.Issues) > 0 {
+			r.add(res.entry)
+		}
+	}
+}
+
+// virtualServices translates VirtualServices and merges delegates in.
+func (r *run) virtualServices() {
+	all := byAge(r.in.VirtualServices)
+	read := make([]*result[*istioapi.VirtualService], len(all))
+	delegates := make(map[model.Name]*istioapi.VirtualService)
+	for i, o := range all {
+		read[i] = r.memo.virtualServices.get(nameOf(o), key[inputs.VirtualService]{o, r.mesh}, func() *result[*istioapi.VirtualService] {
+			v, issues := istioapi.ReadVirtualService(o, r.mesh)
+			return &result[*istioapi.VirtualService]{v, entryOf(o, issues)}
+		})
+		if v := read[i]; v.entry.State != report.Refused && v.value.IsDelegate() {
+			delegates[v.value.From] = v.value
+		}
+	}
+	for _, res := range read {
+		if res.entry.State == report.Refused || res.value.IsDelegate() {
+			r.add(res.entry)
+			continue
+		}
+		v, issues := res.value.VirtualService, []report.Issue(nil)
+		if len(res.value.Delegates) > 0 {
+			v, issues = istioapi.MergeDelegates(res.value, delegates)
+			v = r.memo.delegated.intern(v.From, v)
+		}
+		r.snap.VirtualServices = append(r.snap.VirtualServices, v)
+		r.add(extend(res.entry, issues))
+	}
+}
+
+// leftOut reports what no translation was for.
+func (r *run) leftOut() {
+	for _, o := range r.in.Unimplemented {
+		r.add(entryOf(o, unimplemented(o)))
+	}
+	for _, u := range r.in.Unreadable {
+		r.add(report.NewEntry(report.Ref{Group: u.Group, Kind: u.Kind, Namespace: u.Namespace, Name: u.Name}, 0, false,
+			[]report.Issue{{Severity: report.Error, Path: u.Problem.Path, Reason: u.Problem.Reason}}))
+	}
+}
+
+func unimplemented(o *inputs.Unimplemented) []report.Issue {
+	return []report.Issue{{Severity: report.Error, Reason: o.Kind + ": not implemented by this version"}}
+}
+
+// entryOf makes the report entry of an Istio object.
+func entryOf(o inputs.Object, issues []report.Issue) *report.Entry {
+	ref := RefOf(o)
+	kind, _ := inputs.FindKind(ref.Group, ref.Kind)
+	return report.NewEntry(ref, o.GetGeneration(), kind.Security, issues)
+}
+
+// RefOf names an object in the report.
+func RefOf(o inputs.Object) report.Ref {
+	gvk := o.GetObjectKind().GroupVersionKind()
+	return report.Ref{Group: gvk.Group, Kind: gvk.Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+// extend adds issues to an entry, which stays as it is.
+func extend(e *report.Entry, issues []report.Issue) *report.Entry {
+	if len(issues) == 0 {
+		return e
+	}
+	return report.NewEntry(e.Ref, e.Generation, e.State == report.Closed, append(slices.Clip(slices.Clone(e.Issues)), issues...))
+}
+
+func nameOf(o metav1.Object) model.Name {
+	return model.Name{Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+// byAge sorts objects by creation time in seconds, then name, then namespace, as Istio does.
+func byAge[O metav1.Object](list []O) []O {
+	out := slices.Clone(list)
+	slices.SortFunc(out, func(a, b O) int {
+		at, bt := a.GetCreationTimestamp(), b.GetCreationTimestamp()
+		return cmp.Or(cmp.Compare(at.Unix(), bt.Unix()), cmp.Compare(a.GetName(), b.GetName()), cmp.Compare(a.GetNamespace(), b.GetNamespace()))
+	})
+	return out
+}

@@ -1,0 +1,217 @@
+// Package values reads the small things that several kinds of objects share: host names, visibilities, selectors, durations,
+// ports, protocols. It is pure; mistakes go to the object's log, with their path.
+package values
+
+import (
+	"net"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/report"
+)
+
+// Host resolves a short name: one without a dot is a Service of the object's namespace. Others stay as they are, in lower case.
+func Host(name, namespace, domain string) string {
+	name = strings.ToLower(name)
+	if name == "" || name == "*" || strings.ContainsAny(name, ".:") {
+		return name
+	}
+	return name + "." + namespace + ".svc." + domain
+}
+
+var label = regexp.MustCompile(`^[a-zA-Z0-9_]([-a-zA-Z0-9_]*[a-zA-Z0-9_])?$`)
+
+// ValidHost says what is wrong with a host name, or "". Wildcards are "*" and "*.suffix"; addresses are host names too.
+func ValidHost(host string, wildcard bool) string {
+	if net.ParseIP(host) != nil {
+		return ""
+	}
+	rest := host
+	if strings.HasPrefix(host, "*") {
+		if !wildcard {
+			return "a wildcard is not allowed here"
+		}
+		if host == "*" {
+			return ""
+		}
+		if rest = strings.TrimPrefix(host, "*."); rest == host {
+			return `a wildcard is "*" or begins with "*."`
+		}
+	}
+	if len(rest) > 253 || rest == "" {
+		return "a host name has 1 to 253 characters"
+	}
+	for part := range strings.SplitSeq(rest, ".") {
+		if len(part) > 63 || !label.MatchString(part) {
+			return "not a DNS name"
+		}
+	}
+	return ""
+}
+
+// Export resolves exportTo. An empty list has the mesh's default, whose "." means the object's namespace.
+func Export(log *report.Log, path string, list []string, namespace string, byDefault model.Visibility) model.Visibility {
+	if len(list) == 0 {
+		return ownNamespace(byDefault, namespace)
+	}
+	v := ParseExport(log, path, list)
+	return ownNamespace(v, namespace)
+}
+
+// ParseExport reads exportTo without resolving ".".
+func ParseExport(log *report.Log, path string, list []string) model.Visibility {
+	var v model.Visibility
+	for _, e := range list {
+		switch {
+		case e == "*":
+			v.Public = true
+		case e == "~":
+			if len(list) > 1 {
+				log.Errorf(path, `"~" must stand alone`)
+			}
+		case e == "." || label.MatchString(e):
+			v.Namespaces = append(v.Namespaces, e)
+		default:
+			log.Errorf(path, "%q is not a namespace", e)
+		}
+	}
+	if v.Public {
+		return model.Visibility{Public: true}
+	}
+	slices.Sort(v.Namespaces)
+	v.Namespaces = slices.Compact(v.Namespaces)
+	return v
+}
+
+func ownNamespace(v model.Visibility, namespace string) model.Visibility {
+	if v.Public || !slices.Contains(v.Namespaces, ".") {
+		return v
+	}
+	out := make([]string, 0, len(v.Namespaces))
+	for _, n := range v.Namespaces {
+		if n == "." {
+			n = namespace
+		}
+		out = append(out, n)
+	}
+	slices.Sort(out)
+	return model.Visibility{Namespaces: slices.Compact(out)}
+}
+
+// Selector reads match labels. Without labels there is no selector.
+func Selector(log *report.Log, path string, labels map[string]string) model.Selector {
+	if len(labels) == 0 {
+		return nil
+	}
+	out := make(model.Selector, len(labels))
+	for k, v := range labels {
+		if k == "" || strings.Contains(k, "*") || strings.Contains(v, "*") {
+			log.Errorf(path, "%q: empty keys and wildcards are not allowed in a selector", k+"="+v)
+		}
+		out[k] = v
+	}
+	return out
+}
+
+// Duration reads a duration that must not be negative; nil stays nil.
+func Duration(log *report.Log, path string, d *durationpb.Duration) *time.Duration {
+	if d == nil {
+		return nil
+	}
+	out := d.AsDuration()
+	if out < 0 || (out > 0 && out < time.Millisecond) {
+		log.Errorf(path, "%s: a duration of at least 1ms expected", out)
+	}
+	return &out
+}
+
+// DurationOr reads a duration, with a default for one that is not given.
+func DurationOr(log *report.Log, path string, d *durationpb.Duration, byDefault time.Duration) time.Duration {
+	if d == nil {
+		return byDefault
+	}
+	return *Duration(log, path, d)
+}
+
+// Port reads a port number that must be given.
+func Port(log *report.Log, path string, n uint32) uint16 {
+	if n == 0 || n > 65535 {
+		log.Errorf(path, "%d: a port between 1 and 65535 expected", n)
+		return 0
+	}
+	return uint16(n)
+}
+
+// Count reads a number that must not be negative.
+func Count(log *report.Log, path string, n int32) uint32 {
+	if n < 0 {
+		log.Errorf(path, "%d: must not be negative", n)
+		return 0
+	}
+	return uint32(n)
+}
+
+// Regex records a regular expression that RE2 does not take.
+func Regex(log *report.Log, path, expr string) {
+	if expr == "" {
+		log.Errorf(path, "empty regular expression")
+	}
+	if _, err := regexp.Compile(expr); err != nil {
+		log.Errorf(path, "bad regular expression: %v", err)
+	}
+}
+
+// CIDR says whether s is an address or a block of addresses, and returns it as a block.
+func CIDR(s string) (string, bool) {
+	if ip := net.ParseIP(s); ip != nil {
+		if ip.To4() != nil {
+			return ip.String() + "/32", true
+		}
+		return ip.String() + "/128", true
+	}
+	_, block, err := net.ParseCIDR(s)
+	if err != nil {
+		return "", false
+	}
+	return block.String(), true
+}
+
+// Protocol reads the name of a protocol, in any case. The second result is false for names that nobody knows.
+func Protocol(name string) (model.Protocol, bool) {
+	switch strings.ToLower(name) {
+	case "http":
+		return model.HTTP, true
+	case "http2":
+		return model.HTTP2, true
+	case "grpc":
+		return model.GRPC, true
+	case "grpc-web":
+		return model.GRPCWeb, true
+	case "https":
+		return model.HTTPS, true
+	case "tls":
+		return model.TLS, true
+	case "tcp":
+		return model.TCP, true
+	case "mongo":
+		return model.Mongo, true
+	case "mysql":
+		return model.MySQL, true
+	case "redis":
+		return model.Redis, true
+	case "udp":
+		return model.UDP, true
+	}
+	return model.Unknown, false
+}
+
+// Locality reads "region/zone/subzone".
+func Locality(s string) model.Locality {
+	parts := append(strings.SplitN(s, "/", 3), "", "", "")
+	return model.Locality{Region: parts[0], Zone: parts[1], Subzone: parts[2]}
+}
