@@ -1,0 +1,229 @@
+package http2
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// side is what differs between the ends of a connection.
+type side interface {
+	// known says whether a stream of that number may exist or have existed.
+	known(id uint32) bool
+	// fresh takes a header block on a stream that is not open. It runs without the lock.
+	fresh(id uint32, b *block, end bool) error
+	// kind says what the next block on a stream stands for; st is nil where the stream is not open.
+	kind(id uint32, st *stream) blockKind
+	// gone runs with the lock held once the peer has given a stream up.
+	gone(st *stream)
+	// goneAway runs with the lock held when the peer announces its end: streams beyond last were not processed.
+	goneAway(last uint32)
+	// pause runs without the lock before the reader waits for the network.
+	pause()
+	// pong runs with the lock held when the peer answers a ping.
+	pong(data [8]byte)
+	// beat runs with the lock held now and then; false: the peer is silent for too long.
+	beat() bool
+	// empty runs with the lock held when the last stream has ended.
+	empty()
+}
+
+// conn is one connection, either end of it. One goroutine reads; streams write into out under mu, and a flusher that
+// lives only while there is something to write carries it to the socket.
+type conn struct {
+	nc   net.Conn
+	side side
+	mem  *memory
+	lim  limits
+	now  func() time.Time
+
+	// The reader's own.
+	br      *bufio.Reader
+	fr      *http2.Framer
+	blk     *block
+	chatter bucket // frames that carry nothing
+	churn   bucket // streams that were opened for nothing
+
+	mu      sync.Mutex
+	streams map[uint32]*stream
+	enc     *encoder
+
+	out, spare *[]byte
+	queued     int64 // bytes ever put into out
+	sent       int64 // bytes of them that the socket took
+	flushing   bool
+	flushFn    func()
+	writeBy    time.Time // the socket's write deadline
+	blocked    []*stream // waiting for room in out or in the connection's window
+
+	sendWindow int64 // what the peer lets us send
+	recvWindow int64 // what we let the peer send
+	owed       int64 // read by streams, not yet announced
+	sendStream int64 // the peer's initial window of a stream
+	sendFrame  int   // largest frame the peer accepts
+
+	peerStreams uint32 // how many streams the peer lets us open
+
+	got     int64 // frames of use, to notice a silent peer
+	cause   error // why the connection is over; nil while it lives
+	closing bool  // close the socket once out is empty
+	closed  bool
+	timer   *time.Timer
+	idleAt  time.Time // since when there is no stream
+	ended   sync.Cond // a stream has ended
+}
+
+func newConn(nc net.Conn, mem *memory, l limits) *conn {
+	c := &conn{
+		nc: nc, mem: mem, lim: l, now: time.Now,
+		br:         bufio.NewReaderSize(nc, 8<<10),
+		blk:        newBlock(l),
+		chatter:    newBucket(2000, 100),
+		churn:      newBucket(1000, 200),
+		streams:    map[uint32]*stream{},
+		enc:        newEncoder(),
+		sendWindow: 65535, recvWindow: connWindow, sendStream: 65535, sendFrame: frameSize,
+		peerStreams: firstSlots,
+	}
+	c.ended.L = &c.mu
+	c.flushFn = c.flush
+	return c
+}
+
+// start readies the framer and queues our settings, after first.
+func (c *conn) start(first string, client bool) {
+	c.fr = http2.NewFramer(nil, c.br)
+	c.fr.SetReuseFrames()
+	c.fr.SetMaxReadFrameSize(frameSize)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := c.buf()
+	*b = append(*b, first...)
+	*b = appendSettings(*b, c.lim.settings(client))
+	*b = appendWindow(*b, 0, connWindow-65535)
+	c.idleAt = c.now()
+	c.timer = time.AfterFunc(c.nextTick(), c.tend)
+}
+
+// nextTick returns when tend has something to look at.
+func (c *conn) nextTick() time.Duration {
+	if c.lim.idle > 0 && len(c.streams) == 0 {
+		return max(min(c.lim.idle-c.now().Sub(c.idleAt), tick), time.Millisecond)
+	}
+	return tick
+}
+
+// tend looks after the connection now and then: streams that get no window, idleness, a silent peer.
+func (c *conn) tend() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause != nil {
+		return
+	}
+	now := c.now()
+	for _, st := range c.streams {
+		if !st.stalled.IsZero() && now.Sub(st.stalled) >= windowStall {
+			c.reset(st, http2.ErrCodeFlowControl, exchange.ErrTimeout)
+			c.side.gone(st)
+		}
+	}
+	if c.lim.idle > 0 && len(c.streams) == 0 && now.Sub(c.idleAt) >= c.lim.idle {
+		c.die(http2.ErrCodeNo, "idle", errIdle)
+		return
+	}
+	if !c.side.beat() {
+		c.die(http2.ErrCodeNo, "no answer to ping", errSilent)
+		c.shut()
+		return
+	}
+	c.timer.Reset(c.nextTick())
+}
+
+var (
+	errIdle   = errors.New("connection idle")
+	errSilent = errors.New("no answer to ping")
+	errClosed = errors.New("connection closed")
+)
+
+// add makes a stream known. The lock is held.
+func (c *conn) add(st *stream) {
+	st.sendWindow, st.recvWindow = c.sendStream, streamWindow
+	c.streams[st.id] = st
+}
+
+// remove ends a stream's life on the connection. The lock is held.
+func (c *conn) remove(st *stream) {
+	if st.id == 0 || c.streams[st.id] != st {
+		return
+	}
+	delete(c.streams, st.id)
+	if n := st.in.drop(c.mem); n > 0 {
+		c.credit(n)
+	}
+	c.ended.Broadcast()
+	if len(c.streams) == 0 {
+		c.idleAt = c.now()
+		c.side.empty()
+	}
+}
+
+// reset gives one stream up on both sides and tells the peer. The lock is held.
+func (c *conn) reset(st *stream, code http2.ErrCode, err error) {
+	if st.wrErr == nil && !(st.sendEnd && st.recvEnd) && c.cause == nil {
+		b := c.buf()
+		*b = appendReset(*b, st.id, code)
+		c.wake()
+	}
+	st.fail(err)
+}
+
+// die ends the connection: the peer is told why (unless it is gone), every stream fails, the socket closes once that is
+// written. The lock is held.
+func (c *conn) die(code http2.ErrCode, why string, err error) {
+	if c.cause != nil {
+		return
+	}
+	c.cause = err
+	c.timer.Stop()
+	b := c.buf()
+	*b = appendGoAway(*b, c.lastPeer(), code, why)
+	for _, st := range c.streams {
+		st.lost(c.unsent(st))
+		c.side.gone(st)
+	}
+	_ = c.nc.SetWriteDeadline(c.now().Add(time.Second))
+	c.closing = true
+	c.wake()
+	c.ended.Broadcast()
+}
+
+// unsent returns the error for a stream on a connection that ended: refused where not a byte of it had left.
+func (c *conn) unsent(st *stream) error {
+	if st.at >= c.sent {
+		return exchange.ErrRefused
+	}
+	return exchange.ErrReset
+}
+
+func (c *conn) lastPeer() uint32 {
+	if s, ok := c.side.(*serverConn); ok {
+		return s.last
+	}
+	return 0
+}
+
+// shut closes the socket now. The lock is held.
+func (c *conn) shut() {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	nc := c.nc
+	go nc.Close() // TLS says goodbye, which may take a moment
+}

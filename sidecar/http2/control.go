@@ -1,0 +1,103 @@
+package http2
+
+import (
+	"math"
+
+	"golang.org/x/net/http2"
+)
+
+// settings applies the peer's settings and acknowledges them.
+func (c *conn) settings(f *http2.SettingsFrame) error {
+	if err := c.spend(10); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.IsAck() {
+		return nil
+	}
+	if err := f.ForeachSetting(c.setting); err != nil {
+		return framing(err)
+	}
+	return c.answer(func(b []byte) []byte { return appendSettingsAck(b) })
+}
+
+// setting applies one of them. The lock is held.
+func (c *conn) setting(s http2.Setting) error {
+	if err := s.Valid(); err != nil {
+		return framing(err)
+	}
+	switch s.ID {
+	case http2.SettingHeaderTableSize:
+		c.enc.enc.SetMaxDynamicTableSize(min(s.Val, tableSize))
+	case http2.SettingInitialWindowSize:
+		delta := int64(s.Val) - c.sendStream
+		c.sendStream = int64(s.Val)
+		for _, st := range c.streams {
+			if st.sendWindow += delta; st.sendWindow > math.MaxInt32 {
+				return connError{http2.ErrCodeFlowControl, "stream window too large"}
+			}
+			st.wr.Broadcast()
+		}
+	case http2.SettingMaxFrameSize:
+		c.sendFrame = int(min(s.Val, 64<<10))
+	case http2.SettingMaxConcurrentStreams:
+		c.peerStreams = s.Val
+	}
+	return nil
+}
+
+// answer queues a reply to a control frame. A peer that asks and never reads is cut off. The lock is held.
+func (c *conn) answer(frame func([]byte) []byte) error {
+	if c.backlog() > maxBacklog {
+		return flood("replies are not read")
+	}
+	b := c.buf()
+	*b = frame(*b)
+	c.wake()
+	return nil
+}
+
+func (c *conn) ping(f *http2.PingFrame) error {
+	if err := c.spend(1); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.IsAck() {
+		c.got++
+		c.side.pong(f.Data)
+		return nil
+	}
+	return c.answer(func(b []byte) []byte { return appendPing(b, f.Data, true) })
+}
+
+func (c *conn) goAway(f *http2.GoAwayFrame) error {
+	if err := c.spend(10); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.side.goneAway(f.LastStreamID)
+	return nil
+}
+
+// expect notes the length that a body must have. The lock is held.
+func (st *stream) expect(length int64, status int) {
+	st.declared = length
+	if status == 304 || st.bodiless {
+		st.declared = -1
+	}
+}
+
+// end finishes the connection after its reader has returned err.
+func (c *conn) end(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ce, ok := err.(connError); ok {
+		c.die(ce.code, ce.why, err)
+		return
+	}
+	c.die(http2.ErrCodeNo, "", err)
+	c.shut()
+}

@@ -1,0 +1,101 @@
+package http2
+
+import (
+	"runtime"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// buf returns the write buffer to append to. The lock is held.
+func (c *conn) buf() *[]byte {
+	if c.out == nil {
+		c.out = c.mem.buffer()
+	}
+	return c.out
+}
+
+// backlog returns how many bytes wait to be written.
+func (c *conn) backlog() int {
+	if c.out == nil {
+		return 0
+	}
+	return len(*c.out)
+}
+
+// wake has what is in the buffer written soon. The lock is held.
+func (c *conn) wake() {
+	if c.flushing || c.backlog() == 0 && !c.closing {
+		return
+	}
+	c.flushing = true
+	go c.flushFn()
+}
+
+// flush writes until the buffer is empty. It yields once before: what other streams have to say then goes into the
+// same write.
+func (c *conn) flush() {
+	runtime.Gosched()
+	c.mu.Lock()
+	for c.backlog() > 0 && !c.closed {
+		buf := c.out
+		c.out, c.spare = c.spare, nil
+		c.queued += int64(len(*buf))
+		c.unblock()
+		c.extend()
+		c.mu.Unlock()
+		n, err := c.nc.Write(*buf)
+		c.mu.Lock()
+		c.sent += int64(n)
+		*buf = (*buf)[:0]
+		c.spare = buf
+		if err != nil {
+			c.die(http2.ErrCodeNo, "", err)
+			c.shut()
+		}
+	}
+	c.mem.release(c.out)
+	c.mem.release(c.spare)
+	c.out, c.spare = nil, nil
+	c.flushing = false
+	if c.closing {
+		c.linger()
+	}
+	c.mu.Unlock()
+}
+
+// extend moves the write deadline ahead, now and then. The lock is held.
+func (c *conn) extend() {
+	if c.closing {
+		return
+	}
+	if now := c.now(); c.writeBy.Sub(now) < writeStall/2 {
+		c.writeBy = now.Add(writeStall)
+		_ = c.nc.SetWriteDeadline(c.writeBy)
+	}
+}
+
+// linger closes the socket a moment later, so that the peer can read our last words before it notices. The lock is held.
+func (c *conn) linger() {
+	if c.closed {
+		return
+	}
+	time.AfterFunc(lingering, func() {
+		c.mu.Lock()
+		c.shut()
+		c.mu.Unlock()
+	})
+}
+
+// position returns where the next byte put into the buffer will stand. The lock is held.
+func (c *conn) position() int64 { return c.queued + int64(c.backlog()) }
+
+// unblock lets every writer that waits for room or window look again. The lock is held.
+func (c *conn) unblock() {
+	for i, st := range c.blocked {
+		st.queued = false
+		st.wr.Broadcast()
+		c.blocked[i] = nil
+	}
+	c.blocked = c.blocked[:0]
+}

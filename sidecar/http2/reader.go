@@ -1,0 +1,364 @@
+package http2
+
+import (
+	"errors"
+	"io"
+	"math"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// connError ends the connection with a GOAWAY.
+type connError struct {
+	code http2.ErrCode
+	why  string
+}
+
+func (e connError) Error() string { return "http2: " + e.code.String() + ": " + e.why }
+
+func violation(why string) error { return connError{http2.ErrCodeProtocol, why} }
+func flood(why string) error     { return connError{http2.ErrCodeEnhanceYourCalm, why} }
+
+// read handles frames until the connection ends, and returns why.
+func (c *conn) read() error {
+	for {
+		if c.br.Buffered() < frameHead {
+			c.side.pause()
+		}
+		fh, err := c.fr.ReadFrameHeader()
+		if err != nil {
+			return framing(err)
+		}
+		if c.br.Buffered() < int(fh.Length) {
+			c.side.pause()
+		}
+		if fh.Type == http2.FrameData && !fh.Flags.Has(http2.FlagDataPadded) {
+			err = c.readData(fh)
+		} else {
+			err = c.readFrame(fh)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// framing gives the Framer's errors their code.
+func framing(err error) error {
+	if errors.Is(err, http2.ErrFrameTooLarge) {
+		return connError{http2.ErrCodeFrameSize, "frame too large"}
+	}
+	if ce, ok := err.(http2.ConnectionError); ok {
+		return connError{http2.ErrCode(ce), "malformed frame"}
+	}
+	return err
+}
+
+// readData reads a DATA frame's payload straight into the memory that its reader will see.
+func (c *conn) readData(fh http2.FrameHeader) error {
+	if fh.StreamID == 0 {
+		return violation("DATA on stream 0")
+	}
+	n := int(fh.Length)
+	end := fh.Flags.Has(http2.FlagDataEndStream)
+	if n == 0 {
+		return c.data(fh.StreamID, nil, 0, end)
+	}
+	ch := c.mem.chunk(n)
+	if _, err := io.ReadFull(c.br, ch.buf[:n]); err != nil {
+		c.mem.free(ch)
+		return err
+	}
+	ch.w = n
+	return c.data(fh.StreamID, ch, n, end)
+}
+
+func (c *conn) readFrame(fh http2.FrameHeader) error {
+	f, err := c.fr.ReadFrameForHeader(fh)
+	if se, ok := err.(http2.StreamError); ok && fh.Type != http2.FrameHeaders {
+		return c.streamError(se.StreamID, se.Code)
+	} else if ok {
+		return violation("malformed HEADERS") // its block was not decoded: the HPACK tables are out of step
+	}
+	if err != nil {
+		return framing(err)
+	}
+	switch f := f.(type) {
+	case *http2.DataFrame:
+		return c.paddedData(f)
+	case *http2.HeadersFrame:
+		return c.headers(f)
+	case *http2.WindowUpdateFrame:
+		return c.windowUpdate(f)
+	case *http2.SettingsFrame:
+		return c.settings(f)
+	case *http2.PingFrame:
+		return c.ping(f)
+	case *http2.RSTStreamFrame:
+		return c.peerReset(f)
+	case *http2.GoAwayFrame:
+		return c.goAway(f)
+	case *http2.PushPromiseFrame:
+		return violation("PUSH_PROMISE")
+	}
+	return c.spend(1) // PRIORITY, PRIORITY_UPDATE and what we do not know
+}
+
+// spend charges the peer for a frame that brings nothing.
+func (c *conn) spend(n int) error {
+	if !c.chatter.spend(n, c.now) {
+		return flood("too many control frames")
+	}
+	return nil
+}
+
+func (c *conn) waste(n int) error {
+	if !c.churn.spend(n, c.now) {
+		return flood("too many streams reset")
+	}
+	return nil
+}
+
+func (c *conn) paddedData(f *http2.DataFrame) error {
+	var ch *chunk
+	if p := f.Data(); len(p) > 0 {
+		ch = c.mem.chunk(len(p))
+		ch.w = copy(ch.buf, p)
+	}
+	return c.data(f.StreamID, ch, int(f.Length), f.StreamEnded())
+}
+
+// data gives a stream a piece of its body; size is what counts towards the windows.
+func (c *conn) data(id uint32, ch *chunk, size int, end bool) error {
+	if ch == nil && !end {
+		if err := c.spend(10); err != nil {
+			return err
+		}
+	} else {
+		c.chatter.earn(10)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.got++
+	if c.recvWindow -= int64(size); c.recvWindow < 0 {
+		return connError{http2.ErrCodeFlowControl, "connection window exceeded"}
+	}
+	st := c.streams[id]
+	if st == nil || st.rdErr != nil || st.recvEnd || !st.final {
+		return c.strayData(id, st, ch, size)
+	}
+	n := 0
+	if ch != nil {
+		n = ch.w
+		st.in.put(c.mem, ch)
+	}
+	st.recvWindow -= int64(size)
+	st.received += int64(n)
+	st.recvEnd = end
+	switch {
+	case st.recvWindow < 0:
+		return c.broken(st, http2.ErrCodeFlowControl)
+	case st.declared >= 0 && (st.received > st.declared || end && st.received != st.declared):
+		return c.broken(st, http2.ErrCodeProtocol)
+	}
+	if size > n {
+		st.credit(size - n)
+	}
+	st.rd.Broadcast()
+	return nil
+}
+
+// strayData gives back what came for a stream that does not want it. The lock is held.
+func (c *conn) strayData(id uint32, st *stream, ch *chunk, size int) error {
+	if ch != nil {
+		c.mem.free(ch)
+	}
+	c.credit(size)
+	if !c.side.known(id) {
+		return violation("DATA on an idle stream")
+	}
+	if st == nil || st.rdErr != nil {
+		return nil // sent before the peer knew
+	}
+	return c.broken(st, http2.ErrCodeStreamClosed)
+}
+
+// broken resets a stream whose peer broke the rules. The lock is held.
+func (c *conn) broken(st *stream, code http2.ErrCode) error {
+	st.recvEnd = false // whatever it was, it is not complete
+	c.reset(st, code, exchange.ErrProtocol)
+	c.side.gone(st)
+	return c.waste(5)
+}
+
+// streamError resets a stream that may or may not be open.
+func (c *conn) streamError(id uint32, code http2.ErrCode) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.side.known(id) {
+		return violation("frame on an idle stream")
+	}
+	if st := c.streams[id]; st != nil {
+		return c.broken(st, code)
+	}
+	return c.spend(10)
+}
+
+// headers reads a whole header block, then gives it to its stream.
+func (c *conn) headers(f *http2.HeadersFrame) error {
+	id, end := f.StreamID, f.StreamEnded()
+	c.mu.Lock()
+	st := c.streams[id]
+	kind := c.side.kind(id, st)
+	c.mu.Unlock()
+	c.blk.begin(kind)
+	if !c.blk.write(f.HeaderBlockFragment()) {
+		return connError{http2.ErrCodeCompression, "header block"}
+	}
+	if !f.HeadersEnded() {
+		if err := c.continuations(); err != nil {
+			return err
+		}
+	}
+	if !c.blk.end() {
+		return connError{http2.ErrCodeCompression, "header block"}
+	}
+	c.chatter.earn(50)
+	if st == nil {
+		return c.side.fresh(id, c.blk, end)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.got++
+	return c.takeBlock(st, kind, end)
+}
+
+// continuations reads the rest of a header block, which must come without delay.
+func (c *conn) continuations() error {
+	_ = c.nc.SetReadDeadline(c.now().Add(c.lim.block))
+	defer func() { _ = c.nc.SetReadDeadline(time.Time{}) }()
+	for {
+		f, err := c.fr.ReadFrame()
+		if err != nil {
+			return framing(err)
+		}
+		cf, ok := f.(*http2.ContinuationFrame)
+		if !ok {
+			return violation("header block interrupted")
+		}
+		if !c.blk.write(cf.HeaderBlockFragment()) {
+			return flood("header block")
+		}
+		if cf.HeadersEnded() {
+			return nil
+		}
+	}
+}
+
+// takeBlock gives an open stream the block that was just read. The lock is held.
+func (c *conn) takeBlock(st *stream, kind blockKind, end bool) error {
+	if st.rdErr != nil {
+		return nil
+	}
+	if st.recvEnd {
+		return c.broken(st, http2.ErrCodeStreamClosed)
+	}
+	if c.blk.verdict != blockGood {
+		if c.blk.verdict == blockTooLarge {
+			c.reset(st, http2.ErrCodeEnhanceYourCalm, exchange.ErrTooLarge)
+			c.side.gone(st)
+			return nil
+		}
+		return c.broken(st, http2.ErrCodeProtocol)
+	}
+	if kind == trailerBlock {
+		if !end || st.declared >= 0 && st.received != st.declared {
+			return c.broken(st, http2.ErrCodeProtocol)
+		}
+		st.trailers, c.blk.head = c.blk.head, st.trailers
+		st.recvEnd = true
+		st.rd.Broadcast()
+		return nil
+	}
+	return c.takeHead(st, end)
+}
+
+// takeHead gives a client's stream a response head. The lock is held.
+func (c *conn) takeHead(st *stream, end bool) error {
+	interim := c.blk.head.Status < 200
+	if interim && end {
+		return c.broken(st, http2.ErrCodeProtocol)
+	}
+	if interim {
+		if err := c.spend(1); err != nil {
+			return err
+		}
+	} else {
+		st.final = true
+		st.expect(c.blk.length, c.blk.head.Status)
+		if end && st.declared > 0 {
+			return c.broken(st, http2.ErrCodeProtocol)
+		}
+		st.recvEnd = end
+	}
+	st.head, c.blk.head = c.blk.head, st.head
+	st.headReady, st.headEnd = true, end
+	st.rd.Broadcast()
+	return nil
+}
+
+// windowUpdate lets us send more.
+func (c *conn) windowUpdate(f *http2.WindowUpdateFrame) error {
+	if err := c.spend(1); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.StreamID == 0 {
+		if c.sendWindow += int64(f.Increment); c.sendWindow > math.MaxInt32 {
+			return connError{http2.ErrCodeFlowControl, "connection window too large"}
+		}
+		c.unblock()
+		return nil
+	}
+	st := c.streams[f.StreamID]
+	if st == nil {
+		if !c.side.known(f.StreamID) {
+			return violation("WINDOW_UPDATE on an idle stream")
+		}
+		return nil
+	}
+	if st.sendWindow += int64(f.Increment); st.sendWindow > math.MaxInt32 {
+		return c.broken(st, http2.ErrCodeFlowControl)
+	}
+	st.stalled = time.Time{}
+	st.wr.Broadcast()
+	return nil
+}
+
+// peerReset ends a stream at its peer's wish.
+func (c *conn) peerReset(f *http2.RSTStreamFrame) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	st := c.streams[f.StreamID]
+	if st == nil {
+		if !c.side.known(f.StreamID) {
+			return violation("RST_STREAM on an idle stream")
+		}
+		return c.spend(5)
+	}
+	premature := st.owner != nil && !st.sendEnd && c.now().Sub(st.born) < hasty
+	err := exchange.ErrReset
+	if f.ErrCode == http2.ErrCodeRefusedStream {
+		err = exchange.ErrRefused
+	}
+	st.lost(err)
+	c.side.gone(st)
+	if premature {
+		return c.waste(1)
+	}
+	return nil
+}

@@ -1,0 +1,346 @@
+package http2
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// stream is one exchange's place on a connection, either end of it. Everything in it is guarded by the connection's
+// lock; one goroutine reads and one writes.
+type stream struct {
+	c  *conn
+	id uint32 // 0: nothing sent yet
+	at int64  // where its first byte stands in what the connection writes
+
+	rd, wr     sync.Cond
+	rdErr      error // why nothing more can be read
+	wrErr      error // why nothing more can be written
+	head       exchange.Head
+	headReady  bool
+	headEnd    bool // the head ended the message
+	final      bool // a final head (or the request's) has arrived: the next block is trailers
+	trailers   exchange.Head
+	in         inbox
+	recvEnd    bool // the peer has said everything
+	sendEnd    bool // we have
+	stopped    bool // StopBody
+	bodiless   bool // a response to HEAD: content-length promises nothing
+	born       time.Time
+	sendWindow int64
+	recvWindow int64
+	owed       int64
+	declared   int64 // content-length, -1: none
+	received   int64
+	stalled    time.Time // since when a writer waits for the peer's window
+	queued     bool      // among conn.blocked
+
+	deadline time.Time
+	expired  bool
+	timer    *time.Timer
+	armed    int // runs of the timer's function still to come
+
+	owner *serverStream // nil on the client side
+}
+
+// open readies a stream, new or used before, for connection c.
+func (st *stream) open(c *conn) {
+	st.c, st.id, st.at = c, 0, 0
+	st.rd.L, st.wr.L = &c.mu, &c.mu
+	st.rdErr, st.wrErr = nil, nil
+	st.head.Reset()
+	st.trailers.Reset()
+	st.headReady, st.headEnd, st.final, st.recvEnd, st.sendEnd, st.stopped = false, false, false, false, false, false
+	st.sendWindow, st.recvWindow, st.owed, st.declared, st.received = 0, 0, 0, -1, 0
+	st.stalled, st.born, st.queued, st.bodiless = time.Time{}, time.Time{}, false, false
+	st.deadline, st.expired = time.Time{}, false
+}
+
+// retire says whether the stream may be used for another exchange: not while its timer's function may be under way.
+// The lock is held.
+func (st *stream) retire() bool {
+	st.disarm()
+	return st.armed == 0
+}
+
+func (st *stream) disarm() {
+	if st.armed > 0 && st.timer.Stop() {
+		st.armed--
+	}
+}
+
+// fail makes both halves fail. The lock is held.
+func (st *stream) fail(err error) {
+	if st.rdErr == nil {
+		st.rdErr = err
+	}
+	if st.wrErr == nil {
+		st.wrErr = err
+	}
+	st.notify()
+}
+
+// lost notes that the peer is gone: what it has said completely can still be read. The lock is held.
+func (st *stream) lost(err error) {
+	if st.rdErr == nil && !st.recvEnd {
+		st.rdErr = err
+	}
+	if st.wrErr == nil {
+		st.wrErr = err
+	}
+	st.notify()
+}
+
+func (st *stream) notify() {
+	st.rd.Broadcast()
+	st.wr.Broadcast()
+}
+
+// setDeadline bounds pending and later calls; zero means none.
+func (st *stream) setDeadline(t time.Time) {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	st.deadline, st.expired = t, false
+	if t.IsZero() {
+		st.disarm()
+		return
+	}
+	d := t.Sub(st.c.now())
+	if d <= 0 {
+		st.expired = true
+		st.notify()
+		return
+	}
+	switch {
+	case st.timer == nil:
+		st.timer = time.AfterFunc(d, st.expire)
+		st.armed++
+	case !st.timer.Reset(d):
+		st.armed++
+	}
+}
+
+func (st *stream) expire() {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	st.armed--
+	if !st.deadline.IsZero() && !st.c.now().Before(st.deadline) {
+		st.expired = true
+		st.notify()
+	}
+}
+
+// readHead waits for a head and moves it into h.
+func (st *stream) readHead(h *exchange.Head) (end bool, err error) {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	for !st.headReady {
+		if err := st.readable(); err != nil {
+			return false, err
+		}
+		st.rd.Wait()
+	}
+	if st.rdErr != nil {
+		return false, st.rdErr
+	}
+	*h, st.head = st.head, *h
+	st.headReady = false
+	return st.headEnd, nil
+}
+
+// readable returns why a reader need not wait. The lock is held.
+func (st *stream) readable() error {
+	switch {
+	case st.rdErr != nil:
+		return st.rdErr
+	case st.expired:
+		return exchange.ErrTimeout
+	case st.stopped:
+		return exchange.ErrAborted
+	}
+	return nil
+}
+
+// readBody waits for the next piece. What it returned last is the peer's to send again.
+func (st *stream) readBody() (p []byte, end bool, err error) {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		if err := st.readable(); err != nil {
+			return nil, false, err
+		}
+		if l := st.in.lent; l != nil {
+			st.credit(l.w - l.r)
+		}
+		if p = st.in.take(c.mem); p != nil {
+			return p, st.recvEnd && st.in.empty(), nil
+		}
+		if st.recvEnd {
+			return nil, true, nil
+		}
+		st.rd.Wait()
+	}
+}
+
+// buffered says whether readBody would return at once.
+func (st *stream) buffered() bool {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	return !st.in.empty() || st.recvEnd || st.rdErr != nil
+}
+
+// credit lets the peer send n more bytes on the stream and on the connection. The lock is held.
+func (st *stream) credit(n int) {
+	c := st.c
+	c.credit(n)
+	st.owed += int64(n)
+	if st.owed < streamWindow/2 || st.recvEnd || st.rdErr != nil || c.cause != nil {
+		return
+	}
+	b := c.buf()
+	*b = appendWindow(*b, st.id, st.owed)
+	st.recvWindow += st.owed
+	st.owed = 0
+	c.wake()
+}
+
+// credit lets the peer send n more bytes on the connection; announced in large steps. The lock is held.
+func (c *conn) credit(n int) {
+	c.owed += int64(n)
+	if c.owed < connWindow/4 || c.cause != nil {
+		return
+	}
+	b := c.buf()
+	*b = appendWindow(*b, 0, c.owed)
+	c.recvWindow += c.owed
+	c.owed = 0
+	c.wake()
+}
+
+// writable returns why a writer need not wait. The lock is held.
+func (st *stream) writable() error {
+	switch {
+	case st.wrErr != nil:
+		return st.wrErr
+	case st.c.cause != nil:
+		return exchange.ErrReset
+	case st.expired:
+		return exchange.ErrTimeout
+	case st.sendEnd:
+		return exchange.ErrAborted
+	}
+	return nil
+}
+
+// admit waits until a head may be queued: the socket keeps up with what is written. The lock is held.
+func (st *stream) admit() error {
+	for {
+		if err := st.writable(); err != nil {
+			return err
+		}
+		if st.c.backlog() < maxQueued {
+			return nil
+		}
+		st.block()
+	}
+}
+
+// block waits for room or window. The lock is held.
+func (st *stream) block() {
+	c := st.c
+	c.wake()
+	if !st.queued {
+		st.queued = true
+		c.blocked = append(c.blocked, st)
+	}
+	st.wr.Wait()
+}
+
+// writeBlock queues a header block. The lock is held, and was since the block was encoded.
+func (st *stream) writeBlock(block []byte, end bool) {
+	c := st.c
+	b := c.buf()
+	*b = appendBlock(*b, st.id, block, end, c.sendFrame)
+	if end {
+		st.sendEnd = true
+		c.wake()
+	}
+}
+
+// writeBody queues p as window and room allow.
+func (st *stream) writeBody(p []byte, end bool) error {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(p) == 0 && !end {
+		return nil
+	}
+	for {
+		if err := st.writable(); err != nil {
+			st.stalled = time.Time{}
+			return err
+		}
+		n := st.room(len(p))
+		if n == 0 && len(p) > 0 {
+			st.stall()
+			st.block()
+			continue
+		}
+		st.stalled = time.Time{}
+		b := c.buf()
+		*b = appendData(*b, st.id, p[:n], end && n == len(p))
+		st.sendWindow -= int64(n)
+		c.sendWindow -= int64(n)
+		if p = p[n:]; len(p) == 0 {
+			break
+		}
+	}
+	if end {
+		st.sendEnd = true
+	}
+	if end || c.backlog() >= maxQueued/2 {
+		c.wake()
+	}
+	return nil
+}
+
+// stall notes since when the peer gives no window. The lock is held.
+func (st *stream) stall() {
+	if st.stalled.IsZero() && (st.sendWindow <= 0 || st.c.sendWindow <= 0) {
+		st.stalled = st.c.now()
+	}
+}
+
+// room returns how many of n bytes fit into one DATA frame now.
+func (st *stream) room(n int) int {
+	c := st.c
+	if c.backlog() >= maxQueued {
+		return 0
+	}
+	w := min(int64(n), st.sendWindow, c.sendWindow, int64(c.sendFrame))
+	return int(max(w, 0))
+}
+
+// flushOut has what was written sent.
+func (st *stream) flushOut() error {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	if err := st.wrErr; err != nil {
+		return err
+	}
+	st.c.wake()
+	return nil
+}
+
+// rst tells the peer that we give the stream up. The lock is held.
+func (st *stream) rst(code http2.ErrCode, err error) {
+	if st.id == 0 {
+		st.fail(err)
+		return
+	}
+	st.c.reset(st, code, err)
+}
