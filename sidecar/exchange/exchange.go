@@ -58,6 +58,8 @@ type Exchange struct {
 
 	Delay time.Duration // set by the fault filter: forward waits that long before the next filter
 
+	Work any // forward's own memory, kept from one request to the next
+
 	mu       sync.Mutex
 	canceled bool
 	stream   Stream

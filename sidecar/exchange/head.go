@@ -92,12 +92,13 @@ func (h *Head) AddView(name, value View) {
 }
 
 // Set gives a field one value: the first line is overwritten, further ones are removed, a missing one is added.
-func (h *Head) Set(name, value string) { h.setView(name, h.Intern(value)) }
+func (h *Head) Set(name, value string) { h.SetView(name, h.Intern(value)) }
 
 // SetBytes is Set for a value in bytes.
-func (h *Head) SetBytes(name string, value []byte) { h.setView(name, h.InternBytes(value)) }
+func (h *Head) SetBytes(name string, value []byte) { h.SetView(name, h.InternBytes(value)) }
 
-func (h *Head) setView(name string, value View) {
+// SetView is Set without copying the value, which must outlive the head.
+func (h *Head) SetView(name string, value View) {
 	kept, found := h.Fields[:0], false
 	for _, f := range h.Fields {
 		if string(f.Name) == name {

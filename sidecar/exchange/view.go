@@ -32,3 +32,18 @@ func lower(c byte) byte {
 	}
 	return c
 }
+
+// TokenByte says whether c may stand in a header name or a method (RFC 9110, token).
+func TokenByte(c byte) bool { return tokens[c] }
+
+// tokens is never written.
+var tokens = func() (t [256]bool) {
+	for c := range t {
+		b := byte(c)
+		t[c] = 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9'
+	}
+	for _, c := range "!#$%&'*+-.^_`|~" {
+		t[c] = true
+	}
+	return t
+}()

@@ -4,9 +4,15 @@ package forward
 
 import (
 	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/filter"
+	"github.com/heddle-mesh/heddle/sidecar/route"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
 // Options are what a Proxy needs from outside.
@@ -17,19 +23,201 @@ type Options struct {
 
 // Proxy serves exchanges. One value serves all connections.
 type Proxy struct {
-	opts Options
+	recorder exchange.Recorder
+	log      *slog.Logger
+	date     atomic.Pointer[dateText]
 }
 
 // New returns a Proxy.
-func New(o Options) *Proxy { return &Proxy{opts: o} }
+func New(o Options) *Proxy { return &Proxy{recorder: o.Recorder, log: o.Log} }
+
+// run is forward's memory for one exchange; it stays with the exchange from request to request.
+type run struct {
+	p      *Proxy
+	x      *exchange.Exchange
+	d      exchange.Downstream
+	b      *config.Bound
+	http   *config.HTTP
+	vhost  *route.VirtualHost
+	route  *route.Route
+	target *route.Target
+
+	cluster *upstream.Cluster
+	lease   upstream.Lease
+	tried   []*upstream.Host
+	body    exchange.View // the whole request body, where it was short
+	whole   bool          // body is all of it
+	started bool          // the response's head is on its way to the client
+
+	trailers exchange.Head
+	deadline time.Time
+	timeout  time.Duration
+	pump     pump
+	mirrors  []*mirror
+}
+
+func (p *Proxy) begin(x *exchange.Exchange, d exchange.Downstream, b *config.Bound) *run {
+	r, ok := x.Work.(*run)
+	if !ok {
+		r = &run{}
+		x.Work = r
+	}
+	clear(r.tried)
+	r.p, r.x, r.d, r.b, r.http = p, x, d, b, b.Chain.HTTP
+	r.vhost, r.route, r.target, r.cluster, r.tried = nil, nil, nil, nil, r.tried[:0]
+	r.body, r.whole, r.started, r.deadline, r.timeout = nil, false, false, time.Time{}, 0
+	r.mirrors = nil
+	r.trailers.Reset()
+	return r
+}
 
 // Serve takes x through all its phases. The codec has filled x.Conn, Protocol, Start, Upgrade and Request (all fields but
 // hop-by-hop ones) and resets x afterwards. When Serve returns, the response is written, or Downstream.Abort was called,
-// and End was recorded. b must not be nil.
+// and End was recorded. b must not be nil, and its chain must be HTTP.
 func (p *Proxy) Serve(x *exchange.Exchange, d exchange.Downstream, b *config.Bound) {
+	r := p.begin(x, d, b)
+	defer r.finish()
+	o := r.prepare()
+	if o == exchange.OK {
+		r.match()
+		p.recorder.Begin(x)
+		o = r.filter()
+	}
+	if o == exchange.OK {
+		o = r.act()
+	}
+	x.Fail(o)
+	if o != exchange.OK {
+		r.answer(o)
+	}
 }
 
 // Refuse answers a request that the codec could not make sense of (BadRequest, HeadTooLarge, RequestTimeout) and records
 // it. The codec closes the connection afterwards.
 func (p *Proxy) Refuse(x *exchange.Exchange, d exchange.Downstream, b *config.Bound, o exchange.Outcome) {
+	r := p.begin(x, d, b)
+	defer r.finish()
+	p.recorder.Begin(x)
+	x.Fail(o)
+	r.answer(o)
+}
+
+// finish runs once per exchange, whatever happened, and alone records it.
+func (r *run) finish() {
+	x := r.x
+	if v := recover(); v != nil {
+		r.p.log.Error("recovered from a panic while serving a request", "panic", v, "stack", string(debug.Stack()))
+		r.p.recorder.Panicked()
+		x.Fail(exchange.Panicked)
+		r.pump.stop()
+		r.d.Abort()
+		if r.lease.Stream != nil {
+			r.lease.Stream.Abort()
+		}
+	}
+	x.End = time.Now()
+	r.p.recorder.End(x)
+	x.Detach()
+	r.lease.Close()
+	for _, m := range r.mirrors {
+		m.send()
+	}
+	r.d, r.b, r.http, r.lease = nil, nil, nil, upstream.Lease{}
+}
+
+// match finds virtual host, route and target.
+func (r *run) match() {
+	x := r.x
+	if r.b.Routes == nil {
+		return
+	}
+	r.vhost, r.route = r.b.Routes.Match(x)
+	if r.vhost != nil {
+		x.VirtualHost = r.vhost.Name
+	}
+	if r.route == nil {
+		return
+	}
+	x.RouteName = r.route.Name
+	r.target = r.route.Pick(random())
+}
+
+// filter lets every filter judge; they run without a route as well, so that a refusal hides which routes exist.
+func (r *run) filter() exchange.Outcome {
+	for i := range r.http.Filters {
+		f := r.override(&r.http.Filters[i])
+		if f == nil {
+			continue
+		}
+		o := f.Request(r.x)
+		if r.x.Delay > 0 {
+			d := r.x.Delay
+			r.x.Delay = 0
+			if !r.pause(d) {
+				return exchange.ClientGone
+			}
+		}
+		if o != exchange.OK {
+			return o
+		}
+	}
+	return exchange.OK
+}
+
+// pause waits while watching the client.
+func (r *run) pause(d time.Duration) bool {
+	r.d.Watch()
+	defer r.d.Unwatch()
+	return r.x.Wait(d)
+}
+
+func (r *run) override(n *filter.Named) filter.HTTP {
+	if r.route == nil {
+		return n.Filter
+	}
+	over := r.route.Local()
+	if r.target != nil {
+		over = &r.target.Overrides
+	}
+	if o := &over[n.Kind]; o.Set {
+		return o.Filter
+	}
+	return n.Filter
+}
+
+// act does what the route says.
+func (r *run) act() exchange.Outcome {
+	x := r.x
+	tls := x.Conn.Security != nil
+	switch {
+	case r.vhost != nil && r.vhost.RequireTLS && !tls:
+		return r.upgradeToTLS()
+	case r.route == nil:
+		return exchange.NoRoute
+	case x.Upgrade != nil && !r.route.Upgrade(x.Upgrade, r.http.Upgrades):
+		return exchange.UpgradeRefused
+	case r.route.Direct != nil:
+		d := r.route.Direct
+		x.Reply = exchange.Reply{Status: d.Status, Body: d.Body, Type: d.Type}
+		return exchange.LocalReply
+	case r.route.Redirect != nil:
+		x.Reply = exchange.Reply{Status: r.route.Location(x, tls)}
+		return exchange.LocalReply
+	}
+	return r.forward()
+}
+
+// upgradeToTLS redirects to the same place over https.
+func (r *run) upgradeToTLS() exchange.Outcome {
+	x := r.x
+	host := x.Request.Authority
+	if n := len(host); n > 3 && string(host[n-3:]) == ":80" {
+		host = host[:n-3]
+	}
+	x.Response.SetView("location", x.Response.Append(func(dst []byte) []byte {
+		dst = append(append(dst, "https://"...), host...)
+		return append(dst, x.Request.Path...)
+	}))
+	x.Reply = exchange.Reply{Status: 301}
+	return exchange.LocalReply
 }

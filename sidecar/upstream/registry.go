@@ -1,28 +1,150 @@
 package upstream
 
-import "context"
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// sweepEvery is how often idle connections are looked at: those that the other side closed hold a descriptor that long.
+const sweepEvery = 10 * time.Second
 
 // Registry keeps the living clusters.
-type Registry struct{ opts Options }
+type Registry struct {
+	opts Options
 
-// NewRegistry returns an empty registry.
-func NewRegistry(o Options) *Registry { return &Registry{opts: o} }
-
-// Apply makes the living clusters what the descriptions say and returns them. Unchanged pointers cost next to nothing;
-// clusters that are no longer described retire: their idle connections close, those in use close after use. One
-// goroutine applies.
-func (r *Registry) Apply(clusters map[string]*Config, endpoints map[string]*Assignment) *Set {
-	return &Set{}
+	mu  sync.Mutex
+	set *Set
+	dns chan struct{} // signals Run that the set has changed
 }
 
-// Run resolves DNS clusters, ends ejections and closes idle connections until ctx ends.
-func (r *Registry) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+// NewRegistry returns an empty registry.
+func NewRegistry(o Options) *Registry {
+	if o.Resolver == nil {
+		o.Resolver = net.DefaultResolver
+	}
+	return &Registry{opts: o, set: &Set{}, dns: make(chan struct{}, 1)}
+}
 
-// Set is the living clusters of one configuration.
+// Set is the living clusters of one configuration. It never changes; its clusters do.
 type Set struct{ clusters map[string]*Cluster }
 
 // Get returns a cluster, nil where there is none of that name.
 func (s *Set) Get(name string) *Cluster { return s.clusters[name] }
 
-// Cluster is a living cluster.
-type Cluster struct{}
+// Each calls f for every cluster, in no order.
+func (s *Set) Each(f func(*Cluster)) {
+	for _, c := range s.clusters {
+		f(c)
+	}
+}
+
+// Apply makes the living clusters what the descriptions say and returns them. Unchanged pointers cost next to nothing;
+// clusters that are no longer described retire: their idle connections close, those in use close after use. One
+// goroutine applies.
+func (r *Registry) Apply(clusters map[string]*Config, endpoints map[string]*Assignment) *Set {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := &Set{clusters: make(map[string]*Cluster, len(clusters))}
+	for name, cfg := range clusters {
+		c := r.set.clusters[name]
+		if c == nil {
+			c = newCluster(r, name)
+		}
+		c.apply(cfg, endpoints[cfg.assignment()])
+		next.clusters[name] = c
+	}
+	for name, c := range r.set.clusters {
+		if next.clusters[name] == nil {
+			c.retire()
+		}
+	}
+	r.set = next
+	select {
+	case r.dns <- struct{}{}:
+	default:
+	}
+	return next
+}
+
+// Current returns the set of the last Apply.
+func (r *Registry) Current() *Set {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.set
+}
+
+// Run resolves DNS clusters and closes idle connections until ctx ends.
+func (r *Registry) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	resolving := map[*Cluster]context.CancelFunc{}
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			r.Current().Each(func(c *Cluster) { c.sweep(now) })
+		case <-r.dns:
+			r.resolveAll(ctx, resolving, &wg)
+		}
+	}
+}
+
+// resolveAll starts resolution of new DNS clusters and ends that of clusters that are gone.
+func (r *Registry) resolveAll(ctx context.Context, resolving map[*Cluster]context.CancelFunc, wg *sync.WaitGroup) {
+	set := r.Current()
+	for c, stop := range resolving {
+		if set.Get(c.name) != c || !c.config().dns() {
+			stop()
+			delete(resolving, c)
+		}
+	}
+	set.Each(func(c *Cluster) {
+		if resolving[c] != nil || !c.config().dns() {
+			return
+		}
+		sub, stop := context.WithCancel(ctx)
+		resolving[c] = stop
+		wg.Go(func() { c.resolve(sub) })
+	})
+}
+
+func (c *Config) assignment() string {
+	if c.Assignment != "" {
+		return c.Assignment
+	}
+	return c.Info.Name
+}
+
+func (c *Config) dns() bool { return c.Discovery == StrictDNS || c.Discovery == LogicalDNS }
+
+// socket returns the handshaker for an endpoint, nil for plaintext.
+func (c *Config) socket(ep *exchange.Endpoint) Handshaker {
+	for i := range c.Sockets {
+		if c.Sockets[i].matches(ep) {
+			return c.Sockets[i].TLS
+		}
+	}
+	return nil
+}
+
+func (s *Socket) matches(ep *exchange.Endpoint) bool {
+	for k, v := range s.Match {
+		got := ep.Metadata[k]
+		if k == "tlsMode" && got == "" {
+			got = ep.TLSMode
+		}
+		if got != v {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,157 @@
+package forward
+
+import (
+	"bytes"
+
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// normalize makes the path the one that policies and routes judge, and that the upstream sees: RFC 3986's normal form as
+// far as the listener asks for it. False: the path is malformed.
+func (r *run) normalize() bool {
+	h := &r.x.Request
+	p := h.Path
+	if p.Is("*") && h.Method.Is("OPTIONS") {
+		return true
+	}
+	if len(p) == 0 || p[0] != '/' || bytes.IndexByte(p, '#') >= 0 {
+		return false
+	}
+	c := r.http
+	if !c.NormalizePath && !c.MergeSlashes && c.EscapedSlashes == config.SlashesKeep {
+		return true
+	}
+	path, query := p, exchange.View(nil)
+	if i := bytes.IndexByte(p, '?'); i >= 0 {
+		path, query = p[:i], p[i:]
+	}
+	if normal(path) {
+		return true
+	}
+	ok := true
+	h.Path = h.Append(func(dst []byte) []byte {
+		n := len(dst)
+		if dst, ok = appendDecoded(dst, path, c); !ok {
+			return dst[:n]
+		}
+		if c.MergeSlashes {
+			dst = mergeSlashes(dst, n)
+		}
+		if c.NormalizePath {
+			dst = removeDots(dst, n)
+		}
+		return append(dst, query...)
+	})
+	return ok
+}
+
+// normal says quickly that nothing in a path could need work.
+func normal(p []byte) bool {
+	for i, c := range p {
+		switch c {
+		case '%', '\\':
+			return false
+		case '.', '/':
+			if i > 0 && p[i-1] == '/' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// appendDecoded decodes what needs no escape, keeps other escapes in upper case, and turns backslashes into slashes.
+func appendDecoded(dst, p []byte, c *config.HTTP) ([]byte, bool) {
+	for i := 0; i < len(p); i++ {
+		switch {
+		case p[i] == '\\' && c.NormalizePath:
+			dst = append(dst, '/')
+		case p[i] != '%':
+			dst = append(dst, p[i])
+		case i+2 >= len(p) || hexDigit(p[i+1]) < 0 || hexDigit(p[i+2]) < 0:
+			return dst, false
+		default:
+			b := byte(hexDigit(p[i+1])<<4 | hexDigit(p[i+2]))
+			slash := b == '/' || b == '\\'
+			switch {
+			case b == 0, slash && (c.EscapedSlashes == config.SlashesReject || c.EscapedSlashes == config.SlashesUnescapeRedirect):
+				return dst, false
+			case slash && c.EscapedSlashes == config.SlashesUnescapeForward:
+				dst = append(dst, '/')
+			case unreserved(b) && c.NormalizePath:
+				dst = append(dst, b)
+			default:
+				dst = append(dst, '%', upper(p[i+1]), upper(p[i+2]))
+			}
+			i += 2
+		}
+	}
+	return dst, true
+}
+
+func unreserved(b byte) bool {
+	return 'a' <= b|0x20 && b|0x20 <= 'z' || '0' <= b && b <= '9' || b == '-' || b == '.' || b == '_' || b == '~'
+}
+
+func hexDigit(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return int(c|0x20-'a') + 10
+	}
+	return -1
+}
+
+func upper(c byte) byte {
+	if 'a' <= c && c <= 'f' {
+		return c - 0x20
+	}
+	return c
+}
+
+// mergeSlashes makes one slash of several, in dst from n on.
+func mergeSlashes(dst []byte, n int) []byte {
+	out := dst[:n]
+	for i := n; i < len(dst); i++ {
+		if dst[i] == '/' && len(out) > n && out[len(out)-1] == '/' {
+			continue
+		}
+		out = append(out, dst[i])
+	}
+	return out
+}
+
+// removeDots removes dot segments (RFC 3986, 5.2.4), in dst from n on.
+func removeDots(dst []byte, n int) []byte {
+	in, out := dst[n:], dst[:n]
+	for len(in) > 0 {
+		end := bytes.IndexByte(in[1:], '/') + 1
+		if end == 0 {
+			end = len(in)
+		}
+		segment := in[:end] // with its leading slash
+		last := end == len(in)
+		switch string(segment) {
+		case "/.":
+			if last {
+				out = append(out, '/')
+			}
+		case "/..":
+			if i := bytes.LastIndexByte(out[n:], '/'); i >= 0 {
+				out = out[:n+i]
+			}
+			if last {
+				out = append(out, '/')
+			}
+		default:
+			out = append(out, segment...)
+		}
+		in = in[end:]
+	}
+	if len(out) == n {
+		out = append(out, '/')
+	}
+	return out
+}

@@ -1,0 +1,183 @@
+package forward
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"math/rand/v2"
+	"net/netip"
+
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// prepare makes the request's head fit to be judged: normal path, settled client address, no headers that a client may
+// not set.
+func (r *run) prepare() exchange.Outcome {
+	x, c := r.x, r.http
+	h := &x.Request
+	x.GRPC = isGRPC(h.Get("content-type"))
+	if x.Conn.Security != nil {
+		h.Scheme = https
+	} else if len(h.Scheme) == 0 || c.UseRemoteAddress {
+		h.Scheme = plain
+	}
+	if !h.Method.Is("CONNECT") || len(h.Path) > 0 {
+		if !r.normalize() {
+			return exchange.BadRequest
+		}
+	}
+	if c.UseRemoteAddress {
+		r.edge()
+	} else if !h.Has("x-forwarded-proto") {
+		h.SetView("x-forwarded-proto", h.Scheme)
+	}
+	r.forwardCert()
+	r.requestID()
+	return exchange.OK
+}
+
+// Never written.
+var https, plain = exchange.View("https"), exchange.View("http")
+
+// isGRPC says whether a content type is gRPC's ("application/grpc", "+proto" or parameters may follow; not grpc-web).
+func isGRPC(v exchange.View) bool {
+	const name = "application/grpc"
+	return v.HasPrefix(name) && (len(v) == len(name) || v[len(name)] == '+' || v[len(name)] == ';')
+}
+
+// edge trusts nothing that comes from outside but the address of the peer, and of as many proxies before it as are known
+// to be ours.
+func (r *run) edge() {
+	x, h := r.x, &r.x.Request
+	h.RemoveIf(foreign)
+	peer := x.Conn.Source.Addr().Unmap()
+	x.Remote = peer
+	if hops := int(r.http.TrustedHops); hops > 0 {
+		if a, ok := fromRight(h, hops); ok {
+			x.Remote = a
+		}
+	}
+	old := joined(h, "x-forwarded-for")
+	h.SetView("x-forwarded-for", h.Append(func(dst []byte) []byte {
+		if len(old) > 0 {
+			dst = append(append(dst, old...), ',')
+		}
+		return peer.AppendTo(dst)
+	}))
+	if r.http.TrustedHops == 0 || !h.Has("x-forwarded-proto") {
+		h.SetView("x-forwarded-proto", h.Scheme)
+	}
+}
+
+// foreign chooses what nobody outside may say.
+func foreign(f exchange.Field) bool { return f.Name.HasPrefix("x-envoy-") }
+
+// joined returns all values of a field, separated by commas.
+func joined(h *exchange.Head, name string) exchange.View {
+	if h.Count(name) <= 1 {
+		return h.Get(name)
+	}
+	return h.Append(func(dst []byte) []byte {
+		n := len(dst)
+		for _, f := range h.Fields {
+			if !f.Name.Is(name) {
+				continue
+			}
+			if len(dst) > n {
+				dst = append(dst, ',')
+			}
+			dst = append(dst, f.Value...)
+		}
+		return dst
+	})
+}
+
+// fromRight returns the nth address from the right of x-forwarded-for.
+func fromRight(h *exchange.Head, n int) (netip.Addr, bool) {
+	v := joined(h, "x-forwarded-for")
+	for ; n > 1; n-- {
+		i := bytes.LastIndexByte(v, ',')
+		if i < 0 {
+			return netip.Addr{}, false
+		}
+		v = v[:i]
+	}
+	if i := bytes.LastIndexByte(v, ','); i >= 0 {
+		v = v[i+1:]
+	}
+	a, err := netip.ParseAddr(string(bytes.TrimSpace(v)))
+	return a.Unmap(), err == nil
+}
+
+// forwardCert settles x-forwarded-client-cert. Without a verified client certificate nothing may remain of it.
+func (r *run) forwardCert() {
+	const name = "x-forwarded-client-cert"
+	x, mode := r.x, r.http.ForwardCert
+	s := x.Conn.Security
+	mutual := s != nil && s.Mutual
+	switch {
+	case mode == config.AlwaysForwardOnly, mode == config.ForwardOnly && mutual:
+		return
+	case !mutual, mode == config.Sanitize, mode == config.ForwardOnly:
+		x.Request.Remove(name)
+		return
+	}
+	old := exchange.View(nil)
+	if mode == config.AppendForward {
+		old = joined(&x.Request, name)
+	}
+	x.Request.SetView(name, x.Request.Append(func(dst []byte) []byte {
+		if len(old) > 0 {
+			dst = append(append(dst, old...), ',')
+		}
+		return appendCert(dst, s, r.http)
+	}))
+}
+
+// appendCert writes one XFCC element.
+func appendCert(dst []byte, s *exchange.Security, c *config.HTTP) []byte {
+	dst = append(append(dst, "By="...), s.LocalURI...)
+	dst = append(append(dst, ";Hash="...), s.Hash...)
+	if c.CertSubject {
+		dst = append(dst, `;Subject="`...)
+		for i := range len(s.Subject) {
+			switch b := s.Subject[i]; {
+			case b == '"' || b == '\\':
+				dst = append(dst, '\\', b)
+			case b >= ' ' && b != 0x7f:
+				dst = append(dst, b)
+			}
+		}
+		dst = append(dst, '"')
+	}
+	if c.CertURI {
+		dst = append(append(dst, ";URI="...), s.Identity.URI...)
+	}
+	if c.CertDNS {
+		for _, d := range s.DNS {
+			dst = append(append(dst, ";DNS="...), d...)
+		}
+	}
+	return dst
+}
+
+// requestID gives the request an id: a random UUID where it has none, or where an edge does not keep foreign ones.
+func (r *run) requestID() {
+	const name = "x-request-id"
+	h := &r.x.Request
+	if !r.http.RequestID || h.Has(name) && (!r.http.UseRemoteAddress || r.http.KeepRequestID) {
+		return
+	}
+	var id [16]byte
+	binary.NativeEndian.PutUint64(id[:8], rand.Uint64()) // unique, not secret
+	binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	h.SetView(name, h.Append(func(dst []byte) []byte {
+		dst = append(hex.AppendEncode(dst, id[:4]), '-')
+		dst = append(hex.AppendEncode(dst, id[4:6]), '-')
+		dst = append(hex.AppendEncode(dst, id[6:8]), '-')
+		dst = append(hex.AppendEncode(dst, id[8:10]), '-')
+		return hex.AppendEncode(dst, id[10:])
+	}))
+}

@@ -1,0 +1,123 @@
+package forward
+
+import (
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// pump carries a request body (or a tunnel's way up) in a second goroutine while the first one waits for, and relays, the
+// response.
+type pump struct {
+	began bool // for this request: it can no longer be tried again
+	done  chan struct{}
+
+	mu      sync.Mutex
+	settled bool // the response's head has come: nobody need watch the client for the first goroutine
+	watches bool
+	r       *run
+	s       exchange.Stream
+}
+
+// start begins to carry.
+func (p *pump) start(r *run, s exchange.Stream) {
+	if p.done == nil {
+		p.done = make(chan struct{}, 1)
+	}
+	p.began, p.settled, p.watches, p.r, p.s = true, false, false, r, s
+	go p.carry()
+}
+
+func (p *pump) carry() {
+	defer func() { p.done <- struct{}{} }()
+	defer p.recover()
+	r, s := p.r, p.s
+	for {
+		piece, end, err := r.d.ReadBody()
+		if err == exchange.ErrAborted {
+			return
+		}
+		if err != nil {
+			r.x.Cancel()
+			return
+		}
+		r.x.Received += int64(len(piece))
+		for _, m := range r.mirrors {
+			m.add(piece, end)
+		}
+		if err := p.pass(piece, end); err != nil {
+			return // the response, if there is one, tells why
+		}
+		if end {
+			p.ended()
+			return
+		}
+		if err := s.Flush(); err != nil {
+			return
+		}
+	}
+}
+
+func (p *pump) pass(piece exchange.View, end bool) error {
+	trailers := end && len(p.r.x.Trailers.Fields) > 0
+	if len(piece) > 0 || end && !trailers {
+		if err := p.s.WriteBody(piece, end && !trailers); err != nil {
+			return err
+		}
+	}
+	if trailers {
+		return p.s.WriteTrailers(&p.r.x.Trailers)
+	}
+	return nil
+}
+
+// ended notes that the upstream has the whole request: the timeout begins, and the client is watched from here.
+func (p *pump) ended() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	p.r.x.RequestEnd = now
+	if p.settled {
+		return
+	}
+	if p.r.timeout > 0 {
+		p.s.SetDeadline(now.Add(p.r.timeout))
+	}
+	p.watches = true
+	p.r.d.Watch()
+}
+
+// settle ends the watch that ended may have begun.
+func (p *pump) settle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.settled = true; p.watches {
+		p.watches = false
+		p.r.d.Unwatch()
+	}
+}
+
+// stop ends the carrying, whatever it waits for, and waits for its end.
+func (p *pump) stop() {
+	if !p.began {
+		return
+	}
+	select {
+	case <-p.done:
+	default:
+		p.r.d.StopBody()
+		p.s.Abort()
+		<-p.done
+	}
+	p.began = false
+}
+
+func (p *pump) recover() {
+	if v := recover(); v != nil {
+		p.r.p.log.Error("recovered from a panic while carrying a request body", "panic", v, "stack", string(debug.Stack()))
+		p.r.p.recorder.Panicked()
+		p.r.x.Cancel()
+	}
+}

@@ -1,0 +1,274 @@
+package forward
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/filter"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
+)
+
+// respond relays a response whose head stands; end: it has no body.
+func (r *run) respond(end bool) exchange.Outcome {
+	x, s := r.x, r.lease.Stream
+	x.GRPCStatus = grpcStatus(&x.Response)
+	r.dress()
+	r.started = true
+	if x.Upgrade != nil && (x.Response.Status == 101 || x.Upgrade.Is("CONNECT") && x.Response.Status/100 == 2) {
+		return r.tunnel(s)
+	}
+	if p := r.route.Retry; p != nil && p.PerTry > 0 {
+		s.SetDeadline(r.deadline)
+	}
+	if err := r.d.WriteHead(end); err != nil {
+		return exchange.ClientGone
+	}
+	if end {
+		return r.complete()
+	}
+	return r.relay(s)
+}
+
+// relay carries the body and the trailers to the client.
+func (r *run) relay(s exchange.Stream) exchange.Outcome {
+	x, idle := r.x, r.idle()
+	for end := false; !end; {
+		if !s.Buffered() {
+			if err := r.d.Flush(); err != nil {
+				return exchange.ClientGone
+			}
+			if idle > 0 {
+				s.SetDeadline(r.sooner(time.Now().Add(idle)))
+			}
+		}
+		var piece exchange.View
+		var err error
+		piece, end, err = r.read(s)
+		if err != nil {
+			return r.broken(err)
+		}
+		x.Sent += int64(len(piece))
+		if end {
+			s.ReadTrailers(&r.trailers)
+		}
+		trailers := end && len(r.trailers.Fields) > 0
+		if err := r.d.WriteBody(piece, end && !trailers); err != nil {
+			return exchange.ClientGone
+		}
+		if trailers {
+			if code := grpcStatus(&r.trailers); code >= 0 {
+				x.GRPCStatus = code
+			}
+			if err := r.d.WriteTrailers(&r.trailers); err != nil {
+				return exchange.ClientGone
+			}
+		}
+	}
+	return r.complete()
+}
+
+// read waits for a piece of the response; nobody else watches the client meanwhile once its request is complete.
+func (r *run) read(s exchange.Stream) (exchange.View, bool, error) {
+	if r.pump.began || s.Buffered() {
+		return s.ReadBody()
+	}
+	r.d.Watch()
+	defer r.d.Unwatch()
+	return s.ReadBody()
+}
+
+// complete ends a response that is fully written.
+func (r *run) complete() exchange.Outcome {
+	r.pump.stop()
+	return exchange.OK
+}
+
+func (r *run) idle() time.Duration {
+	if r.route.Idle > 0 {
+		return r.route.Idle
+	}
+	return r.http.StreamIdle
+}
+
+func (r *run) sooner(t time.Time) time.Time {
+	if !r.deadline.IsZero() && r.deadline.Before(t) {
+		return r.deadline
+	}
+	return t
+}
+
+// broken is the outcome of a response that ends in the middle.
+func (r *run) broken(err error) exchange.Outcome {
+	switch {
+	case r.x.Canceled() || err == exchange.ErrAborted:
+		return exchange.ClientGone
+	case err == exchange.ErrTimeout && !r.deadline.IsZero() && !time.Now().Before(r.deadline):
+		return exchange.Timeout
+	case err == exchange.ErrTimeout:
+		return exchange.IdleTimeout
+	}
+	r.lease.Host.Report(upstream.Local)
+	return exchange.UpstreamAborted
+}
+
+// tunnel carries bytes both ways until one side ends.
+func (r *run) tunnel(s exchange.Stream) exchange.Outcome {
+	s.SetDeadline(time.Time{})
+	if err := r.d.WriteHead(false); err != nil {
+		return exchange.ClientGone
+	}
+	r.whole, r.timeout = false, 0
+	r.pump.start(r, s)
+	r.pump.settle()
+	o := r.relay(s)
+	r.pump.stop()
+	return o
+}
+
+// dress gives the response's head what this proxy adds to it.
+func (r *run) dress() {
+	x := r.x
+	h := &x.Response
+	if !r.http.KeepServer || !h.Has("server") {
+		name := r.http.ServerName
+		if name == "" {
+			name = "istio-envoy"
+		}
+		h.Set("server", name)
+	}
+	if !h.Has("date") {
+		h.Set("date", r.p.now(x.FirstByte))
+	}
+	if x.Response.Status != 101 {
+		h.SetView("x-envoy-upstream-service-time", h.Append(func(dst []byte) []byte {
+			return strconv.AppendInt(dst, x.FirstByte.Sub(x.UpstreamStart).Milliseconds(), 10)
+		}))
+	}
+	r.route.Incoming(r.target, x)
+	r.responders()
+}
+
+// responders runs the response filters, last first.
+func (r *run) responders() {
+	for i := len(r.http.Filters) - 1; i >= 0; i-- {
+		if f, ok := r.override(&r.http.Filters[i]).(filter.Responder); ok {
+			f.Response(r.x)
+		}
+	}
+}
+
+// answer gives the client this proxy's own response, or cuts one that has begun.
+func (r *run) answer(o exchange.Outcome) {
+	r.pump.stop()
+	x := r.x
+	if r.started || o == exchange.ClientGone || o == exchange.Drained || o == exchange.Revoked {
+		r.d.Abort()
+		return
+	}
+	own := o == exchange.LocalReply || o == exchange.FaultAbort
+	if !own {
+		x.Response.Reset()
+	}
+	r.started = true
+	body := r.reply(o)
+	if own && r.route != nil {
+		r.route.Incoming(nil, x)
+	}
+	r.responders()
+	end := len(body) == 0 || x.Request.Method.Is("HEAD")
+	if err := r.d.WriteHead(end); err != nil || end {
+		return
+	}
+	x.Sent = int64(len(body))
+	_ = r.d.WriteBody(body, true)
+}
+
+// reply fills the response's head and returns the body.
+func (r *run) reply(o exchange.Outcome) []byte {
+	x := r.x
+	h := &x.Response
+	h.Status = o.Status()
+	if x.Reply.Status != 0 {
+		h.Status = x.Reply.Status
+	}
+	h.Set("server", r.serverName())
+	h.Set("date", r.p.now(time.Now()))
+	if x.GRPC && o != exchange.LocalReply {
+		r.grpcReply(o)
+		return nil
+	}
+	body, kind := x.Reply.Body, x.Reply.Type
+	if body == nil && o != exchange.LocalReply {
+		body = []byte(o.Body())
+	}
+	if h.Status == 204 || h.Status == 304 {
+		return nil
+	}
+	h.SetView("content-length", h.Append(func(dst []byte) []byte { return strconv.AppendInt(dst, int64(len(body)), 10) }))
+	if len(body) > 0 {
+		if kind == "" {
+			kind = "text/plain"
+		}
+		h.Set("content-type", kind)
+	}
+	return body
+}
+
+func (r *run) serverName() string {
+	if r.http.ServerName != "" {
+		return r.http.ServerName
+	}
+	return "istio-envoy"
+}
+
+// grpcReply is a response of trailers only.
+func (r *run) grpcReply(o exchange.Outcome) {
+	x := r.x
+	h, code := &x.Response, o.GRPC()
+	if x.Reply.GRPC != 0 {
+		code = x.Reply.GRPC
+	} else if x.Reply.Status != 0 {
+		code = grpcOf(x.Reply.Status)
+	}
+	x.GRPCStatus = code
+	h.Status = 200
+	h.Set("content-type", "application/grpc")
+	h.Set("grpc-status", strconv.Itoa(code))
+	if text := o.Body(); text != "" {
+		h.Set("grpc-message", text)
+	}
+}
+
+// grpcOf maps an HTTP status as gRPC's specification does.
+func grpcOf(status int) int {
+	switch status {
+	case 400:
+		return 13
+	case 401:
+		return 16
+	case 403:
+		return 7
+	case 404:
+		return 12
+	case 429, 502, 503, 504:
+		return 14
+	}
+	return 2
+}
+
+// dateText is the date header of one second.
+type dateText struct {
+	second int64
+	text   string
+}
+
+// now returns the date header's value, formatted once per second.
+func (p *Proxy) now(t time.Time) string {
+	if d := p.date.Load(); d != nil && d.second == t.Unix() {
+		return d.text
+	}
+	d := &dateText{t.Unix(), t.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")}
+	p.date.Store(d)
+	return d.text
+}

@@ -1,0 +1,102 @@
+package forward
+
+import (
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/route"
+)
+
+// retriable says whether the policy wants, and the state of the request allows, another try.
+func (r *run) retriable(p *route.Retry, o exchange.Outcome, err error) bool {
+	if p == nil || r.pump.began || r.started || r.x.Canceled() || r.x.Upgrade != nil && o == exchange.OK {
+		return false
+	}
+	if o == exchange.OK {
+		return retriesResponse(p, r.x)
+	}
+	const any5xx = route.On5xx | route.OnGatewayError
+	switch o {
+	case exchange.ConnectFailure, exchange.ConnectTimeout:
+		return p.On&(any5xx|route.OnConnectFailure|route.OnReset|route.OnResetBeforeRequest) != 0
+	case exchange.TryTimeout:
+		return p.On&(any5xx|route.OnReset) != 0
+	case exchange.UpstreamReset, exchange.UpstreamProtocol:
+		want := any5xx | route.OnReset
+		if err == exchange.ErrRefused {
+			want |= route.OnRefusedStream | route.OnResetBeforeRequest
+		}
+		return p.On&want != 0
+	}
+	return false
+}
+
+// retriesResponse judges a response's head.
+func retriesResponse(p *route.Retry, x *exchange.Exchange) bool {
+	status := x.Response.Status
+	switch {
+	case p.On&route.On5xx != 0 && status >= 500,
+		p.On&route.OnGatewayError != 0 && status >= 502 && status <= 504,
+		p.On&route.OnRetriable4xx != 0 && status == 409,
+		p.On&route.OnRetriableStatusCodes != 0 && slices.Contains(p.Codes, status):
+		return true
+	}
+	if !x.GRPC || p.On&(route.OnGRPCCancelled|route.OnGRPCDeadlineExceeded|route.OnGRPCInternal|route.OnGRPCResourceExhausted|route.OnGRPCUnavailable) == 0 {
+		return false
+	}
+	switch grpcStatus(&x.Response) {
+	case 1:
+		return p.On&route.OnGRPCCancelled != 0
+	case 4:
+		return p.On&route.OnGRPCDeadlineExceeded != 0
+	case 8:
+		return p.On&route.OnGRPCResourceExhausted != 0
+	case 13:
+		return p.On&route.OnGRPCInternal != 0
+	case 14:
+		return p.On&route.OnGRPCUnavailable != 0
+	}
+	return false
+}
+
+// grpcStatus reads grpc-status, -1 where there is none.
+func grpcStatus(h *exchange.Head) int {
+	v := h.Get("grpc-status")
+	if v == nil {
+		return -1
+	}
+	n, err := strconv.Atoi(string(v))
+	if err != nil || n < 0 {
+		return 2 // unknown
+	}
+	return n
+}
+
+// backoff is the wait before the nth retry: random, up to base * (2^n - 1), at most max.
+func backoff(p *route.Retry, n int) time.Duration {
+	base, most := p.Base, p.Max
+	if base <= 0 {
+		base = 25 * time.Millisecond
+	}
+	if most <= 0 {
+		most = 10 * base
+	}
+	span := min(base*time.Duration(1<<min(n, 16)-1), most)
+	return time.Duration(rand.Int64N(int64(span) + 1))
+}
+
+func random() uint64 { return rand.Uint64() }
+
+// addrPort is the address of a TCP socket, zero for others.
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		p := t.AddrPort()
+		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+	}
+	return netip.AddrPort{}
+}

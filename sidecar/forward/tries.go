@@ -1,0 +1,303 @@
+package forward
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/route"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
+)
+
+// forward sends the request to the route's cluster, as often as its retry policy allows, and relays the response.
+func (r *run) forward() exchange.Outcome {
+	x := r.x
+	c := r.b.Live.Set.Get(r.target.Cluster)
+	if c == nil {
+		return exchange.NoCluster
+	}
+	r.cluster = c
+	x.Upstream.Cluster = c.Info()
+	if !c.Begin() {
+		return exchange.Overflow
+	}
+	defer c.Done()
+	r.route.Outgoing(r.target, x)
+	r.outgoing()
+	r.body, r.whole = r.d.BodyBuffered()
+	x.Received = int64(len(r.body))
+	if !r.whole {
+		x.Received = 0
+	}
+	r.mirror()
+	x.UpstreamStart = time.Now()
+	if r.whole {
+		x.RequestEnd = x.UpstreamStart
+	}
+	if r.timeout = r.limit(); r.timeout > 0 && r.whole {
+		r.deadline = x.UpstreamStart.Add(r.timeout)
+	}
+	o, end := r.tries()
+	if o != exchange.OK {
+		return o
+	}
+	return r.respond(end)
+}
+
+// outgoing readies the request's head for the upstream.
+func (r *run) outgoing() {
+	x := r.x
+	if x.Upstream.Cluster.External && r.http.StripMesh {
+		x.Request.RemoveIf(meshField)
+	}
+}
+
+// meshField says whether a field is the mesh's own business.
+func meshField(f exchange.Field) bool {
+	return f.Name.HasPrefix("x-envoy-") || f.Name.Is("x-forwarded-client-cert")
+}
+
+// limit is the time that the request may take from its end on; 0: any.
+func (r *run) limit() time.Duration {
+	t := r.route.Timeout
+	if r.route.MaxGRPC == nil {
+		return t
+	}
+	asked, ok := parseGRPCTimeout(r.x.Request.Get("grpc-timeout"))
+	if !ok {
+		return t
+	}
+	if most := *r.route.MaxGRPC; most > 0 && asked > most {
+		asked = most
+	}
+	return asked
+}
+
+// parseGRPCTimeout reads "<up to 8 digits><unit>".
+func parseGRPCTimeout(v exchange.View) (time.Duration, bool) {
+	if len(v) < 2 || len(v) > 9 {
+		return 0, false
+	}
+	n := time.Duration(0)
+	for _, c := range v[:len(v)-1] {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + time.Duration(c-'0')
+	}
+	switch v[len(v)-1] {
+	case 'H':
+		return min(n, 100_000) * time.Hour, true
+	case 'M':
+		return n * time.Minute, true
+	case 'S':
+		return n * time.Second, true
+	case 'm':
+		return n * time.Millisecond, true
+	case 'u':
+		return n * time.Microsecond, true
+	case 'n':
+		return n, true
+	}
+	return 0, false
+}
+
+// tries makes tries until one brings a response head that stands, or none is left.
+func (r *run) tries() (o exchange.Outcome, end bool) {
+	x, policy := r.x, r.route.Retry
+	free := true // one more try for a pooled connection that turned out to be closed
+	for retries := 0; ; {
+		x.Attempts++
+		var err error
+		o, end, err = r.try(policy)
+		if o == exchange.ClientGone {
+			return o, end
+		}
+		if free && r.stale(err) {
+			free = false
+			r.again()
+			continue
+		}
+		verdict := r.retriable(policy, o, err)
+		if !verdict {
+			return o, end
+		}
+		if retries >= policy.Attempts || !r.cluster.BeginRetry() {
+			x.Flags |= exchange.FlagRetriesExceeded
+			return o, end
+		}
+		retries++
+		wait := backoff(policy, retries)
+		r.again()
+		alive := r.pause(wait)
+		r.cluster.DoneRetry()
+		if !alive {
+			return exchange.ClientGone, false
+		}
+		if !r.deadline.IsZero() && !time.Now().Before(r.deadline) {
+			return exchange.Timeout, false
+		}
+	}
+}
+
+// again clears what the last try left.
+func (r *run) again() {
+	r.x.Detach()
+	if r.lease.Stream != nil {
+		r.lease.Stream.Abort()
+	}
+	r.lease.Close()
+	r.x.Response.Reset()
+	r.x.GRPCStatus = -1
+}
+
+// stale says whether the try failed because a pooled connection was closed under it, so that the request, which has no
+// effect or may have it twice, was in all likelihood never seen.
+func (r *run) stale(err error) bool {
+	return err == exchange.ErrReset && r.whole && r.lease.Stream != nil && r.lease.Reused() && idempotent(r.x.Request.Method)
+}
+
+func idempotent(m exchange.View) bool {
+	switch string(m) {
+	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE":
+		return true
+	}
+	return false
+}
+
+// try makes one try: pick a host, take a connection, send the request, wait for the response's head.
+func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
+	x, picks := r.x, 1
+	if policy != nil && policy.OtherHost {
+		picks = max(1, policy.HostPicks)
+	}
+	h, o := r.cluster.Pick(x.Conn.Destination, r.tried, picks)
+	if o != exchange.OK {
+		return o, false, nil
+	}
+	if policy != nil {
+		r.tried = append(r.tried, h)
+	}
+	x.Upstream.Endpoint = h.Endpoint()
+	until := r.deadline
+	if policy != nil && policy.PerTry > 0 {
+		if t := time.Now().Add(policy.PerTry); until.IsZero() || t.Before(until) {
+			until = t
+		}
+	}
+	if r.lease, o = h.Open(x, until); o != exchange.OK {
+		if o == exchange.Timeout {
+			o = r.timedOut()
+		} else if o != exchange.ClientGone && o != exchange.Overflow {
+			h.Report(upstream.Local)
+		}
+		return o, false, nil
+	}
+	info := r.lease.Info()
+	x.Upstream.Security, x.Upstream.Failure = info.Security, ""
+	x.Upstream.Local = addrPort(info.Local)
+	if !x.Attach(r.lease.Stream) {
+		return exchange.ClientGone, false, nil
+	}
+	if !until.IsZero() {
+		r.lease.Stream.SetDeadline(until)
+	}
+	return r.send()
+}
+
+// send sends the request and waits for the response's head.
+func (r *run) send() (exchange.Outcome, bool, error) {
+	x, s := r.x, r.lease.Stream
+	if r.vhost.AttemptCount {
+		x.Request.SetView("x-envoy-attempt-count", x.Request.Append(func(dst []byte) []byte {
+			return strconv.AppendInt(dst, int64(x.Attempts), 10)
+		}))
+	}
+	if r.route.AutoHost && r.lease.Host.Endpoint().Host != "" {
+		x.Request.Authority = x.Request.Intern(r.lease.Host.Endpoint().Host)
+	}
+	if err := r.sendRequest(s); err != nil && err != exchange.ErrReset {
+		return r.failed(err), false, err
+	} // after a reset the answer may still be there to be read
+	if r.whole {
+		r.d.Watch()
+	}
+	end, err := r.readHead(s)
+	if r.whole {
+		r.d.Unwatch()
+	} else {
+		r.pump.settle()
+	}
+	if err != nil {
+		return r.failed(err), false, err
+	}
+	x.FirstByte = time.Now()
+	r.lease.Host.Report(upstream.ResultOf(x.Response.Status))
+	return exchange.OK, end, nil
+}
+
+func (r *run) sendRequest(s exchange.Stream) error {
+	if r.x.Upgrade != nil { // what follows the head belongs to the tunnel, which begins after the answer
+		if err := s.WriteHead(&r.x.Request, true); err != nil {
+			return err
+		}
+		return s.Flush()
+	}
+	if !r.whole {
+		if err := s.WriteHead(&r.x.Request, false); err != nil {
+			return err
+		}
+		err := s.Flush()
+		if err == nil {
+			r.pump.start(r, s)
+		}
+		return err
+	}
+	if len(r.body) == 0 {
+		return s.WriteHead(&r.x.Request, true)
+	}
+	if err := s.WriteHead(&r.x.Request, false); err != nil {
+		return err
+	}
+	return s.WriteBody(r.body, true)
+}
+
+// readHead waits for the final head and passes interim ones on.
+func (r *run) readHead(s exchange.Stream) (bool, error) {
+	h := &r.x.Response
+	for {
+		h.Reset()
+		end, err := s.ReadHead(h)
+		if err != nil || h.Status >= 200 || h.Status == 101 {
+			return end, err
+		}
+		if r.x.Protocol == exchange.HTTP10 {
+			continue
+		}
+		if err := r.d.WriteInterim(h); err != nil {
+			return false, exchange.ErrAborted
+		}
+	}
+}
+
+// failed turns a stream's error into an outcome and feeds outlier detection.
+func (r *run) failed(err error) exchange.Outcome {
+	if r.x.Canceled() || err == exchange.ErrAborted {
+		return exchange.ClientGone
+	}
+	r.lease.Host.Report(upstream.Local)
+	switch err {
+	case exchange.ErrTimeout:
+		return r.timedOut()
+	case exchange.ErrProtocol, exchange.ErrTooLarge:
+		return exchange.UpstreamProtocol
+	}
+	return exchange.UpstreamReset
+}
+
+func (r *run) timedOut() exchange.Outcome {
+	if !r.deadline.IsZero() && !time.Now().Before(r.deadline) {
+		return exchange.Timeout
+	}
+	return exchange.TryTimeout
+}

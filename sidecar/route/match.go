@@ -1,0 +1,331 @@
+package route
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"strings"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// Match returns the first route that x takes and its virtual host; either is nil where there is none.
+func (t *Table) Match(x *exchange.Exchange) (*VirtualHost, *Route) {
+	v := t.host(x.Request.Authority)
+	if v == nil {
+		return nil, nil
+	}
+	path, query := splitPath(x.Request.Path)
+	for _, r := range v.routes {
+		if r.match.matches(x, path, query) {
+			return v, r
+		}
+	}
+	return v, nil
+}
+
+// host finds the virtual host of an authority: exact, longest suffix, longest prefix, any. ASCII case is ignored, and the
+// port where the table says so.
+func (t *Table) host(authority exchange.View) *VirtualHost {
+	if t.ignorePort {
+		authority = withoutPort(authority)
+	}
+	var space [256]byte
+	host := appendLower(space[:0], authority)
+	if v := t.exact[string(host)]; v != nil {
+		return v
+	}
+	for _, w := range t.suffixes {
+		if len(host) > len(w.fixed) && string(host[len(host)-len(w.fixed):]) == w.fixed {
+			return w.vhost
+		}
+	}
+	for _, w := range t.prefixes {
+		if len(host) > len(w.fixed) && string(host[:len(w.fixed)]) == w.fixed {
+			return w.vhost
+		}
+	}
+	return t.any
+}
+
+// withoutPort cuts ":port" off an authority; an IPv6 address keeps its brackets.
+func withoutPort(a exchange.View) exchange.View {
+	i := bytes.LastIndexByte(a, ':')
+	if i < 0 || bytes.IndexByte(a[i:], ']') >= 0 {
+		return a
+	}
+	for _, c := range a[i+1:] {
+		if c < '0' || c > '9' {
+			return a
+		}
+	}
+	return a[:i]
+}
+
+func appendLower(dst, src []byte) []byte {
+	for _, c := range src {
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+func splitPath(p exchange.View) (path, query exchange.View) {
+	if i := bytes.IndexByte(p, '?'); i >= 0 {
+		return p[:i], p[i+1:]
+	}
+	return p, nil
+}
+
+// matcher is a compiled Match.
+type matcher struct {
+	kind     PathKind
+	path     string
+	fold     bool
+	regex    *regexp.Regexp
+	headers  []headerMatcher
+	query    []queryMatcher
+	grpc     bool
+	fraction *uint32
+}
+
+func newMatcher(c *Match) (matcher, error) {
+	m := matcher{kind: c.PathKind, path: c.Path, fold: c.IgnoreCase, grpc: c.GRPC, fraction: c.Fraction}
+	if c.PathKind == Regex {
+		var err error
+		if m.regex, err = fullRegex(c.Path); err != nil {
+			return m, fmt.Errorf("path: %w", err)
+		}
+	}
+	if c.PathKind == SegmentPrefix {
+		m.path = strings.TrimRight(c.Path, "/")
+	}
+	for i := range c.Headers {
+		s, err := newStringMatcher(&c.Headers[i].Match)
+		if err != nil {
+			return m, fmt.Errorf("headers[%d].%w", i, err)
+		}
+		m.headers = append(m.headers, headerMatcher{c.Headers[i], s})
+	}
+	for i, q := range c.Query {
+		s, err := newStringMatcher(&q.Match)
+		if err != nil {
+			return m, fmt.Errorf("query[%d].%w", i, err)
+		}
+		m.query = append(m.query, queryMatcher{q.Name, s})
+	}
+	return m, nil
+}
+
+// fullRegex compiles an RE2 pattern that must match the whole text.
+func fullRegex(p string) (*regexp.Regexp, error) {
+	if _, err := regexp.Compile(p); err != nil {
+		return nil, err
+	}
+	return regexp.Compile(`\A(?:` + p + `)\z`)
+}
+
+func (m *matcher) matches(x *exchange.Exchange, path, query exchange.View) bool {
+	if !m.matchesPath(x, path) || m.grpc && !x.GRPC {
+		return false
+	}
+	for i := range m.headers {
+		if !m.headers[i].matches(&x.Request) {
+			return false
+		}
+	}
+	for i := range m.query {
+		if !m.query[i].matches(query) {
+			return false
+		}
+	}
+	return m.fraction == nil || rand.Uint32N(1_000_000) < *m.fraction
+}
+
+func (m *matcher) matchesPath(x *exchange.Exchange, path exchange.View) bool {
+	switch m.kind {
+	case Exact:
+		return m.equal(path, m.path)
+	case SegmentPrefix:
+		n := len(m.path)
+		return len(path) >= n && m.equal(path[:n], m.path) && (len(path) == n || path[n] == '/')
+	case Regex:
+		return m.regex.Match(path)
+	case ConnectRequests:
+		return x.Request.Method.Is("CONNECT")
+	}
+	return len(path) >= len(m.path) && m.equal(path[:len(m.path)], m.path)
+}
+
+func (m *matcher) equal(v exchange.View, s string) bool {
+	if m.fold {
+		return v.EqualFold(s)
+	}
+	return v.Is(s)
+}
+
+type headerMatcher struct {
+	HeaderMatch
+	value stringMatcher
+}
+
+func (m *headerMatcher) matches(h *exchange.Head) bool {
+	var space [512]byte
+	v, found := lookup(h, m.Name, space[:0])
+	if m.value.kind == StringPresent {
+		return (found != m.Absent) != m.Invert
+	}
+	if !found && !m.MissingAsEmpty {
+		// As Envoy has it: a missing header matches no value, and so does match its inversion.
+		return m.Invert
+	}
+	return m.value.matches(v) != m.Invert
+}
+
+// lookup returns a header's value; several lines are joined in space.
+func lookup(h *exchange.Head, name string, space []byte) (exchange.View, bool) {
+	if name != "" && name[0] == ':' {
+		v := pseudo(h, name)
+		return v, v != nil
+	}
+	if name == "host" {
+		return h.Authority, h.Authority != nil
+	}
+	var first exchange.View
+	n := 0
+	for i := range h.Fields {
+		if string(h.Fields[i].Name) != name {
+			continue
+		}
+		switch n++; n {
+		case 1:
+			first = h.Fields[i].Value
+			continue
+		case 2:
+			space = append(space, first...)
+		}
+		space = append(append(space, ','), h.Fields[i].Value...)
+	}
+	if n > 1 {
+		return space, true
+	}
+	return first, n == 1
+}
+
+func pseudo(h *exchange.Head, name string) exchange.View {
+	switch name {
+	case ":method":
+		return h.Method
+	case ":authority":
+		return h.Authority
+	case ":scheme":
+		return h.Scheme
+	case ":path":
+		return h.Path
+	}
+	return nil
+}
+
+type stringMatcher struct {
+	kind  StringKind
+	value string
+	fold  bool
+	regex *regexp.Regexp
+}
+
+func newStringMatcher(c *StringMatch) (stringMatcher, error) {
+	m := stringMatcher{kind: c.Kind, value: c.Value, fold: c.IgnoreCase}
+	if c.Kind == StringRegex {
+		var err error
+		if m.regex, err = fullRegex(c.Value); err != nil {
+			return m, fmt.Errorf("value: %w", err)
+		}
+	}
+	if m.fold {
+		m.value = strings.ToLower(m.value)
+	}
+	return m, nil
+}
+
+func (m *stringMatcher) matches(v []byte) bool {
+	if m.kind == StringRegex {
+		return m.regex.Match(v)
+	}
+	var space [512]byte
+	if m.fold {
+		v = appendLower(space[:0], v)
+	}
+	n := len(m.value)
+	switch m.kind {
+	case StringExact:
+		return string(v) == m.value
+	case StringPrefix:
+		return len(v) >= n && string(v[:n]) == m.value
+	case StringSuffix:
+		return len(v) >= n && string(v[len(v)-n:]) == m.value
+	case StringContains:
+		return contains(v, m.value)
+	}
+	return true
+}
+
+func contains(v []byte, s string) bool {
+	for i := 0; i+len(s) <= len(v); i++ {
+		if string(v[i:i+len(s)]) == s {
+			return true
+		}
+	}
+	return false
+}
+
+type queryMatcher struct {
+	name  string
+	value stringMatcher
+}
+
+// matches compares the first value of the parameter; names and values are percent-decoded.
+func (m *queryMatcher) matches(query exchange.View) bool {
+	var name, value [256]byte
+	for len(query) > 0 {
+		pair := query
+		if i := bytes.IndexByte(query, '&'); i >= 0 {
+			pair, query = query[:i], query[i+1:]
+		} else {
+			query = nil
+		}
+		k, v := pair, exchange.View(nil)
+		if i := bytes.IndexByte(pair, '='); i >= 0 {
+			k, v = pair[:i], pair[i+1:]
+		}
+		if string(unescape(name[:0], k)) == m.name {
+			return m.value.kind == StringPresent || m.value.matches(unescape(value[:0], v))
+		}
+	}
+	return false
+}
+
+// unescape decodes %XX; broken escapes stay as they are.
+func unescape(dst, src []byte) []byte {
+	for i := 0; i < len(src); i++ {
+		if src[i] == '%' && i+2 < len(src) && unhex(src[i+1]) >= 0 && unhex(src[i+2]) >= 0 {
+			dst = append(dst, byte(unhex(src[i+1])<<4|unhex(src[i+2])))
+			i += 2
+			continue
+		}
+		dst = append(dst, src[i])
+	}
+	return dst
+}
+
+func unhex(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return int(c|0x20-'a') + 10
+	}
+	return -1
+}

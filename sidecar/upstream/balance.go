@@ -1,0 +1,164 @@
+package upstream
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// maxSchedule bounds a schedule; weights are scaled down to fit.
+const maxSchedule = 4096
+
+// Pick chooses a host; nil with the outcome where there is none. dst is the connection's original destination, for
+// clusters that follow it. Up to picks choices are made to find a host that is not among tried.
+func (c *Cluster) Pick(dst netip.AddrPort, tried []*Host, picks int) (*Host, exchange.Outcome) {
+	s := c.state.Load()
+	if s.cfg.Discovery == OriginalDst || s.cfg.Balancer == Passthrough {
+		return c.original(dst)
+	}
+	if len(s.schedule) == 0 {
+		if s.cfg.dns() && c.await(s.cfg) {
+			return c.Pick(dst, tried, picks)
+		}
+		return nil, exchange.NoHealthyUpstream
+	}
+	h := c.choose(s)
+	for n := 1; n < picks && slices.Contains(tried, h); n++ {
+		h = c.choose(s)
+	}
+	return h, exchange.OK
+}
+
+func (c *Cluster) choose(s *state) *Host {
+	n := uint64(len(s.schedule))
+	if n == 1 {
+		return s.schedule[0]
+	}
+	switch s.cfg.Balancer {
+	case RoundRobin:
+		return s.schedule[c.turn.Add(1)%n]
+	case Random:
+		return s.schedule[rand.Uint64N(n)]
+	}
+	i := rand.Uint64N(n)
+	j := (i + 1 + rand.Uint64N(n-1)) % n
+	a, b := s.schedule[i], s.schedule[j]
+	if b.active.Load() < a.active.Load() {
+		return b
+	}
+	return a
+}
+
+// original returns the host of an original destination, made on demand.
+func (c *Cluster) original(dst netip.AddrPort) (*Host, exchange.Outcome) {
+	if !dst.IsValid() || dst.Port() == 0 {
+		return nil, exchange.NoHealthyUpstream
+	}
+	c.mu.RLock()
+	h := c.direct[dst]
+	c.mu.RUnlock()
+	if h != nil {
+		return h, exchange.OK
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h = c.direct[dst]; h == nil {
+		ep := &exchange.Endpoint{Address: dst, Weight: 1}
+		h = &Host{cluster: c}
+		h.describe(ep, c.config().socket(ep))
+		c.direct[dst] = h
+	}
+	return h, exchange.OK
+}
+
+// schedule lists whom to choose from: the fit hosts of the first priority that has any, or everybody in a panic, each as
+// often as it weighs, spread smoothly.
+func schedule(cfg *Config, hosts []*Host) []*Host {
+	fit, level := make([]*Host, 0, len(hosts)), uint32(0)
+	for _, h := range hosts {
+		if !h.fit() {
+			continue
+		}
+		p := cfg.priority(h.Endpoint())
+		if len(fit) == 0 || p < level {
+			fit, level = fit[:0], p
+		}
+		if p == level {
+			fit = append(fit, h)
+		}
+	}
+	if cfg.Panic > 0 && len(hosts) > 0 && 100*countFit(hosts) < int(cfg.Panic)*len(hosts) {
+		fit = slices.Clone(hosts)
+	}
+	return spread(fit)
+}
+
+func countFit(hosts []*Host) int {
+	n := 0
+	for _, h := range hosts {
+		if h.fit() {
+			n++
+		}
+	}
+	return n
+}
+
+// priority ranks an endpoint: by its own priority, then by nearness.
+func (c *Config) priority(ep *exchange.Endpoint) uint32 {
+	p := ep.Priority * 8
+	if c.Locality == nil {
+		return p
+	}
+	l, at := &c.Locality.Local, &ep.Locality
+	switch {
+	case l.Region != at.Region && c.Locality.Failover[l.Region] == at.Region:
+		return p + 3
+	case l.Region != at.Region:
+		return p + 4
+	case l.Zone != at.Zone:
+		return p + 2
+	case l.SubZone != at.SubZone:
+		return p + 1
+	}
+	return p
+}
+
+// spread repeats hosts by weight in smooth weighted round-robin order; equal weights give each host one place.
+func spread(hosts []*Host) []*Host {
+	total, divisor := uint64(0), uint64(0)
+	for _, h := range hosts {
+		w := h.weight()
+		total, divisor = total+w, gcd(w, divisor)
+	}
+	if total == 0 || total/divisor == uint64(len(hosts)) {
+		return hosts
+	}
+	scale := max(float64(total)/maxSchedule, float64(divisor))
+	weights, credit, places := make([]float64, len(hosts)), make([]float64, len(hosts)), 0.0
+	for i, h := range hosts {
+		weights[i] = max(1, float64(h.weight())/scale)
+		places += weights[i]
+	}
+	out := make([]*Host, 0, int(places))
+	for range int(places) {
+		top := 0
+		for i := range hosts {
+			credit[i] += weights[i]
+			if credit[i] > credit[top] {
+				top = i
+			}
+		}
+		credit[top] -= places
+		out = append(out, hosts[top])
+	}
+	return out
+}
+
+func gcd(a, b uint64) uint64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}

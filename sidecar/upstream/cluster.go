@@ -1,0 +1,203 @@
+package upstream
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// Cluster is a living cluster.
+type Cluster struct {
+	name  string
+	owner *Registry
+	state atomic.Pointer[state]
+
+	requests    atomic.Int64
+	pending     atomic.Int64
+	retries     atomic.Int64
+	connections atomic.Int64
+	ejected     atomic.Int64
+	turn        atomic.Uint64 // round robin
+
+	mu       sync.RWMutex
+	hosts    map[string]*Host         // by key: living, described
+	direct   map[netip.AddrPort]*Host // original destinations, made on demand
+	eps      []*exchange.Endpoint     // what the last apply or resolution said
+	given    *Assignment
+	retired  bool
+	warm     chan struct{} // closes at the first DNS answer
+	warmed   bool
+	changed  chan struct{} // a DNS cluster's description has changed
+	answered *Config       // the description that the last DNS answer is for
+}
+
+// state is what requests read of a cluster: immutable, replaced as a whole.
+type state struct {
+	cfg      *Config
+	hosts    []*Host // all
+	schedule []*Host // whom to choose from: fit ones of the best priority, each as often as it weighs
+}
+
+func newCluster(r *Registry, name string) *Cluster {
+	c := &Cluster{name: name, owner: r, hosts: map[string]*Host{}, direct: map[netip.AddrPort]*Host{}, warm: make(chan struct{}), changed: make(chan struct{}, 1)}
+	c.state.Store(&state{cfg: &Config{}})
+	return c
+}
+
+// Name returns the cluster's name.
+func (c *Cluster) Name() string { return c.name }
+
+// Config returns the description in force.
+func (c *Cluster) Config() *Config { return c.config() }
+
+// Info returns what telemetry may know of the cluster.
+func (c *Cluster) Info() *exchange.ClusterInfo { return &c.config().Info }
+
+func (c *Cluster) config() *Config { return c.state.Load().cfg }
+
+// Hosts returns all hosts, for dumps and tests.
+func (c *Cluster) Hosts() []*Host { return c.state.Load().hosts }
+
+// apply takes over a description and, for EDS, an assignment (nil: none yet).
+func (c *Cluster) apply(cfg *Config, a *Assignment) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.config()
+	if old == cfg && c.given == a {
+		return
+	}
+	c.given = a
+	switch cfg.Discovery {
+	case EDS:
+		c.eps = nil
+		if a != nil {
+			c.eps = a.Endpoints
+		}
+	case Static:
+		c.eps = cfg.Endpoints
+	case StrictDNS, LogicalDNS:
+		if !old.dns() {
+			c.eps = nil
+		}
+	default:
+		c.eps = nil
+	}
+	c.rebuild(cfg)
+	if cfg.dns() && old != cfg {
+		select {
+		case c.changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// rebuild makes hosts of c.eps, keeping those that live, and publishes a new state. c.mu is held.
+func (c *Cluster) rebuild(cfg *Config) {
+	hosts := make([]*Host, 0, len(c.eps))
+	next := make(map[string]*Host, len(c.eps))
+	for _, ep := range c.eps {
+		key := endpointKey(ep)
+		if next[key] != nil {
+			continue
+		}
+		h := c.hosts[key]
+		if h == nil {
+			h = &Host{cluster: c}
+		}
+		h.describe(ep, cfg.socket(ep))
+		next[key] = h
+		hosts = append(hosts, h)
+	}
+	for key, h := range c.hosts {
+		if next[key] == nil {
+			h.retire()
+		}
+	}
+	for _, h := range c.direct {
+		ep := h.Endpoint()
+		h.describe(ep, cfg.socket(ep))
+	}
+	c.hosts = next
+	c.state.Store(&state{cfg: cfg, hosts: hosts, schedule: schedule(cfg, hosts)})
+}
+
+// reschedule publishes the same hosts after an ejection began or ended.
+func (c *Cluster) reschedule() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.state.Load()
+	c.state.Store(&state{cfg: s.cfg, hosts: s.hosts, schedule: schedule(s.cfg, s.hosts)})
+}
+
+// retire closes what is idle; what is in use closes after use.
+func (c *Cluster) retire() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.retired = true
+	for _, h := range c.hosts {
+		h.retire()
+	}
+	for _, h := range c.direct {
+		h.retire()
+	}
+}
+
+// sweep closes connections that idled too long or that the other side closed, and forgets idle original destinations.
+func (c *Cluster) sweep(now time.Time) {
+	idle := c.config().IdleTimeout
+	if idle == 0 {
+		idle = time.Hour
+	}
+	for _, h := range c.Hosts() {
+		h.sweep(now, idle)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for a, h := range c.direct {
+		if h.sweep(now, idle) == 0 && h.active.Load() == 0 && now.Sub(time.Unix(0, h.used.Load())) > time.Minute {
+			delete(c.direct, a)
+			h.retire()
+		}
+	}
+}
+
+func endpointKey(ep *exchange.Endpoint) string {
+	if ep.Path != "" {
+		return ep.Path
+	}
+	return ep.Address.String()
+}
+
+// Begin counts a request (or a retry) against the limits; false means overflow. Each true needs one Done.
+func (c *Cluster) Begin() bool {
+	limit := c.config().Limits.Requests
+	if n := c.requests.Add(1); limit != 0 && n > int64(limit) {
+		c.requests.Add(-1)
+		return false
+	}
+	return true
+}
+
+// Done ends what Begin began.
+func (c *Cluster) Done() { c.requests.Add(-1) }
+
+// BeginRetry counts a retry against the limit or the budget; false means that none is left. Each true needs one DoneRetry.
+func (c *Cluster) BeginRetry() bool {
+	l := &c.config().Limits
+	limit := int64(l.Retries)
+	if l.RetryBudgetPercent > 0 {
+		active := c.requests.Load() + c.pending.Load()
+		limit = max(int64(l.RetryBudgetMin), int64(float64(active)*l.RetryBudgetPercent/100), 1)
+	}
+	if n := c.retries.Add(1); limit != 0 && n > limit {
+		c.retries.Add(-1)
+		return false
+	}
+	return true
+}
+
+// DoneRetry ends what BeginRetry began.
+func (c *Cluster) DoneRetry() { c.retries.Add(-1) }

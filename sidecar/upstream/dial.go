@@ -1,0 +1,187 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// Conn is a connection for TCP relaying. Close it through Release.
+type Conn struct {
+	net.Conn
+	Security *exchange.Security
+	host     *Host
+}
+
+// Release closes the connection and ends its count.
+func (c *Conn) Release() {
+	_ = c.Conn.Close()
+	c.host.active.Add(-1)
+	c.host.cluster.connections.Add(-1)
+}
+
+// Connect dials h for TCP relaying. The outcome is OK, Overflow, ConnectFailure or ConnectTimeout; text says why.
+func (h *Host) Connect(ctx context.Context) (conn *Conn, o exchange.Outcome, text string) {
+	c := h.cluster
+	limit := c.config().Limits.Connections
+	if n := c.connections.Add(1); limit != 0 && n > int64(limit) {
+		c.connections.Add(-1)
+		return nil, exchange.Overflow, ""
+	}
+	raw, sec, err := h.dial(ctx, h.face.Load(), exchange.TCP)
+	if err != nil {
+		c.connections.Add(-1)
+		return nil, dialOutcome(err), err.Error()
+	}
+	h.active.Add(1)
+	return &Conn{Conn: raw, Security: sec, host: h}, exchange.OK, ""
+}
+
+// dial makes a pooled connection, which the caller uses first.
+func (p *pool) dial(x *exchange.Exchange, deadline time.Time) (*link, exchange.Outcome) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	gone := x.Done()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-gone:
+			cancel()
+		case <-stop:
+		}
+	}()
+	if !deadline.IsZero() {
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
+	p.host.used.Store(time.Now().UnixNano())
+	t, err := p.connect(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dialing--
+	if err != nil {
+		p.total--
+		p.host.cluster.connections.Add(-1)
+		p.wakeAll()
+		return nil, p.failed(x, err, deadline)
+	}
+	l := &link{t: t}
+	p.use(l)
+	if !p.full(l) && !p.retired {
+		l.listed = true
+		p.free = append(p.free, l)
+	}
+	p.wakeAll()
+	return l, exchange.OK
+}
+
+// wakeAll lets every waiter try again: a shared connection has come, or none.
+func (p *pool) wakeAll() {
+	for len(p.waiters) > 0 {
+		p.wake()
+	}
+}
+
+func (p *pool) failed(x *exchange.Exchange, err error, deadline time.Time) exchange.Outcome {
+	x.Upstream.Failure = err.Error()
+	switch {
+	case x.Canceled():
+		return exchange.ClientGone
+	case !deadline.IsZero() && !time.Now().Before(deadline):
+		return exchange.Timeout
+	}
+	return dialOutcome(err)
+}
+
+func dialOutcome(err error) exchange.Outcome {
+	var ne net.Error
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) && ne.Timeout() {
+		return exchange.ConnectTimeout
+	}
+	return exchange.ConnectFailure
+}
+
+func (p *pool) connect(ctx context.Context) (exchange.Transport, error) {
+	conn, sec, err := p.host.dial(ctx, p.face, p.proto)
+	if err != nil {
+		return nil, err
+	}
+	codec := p.host.cluster.owner.opts.HTTP1
+	if p.proto == exchange.HTTP2 {
+		codec = p.host.cluster.owner.opts.HTTP2
+	}
+	if codec == nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("no codec for %v", p.proto)
+	}
+	t, err := codec(conn, &exchange.TransportInfo{Local: conn.LocalAddr(), Remote: conn.RemoteAddr(), Security: sec})
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("starting %v: %w", p.proto, err)
+	}
+	return t, nil
+}
+
+// dial connects and, where the face says so, handshakes, both within the cluster's connect timeout.
+func (h *Host) dial(ctx context.Context, f *face, proto exchange.Protocol) (net.Conn, *exchange.Security, error) {
+	cfg := h.cluster.config()
+	timeout := cfg.ConnectTimeout
+	if timeout == 0 {
+		timeout = 10 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	network, address := "tcp", f.ep.Address.String()
+	if f.ep.Path != "" {
+		network, address = "unix", f.ep.Path
+	}
+	d := net.Dialer{LocalAddr: cfg.source(f.ep.Address.Addr()), KeepAliveConfig: cfg.Keepalive, Control: mark(h.cluster.owner.opts.Mark)}
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil || f.tls == nil {
+		return conn, nil, err
+	}
+	secured, sec, err := f.tls.Handshake(ctx, conn, f.ep, proto)
+	if err != nil {
+		_ = conn.Close()
+		return nil, nil, err
+	}
+	return secured, sec, nil
+}
+
+// source returns the local address to dial from, nil for any.
+func (c *Config) source(to netip.Addr) net.Addr {
+	from := c.Source
+	if to.Is6() && !to.Is4In6() {
+		from = c.Source6
+	}
+	if !from.IsValid() {
+		return nil
+	}
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+}
+
+// mark sets SO_MARK before connecting, nil where there is nothing to set.
+func mark(m int) func(network, address string, c syscall.RawConn) error {
+	if m == 0 {
+		return nil
+	}
+	return func(_, _ string, c syscall.RawConn) error {
+		var failed error
+		if err := c.Control(func(fd uintptr) {
+			failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, m)
+		}); err != nil {
+			return err
+		}
+		return failed
+	}
+}

@@ -1,0 +1,115 @@
+package upstream
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// Host is a living endpoint of a cluster.
+type Host struct {
+	cluster *Cluster
+	face    atomic.Pointer[face]
+	active  atomic.Int64
+	used    atomic.Int64 // unix nanoseconds of the last new connection
+	pools   atomic.Pointer[[]*pool]
+
+	mu      sync.Mutex // writers of pools and outlier state
+	retired bool
+	outlier outlier
+}
+
+// face is what the configuration says of a host.
+type face struct {
+	ep  *exchange.Endpoint
+	tls Handshaker // nil: plaintext
+}
+
+// describe takes over facts; pools made with another TLS setting drain.
+func (h *Host) describe(ep *exchange.Endpoint, tls Handshaker) {
+	old := h.face.Load()
+	if old != nil && old.ep == ep && old.tls == tls {
+		return
+	}
+	h.face.Store(&face{ep, tls})
+	if old == nil || old.tls == tls && old.ep.Identity == ep.Identity {
+		return
+	}
+	h.mu.Lock()
+	gone := h.pools.Swap(nil)
+	h.mu.Unlock()
+	if gone != nil {
+		for _, p := range *gone {
+			p.retire()
+		}
+	}
+}
+
+// Endpoint returns the host's facts.
+func (h *Host) Endpoint() *exchange.Endpoint { return h.face.Load().ep }
+
+// Active returns how many exchanges are in flight.
+func (h *Host) Active() int64 { return h.active.Load() }
+
+// Fit says whether the host may be chosen.
+func (h *Host) Fit() bool { return h.fit() }
+
+func (h *Host) weight() uint64 { return uint64(max(1, h.Endpoint().Weight)) }
+
+func (h *Host) fit() bool {
+	ep := h.Endpoint()
+	return !ep.Unhealthy && !ep.Draining && !h.outlier.ejected.Load()
+}
+
+// pool returns the pool for a protocol, made on demand.
+func (h *Host) pool(f *face, proto exchange.Protocol) *pool {
+	if ps := h.pools.Load(); ps != nil {
+		for _, p := range *ps {
+			if p.proto == proto && p.face.tls == f.tls {
+				return p
+			}
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var list []*pool
+	if ps := h.pools.Load(); ps != nil {
+		list = *ps
+		for _, p := range list {
+			if p.proto == proto && p.face.tls == f.tls {
+				return p
+			}
+		}
+	}
+	p := &pool{host: h, face: f, proto: proto, retired: h.retired}
+	list = append(list[:len(list):len(list)], p)
+	h.pools.Store(&list)
+	return p
+}
+
+func (h *Host) retire() {
+	h.mu.Lock()
+	h.retired = true
+	ps := h.pools.Load()
+	h.mu.Unlock()
+	if ps != nil {
+		for _, p := range *ps {
+			p.retire()
+		}
+	}
+}
+
+// sweep returns how many connections are left.
+func (h *Host) sweep(now time.Time, idle time.Duration) int {
+	ps := h.pools.Load()
+	if ps == nil {
+		return 0
+	}
+	n := 0
+	for _, p := range *ps {
+		n += p.sweep(now, idle)
+	}
+	return n
+}

@@ -1,0 +1,118 @@
+package upstream
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// outlier is a host's record with passive health checking.
+type outlier struct {
+	fives, gateway, local atomic.Uint32 // consecutive failures
+	ejected               atomic.Bool
+	times                 uint32    // how often it was ejected lately; Host.mu
+	until                 time.Time // end of the last ejection; Host.mu
+}
+
+// Result is how a try ended, for outlier detection.
+type Result uint8
+
+// The results.
+const (
+	Good    Result = iota
+	Gateway        // 502, 503 or 504 answered
+	Server         // another 5xx answered
+	Local          // no answer: connecting failed, reset, timeout
+)
+
+// ResultOf classifies an HTTP status.
+func ResultOf(status int) Result {
+	switch {
+	case status == 502 || status == 503 || status == 504:
+		return Gateway
+	case status >= 500:
+		return Server
+	}
+	return Good
+}
+
+// Report feeds outlier detection with one try's end.
+func (h *Host) Report(r Result) {
+	cfg := h.cluster.config().Outlier
+	if cfg == nil {
+		return
+	}
+	o := &h.outlier
+	if r == Good {
+		reset(&o.fives, &o.gateway, &o.local)
+		return
+	}
+	if r == Local && cfg.SplitLocal {
+		if hit(&o.local, cfg.ConsecutiveLocal) {
+			h.eject(cfg)
+		}
+		return
+	}
+	if cfg.SplitLocal {
+		reset(&o.local)
+	}
+	bad := hit(&o.fives, cfg.Consecutive5xx)
+	if r == Server {
+		reset(&o.gateway)
+	} else if hit(&o.gateway, cfg.ConsecutiveGateway) {
+		bad = true
+	}
+	if bad {
+		h.eject(cfg)
+	}
+}
+
+func reset(counts ...*atomic.Uint32) {
+	for _, c := range counts {
+		if c.Load() != 0 {
+			c.Store(0)
+		}
+	}
+}
+
+// hit counts one more failure and says whether the limit (0: off) is reached, which starts the count anew.
+func hit(count *atomic.Uint32, limit uint32) bool {
+	if n := count.Add(1); limit == 0 || n < limit {
+		return false
+	}
+	count.Store(0)
+	return true
+}
+
+// eject takes the host out for the base time times the number of recent ejections, unless too many are out already.
+func (h *Host) eject(cfg *Outlier) {
+	c := h.cluster
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.retired || h.outlier.ejected.Load() || 100*c.ejected.Load() >= int64(cfg.MaxEjectionPercent)*int64(len(c.Hosts())) {
+		return
+	}
+	now := time.Now()
+	if interval := cfg.Interval; interval > 0 && !h.outlier.until.IsZero() {
+		// Each quiet interval since the last ejection takes one off.
+		h.outlier.times -= min(h.outlier.times, uint32(min(now.Sub(h.outlier.until)/interval, 1<<20)))
+	}
+	h.outlier.times++
+	d := cfg.BaseEjection * time.Duration(h.outlier.times)
+	if limit := max(cfg.MaxEjection, cfg.BaseEjection); cfg.MaxEjection > 0 && d > limit {
+		d = limit
+	}
+	h.outlier.until = now.Add(d)
+	h.outlier.ejected.Store(true)
+	c.ejected.Add(1)
+	time.AfterFunc(d, h.restore)
+	go c.reschedule() // takes the cluster's lock, which apply holds while it takes ours
+}
+
+func (h *Host) restore() {
+	h.outlier.ejected.Store(false)
+	h.cluster.ejected.Add(-1)
+	h.cluster.reschedule()
+}
+
+// Ejected says whether outlier detection holds the host back.
+func (h *Host) Ejected() bool { return h.outlier.ejected.Load() }

@@ -1,0 +1,309 @@
+package upstream
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// pool is the connections to one host in one protocol with one TLS setting.
+type pool struct {
+	host  *Host
+	face  *face
+	proto exchange.Protocol
+
+	mu      sync.Mutex
+	free    []*link // those with a free place; the last one was used last
+	total   int     // connections, those being dialled included
+	dialing int
+	waiters []chan struct{}
+	retired bool
+}
+
+// link is one pooled connection.
+type link struct {
+	t      exchange.Transport
+	inUse  int
+	served uint32
+	since  time.Time // when it became idle
+	dead   bool
+	leaves bool // takes no new exchanges: it refused one
+	listed bool // is in free
+}
+
+// Lease is a place on a connection, with the stream that uses it. The zero Lease is empty.
+type Lease struct {
+	Stream exchange.Stream
+	Host   *Host
+	pool   *pool
+	link   *link
+	reused bool
+}
+
+// Reused says whether the connection had carried an exchange before: the other side may have closed it meanwhile.
+func (l *Lease) Reused() bool { return l.reused }
+
+// Info returns the connection's facts.
+func (l *Lease) Info() *exchange.TransportInfo { return l.link.t.Info() }
+
+// Close ends the stream and gives the place back. It is safe to call twice.
+func (l *Lease) Close() {
+	if l.Stream == nil {
+		return
+	}
+	ok := l.Stream.Reusable()
+	l.Stream.Close()
+	l.Stream = nil
+	l.Host.active.Add(-1)
+	l.pool.release(l.link, ok)
+}
+
+// Open takes a place on a connection to h, dialling where none is free. x names the protocol, ends the wait when its
+// client gives up, and gets the failure's text. The outcome is OK, Overflow, ConnectFailure, ConnectTimeout or
+// ClientGone; past deadline (zero: none) it is Timeout.
+func (h *Host) Open(x *exchange.Exchange, deadline time.Time) (Lease, exchange.Outcome) {
+	f := h.face.Load()
+	p := h.pool(f, h.cluster.config().wire(x.Protocol))
+	for {
+		l, dial, wait := p.take()
+		switch {
+		case l != nil:
+		case dial:
+			var o exchange.Outcome
+			if l, o = p.dial(x, deadline); o != exchange.OK {
+				return Lease{}, o
+			}
+		default:
+			if o := p.wait(x, wait, deadline); o != exchange.OK {
+				return Lease{}, o
+			}
+			continue
+		}
+		reused := l.served > 1
+		s, err := l.t.Open()
+		if err != nil {
+			p.refused(l)
+			continue
+		}
+		h.active.Add(1)
+		return Lease{Stream: s, Host: h, pool: p, link: l, reused: reused}, exchange.OK
+	}
+}
+
+func (c *Config) wire(down exchange.Protocol) exchange.Protocol {
+	if c.Protocol == UseHTTP2 || c.Protocol == UseDownstream && down == exchange.HTTP2 {
+		return exchange.HTTP2
+	}
+	return exchange.HTTP1
+}
+
+// take finds a usable connection with a free place; else says that the caller may dial, or gives it a place in the queue.
+func (p *pool) take() (l *link, dial bool, wait chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for n := len(p.free); n > 0; n = len(p.free) {
+		l := p.free[n-1]
+		if l.inUse == 0 && !l.t.Usable() {
+			p.drop(l)
+			continue
+		}
+		p.use(l)
+		return l, false, nil
+	}
+	if p.mayDial() {
+		p.total++
+		p.dialing++
+		return nil, true, nil
+	}
+	wait = make(chan struct{}, 1)
+	p.waiters = append(p.waiters, wait)
+	return nil, false, wait
+}
+
+// mayDial counts a connection against the limit (a host may always have one), and lets one dial at a time where many
+// exchanges will share its connection.
+func (p *pool) mayDial() bool {
+	if p.proto == exchange.HTTP2 && p.dialing > 0 {
+		return false
+	}
+	c := p.host.cluster
+	limit := c.config().Limits.Connections
+	if n := c.connections.Add(1); limit != 0 && n > int64(limit) && p.total > 0 {
+		c.connections.Add(-1)
+		return false
+	}
+	return true
+}
+
+// use takes a place on l; p.mu is held.
+func (p *pool) use(l *link) {
+	l.inUse++
+	l.served++
+	if p.full(l) {
+		p.unlist(l)
+	}
+}
+
+func (p *pool) full(l *link) bool {
+	slots := l.t.Slots()
+	if m := p.host.cluster.config().Limits.Streams; m != 0 {
+		slots = min(slots, int(m))
+	}
+	return l.inUse >= max(slots, 1) || p.spent(l)
+}
+
+// spent says whether the connection has served as many requests as it may.
+func (p *pool) spent(l *link) bool {
+	m := p.host.cluster.config().Limits.RequestsPerConnection
+	return m != 0 && l.served >= m
+}
+
+func (p *pool) unlist(l *link) {
+	if !l.listed {
+		return
+	}
+	l.listed = false
+	if n := len(p.free) - 1; p.free[n] == l {
+		p.free[n] = nil
+		p.free = p.free[:n]
+		return
+	}
+	i := slices.Index(p.free, l)
+	p.free = slices.Delete(p.free, i, i+1)
+}
+
+// drop closes a connection for good; p.mu is held.
+func (p *pool) drop(l *link) {
+	p.unlist(l)
+	if l.dead {
+		return
+	}
+	l.dead = true
+	p.total--
+	p.host.cluster.connections.Add(-1)
+	_ = l.t.Close()
+	p.wake()
+}
+
+// release gives a place back. ok: the connection can be used again.
+func (p *pool) release(l *link, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.inUse--
+	shared := p.proto == exchange.HTTP2
+	switch {
+	case l.dead:
+	case l.leaves:
+		if l.inUse == 0 {
+			p.drop(l)
+		}
+	case !shared && (!ok || p.retired || p.spent(l)), shared && l.inUse == 0 && (p.retired || p.spent(l) || !l.t.Usable()):
+		p.drop(l)
+	case p.retired || p.spent(l):
+		p.unlist(l)
+	case !p.full(l):
+		if l.inUse == 0 {
+			l.since = time.Time{}
+		}
+		p.list(l)
+	}
+}
+
+// refused takes a connection that refused an exchange out of use.
+func (p *pool) refused(l *link) {
+	p.mu.Lock()
+	l.leaves = true
+	p.unlist(l)
+	p.mu.Unlock()
+	p.release(l, false)
+}
+
+func (p *pool) list(l *link) {
+	if !l.listed {
+		l.listed = true
+		p.free = append(p.free, l)
+	}
+	p.wake()
+}
+
+// wake lets the longest waiter try again; p.mu is held.
+func (p *pool) wake() {
+	if len(p.waiters) == 0 {
+		return
+	}
+	w := p.waiters[0]
+	p.waiters = slices.Delete(p.waiters, 0, 1)
+	w <- struct{}{}
+}
+
+// wait queues for a place; the pending limit is counted here.
+func (p *pool) wait(x *exchange.Exchange, turn chan struct{}, deadline time.Time) exchange.Outcome {
+	c := p.host.cluster
+	limit := c.config().Limits.Pending
+	defer c.pending.Add(-1)
+	if n := c.pending.Add(1); limit != 0 && n > int64(limit) {
+		p.forget(turn)
+		return exchange.Overflow
+	}
+	var late <-chan time.Time
+	if !deadline.IsZero() {
+		t := time.NewTimer(time.Until(deadline))
+		defer t.Stop()
+		late = t.C
+	}
+	select {
+	case <-turn:
+		return exchange.OK
+	case <-x.Done():
+		p.forget(turn)
+		return exchange.ClientGone
+	case <-late:
+		p.forget(turn)
+		return exchange.Timeout
+	}
+}
+
+// forget leaves the queue; a turn that came meanwhile goes to the next.
+func (p *pool) forget(turn chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.waiters, turn); i >= 0 {
+		p.waiters = slices.Delete(p.waiters, i, i+1)
+		return
+	}
+	p.wake()
+}
+
+func (p *pool) retire() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.retired = true
+	for _, l := range slices.Clone(p.free) {
+		if l.inUse == 0 {
+			p.drop(l)
+			continue
+		}
+		p.unlist(l)
+		l.t.Drain()
+	}
+}
+
+// sweep closes what idled too long or was closed by the other side; it returns how many connections are left.
+func (p *pool) sweep(now time.Time, idle time.Duration) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range slices.Clone(p.free) {
+		if l.inUse > 0 {
+			continue
+		}
+		if l.since.IsZero() {
+			l.since = now // idle since the last sweep at most: exact enough, and no clock on the hot path
+		}
+		if now.Sub(l.since) >= idle || !l.t.Usable() {
+			p.drop(l)
+		}
+	}
+	return p.total
+}

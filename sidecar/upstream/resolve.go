@@ -1,0 +1,111 @@
+package upstream
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// resolve looks the cluster's names up now and every refresh interval, until ctx ends. A failed look-up keeps the last
+// answer and is tried again soon.
+func (c *Cluster) resolve(ctx context.Context) {
+	for {
+		cfg := c.config()
+		wait := cfg.DNSRefresh
+		if wait == 0 {
+			wait = time.Minute
+		}
+		eps, ok := c.lookup(ctx, cfg)
+		if !c.resolved(cfg, eps, ok) {
+			continue
+		}
+		if !ok {
+			wait = min(wait, 5*time.Second)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.changed:
+		case <-time.After(wait):
+		}
+	}
+}
+
+// lookup resolves every endpoint's name; those that fail are missing from the result.
+func (c *Cluster) lookup(ctx context.Context, cfg *Config) (eps []*exchange.Endpoint, ok bool) {
+	network := "ip"
+	if cfg.DNSFamily != 0 {
+		network += string(rune(cfg.DNSFamily))
+	}
+	ok = true
+	for _, ep := range cfg.Endpoints {
+		if ep.Host == "" {
+			eps = append(eps, ep)
+			continue
+		}
+		sub, cancel := context.WithTimeout(ctx, 5*time.Second)
+		addrs, err := c.owner.opts.Resolver.LookupNetIP(sub, network, ep.Host)
+		cancel()
+		if err != nil {
+			ok = false
+			continue
+		}
+		slices.SortFunc(addrs, netip.Addr.Compare)
+		if cfg.Discovery == LogicalDNS && len(addrs) > 1 {
+			addrs = addrs[:1]
+		}
+		for _, a := range addrs {
+			at := *ep
+			at.Address = netip.AddrPortFrom(a.Unmap(), ep.Address.Port())
+			eps = append(eps, &at)
+		}
+	}
+	return eps, ok
+}
+
+// resolved takes over an answer to cfg, false where the description has changed meanwhile. After a failed look-up
+// addresses that it might only have missed stay.
+func (c *Cluster) resolved(cfg *Config, eps []*exchange.Endpoint, ok bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.config() != cfg {
+		return false
+	}
+	if !c.warmed {
+		c.warmed = true
+		close(c.warm)
+	}
+	fresh := c.answered != cfg
+	if !ok && len(eps) < len(c.eps) {
+		return true
+	}
+	same := slices.EqualFunc(c.eps, eps, func(a, b *exchange.Endpoint) bool { return a.Address == b.Address && a.Weight == b.Weight })
+	if same && !fresh {
+		return true
+	}
+	c.eps, c.answered = eps, cfg
+	c.rebuild(cfg)
+	return true
+}
+
+// await waits, at most a connect timeout, for the first DNS answer; false where there was one before.
+func (c *Cluster) await(cfg *Config) bool {
+	select {
+	case <-c.warm:
+		return false
+	default:
+	}
+	timeout := cfg.ConnectTimeout
+	if timeout == 0 {
+		timeout = 10 * time.Second
+	}
+	select {
+	case <-c.warm:
+		return true
+	case <-time.After(timeout):
+		return false
+	}
+}
