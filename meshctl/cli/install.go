@@ -1,0 +1,172 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"helm.sh/helm/v4/pkg/strvals"
+	"sigs.k8s.io/yaml"
+
+	"github.com/heddle-mesh/heddle/meshctl/install"
+)
+
+const defaultTimeout = 5 * time.Minute
+
+// chartFlags choose a chart's values and how long to wait.
+type chartFlags struct {
+	files   []string
+	set     []string
+	image   string
+	timeout time.Duration
+}
+
+func (f *chartFlags) add(c *cobra.Command) {
+	c.Flags().StringArrayVarP(&f.files, "values", "f", nil, "YAML file with values of the chart (can be repeated; later ones win)")
+	c.Flags().StringArrayVar(&f.set, "set", nil, "value of the chart, as path.to.key=value (can be repeated; wins over files)")
+	c.Flags().StringVar(&f.image, "registry", "", "registry and path of Heddle's images")
+	c.Flags().DurationVar(&f.timeout, "timeout", defaultTimeout, "how long to wait until everything is ready")
+}
+
+// values joins what the flags say, as Helm does.
+func (f *chartFlags) values() (map[string]any, error) {
+	all := map[string]any{}
+	for _, path := range f.files {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("reading values: %w", err)
+		}
+		var of map[string]any
+		if err := yaml.Unmarshal(text, &of); err != nil {
+			return nil, fmt.Errorf("reading values %s: %w", path, err)
+		}
+		merge(all, of)
+	}
+	if f.image != "" {
+		merge(all, map[string]any{"image": map[string]any{"registry": f.image}})
+	}
+	for _, assignment := range f.set {
+		if err := strvals.ParseInto(assignment, all); err != nil {
+			return nil, usageError{fmt.Errorf("--set %s: %w", assignment, err)}
+		}
+	}
+	return all, nil
+}
+
+// merge lays from over into; maps join, everything else is replaced.
+func merge(into, from map[string]any) {
+	for key, value := range from {
+		have, ok1 := into[key].(map[string]any)
+		add, ok2 := value.(map[string]any)
+		if ok1 && ok2 {
+			merge(have, add)
+			continue
+		}
+		into[key] = value
+	}
+}
+
+func (a *app) installer(cmd *cobra.Command, f *chartFlags) (*install.Installer, error) {
+	values, err := f.values()
+	if err != nil {
+		return nil, err
+	}
+	c, err := a.connect(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	return install.New(c, install.Options{Version: a.version, Values: values, Timeout: f.timeout, Out: a.err}), nil
+}
+
+func (a *app) install() *cobra.Command {
+	var f chartFlags
+	c := &cobra.Command{
+		Use:   "install",
+		Short: "Install or upgrade the control plane",
+		Long: "Install or upgrade the control plane: the custom resource definitions, and the Helm releases " + install.BaseRelease + " and " + install.Release + ".\n" +
+			"It waits until new pods are injected. Definitions of another installer are never changed.",
+		Example: "  meshctl install --set trustDomain=example.org --set accessLog.enabled=true",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			i, err := a.installer(cmd, &f)
+			if err != nil {
+				return err
+			}
+			if err := i.Install(cmd.Context()); err != nil {
+				return err
+			}
+			fmt.Fprintln(a.out, "Heddle is installed. Label a namespace heddle-injection=enabled and restart its pods.")
+			return nil
+		},
+	}
+	f.add(c)
+	return c
+}
+
+func (a *app) uninstall() *cobra.Command {
+	var removal install.Removal
+	f := chartFlags{}
+	c := &cobra.Command{
+		Use:   "uninstall",
+		Short: "Take Heddle out of the cluster",
+		Long: "Take Heddle out of the cluster, webhooks first. It refuses while pods run a proxy, and it keeps the root of the mesh and\n" +
+			"the custom resource definitions, so that a later installation goes on where this one ended.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			i, err := a.installer(cmd, &f)
+			if err != nil {
+				return err
+			}
+			return i.Uninstall(cmd.Context(), removal)
+		},
+	}
+	c.Flags().BoolVar(&removal.Force, "force", false, "even while pods run a proxy; gateways are uninstalled too")
+	c.Flags().BoolVar(&removal.Purge, "purge", false, "delete the root, the definitions and every object of theirs too")
+	c.Flags().DurationVar(&f.timeout, "timeout", defaultTimeout, "how long to wait until everything has gone")
+	return c
+}
+
+func (a *app) gateway() *cobra.Command {
+	c := &cobra.Command{Use: "gateway", Short: "Install or uninstall gateways", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	var f, g chartFlags
+	in := &cobra.Command{
+		Use:     "install NAME",
+		Short:   "Install or upgrade a gateway as the Helm release NAME",
+		Example: "  meshctl gateway install internet -n edge --set istio=ingressgateway --set replicas=2",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			i, err := a.installer(cmd, &f)
+			if err != nil {
+				return err
+			}
+			return i.Gateway(cmd.Context(), args[0], a.namespace())
+		},
+	}
+	f.add(in)
+	out := &cobra.Command{
+		Use:   "uninstall NAME",
+		Short: "Uninstall a gateway",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			i, err := a.installer(cmd, &g)
+			if err != nil {
+				return err
+			}
+			return i.RemoveGateway(cmd.Context(), args[0], a.namespace())
+		},
+	}
+	out.Flags().DurationVar(&g.timeout, "timeout", defaultTimeout, "how long to wait until everything has gone")
+	c.AddCommand(in, out)
+	return c
+}
+
+// namespace is the one of the flags or of the context.
+func (a *app) namespace() string {
+	namespace, _, err := a.flags.ToRawKubeConfigLoader().Namespace()
+	if err != nil || namespace == "" {
+		return "default"
+	}
+	return namespace
+}

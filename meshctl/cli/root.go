@@ -1,0 +1,121 @@
+// Package cli is the command line of meshctl: flags, exit codes and what is printed. What a command does is in the packages
+// beside it.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+
+	"github.com/heddle-mesh/heddle/meshctl/cluster"
+	"github.com/heddle-mesh/heddle/meshctl/output"
+)
+
+// Exit codes.
+const (
+	ExitOK        = 0
+	ExitFailed    = 1 // the command could not do what was asked
+	ExitUsage     = 2 // the command line is wrong
+	ExitFound     = 3 // check or analyze found errors
+	ExitNoCluster = 4 // no cluster could be talked to
+)
+
+// errFound ends a command that printed its findings, and found errors among them.
+var errFound = errors.New("errors were found")
+
+// usageError is a wrong command line.
+type usageError struct{ error }
+
+// app is what all commands share.
+type app struct {
+	version string
+	in      io.Reader
+	out     io.Writer
+	err     io.Writer
+	flags   *genericclioptions.ConfigFlags
+	format  output.Format
+}
+
+// Streams are where a command reads and writes.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// Run executes one command line and returns its exit code.
+func Run(ctx context.Context, version string, args []string, s Streams) int {
+	a := &app{version: version, in: s.In, out: s.Out, err: s.Err, flags: genericclioptions.NewConfigFlags(true), format: output.Text}
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !errors.Is(err, errFound) {
+		fmt.Fprintf(s.Err, "meshctl: %v\n", cluster.Explain(err))
+	}
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return ExitOK
+	case errors.Is(err, errFound):
+		return ExitFound
+	case errors.Is(err, cluster.ErrNoCluster):
+		return ExitNoCluster
+	case errors.As(err, &usage):
+		return ExitUsage
+	}
+	return ExitFailed
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "meshctl",
+		Short:         "Install, inspect and debug the Heddle service mesh",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	a.flags.AddFlags(root.PersistentFlags())
+	root.AddCommand(a.install(), a.uninstall(), a.gateway(), a.check(), a.versions())
+	for _, command := range root.Commands() {
+		checkArgs(command)
+	}
+	return root
+}
+
+// checkArgs makes wrong arguments a usageError, for a command and those below it.
+func checkArgs(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError{fmt.Errorf("%s: %w", cmd.CommandPath(), err)}
+			}
+			return nil
+		}
+	}
+	for _, below := range c.Commands() {
+		checkArgs(below)
+	}
+}
+
+// connect talks to the cluster that the flags name.
+func (a *app) connect(ctx context.Context) (*cluster.Cluster, error) {
+	return cluster.Connect(ctx, a.flags)
+}
+
+// formatted adds -o to a command that prints objects.
+func (a *app) formatted(c *cobra.Command) *cobra.Command {
+	c.Flags().VarP(&a.format, "output", "o", "output format: text, json or yaml")
+	return c
+}

@@ -1,0 +1,109 @@
+// Package install puts Heddle into a cluster and takes it out again: definitions beside Helm, everything else as Helm releases of
+// the charts in manifests. It refuses what would cut running proxies off, and it never changes definitions that another owns.
+package install
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	core "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	psa "k8s.io/pod-security-admission/api"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/ca/authority"
+	"github.com/heddle-mesh/heddle/manifests"
+	"github.com/heddle-mesh/heddle/meshctl/cluster"
+)
+
+// The releases of an installation.
+const (
+	BaseRelease = "heddle-base"
+	Release     = "heddle"
+)
+
+// createdLabel marks a namespace that the installer made, and that it may therefore delete.
+const createdLabel = "heddle.dev/created-by"
+
+// Options say what to install.
+type Options struct {
+	Version string         // of this build: it stamps charts and definitions
+	Values  map[string]any // of the control-plane chart
+	Timeout time.Duration  // for everything to become ready
+	Out     io.Writer      // what happens, for people
+}
+
+// Installer installs into one cluster.
+type Installer struct {
+	cluster *cluster.Cluster
+	options Options
+	steps   *progress
+}
+
+// New returns an Installer.
+func New(c *cluster.Cluster, o Options) *Installer {
+	return &Installer{cluster: c, options: o, steps: newProgress(o.Out)}
+}
+
+// Install installs or upgrades Heddle and returns once a pod would be injected.
+func (i *Installer) Install(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, i.options.Timeout)
+	defer cancel()
+	if err := authority.CheckCluster(ctx, i.cluster.Kube); err != nil {
+		return err
+	}
+	if err := i.namespace(ctx); err != nil {
+		return err
+	}
+	if err := i.definitions(ctx); err != nil {
+		return err
+	}
+	if err := i.release(ctx, manifests.Base, BaseRelease, wire.SystemNamespace, nil); err != nil {
+		return err
+	}
+	if err := i.release(ctx, manifests.ControlPlane, Release, wire.SystemNamespace, i.options.Values); err != nil {
+		return err
+	}
+	if err := i.deploymentReady(ctx, wire.SystemNamespace, wire.DiscoveryService); err != nil {
+		return err
+	}
+	if err := i.webhooksTrusted(ctx); err != nil {
+		return err
+	}
+	return i.injectionWorks(ctx)
+}
+
+// Gateway installs or upgrades a gateway and returns once its pods are ready.
+func (i *Installer) Gateway(ctx context.Context, name, namespace string) error {
+	ctx, cancel := context.WithTimeout(ctx, i.options.Timeout)
+	defer cancel()
+	if err := i.release(ctx, manifests.Gateway, name, namespace, i.options.Values); err != nil {
+		return err
+	}
+	return i.deploymentReady(ctx, namespace, name)
+}
+
+// namespace makes the control plane's own namespace, which admits restricted pods only.
+func (i *Installer) namespace(ctx context.Context) error {
+	namespaces := i.cluster.Kube.CoreV1().Namespaces()
+	_, err := namespaces.Get(ctx, wire.SystemNamespace, meta.GetOptions{})
+	if err == nil {
+		return nil
+	}
+	if !apierrors.IsNotFound(err) {
+		return fmt.Errorf("reading namespace %s: %w", wire.SystemNamespace, err)
+	}
+	ns := &core.Namespace{ObjectMeta: meta.ObjectMeta{Name: wire.SystemNamespace, Labels: map[string]string{
+		createdLabel:          "meshctl",
+		psa.EnforceLevelLabel: string(psa.LevelRestricted),
+		psa.WarnLevelLabel:    string(psa.LevelRestricted),
+	}}}
+	if _, err := namespaces.Create(ctx, ns, meta.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("making namespace %s: %w", wire.SystemNamespace, err)
+	}
+	i.steps.done("namespace %s made", wire.SystemNamespace)
+	return nil
+}

@@ -1,0 +1,86 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	core "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+)
+
+// ErrInjection is what Probe returns, wrapped, where a pod would not be injected.
+var ErrInjection = errors.New("injection does not work")
+
+// injectionWorks ends an installation: a dry run shows that a new pod would get its proxy.
+func (i *Installer) injectionWorks(ctx context.Context) error {
+	var last error
+	err := i.steps.wait(ctx, "a dry run of a pod was injected", func(ctx context.Context) (string, error) {
+		if last = i.Probe(ctx); last == nil || apierrors.IsForbidden(last) {
+			return "", last
+		}
+		return "a dry run of a pod to be injected: " + last.Error(), nil
+	})
+	if err != nil && last != nil {
+		return last
+	}
+	return err
+}
+
+// Probe asks the API server what it would make of a pod that is to be injected, without making it.
+func (i *Installer) Probe(ctx context.Context) error {
+	namespace, err := i.injectedNamespace(ctx)
+	if err != nil {
+		return err
+	}
+	pod := probePod(namespace)
+	got, err := i.cluster.Kube.CoreV1().Pods(namespace).Create(ctx, pod, meta.CreateOptions{DryRun: []string{meta.DryRunAll}})
+	switch {
+	case err == nil && !hasProxy(got):
+		return fmt.Errorf("%w: a pod in namespace %s got no proxy", ErrInjection, namespace)
+	case err == nil:
+		return nil
+	case strings.Contains(err.Error(), "failed calling webhook"):
+		return fmt.Errorf("%w: the API server cannot reach the webhook: it must be able to connect to port %d of the pods of %s/%s (is a firewall between them?): %w",
+			ErrInjection, wire.PortWebhook, wire.SystemNamespace, wire.DiscoveryService, err)
+	case strings.Contains(err.Error(), "violates PodSecurity"):
+		return fmt.Errorf("%w: the pod security level that namespace %s enforces forbids it: %w", ErrInjection, namespace, err)
+	}
+	return fmt.Errorf("trying a pod in namespace %s: %w", namespace, err)
+}
+
+// injectedNamespace is one that is labelled for injection, otherwise "default", where the probe asks for itself.
+func (i *Installer) injectedNamespace(ctx context.Context) (string, error) {
+	list, err := i.cluster.Kube.CoreV1().Namespaces().List(ctx, meta.ListOptions{LabelSelector: wire.InjectionLabel + "=enabled"})
+	if err != nil {
+		return "", fmt.Errorf("listing namespaces: %w", err)
+	}
+	for n := range list.Items {
+		ns := &list.Items[n]
+		if ns.DeletionTimestamp == nil && ns.Name != wire.SystemNamespace && ns.Name != meta.NamespaceSystem && !ForbidsInjection(ns) {
+			return ns.Name, nil
+		}
+	}
+	return meta.NamespaceDefault, nil
+}
+
+func probePod(namespace string) *core.Pod {
+	no := false
+	return &core.Pod{
+		ObjectMeta: meta.ObjectMeta{GenerateName: "heddle-dry-run-", Namespace: namespace, Labels: map[string]string{wire.PodInjectLabel: "true"}},
+		Spec: core.PodSpec{
+			AutomountServiceAccountToken: &no,
+			Containers:                   []core.Container{{Name: "none", Image: "heddle.invalid/none"}},
+		},
+	}
+}
+
+func hasProxy(pod *core.Pod) bool {
+	is := func(c core.Container) bool { return c.Name == wire.ProxyContainer }
+	return slices.ContainsFunc(pod.Spec.InitContainers, is) || slices.ContainsFunc(pod.Spec.Containers, is)
+}
