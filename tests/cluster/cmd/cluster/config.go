@@ -45,13 +45,22 @@ func defaultCache() string {
 	return filepath.Join(dir, "heddle")
 }
 
-// source is the folder of the module that this command is run in. Commands that build nothing do without.
+// source is the folder of this module, when the command is run in it or at the top of the tree. Commands that build nothing do without.
 func source() string {
 	out, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {
 		return "."
 	}
-	return filepath.Dir(strings.TrimSpace(string(out)))
+	top := filepath.Dir(strings.TrimSpace(string(out)))
+	if below := filepath.Join(top, "tests", "cluster"); isFile(filepath.Join(below, "go.mod")) {
+		return below
+	}
+	return top
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // replace turns this process into another program.

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/heddle-mesh/heddle/tests/cluster/internal/lifecycle"
+	"github.com/heddle-mesh/heddle/tests/cluster/internal/smoke"
 	"github.com/heddle-mesh/heddle/tests/cluster/internal/supervise"
 )
 
@@ -57,7 +58,8 @@ func command() *cobra.Command {
 			RunE: func(_ *cobra.Command, args []string) error {
 				return replace(o.cluster().Layout.Binary("kubectl"), args...)
 			}},
-		smokeCommand(&o),
+		&cobra.Command{Use: "smoke", Short: "try out everything that the cluster promises", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return smoke.Run(cmd.Context(), o.cluster()) }},
 	)
 	for _, c := range internalCommands(&o) {
 		c.Hidden = true
@@ -98,6 +100,11 @@ func execNode(c lifecycle.Cluster, args []string) error {
 // internalCommands are the programs that the cluster itself starts.
 func internalCommands(o *options) []*cobra.Command {
 	return []*cobra.Command{
+		{Use: "fetch URL", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
+			text, err := smoke.Fetch(args[0])
+			fmt.Println(text)
+			return err
+		}},
 		{Use: "supervise SPEC", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
 			spec, err := supervise.Load(args[0])
 			if err != nil {

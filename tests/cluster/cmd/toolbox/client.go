@@ -19,10 +19,10 @@ import (
 
 // target is a request as the command line describes it; its flags are called as curl's.
 type target struct {
-	method, body, host, cacert, cert, key, sni, resolve string
-	headers                                             list
-	insecure, h2, noKeepAlive                           bool
-	timeout                                             time.Duration
+	method, body, cacert, capem, cert, key, sni, resolve string
+	headers                                              list
+	insecure, h2, noKeepAlive                            bool
+	timeout                                              time.Duration
 }
 
 // list is a flag that may be given many times.
@@ -37,6 +37,7 @@ func (t *target) register(f *flag.FlagSet) {
 	f.Var(&t.headers, "H", "header `Name: value`; Host is the request's host; may be repeated")
 	f.BoolVar(&t.insecure, "k", false, "accept any certificate")
 	f.StringVar(&t.cacert, "cacert", "", "accept certificates of these authorities")
+	f.StringVar(&t.capem, "cacert-pem", "", "accept certificates of these authorities, given as text")
 	f.StringVar(&t.cert, "cert", "", "client certificate file")
 	f.StringVar(&t.key, "key", "", "its key file")
 	f.StringVar(&t.sni, "sni", "", "server name in the TLS handshake (default: the URL's host)")
@@ -48,13 +49,17 @@ func (t *target) register(f *flag.FlagSet) {
 
 func (t *target) client() (*http.Client, error) {
 	config := &tls.Config{InsecureSkipVerify: t.insecure, ServerName: t.sni, MinVersion: tls.VersionTLS12}
+	roots := []byte(t.capem)
 	if t.cacert != "" {
 		data, err := os.ReadFile(t.cacert)
 		if err != nil {
 			return nil, err
 		}
-		if config.RootCAs = x509.NewCertPool(); !config.RootCAs.AppendCertsFromPEM(data) {
-			return nil, fmt.Errorf("%s holds no certificate", t.cacert)
+		roots = append(roots, data...)
+	}
+	if len(roots) > 0 {
+		if config.RootCAs = x509.NewCertPool(); !config.RootCAs.AppendCertsFromPEM(roots) {
+			return nil, errors.New("the given authorities hold no certificate")
 		}
 	}
 	if t.cert != "" {

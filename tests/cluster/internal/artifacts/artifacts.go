@@ -30,6 +30,7 @@ type binary struct {
 	name    string
 	folder  string // relative to Source
 	ldflags string
+	imports []string // further folders of this module that go into it
 }
 
 // stamp makes the Kubernetes programs say their version: without it they call themselves v0.0.0, and clients refuse them.
@@ -43,26 +44,33 @@ func stamp() string {
 
 // Kubernetes is the path of the binary of all Kubernetes programs.
 func (b Builder) Kubernetes(ctx context.Context) (string, error) {
-	return b.build(ctx, binary{"heddle-k8s-" + plan.KubernetesVersion, "cmd/kubernetes", stamp()})
+	return b.build(ctx, binary{"heddle-k8s-" + plan.KubernetesVersion, "cmd/kubernetes", stamp(), nil})
 }
 
 // Toolbox is the path of the test programs' binary.
 func (b Builder) Toolbox(ctx context.Context) (string, error) {
-	return b.build(ctx, binary{"toolbox", "cmd/toolbox", "-s -w"})
+	return b.build(ctx, binary{"toolbox", "cmd/toolbox", "-s -w", []string{"internal/mirror"}})
 }
 
 // CoreDNS is the path of CoreDNS.
 func (b Builder) CoreDNS(ctx context.Context) (string, error) {
-	return b.build(ctx, binary{"coredns", "cmd/coredns", "-s -w"})
+	return b.build(ctx, binary{"coredns", "cmd/coredns", "-s -w", nil})
 }
 
 // build makes a static binary where the cache has none of the same inputs.
 func (b Builder) build(ctx context.Context, bin binary) (string, error) {
-	inputs, err := filepath.Glob(filepath.Join(b.Source, bin.folder, "*.go"))
-	if err != nil {
-		return "", err
+	inputs := []string{filepath.Join(b.Source, "go.mod"), filepath.Join(b.Source, "go.sum")}
+	for _, folder := range append([]string{bin.folder}, bin.imports...) {
+		files, err := filepath.Glob(filepath.Join(b.Source, folder, "*.go"))
+		if err != nil {
+			return "", err
+		}
+		if len(files) == 0 {
+			return "", fmt.Errorf("building %s: %s holds no sources: run this inside the source tree", bin.name, filepath.Join(b.Source, folder))
+		}
+		inputs = append(inputs, files...)
 	}
-	digest, err := digestOf(append(inputs, filepath.Join(b.Source, "go.mod"), filepath.Join(b.Source, "go.sum")), runtime.Version(), runtime.GOARCH, bin.ldflags)
+	digest, err := digestOf(inputs, runtime.Version(), runtime.GOARCH, bin.ldflags)
 	if err != nil {
 		return "", err
 	}

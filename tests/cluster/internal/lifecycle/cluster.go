@@ -17,6 +17,7 @@ import (
 	"github.com/heddle-mesh/heddle/tests/cluster/internal/plan"
 	"github.com/heddle-mesh/heddle/tests/cluster/internal/proc"
 	"github.com/heddle-mesh/heddle/tests/cluster/internal/progress"
+	"github.com/heddle-mesh/heddle/tests/cluster/internal/supervise"
 )
 
 const (
@@ -54,6 +55,9 @@ func Lock() (func(), error) {
 
 // Up leaves a healthy cluster, whatever it finds.
 func (c Cluster) Up(ctx context.Context) error {
+	if err := c.claim(); err != nil {
+		return err
+	}
 	if err := c.prepareMachine(ctx); err != nil {
 		return err
 	}
@@ -64,7 +68,7 @@ func (c Cluster) Up(ctx context.Context) error {
 	if c.alive() {
 		err := c.Report.Step("looking at the running cluster", func() error { return c.ready(ctx, 45*time.Second) })
 		if err == nil {
-			return nil
+			return c.loadOwn(ctx, made.images)
 		}
 		c.Report.Say("the running cluster is not healthy and is started anew")
 	}
@@ -72,6 +76,22 @@ func (c Cluster) Up(ctx context.Context) error {
 		return err
 	}
 	return c.start(ctx, made)
+}
+
+// record says where the state of this machine's cluster is, so that a call with another state folder does not touch what it cannot know.
+const record = "/run/heddle-cluster.state"
+
+// claim refuses to go on beside a running cluster with another state folder: every name and address would be shared with it.
+func (c Cluster) claim() error {
+	other, err := os.ReadFile(record)
+	if err != nil || string(other) == c.Layout.Root {
+		return nil
+	}
+	there := Cluster{Plan: c.Plan, Layout: plan.Layout{Root: string(other)}}
+	if there.alive() {
+		return fmt.Errorf("another cluster runs, with its state in %s: take that one down first", other)
+	}
+	return nil
 }
 
 func (c Cluster) prepareMachine(ctx context.Context) error {
@@ -142,6 +162,9 @@ func (c Cluster) alive() bool {
 
 // Down leaves nothing of a cluster, however it ended. Without one it does nothing.
 func (c Cluster) Down(context.Context) error {
+	if err := c.claim(); err != nil {
+		return err
+	}
 	if !c.traces() {
 		return nil
 	}
@@ -171,11 +194,7 @@ func (c Cluster) clean() error {
 	failed := make(chan error, len(groups))
 	for _, g := range groups {
 		go func() {
-			id, err := proc.Load(c.Layout.Process(g))
-			if err == nil && id.PID > 0 {
-				err = id.End(3 * time.Second)
-			}
-			failed <- err
+			failed <- c.end(g)
 		}()
 	}
 	var errs []error
@@ -193,6 +212,27 @@ func (c Cluster) clean() error {
 		_ = os.Remove(dir) // made as a mount point; stays where it holds anything
 	}
 	return machine.RemoveFolder(c.Layout.Root)
+}
+
+// end ends a group: the process that was written down, and one that runs the very same group though its record is lost.
+func (c Cluster) end(group string) error {
+	id, err := proc.Load(c.Layout.Process(group))
+	if err != nil {
+		return err
+	}
+	lost, err := proc.Running(supervise.Line(c.Layout.Self(), c.Layout.Spec(group)))
+	if err != nil {
+		return err
+	}
+	for _, id := range append(lost, id) {
+		if id.PID == 0 {
+			continue
+		}
+		if err := id.End(3 * time.Second); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ours refuses a state folder that this program did not make.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/heddle-mesh/heddle/tests/cluster/internal/machine"
@@ -26,9 +27,9 @@ func (c Cluster) start(ctx context.Context, m made) error {
 	}{
 		{"network, certificates and configuration", func() error { return c.prepare(m) }},
 		{"control plane", func() error { return c.startControl(ctx) }},
-		{"images", func() error { return c.Load(ctx, m.images) }},
+		{"images", func() error { return c.loadOwn(ctx, m.images) }},
 		{"nodes worker, edge and roamer, and the cluster's DNS", func() error {
-			if err := c.apply(ctx, render.DNS(c.Plan)); err != nil {
+			if err := c.Apply(ctx, render.DNS(c.Plan)); err != nil {
 				return err
 			}
 			return c.ready(ctx, 2*time.Minute)
@@ -51,6 +52,9 @@ func (c Cluster) prepare(m made) error {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(c.Layout.Root, marker), nil, 0o600); err != nil {
+		return err
+	}
+	if err := os.WriteFile(record, []byte(c.Layout.Root), 0o600); err != nil {
 		return err
 	}
 	if err := machine.SaveTunables(c.Layout.Data("tunables")); err != nil {
@@ -109,7 +113,6 @@ func (c Cluster) writeConfiguration() error {
 	files := map[string][]byte{
 		l.PKI("proxy.yaml"):                   render.Proxy(c.Plan, l),
 		l.Data(plan.Control, "resolv.conf"):   render.Resolv(c.Plan),
-		l.Data(plan.Control, "etcd", ".keep"): nil,
 		filepath.Join(l.Root, "groups/.keep"): nil,
 	}
 	for _, n := range c.Plan.Nodes {
@@ -130,7 +133,7 @@ func (c Cluster) writeConfiguration() error {
 			return err
 		}
 	}
-	return os.Chmod(l.Data(plan.Control, "etcd"), 0o700)
+	return os.MkdirAll(l.Data(plan.Control, "etcd"), 0o700)
 }
 
 func write(path string, data []byte, mode os.FileMode) error {
@@ -176,14 +179,27 @@ func (c Cluster) startControl(ctx context.Context) error {
 	}
 }
 
-// apply sends manifests to the API server.
-func (c Cluster) apply(ctx context.Context, manifests []byte) error {
+// Apply sends manifests to the API server.
+func (c Cluster) Apply(ctx context.Context, manifests []byte) error {
 	cmd := exec.CommandContext(ctx, c.Layout.Binary("kubectl"), "apply", "--server-side", "--force-conflicts", "-f", "-")
 	cmd.Stdin = bytes.NewReader(manifests)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("applying manifests: %s: %w", bytes.TrimSpace(out), err)
 	}
 	return nil
+}
+
+// loadOwn loads the cluster's own images, unless they are there; a running cluster gets those that have changed since it was started.
+func (c Cluster) loadOwn(ctx context.Context, archives []string) error {
+	record := filepath.Join(c.Layout.Root, "images")
+	want := strings.Join(archives, "\n")
+	if have, err := os.ReadFile(record); err == nil && string(have) == want {
+		return nil
+	}
+	if err := c.Load(ctx, archives); err != nil {
+		return err
+	}
+	return os.WriteFile(record, []byte(want), 0o600)
 }
 
 // Load imports image archives into every node.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -77,6 +78,30 @@ func (id ID) End(patience time.Duration) error {
 		}
 	}
 	return fmt.Errorf("ending process %d: it survived SIGKILL", id.PID)
+}
+
+// Running are the processes with exactly this command line.
+func Running(line []string) ([]ID, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("listing processes: %w", err)
+	}
+	want := strings.Join(line, "\x00") + "\x00"
+	var out []ID
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		have, err := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+		if err != nil || string(have) != want {
+			continue
+		}
+		if id, err := Of(pid); err == nil {
+			out = append(out, id)
+		}
+	}
+	return out, nil
 }
 
 // Save writes the identity to a file.

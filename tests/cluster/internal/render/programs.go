@@ -123,6 +123,8 @@ func routing() map[string]string {
 		"net/ipv4/ip_forward":             "1",
 		"net/ipv4/conf/all/rp_filter":     "0",
 		"net/ipv4/conf/default/rp_filter": "0",
+		// A pod learns at once, and every time, that there is no way to where it wants to go.
+		"net/ipv4/icmp_ratelimit": "0",
 		// What passes the bridge between the nodes must not be translated by the kube-proxy beside the API server.
 		"net/bridge/bridge-nf-call-iptables":  "0",
 		"net/bridge/bridge-nf-call-ip6tables": "0",

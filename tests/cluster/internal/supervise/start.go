@@ -9,6 +9,9 @@ import (
 	"github.com/heddle-mesh/heddle/tests/cluster/internal/proc"
 )
 
+// Line is the command line of a group's first process.
+func Line(binary, spec string) []string { return []string{binary, "supervise", spec} }
+
 // Start begins a group: binary is this very program, which calls Run when it is started with `supervise SPEC`. An empty netns leaves the group
 // in the machine's own network. The group outlives its starter.
 func Start(binary, netns, spec, log string) (proc.ID, error) {
@@ -17,7 +20,7 @@ func Start(binary, netns, spec, log string) (proc.ID, error) {
 		return proc.ID{}, fmt.Errorf("starting %s: %w", spec, err)
 	}
 	defer out.Close()
-	args := []string{binary, "supervise", spec}
+	args := Line(binary, spec)
 	if netns != "" {
 		args = append([]string{"nsenter", "--net=/run/netns/" + netns, "--"}, args...)
 	}
