@@ -203,7 +203,7 @@ func (ss *serverStream) Abort() {
 	}
 	if ss.begun && ss.x.GRPC && ss.writable() == nil {
 		var t exchange.Head
-		failure(&t, ss.x.Outcome)
+		ss.x.GRPCStatus = failure(&t, ss.x.Outcome)
 		ss.writeBlock(c.enc.trailers(&t), true)
 		return
 	}

@@ -8,14 +8,15 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
 
-// failure fills gRPC trailers for a response that this proxy had to break off.
-func failure(t *exchange.Head, o exchange.Outcome) {
+// failure fills gRPC trailers for a response that this proxy had to break off, and returns their status.
+func failure(t *exchange.Head, o exchange.Outcome) int {
 	code := o.GRPC()
 	if code == 0 {
 		code = 14
 	}
 	t.Add("grpc-status", strconv.Itoa(code))
 	t.Add("grpc-message", o.Details())
+	return code
 }
 
 // resetCode says why a response is broken off, to a client that has only the reset to go by.

@@ -304,6 +304,10 @@ func (c *conn) takeHead(st *stream, end bool) error {
 		}
 		st.recvEnd = end
 	}
+	if st.headReady && len(st.older) < maxInterim {
+		st.older = append(st.older, st.head)
+		st.head = exchange.Head{}
+	}
 	st.head, c.blk.head = c.blk.head, st.head
 	st.headReady, st.headEnd = true, end
 	st.rd.Broadcast()

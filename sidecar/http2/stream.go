@@ -21,8 +21,9 @@ type stream struct {
 	wrErr      error // why nothing more can be written
 	head       exchange.Head
 	headReady  bool
-	headEnd    bool // the head ended the message
-	final      bool // a final head (or the request's) has arrived: the next block is trailers
+	older      []exchange.Head // interim heads that came before head and were not read yet
+	headEnd    bool            // the head ended the message
+	final      bool            // a final head (or the request's) has arrived: the next block is trailers
 	trailers   exchange.Head
 	in         inbox
 	recvEnd    bool // the peer has said everything
@@ -52,6 +53,7 @@ func (st *stream) open(c *conn) {
 	st.rd.L, st.wr.L = &c.mu, &c.mu
 	st.rdErr, st.wrErr = nil, nil
 	st.head.Reset()
+	st.older = nil
 	st.trailers.Reset()
 	st.headReady, st.headEnd, st.final, st.recvEnd, st.sendEnd, st.stopped = false, false, false, false, false, false
 	st.sendWindow, st.recvWindow, st.owed, st.declared, st.received = 0, 0, 0, -1, 0
@@ -145,6 +147,10 @@ func (st *stream) readHead(h *exchange.Head) (end bool, err error) {
 	}
 	if st.rdErr != nil {
 		return false, st.rdErr
+	}
+	if len(st.older) > 0 {
+		*h, st.older = st.older[0], st.older[1:]
+		return false, nil
 	}
 	*h, st.head = st.head, *h
 	st.headReady = false
