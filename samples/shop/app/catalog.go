@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// item is something to buy.
+type item struct {
+	Name  string `json:"name"`
+	Price int    `json:"price"` // cents
+}
+
+var items = []item{{"Linen cloth", 2400}, {"Wool yarn", 950}, {"Boxwood shuttle", 1800}, {"Steel heddles, 100", 3200}}
+
+// catalogAnswer is what /items says; headers of the request come back so that a test can look at them.
+type catalogAnswer struct {
+	Service string            `json:"service"`
+	Version string            `json:"version"`
+	Pod     string            `json:"pod"`
+	Items   []item            `json:"items,omitempty"`
+	Headers map[string]string `json:"headers"`
+	Path    string            `json:"path"`
+}
+
+// runCatalog serves the catalog: /items, /echo, /status/<code>, /delay/<duration>, /flaky (fails every other request), /stream (a line each 100 ms).
+func runCatalog(ctx context.Context, _ []string) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/items", answer(items))
+	mux.HandleFunc("/", answer(nil))
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	mux.HandleFunc("/status/{code}", func(w http.ResponseWriter, r *http.Request) {
+		code, err := strconv.Atoi(r.PathValue("code"))
+		if err != nil || code < 200 || code > 599 {
+			code = http.StatusBadRequest
+		}
+		w.WriteHeader(code)
+	})
+	mux.HandleFunc("/delay/{duration}", func(w http.ResponseWriter, r *http.Request) {
+		d, _ := time.ParseDuration(r.PathValue("duration"))
+		select {
+		case <-time.After(min(d, time.Minute)):
+		case <-r.Context().Done():
+		}
+		answer(nil)(w, r)
+	})
+	var calls atomic.Uint64
+	mux.HandleFunc("/flaky", func(w http.ResponseWriter, r *http.Request) {
+		if calls.Add(1)%2 == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		answer(nil)(w, r)
+	})
+	mux.HandleFunc("/stream", stream)
+	return serve(ctx, env("LISTEN", ":8080"), mux)
+}
+
+func answer(items []item) http.HandlerFunc {
+	pod, _ := os.Hostname()
+	return func(w http.ResponseWriter, r *http.Request) {
+		a := catalogAnswer{Service: env("SERVICE", "catalog"), Version: version(), Pod: pod, Items: items, Path: r.URL.RequestURI(), Headers: map[string]string{"host": r.Host}}
+		for k, v := range r.Header {
+			a.Headers[http.CanonicalHeaderKey(k)] = v[0]
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("X-Version", version())
+		_ = json.NewEncoder(w).Encode(a) // the client has gone
+	}
+}
+
+// stream sends a line each 100 ms for ?seconds=, so that a cut shows.
+func stream(w http.ResponseWriter, r *http.Request) {
+	seconds, _ := strconv.Atoi(r.URL.Query().Get("seconds"))
+	flush := http.NewResponseController(w)
+	w.Header().Set("X-Version", version())
+	for range max(1, seconds) * 10 {
+		if _, err := w.Write([]byte(version() + "\n")); err != nil {
+			return
+		}
+		if err := flush.Flush(); err != nil {
+			return
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-r.Context().Done():
+			return
+		}
+	}
+	_, _ = w.Write([]byte("end\n")) // the client has gone
+}

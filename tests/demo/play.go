@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/heddle-mesh/heddle/tests/tour"
+)
+
+const (
+	stateFolder = "/var/lib/heddle-cluster"
+	outFolder   = "out"
+	binFolder   = "bin"
+)
+
+// binaries are the programs that become images: by the image's name, the package and the file.
+var binaries = []struct{ image, pkg string }{
+	{"heddled", "./cmd/heddled"}, {"heddle-proxy", "./cmd/heddle-proxy"}, {"shop", "./samples/shop/app"},
+}
+
+// play is one run of the demo.
+type play struct {
+	options
+	own        bool // the demo's own cluster
+	kubeconfig string
+	version    string // of the binaries
+	tag        string // of the images: changes with their content
+	registry   string
+	cluster    *tour.Cluster
+	certs      *tour.Certificates
+}
+
+// step is a part of the demo that may take long.
+type step struct {
+	name string
+	run  func(ctx context.Context, p *play) error
+}
+
+// open looks at where the demo shall run.
+func open(ctx context.Context, o options) (*play, error) {
+	p := &play{options: o, own: o.context == "", registry: strings.TrimSuffix(o.registry, "/")}
+	out, err := exec.CommandContext(ctx, "git", "describe", "--tags", "--always", "--dirty").Output()
+	if err != nil {
+		return nil, fmt.Errorf("asking git for the version: %w", err)
+	}
+	p.version = strings.TrimSpace(string(out))
+	if p.own {
+		if os.Geteuid() != 0 {
+			return nil, fmt.Errorf("the demo's own cluster needs root; on a cluster of yours: make demo CONTEXT=name REGISTRY=...")
+		}
+		p.registry, p.kubeconfig = "heddle.local", filepath.Join(stateFolder, "kubeconfig")
+		return p, nil
+	}
+	if p.registry == "" {
+		return nil, fmt.Errorf("with a context, name the registry that your cluster pulls from: make demo CONTEXT=%s REGISTRY=...", o.context)
+	}
+	p.kubeconfig = clientcmd.NewDefaultClientConfigLoadingRules().GetDefaultFilename()
+	return p, p.agree(ctx)
+}
+
+// Close gives back what open took; nothing so far.
+func (p *play) Close() {}
+
+// preparation is what stands between the images and the installation.
+func (p *play) preparation() []step {
+	if p.own {
+		return []step{{"starting the cluster", startCluster}, {"loading images", loadImages}, {"connecting", connect}}
+	}
+	return []step{{"pushing images", pushImages}, {"connecting", connect}}
+}
+
+// do runs a step and prints how long it took, while it runs and after.
+func (p *play) do(ctx context.Context, s step) error {
+	start := time.Now()
+	done := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(15 * time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				fmt.Printf("  ... %s, %v\n", s.name, time.Since(start).Round(time.Second))
+			case <-done:
+				return
+			}
+		}
+	}()
+	err := s.run(ctx, p)
+	close(done)
+	took := time.Since(start).Round(100 * time.Millisecond)
+	if err != nil {
+		return fmt.Errorf("%s (%v): %w", s.name, took, err)
+	}
+	fmt.Printf("  %-28s %8v\n", s.name, took)
+	return nil
+}
+
+// command runs a program; what it printed is shown where it fails.
+func (p *play) command(ctx context.Context, dir string, env []string, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	// An ambient KUBECONFIG is never used.
+	cmd.Env = append(os.Environ(), append([]string{"KUBECONFIG=" + p.kubeconfig}, env...)...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, strings.Join(lines[max(0, len(lines)-30):], "\n"))
+	}
+	return nil
+}
+
+// meshctl runs our CLI against the cluster.
+func (p *play) meshctl(ctx context.Context, args ...string) error {
+	if p.context != "" {
+		args = append(args, "--context", p.context)
+	}
+	return p.command(ctx, ".", nil, filepath.Join(binFolder, "meshctl"), args...)
+}
+
+// build makes static, stamped binaries; the tag of the images follows from their content.
+func build(ctx context.Context, p *play) error {
+	if err := p.command(ctx, ".", nil, "go", "run", "./manifests/crds/gen"); err != nil {
+		return err
+	}
+	hash := sha256.New()
+	for _, b := range append(binaries, struct{ image, pkg string }{"meshctl", "./cmd/meshctl"}) {
+		path := filepath.Join(binFolder, b.image)
+		if err := p.command(ctx, ".", []string{"CGO_ENABLED=0"}, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+p.version, "-o", path, b.pkg); err != nil {
+			return err
+		}
+		if b.image == "meshctl" {
+			continue
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", path, err)
+		}
+		sum := sha256.Sum256(content)
+		hash.Write(sum[:])
+	}
+	p.tag = "demo-" + hex.EncodeToString(hash.Sum(nil))[:12]
+	return nil
+}
+
+func makeImages(ctx context.Context, p *play) error {
+	args := []string{"run", "./manifests/images", "-version", p.tag, "-out", outFolder, "-prefix", p.registry + "/"}
+	for _, b := range binaries {
+		args = append(args, b.image+"="+filepath.Join(binFolder, b.image))
+	}
+	if err := os.MkdirAll(outFolder, 0o755); err != nil {
+		return fmt.Errorf("making %s: %w", outFolder, err)
+	}
+	return p.command(ctx, ".", []string{"CGO_ENABLED=0"}, "go", args...)
+}
+
+// image is the full name of one of our images.
+func (p *play) image(name string) string { return p.registry + "/" + name + ":" + p.tag }
