@@ -1,0 +1,57 @@
+# make help lists the targets. Everything that a target needs and that Go modules or Debian packages provide is installed by it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+export CGO_ENABLED ?= 0
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+STATE := /var/lib/heddle-cluster
+
+.PHONY: help demo test test-unit test-e2e test-long lint generate build images cluster cluster-down bench clean
+
+help: ## show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## a real Kubernetes, Heddle, the sample shop and the tour; on a cluster of yours: make demo CONTEXT=name REGISTRY=...
+	@go run ./tests/demo $(if $(CONTEXT),-context '$(CONTEXT)') $(if $(REGISTRY),-registry '$(REGISTRY)')
+
+test: ## every test, the end-to-end ones on a real Kubernetes included
+	@go run ./tests/run
+
+test-unit: ## what needs no cluster
+	@go run ./tests/run -only lint,unit
+
+test-e2e: ## what needs the cluster
+	@go run ./tests/run -only e2e
+
+test-long: ## everything, and what takes long: each fuzz target for a minute
+	@go run ./tests/run -long
+
+lint: ## vet, staticcheck and formatting
+	@go run ./tests/run -only lint
+
+generate: ## the CRDs that are embedded, from the pinned API modules
+	@go run ./manifests/crds/gen
+
+build: generate ## the three programs, into bin/
+	@for p in heddled heddle-proxy meshctl; do go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/$$p ./cmd/$$p; done
+
+images: generate ## OCI archives for amd64 and arm64, into out/
+	@for arch in amd64 arm64; do
+	  for p in heddled heddle-proxy; do
+	    GOARCH=$$arch go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/$$arch/$$p ./cmd/$$p
+	  done
+	  mkdir -p out/$$arch
+	  go run ./manifests/images -arch $$arch -version '$(VERSION)' -prefix ghcr.io/heddle-mesh/ -out out/$$arch heddled=bin/$$arch/heddled heddle-proxy=bin/$$arch/heddle-proxy
+	done
+
+cluster: ## the test cluster alone
+	@cd tests/cluster && go run ./cmd/cluster up
+
+cluster-down: ## stop the cluster and leave nothing behind
+	@cd tests/cluster && go run ./cmd/cluster down
+
+bench: ## CPU per request of one hop, beside HAProxy and nginx
+	@go run ./tests/bench
+
+clean: ## what was built in the tree
+	@rm -rf bin out

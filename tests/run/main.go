@@ -1,0 +1,114 @@
+// Command run is `make test`: it runs every suite in order, shows progress, and prints what failed. It installs what the suites need through
+// Go modules and, as root, Debian packages.
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// suite is one command of the test run.
+type suite struct {
+	group   string // lint, unit, e2e or long
+	name    string
+	dir     string
+	env     []string
+	command []string
+	quiet   bool // print output only where it fails
+}
+
+const (
+	race   = "CGO_ENABLED=1"
+	static = "CGO_ENABLED=0"
+)
+
+// suites lists them in their order.
+func suites() []suite {
+	return []suite{
+		{"lint", "generate CRDs", ".", nil, []string{"go", "run", "./manifests/crds/gen"}, true},
+		{"lint", "gofmt", ".", nil, []string{"sh", "-c", `out=$(gofmt -l $(git ls-files '*.go')); [ -z "$out" ] || { echo "not formatted: $out"; exit 1; }`}, true},
+		{"lint", "go mod verify", ".", nil, []string{"go", "mod", "verify"}, true},
+		{"lint", "vet", ".", []string{static}, []string{"go", "vet", "./..."}, true},
+		{"lint", "vet tests/cluster", "tests/cluster", []string{static}, []string{"go", "vet", "./..."}, true},
+		{"lint", "staticcheck", ".", []string{static}, []string{"go", "tool", "staticcheck", "./..."}, true},
+		{"unit", "unit tests with -race", ".", []string{race}, []string{"sh", "-c", "go test -race -timeout 15m $(go list ./... | grep -v /tests/e2e)"}, false},
+		{"unit", "allocation tests", ".", []string{static}, []string{"go", "test", "-count=1", "-run", "Alloc|Bytes|Memory", "./sidecar/..."}, true},
+		{"unit", "cluster's unit tests", "tests/cluster", []string{static}, []string{"go", "test", "./..."}, false},
+		{"e2e", "cluster, Heddle, shop", ".", []string{static}, []string{"go", "run", "./tests/demo", "-tour=false"}, false},
+		{"e2e", "end-to-end tests", ".", []string{static, "HEDDLE_KUBECONFIG=/var/lib/heddle-cluster/kubeconfig"},
+			[]string{"go", "test", "-count=1", "-v", "-timeout", "40m", "./tests/e2e/..."}, false},
+		{"long", "fuzz", ".", []string{static}, []string{"sh", "-c", fuzz}, false},
+	}
+}
+
+// fuzz runs each fuzz target for a minute.
+const fuzz = `for f in $(grep -rlE '^func Fuzz' --include=*_test.go .); do
+  for t in $(grep -oE '^func Fuzz[A-Za-z0-9_]+' "$f" | cut -d' ' -f2); do
+    echo "$t"; go test -run '^$' -fuzz "^$t\$" -fuzztime 1m "./$(dirname "$f")"
+  done
+done`
+
+func main() {
+	only := flag.String("only", "lint,unit,e2e", "groups to run")
+	long := flag.Bool("long", false, "run everything, the long suites too")
+	flag.Parse()
+	groups := strings.Split(*only, ",")
+	if *long {
+		groups = []string{"lint", "unit", "e2e", "long"}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	if slices.Contains(groups, "e2e") && os.Geteuid() != 0 {
+		fmt.Fprintln(os.Stderr, "the end-to-end tests start a Kubernetes of their own and need root; without root: make test-unit")
+		os.Exit(1)
+	}
+	passed, failed := 0, 0
+	start := time.Now()
+	for _, s := range suites() {
+		if !slices.Contains(groups, s.group) || ctx.Err() != nil {
+			continue
+		}
+		if s.run(ctx) {
+			passed++
+		} else {
+			failed++
+		}
+	}
+	fmt.Printf("\nsuites, in %v:\n%d passed, %d failed\n", time.Since(start).Round(time.Second), passed, failed)
+	if failed > 0 || ctx.Err() != nil {
+		os.Exit(1)
+	}
+}
+
+// run runs a suite and says how long it took.
+func (s suite) run(ctx context.Context) bool {
+	fmt.Printf("== %s\n", s.name)
+	start := time.Now()
+	cmd := exec.CommandContext(ctx, s.command[0], s.command[1:]...)
+	cmd.Dir = s.dir
+	cmd.Env = append(os.Environ(), s.env...)
+	var kept bytes.Buffer
+	var out io.Writer = os.Stdout
+	if s.quiet {
+		out = &kept
+	}
+	cmd.Stdout, cmd.Stderr = out, out
+	err := cmd.Run()
+	took := time.Since(start).Round(100 * time.Millisecond)
+	if err != nil {
+		fmt.Printf("%s== %s FAILED after %v: %v\n", kept.String(), s.name, took, err)
+		return false
+	}
+	fmt.Printf("== %s ok, %v\n", s.name, took)
+	return true
+}
