@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/heddle-mesh/heddle/internal/lifecycle"
+)
+
+// Limits of servers. Streams of proxies live long; now and then they are asked to come back, so that replicas share them.
+const (
+	headerTimeout   = 10 * time.Second
+	stopGrace       = 5 * time.Second
+	connectionAge   = 30 * time.Minute
+	connectionGrace = 10 * time.Second
+	keepaliveEvery  = 30 * time.Second
+	keepaliveWait   = 10 * time.Second
+	oftenestPing    = 5 * time.Second
+	maxMessage      = 4 << 20
+)
+
+// listen opens a port of all addresses.
+func listen(ctx context.Context, port int) (net.Listener, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", net.JoinHostPort("", strconv.Itoa(port)))
+	if err != nil {
+		return nil, fmt.Errorf("opening port %d: %w", port, err)
+	}
+	return l, nil
+}
+
+// webServer serves HTTP, over TLS where a configuration is given.
+type webServer struct {
+	name    string
+	port    int
+	tls     *tls.Config
+	handler http.Handler
+	log     *slog.Logger
+}
+
+func (s webServer) component() lifecycle.Component {
+	ready := make(chan struct{})
+	return lifecycle.Component{Name: s.name, Ready: ready, Run: func(ctx context.Context) error { return s.run(ctx, ready) }}
+}
+
+func (s webServer) run(ctx context.Context, ready chan<- struct{}) error {
+	l, err := listen(ctx, s.port)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: s.handler, TLSConfig: s.tls, ReadHeaderTimeout: headerTimeout, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+	ended := make(chan error, 1)
+	go func() {
+		if s.tls != nil {
+			ended <- server.ServeTLS(l, "", "")
+			return
+		}
+		ended <- server.Serve(l)
+	}()
+	close(ready)
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+	defer cancel()
+	if err := server.Shutdown(last); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("stopping: %w", err)
+	}
+	return nil
+}
+
+// newGRPC returns a gRPC server; without a configuration it serves in the clear.
+func newGRPC(c *tls.Config) *grpc.Server {
+	options := []grpc.ServerOption{
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: connectionGrace,
+			Time: keepaliveEvery, Timeout: keepaliveWait}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: oftenestPing, PermitWithoutStream: true}),
+		grpc.MaxRecvMsgSize(maxMessage),
+	}
+	if c != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(c)))
+	}
+	return grpc.NewServer(options...)
+}
+
+// rpcServer serves gRPC on a port. Stopping, it lets calls end for a moment; streams do not end by themselves.
+func rpcServer(name string, port int, server *grpc.Server) lifecycle.Component {
+	ready := make(chan struct{})
+	return lifecycle.Component{Name: name, Ready: ready, Run: func(ctx context.Context) error {
+		l, err := listen(ctx, port)
+		if err != nil {
+			return err
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- server.Serve(l) }()
+		close(ready)
+		select {
+		case err := <-ended:
+			return err
+		case <-ctx.Done():
+		}
+		force := time.AfterFunc(stopGrace, server.Stop)
+		defer force.Stop()
+		server.GracefulStop()
+		return nil
+	}}
+}
+
+// health answers the kubelet: alive as long as it answers, ready once set.
+type health struct{ ready atomic.Bool }
+
+func (h *health) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /live", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+		if !h.ready.Load() {
+			http.Error(w, "not ready", http.StatusServiceUnavailable)
+		}
+	})
+	return mux
+}
+
+// component is the last to start: what came before it is ready. It is the first to stop.
+func (h *health) component() lifecycle.Component {
+	return lifecycle.Component{Name: "readiness", Run: func(ctx context.Context) error {
+		h.ready.Store(true)
+		<-ctx.Done()
+		h.ready.Store(false)
+		return nil
+	}}
+}
