@@ -1,0 +1,348 @@
+package http2
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// hostile is a client that writes whatever frames it likes.
+type hostile struct {
+	*http2.Framer
+	nc    net.Conn
+	block bytes.Buffer
+	enc   *hpack.Encoder
+	next  uint32
+	err   error // of the last open
+}
+
+func attack(t testing.TB, b *bench) *hostile {
+	t.Helper()
+	nc, err := net.Dial("tcp", b.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+	h := &hostile{Framer: http2.NewFramer(nc, nc), nc: nc, next: 1}
+	h.AllowIllegalWrites = true
+	h.enc = hpack.NewEncoder(&h.block)
+	if _, err := io.WriteString(nc, http2.ClientPreface); err != nil {
+		t.Fatal(err)
+	}
+	h.must(t, h.WriteSettings())
+	return h
+}
+
+func (h *hostile) must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fields encodes name, value, name, value...
+func (h *hostile) fields(kv ...string) []byte {
+	h.block.Reset()
+	for i := 0; i < len(kv); i += 2 {
+		_ = h.enc.WriteField(hpack.HeaderField{Name: kv[i], Value: kv[i+1]})
+	}
+	return h.block.Bytes()
+}
+
+func (h *hostile) get(more ...string) []byte {
+	return h.fields(append([]string{":method", "GET", ":scheme", "http", ":path", "/", ":authority", "a"}, more...)...)
+}
+
+// open sends a request head and returns its stream.
+func (h *hostile) open(block []byte, end bool) uint32 {
+	id := h.next
+	h.next += 2
+	h.err = h.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block, EndStream: end, EndHeaders: true})
+	return id
+}
+
+// verdict reads until the server has answered stream id, reset it or ended the connection, and says what it did.
+func (h *hostile) verdict(t testing.TB, id uint32) string {
+	t.Helper()
+	dec := hpack.NewDecoder(4096, nil)
+	for {
+		f, err := h.ReadFrame()
+		if err != nil {
+			return "closed"
+		}
+		switch f := f.(type) {
+		case *http2.GoAwayFrame:
+			return "goaway " + f.ErrCode.String()
+		case *http2.RSTStreamFrame:
+			if f.StreamID == id {
+				return "reset " + f.ErrCode.String()
+			}
+		case *http2.HeadersFrame:
+			fields, err := dec.DecodeFull(f.HeaderBlockFragment())
+			h.must(t, err)
+			if f.StreamID == id {
+				return fields[0].Value
+			}
+		}
+	}
+}
+
+func answering(o exchange.Outcome) *relay {
+	return &relay{local: o, dial: func() (exchange.Transport, error) { return nil, errors.New("unused") }}
+}
+
+func TestMalformedRequests(t *testing.T) {
+	long := strings.Repeat("x", 200)
+	for name, c := range map[string]struct {
+		fields []string
+		want   string
+	}{
+		"a good one":                        {[]string{":method", "GET", ":scheme", "http", ":path", "/", ":authority", "a"}, "404"},
+		"host instead of :authority":        {[]string{":method", "GET", ":scheme", "http", ":path", "/", "host", "a"}, "404"},
+		"host equal to :authority":          {[]string{":method", "GET", ":scheme", "http", ":path", "/", ":authority", "a", "host", "A"}, "404"},
+		"host other than :authority":        {[]string{":method", "GET", ":scheme", "http", ":path", "/", ":authority", "a", "host", "b"}, "400"},
+		"no :path":                          {[]string{":method", "GET", ":scheme", "http", ":authority", "a"}, "400"},
+		"two :path":                         {[]string{":method", "GET", ":scheme", "http", ":path", "/", ":path", "/b"}, "400"},
+		"empty :path":                       {[]string{":method", "GET", ":scheme", "http", ":path", ""}, "400"},
+		"a path with a space":               {[]string{":method", "GET", ":scheme", "http", ":path", "/ HTTP/1.1"}, "400"},
+		"a method with a space":             {[]string{":method", "GET /x", ":scheme", "http", ":path", "/"}, "400"},
+		"an authority with a path":          {[]string{":method", "GET", ":scheme", "http", ":path", "/", ":authority", "a/b"}, "400"},
+		"a pseudo field of responses":       {[]string{":method", "GET", ":scheme", "http", ":path", "/", ":status", "200"}, "400"},
+		"an unknown pseudo field":           {[]string{":method", "GET", ":scheme", "http", ":path", "/", ":x", "200"}, "400"},
+		"a pseudo field after others":       {[]string{":method", "GET", ":scheme", "http", "a", "b", ":path", "/"}, "400"},
+		"upper case":                        {[]string{":method", "GET", ":scheme", "http", ":path", "/", "Abc", "b"}, "400"},
+		"a name with a colon":               {[]string{":method", "GET", ":scheme", "http", ":path", "/", "a:b", "b"}, "400"},
+		"a value with a line break":         {[]string{":method", "GET", ":scheme", "http", ":path", "/", "a", "b\r\nc: d"}, "400"},
+		"a value with NUL":                  {[]string{":method", "GET", ":scheme", "http", ":path", "/", "a", "b\x00"}, "400"},
+		"connection":                        {[]string{":method", "GET", ":scheme", "http", ":path", "/", "connection", "close"}, "400"},
+		"transfer-encoding":                 {[]string{":method", "GET", ":scheme", "http", ":path", "/", "transfer-encoding", "chunked"}, "400"},
+		"te: gzip":                          {[]string{":method", "GET", ":scheme", "http", ":path", "/", "te", "gzip"}, "400"},
+		"te: trailers":                      {[]string{":method", "GET", ":scheme", "http", ":path", "/", "te", "trailers"}, "404"},
+		"two content-lengths":               {[]string{":method", "GET", ":scheme", "http", ":path", "/", "content-length", "0", "content-length", "0"}, "400"},
+		"a content-length that is none":     {[]string{":method", "GET", ":scheme", "http", ":path", "/", "content-length", "+1"}, "400"},
+		"a content-length but no body":      {[]string{":method", "GET", ":scheme", "http", ":path", "/", "content-length", "5"}, "400"},
+		"CONNECT":                           {[]string{":method", "CONNECT", ":authority", "a:1"}, "403"},
+		"more fields than allowed":          {append([]string{":method", "GET", ":scheme", "http", ":path", "/"}, strings.Split(strings.Repeat("a,b,", 120)+"a,b", ",")...), "431"},
+		"more bytes than allowed (4 KiB)":   {append([]string{":method", "GET", ":scheme", "http", ":path", "/"}, strings.Split(strings.Repeat("a,"+long+",", 20)+"a,b", ",")...), "431"},
+		"cookies in crumbs are not trouble": {[]string{":method", "GET", ":scheme", "http", ":path", "/", "cookie", "a=b", "cookie", "c=d"}, "404"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := serve(t, answering(exchange.NoRoute), func(h *config.HTTP) { h.MaxHead = 4 << 10 })
+			h := attack(t, b)
+			if got := h.verdict(t, h.open(h.fields(c.fields...), true)); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestViolationsEndTheConnection(t *testing.T) {
+	for name, c := range map[string]struct {
+		do   func(h *hostile)
+		want string
+	}{
+		"an even stream":                  {func(h *hostile) { h.next = 2; h.open(h.get(), true) }, "goaway PROTOCOL_ERROR"},
+		"DATA on an idle stream":          {func(h *hostile) { h.WriteData(5, true, nil) }, "goaway PROTOCOL_ERROR"},
+		"DATA on stream 0":                {func(h *hostile) { h.WriteRawFrame(http2.FrameData, 0, 0, []byte("x")) }, "goaway PROTOCOL_ERROR"},
+		"RST_STREAM on an idle stream":    {func(h *hostile) { h.WriteRSTStream(5, 0) }, "goaway PROTOCOL_ERROR"},
+		"WINDOW_UPDATE on an idle stream": {func(h *hostile) { h.WriteWindowUpdate(5, 1) }, "goaway PROTOCOL_ERROR"},
+		"WINDOW_UPDATE of nothing":        {func(h *hostile) { h.WriteWindowUpdate(0, 0) }, "goaway PROTOCOL_ERROR"},
+		"a window beyond 2^31":            {func(h *hostile) { h.WriteWindowUpdate(0, 1<<31-1); h.WriteWindowUpdate(0, 1<<31-1) }, "goaway FLOW_CONTROL_ERROR"},
+		"PUSH_PROMISE": {func(h *hostile) {
+			h.WritePushPromise(http2.PushPromiseParam{StreamID: 1, PromiseID: 2, EndHeaders: true})
+		}, "goaway PROTOCOL_ERROR"},
+		"a frame too large":       {func(h *hostile) { h.WriteRawFrame(http2.FrameData, 0, 1, make([]byte, 17<<10)) }, "goaway FRAME_SIZE_ERROR"},
+		"SETTINGS of an odd size": {func(h *hostile) { h.WriteRawFrame(http2.FrameSettings, 0, 0, make([]byte, 5)) }, "goaway FRAME_SIZE_ERROR"},
+		"an impossible setting":   {func(h *hostile) { h.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 31}) }, "goaway FLOW_CONTROL_ERROR"},
+		"an interrupted header block": {func(h *hostile) {
+			h.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: h.get()})
+			h.WritePing(false, [8]byte{})
+		}, "goaway PROTOCOL_ERROR"},
+		"CONTINUATION out of the blue": {func(h *hostile) { h.WriteContinuation(1, true, h.get()) }, "goaway PROTOCOL_ERROR"},
+		"HPACK that is none":           {func(h *hostile) { h.open([]byte{0xff, 0xff, 0xff, 0xff, 0xff}, true) }, "goaway COMPRESSION_ERROR"},
+		"HPACK naming an empty table":  {func(h *hostile) { h.open([]byte{0xbe}, true) }, "goaway COMPRESSION_ERROR"},
+		"more than the connection window": {func(h *hostile) {
+			id := h.open(h.get(), false)
+			for range 600 {
+				h.WriteData(id, false, make([]byte, 16<<10))
+			}
+		}, "reset FLOW_CONTROL_ERROR"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := serve(t, hanging(t), nil)
+			h := attack(t, b)
+			go c.do(h)
+			if got := h.verdict(t, 1); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// hanging is a relay whose upstream accepts everything and answers nothing.
+func hanging(t testing.TB) *relay {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go io.Copy(io.Discard, nc)
+		}
+	}()
+	return &relay{dial: to(t, l.Addr().String())}
+}
+
+func TestFloods(t *testing.T) {
+	for name, c := range map[string]struct {
+		frame func(h *hostile) error
+		most  int
+	}{
+		"PING":                     {func(h *hostile) error { return h.WritePing(false, [8]byte{}) }, 50_000},
+		"SETTINGS":                 {func(h *hostile) error { return h.WriteSettings() }, 50_000},
+		"PRIORITY":                 {func(h *hostile) error { return h.WritePriority(3, http2.PriorityParam{}) }, 50_000},
+		"WINDOW_UPDATE":            {func(h *hostile) error { return h.WriteWindowUpdate(0, 1) }, 50_000},
+		"frames of unknown types":  {func(h *hostile) error { return h.WriteRawFrame(0xbb, 0, 0, nil) }, 50_000},
+		"empty DATA":               {func(h *hostile) error { return h.WriteData(1, false, nil) }, 50_000},
+		"streams reset at once":    {func(h *hostile) error { return h.WriteRSTStream(h.open(h.get(), true), http2.ErrCodeCancel) }, 50_000},
+		"streams made to be reset": {func(h *hostile) error { return h.WriteWindowUpdate(h.open(h.get(), false), 1<<31-1) }, 50_000},
+		"malformed requests":       {func(h *hostile) error { h.open(h.fields("x", "y"), true); return h.err }, 50_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := serve(t, hanging(t), nil)
+			h := attack(t, b)
+			h.open(h.get(), false)
+			sent := make(chan int, 1)
+			go func() {
+				n := 0
+				for ; n < c.most; n++ {
+					if c.frame(h) != nil {
+						break
+					}
+				}
+				sent <- n
+			}()
+			code := ""
+			for {
+				f, err := h.ReadFrame()
+				if err != nil {
+					break
+				}
+				if g, ok := f.(*http2.GoAwayFrame); ok {
+					code = g.ErrCode.String()
+					break
+				}
+			}
+			h.nc.Close()
+			if n := <-sent; n == c.most || code != "ENHANCE_YOUR_CALM" {
+				t.Errorf("%d frames sent, connection ended with %q", n, code)
+			}
+		})
+	}
+}
+
+func TestContinuationFlood(t *testing.T) {
+	b := serve(t, hanging(t), nil)
+	h := attack(t, b)
+	go func() {
+		_ = h.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: h.get()})
+		for h.WriteContinuation(1, false, nil) == nil {
+		}
+	}()
+	if got := h.verdict(t, 1); got != "goaway ENHANCE_YOUR_CALM" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// One field of 4 KiB put into the table, then named 10,000 times: 10 KB that would become 40 MB.
+func TestHPACKBomb(t *testing.T) {
+	b := serve(t, answering(exchange.NoRoute), nil)
+	h := attack(t, b)
+	block := bytes.Clone(h.get("x", strings.Repeat("a", 4000)))
+	block = append(block, bytes.Repeat([]byte{0xbe}, 10_000)...)
+	if got := h.verdict(t, h.open(block, true)); got != "431" {
+		t.Errorf("got %s", got)
+	}
+	if got := h.verdict(t, h.open(h.get(), true)); got != "404" {
+		t.Errorf("then got %s", got)
+	}
+}
+
+func TestStreamsBeyondTheLimitAreRefused(t *testing.T) {
+	b := serve(t, hanging(t), func(h *config.HTTP) { h.MaxStreams = 8 })
+	h := attack(t, b)
+	for range 9 { // one over: handlers of streams just ended may still be about
+		h.open(h.get(), true)
+	}
+	if got := h.verdict(t, h.open(h.get(), true)); got != "reset REFUSED_STREAM" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestResettingMakesNoRoom(t *testing.T) {
+	r := answering(exchange.OK)
+	gate := make(chan struct{})
+	r.dial = func() (exchange.Transport, error) { <-gate; return nil, errors.New("no") }
+	b := serve(t, r, func(h *config.HTTP) { h.MaxStreams = 8 })
+	defer close(gate)
+	h := attack(t, b)
+	for range 9 {
+		h.must(t, h.WriteRSTStream(h.open(h.get(), true), http2.ErrCodeCancel))
+	}
+	if got := h.verdict(t, h.open(h.get(), true)); got != "reset REFUSED_STREAM" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestSlowHeaderBlock(t *testing.T) {
+	b := serve(t, hanging(t), func(h *config.HTTP) { h.HeadTimeout = 50 * time.Millisecond })
+	h := attack(t, b)
+	h.must(t, h.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: h.get()}))
+	if got := h.verdict(t, 1); got != "closed" && got != "goaway NO_ERROR" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestIdleConnectionEnds(t *testing.T) {
+	b := serve(t, answering(exchange.NoRoute), func(h *config.HTTP) { h.IdleTimeout = 80 * time.Millisecond })
+	h := attack(t, b)
+	if got := h.verdict(t, h.open(h.get(), true)); got != "404" {
+		t.Fatalf("got %s", got)
+	}
+	if got := h.verdict(t, 99); got != "goaway NO_ERROR" {
+		t.Errorf("got %s", got)
+	}
+	if _, err := h.ReadFrame(); !errors.Is(err, io.EOF) {
+		t.Errorf("still open: %v", err)
+	}
+}
+
+func TestNoPreface(t *testing.T) {
+	b := serve(t, hanging(t), nil)
+	nc, err := net.Dial("tcp", b.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	_, _ = io.WriteString(nc, "GET / HTTP/1.1\r\nHost: a\r\nPadding: xxxxxxxxxxxxxxx\r\n\r\n")
+	_ = nc.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := io.Copy(io.Discard, nc); err != nil && !errors.Is(err, net.ErrClosed) && !strings.Contains(err.Error(), "reset") {
+		t.Errorf("not closed: %v", err)
+	}
+}
