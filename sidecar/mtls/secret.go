@@ -71,6 +71,9 @@ type trust struct {
 	crls []*x509.RevocationList
 }
 
+// Name returns the secret's name.
+func (s *Secret) Name() string { return s.name }
+
 // Certificate returns the certificate in the slot, nil where there is none.
 func (s *Secret) Certificate() *tls.Certificate {
 	if c := s.content.Load(); c != nil {

@@ -63,6 +63,9 @@ func NewServer(c ServerConfig) *Server {
 	return s
 }
 
+// Config returns what the server was made of.
+func (s *Server) Config() ServerConfig { return s.config }
+
 // negotiable drops our protocols where the client offers none of them: crypto/tls would end the handshake, others go on
 // without, and mesh clients count on that.
 func (s *Server) negotiable(hello *tls.ClientHelloInfo) (*tls.Config, error) {

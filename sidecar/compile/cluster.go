@@ -1,0 +1,257 @@
+package compile
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	upstreamhttp "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
+)
+
+const httpOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+// cluster makes a cluster's description.
+func (b *builder) cluster(in *cluster.Cluster) (*upstream.Config, error) {
+	out := &upstream.Config{
+		Info:           clusterInfo(in),
+		ConnectTimeout: duration(in.GetConnectTimeout(), 5*time.Second),
+		DNSRefresh:     duration(in.GetDnsRefreshRate(), 0),
+		Panic:          50,
+	}
+	if p := in.GetCommonLbConfig().GetHealthyPanicThreshold(); p != nil {
+		out.Panic = uint32(p.GetValue())
+	}
+	for _, step := range []func(*cluster.Cluster, *upstream.Config) error{
+		b.discovery, balancer, limits, outlier, protocol, source, b.sockets,
+	} {
+		if err := step(in, out); err != nil {
+			return nil, err
+		}
+	}
+	if k := in.GetUpstreamConnectionOptions().GetTcpKeepalive(); k != nil {
+		out.Keepalive = net.KeepAliveConfig{Enable: true, Count: int(k.GetKeepaliveProbes().GetValue()),
+			Idle:     time.Duration(k.GetKeepaliveTime().GetValue()) * time.Second,
+			Interval: time.Duration(k.GetKeepaliveInterval().GetValue()) * time.Second}
+	}
+	return out, nil
+}
+
+func clusterInfo(in *cluster.Cluster) exchange.ClusterInfo {
+	facts := texts(in.GetMetadata().GetFilterMetadata()[wire.ClusterMetadata])
+	info := exchange.ClusterInfo{Name: in.GetName(), External: facts[wire.ServiceExternal] == "true",
+		Service: exchange.Service{Host: facts[wire.ServiceHost], Name: facts[wire.ServiceName], Namespace: facts[wire.ServiceNamespace]}}
+	if parts := strings.Split(in.GetName(), "|"); len(parts) == 4 {
+		info.Subset = parts[2]
+	}
+	return info
+}
+
+func (b *builder) discovery(in *cluster.Cluster, out *upstream.Config) error {
+	switch in.GetType() {
+	case cluster.Cluster_EDS:
+		out.Discovery = upstream.EDS
+		if in.GetEdsClusterConfig() == nil {
+			return wrong("eds_cluster_config", "an EDS cluster needs it")
+		}
+	case cluster.Cluster_STATIC:
+		out.Discovery = upstream.Static
+	case cluster.Cluster_STRICT_DNS:
+		out.Discovery = upstream.StrictDNS
+	case cluster.Cluster_LOGICAL_DNS:
+		out.Discovery = upstream.LogicalDNS
+	case cluster.Cluster_ORIGINAL_DST:
+		out.Discovery = upstream.OriginalDst
+	default:
+		return wrong("type", "%s is not implemented", in.GetType())
+	}
+	switch in.GetDnsLookupFamily() {
+	case cluster.Cluster_V4_ONLY:
+		out.DNSFamily = '4'
+	case cluster.Cluster_V6_ONLY:
+		out.DNSFamily = '6'
+	}
+	if in.GetEdsClusterConfig() != nil {
+		out.Assignment = in.GetEdsClusterConfig().GetServiceName()
+		if out.Assignment == "" {
+			out.Assignment = in.GetName()
+		}
+		b.needs.endpoints = out.Assignment
+	}
+	if in.GetLoadAssignment() != nil {
+		named := out.Discovery == upstream.StrictDNS || out.Discovery == upstream.LogicalDNS
+		endpoints, err := b.endpoints(in.GetLoadAssignment(), named)
+		if err != nil {
+			return under("load_assignment", err)
+		}
+		out.Endpoints = endpoints
+	}
+	return nil
+}
+
+func balancer(in *cluster.Cluster, out *upstream.Config) error {
+	switch in.GetLbPolicy() {
+	case cluster.Cluster_ROUND_ROBIN:
+		out.Balancer = upstream.RoundRobin
+	case cluster.Cluster_LEAST_REQUEST:
+		out.Balancer = upstream.LeastRequest
+	case cluster.Cluster_RANDOM:
+		out.Balancer = upstream.Random
+	case cluster.Cluster_CLUSTER_PROVIDED:
+		out.Balancer = upstream.Passthrough
+	default:
+		return wrong("lb_policy", "%s is not implemented", in.GetLbPolicy())
+	}
+	if out.Discovery == upstream.OriginalDst {
+		out.Balancer = upstream.Passthrough
+	}
+	return nil
+}
+
+// limits reads the circuit breakers of default priority. Absent ones are Envoy's, 1024 and for retries 3; MaxUint32 is no limit.
+func limits(in *cluster.Cluster, out *upstream.Config) error {
+	unlimited := func(n uint32) uint32 {
+		if n == math.MaxUint32 {
+			return 0
+		}
+		return max(n, 1)
+	}
+	out.Limits = upstream.Limits{Connections: 1024, Pending: 1024, Requests: 1024, Retries: 3}
+	for i, t := range in.GetCircuitBreakers().GetThresholds() {
+		if t.GetPriority() != core.RoutingPriority_DEFAULT {
+			return wrong(fmt.Sprintf("circuit_breakers.thresholds[%d].priority", i), "%s is not implemented", t.GetPriority())
+		}
+		out.Limits = upstream.Limits{
+			Connections: unlimited(number(t.GetMaxConnections(), 1024)), Pending: unlimited(number(t.GetMaxPendingRequests(), 1024)),
+			Requests: unlimited(number(t.GetMaxRequests(), 1024)), Retries: unlimited(number(t.GetMaxRetries(), 3)),
+		}
+		if budget := t.GetRetryBudget(); budget != nil {
+			out.Limits.RetryBudgetPercent, out.Limits.RetryBudgetMin = 20, number(budget.GetMinRetryConcurrency(), 3)
+			if p := budget.GetBudgetPercent(); p != nil {
+				out.Limits.RetryBudgetPercent = p.GetValue()
+			}
+		}
+	}
+	return nil
+}
+
+// outlier reads passive health checks. A detector that is enforced at 0 % is off; other shares than all are not implemented.
+func outlier(in *cluster.Cluster, out *upstream.Config) error {
+	o := in.GetOutlierDetection()
+	if o == nil {
+		return nil
+	}
+	out.Outlier = &upstream.Outlier{
+		Consecutive5xx: number(o.GetConsecutive_5Xx(), 5), ConsecutiveGateway: number(o.GetConsecutiveGatewayFailure(), 5),
+		SplitLocal: o.GetSplitExternalLocalOriginErrors(), ConsecutiveLocal: number(o.GetConsecutiveLocalOriginFailure(), 5),
+		Interval: duration(o.GetInterval(), 10*time.Second), BaseEjection: duration(o.GetBaseEjectionTime(), 30*time.Second),
+		MaxEjection: duration(o.GetMaxEjectionTime(), 300*time.Second), MaxEjectionPercent: number(o.GetMaxEjectionPercent(), 10),
+	}
+	for _, e := range []struct {
+		field string
+		share uint32
+		count *uint32
+	}{
+		{"enforcing_consecutive_5xx", number(o.GetEnforcingConsecutive_5Xx(), 100), &out.Outlier.Consecutive5xx},
+		{"enforcing_consecutive_gateway_failure", number(o.GetEnforcingConsecutiveGatewayFailure(), 0), &out.Outlier.ConsecutiveGateway},
+		{"enforcing_consecutive_local_origin_failure", number(o.GetEnforcingConsecutiveLocalOriginFailure(), 100), &out.Outlier.ConsecutiveLocal},
+		{"enforcing_success_rate", number(o.GetEnforcingSuccessRate(), 0), nil},
+		{"enforcing_local_origin_success_rate", number(o.GetEnforcingLocalOriginSuccessRate(), 0), nil},
+		{"enforcing_failure_percentage", number(o.GetEnforcingFailurePercentage(), 0), nil},
+		{"enforcing_failure_percentage_local_origin", number(o.GetEnforcingFailurePercentageLocalOrigin(), 0), nil},
+	} {
+		switch {
+		case e.share == 0 && e.count != nil:
+			*e.count = 0
+		case e.share == 0:
+		case e.share != 100 || e.count == nil:
+			return wrong("outlier_detection."+e.field, "%d %% is not implemented", e.share)
+		}
+	}
+	return nil
+}
+
+// protocol reads what the cluster speaks. Without options it is HTTP/1.1.
+func protocol(in *cluster.Cluster, out *upstream.Config) error {
+	for name, extension := range in.GetTypedExtensionProtocolOptions() {
+		field := "typed_extension_protocol_options[" + name + "]"
+		if name != httpOptions {
+			return wrong(field, "not implemented")
+		}
+		options, err := open(field, extension, &upstreamhttp.HttpProtocolOptions{})
+		if err != nil {
+			return err
+		}
+		h2 := options.GetExplicitHttpConfig().GetHttp2ProtocolOptions()
+		switch {
+		case options.GetUseDownstreamProtocolConfig() != nil:
+			out.Protocol = upstream.UseDownstream
+			h2 = options.GetUseDownstreamProtocolConfig().GetHttp2ProtocolOptions()
+		case h2 != nil:
+			out.Protocol = upstream.UseHTTP2
+		}
+		out.Limits.Streams = h2.GetMaxConcurrentStreams().GetValue()
+		common := options.GetCommonHttpProtocolOptions()
+		out.IdleTimeout = duration(common.GetIdleTimeout(), 0)
+		out.Limits.RequestsPerConnection = common.GetMaxRequestsPerConnection().GetValue()
+		if common.GetMaxConnectionDuration() != nil || common.GetMaxHeadersCount() != nil || common.GetHeadersWithUnderscoresAction() != 0 {
+			return wrong(field+".common_http_protocol_options", "only idle_timeout and max_requests_per_connection are implemented for clusters")
+		}
+	}
+	return nil
+}
+
+// source reads the addresses to connect from.
+func source(in *cluster.Cluster, out *upstream.Config) error {
+	bind := in.GetUpstreamBindConfig()
+	if bind == nil {
+		return nil
+	}
+	all := []*core.SocketAddress{bind.GetSourceAddress()}
+	for _, extra := range bind.GetExtraSourceAddresses() {
+		all = append(all, extra.GetAddress())
+	}
+	for _, a := range all {
+		ip, err := netip.ParseAddr(a.GetAddress())
+		switch {
+		case err != nil:
+			return wrong("upstream_bind_config", "%w", err)
+		case a.GetPortValue() != 0:
+			return wrong("upstream_bind_config", "a port is not implemented")
+		case ip.Is4():
+			out.Source = ip
+		default:
+			out.Source6 = ip
+		}
+	}
+	return nil
+}
+
+// sockets reads how connections are secured.
+func (b *builder) sockets(in *cluster.Cluster, out *upstream.Config) error {
+	for i, m := range in.GetTransportSocketMatches() {
+		field := fmt.Sprintf("transport_socket_matches[%d]", i)
+		tls, err := b.clientSocket(m.GetTransportSocket())
+		if err != nil {
+			return under(field+".transport_socket", err)
+		}
+		out.Sockets = append(out.Sockets, upstream.Socket{Name: m.GetName(), Match: texts(m.GetMatch()), TLS: tls})
+	}
+	if in.GetTransportSocket() == nil {
+		return nil
+	}
+	tls, err := b.clientSocket(in.GetTransportSocket())
+	if err != nil {
+		return under("transport_socket", err)
+	}
+	out.Sockets = append(out.Sockets, upstream.Socket{Name: in.GetTransportSocket().GetName(), TLS: tls})
+	return nil
+}

@@ -1,0 +1,287 @@
+// Package compile turns xDS messages into the proxy's runtime configuration, or says which field it will not honour. It does so resource
+// by resource: what did not change keeps its objects, what is refused keeps its last good version. It is pure: no goroutines, no
+// clock, no I/O; the same updates in the same order make the same configuration.
+package compile
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/mtls"
+	"github.com/heddle-mesh/heddle/sidecar/route"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
+)
+
+// Options are what messages refer to and do not contain.
+type Options struct {
+	Gateway  bool             // the listeners are a gateway's
+	Workload mtls.Certificate // the secret named "default"
+	Mesh     mtls.Verifier    // the secret named "ROOTCA"
+	Secrets  *mtls.Secrets    // all others
+}
+
+// Compiler holds the resources in force and what was made of them. One goroutine uses it.
+type Compiler struct {
+	options   Options
+	checker   checker
+	workloads map[exchange.Workload]*exchange.Workload
+
+	clusters  map[string]*entry[*upstream.Config]
+	endpoints map[string]*entry[*upstream.Assignment]
+	listeners map[string]*entry[*config.Listener]
+	routes    map[string]*entry[*route.Table]
+	secrets   map[string]wire.Resource
+	absent    map[string]map[string]bool // by type: names that the control plane does not have
+
+	last    *config.Config
+	commits int
+}
+
+// entry is one resource: its message, what was made of it, and what that needs.
+type entry[T any] struct {
+	resource wire.Resource
+	made     T
+	needs    *needs
+	chains   map[string]*madeChain // listeners
+	self     *Self                 // listeners
+	active   T                     // in force; the zero T while it waits for what it needs
+	live     bool                  // whether active is set
+}
+
+// needs are the names that a resource refers to, and the objects to keep for its next version.
+type needs struct {
+	endpoints   string
+	routes      map[string]bool
+	clusters    map[string]bool
+	secrets     map[string]bool
+	handshakers map[string]*mtls.Client // by the bytes of their setting
+}
+
+func newNeeds() *needs {
+	return &needs{routes: map[string]bool{}, clusters: map[string]bool{}, secrets: map[string]bool{}, handshakers: map[string]*mtls.Client{}}
+}
+
+func (n *needs) add(o *needs) {
+	maps.Copy(n.routes, o.routes)
+	maps.Copy(n.clusters, o.clusters)
+	maps.Copy(n.secrets, o.secrets)
+}
+
+// builder makes one resource.
+type builder struct {
+	options   *Options
+	workloads map[exchange.Workload]*exchange.Workload
+	before    *needs // of the version before
+	needs     *needs
+}
+
+// New returns a compiler without resources.
+func New(options Options) *Compiler {
+	return &Compiler{
+		options: options, checker: newChecker(), workloads: map[exchange.Workload]*exchange.Workload{},
+		clusters: map[string]*entry[*upstream.Config]{}, endpoints: map[string]*entry[*upstream.Assignment]{},
+		listeners: map[string]*entry[*config.Listener]{}, routes: map[string]*entry[*route.Table]{}, secrets: map[string]wire.Resource{},
+		absent: map[string]map[string]bool{wire.TypeEndpoints: {}, wire.TypeRoute: {}, wire.TypeSecret: {}},
+		last:   &config.Config{},
+	}
+}
+
+// Apply takes what changed among the resources of typ and returns what it refuses, by name, with the path of the field. Nothing is in
+// force before Config.
+func (c *Compiler) Apply(typ string, changed []wire.Resource, removed []string) map[string]error {
+	refused := map[string]error{}
+	for _, r := range changed {
+		if err := c.put(r); err != nil {
+			refused[r.Name] = err
+		}
+		delete(c.absent[typ], r.Name)
+	}
+	wanted := c.Wanted(typ)
+	for _, name := range removed {
+		_, still := slices.BinarySearch(wanted, name)
+		c.remove(typ, name, still)
+	}
+	return refused
+}
+
+func (c *Compiler) put(r wire.Resource) error {
+	switch r.Type {
+	case wire.TypeCluster:
+		return put(c, c.clusters, r, &clusterv3.Cluster{}, (*Compiler).makeCluster)
+	case wire.TypeEndpoints:
+		return put(c, c.endpoints, r, &endpointv3.ClusterLoadAssignment{}, (*Compiler).makeAssignment)
+	case wire.TypeListener:
+		return put(c, c.listeners, r, &listenerv3.Listener{}, (*Compiler).makeListener)
+	case wire.TypeRoute:
+		return put(c, c.routes, r, &routev3.RouteConfiguration{}, (*Compiler).makeRoutes)
+	case wire.TypeSecret:
+		return c.putSecret(r)
+	}
+	return fmt.Errorf("type %q is unknown", r.Type)
+}
+
+// put makes a resource unless its bytes are those in force.
+func put[T any, M proto.Message](c *Compiler, in map[string]*entry[T], r wire.Resource, m M, build func(*Compiler, *builder, M, *entry[T], *entry[T]) error) error {
+	old := in[r.Name]
+	if old != nil && string(old.resource.Body) == string(r.Body) {
+		old.resource.Version = r.Version
+		return nil
+	}
+	if err := proto.Unmarshal(r.Body, m); err != nil {
+		return wrong("resource", "%w", err)
+	}
+	if err := c.checker.check(m); err != nil {
+		return err
+	}
+	next := &entry[T]{resource: r, needs: newNeeds()}
+	b := &builder{options: &c.options, workloads: c.workloads, before: newNeeds(), needs: next.needs}
+	if old != nil {
+		b.before, next.active, next.live = old.needs, old.active, old.live
+	}
+	if err := build(c, b, m, next, old); err != nil {
+		return err
+	}
+	in[r.Name] = next
+	return nil
+}
+
+func (c *Compiler) makeCluster(b *builder, m *clusterv3.Cluster, next, _ *entry[*upstream.Config]) (err error) {
+	if m.GetName() != next.resource.Name {
+		return wrong("name", "%q is not the resource's name", m.GetName())
+	}
+	next.made, err = b.cluster(m)
+	return err
+}
+
+func (c *Compiler) makeAssignment(b *builder, m *endpointv3.ClusterLoadAssignment, next, _ *entry[*upstream.Assignment]) error {
+	all, err := b.endpoints(m, false)
+	next.made = &upstream.Assignment{Name: next.resource.Name, Endpoints: all}
+	return err
+}
+
+func (c *Compiler) makeListener(b *builder, m *listenerv3.Listener, next, old *entry[*config.Listener]) (err error) {
+	if m.GetName() != next.resource.Name {
+		return wrong("name", "%q is not the resource's name", m.GetName())
+	}
+	before := &entry[*config.Listener]{}
+	if old != nil {
+		before = old
+	}
+	if next.made, next.chains, err = b.listener(m, before.chains); err != nil {
+		return err
+	}
+	next.made.Via = keep(before.made, next.made.Via)
+	next.self = selfOf(m)
+	return nil
+}
+
+func (c *Compiler) makeRoutes(b *builder, m *routev3.RouteConfiguration, next, _ *entry[*route.Table]) error {
+	description, err := b.routes(m)
+	if err != nil {
+		return err
+	}
+	next.made, err = route.New(description)
+	return err
+}
+
+func (c *Compiler) putSecret(r wire.Resource) error {
+	m := &tlsv3.Secret{}
+	if err := proto.Unmarshal(r.Body, m); err != nil {
+		return wrong("resource", "%w", err)
+	}
+	if err := c.checker.check(m); err != nil {
+		return err
+	}
+	content, err := material(m)
+	if err != nil {
+		return err
+	}
+	if err := c.options.Secrets.Put(r.Name, content); err != nil {
+		return err
+	}
+	r.Body = nil // keys are kept in one place
+	c.secrets[r.Name] = r
+	return nil
+}
+
+// remove forgets a resource. Where it is still wanted, it counts as absent: nothing waits for it.
+//
+// A secret that is still wanted keeps its content, as in Envoy: a certificate that vanished by mistake goes on serving until it expires.
+func (c *Compiler) remove(typ, name string, wanted bool) {
+	switch typ {
+	case wire.TypeCluster:
+		delete(c.clusters, name)
+	case wire.TypeListener:
+		delete(c.listeners, name)
+	case wire.TypeEndpoints:
+		delete(c.endpoints, name)
+	case wire.TypeRoute:
+		delete(c.routes, name)
+	case wire.TypeSecret:
+		if !wanted {
+			delete(c.secrets, name)
+			c.options.Secrets.Drop(name)
+		}
+	}
+	if wanted {
+		c.absent[typ][name] = true
+	}
+}
+
+// Wanted returns the names of typ that the resources refer to, sorted.
+func (c *Compiler) Wanted(typ string) []string {
+	names := map[string]bool{}
+	switch typ {
+	case wire.TypeEndpoints:
+		for _, e := range c.clusters {
+			if e.needs.endpoints != "" {
+				names[e.needs.endpoints] = true
+			}
+		}
+	case wire.TypeRoute:
+		for _, e := range c.listeners {
+			maps.Copy(names, e.needs.routes)
+		}
+	case wire.TypeSecret:
+		for _, e := range c.clusters {
+			maps.Copy(names, e.needs.secrets)
+		}
+		for _, e := range c.listeners {
+			maps.Copy(names, e.needs.secrets)
+		}
+	}
+	for name := range c.absent[typ] {
+		if !names[name] {
+			delete(c.absent[typ], name)
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// Self returns what the control plane last said of this proxy's own workload, nil where it said nothing.
+func (c *Compiler) Self() *Self {
+	for _, name := range slices.Sorted(maps.Keys(c.listeners)) {
+		if self := c.listeners[name].self; self != nil {
+			return self
+		}
+	}
+	return nil
+}
+
+// version names the next configuration for dumps.
+func (c *Compiler) version() string {
+	c.commits++
+	return strconv.Itoa(c.commits)
+}

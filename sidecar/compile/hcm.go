@@ -1,0 +1,207 @@
+package compile
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	tracev3 "github.com/envoyproxy/go-control-plane/envoy/config/trace/v3"
+	httprbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/filter"
+	"github.com/heddle-mesh/heddle/sidecar/filter/rbac"
+	"github.com/heddle-mesh/heddle/sidecar/route"
+)
+
+// defaultIdle is Envoy's idle timeout for connections.
+const defaultIdle = time.Hour
+
+// http reads an HttpConnectionManager into the chain.
+func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
+	if in.GetCodecType() != hcm.HttpConnectionManager_AUTO {
+		return wrong("codec_type", "%s is not implemented", in.GetCodecType())
+	}
+	out := &config.HTTP{
+		StatPrefix: in.GetStatPrefix(), ServerName: in.GetServerName(), UseRemoteAddress: in.GetUseRemoteAddress().GetValue(),
+		TrustedHops: in.GetXffNumTrustedHops(), NormalizePath: in.GetNormalizePath().GetValue(), MergeSlashes: in.GetMergeSlashes(),
+		RequestID: boolean(in.GetGenerateRequestId(), true), KeepRequestID: in.GetPreserveExternalRequestId(),
+		IdleTimeout: duration(in.GetCommonHttpProtocolOptions().GetIdleTimeout(), defaultIdle), StreamIdle: duration(in.GetStreamIdleTimeout(), 5*time.Minute),
+		HeadTimeout: duration(in.GetRequestHeadersTimeout(), 0), DrainTimeout: duration(in.GetDrainTimeout(), 5*time.Second),
+		HTTP10: in.GetHttpProtocolOptions().GetAcceptHttp_10(), MaxHeaders: int(in.GetCommonHttpProtocolOptions().GetMaxHeadersCount().GetValue()),
+		MaxStreams: in.GetHttp2ProtocolOptions().GetMaxConcurrentStreams().GetValue(), StripMesh: true,
+	}
+	for _, step := range []func(*hcm.HttpConnectionManager, *config.HTTP) error{refused, forwarding, slashes, b.routing, b.httpFilters} {
+		if err := step(in, out); err != nil {
+			return err
+		}
+	}
+	for _, u := range in.GetUpgradeConfigs() {
+		out.Upgrades = append(out.Upgrades, route.UpgradeRule{Type: u.GetUpgradeType(), Enabled: boolean(u.GetEnabled(), true)})
+	}
+	var err error
+	if made.logs, err = accessLogs("access_log", in.GetAccessLog()); err != nil {
+		return err
+	}
+	if made.tracing, err = tracing(in.GetTracing()); err != nil {
+		return under("tracing", err)
+	}
+	made.chain.HTTP = out
+	return nil
+}
+
+// refused names what is honoured only at its default.
+func refused(in *hcm.HttpConnectionManager, out *config.HTTP) error {
+	common := in.GetCommonHttpProtocolOptions()
+	switch {
+	case in.GetRequestTimeout().AsDuration() != 0:
+		return wrong("request_timeout", "not implemented")
+	case in.GetStripAnyHostPort():
+		return wrong("strip_any_host_port", "not implemented")
+	case common.GetMaxConnectionDuration().AsDuration() != 0:
+		return wrong("common_http_protocol_options.max_connection_duration", "not implemented")
+	case common.GetMaxRequestsPerConnection().GetValue() != 0:
+		return wrong("common_http_protocol_options.max_requests_per_connection", "not implemented for listeners")
+	case common.GetHeadersWithUnderscoresAction() != corev3.HttpProtocolOptions_ALLOW:
+		return wrong("common_http_protocol_options.headers_with_underscores_action", "%s is not implemented", common.GetHeadersWithUnderscoresAction())
+	}
+	switch in.GetServerHeaderTransformation() {
+	case hcm.HttpConnectionManager_OVERWRITE:
+	case hcm.HttpConnectionManager_PASS_THROUGH:
+		out.KeepServer = true
+	default:
+		return wrong("server_header_transformation", "%s is not implemented", in.GetServerHeaderTransformation())
+	}
+	return nil
+}
+
+// forwarding reads what is said of the client's certificate.
+func forwarding(in *hcm.HttpConnectionManager, out *config.HTTP) error {
+	mode, known := map[hcm.HttpConnectionManager_ForwardClientCertDetails]config.ForwardCert{
+		hcm.HttpConnectionManager_SANITIZE: config.Sanitize, hcm.HttpConnectionManager_FORWARD_ONLY: config.ForwardOnly,
+		hcm.HttpConnectionManager_APPEND_FORWARD: config.AppendForward, hcm.HttpConnectionManager_SANITIZE_SET: config.SanitizeSet,
+		hcm.HttpConnectionManager_ALWAYS_FORWARD_ONLY: config.AlwaysForwardOnly,
+	}[in.GetForwardClientCertDetails()]
+	if !known {
+		return wrong("forward_client_cert_details", "%s is not implemented", in.GetForwardClientCertDetails())
+	}
+	details := in.GetSetCurrentClientCertDetails()
+	out.ForwardCert, out.CertSubject, out.CertURI, out.CertDNS = mode, details.GetSubject().GetValue(), details.GetUri(), details.GetDns()
+	return nil
+}
+
+func slashes(in *hcm.HttpConnectionManager, out *config.HTTP) error {
+	action, known := map[hcm.HttpConnectionManager_PathWithEscapedSlashesAction]config.EscapedSlashes{
+		hcm.HttpConnectionManager_IMPLEMENTATION_SPECIFIC_DEFAULT: config.SlashesKeep, hcm.HttpConnectionManager_KEEP_UNCHANGED: config.SlashesKeep,
+		hcm.HttpConnectionManager_REJECT_REQUEST: config.SlashesReject, hcm.HttpConnectionManager_UNESCAPE_AND_REDIRECT: config.SlashesUnescapeRedirect,
+		hcm.HttpConnectionManager_UNESCAPE_AND_FORWARD: config.SlashesUnescapeForward,
+	}[in.GetPathWithEscapedSlashesAction()]
+	if !known {
+		return wrong("path_with_escaped_slashes_action", "%s is not implemented", in.GetPathWithEscapedSlashesAction())
+	}
+	out.EscapedSlashes = action
+	return nil
+}
+
+// routing reads where the routes are.
+func (b *builder) routing(in *hcm.HttpConnectionManager, out *config.HTTP) error {
+	switch r := in.GetRouteSpecifier().(type) {
+	case *hcm.HttpConnectionManager_Rds:
+		out.RouteName = r.Rds.GetRouteConfigName()
+		if out.RouteName == "" {
+			return wrong("rds.route_config_name", "it is empty")
+		}
+		b.needs.routes[out.RouteName] = true
+	case *hcm.HttpConnectionManager_RouteConfig:
+		description, err := b.routes(r.RouteConfig)
+		if err != nil {
+			return under("route_config", err)
+		}
+		if out.Routes, err = route.New(description); err != nil {
+			return under("route_config", err)
+		}
+	default:
+		return wrong("route_specifier", "one is needed")
+	}
+	return nil
+}
+
+// httpFilters reads the filters of requests; the last one is the router.
+func (b *builder) httpFilters(in *hcm.HttpConnectionManager, out *config.HTTP) error {
+	all := in.GetHttpFilters()
+	var made []filter.Named
+	for i, f := range all {
+		field := fmt.Sprintf("http_filters[%d].typed_config", i)
+		name := wordOf(string(f.GetTypedConfig().MessageName()))
+		if last := i == len(all)-1; last != (name == "Router") {
+			return wrong(field, "the router is the last filter and the only one")
+		}
+		if name == "Router" {
+			continue
+		}
+		named, err := httpFilter(f)
+		if err != nil {
+			return under(field, err)
+		}
+		if named != nil {
+			made = append(made, *named)
+		}
+	}
+	if len(all) == 0 {
+		return wrong("http_filters", "the router is missing")
+	}
+	var err error
+	if out.Filters, err = filter.Sort(made); err != nil {
+		return wrong("http_filters", "%w", err)
+	}
+	return nil
+}
+
+// httpFilter makes one filter; nil where it would do nothing.
+func httpFilter(in *hcm.HttpFilter) (*filter.Named, error) {
+	switch name := wordOf(string(in.GetTypedConfig().MessageName())); name {
+	case "RBAC":
+		message, err := open("rules", in.GetTypedConfig(), &httprbac.RBAC{})
+		if err != nil {
+			return nil, err
+		}
+		c, err := policies(message.GetRules())
+		if err != nil || c == nil {
+			return nil, wrapUnder("rules", err)
+		}
+		f, err := rbac.New(*c)
+		if err != nil {
+			return nil, under("rules", err)
+		}
+		kind := filter.Allow
+		if c.Action == rbac.Deny {
+			kind = filter.Deny
+		}
+		return &filter.Named{Kind: kind, Filter: f}, nil
+	default:
+		return routeFilter(in.GetTypedConfig())
+	}
+}
+
+// tracing reads which requests are traced and where spans go; nil is off.
+func tracing(in *hcm.HttpConnectionManager_Tracing) (*exchange.Tracing, error) {
+	if in.GetProvider() == nil {
+		return nil, nil
+	}
+	provider, err := open("provider.typed_config", in.GetProvider().GetTypedConfig(), &tracev3.OpenTelemetryConfig{})
+	if err != nil {
+		return nil, err
+	}
+	out := &exchange.Tracing{Sampling: 10_000, MaxTag: int(in.GetMaxPathTagLength().GetValue()), Service: provider.GetServiceName(),
+		Target: provider.GetGrpcService().GetGoogleGrpc().GetTargetUri()}
+	if s := in.GetRandomSampling(); s != nil {
+		out.Sampling = uint32(math.Round(s.GetValue() * 100))
+	}
+	if out.Target == "" {
+		return nil, wrong("provider.typed_config.grpc_service.google_grpc.target_uri", "it is empty")
+	}
+	return out, nil
+}

@@ -1,0 +1,166 @@
+package compile
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"time"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/spiffe"
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// Self is what the control plane says of this proxy's own workload.
+type Self struct {
+	Workload exchange.Workload
+	Identity string // SPIFFE URI; empty where unknown
+}
+
+// madeChain is a filter chain and what it was made of.
+type madeChain struct {
+	chain   *config.FilterChain
+	needs   *needs
+	logs    []*exchange.AccessLog
+	tracing *exchange.Tracing
+}
+
+// listener makes a listener. Chains that did not change are taken from before.
+func (b *builder) listener(in *listenerv3.Listener, before map[string]*madeChain) (*config.Listener, map[string]*madeChain, error) {
+	out := &config.Listener{Name: in.GetName(), NoBind: !boolean(in.GetBindToPort(), true), UseOriginalDst: in.GetUseOriginalDst().GetValue()}
+	if err := binds(in, out); err != nil {
+		return nil, nil, err
+	}
+	if err := inspection(in, out); err != nil {
+		return nil, nil, err
+	}
+	out.Capture = out.RestoreDst && !out.NoBind
+	chains := map[string]*madeChain{}
+	via := &exchange.Via{Listener: in.GetName(), Gateway: b.options.Gateway, Direction: exchange.Outbound}
+	if in.GetTrafficDirection() == core.TrafficDirection_INBOUND {
+		via.Direction = exchange.Inbound
+	}
+	for i, c := range in.GetFilterChains() {
+		made, err := b.reuse(c, before, chains)
+		if err != nil {
+			return nil, nil, under(fmt.Sprintf("filter_chains[%d]", i), err)
+		}
+		out.Chains = append(out.Chains, made.chain)
+		made.tell(via)
+	}
+	if in.GetDefaultFilterChain() != nil {
+		made, err := b.reuse(in.GetDefaultFilterChain(), before, chains)
+		if err != nil {
+			return nil, nil, under("default_filter_chain", err)
+		}
+		out.Default = made.chain
+		made.tell(via)
+	}
+	if out.Default == nil && len(out.Chains) == 0 {
+		return nil, nil, wrong("filter_chains", "a listener needs one")
+	}
+	logs, err := accessLogs("access_log", in.GetAccessLog())
+	if err != nil {
+		return nil, nil, err
+	}
+	if via.AccessLog == nil {
+		via.AccessLog = logs
+	}
+	out.Via = via
+	return out, chains, nil
+}
+
+// tell adds to via what the chain says of logging and tracing. Chains of one listener agree on it; the first one counts.
+func (m *madeChain) tell(via *exchange.Via) {
+	if via.AccessLog == nil {
+		via.AccessLog = m.logs
+	}
+	if via.Tracing == nil {
+		via.Tracing = m.tracing
+	}
+}
+
+// reuse takes a chain from before where its bytes are the same, and makes it otherwise.
+func (b *builder) reuse(in *listenerv3.FilterChain, before, now map[string]*madeChain) (*madeChain, error) {
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(in)
+	if err != nil {
+		return nil, wrong("name", "%w", err)
+	}
+	made := before[string(raw)]
+	if made == nil {
+		inner := *b
+		inner.needs = newNeeds()
+		if made, err = inner.chain(in); err != nil {
+			return nil, err
+		}
+		made.needs = inner.needs
+	}
+	now[string(raw)] = made
+	b.needs.add(made.needs)
+	return made, nil
+}
+
+func binds(in *listenerv3.Listener, out *config.Listener) error {
+	first, err := address("address", in.GetAddress())
+	if err != nil {
+		return err
+	}
+	out.Binds = []netip.AddrPort{first}
+	for i, a := range in.GetAdditionalAddresses() {
+		bind, err := address(fmt.Sprintf("additional_addresses[%d].address", i), a.GetAddress())
+		if err != nil {
+			return err
+		}
+		out.Binds = append(out.Binds, bind)
+	}
+	return nil
+}
+
+// inspection reads listener filters.
+func inspection(in *listenerv3.Listener, out *config.Listener) error {
+	out.RestoreDst = out.UseOriginalDst
+	for i, f := range in.GetListenerFilters() {
+		switch name := f.GetName(); name {
+		case "envoy.filters.listener.original_dst":
+			out.RestoreDst = true
+		case "envoy.filters.listener.tls_inspector":
+			out.Inspect.TLS = true
+		case "envoy.filters.listener.http_inspector":
+			out.Inspect.HTTP = true
+		default:
+			return wrong(fmt.Sprintf("listener_filters[%d]", i), "%q is not implemented", name)
+		}
+	}
+	out.Inspect.Timeout = duration(in.GetListenerFiltersTimeout(), 15*time.Second)
+	out.Inspect.ContinueOnTime = in.GetContinueOnListenerFiltersTimeout()
+	return nil
+}
+
+// selfOf reads a listener's facts of the workload itself; nil where it has none.
+func selfOf(in *listenerv3.Listener) *Self {
+	facts := texts(in.GetMetadata().GetFilterMetadata()[wire.ListenerMetadata])
+	if len(facts) == 0 {
+		return nil
+	}
+	s := &Self{Identity: facts[wire.FactIdentity], Workload: exchange.Workload{
+		Name: facts[wire.FactWorkload], Namespace: facts[wire.FactNamespace], App: facts[wire.FactApp], Version: facts[wire.FactVersion],
+		CanonicalName: facts[wire.FactCanonicalName], CanonicalRevision: facts[wire.FactCanonicalRevision], Cluster: facts[wire.FactCluster],
+	}}
+	if id, err := spiffe.Parse(s.Identity); err == nil {
+		s.Workload.ServiceAccount = id.ServiceAccount
+	}
+	return s
+}
+
+// keep returns before where it says the same as via, so that what is keyed by the pointer stays.
+func keep(before *config.Listener, via *exchange.Via) *exchange.Via {
+	if before != nil && reflect.DeepEqual(before.Via, via) {
+		return before.Via
+	}
+	return via
+}

@@ -1,0 +1,60 @@
+package compile
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	"github.com/heddle-mesh/heddle/sidecar/route"
+)
+
+func retryConditions() map[string]route.RetryOn {
+	return map[string]route.RetryOn{
+		"5xx": route.On5xx, "gateway-error": route.OnGatewayError, "reset": route.OnReset, "reset-before-request": route.OnResetBeforeRequest,
+		"connect-failure": route.OnConnectFailure, "refused-stream": route.OnRefusedStream, "retriable-4xx": route.OnRetriable4xx,
+		"retriable-status-codes": route.OnRetriableStatusCodes, "cancelled": route.OnGRPCCancelled, "deadline-exceeded": route.OnGRPCDeadlineExceeded,
+		"internal": route.OnGRPCInternal, "resource-exhausted": route.OnGRPCResourceExhausted, "unavailable": route.OnGRPCUnavailable,
+		"envoy-ratelimited": route.OnEnvoyRatelimited, "http3-post-connect-failure": route.OnHTTP3PostConnectFailure,
+	}
+}
+
+// retry reads a retry policy; nil where there is none.
+func retry(in *routev3.RetryPolicy) (*route.Retry, error) {
+	if in == nil {
+		return nil, nil
+	}
+	out := &route.Retry{Attempts: int(number(in.GetNumRetries(), 1)), PerTry: duration(in.GetPerTryTimeout(), 0),
+		Base: duration(in.GetRetryBackOff().GetBaseInterval(), 25*time.Millisecond), HostPicks: int(in.GetHostSelectionRetryMaxAttempts())}
+	out.Max = duration(in.GetRetryBackOff().GetMaxInterval(), 10*out.Base)
+	known := retryConditions()
+	for _, word := range strings.Split(in.GetRetryOn(), ",") {
+		word = strings.TrimSpace(word)
+		if word == "" {
+			continue
+		}
+		if on, ok := known[word]; ok {
+			out.On |= on
+			continue
+		}
+		code, err := strconv.Atoi(word)
+		if err != nil || http.StatusText(code) == "" {
+			return nil, wrong("retry_on", "%q is not implemented", word)
+		}
+		out.On |= route.OnRetriableStatusCodes
+		out.Codes = append(out.Codes, code)
+	}
+	for _, code := range in.GetRetriableStatusCodes() {
+		out.Codes = append(out.Codes, int(code))
+	}
+	for i, p := range in.GetRetryHostPredicate() {
+		if p.GetName() != "envoy.retry_host_predicates.previous_hosts" {
+			return nil, wrong(fmt.Sprintf("retry_host_predicate[%d]", i), "%q is not implemented", p.GetName())
+		}
+		out.OtherHost = true
+	}
+	return out, nil
+}

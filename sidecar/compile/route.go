@@ -1,0 +1,323 @@
+package compile
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+
+	"github.com/heddle-mesh/heddle/sidecar/filter/headers"
+	"github.com/heddle-mesh/heddle/sidecar/match"
+	"github.com/heddle-mesh/heddle/sidecar/route"
+)
+
+// routes makes the description of a route table.
+func (b *builder) routes(in *routev3.RouteConfiguration) (route.Config, error) {
+	out := route.Config{Name: in.GetName(), IgnorePort: in.GetIgnorePortInHostMatching()}
+	if in.GetValidateClusters().GetValue() {
+		return out, wrong("validate_clusters", "not implemented")
+	}
+	var err error
+	if out.Request, out.Response, err = headerOps(in); err != nil {
+		return out, err
+	}
+	for i, host := range in.GetVirtualHosts() {
+		made, err := b.virtualHost(host)
+		if err != nil {
+			return out, under(fmt.Sprintf("virtual_hosts[%d]", i), err)
+		}
+		out.VirtualHosts = append(out.VirtualHosts, made)
+	}
+	return out, nil
+}
+
+func (b *builder) virtualHost(in *routev3.VirtualHost) (route.VirtualHostConfig, error) {
+	out := route.VirtualHostConfig{Name: in.GetName(), Domains: in.GetDomains(), AttemptCount: in.GetIncludeRequestAttemptCount()}
+	switch in.GetRequireTls() {
+	case routev3.VirtualHost_NONE:
+	case routev3.VirtualHost_ALL:
+		out.RequireTLS = true
+	default:
+		return out, wrong("require_tls", "%s is not implemented", in.GetRequireTls())
+	}
+	var err error
+	if out.Request, out.Response, err = headerOps(in); err != nil {
+		return out, err
+	}
+	if out.Retry, err = retry(in.GetRetryPolicy()); err != nil {
+		return out, under("retry_policy", err)
+	}
+	if out.Overrides, err = overrides(in.GetTypedPerFilterConfig()); err != nil {
+		return out, err
+	}
+	for i, r := range in.GetRoutes() {
+		made, err := b.route(r)
+		if err != nil {
+			return out, under(fmt.Sprintf("routes[%d]", i), err)
+		}
+		out.Routes = append(out.Routes, made)
+	}
+	return out, nil
+}
+
+func (b *builder) route(in *routev3.Route) (route.RouteConfig, error) {
+	out := route.RouteConfig{Name: in.GetName()}
+	var err error
+	if out.Match, err = routeMatch(in.GetMatch()); err != nil {
+		return out, under("match", err)
+	}
+	if out.Request, out.Response, err = headerOps(in); err != nil {
+		return out, err
+	}
+	if out.Overrides, err = overrides(in.GetTypedPerFilterConfig()); err != nil {
+		return out, err
+	}
+	switch action := in.GetAction().(type) {
+	case *routev3.Route_Route:
+		if err := b.forward(action.Route, &out); err != nil {
+			return out, under("route", err)
+		}
+	case *routev3.Route_Redirect:
+		if out.Redirect, err = redirect(action.Redirect); err != nil {
+			return out, under("redirect", err)
+		}
+	case *routev3.Route_DirectResponse:
+		out.Direct = &route.Direct{Status: int(action.DirectResponse.GetStatus())}
+		switch body := action.DirectResponse.GetBody().GetSpecifier().(type) {
+		case *core.DataSource_InlineString:
+			out.Direct.Body = []byte(body.InlineString)
+		case *core.DataSource_InlineBytes:
+			out.Direct.Body = body.InlineBytes
+		case nil:
+		default:
+			return out, wrong("direct_response.body", "only inline content is implemented")
+		}
+	default:
+		return out, wrong("action", "a route needs one")
+	}
+	return out, nil
+}
+
+func routeMatch(in *routev3.RouteMatch) (route.Match, error) {
+	out := route.Match{IgnoreCase: !boolean(in.GetCaseSensitive(), true), GRPC: in.GetGrpc() != nil}
+	switch p := in.GetPathSpecifier().(type) {
+	case *routev3.RouteMatch_Prefix:
+		out.PathKind, out.Path = route.Prefix, p.Prefix
+	case *routev3.RouteMatch_Path:
+		out.PathKind, out.Path = route.Exact, p.Path
+	case *routev3.RouteMatch_PathSeparatedPrefix:
+		out.PathKind, out.Path = route.SegmentPrefix, p.PathSeparatedPrefix
+	case *routev3.RouteMatch_SafeRegex:
+		out.PathKind, out.Path, out.IgnoreCase = route.Regex, p.SafeRegex.GetRegex(), false
+	default:
+		return out, wrong("path_specifier", "a match needs one that is implemented")
+	}
+	for i, h := range in.GetHeaders() {
+		field := fmt.Sprintf("headers[%d]", i)
+		r, err := header(field, h)
+		if err != nil {
+			return out, err
+		}
+		made := route.HeaderMatch{Name: r.Name, Invert: r.Invert, MissingAsEmpty: r.MissingAsEmpty, Match: valueMatch(r.Match)}
+		if r.Present {
+			made.Match = route.StringMatch{Kind: route.StringPresent}
+			made.Absent, made.Invert = r.Invert, false
+		}
+		out.Headers = append(out.Headers, made)
+	}
+	for i, q := range in.GetQueryParameters() {
+		field := fmt.Sprintf("query_parameters[%d]", i)
+		made := route.QueryMatch{Name: q.GetName(), Match: route.StringMatch{Kind: route.StringPresent}}
+		switch m := q.GetQueryParameterMatchSpecifier().(type) {
+		case *routev3.QueryParameterMatcher_StringMatch:
+			c, err := stringMatch(field+".string_match", m.StringMatch)
+			if err != nil {
+				return out, err
+			}
+			made.Match = valueMatch(c)
+		case *routev3.QueryParameterMatcher_PresentMatch:
+			if !m.PresentMatch {
+				return out, wrong(field+".present_match", "false is not implemented")
+			}
+		}
+		out.Query = append(out.Query, made)
+	}
+	if f := in.GetRuntimeFraction(); f != nil {
+		share := perMillion(f.GetDefaultValue())
+		out.Fraction = &share
+	}
+	return out, nil
+}
+
+// valueMatch is the route package's form of a string match.
+func valueMatch(c match.Config) route.StringMatch {
+	kind := map[match.Kind]route.StringKind{match.Exact: route.StringExact, match.Prefix: route.StringPrefix, match.Suffix: route.StringSuffix,
+		match.Contains: route.StringContains, match.Regex: route.StringRegex}[c.Kind]
+	return route.StringMatch{Kind: kind, Value: c.Value, IgnoreCase: c.IgnoreCase}
+}
+
+// forward reads a route's way to clusters.
+func (b *builder) forward(in *routev3.RouteAction, out *route.RouteConfig) error {
+	var err error
+	if out.Clusters, err = b.weighted(in); err != nil {
+		return err
+	}
+	out.Timeout = duration(in.GetTimeout(), 15*time.Second)
+	out.Idle = duration(in.GetIdleTimeout(), 0)
+	if d := in.GetMaxStreamDuration(); d != nil {
+		if d.GetMaxStreamDuration().AsDuration() != 0 {
+			return wrong("max_stream_duration.max_stream_duration", "not implemented")
+		}
+		if m := d.GetGrpcTimeoutHeaderMax(); m != nil {
+			limit := m.AsDuration()
+			out.MaxGRPC = &limit
+		}
+	}
+	if out.Retry, err = retry(in.GetRetryPolicy()); err != nil {
+		return under("retry_policy", err)
+	}
+	if out.Mirrors, err = b.mirrors(in.GetRequestMirrorPolicies()); err != nil {
+		return err
+	}
+	if in.GetClusterNotFoundResponseCode() != routev3.RouteAction_SERVICE_UNAVAILABLE {
+		return wrong("cluster_not_found_response_code", "%s is not implemented", in.GetClusterNotFoundResponseCode())
+	}
+	if in.GetPrefixRewrite() != "" {
+		prefix := in.GetPrefixRewrite()
+		out.Rewrite.Prefix = &prefix
+	}
+	out.Rewrite.Regex = regexRewrite(in.GetRegexRewrite())
+	out.Rewrite.Host, out.Rewrite.AutoHost = in.GetHostRewriteLiteral(), in.GetAutoHostRewrite().GetValue()
+	return nil
+}
+
+func (b *builder) weighted(in *routev3.RouteAction) ([]route.Weighted, error) {
+	switch c := in.GetClusterSpecifier().(type) {
+	case *routev3.RouteAction_Cluster:
+		b.needs.clusters[c.Cluster] = true
+		return []route.Weighted{{Cluster: c.Cluster, Weight: 1}}, nil
+	case *routev3.RouteAction_WeightedClusters:
+		var out []route.Weighted
+		var total uint64
+		for i, w := range c.WeightedClusters.GetClusters() {
+			field := fmt.Sprintf("weighted_clusters.clusters[%d]", i)
+			request, response, err := headerOps(w)
+			if err != nil {
+				return nil, under(field, err)
+			}
+			per, err := overrides(w.GetTypedPerFilterConfig())
+			if err != nil {
+				return nil, under(field, err)
+			}
+			b.needs.clusters[w.GetName()] = true
+			total += uint64(w.GetWeight().GetValue())
+			out = append(out, route.Weighted{Cluster: w.GetName(), Weight: w.GetWeight().GetValue(), Request: request, Response: response,
+				Rewrite: w.GetHostRewriteLiteral(), Overrides: per})
+		}
+		if total == 0 {
+			return nil, wrong("weighted_clusters", "the weights sum to zero")
+		}
+		return out, nil
+	}
+	return nil, wrong("cluster_specifier", "a route needs one that is implemented")
+}
+
+func (b *builder) mirrors(in []*routev3.RouteAction_RequestMirrorPolicy) ([]route.Mirror, error) {
+	var out []route.Mirror
+	for i, m := range in {
+		if m.GetCluster() == "" {
+			return nil, wrong(fmt.Sprintf("request_mirror_policies[%d].cluster", i), "it is empty")
+		}
+		b.needs.clusters[m.GetCluster()] = true
+		made := route.Mirror{Cluster: m.GetCluster(), Fraction: 1_000_000}
+		if f := m.GetRuntimeFraction(); f != nil {
+			made.Fraction = perMillion(f.GetDefaultValue())
+		}
+		out = append(out, made)
+	}
+	return out, nil
+}
+
+func regexRewrite(in *matcher.RegexMatchAndSubstitute) *route.RegexRewrite {
+	if in == nil {
+		return nil
+	}
+	return &route.RegexRewrite{Pattern: in.GetPattern().GetRegex(), Substitution: in.GetSubstitution()}
+}
+
+func redirect(in *routev3.RedirectAction) (*route.Redirect, error) {
+	out := &route.Redirect{Scheme: in.GetSchemeRedirect(), Host: in.GetHostRedirect(), Port: in.GetPortRedirect(), Path: in.GetPathRedirect(),
+		StripQuery: in.GetStripQuery()}
+	if in.GetHttpsRedirect() {
+		out.Scheme = "https"
+	}
+	if p, ok := in.GetPathRewriteSpecifier().(*routev3.RedirectAction_PrefixRewrite); ok {
+		out.Prefix = &p.PrefixRewrite
+	}
+	status, known := map[routev3.RedirectAction_RedirectResponseCode]int{
+		routev3.RedirectAction_MOVED_PERMANENTLY: 301, routev3.RedirectAction_FOUND: 302, routev3.RedirectAction_SEE_OTHER: 303,
+		routev3.RedirectAction_TEMPORARY_REDIRECT: 307, routev3.RedirectAction_PERMANENT_REDIRECT: 308,
+	}[in.GetResponseCode()]
+	if !known {
+		return nil, wrong("response_code", "%s is not implemented", in.GetResponseCode())
+	}
+	out.Status = status
+	return out, nil
+}
+
+// headered is a message with header operations.
+type headered interface {
+	GetRequestHeadersToAdd() []*core.HeaderValueOption
+	GetRequestHeadersToRemove() []string
+	GetResponseHeadersToAdd() []*core.HeaderValueOption
+	GetResponseHeadersToRemove() []string
+}
+
+func headerOps(in headered) (request, response headers.Config, err error) {
+	if request.Add, err = additions("request_headers_to_add", in.GetRequestHeadersToAdd()); err != nil {
+		return request, response, err
+	}
+	if response.Add, err = additions("response_headers_to_add", in.GetResponseHeadersToAdd()); err != nil {
+		return request, response, err
+	}
+	request.Remove, response.Remove = lower(in.GetRequestHeadersToRemove()), lower(in.GetResponseHeadersToRemove())
+	return request, response, nil
+}
+
+func lower(names []string) []string {
+	var out []string
+	for _, n := range names {
+		out = append(out, strings.ToLower(n))
+	}
+	return out
+}
+
+func additions(field string, in []*core.HeaderValueOption) ([]headers.Op, error) {
+	var out []headers.Op
+	for i, h := range in {
+		op := headers.Op{Name: strings.ToLower(h.GetHeader().GetKey()), Value: h.GetHeader().GetValue()}
+		switch h.GetAppendAction() {
+		case core.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD:
+			op.Action = headers.Append
+			if !boolean(h.GetAppend(), true) { //nolint:staticcheck // still sent by control planes
+				op.Action = headers.Overwrite
+			}
+		case core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD:
+			op.Action = headers.Overwrite
+		case core.HeaderValueOption_ADD_IF_ABSENT:
+			op.Action = headers.IfAbsent
+		case core.HeaderValueOption_OVERWRITE_IF_EXISTS:
+			op.Action = headers.Replace
+		default:
+			return nil, wrong(fmt.Sprintf("%s[%d].append_action", field, i), "%s is not implemented", h.GetAppendAction())
+		}
+		if op.Name == "" {
+			return nil, wrong(fmt.Sprintf("%s[%d].header.key", field, i), "it is empty")
+		}
+		out = append(out, op)
+	}
+	return out, nil
+}

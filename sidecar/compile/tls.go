@@ -1,0 +1,216 @@
+package compile
+
+import (
+	"crypto/tls"
+	"fmt"
+	"slices"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/match"
+	"github.com/heddle-mesh/heddle/sidecar/mtls"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
+)
+
+// clientSocket reads how a cluster secures connections; nil is plaintext. An unchanged setting keeps its Handshaker.
+func (b *builder) clientSocket(in *core.TransportSocket) (upstream.Handshaker, error) {
+	if wordOf(string(in.GetTypedConfig().MessageName())) != "UpstreamTlsContext" {
+		return nil, plaintext(in.GetTypedConfig())
+	}
+	context, err := open("typed_config", in.GetTypedConfig(), &tlsv3.UpstreamTlsContext{})
+	if err != nil {
+		return nil, err
+	}
+	c := mtls.ClientConfig{SNI: context.GetSni(), AutoSNI: context.GetAutoHostSni(), NameFromSNI: context.GetAutoSniSanValidation()}
+	common := context.GetCommonTlsContext()
+	c.ALPN = common.GetAlpnProtocols()
+	if c.Params, err = params(common.GetTlsParams()); err != nil {
+		return nil, under("typed_config.common_tls_context", err)
+	}
+	certificates, err := b.certificates(common)
+	if err != nil {
+		return nil, under("typed_config.common_tls_context", err)
+	}
+	if len(certificates) > 1 {
+		return nil, wrong("typed_config.common_tls_context.tls_certificate_sds_secret_configs", "more than one is not implemented for clusters")
+	}
+	if len(certificates) == 1 {
+		c.Certificate = certificates[0]
+	}
+	var given bool
+	if c.Trust, c.Names, given, err = b.validation(common); err != nil {
+		return nil, under("typed_config.common_tls_context", err)
+	}
+	if !given {
+		if c.Certificate == b.options.Workload && c.Certificate != nil {
+			return nil, wrong("typed_config.common_tls_context", "mesh TLS without a root that judges the server")
+		}
+		c.Trust = mtls.Trust{Nothing: true}
+	}
+	key := string(in.GetTypedConfig().GetValue())
+	client := b.before.handshakers[key]
+	if client == nil {
+		client = mtls.NewClient(c)
+	}
+	b.needs.handshakers[key] = client
+	return client, nil
+}
+
+// plaintext accepts the transport sockets that secure nothing.
+func plaintext(a *anypb.Any) error {
+	if a == nil || wordOf(string(a.MessageName())) == "RawBuffer" {
+		return nil
+	}
+	return wrong("typed_config", "%s is not implemented here", a.MessageName())
+}
+
+// serverSocket reads how a filter chain accepts connections; nil is plaintext.
+func (b *builder) serverSocket(in *core.TransportSocket) (config.ServerTLS, error) {
+	if wordOf(string(in.GetTypedConfig().MessageName())) != "DownstreamTlsContext" {
+		return nil, plaintext(in.GetTypedConfig())
+	}
+	context, err := open("typed_config", in.GetTypedConfig(), &tlsv3.DownstreamTlsContext{})
+	if err != nil {
+		return nil, err
+	}
+	common := context.GetCommonTlsContext()
+	var c mtls.ServerConfig
+	if c.Params, err = params(common.GetTlsParams()); err != nil {
+		return nil, under("typed_config.common_tls_context", err)
+	}
+	// Metadata exchange, which a peer that negotiates it must speak, is not implemented.
+	c.ALPN = slices.DeleteFunc(slices.Clone(common.GetAlpnProtocols()), func(p string) bool { return p == wire.ALPNPeerData })
+	if c.Certificates, err = b.certificates(common); err != nil {
+		return nil, under("typed_config.common_tls_context", err)
+	}
+	if len(c.Certificates) == 0 {
+		return nil, wrong("typed_config.common_tls_context.tls_certificate_sds_secret_configs", "a server needs a certificate")
+	}
+	trust, names, given, err := b.validation(common)
+	if err != nil {
+		return nil, under("typed_config.common_tls_context", err)
+	}
+	required := context.GetRequireClientCertificate().GetValue()
+	switch {
+	case given:
+		c.Peer = &mtls.Peer{Required: required, Trust: trust, Names: names}
+	case required:
+		return nil, wrong("typed_config.common_tls_context", "client certificates are required and nothing judges them")
+	}
+	return mtls.NewServer(c), nil
+}
+
+// certificates reads the certificates to show.
+func (b *builder) certificates(in *tlsv3.CommonTlsContext) ([]mtls.Certificate, error) {
+	var out []mtls.Certificate
+	for i, sds := range in.GetTlsCertificateSdsSecretConfigs() {
+		switch sds.GetName() {
+		case "":
+			return nil, wrong(fmt.Sprintf("tls_certificate_sds_secret_configs[%d].name", i), "it is empty")
+		case wire.SecretWorkload:
+			if b.options.Workload == nil {
+				return nil, wrong(fmt.Sprintf("tls_certificate_sds_secret_configs[%d].name", i), "this proxy has no workload certificate")
+			}
+			out = append(out, b.options.Workload)
+		default:
+			out = append(out, b.secret(sds.GetName()))
+		}
+	}
+	return out, nil
+}
+
+func (b *builder) secret(name string) *mtls.Secret {
+	b.needs.secrets[name] = true
+	return b.options.Secrets.Slot(name)
+}
+
+// validation reads by what the other side is judged; given is whether there is anything.
+func (b *builder) validation(in *tlsv3.CommonTlsContext) (trust mtls.Trust, names []mtls.Name, given bool, err error) {
+	var inline *tlsv3.CertificateValidationContext
+	sds, field := in.GetValidationContextSdsSecretConfig().GetName(), "validation_context"
+	switch v := in.GetValidationContextType().(type) {
+	case *tlsv3.CommonTlsContext_CombinedValidationContext:
+		inline, sds = v.CombinedValidationContext.GetDefaultValidationContext(), v.CombinedValidationContext.GetValidationContextSdsSecretConfig().GetName()
+		field = "combined_validation_context.default_validation_context"
+	case *tlsv3.CommonTlsContext_ValidationContext:
+		inline = v.ValidationContext
+	case *tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig:
+	case nil:
+		return trust, nil, false, nil
+	}
+	if names, err = sans(inline); err != nil {
+		return trust, nil, false, under(field, err)
+	}
+	switch {
+	case sds == wire.SecretRoot:
+		trust.Mesh = b.options.Mesh
+	case sds != "":
+		trust.Secret = b.secret(sds)
+	case inline.GetSystemRootCerts() != nil:
+		trust.System = true
+	case inline.GetTrustedCa().GetFilename() != "":
+		trust.File = &mtls.File{Path: inline.GetTrustedCa().GetFilename()}
+	case inline.GetTrustedCa() != nil || inline.GetCrl() != nil:
+		return trust, nil, false, wrong(field, "only a file, the system's roots or a secret are implemented")
+	case len(names) > 0:
+		return trust, nil, false, wrong(field, "names are required and nothing judges certificates")
+	default:
+		return trust, nil, false, nil
+	}
+	return trust, names, true, nil
+}
+
+func sans(in *tlsv3.CertificateValidationContext) ([]mtls.Name, error) {
+	var out []mtls.Name
+	add := func(field string, kind mtls.NameType, m *matcher.StringMatcher) error {
+		c, err := stringMatch(field, m)
+		if err != nil {
+			return err
+		}
+		compiled, err := match.New(c)
+		if err != nil {
+			return wrong(field, "%w", err)
+		}
+		out = append(out, mtls.Name{Type: kind, Match: compiled})
+		return nil
+	}
+	for i, m := range in.GetMatchTypedSubjectAltNames() {
+		field := fmt.Sprintf("match_typed_subject_alt_names[%d]", i)
+		kind := mtls.URIName
+		switch m.GetSanType() {
+		case tlsv3.SubjectAltNameMatcher_URI:
+		case tlsv3.SubjectAltNameMatcher_DNS:
+			kind = mtls.DNSName
+		default:
+			return nil, wrong(field+".san_type", "%s is not implemented", m.GetSanType())
+		}
+		if err := add(field+".matcher", kind, m.GetMatcher()); err != nil {
+			return nil, err
+		}
+	}
+	for i, m := range in.GetMatchSubjectAltNames() { //nolint:staticcheck // still sent by control planes
+		if err := add(fmt.Sprintf("match_subject_alt_names[%d]", i), mtls.AnyName, m); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func params(in *tlsv3.TlsParameters) (mtls.Params, error) {
+	versions := map[tlsv3.TlsParameters_TlsProtocol]uint16{
+		tlsv3.TlsParameters_TLS_AUTO: 0, tlsv3.TlsParameters_TLSv1_0: tls.VersionTLS10, tlsv3.TlsParameters_TLSv1_1: tls.VersionTLS11,
+		tlsv3.TlsParameters_TLSv1_2: tls.VersionTLS12, tlsv3.TlsParameters_TLSv1_3: tls.VersionTLS13,
+	}
+	out := mtls.Params{Min: versions[in.GetTlsMinimumProtocolVersion()], Max: versions[in.GetTlsMaximumProtocolVersion()]}
+	suites, err := mtls.Suites(in.GetCipherSuites())
+	if err != nil {
+		return out, wrong("tls_params.cipher_suites", "%w", err)
+	}
+	out.Suites = suites
+	return out, nil
+}
