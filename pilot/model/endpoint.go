@@ -66,3 +66,10 @@ type Workload struct {
 	Facts          Facts
 	ContainerPorts map[string]uint16 // by name, for named target ports
 }
+
+// WorkloadIndex is all workloads at one moment.
+type WorkloadIndex struct {
+	ByName map[Name]*Workload
+	// ByIP leaves out pods in the host's network, whose addresses are not theirs alone.
+	ByIP map[string]*Workload
+}

@@ -150,4 +150,3 @@ func addMesh(in *inputs.Inputs, data []byte) error {
 	in.Mesh.Config, in.Mesh.Problems = config, problems
 	return nil
 }
-

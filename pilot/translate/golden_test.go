@@ -2,12 +2,14 @@ package translate_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/heddle-mesh/heddle/internal/golden"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/model/dump"
 	"github.com/heddle-mesh/heddle/pilot/report"
 	"github.com/heddle-mesh/heddle/pilot/source"
@@ -19,11 +21,19 @@ func TestGolden(t *testing.T) {
 	golden.Run(t, "testdata", func(t *testing.T, c golden.Case) map[string]string {
 		in := read(t, c.Files["in.yaml"])
 		snap, rep := translate.Translate(in, nil)
+		index, workloads := translate.Endpoints(in, nil)
 		return map[string]string{
-			"mesh":            dump.Value(snap.Mesh),
-			"services":        each(snap.Services),
-			"virtualservices": each(snap.VirtualServices),
-			"report":          reportText(rep),
+			"mesh":                dump.Value(snap.Mesh),
+			"services":            each(snap.Services),
+			"virtualservices":     each(snap.VirtualServices),
+			"destinationrules":    rules(snap.DestinationRules),
+			"gateways":            each(snap.Gateways),
+			"sidecars":            each(snap.Sidecars),
+			"peerauthentications": each(snap.PeerAuthentications),
+			"authorizations":      each(snap.Authorizations),
+			"endpoints":           endpoints(index),
+			"workloads":           workloadText(workloads),
+			"report":              reportText(rep),
 		}
 	})
 }
@@ -60,4 +70,33 @@ func reportText(r report.Report) string {
 		lines = append(lines, fmt.Sprint("not sorted"))
 	}
 	return strings.Join(lines, "\n") + "\n"
+}
+
+func rules(all map[string][]*model.DestinationRule) string {
+	var b strings.Builder
+	for _, namespace := range slices.Sorted(maps.Keys(all)) {
+		b.WriteString("namespace " + namespace + "\n" + each(all[namespace]))
+	}
+	return b.String()
+}
+
+func endpoints(ix *model.EndpointIndex) string {
+	var lines []string
+	for k, set := range ix.Sets {
+		lines = append(lines, fmt.Sprintf("%s:%d of %s\n%s", k.Host, k.Port, k.Namespace, each(set.Endpoints)))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}
+
+func workloadText(ix *model.WorkloadIndex) string {
+	var lines []string
+	for _, w := range ix.ByName {
+		lines = append(lines, dump.Value([]*model.Workload{w}))
+	}
+	slices.Sort(lines)
+	for _, ip := range slices.Sorted(maps.Keys(ix.ByIP)) {
+		lines = append(lines, ip+": "+ix.ByIP[ip].Name.String()+"\n")
+	}
+	return strings.Join(lines, "")
 }

@@ -15,26 +15,41 @@ import (
 // Memo remembers translations from one call to the next. It makes them faster and keeps pointers: an object whose meaning did
 // not change keeps its pointer. It never changes a result. It serves one caller at a time.
 type Memo struct {
-	mesh            *model.Mesh
-	services        *stage[corev1.Service, *model.Service]
-	virtualServices *stage[inputs.VirtualService, *istioapi.VirtualService]
-	delegated       *pool[model.Name, *model.VirtualService]
+	mesh             *model.Mesh
+	services         *stage[corev1.Service, *model.Service]
+	entries          *stage[inputs.ServiceEntry, *istioapi.ServiceEntry]
+	virtualServices  *stage[inputs.VirtualService, *istioapi.VirtualService]
+	destinationRules *stage[inputs.DestinationRule, *istioapi.DestinationRule]
+	gateways         *stage[inputs.Gateway, *model.Gateway]
+	sidecars         *stage[inputs.Sidecar, *model.Sidecar]
+	peers            *stage[inputs.PeerAuthentication, *model.PeerAuthentication]
+	policies         *stage[inputs.AuthorizationPolicy, *model.Authorization]
+	delegated        *pool[model.Name, *model.VirtualService]
+	rules            *ruleMemo
 }
 
 // NewMemo returns a Memo that remembers nothing.
 func NewMemo() *Memo {
 	return &Memo{
-		services:        newStage[corev1.Service, *model.Service](),
-		virtualServices: newStage[inputs.VirtualService, *istioapi.VirtualService](),
-		delegated:       newPool[model.Name, *model.VirtualService](),
+		services:         newStage[corev1.Service, *model.Service](),
+		entries:          newStage[inputs.ServiceEntry, *istioapi.ServiceEntry](),
+		virtualServices:  newStage[inputs.VirtualService, *istioapi.VirtualService](),
+		destinationRules: newStage[inputs.DestinationRule, *istioapi.DestinationRule](),
+		gateways:         newStage[inputs.Gateway, *model.Gateway](),
+		sidecars:         newStage[inputs.Sidecar, *model.Sidecar](),
+		peers:            newStage[inputs.PeerAuthentication, *model.PeerAuthentication](),
+		policies:         newStage[inputs.AuthorizationPolicy, *model.Authorization](),
+		delegated:        newPool[model.Name, *model.VirtualService](),
+		rules:            newRuleMemo(),
 	}
 }
 
 // round forgets what the last call did not use.
 func (m *Memo) round() {
-	m.services.round()
-	m.virtualServices.round()
-	m.delegated.round()
+	for _, s := range []interface{ round() }{m.services, m.entries, m.virtualServices, m.destinationRules, m.gateways, m.sidecars, m.peers,
+		m.policies, m.delegated, m.rules} {
+		s.round()
+	}
 }
 
 // pool keeps equal values of one name the same, from round to round.
@@ -90,3 +105,6 @@ func (s *stage[O, V]) round() {
 	s.memo.Round()
 	s.pool.round()
 }
+
+// equal compares by content.
+func equal(a, b any) bool { return reflect.DeepEqual(a, b) }

@@ -2,7 +2,6 @@ package translate
 
 import (
 	"cmp"
-	"reflect"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +13,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/translate/core"
 	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
 	"github.com/heddle-mesh/heddle/pilot/translate/mesh"
+	"github.com/heddle-mesh/heddle/pilot/translate/security"
 )
 
 // run is one translation.
@@ -33,7 +33,13 @@ func Translate(in *inputs.Inputs, memo *Memo) (*model.Snapshot, report.Report) {
 	r := &run{in: in, memo: memo, snap: &model.Snapshot{DestinationRules: map[string][]*model.DestinationRule{}}}
 	r.settings()
 	r.services()
+	r.serviceEntries()
 	r.virtualServices()
+	r.destinationRules()
+	r.gateways()
+	r.sidecars()
+	r.peerAuthentications()
+	r.authorizations()
 	r.leftOut()
 	r.rep.Sort()
 	memo.round()
@@ -43,7 +49,7 @@ func Translate(in *inputs.Inputs, memo *Memo) (*model.Snapshot, report.Report) {
 // settings translates what concerns the whole mesh.
 func (r *run) settings() {
 	m, issues := mesh.Mesh(r.in.Mesh)
-	if r.memo.mesh != nil && reflect.DeepEqual(r.memo.mesh, m) {
+	if r.memo.mesh != nil && equal(r.memo.mesh, m) {
 		m = r.memo.mesh
 	}
 	r.memo.mesh, r.mesh, r.snap.Mesh = m, m, m
@@ -65,6 +71,34 @@ func (r *run) services() {
 			r.add(res.entry)
 		}
 	}
+}
+
+// serviceEntries translates ServiceEntries. For one host they come after Services, so that nobody can take a Service's name.
+func (r *run) serviceEntries() {
+	for _, o := range byAge(r.in.ServiceEntries) {
+		res := r.memo.entries.get(nameOf(o), key[inputs.ServiceEntry]{o, r.mesh}, func() *result[*istioapi.ServiceEntry] {
+			v, issues := istioapi.ReadServiceEntry(o, r.mesh)
+			return &result[*istioapi.ServiceEntry]{r.keepServices(nameOf(o), v), entryOf(o, issues)}
+		})
+		r.add(res.entry)
+		if res.entry.State != report.Refused {
+			r.snap.Services = append(r.snap.Services, res.value.Services...)
+		}
+	}
+}
+
+// keepServices keeps the pointers of hosts that did not change in an entry that did.
+func (r *run) keepServices(name model.Name, v *istioapi.ServiceEntry) *istioapi.ServiceEntry {
+	old := r.memo.entries.pool.last[name]
+	if old == nil {
+		return v
+	}
+	for i, s := range v.Services {
+		if j := slices.IndexFunc(old.Services, func(o *model.Service) bool { return equal(o, s) }); j >= 0 {
+			v.Services[i] = old.Services[j]
+		}
+	}
+	return v
 }
 
 // virtualServices translates VirtualServices and merges delegates in.
@@ -94,6 +128,66 @@ func (r *run) virtualServices() {
 		r.snap.VirtualServices = append(r.snap.VirtualServices, v)
 		r.add(extend(res.entry, issues))
 	}
+}
+
+// gateways translates Gateways.
+func (r *run) gateways() {
+	for _, o := range byAge(r.in.Gateways) {
+		res := r.memo.gateways.get(nameOf(o), key[inputs.Gateway]{o, r.mesh}, func() *result[*model.Gateway] {
+			v, issues := istioapi.ReadGateway(o, r.mesh)
+			return &result[*model.Gateway]{v, entryOf(o, issues)}
+		})
+		r.add(res.entry)
+		if res.entry.State != report.Refused {
+			r.snap.Gateways = append(r.snap.Gateways, res.value)
+		}
+	}
+}
+
+// sidecars translates Sidecars.
+func (r *run) sidecars() {
+	for _, o := range byAge(r.in.Sidecars) {
+		res := r.memo.sidecars.get(nameOf(o), key[inputs.Sidecar]{o, r.mesh}, func() *result[*model.Sidecar] {
+			v, issues := istioapi.ReadSidecar(o, r.mesh)
+			return &result[*model.Sidecar]{v, entryOf(o, issues)}
+		})
+		r.add(res.entry)
+		if res.entry.State != report.Refused {
+			r.snap.Sidecars = append(r.snap.Sidecars, res.value)
+		}
+	}
+}
+
+// peerAuthentications translates PeerAuthentications, all of which are in force.
+func (r *run) peerAuthentications() {
+	for _, o := range byAge(r.in.PeerAuthentications) {
+		res := r.memo.peers.get(nameOf(o), key[inputs.PeerAuthentication]{o, r.mesh}, func() *result[*model.PeerAuthentication] {
+			v, issues := security.PeerAuthentication(o, r.mesh)
+			return &result[*model.PeerAuthentication]{v, entryOf(o, issues)}
+		})
+		r.add(res.entry)
+		r.snap.PeerAuthentications = append(r.snap.PeerAuthentications, res.value)
+	}
+}
+
+// authorizations translates AuthorizationPolicies. All that decide anything are in force.
+func (r *run) authorizations() {
+	for _, o := range r.in.AuthorizationPolicies {
+		res := r.memo.policies.get(nameOf(o), key[inputs.AuthorizationPolicy]{o, r.mesh}, func() *result[*model.Authorization] {
+			v, issues := security.Authorization(o, r.mesh)
+			if v == nil { // decides nothing, so that it is not closed but left out
+				return &result[*model.Authorization]{v, report.NewEntry(RefOf(o), o.Generation, false, issues)}
+			}
+			return &result[*model.Authorization]{v, entryOf(o, issues)}
+		})
+		r.add(res.entry)
+		if res.value != nil {
+			r.snap.Authorizations = append(r.snap.Authorizations, res.value)
+		}
+	}
+	slices.SortFunc(r.snap.Authorizations, func(a, b *model.Authorization) int {
+		return cmp.Or(cmp.Compare(a.From.Namespace, b.From.Namespace), cmp.Compare(a.From.Name, b.From.Name))
+	})
 }
 
 // leftOut reports what no translation was for.

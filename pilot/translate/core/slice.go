@@ -1,0 +1,93 @@
+package core
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// Address is one address of an EndpointSlice with its state, before it is joined with its pod.
+type Address struct {
+	IP     string
+	Port   uint16
+	Health model.Health
+	Pod    string // name, in the slice's namespace; empty if unknown
+	Node   string
+	Zone   string
+}
+
+// OfFamily reports whether a slice is of the family that the Service prefers. A pod of two families is one endpoint, not two.
+func OfFamily(s *corev1.Service, slice *discoveryv1.EndpointSlice) bool {
+	if slice.AddressType == discoveryv1.AddressTypeFQDN {
+		return false
+	}
+	return len(s.Spec.IPFamilies) == 0 || string(slice.AddressType) == string(s.Spec.IPFamilies[0])
+}
+
+// SlicePort returns the number of the slice's TCP port that has a Service port's name.
+func SlicePort(slice *discoveryv1.EndpointSlice, name string) (uint16, bool) {
+	for _, p := range slice.Ports {
+		tcp := p.Protocol == nil || *p.Protocol == corev1.ProtocolTCP
+		if tcp && p.Port != nil && deref(p.Name) == name {
+			return uint16(*p.Port), true
+		}
+	}
+	return 0, false
+}
+
+// Addresses lists what a slice holds for a port.
+func Addresses(slice *discoveryv1.EndpointSlice, port uint16, publishNotReady bool) []Address {
+	out := make([]Address, 0, len(slice.Endpoints))
+	for i := range slice.Endpoints {
+		e := &slice.Endpoints[i]
+		a := Address{Port: port, Health: health(e.Conditions, publishNotReady), Node: deref(e.NodeName), Zone: deref(e.Zone)}
+		if e.TargetRef != nil && e.TargetRef.Kind == "Pod" {
+			a.Pod = e.TargetRef.Name
+		}
+		if len(e.Addresses) > 0 { // the API gives addresses after the first no meaning
+			a.IP = e.Addresses[0]
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// health reads an endpoint's conditions; what is not said counts as ready.
+func health(c discoveryv1.EndpointConditions, publishNotReady bool) model.Health {
+	ready := c.Ready == nil || *c.Ready
+	terminating := c.Terminating != nil && *c.Terminating
+	serving := (c.Serving == nil && ready) || (c.Serving != nil && *c.Serving)
+	switch {
+	case terminating && serving:
+		return model.Draining
+	case terminating:
+		return model.Unhealthy
+	case ready || publishNotReady:
+		return model.Healthy
+	}
+	return model.Unhealthy
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// PodReady reports whether a pod selected without an EndpointSlice takes traffic.
+func PodReady(p *corev1.Pod) model.Health {
+	ready := slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+	switch {
+	case ready && p.DeletionTimestamp != nil:
+		return model.Draining
+	case ready:
+		return model.Healthy
+	}
+	return model.Unhealthy
+}

@@ -1,0 +1,238 @@
+package translate
+
+import (
+	"cmp"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/memo"
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/core"
+	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
+	"github.com/heddle-mesh/heddle/pilot/translate/mesh"
+)
+
+// EndpointMemo remembers endpoints and workloads from one call to the next, as Memo does for the Snapshot. It belongs to the
+// endpoints' own lane and serves one caller at a time.
+type EndpointMemo struct {
+	mesh      *model.Mesh
+	workloads *memo.Memo[workloadKey, *model.Workload]
+	pool      *pool[model.Name, *model.Workload]
+	services  *stage[corev1.Service, *model.Service]
+	entries   *stage[inputs.ServiceEntry, *istioapi.ServiceEntry]
+	endpoints *memo.Memo[endpointKey, *model.Endpoint]
+	sets      map[model.EndpointKey]*model.EndpointSet
+}
+
+type workloadKey struct {
+	pod   *corev1.Pod
+	where model.Locality
+	mesh  *model.Mesh
+}
+
+type endpointKey struct {
+	address  string
+	port     uint16
+	health   model.Health
+	workload *model.Workload
+	where    model.Locality // without a workload
+}
+
+// NewEndpointMemo returns an EndpointMemo that remembers nothing.
+func NewEndpointMemo() *EndpointMemo {
+	return &EndpointMemo{
+		workloads: memo.New[workloadKey, *model.Workload](),
+		pool:      newPool[model.Name, *model.Workload](),
+		services:  newStage[corev1.Service, *model.Service](),
+		entries:   newStage[inputs.ServiceEntry, *istioapi.ServiceEntry](),
+		endpoints: memo.New[endpointKey, *model.Endpoint](),
+	}
+}
+
+// gathering is one pass over the endpoints.
+type gathering struct {
+	in    *inputs.Inputs
+	memo  *EndpointMemo
+	mesh  *model.Mesh
+	nodes map[string]model.Locality
+	pods  map[model.Name]*model.Workload // pods whose address is their own
+	raw   map[model.Name]*corev1.Pod
+	all   *model.WorkloadIndex
+	sets  map[model.EndpointKey]*model.EndpointSet
+}
+
+// Endpoints translates what is behind services, and the workloads themselves. It reads no routing objects and never waits for Translate. An empty
+// memo (or nil) gives the same, slower.
+func Endpoints(in *inputs.Inputs, memo *EndpointMemo) (*model.EndpointIndex, *model.WorkloadIndex) {
+	if memo == nil {
+		memo = NewEndpointMemo()
+	}
+	g := &gathering{in: in, memo: memo, sets: map[model.EndpointKey]*model.EndpointSet{}}
+	g.settings()
+	g.workloads()
+	g.services()
+	g.entries()
+	memo.workloads.Round()
+	memo.pool.round()
+	memo.services.round()
+	memo.entries.round()
+	memo.endpoints.Round()
+	memo.sets = g.sets
+	return &model.EndpointIndex{Sets: g.sets}, g.all
+}
+
+func (g *gathering) settings() {
+	g.mesh, _ = mesh.Mesh(g.in.Mesh)
+	if g.memo.mesh != nil && equal(g.memo.mesh, g.mesh) {
+		g.mesh = g.memo.mesh
+	}
+	g.memo.mesh = g.mesh
+	g.nodes = make(map[string]model.Locality, len(g.in.Nodes))
+	for _, n := range g.in.Nodes {
+		g.nodes[n.Name] = core.Locality(n)
+	}
+}
+
+// workloads translates pods. One that has ended keeps its name and loses its address.
+func (g *gathering) workloads() {
+	n := len(g.in.Pods)
+	g.pods, g.raw = make(map[model.Name]*model.Workload, n), make(map[model.Name]*corev1.Pod, n)
+	g.all = &model.WorkloadIndex{ByName: make(map[model.Name]*model.Workload, n), ByIP: make(map[string]*model.Workload, n)}
+	for _, p := range g.in.Pods {
+		name := nameOf(p)
+		w := g.memo.workloads.Get(workloadKey{p, g.nodes[p.Spec.NodeName], g.mesh}, func(k workloadKey) *model.Workload {
+			return g.memo.pool.intern(name, core.Workload(p, k.where, g.mesh))
+		})
+		g.memo.pool.now[name] = w
+		g.all.ByName[name] = w
+		g.pods[name], g.raw[name] = w, p
+		if core.Ended(p) || core.OnHostNetwork(p) {
+			continue
+		}
+		for _, ip := range w.IPs {
+			g.all.ByIP[ip] = w
+		}
+	}
+}
+
+// services gathers the endpoints of Services from their slices.
+func (g *gathering) services() {
+	slicesOf := map[model.Name][]*discoveryv1.EndpointSlice{}
+	for _, s := range g.in.EndpointSlices {
+		if name := s.Labels[discoveryv1.LabelServiceName]; name != "" {
+			key := model.Name{Namespace: s.Namespace, Name: name}
+			slicesOf[key] = append(slicesOf[key], s)
+		}
+	}
+	for _, s := range g.in.Services {
+		svc := g.memo.services.get(nameOf(s), key[corev1.Service]{s, g.mesh}, func() *result[*model.Service] {
+			v, _ := core.Service(s, g.mesh)
+			return &result[*model.Service]{value: v}
+		}).value
+		if svc.Resolution == model.ResolveAlias {
+			continue
+		}
+		for i := range svc.Ports {
+			g.put(model.EndpointKey{Host: svc.Host, Namespace: svc.Namespace, Port: svc.Ports[i].Number}, g.behind(s, svc, &svc.Ports[i], slicesOf[svc.From]))
+		}
+	}
+}
+
+func (g *gathering) behind(s *corev1.Service, svc *model.Service, port *model.ServicePort, from []*discoveryv1.EndpointSlice) []*model.Endpoint {
+	var out []*model.Endpoint
+	for _, slice := range from {
+		number, ok := core.SlicePort(slice, port.Name)
+		if !ok || !core.OfFamily(s, slice) {
+			continue
+		}
+		for _, a := range core.Addresses(slice, number, svc.PublishNotReady) {
+			out = append(out, g.endpoint(a, slice.Namespace))
+		}
+	}
+	return out
+}
+
+// endpoint joins an address with its pod. A slice that names a pod which has another address tells nothing of that pod.
+func (g *gathering) endpoint(a core.Address, namespace string) *model.Endpoint {
+	w := g.pods[model.Name{Namespace: namespace, Name: a.Pod}]
+	if w != nil && !slices.Contains(w.IPs, a.IP) {
+		w = nil
+	}
+	k := endpointKey{address: a.IP, port: a.Port, health: a.Health, workload: w}
+	if w == nil {
+		if k.where = g.nodes[a.Node]; k.where == (model.Locality{}) {
+			k.where.Zone = a.Zone
+		}
+	}
+	return g.memo.endpoints.Get(k, newEndpoint)
+}
+
+func newEndpoint(k endpointKey) *model.Endpoint {
+	e := &model.Endpoint{Address: k.address, Port: k.port, Health: k.health, Locality: k.where}
+	if w := k.workload; w != nil {
+		e.Locality, e.Identity, e.Workload, e.Labels = w.Locality, w.Identity, w.Facts, w.Labels
+		e.MeshTLS = w.Labels[wire.TLSModeLabel] == wire.TLSModeMesh
+	}
+	return e
+}
+
+// entries gathers the endpoints of ServiceEntries: their own, or the pods that they select.
+func (g *gathering) entries() {
+	for _, o := range byAge(g.in.ServiceEntries) {
+		res := g.memo.entries.get(nameOf(o), key[inputs.ServiceEntry]{o, g.mesh}, func() *result[*istioapi.ServiceEntry] {
+			v, issues := istioapi.ReadServiceEntry(o, g.mesh)
+			return &result[*istioapi.ServiceEntry]{v, entryOf(o, issues)}
+		})
+		if res.entry.State == report.Refused {
+			continue
+		}
+		for _, svc := range res.value.Services {
+			if svc.Resolution != model.ResolveEndpoints {
+				continue
+			}
+			for _, p := range svc.Ports {
+				list := res.value.Endpoints[p.Number]
+				if res.value.Selector != nil {
+					list = g.selected(o.Namespace, res.value.Selector, p)
+				}
+				g.put(model.EndpointKey{Host: svc.Host, Namespace: svc.Namespace, Port: p.Number}, slices.Clone(list))
+			}
+		}
+	}
+}
+
+// selected lists the pods of a namespace that a ServiceEntry selects.
+func (g *gathering) selected(namespace string, s model.Selector, p model.ServicePort) []*model.Endpoint {
+	var out []*model.Endpoint
+	for name, w := range g.pods {
+		pod := g.raw[name]
+		if name.Namespace != namespace || len(w.IPs) == 0 || core.Ended(pod) || !s.Matches(w.Labels) {
+			continue
+		}
+		out = append(out, g.memo.endpoints.Get(endpointKey{address: w.IPs[0], port: p.Target, health: core.PodReady(pod), workload: w}, newEndpoint))
+	}
+	return out
+}
+
+// put orders the endpoints of a service port, drops doubles, and keeps the set of before if it is the same.
+func (g *gathering) put(k model.EndpointKey, list []*model.Endpoint) {
+	slices.SortFunc(list, func(a, b *model.Endpoint) int {
+		return cmp.Or(cmp.Compare(a.Address, b.Address), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Health, b.Health))
+	})
+	list = slices.CompactFunc(list, func(a, b *model.Endpoint) bool { return a.Address == b.Address && a.Port == b.Port })
+	if _, twice := g.sets[k]; twice { // an older object has the key
+		return
+	}
+	if old := g.memo.sets[k]; old != nil && slices.EqualFunc(old.Endpoints, list, same) {
+		g.sets[k] = old
+		return
+	}
+	g.sets[k] = &model.EndpointSet{Key: k, Endpoints: list}
+}
+
+func same(a, b *model.Endpoint) bool { return a == b || equal(a, b) }

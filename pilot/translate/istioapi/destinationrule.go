@@ -1,0 +1,249 @@
+package istioapi
+
+import (
+	"maps"
+	"slices"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/fields"
+	"github.com/heddle-mesh/heddle/pilot/translate/values"
+)
+
+const (
+	trafficBlocks = "{loadBalancer.{simple,warmupDurationSecs,warmup.{duration,minimumPercent,aggression}," +
+		"consistentHash.{httpHeaderName,useSourceIp,httpQueryParameterName,minimumRingSize,httpCookie.{name,path,ttl},ringHash.minimumRingSize,maglev.tableSize}," +
+		"localityLbSetting.{enabled,failoverPriority,distribute.{from,to},failover.{from,to}}}," +
+		"connectionPool.{tcp.{maxConnections,connectTimeout,maxConnectionDuration,idleTimeout,tcpKeepalive.{probes,time,interval}}," +
+		"http.{http1MaxPendingRequests,http2MaxRequests,maxRequestsPerConnection,maxRetries,idleTimeout,h2UpgradePolicy,useClientProtocol,maxConcurrentStreams}}," +
+		"outlierDetection.{splitExternalLocalOriginErrors,consecutiveLocalOriginFailures,consecutiveGatewayErrors,consecutive5xxErrors,interval," +
+		"baseEjectionTime,maxEjectionPercent,minHealthPercent}," +
+		"tls.{mode,clientCertificate,privateKey,caCertificates,credentialName,subjectAltNames,sni,insecureSkipVerify}}"
+	trafficPolicy = "trafficPolicy.{" + trafficBlocks + ",retryBudget.{percent,minRetryConcurrency},portLevelSettings.{port.number," + trafficBlocks + "}}"
+)
+
+var destinationRuleFields = fields.New(
+	"{host,exportTo}", "workloadSelector.matchLabels", trafficPolicy, "subsets.{name,labels,"+trafficPolicy+"}")
+
+// DestinationRule is a translated DestinationRule before those of one host and namespace are merged. It is immutable.
+type DestinationRule struct {
+	From     []model.Name
+	Host     string
+	Export   model.Visibility
+	Selector model.Selector
+	Policy   *Policy // nil: not given
+	Subsets  []*Subset
+}
+
+// Subset is a named part of a host, before it is laid over the host's policy.
+type Subset struct {
+	Name   string
+	Labels model.Selector
+	Policy *Policy
+}
+
+// Policy is a trafficPolicy: blocks, and other blocks for some ports.
+type Policy struct {
+	Blocks
+	Budget *Budget
+	Ports  map[uint16]Blocks
+}
+
+// Blocks are what overrides as a whole. Nil: not given.
+type Blocks struct {
+	LoadBalancer *model.LoadBalancer
+	Pool         *model.ConnectionPool
+	Outlier      *model.OutlierDetection
+	TLS          *model.ClientTLS
+}
+
+// Budget limits retries to a share of the active requests.
+type Budget struct {
+	Percent float64
+	Minimum uint32
+}
+
+// ReadDestinationRule translates one object.
+func ReadDestinationRule(o *inputs.DestinationRule, mesh *model.Mesh) (*DestinationRule, []report.Issue) {
+	r, spec := newReader(o, mesh), o.Spec
+	destinationRuleFields.Check(spec, "spec", &r.Log)
+	out := &DestinationRule{From: []model.Name{from(o)}}
+	if spec.Host == "" {
+		r.Errorf("spec.host", "required")
+	} else {
+		out.Host = r.host("spec.host", spec.Host, true)
+	}
+	out.Export = values.Export(&r.Log, "spec.exportTo", spec.ExportTo, o.Namespace, mesh.DestinationRuleExport)
+	if slices.Contains(spec.ExportTo, "~") {
+		r.Errorf("spec.exportTo", `"~" is for Services and ServiceEntries`)
+	}
+	if spec.WorkloadSelector != nil {
+		out.Selector = values.Selector(&r.Log, "spec.workloadSelector.matchLabels", spec.WorkloadSelector.MatchLabels)
+		out.Export = model.Visibility{Namespaces: []string{o.Namespace}}
+	}
+	out.Policy = r.policy("spec.trafficPolicy", spec.TrafficPolicy)
+	for i, s := range spec.Subsets {
+		path := at("spec.subsets", i)
+		if why := values.ValidHost(s.Name, false); why != "" {
+			r.Errorf(path+".name", "%q: %s", s.Name, why)
+		}
+		if slices.ContainsFunc(out.Subsets, func(o *Subset) bool { return o.Name == s.Name }) {
+			r.Errorf(path+".name", "%q is there twice", s.Name)
+		}
+		out.Subsets = append(out.Subsets, &Subset{Name: s.Name, Labels: values.Selector(&r.Log, path+".labels", s.Labels),
+			Policy: r.policy(path+".trafficPolicy", s.TrafficPolicy)})
+	}
+	return out, r.Issues
+}
+
+func (r *reader) policy(path string, p *networking.TrafficPolicy) *Policy {
+	if p == nil {
+		return nil
+	}
+	out := &Policy{Blocks: Blocks{
+		LoadBalancer: r.loadBalancer(path+".loadBalancer", p.LoadBalancer),
+		Pool:         r.connectionPool(path+".connectionPool", p.ConnectionPool),
+		Outlier:      r.outlier(path+".outlierDetection", p.OutlierDetection),
+		TLS:          r.clientTLS(path+".tls", p.Tls),
+	}}
+	if b := p.RetryBudget; b != nil {
+		out.Budget = &Budget{Percent: 20, Minimum: 3}
+		if b.Percent != nil {
+			out.Budget.Percent = r.percent(path+".retryBudget.percent", b.Percent.Value)
+		}
+		if b.MinRetryConcurrency != 0 {
+			out.Budget.Minimum = b.MinRetryConcurrency
+		}
+	}
+	for i, q := range p.PortLevelSettings {
+		at := at(path+".portLevelSettings", i)
+		n := values.Port(&r.Log, at+".port.number", q.GetPort().GetNumber())
+		if _, twice := out.Ports[n]; twice {
+			r.Errorf(at+".port.number", "%d is there twice", n)
+		}
+		if out.Ports == nil {
+			out.Ports = map[uint16]Blocks{}
+		}
+		out.Ports[n] = Blocks{
+			LoadBalancer: r.loadBalancer(at+".loadBalancer", q.LoadBalancer),
+			Pool:         r.connectionPool(at+".connectionPool", q.ConnectionPool),
+			Outlier:      r.outlier(at+".outlierDetection", q.OutlierDetection),
+			TLS:          r.clientTLS(at+".tls", q.Tls),
+		}
+	}
+	return out
+}
+
+// Mergeable reports whether b adds to a: the same clients obey both, or more of them obey b.
+func (a *DestinationRule) Mergeable(b *DestinationRule) bool {
+	if a.Host != b.Host || !maps.Equal(a.Selector, b.Selector) || (a.Selector == nil) != (b.Selector == nil) {
+		return false
+	}
+	if b.Export.Public || a.Export.Public {
+		return b.Export.Public
+	}
+	for _, n := range a.Export.Namespaces {
+		if !b.Export.To(n) {
+			return false
+		}
+	}
+	return true
+}
+
+// Merge adds the subsets of the younger b to a, and its policy if a has none.
+func (a *DestinationRule) Merge(b *DestinationRule) *DestinationRule {
+	out := *a
+	out.From = append(slices.Clone(a.From), b.From...)
+	if out.Policy == nil {
+		out.Policy = b.Policy
+	}
+	out.Subsets = slices.Clone(a.Subsets)
+	for _, s := range b.Subsets {
+		if !out.HasSubset(s.Name) {
+			out.Subsets = append(out.Subsets, s)
+		}
+	}
+	return &out
+}
+
+// HasSubset reports whether the rule has a subset of a name.
+func (a *DestinationRule) HasSubset(name string) bool {
+	return slices.ContainsFunc(a.Subsets, func(s *Subset) bool { return s.Name == name })
+}
+
+// Complete lays the blocks over each other: subsets over the host, ports instead of both.
+func (a *DestinationRule) Complete() *model.DestinationRule {
+	out := &model.DestinationRule{From: a.From, Host: a.Host, Export: a.Export, Selector: a.Selector}
+	out.Default = over(nil, a.Policy)
+	for _, s := range a.Subsets {
+		sub := &model.Subset{Name: s.Name, Labels: s.Labels, Policy: out.Default}
+		if s.Policy != nil {
+			sub.Policy = over(a.Policy, s.Policy)
+		}
+		out.Subsets = append(out.Subsets, sub)
+	}
+	return out
+}
+
+// over lays a subset's policy over its host's. A port's settings replace those of all ports, and what they leave out has its default.
+func over(base, top *Policy) model.PolicySet {
+	if base == nil {
+		base = &Policy{}
+	}
+	if top == nil {
+		return model.PolicySet{}
+	}
+	budget := top.Budget
+	if budget == nil {
+		budget = base.Budget
+	}
+	out := model.PolicySet{All: base.Blocks.under(top.Blocks).resolve(budget)}
+	for n, b := range base.Ports {
+		put(&out, n, b.under(top.Blocks).resolve(budget))
+	}
+	for n, b := range top.Ports {
+		put(&out, n, b.resolve(budget))
+	}
+	return out
+}
+
+func put(s *model.PolicySet, port uint16, p *model.TrafficPolicy) {
+	if s.Ports == nil {
+		s.Ports = map[uint16]*model.TrafficPolicy{}
+	}
+	s.Ports[port] = p
+}
+
+// under returns the blocks of top, and b's where top has none.
+func (b Blocks) under(top Blocks) Blocks {
+	if top.LoadBalancer == nil {
+		top.LoadBalancer = b.LoadBalancer
+	}
+	if top.Pool == nil {
+		top.Pool = b.Pool
+	}
+	if top.Outlier == nil {
+		top.Outlier = b.Outlier
+	}
+	if top.TLS == nil {
+		top.TLS = b.TLS
+	}
+	return top
+}
+
+func (b Blocks) resolve(budget *Budget) *model.TrafficPolicy {
+	out := &model.TrafficPolicy{Outlier: b.Outlier, TLS: b.TLS}
+	if b.LoadBalancer != nil {
+		out.LoadBalancer = *b.LoadBalancer
+	}
+	if b.Pool != nil {
+		out.ConnectionPool = *b.Pool
+	}
+	if budget != nil {
+		out.ConnectionPool.RetryBudgetPercent, out.ConnectionPool.RetryBudgetMinimum = &budget.Percent, budget.Minimum
+	}
+	return out
+}

@@ -1,0 +1,171 @@
+package istioapi
+
+import (
+	"net"
+	"slices"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/fields"
+	"github.com/heddle-mesh/heddle/pilot/translate/values"
+)
+
+var gatewayFields = fields.New(
+	"selector",
+	"servers.{port.{number,protocol,name},bind,hosts,name}",
+	"servers.tls.{httpsRedirect,mode,credentialName,subjectAltNames,minProtocolVersion,maxProtocolVersion,cipherSuites}",
+)
+
+// ReadGateway translates one object.
+func ReadGateway(o *inputs.Gateway, mesh *model.Mesh) (*model.Gateway, []report.Issue) {
+	r, spec := newReader(o, mesh), o.Spec
+	gatewayFields.Check(spec, "spec", &r.Log)
+	out := &model.Gateway{From: from(o), Selector: model.Selector{}}
+	if s := values.Selector(&r.Log, "spec.selector", spec.Selector); s != nil {
+		out.Selector = s
+	}
+	if len(spec.Servers) == 0 {
+		r.Errorf("spec.servers", "required")
+	}
+	for i, s := range spec.Servers {
+		path := at("spec.servers", i)
+		server := r.server(path, s)
+		if slices.ContainsFunc(out.Servers, func(o *model.Server) bool { return o.PortName == server.PortName }) {
+			r.Errorf(path+".port.name", "%q: another server's port has this name", server.PortName)
+		}
+		out.Servers = append(out.Servers, server)
+	}
+	return out, r.Issues
+}
+
+func (r *reader) server(path string, s *networking.Server) *model.Server {
+	out := &model.Server{Name: s.Name, Bind: s.Bind}
+	if s.Bind != "" && net.ParseIP(s.Bind) == nil {
+		r.Errorf(path+".bind", "%q: an address expected; unix sockets are not implemented by this version", s.Bind)
+	}
+	if p := s.Port; p == nil {
+		r.Errorf(path+".port", "required")
+	} else {
+		out.Port, out.PortName = values.Port(&r.Log, path+".port.number", p.Number), p.Name
+		if p.Name == "" {
+			r.Errorf(path+".port.name", "required")
+		}
+		protocol, ok := values.Protocol(p.Protocol)
+		if !ok || protocol == model.UDP || protocol == model.MySQL || protocol == model.Redis {
+			r.Errorf(path+".port.protocol", "%q: HTTP, HTTPS, GRPC, GRPC-WEB, HTTP2, MONGO, TCP or TLS expected", p.Protocol)
+		}
+		out.Protocol = protocol
+	}
+	if len(s.Hosts) == 0 {
+		r.Errorf(path+".hosts", "required")
+	}
+	for i, h := range s.Hosts {
+		out.Hosts = append(out.Hosts, r.gatewayHost(at(path+".hosts", i), h))
+	}
+	r.serverTLS(path, s, out)
+	return out
+}
+
+// gatewayHost reads "namespace/dnsName". Without a namespace, every namespace may attach.
+func (r *reader) gatewayHost(path, h string) model.GatewayHost {
+	namespace, host, ok := strings.Cut(h, "/")
+	if !ok {
+		namespace, host = "*", h
+	}
+	switch {
+	case namespace == ".":
+		namespace = r.namespace
+	case namespace != "*" && values.ValidHost(namespace, false) != "":
+		r.Errorf(path, "%q is not a namespace", namespace)
+	}
+	host = strings.ToLower(host)
+	if why := values.ValidHost(host, true); why != "" {
+		r.Errorf(path, "%q: %s", h, why)
+	}
+	return model.GatewayHost{Namespace: namespace, Host: host}
+}
+
+// serverTLS reads the tls block, which protocols over TLS need and others, but for a redirect, must not have.
+func (r *reader) serverTLS(path string, s *networking.Server, out *model.Server) {
+	t, overTLS := s.Tls, out.Protocol.IsTLS()
+	switch {
+	case t == nil && overTLS:
+		r.Errorf(path+".tls", "required for protocol %s", s.GetPort().GetProtocol())
+		return
+	case t == nil:
+		return
+	case !overTLS:
+		out.HTTPSRedirect = t.HttpsRedirect
+		switch rest := (&networking.ServerTLSSettings{HttpsRedirect: t.HttpsRedirect}); {
+		case t.HttpsRedirect && !out.Protocol.IsHTTP():
+			r.Errorf(path+".tls.httpsRedirect", "only HTTP requests can be redirected")
+		case t.String() != rest.String():
+			r.Errorf(path+".tls", "protocol %s has no TLS; only httpsRedirect may be given", s.GetPort().GetProtocol())
+		}
+		return
+	}
+	if t.HttpsRedirect {
+		r.Errorf(path+".tls.httpsRedirect", "this server is the one that requests would be redirected to")
+	}
+	out.TLS = &model.ServerTLS{CredentialName: t.CredentialName, SANs: t.SubjectAltNames, Ciphers: t.CipherSuites,
+		MinVersion: r.tlsVersion(path+".tls.minProtocolVersion", t.MinProtocolVersion), MaxVersion: r.tlsVersion(path+".tls.maxProtocolVersion", t.MaxProtocolVersion)}
+	if out.TLS.MinVersion == "1.3" && out.TLS.MaxVersion == "1.2" {
+		r.Errorf(path+".tls.minProtocolVersion", "above maxProtocolVersion")
+	}
+	for i, c := range t.CipherSuites {
+		if !slices.Contains(cipherSuites(), c) {
+			r.Errorf(at(path+".tls.cipherSuites", i), "%q: not a cipher suite that this version implements", c)
+		}
+	}
+	r.serverMode(path+".tls", t, out)
+}
+
+func (r *reader) serverMode(path string, t *networking.ServerTLSSettings, out *model.Server) {
+	terminates, verifies := true, false
+	switch t.Mode {
+	case networking.ServerTLSSettings_SIMPLE:
+		out.TLS.Mode = model.ServerSimple
+	case networking.ServerTLSSettings_MUTUAL:
+		out.TLS.Mode, verifies = model.ServerMutual, true
+	case networking.ServerTLSSettings_OPTIONAL_MUTUAL:
+		out.TLS.Mode, verifies = model.ServerOptionalMutual, true
+	case networking.ServerTLSSettings_PASSTHROUGH:
+		out.TLS.Mode, terminates = model.ServerPassthrough, false
+	case networking.ServerTLSSettings_ISTIO_MUTUAL:
+		out.TLS.Mode, terminates, verifies = model.ServerIstioMutual, false, true
+	default:
+		r.Errorf(path+".mode", "%s: not implemented by this version", t.Mode)
+	}
+	switch {
+	case terminates && t.CredentialName == "":
+		r.Errorf(path+".credentialName", "required for mode %s", t.Mode)
+	case !terminates && t.CredentialName != "":
+		r.Errorf(path+".credentialName", "mode %s has no use for it", t.Mode)
+	}
+	if len(t.SubjectAltNames) > 0 && !verifies {
+		r.Errorf(path+".subjectAltNames", "mode %s asks for no client certificate", t.Mode)
+	}
+}
+
+func (r *reader) tlsVersion(path string, v networking.ServerTLSSettings_TLSProtocol) string {
+	switch v {
+	case networking.ServerTLSSettings_TLS_AUTO:
+		return ""
+	case networking.ServerTLSSettings_TLSV1_2:
+		return "1.2"
+	case networking.ServerTLSSettings_TLSV1_3:
+		return "1.3"
+	}
+	r.Errorf(path, "%s: not implemented by this version", v)
+	return ""
+}
+
+// cipherSuites are those of TLS 1.2 that the proxy has, by the names that Envoy gives them.
+func cipherSuites() []string {
+	return []string{"ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256",
+		"ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305"}
+}

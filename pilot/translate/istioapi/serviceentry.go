@@ -1,0 +1,236 @@
+package istioapi
+
+import (
+	"maps"
+	"net"
+	"slices"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/spiffe"
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/fields"
+	"github.com/heddle-mesh/heddle/pilot/translate/values"
+)
+
+// maxHosts is how many hosts a ServiceEntry may have, as in Istio.
+const maxHosts = 256
+
+var serviceEntryFields = fields.New(
+	"{hosts,addresses,location,resolution,exportTo,subjectAltNames}",
+	"ports.{number,protocol,name,targetPort}",
+	"endpoints.{address,ports,labels,locality,weight,serviceAccount}",
+	"workloadSelector.labels",
+)
+
+// ServiceEntry is a translated ServiceEntry: a service for each host, and what is behind them.
+type ServiceEntry struct {
+	Services []*model.Service
+	// Endpoints are the entry's own, by service port; for STATIC only.
+	Endpoints map[uint16][]*model.Endpoint
+	// Selector chooses pods of the entry's namespace.
+	Selector model.Selector
+}
+
+// ReadServiceEntry translates one object.
+func ReadServiceEntry(o *inputs.ServiceEntry, mesh *model.Mesh) (*ServiceEntry, []report.Issue) {
+	r, spec := newReader(o, mesh), o.Spec
+	serviceEntryFields.Check(spec, "spec", &r.Log)
+	out := &ServiceEntry{}
+	base := model.Service{
+		Namespace: o.Namespace, From: from(o), Entry: true,
+		External: spec.Location == networking.ServiceEntry_MESH_EXTERNAL,
+		Export:   values.Export(&r.Log, "spec.exportTo", spec.ExportTo, o.Namespace, mesh.ServiceExport),
+		SANs:     spec.SubjectAltNames,
+	}
+	base.Resolution = r.resolution(spec.Resolution)
+	base.Addresses = r.entryAddresses(spec.Addresses)
+	base.Ports = r.entryPorts(spec.Ports)
+	if spec.WorkloadSelector != nil {
+		out.Selector = values.Selector(&r.Log, "spec.workloadSelector.labels", spec.WorkloadSelector.Labels)
+		r.checkSelector(spec)
+	}
+	r.entryEndpoints(spec, &base, out)
+	if len(spec.Hosts) == 0 || len(spec.Hosts) > maxHosts {
+		r.Errorf("spec.hosts", "%d hosts: 1 to %d expected", len(spec.Hosts), maxHosts)
+	}
+	for i, name := range spec.Hosts {
+		host := strings.ToLower(name)
+		if why := values.ValidHost(host, true); why != "" || host == "*" {
+			r.Errorf(at("spec.hosts", i), "%q: %s", name, orString(why, "a wildcard needs a suffix"))
+		}
+		if strings.HasPrefix(host, "*") && (base.Resolution == model.ResolveDNS || base.Resolution == model.ResolveDNSRoundRobin) && len(spec.Endpoints) == 0 {
+			r.Errorf(at("spec.hosts", i), "%q: a wildcard cannot be looked up; resolution NONE or endpoints are needed", name)
+		}
+		s := base
+		s.Host, s.Name = host, host
+		out.Services = append(out.Services, &s)
+	}
+	return out, r.Issues
+}
+
+func orString(s, byDefault string) string {
+	if s == "" {
+		return byDefault
+	}
+	return s
+}
+
+func (r *reader) resolution(n networking.ServiceEntry_Resolution) model.Resolution {
+	switch n {
+	case networking.ServiceEntry_NONE:
+		return model.ResolvePassthrough
+	case networking.ServiceEntry_STATIC:
+		return model.ResolveEndpoints
+	case networking.ServiceEntry_DNS:
+		return model.ResolveDNS
+	case networking.ServiceEntry_DNS_ROUND_ROBIN:
+		return model.ResolveDNSRoundRobin
+	}
+	r.Errorf("spec.resolution", "%s: not implemented by this version", n)
+	return model.ResolvePassthrough
+}
+
+func (r *reader) checkSelector(spec *networking.ServiceEntry) {
+	if len(spec.WorkloadSelector.Labels) == 0 {
+		r.Errorf("spec.workloadSelector.labels", "required")
+	}
+	if len(spec.Endpoints) > 0 {
+		r.Errorf("spec.workloadSelector", "only one of endpoints and workloadSelector may be given")
+	}
+	if spec.Resolution != networking.ServiceEntry_STATIC {
+		r.Errorf("spec.workloadSelector", "%s: only entries with resolution STATIC can select workloads in this version", spec.Resolution)
+	}
+}
+
+func (r *reader) entryAddresses(list []string) []string {
+	var out []string
+	for i, a := range list {
+		block, ok := values.CIDR(a)
+		switch {
+		case !ok:
+			r.Errorf(at("spec.addresses", i), "%q is not an address or a block of addresses", a)
+		case strings.Contains(a, "/"):
+			out = append(out, block)
+		default:
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+func (r *reader) entryPorts(list []*networking.ServicePort) []model.ServicePort {
+	if len(list) == 0 {
+		r.Errorf("spec.ports", "required")
+	}
+	out := make([]model.ServicePort, 0, len(list))
+	for i, p := range list {
+		path := at("spec.ports", i)
+		port := model.ServicePort{Name: p.Name, Number: values.Port(&r.Log, path+".number", p.Number)}
+		if p.Name == "" {
+			r.Errorf(path+".name", "required")
+		}
+		if p.Protocol != "" {
+			protocol, ok := values.Protocol(p.Protocol)
+			if !ok || protocol == model.UDP {
+				r.Errorf(path+".protocol", "%q: not implemented by this version", p.Protocol)
+			}
+			port.Protocol = protocol
+		}
+		if port.Target = port.Number; p.TargetPort != 0 {
+			port.Target = values.Port(&r.Log, path+".targetPort", p.TargetPort)
+		}
+		if slices.ContainsFunc(out, func(q model.ServicePort) bool { return q.Number == port.Number || q.Name == port.Name }) {
+			r.Errorf(path, "another port has this name or number")
+		}
+		out = append(out, port)
+	}
+	return out
+}
+
+// entryEndpoints reads endpoints: addresses for STATIC, host names for DNS.
+func (r *reader) entryEndpoints(spec *networking.ServiceEntry, base *model.Service, out *ServiceEntry) {
+	switch base.Resolution {
+	case model.ResolvePassthrough:
+		if len(spec.Endpoints) > 0 {
+			r.Errorf("spec.endpoints", "resolution NONE sends to the address that was asked for: endpoints must not be given")
+		}
+		return
+	case model.ResolveEndpoints:
+		out.Endpoints = map[uint16][]*model.Endpoint{}
+		if len(spec.Endpoints) == 0 && spec.WorkloadSelector == nil {
+			r.Errorf("spec.endpoints", "resolution STATIC needs endpoints or a workloadSelector")
+		}
+	}
+	if base.Resolution == model.ResolveDNSRoundRobin && len(spec.Endpoints) > 1 {
+		r.Errorf("spec.endpoints", "resolution DNS_ROUND_ROBIN has at most one endpoint")
+	}
+	for i, e := range spec.Endpoints {
+		path := at("spec.endpoints", i)
+		r.checkEndpoint(path, e, base)
+		if base.Resolution != model.ResolveEndpoints {
+			base.DNSEndpoints = append(base.DNSEndpoints, r.dnsEndpoint(path, e, base))
+			continue
+		}
+		for _, p := range base.Ports {
+			out.Endpoints[p.Number] = append(out.Endpoints[p.Number], r.endpoint(path, e, base, p))
+		}
+	}
+}
+
+func (r *reader) checkEndpoint(path string, e *networking.WorkloadEntry, base *model.Service) {
+	ip := net.ParseIP(e.Address) != nil
+	switch {
+	case strings.HasPrefix(e.Address, "unix://"):
+		r.Errorf(path+".address", "unix sockets are not implemented by this version")
+	case base.Resolution == model.ResolveEndpoints && !ip:
+		r.Errorf(path+".address", "%q: resolution STATIC needs an address", e.Address)
+	case !ip && values.ValidHost(e.Address, false) != "":
+		r.Errorf(path+".address", "%q: %s", e.Address, values.ValidHost(e.Address, false))
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Ports)) {
+		values.Port(&r.Log, path+".ports["+name+"]", e.Ports[name])
+		if !slices.ContainsFunc(base.Ports, func(p model.ServicePort) bool { return p.Name == name }) {
+			r.Errorf(path+".ports["+name+"]", "spec.ports has no port of this name")
+		}
+	}
+}
+
+// dnsEndpoint has one port for all of the service's, or follows each.
+func (r *reader) dnsEndpoint(path string, e *networking.WorkloadEntry, base *model.Service) *model.Endpoint {
+	out := r.endpoint(path, e, base, model.ServicePort{})
+	for _, p := range base.Ports {
+		if n, ok := e.Ports[p.Name]; ok && len(base.Ports) == 1 {
+			out.Port = uint16(n)
+		} else if ok && n != uint32(p.Target) {
+			r.Errorf(path+".ports["+p.Name+"]", "for more than one port with resolution %s not implemented by this version", "DNS")
+		}
+	}
+	return out
+}
+
+func (r *reader) endpoint(path string, e *networking.WorkloadEntry, base *model.Service, p model.ServicePort) *model.Endpoint {
+	out := &model.Endpoint{Address: e.Address, Port: p.Target, Weight: e.Weight, Locality: values.Locality(e.Locality), Labels: e.Labels}
+	if n, ok := e.Ports[p.Name]; ok {
+		out.Port = uint16(n)
+	}
+	if base.External {
+		return out
+	}
+	if e.ServiceAccount != "" {
+		id, err := spiffe.New(r.mesh.TrustDomain, r.namespace, e.ServiceAccount)
+		if err != nil {
+			r.Errorf(path+".serviceAccount", "%q is not the name of a service account", e.ServiceAccount)
+		}
+		out.Identity = id
+	}
+	mode, given := e.Labels[wire.TLSModeLabel]
+	out.MeshTLS = mode == wire.TLSModeMesh || (!given && e.ServiceAccount != "")
+	out.Workload = model.Facts{Namespace: r.namespace, Workload: e.Labels["app"], App: e.Labels["app"], Version: e.Labels["version"],
+		CanonicalName: e.Labels[wire.CanonicalNameLabel], CanonicalRevision: e.Labels[wire.CanonicalRevLabel], Cluster: r.mesh.ClusterID}
+	return out
+}

@@ -1,0 +1,142 @@
+package istioapi
+
+import (
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/fields"
+	"github.com/heddle-mesh/heddle/pilot/translate/values"
+)
+
+var sidecarFields = fields.New(
+	"workloadSelector.labels", "outboundTrafficPolicy.mode",
+	"egress.{port.{number,protocol,name},bind,captureMode,hosts}",
+	"ingress.{port.{number,protocol,name},bind,captureMode,defaultEndpoint}",
+)
+
+// ReadSidecar translates one object.
+func ReadSidecar(o *inputs.Sidecar, mesh *model.Mesh) (*model.Sidecar, []report.Issue) {
+	r, spec := newReader(o, mesh), o.Spec
+	sidecarFields.Check(spec, "spec", &r.Log)
+	out := &model.Sidecar{From: from(o)}
+	if spec.WorkloadSelector != nil {
+		out.Selector = values.Selector(&r.Log, "spec.workloadSelector.labels", spec.WorkloadSelector.Labels)
+		if out.Selector != nil && o.Namespace == mesh.RootNamespace {
+			r.Errorf("spec.workloadSelector", "a Sidecar of the root namespace is everybody's default and selects nobody in particular")
+		}
+	}
+	if p := spec.OutboundTrafficPolicy; p != nil {
+		only := p.Mode != networking.OutboundTrafficPolicy_ALLOW_ANY
+		out.RegistryOnly = &only
+	}
+	for i, e := range spec.Egress {
+		path := at("spec.egress", i)
+		l := r.egress(path, e)
+		if l.Port == 0 && i != len(spec.Egress)-1 {
+			r.Errorf(path, "the listener without a port must be the last")
+		}
+		same := func(o *model.EgressListener) bool { return o.Port == l.Port && o.Bind == l.Bind }
+		if l.Port != 0 && slices.ContainsFunc(out.Egress, same) {
+			r.Errorf(path+".port.number", "%d is there twice", l.Port)
+		}
+		out.Egress = append(out.Egress, l)
+	}
+	for i, g := range spec.Ingress {
+		l := r.ingress(at("spec.ingress", i), g)
+		if slices.ContainsFunc(out.Ingress, func(o *model.IngressListener) bool { return o.Port == l.Port }) {
+			r.Errorf(at("spec.ingress", i)+".port.number", "%d is there twice", l.Port)
+		}
+		out.Ingress = append(out.Ingress, l)
+	}
+	return out, r.Issues
+}
+
+func (r *reader) egress(path string, e *networking.IstioEgressListener) *model.EgressListener {
+	out := &model.EgressListener{}
+	if e.Port != nil {
+		out.Port, out.Protocol = r.sidecarPort(path+".port", e.Port)
+	}
+	out.Bind = r.bind(path+".bind", e.Bind)
+	if out.Bind != "" && out.Port == 0 {
+		r.Errorf(path+".bind", "needs a port")
+	}
+	r.captured(path+".captureMode", e.CaptureMode)
+	if len(e.Hosts) == 0 {
+		r.Errorf(path+".hosts", "required")
+	}
+	for i, h := range e.Hosts {
+		out.Hosts = append(out.Hosts, r.egressHost(at(path+".hosts", i), h))
+	}
+	return out
+}
+
+// egressHost reads "namespace/dnsName": the namespace may be "*", "." or "~" (none).
+func (r *reader) egressHost(path, h string) model.EgressHost {
+	namespace, host, ok := strings.Cut(h, "/")
+	if !ok {
+		r.Errorf(path, `%q: "namespace/dnsName" expected`, h)
+	}
+	switch {
+	case namespace == ".":
+		namespace = r.namespace
+	case namespace == "*" || namespace == "~":
+	case strings.HasPrefix(namespace, "~"):
+		r.Errorf(path, "%q: exclusions are not implemented by this version", h)
+	case values.ValidHost(namespace, false) != "":
+		r.Errorf(path, "%q is not a namespace", namespace)
+	}
+	host = strings.ToLower(host)
+	if why := values.ValidHost(host, true); ok && why != "" {
+		r.Errorf(path, "%q: %s", h, why)
+	}
+	return model.EgressHost{Namespace: namespace, Host: host}
+}
+
+func (r *reader) ingress(path string, g *networking.IstioIngressListener) *model.IngressListener {
+	out := &model.IngressListener{Endpoint: g.DefaultEndpoint}
+	if g.Port == nil {
+		r.Errorf(path+".port", "required")
+	} else {
+		out.Port, out.Protocol = r.sidecarPort(path+".port", g.Port)
+	}
+	out.Bind = r.bind(path+".bind", g.Bind)
+	r.captured(path+".captureMode", g.CaptureMode)
+	if g.DefaultEndpoint == "" {
+		return out
+	}
+	host, port, err := net.SplitHostPort(g.DefaultEndpoint)
+	n, bad := strconv.ParseUint(port, 10, 16)
+	if err != nil || bad != nil || n == 0 || !slices.Contains([]string{"127.0.0.1", "::1", "0.0.0.0", "::"}, host) {
+		r.Errorf(path+".defaultEndpoint", "%q: 127.0.0.1:port, [::1]:port or 0.0.0.0:port expected", g.DefaultEndpoint)
+	}
+	return out
+}
+
+func (r *reader) sidecarPort(path string, p *networking.SidecarPort) (uint16, model.Protocol) {
+	protocol, ok := values.Protocol(p.Protocol)
+	if p.Protocol != "" && (!ok || protocol == model.UDP) {
+		r.Errorf(path+".protocol", "%q: not implemented by this version", p.Protocol)
+	}
+	return values.Port(&r.Log, path+".number", p.Number), protocol
+}
+
+func (r *reader) bind(path, bind string) string {
+	if bind != "" && net.ParseIP(bind) == nil {
+		r.Errorf(path, "%q: an address expected; unix sockets are not implemented by this version", bind)
+	}
+	return bind
+}
+
+// captured refuses listeners that traffic is not redirected to.
+func (r *reader) captured(path string, m networking.CaptureMode) {
+	if m != networking.CaptureMode_DEFAULT && m != networking.CaptureMode_IPTABLES {
+		r.Errorf(path, "%s: not implemented by this version", m)
+	}
+}

@@ -1,0 +1,238 @@
+package istioapi
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/translate/values"
+)
+
+func (r *reader) connectionPool(path string, p *networking.ConnectionPoolSettings) *model.ConnectionPool {
+	if p == nil {
+		return nil
+	}
+	out := &model.ConnectionPool{}
+	count := func(name string, n int32) uint32 { return values.Count(&r.Log, path+name, n) }
+	if t := p.Tcp; t != nil {
+		out.MaxConnections = count(".tcp.maxConnections", t.MaxConnections)
+		out.ConnectTimeout = values.DurationOr(&r.Log, path+".tcp.connectTimeout", t.ConnectTimeout, 0)
+		out.TCPIdleTimeout = values.Duration(&r.Log, path+".tcp.idleTimeout", t.IdleTimeout)
+		out.MaxConnectionDuration = values.DurationOr(&r.Log, path+".tcp.maxConnectionDuration", t.MaxConnectionDuration, 0)
+		if k := t.TcpKeepalive; k != nil {
+			out.KeepaliveProbes = k.Probes
+			out.KeepaliveTime = values.DurationOr(&r.Log, path+".tcp.tcpKeepalive.time", k.Time, 0)
+			out.KeepaliveInterval = values.DurationOr(&r.Log, path+".tcp.tcpKeepalive.interval", k.Interval, 0)
+		}
+	}
+	if h := p.Http; h != nil {
+		out.MaxPendingRequests = count(".http.http1MaxPendingRequests", h.Http1MaxPendingRequests)
+		out.MaxRequests = count(".http.http2MaxRequests", h.Http2MaxRequests)
+		out.MaxRequestsPerConnection = count(".http.maxRequestsPerConnection", h.MaxRequestsPerConnection)
+		out.MaxRetries = count(".http.maxRetries", h.MaxRetries)
+		out.HTTPIdleTimeout = values.Duration(&r.Log, path+".http.idleTimeout", h.IdleTimeout)
+		out.MaxConcurrentStreams = count(".http.maxConcurrentStreams", h.MaxConcurrentStreams)
+		out.UpgradeHTTP2 = h.H2UpgradePolicy == networking.ConnectionPoolSettings_HTTPSettings_UPGRADE
+		out.UseClientProtocol = h.UseClientProtocol
+		if out.UpgradeHTTP2 && out.UseClientProtocol {
+			r.Errorf(path+".http.useClientProtocol", "contradicts h2UpgradePolicy UPGRADE")
+		}
+	}
+	return out
+}
+
+// outlier reads outlier detection. Its defaults are Istio's.
+func (r *reader) outlier(path string, o *networking.OutlierDetection) *model.OutlierDetection {
+	if o == nil {
+		return nil
+	}
+	out := &model.OutlierDetection{
+		Consecutive5xx:     5,
+		SplitLocalOrigin:   o.SplitExternalLocalOriginErrors,
+		Interval:           values.DurationOr(&r.Log, path+".interval", o.Interval, 10*time.Second),
+		BaseEjection:       values.DurationOr(&r.Log, path+".baseEjectionTime", o.BaseEjectionTime, 30*time.Second),
+		MaxEjectionPercent: 10,
+		ConsecutiveGateway: o.ConsecutiveGatewayErrors.GetValue(),
+	}
+	if o.Consecutive_5XxErrors != nil {
+		out.Consecutive5xx = o.Consecutive_5XxErrors.Value
+	}
+	if out.SplitLocalOrigin {
+		out.ConsecutiveLocalOrigin = 5
+		if o.ConsecutiveLocalOriginFailures != nil {
+			out.ConsecutiveLocalOrigin = o.ConsecutiveLocalOriginFailures.Value
+		}
+	} else if o.ConsecutiveLocalOriginFailures != nil {
+		r.Errorf(path+".consecutiveLocalOriginFailures", "needs splitExternalLocalOriginErrors")
+	}
+	if o.MaxEjectionPercent != 0 {
+		out.MaxEjectionPercent = uint32(r.percent(path+".maxEjectionPercent", float64(o.MaxEjectionPercent)))
+	}
+	out.MinHealthPercent = uint32(r.percent(path+".minHealthPercent", float64(o.MinHealthPercent)))
+	if out.Interval == 0 || out.BaseEjection == 0 {
+		r.Errorf(path, "interval and baseEjectionTime must be at least 1ms")
+	}
+	return out
+}
+
+func (r *reader) loadBalancer(path string, l *networking.LoadBalancerSettings) *model.LoadBalancer {
+	if l == nil {
+		return nil
+	}
+	out := &model.LoadBalancer{}
+	switch p := l.LbPolicy.(type) {
+	case *networking.LoadBalancerSettings_Simple:
+		out.Algorithm = r.simple(path+".simple", p.Simple)
+	case *networking.LoadBalancerSettings_ConsistentHash:
+		out.Algorithm, out.Hash = r.hash(path+".consistentHash", p.ConsistentHash)
+	}
+	out.Locality = r.locality(path+".localityLbSetting", l.LocalityLbSetting)
+	if l.WarmupDurationSecs != nil {
+		out.Warmup = &model.Warmup{Duration: *values.Duration(&r.Log, path+".warmupDurationSecs", l.WarmupDurationSecs), MinimumPercent: 10, Aggression: 1}
+	}
+	if w := l.Warmup; w != nil {
+		out.Warmup = &model.Warmup{Duration: values.DurationOr(&r.Log, path+".warmup.duration", w.Duration, 0), MinimumPercent: 10, Aggression: 1}
+		if w.Duration == nil {
+			r.Errorf(path+".warmup.duration", "required")
+		}
+		if w.MinimumPercent != nil {
+			out.Warmup.MinimumPercent = r.percent(path+".warmup.minimumPercent", w.MinimumPercent.Value)
+		}
+		if w.Aggression != nil {
+			if out.Warmup.Aggression = w.Aggression.Value; !(w.Aggression.Value > 0) || math.IsInf(w.Aggression.Value, 0) {
+				r.Errorf(path+".warmup.aggression", "%v: must be above 0", w.Aggression.Value)
+			}
+		}
+	}
+	if out.Warmup != nil && out.Algorithm != model.RoundRobin && out.Algorithm != model.LeastRequest {
+		r.Errorf(path+".warmup", "only ROUND_ROBIN and LEAST_REQUEST warm up")
+	}
+	return out
+}
+
+func (r *reader) simple(path string, s networking.LoadBalancerSettings_SimpleLB) model.Balancer {
+	switch s {
+	case networking.LoadBalancerSettings_UNSPECIFIED, networking.LoadBalancerSettings_LEAST_REQUEST,
+		networking.LoadBalancerSettings_LEAST_CONN: //nolint:staticcheck // still written
+		return model.LeastRequest
+	case networking.LoadBalancerSettings_ROUND_ROBIN:
+		return model.RoundRobin
+	case networking.LoadBalancerSettings_RANDOM:
+		return model.Random
+	case networking.LoadBalancerSettings_PASSTHROUGH:
+		return model.Passthrough
+	}
+	r.Errorf(path, "%d: not implemented by this version", s)
+	return model.LeastRequest
+}
+
+func (r *reader) hash(path string, h *networking.LoadBalancerSettings_ConsistentHashLB) (model.Balancer, *model.HashPolicy) {
+	out, algorithm := &model.HashPolicy{}, model.RingHash
+	switch k := h.HashKey.(type) {
+	case *networking.LoadBalancerSettings_ConsistentHashLB_HttpHeaderName:
+		r.headerName(path+".httpHeaderName", k.HttpHeaderName)
+		out.Header = k.HttpHeaderName
+	case *networking.LoadBalancerSettings_ConsistentHashLB_HttpCookie:
+		c := k.HttpCookie
+		out.CookieName, out.CookiePath, out.CookieTTL = c.Name, c.Path, values.Duration(&r.Log, path+".httpCookie.ttl", c.Ttl)
+	case *networking.LoadBalancerSettings_ConsistentHashLB_UseSourceIp:
+		out.SourceIP = k.UseSourceIp
+	case *networking.LoadBalancerSettings_ConsistentHashLB_HttpQueryParameterName:
+		out.Query = k.HttpQueryParameterName
+	}
+	if out.Header == "" && out.CookieName == "" && out.Query == "" && !out.SourceIP {
+		r.Errorf(path, "httpHeaderName, httpCookie.name, useSourceIp or httpQueryParameterName must be given")
+	}
+	out.MinRingSize = h.GetMinimumRingSize() //nolint:staticcheck // still written
+	switch a := h.HashAlgorithm.(type) {
+	case *networking.LoadBalancerSettings_ConsistentHashLB_RingHash_:
+		out.MinRingSize = a.RingHash.MinimumRingSize
+	case *networking.LoadBalancerSettings_ConsistentHashLB_Maglev:
+		algorithm, out.TableSize = model.Maglev, a.Maglev.TableSize
+		if n := a.Maglev.TableSize; n != 0 && (n >= 5000011 || !prime(n)) {
+			r.Errorf(path+".maglev.tableSize", "%d: a prime below 5000011 expected", n)
+		}
+	}
+	return algorithm, out
+}
+
+func prime(n uint64) bool {
+	for d := uint64(2); d*d <= n; d++ {
+		if n%d == 0 {
+			return false
+		}
+	}
+	return n > 1
+}
+
+func (r *reader) locality(path string, l *networking.LocalityLoadBalancerSetting) *model.LocalitySetting {
+	if l == nil {
+		return nil
+	}
+	out := &model.LocalitySetting{Enabled: l.Enabled == nil || l.Enabled.Value, Priority: l.FailoverPriority}
+	if len(l.Distribute) > 0 && (len(l.Failover) > 0 || len(l.FailoverPriority) > 0) {
+		r.Errorf(path, "distribute and failover contradict each other")
+	}
+	for i, d := range l.Distribute {
+		sum := uint32(0)
+		for to, share := range d.To {
+			if sum += share; to == "" {
+				r.Errorf(at(path+".distribute", i)+".to", "empty locality")
+			}
+		}
+		if sum != 100 {
+			r.Errorf(at(path+".distribute", i)+".to", "the shares sum to %d, not to 100", sum)
+		}
+		out.Distribute = append(out.Distribute, model.Distribution{From: d.From, To: d.To})
+	}
+	for i, f := range l.Failover {
+		if f.From == "" || f.To == "" || f.From == f.To {
+			r.Errorf(at(path+".failover", i), "two different regions expected")
+		}
+		if out.Failover == nil {
+			out.Failover = map[string]string{}
+		}
+		out.Failover[f.From] = f.To
+	}
+	return out
+}
+
+func (r *reader) clientTLS(path string, t *networking.ClientTLSSettings) *model.ClientTLS {
+	if t == nil {
+		return nil
+	}
+	out := &model.ClientTLS{CredentialName: t.CredentialName, CACertificates: t.CaCertificates, ClientCertificate: t.ClientCertificate,
+		PrivateKey: t.PrivateKey, SNI: t.Sni, SANs: t.SubjectAltNames, InsecureSkipVerify: t.InsecureSkipVerify.GetValue()}
+	files := t.ClientCertificate != "" || t.PrivateKey != ""
+	switch t.Mode {
+	case networking.ClientTLSSettings_DISABLE:
+		out.Mode = model.TLSDisable
+	case networking.ClientTLSSettings_SIMPLE:
+		out.Mode = model.TLSSimple
+		if files {
+			r.Errorf(path, "clientCertificate and privateKey need mode MUTUAL")
+		}
+	case networking.ClientTLSSettings_MUTUAL:
+		out.Mode = model.TLSMutual
+		if (t.CredentialName == "") != (t.ClientCertificate != "" && t.PrivateKey != "") {
+			r.Errorf(path, "mode MUTUAL needs either credentialName or both clientCertificate and privateKey")
+		}
+	case networking.ClientTLSSettings_ISTIO_MUTUAL:
+		out.Mode = model.TLSIstioMutual
+		if files || t.CredentialName != "" || t.CaCertificates != "" || out.InsecureSkipVerify {
+			r.Errorf(path, "mode ISTIO_MUTUAL uses the mesh's certificates: no other may be given")
+		}
+	default:
+		r.Errorf(path+".mode", "%s", fmt.Sprint(t.Mode))
+	}
+	if t.CredentialName != "" && t.CaCertificates != "" {
+		r.Errorf(path, "only one of credentialName and caCertificates may be given")
+	}
+	if out.InsecureSkipVerify && (t.CaCertificates != "" || len(t.SubjectAltNames) > 0) {
+		r.Errorf(path+".insecureSkipVerify", "contradicts caCertificates and subjectAltNames")
+	}
+	return out
+}

@@ -1,0 +1,91 @@
+package translate
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/heddle-mesh/heddle/internal/memo"
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
+)
+
+// rulePair is two rules for one host, to be merged.
+type rulePair struct{ older, younger *istioapi.DestinationRule }
+
+// ruleMemo remembers merged and completed DestinationRules.
+type ruleMemo struct {
+	merged   *memo.Memo[rulePair, *istioapi.DestinationRule]
+	complete *memo.Memo[*istioapi.DestinationRule, *model.DestinationRule]
+	pool     *pool[model.Name, *model.DestinationRule] // by the first object
+}
+
+func newRuleMemo() *ruleMemo {
+	return &ruleMemo{
+		merged:   memo.New[rulePair, *istioapi.DestinationRule](),
+		complete: memo.New[*istioapi.DestinationRule, *model.DestinationRule](),
+		pool:     newPool[model.Name, *model.DestinationRule](),
+	}
+}
+
+func (m *ruleMemo) round() {
+	m.merged.Round()
+	m.complete.Round()
+	m.pool.round()
+}
+
+// destinationRules translates DestinationRules and merges those of one host and namespace.
+func (r *run) destinationRules() {
+	type place struct{ namespace, host string }
+	rules := map[place][]*istioapi.DestinationRule{}
+	for _, o := range byAge(r.in.DestinationRules) {
+		res := r.memo.destinationRules.get(nameOf(o), key[inputs.DestinationRule]{o, r.mesh}, func() *result[*istioapi.DestinationRule] {
+			v, issues := istioapi.ReadDestinationRule(o, r.mesh)
+			return &result[*istioapi.DestinationRule]{v, entryOf(o, issues)}
+		})
+		if res.entry.State == report.Refused {
+			r.add(res.entry)
+			continue
+		}
+		at := place{o.Namespace, res.value.Host}
+		var issues []report.Issue
+		rules[at], issues = r.mergeRule(rules[at], res.value)
+		r.add(extend(res.entry, issues))
+	}
+	for at, list := range rules {
+		for _, rule := range list {
+			done := r.memo.rules.complete.Get(rule, func(rule *istioapi.DestinationRule) *model.DestinationRule {
+				return r.memo.rules.pool.intern(rule.From[0], rule.Complete())
+			})
+			r.memo.rules.pool.now[rule.From[0]] = done
+			r.snap.DestinationRules[at.namespace] = append(r.snap.DestinationRules[at.namespace], done)
+		}
+	}
+	for _, list := range r.snap.DestinationRules {
+		slices.SortStableFunc(list, func(a, b *model.DestinationRule) int {
+			return cmp.Or(model.CompareHosts(a.Host, b.Host), cmp.Compare(a.From[0].Name, b.From[0].Name))
+		})
+	}
+}
+
+// mergeRule adds a rule to the older ones of its host: to the first that it may be merged into, or beside them.
+func (r *run) mergeRule(list []*istioapi.DestinationRule, rule *istioapi.DestinationRule) ([]*istioapi.DestinationRule, []report.Issue) {
+	log := &report.Log{}
+	for i, older := range list {
+		if !older.Mergeable(rule) {
+			continue
+		}
+		if older.Policy != nil && rule.Policy != nil {
+			log.Partialf("spec.trafficPolicy", "%s is older and has a policy for %s: this one is left out", older.From[0], rule.Host)
+		}
+		for _, s := range rule.Subsets {
+			if older.HasSubset(s.Name) {
+				log.Partialf("spec.subsets", "%s is older and has a subset %q of %s: this one is left out", older.From[0], s.Name, rule.Host)
+			}
+		}
+		list[i] = r.memo.rules.merged.Get(rulePair{older, rule}, func(p rulePair) *istioapi.DestinationRule { return p.older.Merge(p.younger) })
+		return list, log.Issues
+	}
+	return append(list, rule), nil
+}
