@@ -18,7 +18,6 @@ import (
 )
 
 const (
-	stateFolder = "/var/lib/heddle-cluster"
 	outFolder   = "out"
 	binFolder   = "bin"
 )
@@ -37,7 +36,6 @@ type play struct {
 	tag        string // of the images: changes with their content
 	registry   string
 	cluster    *tour.Cluster
-	certs      *tour.Certificates
 }
 
 // step is a part of the demo that may take long.
@@ -58,7 +56,7 @@ func open(ctx context.Context, o options) (*play, error) {
 		if os.Geteuid() != 0 {
 			return nil, fmt.Errorf("the demo's own cluster needs root; on a cluster of yours: make demo CONTEXT=name REGISTRY=...")
 		}
-		p.registry, p.kubeconfig = "heddle.local", filepath.Join(stateFolder, "kubeconfig")
+		p.registry, p.kubeconfig = "heddle.local", tour.Kubeconfig
 		return p, nil
 	}
 	if p.registry == "" {

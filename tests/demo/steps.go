@@ -65,19 +65,10 @@ func connect(_ context.Context, p *play) error {
 		return err
 	}
 	p.cluster.Image = p.image("shop")
-	if p.certs, err = tour.NewCertificates(tour.PublicHost, tour.PrivateHost); err != nil {
-		return err
-	}
-	p.cluster.Certs = p.certs
 	if !p.own {
 		return nil
 	}
-	p.cluster.Capture = capture
-	p.cluster.OutsideCA, err = os.ReadFile(filepath.Join(stateFolder, "outside", "ca.pem"))
-	if err != nil {
-		return fmt.Errorf("reading the outside's authority: %w", err)
-	}
-	return nil
+	return p.cluster.Own()
 }
 
 // agree says what the demo will do on a cluster of the user's, and asks.

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -45,7 +47,7 @@ type Cluster struct {
 	Certs *Certificates
 }
 
-// Connect returns a Cluster. It does no I/O.
+// Connect returns a Cluster, with certificates for the gateways that Secrets writes. It does no I/O; the client discovers the API.
 func Connect(config *rest.Config) (*Cluster, error) {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Burst = 100, 200
@@ -57,7 +59,24 @@ func Connect(config *rest.Config) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making an object client: %w", err)
 	}
-	return &Cluster{rest: config, kube: kube, objects: objects}, nil
+	certs, err := NewCertificates(PublicHost, PrivateHost)
+	if err != nil {
+		return nil, err
+	}
+	return &Cluster{rest: config, kube: kube, objects: objects, Certs: certs}, nil
+}
+
+// Kubeconfig is where the demo's own cluster is reached.
+const Kubeconfig = "/var/lib/heddle-cluster/kubeconfig"
+
+// Own says that this is the demo's own cluster: its wires can be listened to, and it has an outside.
+func (c *Cluster) Own() error {
+	var err error
+	c.Capture = capture
+	if c.OutsideCA, err = os.ReadFile(filepath.Join(filepath.Dir(Kubeconfig), "outside", "ca.pem")); err != nil {
+		return fmt.Errorf("reading the outside's authority: %w", err)
+	}
+	return nil
 }
 
 // Sample applies a sample's YAML by server-side apply.

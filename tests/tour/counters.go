@@ -65,3 +65,18 @@ func (s *Stage) connections(ctx context.Context) error {
 	s.Saw("istio_tcp_connections_opened_total and _closed_total of the ledger: %v + %d, as the client counted", before, n)
 	return nil
 }
+
+// Visit makes a little traffic of every kind. What fails is not an error of Visit's.
+func (c *Cluster) Visit(ctx context.Context) error {
+	for _, args := range [][]string{
+		{"client", "-n", "20", "-c", "2", "http://storefront.shop:8080/api"},
+		{"client", "-n", "20", "-method", "POST", "-body", "an order", catalogURL + "/items"},
+		{"client", "-n", "2", catalogURL + "/status/503"},
+		{"tcpclient", "-n", "10", "ledger.shop:9000"},
+	} {
+		if _, err := c.program(ctx, fromClient, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}

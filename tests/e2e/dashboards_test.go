@@ -1,0 +1,149 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/heddle-mesh/heddle/manifests/dashboards"
+)
+
+const prometheusAddress = "127.0.0.1:19099"
+
+// prometheusConfig scrapes what pods ask for by annotation, as people's Prometheus does.
+const prometheusConfig = `
+global: {scrape_interval: 2s}
+scrape_configs:
+  - job_name: pods
+    kubernetes_sd_configs: [{role: pod, kubeconfig_file: %q}]
+    relabel_configs:
+      - {source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scrape], action: keep, regex: "true"}
+      - {source_labels: [__meta_kubernetes_pod_phase], action: drop, regex: Pending|Succeeded|Failed|Completed}
+      - {source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_path], action: replace, target_label: __metrics_path__, regex: (.+)}
+      - source_labels: [__meta_kubernetes_pod_ip, __meta_kubernetes_pod_annotation_prometheus_io_port]
+        action: replace
+        regex: (.+);(.+)
+        replacement: $1:$2
+        target_label: __address__
+      - {source_labels: [__meta_kubernetes_namespace], target_label: namespace}
+      - {source_labels: [__meta_kubernetes_pod_name], target_label: pod}
+`
+
+// startPrometheus runs Debian's Prometheus until the test ends.
+func startPrometheus(t *testing.T, kubeconfig string) {
+	t.Helper()
+	if _, err := exec.LookPath("prometheus"); err != nil {
+		install := exec.Command("sh", "-c", "apt-get install -y --no-install-recommends prometheus || { apt-get update && apt-get install -y --no-install-recommends prometheus; }")
+		install.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1")
+		if out, err := install.CombinedOutput(); err != nil {
+			t.Fatalf("installing prometheus: %v\n%s", err, out)
+		}
+	}
+	dir := t.TempDir()
+	config := filepath.Join(dir, "prometheus.yml")
+	if err := os.WriteFile(config, fmt.Appendf(nil, prometheusConfig, kubeconfig), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+prometheusAddress)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // ours
+		_ = cmd.Wait()         // killed
+		if t.Failed() {
+			text, _ := os.ReadFile(log.Name())
+			t.Logf("prometheus said:\n%s", text[max(0, len(text)-3000):])
+		}
+	})
+}
+
+// query asks Prometheus and returns how many series answer with a number.
+func query(ctx context.Context, expr string) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+prometheusAddress+"/api/v1/query?query="+url.QueryEscape(expr), nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Status, Error string
+		Data          struct{ Result []struct{ Value [2]any } }
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return 0, err
+	}
+	if answer.Status != "success" {
+		return 0, fmt.Errorf("%s", answer.Error)
+	}
+	n := 0
+	for _, r := range answer.Data.Result {
+		if v, _ := r.Value[1].(string); v != "NaN" {
+			n++
+		}
+	}
+	return n, nil
+}
+
+var variables = strings.NewReplacer("$__rate_interval", "1m", "$namespace", ".*", "$workload", ".*")
+
+func TestEveryPanelHasData(t *testing.T) {
+	c := connect(t)
+	startPrometheus(t, kubeconfig(t))
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	go func() { // something to see, while Prometheus looks
+		for ctx.Err() == nil {
+			shop(ctx, c)
+		}
+	}()
+	paths, err := fs.Glob(dashboards.FS, "*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		raw, err := dashboards.FS.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d struct {
+			Panels []struct {
+				Title   string
+				Targets []struct{ Expr string }
+			}
+		}
+		if err := json.Unmarshal(raw, &d); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range d.Panels {
+			for _, target := range p.Targets {
+				t.Run(path+"/"+p.Title, func(t *testing.T) {
+					eventually(t, ctx, time.Minute, func() error {
+						n, err := query(ctx, variables.Replace(target.Expr))
+						if err == nil && n == 0 {
+							err = fmt.Errorf("no data for %s", target.Expr)
+						}
+						return err
+					})
+				})
+			}
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/heddle-mesh/heddle/tests/tour"
+)
+
+// kubeconfig returns the cluster to test on: the one that `make test` starts and names in HEDDLE_KUBECONFIG.
+func kubeconfig(t *testing.T) string {
+	t.Helper()
+	path := os.Getenv("HEDDLE_KUBECONFIG")
+	if path == "" {
+		if os.Getenv("CI") != "" {
+			t.Fatal("HEDDLE_KUBECONFIG is not set")
+		}
+		t.Skip("HEDDLE_KUBECONFIG is not set: run `make test-e2e`, which starts a cluster with Heddle and the shop")
+	}
+	return path
+}
+
+// connect returns the cluster, with gateway certificates that were just renewed.
+func connect(t *testing.T) *tour.Cluster {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := tour.Connect(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Own(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Secrets(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// eventually calls f until it returns nil; it fails the test with f's last error when limit or ctx ends.
+func eventually(t *testing.T, ctx context.Context, limit time.Duration, f func() error) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+}
