@@ -1,0 +1,159 @@
+package inject
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+)
+
+// decide says whether to inject, and why. The first question that has an answer decides.
+func decide(r Request, p Params) (bool, string, error) {
+	pod := r.Pod
+	switch {
+	case pod.Spec.HostNetwork:
+		return false, "the pod uses the host's network", nil
+	case slices.Contains(p.IgnoredNamespaces, r.Namespace):
+		return false, fmt.Sprintf("namespace %s is never injected", r.Namespace), nil
+	case isWindows(pod):
+		return false, "the pod runs on Windows", nil
+	}
+	if reason := foreign(pod); reason != "" {
+		return false, reason, nil
+	}
+	if done, err := injected(pod); done || err != nil {
+		return false, "the pod is injected already", err
+	}
+	return wanted(r, p)
+}
+
+// wanted asks labels, annotations, selectors and the namespace, in this order.
+func wanted(r Request, p Params) (bool, string, error) {
+	pod := r.Pod
+	for _, source := range []struct {
+		kind   string
+		values map[string]string
+	}{{"label", pod.Labels}, {"annotation", pod.Annotations}} {
+		value, ok := source.values[wire.PodInjectLabel]
+		if !ok {
+			continue
+		}
+		inject, err := parseBool(value)
+		if err != nil {
+			return false, "", fmt.Errorf("%s %s: %w", source.kind, wire.PodInjectLabel, err)
+		}
+		return inject, fmt.Sprintf("the pod's %s %s is %s", source.kind, wire.PodInjectLabel, value), nil
+	}
+	if value := pod.Labels[istioInjectLabel]; value == "false" {
+		return false, fmt.Sprintf("the pod's label %s is false", istioInjectLabel), nil
+	}
+	set := labels.Set(pod.Labels)
+	if matches(p.NeverInject, set) {
+		return false, "a selector of pods that are never injected matches", nil
+	}
+	if matches(p.AlwaysInject, set) {
+		return true, "a selector of pods that are always injected matches", nil
+	}
+	value := r.NamespaceLabels[wire.InjectionLabel]
+	if value == "" {
+		return false, fmt.Sprintf("namespace %s has no label %s", r.Namespace, wire.InjectionLabel), nil
+	}
+	return value == "enabled", fmt.Sprintf("namespace %s has the label %s=%s", r.Namespace, wire.InjectionLabel, value), nil
+}
+
+func matches(selectors []labels.Selector, set labels.Set) bool {
+	return slices.ContainsFunc(selectors, func(s labels.Selector) bool { return !s.Empty() && s.Matches(set) })
+}
+
+func parseBool(s string) (bool, error) {
+	switch s {
+	case "true", "enabled":
+		return true, nil
+	case "false", "disabled":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is neither true nor false", s)
+}
+
+func isWindows(pod *corev1.Pod) bool {
+	return pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows || pod.Spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows)
+}
+
+// injected reports whether the pod has our containers. A pod that has a container of our name and is not ours is a mistake: were it
+// let through, it would run without a proxy.
+func injected(pod *corev1.Pod) (bool, error) {
+	proxy := field(pod, wire.ProxyContainer)
+	redirect := field(pod, wire.RedirectContainer)
+	switch {
+	case proxy != "" && redirect != "":
+		return true, nil
+	case proxy != "":
+		return false, fmt.Errorf("%s: the name %s is the proxy's", proxy, wire.ProxyContainer)
+	case redirect != "":
+		return false, fmt.Errorf("%s: the name %s is the redirection's", redirect, wire.RedirectContainer)
+	}
+	return false, nil
+}
+
+// field returns the path of the container of a name, or "".
+func field(pod *corev1.Pod, name string) string {
+	named := func(c corev1.Container) bool { return c.Name == name }
+	if i := slices.IndexFunc(pod.Spec.InitContainers, named); i >= 0 {
+		return fmt.Sprintf("spec.initContainers[%d].name", i)
+	}
+	if i := slices.IndexFunc(pod.Spec.Containers, named); i >= 0 {
+		return fmt.Sprintf("spec.containers[%d].name", i)
+	}
+	return ""
+}
+
+const istioInjectLabel = "sidecar.istio.io/inject"
+
+// mark is a label or annotation by which another mesh claims a pod; no values: any.
+type mark struct {
+	key    string
+	values []string
+}
+
+func foreignMarks() []mark {
+	return []mark{
+		{istioInjectLabel, []string{"true"}},
+		{"sidecar.istio.io/status", nil},
+		{"istio.io/rev", nil},
+		{"istio.io/dataplane-mode", []string{"ambient"}},
+		{"linkerd.io/inject", []string{"enabled", "ingress"}},
+		{"linkerd.io/proxy-version", nil},
+		{"linkerd.io/control-plane-ns", nil},
+		{"kuma.io/sidecar-injection", []string{"enabled", "true"}},
+		{"kuma.io/sidecar-injected", []string{"true"}},
+		{"consul.hashicorp.com/connect-inject", []string{"true"}},
+		{"consul.hashicorp.com/connect-inject-status", nil},
+	}
+}
+
+// foreignProxies are the container names of other meshes' proxies.
+func foreignProxies() []string {
+	return []string{"istio-proxy", "linkerd-proxy", "kuma-sidecar", "consul-dataplane", "envoy-sidecar", "osm-envoy"}
+}
+
+// foreign says by what another mesh claims the pod, or "".
+func foreign(pod *corev1.Pod) string {
+	for _, name := range foreignProxies() {
+		if path := field(pod, name); path != "" {
+			return fmt.Sprintf("%s is %s: the pod has another mesh's proxy", path, name)
+		}
+	}
+	for _, m := range foreignMarks() {
+		for _, values := range []map[string]string{pod.Labels, pod.Annotations} {
+			value, ok := values[m.key]
+			if ok && (m.values == nil || slices.Contains(m.values, strings.ToLower(value))) {
+				return fmt.Sprintf("%s=%s: the pod belongs to another mesh", m.key, value)
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,279 @@
+package inject_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/yaml"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/injector/inject"
+	"github.com/heddle-mesh/heddle/internal/golden"
+)
+
+// options of a golden case.
+type options struct {
+	Namespace string            `json:"namespace"`
+	Labels    map[string]string `json:"labels"` // of the namespace
+	Ordinary  bool              `json:"ordinary"`
+	Never     string            `json:"never"`
+	Always    string            `json:"always"`
+}
+
+func params(o options) inject.Params {
+	p := inject.DefaultParams("heddle/proxy:test", "test")
+	p.Native = !o.Ordinary
+	if o.Never != "" {
+		p.NeverInject = []labels.Selector{must(labels.Parse(o.Never))}
+	}
+	if o.Always != "" {
+		p.AlwaysInject = []labels.Selector{must(labels.Parse(o.Always))}
+	}
+	return p
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func readCase(t *testing.T, c golden.Case) (inject.Request, inject.Params) {
+	t.Helper()
+	o := options{Namespace: "shop", Labels: map[string]string{wire.InjectionLabel: "enabled"}}
+	if err := yaml.UnmarshalStrict([]byte(c.Files["options"]), &o); err != nil {
+		t.Fatal(err)
+	}
+	pod := &corev1.Pod{}
+	if err := yaml.UnmarshalStrict([]byte(c.Files["pod.yaml"]), pod); err != nil {
+		t.Fatal(err)
+	}
+	return inject.Request{Pod: pod, Namespace: o.Namespace, NamespaceLabels: o.Labels}, params(o)
+}
+
+func TestInject(t *testing.T) {
+	golden.Run(t, "testdata", func(t *testing.T, c golden.Case) map[string]string {
+		r, p := readCase(t, c)
+		before := r.Pod.DeepCopy()
+		result, err := inject.Inject(r, p)
+		if !reflect.DeepEqual(before, r.Pod) {
+			t.Error("the request's pod was changed")
+		}
+		if err != nil {
+			return map[string]string{"error": err.Error()}
+		}
+		if result.Injected {
+			twiceIsOnce(t, r, p, result.Pod)
+		}
+		if !result.Injected && result.Pod != r.Pod {
+			t.Error("not injected, yet another pod is returned")
+		}
+		return map[string]string{
+			"pod.yaml": string(must(yaml.Marshal(result.Pod))),
+			"app":      string(must(yaml.Marshal(applications(result.Pod)))),
+			"reason":   result.Reason,
+			"warnings": strings.Join(result.Warnings, "\n"),
+			"shape":    shape(result.Pod),
+			"probes":   pretty(value(result.Pod, wire.EnvAppProbes)),
+			"metrics":  value(result.Pod, wire.EnvAppPrometheus),
+			"env":      environment(result.Pod),
+			"redirect": strings.Join(container(result.Pod, wire.RedirectContainer).Command, " "),
+			"limits":   string(must(yaml.Marshal(container(result.Pod, wire.ProxyContainer).Resources))),
+			"meta":     string(must(yaml.Marshal(map[string]any{"labels": result.Pod.Labels, "annotations": result.Pod.Annotations}))),
+		}
+	})
+}
+
+// shape lists the containers in order.
+func shape(pod *corev1.Pod) string {
+	var b strings.Builder
+	for _, c := range pod.Spec.InitContainers {
+		b.WriteString("init " + c.Name)
+		if c.RestartPolicy != nil {
+			b.WriteString(" restarts " + string(*c.RestartPolicy))
+		}
+		b.WriteString("\n")
+	}
+	for _, c := range pod.Spec.Containers {
+		b.WriteString("main " + c.Name)
+		if c.Lifecycle != nil && c.Lifecycle.PostStart != nil && c.Lifecycle.PostStart.Exec != nil {
+			b.WriteString(" then waits for " + strings.Join(c.Lifecycle.PostStart.Exec.Command, " "))
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// applications are the containers that were there before.
+func applications(pod *corev1.Pod) []corev1.Container {
+	return slices.DeleteFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), func(c corev1.Container) bool {
+		return c.Name == wire.ProxyContainer || c.Name == wire.RedirectContainer
+	})
+}
+
+func container(pod *corev1.Pod, name string) corev1.Container {
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		if c.Name == name {
+			return c
+		}
+	}
+	return corev1.Container{}
+}
+
+func value(pod *corev1.Pod, name string) string {
+	for _, e := range container(pod, wire.ProxyContainer).Env {
+		if e.Name == name {
+			return e.Value
+		}
+	}
+	return ""
+}
+
+func environment(pod *corev1.Pod) string {
+	var b strings.Builder
+	for _, e := range container(pod, wire.ProxyContainer).Env {
+		from := e.Value
+		if e.ValueFrom != nil {
+			from = "<" + e.ValueFrom.FieldRef.FieldPath + ">"
+		}
+		b.WriteString(e.Name + "=" + from + "\n")
+	}
+	return b.String()
+}
+
+func pretty(text string) string {
+	var b bytes.Buffer
+	if json.Indent(&b, []byte(text), "", "  ") != nil {
+		return text
+	}
+	return b.String()
+}
+
+// twiceIsOnce holds that what was injected stays as it is, also after the API server's JSON has been between.
+func twiceIsOnce(t *testing.T, r inject.Request, p inject.Params, first *corev1.Pod) {
+	t.Helper()
+	r.Pod = &corev1.Pod{}
+	if err := json.Unmarshal(must(json.Marshal(first)), r.Pod); err != nil {
+		t.Fatal(err)
+	}
+	for _, p.Native = range []bool{true, false} {
+		second, err := inject.Inject(r, p)
+		if err != nil || second.Injected {
+			t.Errorf("injected again (%v)", err)
+		}
+		if diff := cmp.Diff(string(must(json.Marshal(first))), string(must(json.Marshal(second.Pod)))); diff != "" {
+			t.Errorf("changed again: %s", diff)
+		}
+	}
+}
+
+func TestDecision(t *testing.T) {
+	enabled := map[string]string{wire.InjectionLabel: "enabled"}
+	label := func(k, v string) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{k: v}}}
+	}
+	annotate := func(pod *corev1.Pod, k, v string) *corev1.Pod {
+		pod.Annotations = map[string]string{k: v}
+		return pod
+	}
+	with := func(name string) *corev1.Pod {
+		return &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app"}, {Name: name}}}}
+	}
+	host := label(wire.PodInjectLabel, "true")
+	host.Spec.HostNetwork = true
+	windows := label(wire.PodInjectLabel, "true")
+	windows.Spec.OS = &corev1.PodOS{Name: corev1.Windows}
+	for _, c := range []struct {
+		why       string
+		pod       *corev1.Pod
+		namespace string
+		labels    map[string]string
+		options   options
+		inject    bool
+	}{
+		{why: "a namespace without label", pod: &corev1.Pod{}},
+		{why: "a labelled namespace", pod: &corev1.Pod{}, labels: enabled, inject: true},
+		{why: "a namespace that says no", pod: &corev1.Pod{}, labels: map[string]string{wire.InjectionLabel: "disabled"}},
+		{why: "a label beats the namespace", pod: label(wire.PodInjectLabel, "false"), labels: enabled},
+		{why: "a label beats the namespace, the other way", pod: label(wire.PodInjectLabel, "true"), inject: true},
+		{why: "a label beats the annotation", pod: annotate(label(wire.PodInjectLabel, "true"), wire.PodInjectLabel, "false"), inject: true},
+		{why: "an annotation beats the namespace", pod: annotate(&corev1.Pod{}, wire.PodInjectLabel, "false"), labels: enabled},
+		{why: "an annotation beats a selector", pod: annotate(label("app", "x"), wire.PodInjectLabel, "true"), options: options{Never: "app=x"}, inject: true},
+		{why: "never beats always", pod: label("app", "x"), labels: enabled, options: options{Never: "app=x", Always: "app=x"}},
+		{why: "always beats the namespace", pod: label("app", "x"), options: options{Always: "app=x"}, inject: true},
+		{why: "a selector that does not match", pod: label("app", "y"), options: options{Always: "app=x"}},
+		{why: "the host's network", pod: host, labels: enabled},
+		{why: "Windows", pod: windows, labels: enabled},
+		{why: "kube-system, whatever it says", pod: label(wire.PodInjectLabel, "true"), namespace: "kube-system", labels: enabled},
+		{why: "our own namespace", pod: label(wire.PodInjectLabel, "true"), namespace: wire.SystemNamespace, labels: enabled},
+		{why: "Istio's proxy", pod: with("istio-proxy"), labels: enabled},
+		{why: "Linkerd's proxy", pod: with("linkerd-proxy"), labels: enabled},
+		{why: "Istio's label", pod: label("sidecar.istio.io/inject", "true"), labels: enabled},
+		{why: "Istio's revision", pod: label("istio.io/rev", "canary"), labels: enabled},
+		{why: "Istio's status", pod: annotate(&corev1.Pod{}, "sidecar.istio.io/status", "{}"), labels: enabled},
+		{why: "Linkerd's annotation", pod: annotate(&corev1.Pod{}, "linkerd.io/inject", "enabled"), labels: enabled},
+		{why: "ambient", pod: label("istio.io/dataplane-mode", "ambient"), labels: enabled},
+		{why: "no to ambient is no claim", pod: label("istio.io/dataplane-mode", "none"), labels: enabled, inject: true},
+		{why: "no to Istio, said the old way, is no", pod: label("sidecar.istio.io/inject", "false"), labels: enabled},
+	} {
+		namespace := c.namespace
+		if namespace == "" {
+			namespace = "shop"
+		}
+		result, err := inject.Inject(inject.Request{Pod: c.pod, Namespace: namespace, NamespaceLabels: c.labels}, params(c.options))
+		if err != nil || result.Injected != c.inject || result.Reason == "" {
+			t.Errorf("%s: injected %t (%q, %v), want %t", c.why, result.Injected, result.Reason, err, c.inject)
+		}
+	}
+}
+
+func TestMistakesOfTheAuthor(t *testing.T) {
+	annotated := func(k, v string) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{k: v}}}
+	}
+	for _, c := range []struct {
+		why  string
+		pod  *corev1.Pod
+		want string
+	}{
+		{"a label that says neither", &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{wire.PodInjectLabel: "yes please"}}}, "label sidecar.heddle.io/inject"},
+		{"a container of the proxy's name", &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: wire.ProxyContainer}}}}, "spec.containers[0].name"},
+		{"a container of the redirection's name", &corev1.Pod{Spec: corev1.PodSpec{InitContainers: []corev1.Container{{}, {Name: wire.RedirectContainer}}}}, "spec.initContainers[1].name"},
+		{"a bad port", annotated("traffic.sidecar.istio.io/excludeInboundPorts", "http"), "annotation traffic.sidecar.istio.io/excludeInboundPorts"},
+		{"a bad range", annotated("traffic.sidecar.istio.io/includeOutboundIPRanges", "10.0.0.0/40"), "annotation traffic.sidecar.istio.io/includeOutboundIPRanges"},
+		{"a capture option that is not implemented", annotated("traffic.sidecar.istio.io/kubevirtInterfaces", "net1"), "is not implemented"},
+		{"TPROXY", annotated("sidecar.istio.io/interceptionMode", "TPROXY"), "not implemented"},
+		{"a bad quantity", annotated("sidecar.istio.io/proxyCPU", "a lot"), "annotation sidecar.istio.io/proxyCPU"},
+		{"a negative quantity", annotated("sidecar.istio.io/proxyMemory", "-1"), "annotation sidecar.istio.io/proxyMemory"},
+		{"a bad level", annotated("sidecar.istio.io/logLevel", "loud"), "annotation sidecar.istio.io/logLevel"},
+		{"a bad switch", annotated(wire.AnnotationNativeSidecar, "maybe"), "annotation " + wire.AnnotationNativeSidecar},
+	} {
+		r := inject.Request{Pod: c.pod, Namespace: "shop", NamespaceLabels: map[string]string{wire.InjectionLabel: "enabled"}}
+		if result, err := inject.Inject(r, params(options{})); err == nil || !strings.Contains(err.Error(), c.want) || result.Injected {
+			t.Errorf("%s: %v, want an error that says %q", c.why, err, c.want)
+		}
+	}
+}
+
+func TestNativeSupported(t *testing.T) {
+	for _, c := range []struct {
+		versions string
+		want     bool
+	}{
+		{"v1.37.2", true}, {"v1.33.0", true}, {"v1.34.1-gke.100", true}, {"v1.33+", true}, {"v2.0.0", true},
+		{"v1.32.9", false}, {"v1.37.2 v1.28.0", false}, {"", false}, {"nonsense", false}, {"v1", false},
+	} {
+		if got := inject.NativeSupported(strings.Fields(c.versions)); got != c.want {
+			t.Errorf("%q: %t", c.versions, got)
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package inject
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/injector/redirect"
+)
+
+// Params is what the mesh says about every injection. It is read only.
+type Params struct {
+	Image            string // of the proxy and of the redirection
+	PullPolicy       corev1.PullPolicy
+	PullSecrets      []string
+	Version          string // recorded in the status annotation
+	DiscoveryAddress string // host:port
+	CAAddress        string // empty: DiscoveryAddress
+	Audience         string // of the projected token
+	TrustDomain      string
+	ClusterID        string
+	ClusterDomain    string
+	LogLevel         string
+	CertTTL          time.Duration
+	DrainDuration    time.Duration
+
+	// Native is whether every node runs init containers with restartPolicy Always (see NativeSupported).
+	Native bool
+	// MergePrometheus has the proxy serve the application's metrics beside its own.
+	MergePrometheus bool
+	// Capture is what is captured where no annotation says otherwise.
+	Capture redirect.Spec
+
+	IgnoredNamespaces []string
+	NeverInject       []labels.Selector // of pods
+	AlwaysInject      []labels.Selector // of pods
+	Resources         corev1.ResourceRequirements
+}
+
+// Defaults of Params.
+const (
+	tokenLife       = 12 * 60 * 60 // seconds; the kubelet renews the file at four fifths of it
+	defaultDrain    = 45 * time.Second
+	defaultCertTTL  = 24 * time.Hour
+	defaultLogLevel = "info"
+)
+
+// DefaultParams returns the defaults of an installation with the given proxy image.
+func DefaultParams(image, version string) Params {
+	return Params{
+		Image:             image,
+		PullPolicy:        corev1.PullIfNotPresent,
+		Version:           version,
+		DiscoveryAddress:  wire.DiscoveryService + "." + wire.SystemNamespace + ".svc:15012",
+		Audience:          wire.TokenAudience,
+		TrustDomain:       wire.DefaultTrustDomain,
+		ClusterID:         wire.DefaultClusterID,
+		ClusterDomain:     wire.DefaultClusterDomain,
+		LogLevel:          defaultLogLevel,
+		CertTTL:           defaultCertTTL,
+		DrainDuration:     defaultDrain,
+		Native:            true,
+		MergePrometheus:   true,
+		Capture:           redirect.DefaultSpec(),
+		IgnoredNamespaces: DefaultIgnoredNamespaces(),
+		Resources: corev1.ResourceRequirements{
+			Requests: quantities("100m", "128Mi"),
+			Limits:   quantities("2", "1Gi"),
+		},
+	}
+}
+
+// DefaultIgnoredNamespaces are those whose pods are never injected, whatever they say.
+func DefaultIgnoredNamespaces() []string {
+	return []string{"kube-system", "kube-public", "kube-node-lease", wire.SystemNamespace}
+}
+
+func quantities(cpu, memory string) corev1.ResourceList {
+	return corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse(memory)}
+}

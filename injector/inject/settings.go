@@ -1,0 +1,235 @@
+package inject
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/injector/redirect"
+)
+
+// Annotations of pods that are honoured.
+const (
+	prefixTraffic              = "traffic.sidecar.istio.io/"
+	annotationInterception     = "sidecar.istio.io/interceptionMode"
+	annotationRewriteProbes    = "sidecar.istio.io/rewriteAppHTTPProbers"
+	annotationIstioNative      = "sidecar.istio.io/nativeSidecar"
+	annotationCPU              = "sidecar.istio.io/proxyCPU"
+	annotationCPULimit         = "sidecar.istio.io/proxyCPULimit"
+	annotationMemory           = "sidecar.istio.io/proxyMemory"
+	annotationMemoryLimit      = "sidecar.istio.io/proxyMemoryLimit"
+	annotationImage            = "sidecar.istio.io/proxyImage"
+	annotationLogLevel         = "sidecar.istio.io/logLevel"
+	annotationDefaultContainer = "kubectl.kubernetes.io/default-container"
+)
+
+// settings is what one pod asks for, with the mesh's defaults filled in.
+type settings struct {
+	image         string
+	pullPolicy    corev1.PullPolicy
+	logLevel      string
+	native        bool
+	rewriteProbes bool
+	workload      string
+	capture       redirect.Spec
+	resources     corev1.ResourceRequirements
+}
+
+func readSettings(r Request, p Params) (settings, error) {
+	s := settings{image: p.Image, pullPolicy: p.PullPolicy, logLevel: p.LogLevel, workload: r.Workload}
+	if s.workload == "" {
+		s.workload = workloadName(r.Pod)
+	}
+	annotations := r.Pod.Annotations
+	if v := annotations[annotationImage]; v != "" {
+		s.image = v
+	}
+	if v := annotations[annotationLogLevel]; v != "" {
+		if !slices.Contains([]string{"debug", "info", "warn", "error"}, v) {
+			return s, fmt.Errorf("annotation %s: %q is none of debug, info, warn, error", annotationLogLevel, v)
+		}
+		s.logLevel = v
+	}
+	if v := annotations[annotationInterception]; v != "" && v != "REDIRECT" {
+		return s, fmt.Errorf("annotation %s: %q is not implemented, only REDIRECT is", annotationInterception, v)
+	}
+	var err error
+	if s.native, err = boolean(annotations, p.Native, wire.AnnotationNativeSidecar, annotationIstioNative); err != nil {
+		return s, err
+	}
+	if s.rewriteProbes, err = boolean(annotations, true, annotationRewriteProbes); err != nil {
+		return s, err
+	}
+	if s.capture, err = readCapture(annotations, p.Capture); err != nil {
+		return s, err
+	}
+	s.resources, err = readResources(annotations, p.Resources)
+	return s, err
+}
+
+// boolean returns what the first of keys that is there says.
+func boolean(annotations map[string]string, standard bool, keys ...string) (bool, error) {
+	for _, key := range keys {
+		if text, ok := annotations[key]; ok {
+			value, err := parseBool(text)
+			if err != nil {
+				return false, fmt.Errorf("annotation %s: %w", key, err)
+			}
+			return value, nil
+		}
+	}
+	return standard, nil
+}
+
+// captureField returns the field of s that an annotation sets, or nil.
+func captureField(s *redirect.Spec, name string) *string {
+	switch name {
+	case "includeInboundPorts":
+		return &s.InboundPorts
+	case "excludeInboundPorts":
+		return &s.ExcludeInboundPorts
+	case "includeOutboundPorts":
+		return &s.OutboundPorts
+	case "excludeOutboundPorts":
+		return &s.ExcludeOutboundPorts
+	case "includeOutboundIPRanges":
+		return &s.OutboundCIDRs
+	case "excludeOutboundIPRanges":
+		return &s.ExcludeOutboundCIDRs
+	case "excludeInterfaces":
+		return &s.ExcludeInterfaces
+	}
+	return nil
+}
+
+// readCapture refuses annotations of this family that it does not know: what was to be captured, or not to be, would be the
+// opposite.
+func readCapture(annotations map[string]string, standard redirect.Spec) (redirect.Spec, error) {
+	out := standard
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
+		name, ok := strings.CutPrefix(key, prefixTraffic)
+		if !ok {
+			continue
+		}
+		value := captureField(&out, name)
+		if value == nil {
+			return out, fmt.Errorf("annotation %s is not implemented", key)
+		}
+		*value = annotations[key]
+		alone := redirect.DefaultSpec()
+		*captureField(&alone, name) = annotations[key]
+		if _, err := alone.Config(); err != nil {
+			return out, fmt.Errorf("annotation %s: %w", key, err)
+		}
+	}
+	return out, nil
+}
+
+// readResources lets a request that exceeds the default limit raise it; a limit that is asked for is kept.
+func readResources(annotations map[string]string, standard corev1.ResourceRequirements) (corev1.ResourceRequirements, error) {
+	out := *standard.DeepCopy()
+	for _, r := range []struct {
+		name           corev1.ResourceName
+		request, limit string
+	}{
+		{corev1.ResourceCPU, annotationCPU, annotationCPULimit},
+		{corev1.ResourceMemory, annotationMemory, annotationMemoryLimit},
+	} {
+		if err := quantity(annotations, r.request, r.name, &out.Requests); err != nil {
+			return out, err
+		}
+		if err := quantity(annotations, r.limit, r.name, &out.Limits); err != nil {
+			return out, err
+		}
+		request, limit := out.Requests[r.name], out.Limits[r.name]
+		if limit.IsZero() || request.Cmp(limit) <= 0 {
+			continue
+		}
+		_, asked := annotations[r.limit]
+		_, named := annotations[r.request]
+		switch {
+		case asked && named:
+			return out, fmt.Errorf("annotation %s: %s is above the limit of %s", r.request, request.String(), limit.String())
+		case asked:
+			out.Requests[r.name] = limit
+		default:
+			out.Limits[r.name] = request
+		}
+	}
+	return out, nil
+}
+
+func quantity(annotations map[string]string, key string, name corev1.ResourceName, list *corev1.ResourceList) error {
+	text, ok := annotations[key]
+	if !ok {
+		return nil
+	}
+	value, err := resource.ParseQuantity(text)
+	if err != nil || value.Sign() <= 0 {
+		return fmt.Errorf("annotation %s: %q is not a positive quantity", key, text)
+	}
+	if *list == nil {
+		*list = corev1.ResourceList{}
+	}
+	(*list)[name] = value
+	return nil
+}
+
+// ineffective are annotations that another mesh's users know and that do nothing here.
+func ineffective() []string {
+	return []string{
+		"proxy.istio.io/config", "proxy.istio.io/overrides", "inject.istio.io/templates", "sidecar.istio.io/bootstrapOverride",
+		"sidecar.istio.io/userVolume", "sidecar.istio.io/userVolumeMount", "sidecar.istio.io/discoveryAddress",
+		"sidecar.istio.io/statsInclusionPrefixes", "sidecar.istio.io/statsInclusionRegexps", "sidecar.istio.io/statsInclusionSuffixes",
+		"sidecar.istio.io/statsHistogramBuckets", "sidecar.istio.io/extraStatTags", "sidecar.istio.io/componentLogLevel",
+		"sidecar.istio.io/agentLogLevel", "istio.io/reroute-virtual-interfaces",
+	}
+}
+
+// warnings names what will not be as the pod's author may think.
+func warnings(pod *corev1.Pod) []string {
+	var out []string
+	for _, key := range ineffective() {
+		if _, ok := pod.Annotations[key]; ok {
+			out = append(out, fmt.Sprintf("annotation %s has no effect in this mesh", key))
+		}
+	}
+	if asProxy(pod.Spec.SecurityContext) {
+		out = append(out, bypass("the pod"))
+	}
+	for _, c := range pod.Spec.Containers {
+		if c.SecurityContext != nil && (is1337(c.SecurityContext.RunAsUser) || is1337(c.SecurityContext.RunAsGroup)) {
+			out = append(out, bypass("container "+c.Name))
+		}
+		for _, port := range c.Ports {
+			if reserved(port.ContainerPort) {
+				out = append(out, fmt.Sprintf("container %s: port %d is the proxy's", c.Name, port.ContainerPort))
+			}
+		}
+	}
+	return out
+}
+
+func bypass(who string) string {
+	return who + " runs as user or group " + strconv.Itoa(wire.ProxyUID) + ", the proxy's own: its traffic is not captured"
+}
+
+func asProxy(c *corev1.PodSecurityContext) bool {
+	return c != nil && (is1337(c.RunAsUser) || is1337(c.RunAsGroup))
+}
+
+func is1337(id *int64) bool { return id != nil && *id == wire.ProxyUID }
+
+func reserved(port int32) bool {
+	switch port {
+	case wire.PortAdmin, wire.PortOutbound, wire.PortInbound, wire.PortStatus, wire.PortReady, wire.PortProxyPrometheus:
+		return true
+	}
+	return false
+}
