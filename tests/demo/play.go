@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	outFolder   = "out"
-	binFolder   = "bin"
+	outFolder = "out"
+	binFolder = "bin"
 )
 
 // binaries are the programs that become images: by the image's name, the package and the file.
