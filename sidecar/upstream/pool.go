@@ -81,7 +81,9 @@ func (h *Host) Open(x *exchange.Exchange, deadline time.Time) (Lease, exchange.O
 			}
 			continue
 		}
-		reused := l.served > 1
+		p.mu.Lock()
+		reused := l.served > 1 // others may be taking places too
+		p.mu.Unlock()
 		s, err := l.t.Open()
 		if err != nil {
 			p.refused(l)
