@@ -72,6 +72,7 @@ const (
 	ClientGone                       // the client gave up
 	BadRequest                       // the request was malformed
 	HeadTooLarge                     // the request's head exceeds the limits
+	OldProtocol                      // HTTP/1.0 where it is not accepted
 	RequestTimeout                   // the request's head did not arrive in time
 	Denied                           // authorisation refused it: Details names the policies
 	FaultAbort                       // an injected fault: Reply has its status
@@ -112,6 +113,7 @@ var table = [outcomes]row{
 	ClientGone:        {0, 1, FlagDownstreamTermination, "downstream_remote_disconnect", ""},
 	BadRequest:        {400, 13, FlagDownstreamProtocol, "http1.codec_error", "Bad Request"},
 	HeadTooLarge:      {431, 8, FlagDownstreamProtocol, "http1.headers_too_large", ""},
+	OldProtocol:       {426, 12, FlagDownstreamProtocol, "low_version", ""},
 	RequestTimeout:    {408, 4, 0, "request_header_timeout", "Request Timeout"},
 	Denied:            {403, 7, 0, "rbac_access_denied_matched_policy[none]", "RBAC: access denied"},
 	FaultAbort:        {503, 14, FlagFaultInjected, "fault_filter_abort", "fault filter abort"},

@@ -20,6 +20,8 @@ type Session struct {
 	// the client's first bytes when those come before the upstream's. True: the chain stays. False: the session has been
 	// handed elsewhere and is no longer the caller's.
 	Reconsider func(first []byte) bool
+
+	open *session
 }
 
 // Server runs sessions of one protocol. http1, http2 and tcp implement it, engine introduces them.

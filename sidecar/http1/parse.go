@@ -1,0 +1,375 @@
+package http1
+
+import (
+	"bytes"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// framing is what a head says about the body and the connection.
+type framing struct {
+	length     int64 // -1: none given
+	chunked    bool
+	close      bool
+	keepAlive  bool // said so explicitly (HTTP/1.0)
+	upgrade    exchange.View
+	hosts      int
+	http10     bool
+	connection bool // a connection field was there
+	wantsUp    bool // connection: upgrade
+	named      bool // connection named further fields
+	encodings  int
+}
+
+// Byte classes; never written.
+var (
+	// nameLower maps a token byte to lower case, everything else to 0.
+	nameLower = func() (t [256]byte) {
+		for c := range t {
+			b := byte(c)
+			if exchange.TokenByte(b) {
+				t[c] = b
+				if 'A' <= b && b <= 'Z' {
+					t[c] = b | 0x20
+				}
+			}
+		}
+		return t
+	}()
+	// valueByte says what may stand in a field value: visible bytes, obs-text, space and tab.
+	valueByte = func() (t [256]bool) {
+		for c := range t {
+			t[c] = c >= ' ' && c != 0x7f || c == '\t'
+		}
+		return t
+	}()
+)
+
+// headEnd finds the end of a head in p, searching from an earlier result on. end 0: more bytes are needed. ok false: a
+// line ends in a bare LF.
+func headEnd(p []byte, from int) (end, next int, ok bool) {
+	for {
+		i := bytes.IndexByte(p[from:], '\n')
+		if i < 0 {
+			return 0, from, true
+		}
+		i += from
+		if i == 0 || p[i-1] != '\r' {
+			return 0, from, false
+		}
+		if i == from+1 {
+			return i + 1, i + 1, true
+		}
+		from = i + 1
+	}
+}
+
+// parseFields reads the field lines of a head (from after its first line to after the empty line) into h, names made
+// lower case in place. Fields that are the codec's own business go to f instead.
+func parseFields(p []byte, h *exchange.Head, f *framing, most int) error {
+	f.length = -1
+	for len(p) > 2 {
+		i := bytes.IndexByte(p, '\n')
+		line := p[:i-1]
+		p = p[i+1:]
+		colon := -1
+		for j, c := range line {
+			if c == ':' {
+				colon = j
+				break
+			}
+			l := nameLower[c]
+			if l == 0 { // also obs-fold and space before the colon
+				return exchange.ErrProtocol
+			}
+			line[j] = l
+		}
+		if colon <= 0 {
+			return exchange.ErrProtocol
+		}
+		value := trim(line[colon+1:])
+		for _, c := range value {
+			if !valueByte[c] {
+				return exchange.ErrProtocol
+			}
+		}
+		own, err := f.note(line[:colon], value)
+		if err != nil {
+			return err
+		}
+		if own {
+			continue
+		}
+		if len(h.Fields) >= most {
+			return exchange.ErrTooLarge
+		}
+		h.Fields = append(h.Fields, exchange.Field{Name: line[:colon:colon], Value: value})
+	}
+	return nil
+}
+
+func trim(v []byte) []byte {
+	for len(v) > 0 && (v[0] == ' ' || v[0] == '\t') {
+		v = v[1:]
+	}
+	for len(v) > 0 && (v[len(v)-1] == ' ' || v[len(v)-1] == '\t') {
+		v = v[:len(v)-1]
+	}
+	return v[:len(v):len(v)]
+}
+
+// note takes in a field that is the codec's own business; true: it does not belong into the head.
+func (f *framing) note(name, value []byte) (own bool, err error) {
+	switch string(name) {
+	case "content-length":
+		n, ok := parseLength(value)
+		if !ok || f.length >= 0 && f.length != n {
+			return true, exchange.ErrProtocol
+		}
+		again := f.length >= 0
+		f.length = n
+		return again, nil
+	case "transfer-encoding":
+		f.encodings++
+		f.chunked = exchange.View(value).EqualFold("chunked")
+		if !f.chunked || f.encodings > 1 {
+			return true, exchange.ErrProtocol
+		}
+		return true, nil
+	case "connection":
+		f.connection = true
+		f.tokens(value)
+		return false, nil // removed later, with the fields that it names
+	case "host":
+		f.hosts++
+		return false, nil
+	case "upgrade":
+		if f.upgrade == nil {
+			f.upgrade = value
+		}
+		return true, nil
+	case "keep-alive", "proxy-connection", "http2-settings":
+		return true, nil
+	case "te":
+		return !exchange.View(value).EqualFold("trailers"), nil
+	}
+	return false, nil
+}
+
+// parseLength reads digits only; 18 of them at most, so that no sum overflows.
+func parseLength(v []byte) (int64, bool) {
+	if len(v) == 0 || len(v) > 18 {
+		return 0, false
+	}
+	n := int64(0)
+	for _, c := range v {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
+}
+
+// tokens notes what a connection field says.
+func (f *framing) tokens(v []byte) {
+	for len(v) > 0 {
+		var token exchange.View
+		if token, v = cutToken(v); len(token) == 0 {
+			continue
+		}
+		switch {
+		case token.EqualFold("close"):
+			f.close = true
+		case token.EqualFold("keep-alive"):
+			f.keepAlive = true
+		case token.EqualFold("upgrade"):
+			f.wantsUp = true
+		default:
+			f.named = true
+		}
+	}
+}
+
+// cutToken returns the first element of a comma-separated list and the rest.
+func cutToken(v []byte) (token exchange.View, rest []byte) {
+	if i := bytes.IndexByte(v, ','); i >= 0 {
+		return trim(v[:i]), v[i+1:]
+	}
+	return trim(v), nil
+}
+
+// strip removes the connection field and the fields that it names.
+func (f *framing) strip(h *exchange.Head) {
+	if !f.connection {
+		return
+	}
+	if f.named {
+		h.RemoveIf(func(x exchange.Field) bool { return !x.Name.Is("connection") && namedBy(h, x.Name) })
+	}
+	h.Remove("connection")
+}
+
+// namedBy says whether a connection field of h names a field. What frames the message, and what routes it, cannot be
+// named away.
+func namedBy(h *exchange.Head, name exchange.View) bool {
+	if name.Is("content-length") || name.Is("host") {
+		return false
+	}
+	for _, f := range h.Fields {
+		if !f.Name.Is("connection") {
+			continue
+		}
+		for v := []byte(f.Value); len(v) > 0; {
+			var token exchange.View
+			token, v = cutToken(v)
+			if len(token) == len(name) && token.EqualFold(string(name)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// parseRequest reads a whole head, from the request line to the empty line.
+func parseRequest(p []byte, h *exchange.Head, f *framing, most int) error {
+	i := bytes.IndexByte(p, '\n')
+	line := p[:i-1]
+	sp := bytes.IndexByte(line, ' ')
+	last := bytes.LastIndexByte(line, ' ')
+	if sp <= 0 || last <= sp+1 {
+		return exchange.ErrProtocol
+	}
+	for _, c := range line[:sp] {
+		if nameLower[c] == 0 {
+			return exchange.ErrProtocol
+		}
+	}
+	for _, c := range line[sp+1 : last] {
+		if c <= ' ' || c == 0x7f {
+			return exchange.ErrProtocol
+		}
+	}
+	switch string(line[last+1:]) {
+	case "HTTP/1.1":
+	case "HTTP/1.0":
+		f.http10 = true
+	default:
+		return exchange.ErrProtocol
+	}
+	h.Method = line[:sp:sp]
+	if err := parseFields(p[i+1:], h, f, most); err != nil {
+		return err
+	}
+	if f.chunked && (f.length >= 0 || f.http10) {
+		return exchange.ErrProtocol
+	}
+	if err := parseTarget(line[sp+1:last:last], h, f); err != nil {
+		return err
+	}
+	f.strip(h)
+	return nil
+}
+
+// parseTarget splits the request target into authority and path; the host field leaves the fields.
+func parseTarget(t exchange.View, h *exchange.Head, f *framing) error {
+	host := h.Get("host")
+	if f.hosts > 1 || f.hosts == 0 && !f.http10 {
+		return exchange.ErrProtocol
+	}
+	if f.hosts == 1 {
+		h.Remove("host")
+	}
+	h.Authority = host
+	switch {
+	case h.Method.Is("CONNECT"):
+		h.Authority = t
+	case t[0] == '/', t.Is("*") && h.Method.Is("OPTIONS"):
+		h.Path = t
+	default:
+		if err := parseAbsolute(t, h); err != nil {
+			return err
+		}
+	}
+	for _, c := range h.Authority {
+		if !authorityByte(c) {
+			return exchange.ErrProtocol
+		}
+	}
+	return nil
+}
+
+// parseAbsolute reads http://authority/path; its authority wins over the host field.
+func parseAbsolute(t exchange.View, h *exchange.Head) error {
+	i := bytes.Index(t, []byte("://"))
+	if i < 0 || !t[:i].EqualFold("http") && !t[:i].EqualFold("https") {
+		return exchange.ErrProtocol
+	}
+	rest := t[i+3:]
+	end := bytes.IndexAny(rest, "/?")
+	if end < 0 {
+		end = len(rest)
+	}
+	h.Authority = rest[:end]
+	switch {
+	case end == 0:
+		return exchange.ErrProtocol
+	case end == len(rest):
+		h.Path = rootPath
+	case rest[end] == '?':
+		h.Path = h.Append(func(dst []byte) []byte { return append(append(dst, '/'), rest[end:]...) })
+	default:
+		h.Path = rest[end:]
+	}
+	return nil
+}
+
+// rootPath is never written.
+var rootPath = exchange.View("/")
+
+// authorityByte says what may stand in an authority: no user part, no delimiters of other parts.
+func authorityByte(c byte) bool {
+	switch c {
+	case '/', '?', '#', '@', '\\', '"', '<', '>', '^', '`', '{', '|', '}', ',':
+		return false
+	}
+	return c > ' ' && c < 0x7f
+}
+
+// parseResponse reads a whole head, from the status line to the empty line.
+func parseResponse(p []byte, h *exchange.Head, f *framing, most int) error {
+	i := bytes.IndexByte(p, '\n')
+	line := p[:i-1]
+	if len(line) < 12 || string(line[:7]) != "HTTP/1." || line[8] != ' ' || len(line) > 12 && line[12] != ' ' {
+		return exchange.ErrProtocol
+	}
+	switch line[7] {
+	case '1':
+	case '0':
+		f.http10 = true
+	default:
+		return exchange.ErrProtocol
+	}
+	for _, c := range line[9:12] {
+		if c < '0' || c > '9' {
+			return exchange.ErrProtocol
+		}
+		h.Status = h.Status*10 + int(c-'0')
+	}
+	if h.Status < 100 || h.Status > 599 && h.Status != 999 {
+		return exchange.ErrProtocol
+	}
+	for _, c := range line[12:] {
+		if !valueByte[c] {
+			return exchange.ErrProtocol
+		}
+	}
+	if err := parseFields(p[i+1:], h, f, most); err != nil {
+		return err
+	}
+	if f.chunked && f.length >= 0 {
+		return exchange.ErrProtocol
+	}
+	f.strip(h)
+	return nil
+}

@@ -1,0 +1,283 @@
+package http1
+
+import (
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/forward"
+	"github.com/heddle-mesh/heddle/sidecar/listener"
+)
+
+// Options are what a Server needs from outside.
+type Options struct {
+	Proxy *forward.Proxy
+	Log   *slog.Logger
+}
+
+// Server serves HTTP/1 sessions.
+type Server struct{ opts Options }
+
+// NewServer returns a Server.
+func NewServer(o Options) *Server { return &Server{o} }
+
+// defaultIdle is how long a client may keep a connection without a request, where the listener does not say.
+const defaultIdle = time.Hour
+
+// Serve serves requests until the client or the configuration ends the connection.
+func (s *Server) Serve(sess *listener.Session) {
+	c := &conn{sess: sess, proxy: s.opts.Proxy}
+	c.src.init(sess.Conn, sess.Peeked)
+	c.sink.nc = sess.Conn
+	c.body.src = &c.src
+	sess.Peeked = nil
+	defer c.close()
+	for c.serve() {
+	}
+}
+
+// conn is one client connection and, being exchange.Downstream, the client's half of its current exchange. It owns all
+// memory that a request needs.
+type conn struct {
+	sess  *listener.Session
+	proxy *forward.Proxy
+	x     exchange.Exchange
+	bound *config.Bound
+	src   source
+	sink  sink
+	f     framing
+	body  body
+	out   out
+
+	closing bool // the connection ends with this exchange
+	aborted bool // nothing more can be written
+	head    bool // the request is HEAD
+	waiting bool // the client waits for 100 before it sends the body
+	armed   time.Time
+
+	stopped atomic.Bool // StopBody was called
+	unbound bool        // the body is being read, without a deadline
+	watch   watch
+}
+
+// watch notices a client that gives up while the upstream is silent.
+type watch struct {
+	mu    sync.Mutex
+	timer *time.Timer
+	on    bool
+	reads chan struct{} // non-nil while a second goroutine reads; closes when it ends
+}
+
+// silence is how long an upstream may be silent before the client is watched: a wait shorter than that costs no goroutine.
+const silence = 20 * time.Millisecond
+
+// lingering is how long, and lingerBytes how much, is read from a client that still sends after its answer, so that the
+// answer is not lost to a reset.
+const (
+	lingering   = 500 * time.Millisecond
+	lingerBytes = 256 << 10
+)
+
+func (c *conn) close() {
+	_ = c.sink.flush()
+	if !c.aborted && (!c.body.over() || c.src.r < c.src.w) {
+		c.linger()
+	}
+	_ = c.sess.Conn.Close()
+	c.src.release()
+	c.sink.done()
+}
+
+func (c *conn) linger() {
+	closeWrite(c.sess.Conn)
+	_ = c.sess.Conn.SetReadDeadline(time.Now().Add(lingering))
+	_, _ = io.Copy(io.Discard, io.LimitReader(c.sess.Conn, lingerBytes))
+}
+
+// serve reads one request head and serves it; false ends the connection.
+func (c *conn) serve() bool {
+	c.arm()
+	n, err := c.readHead()
+	c.bound = c.sess.Binding.Current()
+	if c.bound == nil || c.bound.Chain.HTTP == nil {
+		c.aborted = true // its permission was revoked: nothing it says counts any more
+		return false
+	}
+	if err == errGone {
+		c.aborted = true
+		return false
+	}
+	c.begin()
+	if err == nil {
+		err = parseRequest(c.src.unread()[:n], &c.x.Request, &c.f, c.limits())
+	}
+	c.x.Start = time.Now()
+	if err != nil {
+		c.refuse(err)
+		return false
+	}
+	c.src.r += n
+	c.src.keep = c.src.r
+	c.frame()
+	if c.f.http10 && !c.bound.Chain.HTTP.HTTP10 {
+		c.closing = true
+		c.proxy.Refuse(&c.x, c, c.bound, exchange.OldProtocol)
+		return false
+	}
+	c.proxy.Serve(&c.x, c, c.bound)
+	return c.end()
+}
+
+func (c *conn) limits() int {
+	if m := c.bound.Chain.HTTP.MaxHeaders; m > 0 {
+		return m
+	}
+	return maxFields
+}
+
+func (c *conn) headLimit() int {
+	if c.bound != nil && c.bound.Chain.HTTP != nil {
+		if m := c.bound.Chain.HTTP.MaxHead; m > 0 {
+			return min(m, maxHead)
+		}
+	}
+	return maxHead
+}
+
+// begin readies everything for the next request.
+func (c *conn) begin() {
+	c.x.Reset(c.sess.Facts)
+	c.x.Protocol = exchange.HTTP1
+	c.f = framing{}
+	c.out = out{}
+	c.closing, c.head, c.waiting = false, false, false
+	c.body.begin(none, 0, nil)
+	c.stopped.Store(false)
+	c.unbound = false
+	c.sink.begin()
+}
+
+// end tidies up after an exchange; true: another may follow.
+func (c *conn) end() bool {
+	c.Unwatch()
+	if c.closing || c.aborted || !c.body.over() || !c.out.over || c.sink.err != nil {
+		return false
+	}
+	c.src.done()
+	c.sink.done()
+	return true
+}
+
+// errGone says that the client has gone, or idled too long, between requests.
+var errGone = io.EOF
+
+// readHead reads until a whole head is buffered and returns its length. Empty lines before it are skipped.
+func (c *conn) readHead() (int, error) {
+	scanned, most := 0, c.headLimit()
+	for {
+		p := c.src.unread()
+		for len(p) >= 2 && scanned == 0 && p[0] == '\r' && p[1] == '\n' {
+			c.src.r += 2
+			p = p[2:]
+		}
+		n, next, ok := headEnd(p, scanned)
+		switch {
+		case !ok:
+			return 0, exchange.ErrProtocol
+		case n > most || n == 0 && len(p) > most:
+			return 0, exchange.ErrTooLarge
+		case n > 0:
+			return n, nil
+		}
+		if scanned = next; scanned > len(p) {
+			scanned = len(p)
+		}
+		if err := c.src.fill(); err != nil {
+			if done, err := c.starved(err); done {
+				return 0, err
+			}
+		}
+	}
+}
+
+// starved judges an error while waiting for a head; false: go on reading.
+func (c *conn) starved(err error) (bool, error) {
+	err = ioError(err)
+	if err == exchange.ErrTooLarge {
+		return true, err
+	}
+	if err != exchange.ErrTimeout || len(c.src.unread()) == 0 {
+		return true, errGone
+	}
+	return true, exchange.ErrTimeout
+}
+
+// arm sets the deadline for the next head: the idle timeout, renewed only when a good part of it has passed, since that
+// costs as much as parsing.
+func (c *conn) arm() {
+	idle, head := defaultIdle, time.Duration(0)
+	if c.bound != nil && c.bound.Chain.HTTP != nil {
+		if t := c.bound.Chain.HTTP.IdleTimeout; t > 0 {
+			idle = t
+		}
+		head = c.bound.Chain.HTTP.HeadTimeout
+	}
+	now := c.x.End
+	if now.IsZero() {
+		now = time.Now()
+	}
+	if head > 0 && len(c.src.unread()) > 0 {
+		idle = min(idle, head)
+	} else if !c.armed.IsZero() && now.Sub(c.armed) < idle/16 {
+		return
+	}
+	c.armed = now
+	_ = c.sess.Conn.SetReadDeadline(now.Add(idle))
+}
+
+// frame decides how the request's body is delimited, and what the connection and upgrade fields mean.
+func (c *conn) frame() {
+	x, f := &c.x, &c.f
+	if f.http10 {
+		x.Protocol = exchange.HTTP10
+	}
+	c.head = x.Request.Method.Is("HEAD")
+	c.closing = f.close || f.http10 && !f.keepAlive
+	c.waiting = x.Request.Get("expect").EqualFold("100-continue")
+	switch {
+	case x.Request.Method.Is("CONNECT"):
+		x.Upgrade = x.Request.Method
+	case f.wantsUp && f.upgrade != nil && !f.upgrade.EqualFold("h2c") && !f.http10 && !f.chunked && f.length <= 0:
+		x.Upgrade = f.upgrade
+		x.Request.AddView(upgradeName, f.upgrade)
+	}
+	switch {
+	case x.Upgrade != nil:
+	case f.chunked:
+		c.body.begin(chunked, 0, &x.Trailers)
+	case f.length > 0:
+		c.body.begin(length, f.length, nil)
+	}
+}
+
+// upgradeName is never written.
+var upgradeName = exchange.View("upgrade")
+
+// refuse answers a head that is no head.
+func (c *conn) refuse(err error) {
+	o := exchange.BadRequest
+	switch err {
+	case exchange.ErrTooLarge:
+		o = exchange.HeadTooLarge
+	case exchange.ErrTimeout:
+		o = exchange.RequestTimeout
+	}
+	c.x.Request.Reset() // nothing of it can be trusted
+	c.closing = true
+	c.proxy.Refuse(&c.x, c, c.bound, o)
+	c.Unwatch()
+}

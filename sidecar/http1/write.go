@@ -1,0 +1,153 @@
+package http1
+
+import (
+	"net"
+	"strconv"
+	"sync"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// outBuffer is how much is gathered before a write; longer pieces are written as they are.
+const outBuffer = 16 << 10
+
+var outs = sync.Pool{New: func() any { return new([outBuffer]byte) }}
+
+// sink gathers what goes out.
+type sink struct {
+	nc  net.Conn
+	mem *[outBuffer]byte
+	buf []byte
+	err error
+}
+
+func (s *sink) begin() {
+	if s.mem == nil {
+		s.mem = outs.Get().(*[outBuffer]byte)
+		s.buf = s.mem[:0]
+	}
+}
+
+// done gives the memory back between messages.
+func (s *sink) done() {
+	if s.mem != nil {
+		outs.Put(s.mem)
+		s.mem, s.buf = nil, nil
+	}
+}
+
+func (s *sink) flush() error {
+	if s.err != nil || len(s.buf) == 0 {
+		return s.err
+	}
+	_, s.err = s.nc.Write(s.buf)
+	s.buf = s.mem[:0]
+	return s.err
+}
+
+// write sends p now or later; it is free again when write returns.
+func (s *sink) write(p []byte) error {
+	if s.err != nil {
+		return s.err
+	}
+	if len(s.buf)+len(p) <= outBuffer {
+		s.buf = append(s.buf, p...)
+		return nil
+	}
+	if err := s.flush(); err != nil {
+		return err
+	}
+	if len(p) <= outBuffer/2 {
+		s.buf = append(s.buf, p...)
+		return nil
+	}
+	_, s.err = s.nc.Write(p)
+	return s.err
+}
+
+// chunk sends p as one chunk.
+func (s *sink) chunk(p []byte) error {
+	if len(p) == 0 {
+		return s.err
+	}
+	s.buf = append(strconv.AppendInt(s.buf, int64(len(p)), 16), "\r\n"...)
+	if err := s.write(p); err != nil {
+		return err
+	}
+	s.buf = append(s.buf, "\r\n"...)
+	return nil
+}
+
+// fields appends all fields but those that the codec writes itself.
+func (s *sink) fields(h *exchange.Head, length bool) {
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		switch string(f.Name) {
+		case "content-length":
+			if !length {
+				continue
+			}
+		case "connection", "transfer-encoding", "keep-alive", "proxy-connection", "host":
+			continue
+		}
+		s.field(f.Name, f.Value)
+	}
+}
+
+func (s *sink) field(name, value []byte) {
+	s.buf = append(s.buf, name...)
+	s.buf = append(s.buf, ": "...)
+	s.buf = append(s.buf, value...)
+	s.buf = append(s.buf, "\r\n"...)
+}
+
+// trailers ends a chunked body.
+func (s *sink) trailers(t *exchange.Head) {
+	s.buf = append(s.buf, "0\r\n"...)
+	if t != nil {
+		s.fields(t, false)
+	}
+	s.buf = append(s.buf, "\r\n"...)
+}
+
+// out counts a body that goes out against its declared length.
+type out struct {
+	mode mode
+	left int64
+	over bool
+}
+
+// begin frames what goes out by its head; declared: it has a length. Not ok: the length is none, or denies that the
+// message ends with its head. A bodiless message (the answer to HEAD) may declare any.
+func (o *out) begin(h *exchange.Head, end, bodiless bool) (declared, ok bool) {
+	o.over, o.left, o.mode = end || bodiless, 0, none
+	v := h.Get("content-length")
+	if v == nil {
+		if !o.over {
+			o.mode = chunked
+		}
+		return false, true
+	}
+	n, ok := parseLength(v)
+	switch {
+	case !ok, end && !bodiless && n != 0:
+		return false, false
+	case !o.over:
+		o.mode, o.left = length, n
+	}
+	return true, true
+}
+
+// account checks a piece against the declared length, so that a wrong length never reaches the other side's parser.
+func (o *out) account(n int, end bool) error {
+	if o.over && n > 0 {
+		return exchange.ErrProtocol
+	}
+	if o.mode == length {
+		if o.left -= int64(n); o.left < 0 || end && o.left != 0 {
+			return exchange.ErrProtocol
+		}
+	}
+	o.over = o.over || end
+	return nil
+}

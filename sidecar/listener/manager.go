@@ -1,0 +1,223 @@
+package listener
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// Options are what a Manager needs from outside.
+type Options struct {
+	Store    *config.Store
+	Servers  Servers
+	Recorder exchange.Recorder
+	Log      *slog.Logger
+	// Handshake bounds TLS handshakes; 0: 15 s.
+	Handshake time.Duration
+	// MaxConnections over all listeners; 0: unlimited.
+	MaxConnections int64
+}
+
+// Manager keeps the sockets that the configuration in force wants, and the connections accepted on them.
+type Manager struct {
+	opts    Options
+	drains  map[exchange.Direction]*Drain
+	nextID  atomic.Uint64
+	open    atomic.Int64
+	handoff atomic.Pointer[handoff]
+
+	mu       sync.Mutex
+	sockets  map[string]*socket
+	sessions map[*session]struct{}
+	closed   bool
+	wg       sync.WaitGroup
+}
+
+// socket is one listening address and the listener that it is for.
+type socket struct {
+	net.Listener
+	name atomic.Pointer[string]
+}
+
+// New returns a Manager without sockets.
+func New(o Options) *Manager {
+	if o.Handshake == 0 {
+		o.Handshake = 15 * time.Second
+	}
+	return &Manager{
+		opts:     o,
+		drains:   map[exchange.Direction]*Drain{exchange.Inbound: NewDrain(), exchange.Outbound: NewDrain()},
+		sockets:  map[string]*socket{},
+		sessions: map[*session]struct{}{},
+	}
+}
+
+// Sync makes the sockets those of the configuration in force, and judges open connections again; call it after each
+// Store.Swap. Addresses that cannot be bound are in the error; all others are served.
+func (m *Manager) Sync() error {
+	live := m.opts.Store.Load()
+	want := map[string]*config.Listener{}
+	for _, l := range live.Listeners {
+		if l.NoBind {
+			continue
+		}
+		for _, a := range l.Binds {
+			want["tcp "+a.String()] = l
+		}
+		if l.Path != "" {
+			want["unix "+l.Path] = l
+		}
+	}
+	m.mu.Lock()
+	var errs []error
+	for key, s := range m.sockets {
+		if want[key] == nil {
+			_ = s.Close()
+			delete(m.sockets, key)
+		}
+	}
+	for key, l := range want {
+		if err := m.bind(key, l); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	m.mu.Unlock()
+	m.judge(live)
+	return errors.Join(errs...)
+}
+
+// bind opens a socket, or gives one that is open to another listener; m.mu is held.
+func (m *Manager) bind(key string, l *config.Listener) error {
+	if m.closed {
+		return nil
+	}
+	if s := m.sockets[key]; s != nil {
+		s.name.Store(&l.Name)
+		return nil
+	}
+	network, address := key[:len(key)-len(key[indexSpace(key):])], key[indexSpace(key)+1:]
+	if network == "tcp" {
+		network = family(netip.MustParseAddrPort(address))
+	}
+	ln, err := net.Listen(network, address)
+	if err != nil {
+		return fmt.Errorf("binding listener %q: %w", l.Name, err)
+	}
+	s := &socket{Listener: ln}
+	s.name.Store(&l.Name)
+	m.sockets[key] = s
+	m.wg.Go(func() { m.accept(s) })
+	return nil
+}
+
+func indexSpace(s string) int {
+	for i := range len(s) {
+		if s[i] == ' ' {
+			return i
+		}
+	}
+	return len(s)
+}
+
+// family keeps 0.0.0.0 from taking IPv6 as well, so that both can be bound side by side.
+func family(a netip.AddrPort) string {
+	if a.Addr().Is4() {
+		return "tcp4"
+	}
+	return "tcp6"
+}
+
+// accept hands each connection to a goroutine of its own until the socket closes.
+func (m *Manager) accept(s *socket) {
+	for {
+		c, err := s.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil { // out of descriptors, most likely: give some time to get back
+			m.opts.Log.Warn("accepting a connection", "listener", *s.name.Load(), "error", err)
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		if n := m.open.Add(1); m.opts.MaxConnections > 0 && n > m.opts.MaxConnections {
+			m.open.Add(-1)
+			_ = c.Close()
+			continue
+		}
+		go m.serve(c, *s.name.Load())
+	}
+}
+
+// Addr returns the bound address of a listener, nil where it has none.
+func (m *Manager) Addr(name string) net.Addr {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.sockets {
+		if *s.name.Load() == name {
+			return s.Addr()
+		}
+	}
+	return nil
+}
+
+// Open returns how many connections are open.
+func (m *Manager) Open() int64 { return m.open.Load() }
+
+// Drain asks sessions of a direction to finish: HTTP clients are told to go with their next response. Connections are
+// accepted all the same until Shutdown.
+func (m *Manager) Drain(d exchange.Direction) { m.drains[d].Begin() }
+
+// Shutdown closes all sockets, waits for sessions to end until ctx does, and then cuts those that are left. It returns how
+// many it cut.
+func (m *Manager) Shutdown(ctx context.Context) int {
+	m.Drain(exchange.Inbound)
+	m.Drain(exchange.Outbound)
+	m.mu.Lock()
+	m.closed = true
+	for key, s := range m.sockets {
+		_ = s.Close()
+		delete(m.sockets, key)
+	}
+	m.mu.Unlock()
+	m.wg.Wait()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for m.open.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return m.cut()
+		}
+	}
+	return 0
+}
+
+func (m *Manager) cut() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for s := range m.sessions {
+		s.end(exchange.Drained)
+	}
+	return len(m.sessions)
+}
+
+// judge asks again, for each open connection, whether the configuration in force would let it in. Those that it would
+// not are cut; a listener that is gone cuts nothing.
+func (m *Manager) judge(live *config.Live) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for s := range m.sessions {
+		if s.revoked(live) {
+			s.end(exchange.Revoked)
+		}
+	}
+}

@@ -1,0 +1,195 @@
+package listener
+
+import (
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/sniff"
+)
+
+// patience is how long a client on an undeclared port may be silent before the proxy goes ahead and dials: a client that
+// speaks first has spoken by then.
+const patience = 5 * time.Millisecond
+
+// peeker reads the first bytes of a connection and keeps them.
+type peeker struct {
+	conn net.Conn
+	buf  []byte
+}
+
+// more reads once more.
+func (p *peeker) more() error {
+	if cap(p.buf)-len(p.buf) < 512 {
+		p.buf = append(make([]byte, 0, max(4<<10, 2*cap(p.buf))), p.buf...)
+	}
+	n, err := p.conn.Read(p.buf[len(p.buf):cap(p.buf)])
+	p.buf = p.buf[:len(p.buf)+n]
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// replay returns a connection that gives the peeked bytes first.
+func (p *peeker) replay() net.Conn {
+	if len(p.buf) == 0 {
+		return p.conn
+	}
+	return &replayed{Conn: p.conn, first: p.buf}
+}
+
+type replayed struct {
+	net.Conn
+	first []byte
+}
+
+func (r *replayed) Read(p []byte) (int, error) {
+	if len(r.first) == 0 {
+		return r.Conn.Read(p)
+	}
+	n := copy(p, r.first)
+	if r.first = r.first[n:]; len(r.first) == 0 {
+		r.first = nil
+	}
+	return n, nil
+}
+
+// NetConn lets others find the socket below.
+func (r *replayed) NetConn() net.Conn { return r.Conn }
+
+// CloseWrite ends the way out.
+func (r *replayed) CloseWrite() error {
+	if c, ok := r.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return nil
+}
+
+// inspect fills in what the first bytes say, as far as the listener wants to know. silent: the client has said nothing and
+// a plain TCP chain may go ahead. Not ok: close.
+func (m *Manager) inspect(s *session, l *config.Listener, p *peeker) (silent, ok bool) {
+	port := s.facts.Destination.Port()
+	tls := l.Inspect.TLS && !l.Inspect.TLSOff.Has(port)
+	http := l.Inspect.HTTP && !l.Inspect.HTTPOff.Has(port)
+	s.facts.Transport, s.facts.Offered = "raw_buffer", nil
+	if !tls && !http {
+		return false, true
+	}
+	in := &inspection{s: s, l: l, p: p, tls: tls, http: http, begun: time.Now()}
+	silent, ok = in.run()
+	_ = p.conn.SetReadDeadline(time.Time{})
+	return silent, ok
+}
+
+// inspection is the reading of first bytes until the inspectors know.
+type inspection struct {
+	s         *session
+	l         *config.Listener
+	p         *peeker
+	tls, http bool
+	begun     time.Time
+	waited    bool
+}
+
+func (in *inspection) run() (silent, ok bool) {
+	for {
+		if len(in.p.buf) > 0 && in.judge() {
+			return false, true
+		}
+		if !in.deadline() {
+			return false, in.l.Inspect.ContinueOnTime
+		}
+		err := in.p.more()
+		switch {
+		case err == nil:
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return false, len(in.p.buf) > 0
+		case len(in.p.buf) == 0 && !in.waited:
+			if in.waited = true; in.plain() {
+				return true, true
+			}
+		}
+	}
+}
+
+// deadline bounds the next read: by patience while nothing was said, then by the listener's timeout. False: it is over.
+func (in *inspection) deadline() bool {
+	t, limit := time.Time{}, in.l.Inspect.Timeout
+	if limit > 0 {
+		if t = in.begun.Add(limit); !time.Now().Before(t) {
+			return false
+		}
+	}
+	if len(in.p.buf) == 0 && !in.waited {
+		t = in.begun.Add(patience)
+	}
+	return in.p.conn.SetReadDeadline(t) == nil
+}
+
+// plain says whether a client that says nothing could be served by a plain TCP chain.
+func (in *inspection) plain() bool {
+	c := in.l.Choose(in.s.facts)
+	return c != nil && c.TCP != nil && c.TLS == nil
+}
+
+// judge lets the sniffers look; true: all is known.
+func (in *inspection) judge() bool {
+	c, p := in.s.facts, in.p.buf
+	full := len(p) >= sniff.MaxPeek
+	if in.tls {
+		hello, v := sniff.TLS(p)
+		if v == sniff.More && !full {
+			return false
+		}
+		in.tls = false
+		if v == sniff.Yes {
+			c.Transport, c.SNI, c.Offered = "tls", strings.ToLower(hello.ServerName), hello.ALPN
+			return true
+		}
+	}
+	if !in.http {
+		return true
+	}
+	proto, v := sniff.HTTP(p)
+	if v == sniff.More && !full {
+		return false
+	}
+	if v == sniff.Yes {
+		c.Offered = offered(proto)
+	}
+	return true
+}
+
+// offered is what a sniffed protocol is called in chain matches. Never written.
+func offered(p exchange.Protocol) []string {
+	switch p {
+	case exchange.HTTP2:
+		return []string{"h2c"}
+	case exchange.HTTP10:
+		return []string{"http/1.0"}
+	}
+	return []string{"http/1.1"}
+}
+
+// speaksHTTP2 decides between the HTTP codecs: by the ALPN, else by the first bytes.
+func (m *Manager) speaksHTTP2(sess *Session, p *peeker) bool {
+	if sec := sess.Facts.Security; sec != nil {
+		switch sec.ALPN {
+		case "h2", "istio-h2":
+			return true
+		case "http/1.1", "http/1.0", "istio-http/1.1", "istio-http/1.0":
+			return false
+		}
+	}
+	for len(p.buf) == 0 || len(p.buf) < 4 && string(p.buf) == "PRI "[:len(p.buf)] {
+		if p.more() != nil {
+			return false
+		}
+	}
+	return len(p.buf) >= 4 && string(p.buf[:4]) == "PRI "
+}

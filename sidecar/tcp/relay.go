@@ -1,0 +1,221 @@
+package tcp
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/listener"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
+)
+
+// piece is how many bytes are moved between two looks at the counters.
+const piece = 1 << 20
+
+// buffers are for connections that the kernel cannot splice.
+var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+
+// relay is one connection pair.
+type relay struct {
+	client   net.Conn
+	up       *upstream.Conn
+	idle     time.Duration
+	recorder exchange.Recorder
+	facts    *exchange.Connection
+	log      *slog.Logger
+
+	received, sent   atomic.Int64 // from and to the client
+	reportedReceived int64
+	reportedSent     int64
+
+	mu  sync.Mutex
+	why exchange.Outcome
+}
+
+// end notes why the relay ended; the first reason stands.
+func (r *relay) end(o exchange.Outcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.why == exchange.OK {
+		r.why = o
+	}
+}
+
+func (r *relay) outcome() exchange.Outcome {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.why
+}
+
+// delta returns the bytes since it was last called.
+func (r *relay) delta() (received, sent int64) {
+	a, b := r.received.Load(), r.sent.Load()
+	received, sent = a-r.reportedReceived, b-r.reportedSent
+	r.reportedReceived, r.reportedSent = a, b
+	return received, sent
+}
+
+// firstWord waits for whoever speaks first. The upstream: its bytes stay where they are, and the relay begins. The client:
+// the session is reconsidered with what it said; false: it went elsewhere.
+func (r *relay) firstWord(sess *listener.Session) bool {
+	var first [4096]byte
+	var n int
+	var failed error
+	heard := make(chan struct{})
+	go func() {
+		defer close(heard)
+		n, failed = r.client.Read(first[:])
+		_ = r.up.SetReadDeadline(past)
+	}()
+	var answer [4096]byte
+	m, err := r.up.Read(answer[:])
+	_ = r.client.SetReadDeadline(past)
+	<-heard
+	_ = r.client.SetReadDeadline(time.Time{})
+	_ = r.up.SetReadDeadline(time.Time{})
+	if m > 0 {
+		_, _ = r.client.Write(answer[:m])
+		r.sent.Add(int64(m))
+	}
+	sess.Peeked = append(sess.Peeked, first[:n]...)
+	switch {
+	case m > 0, n == 0 && failed != nil && !errors.Is(failed, os.ErrDeadlineExceeded), !errors.Is(err, os.ErrDeadlineExceeded):
+		return true // the relay finds out about ends by itself
+	}
+	return sess.Reconsider(first[:n])
+}
+
+// past wakes whoever reads. Never written.
+var past = time.Unix(1, 0)
+
+// run relays both ways until both are done; first is what the client had said already.
+func (r *relay) run(first []byte, most time.Duration) {
+	if most > 0 {
+		t := time.AfterFunc(most, func() {
+			r.end(exchange.Timeout)
+			r.cut()
+		})
+		defer t.Stop()
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(stop)
+	wg.Go(func() { r.report(stop) })
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer r.recovered()
+		if len(first) > 0 {
+			if _, err := r.up.Write(first); err != nil {
+				r.cut()
+				return
+			}
+			r.received.Add(int64(len(first)))
+		}
+		r.carry(r.up.Conn, r.client, &r.received, &r.sent)
+	}()
+	r.carry(r.client, r.up.Conn, &r.sent, &r.received)
+	<-done
+}
+
+func (r *relay) recovered() {
+	if v := recover(); v != nil {
+		r.log.Error("recovered from a panic while relaying", "panic", v, "stack", string(debug.Stack()))
+		r.recorder.Panicked()
+		r.end(exchange.Panicked)
+		r.cut()
+	}
+}
+
+func (r *relay) cut() {
+	_ = r.client.Close()
+	_ = r.up.Close()
+}
+
+// report tells the recorder now and then how far the relay has come.
+func (r *relay) report(stop chan struct{}) {
+	tick := time.NewTicker(progressEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+			if received, sent := r.delta(); received != 0 || sent != 0 {
+				r.recorder.Progress(r.facts, received, sent)
+			}
+		}
+	}
+}
+
+// carry moves bytes one way until the source ends (then the destination's way is closed too) or something breaks (then
+// both connections are cut). other counts the other way: while it moves, this one is not idle.
+func (r *relay) carry(dst, src net.Conn, count, other *atomic.Int64) {
+	seen := other.Load()
+	for {
+		if r.idle > 0 {
+			_ = src.SetReadDeadline(time.Now().Add(r.idle))
+		}
+		n, err := move(dst, src)
+		count.Add(n)
+		switch {
+		case err == io.EOF:
+			closeWrite(dst)
+			return
+		case err == nil:
+		case r.idle > 0 && errors.Is(err, os.ErrDeadlineExceeded):
+			if now := other.Load(); n == 0 && now == seen {
+				r.end(exchange.IdleTimeout)
+				r.cut()
+				return
+			}
+		default:
+			r.cut()
+			return
+		}
+		seen = other.Load()
+	}
+}
+
+// move moves up to a piece, by splice where both ends are sockets. io.EOF: the source has ended.
+func move(dst, src net.Conn) (int64, error) {
+	to, okTo := dst.(*net.TCPConn)
+	from, okFrom := src.(*net.TCPConn)
+	if okTo && okFrom {
+		limited := io.LimitedReader{R: from, N: piece}
+		n, err := to.ReadFrom(&limited)
+		if err == nil && limited.N > 0 {
+			err = io.EOF
+		}
+		return n, err
+	}
+	buf := buffers.Get().(*[64 << 10]byte)
+	defer buffers.Put(buf)
+	n, err := src.Read(buf[:])
+	if n > 0 {
+		if _, werr := dst.Write(buf[:n]); werr != nil {
+			return int64(n), werr
+		}
+	}
+	if n > 0 && err == io.EOF {
+		err = nil // it comes again
+	}
+	return int64(n), err
+}
+
+// closeWrite ends one way, where the connection can; else nothing more will come, and it is closed.
+func closeWrite(c net.Conn) {
+	if w, ok := c.(interface{ CloseWrite() error }); ok {
+		_ = w.CloseWrite()
+		return
+	}
+	_ = c.Close()
+}
