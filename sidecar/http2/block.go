@@ -94,6 +94,9 @@ func (b *block) end() bool {
 	if b.verdict != blockGood || b.kind == ignoredBlock {
 		return true
 	}
+	if b.length >= 0 && b.head.Has("trailer") {
+		b.head.Remove("content-length") // HTTP/1 has trailers only after chunks; we check the length ourselves
+	}
 	switch b.kind {
 	case requestBlock:
 		b.endRequest()

@@ -18,6 +18,7 @@ type stream struct {
 
 	rd, wr     sync.Cond
 	rdErr      error // why nothing more can be read
+	soft       bool  // rdErr came from the peer: what had arrived before can still be read
 	wrErr      error // why nothing more can be written
 	head       exchange.Head
 	headReady  bool
@@ -51,7 +52,7 @@ type stream struct {
 func (st *stream) open(c *conn) {
 	st.c, st.id, st.at = c, 0, 0
 	st.rd.L, st.wr.L = &c.mu, &c.mu
-	st.rdErr, st.wrErr = nil, nil
+	st.rdErr, st.wrErr, st.soft = nil, nil, false
 	st.head.Reset()
 	st.older = nil
 	st.trailers.Reset()
@@ -74,10 +75,10 @@ func (st *stream) disarm() {
 	}
 }
 
-// fail makes both halves fail. The lock is held.
+// fail makes both halves fail, at once. The lock is held.
 func (st *stream) fail(err error) {
-	if st.rdErr == nil {
-		st.rdErr = err
+	if st.rdErr == nil || st.soft {
+		st.rdErr, st.soft = err, false
 	}
 	if st.wrErr == nil {
 		st.wrErr = err
@@ -85,10 +86,10 @@ func (st *stream) fail(err error) {
 	st.notify()
 }
 
-// lost notes that the peer is gone: what it has said completely can still be read. The lock is held.
+// lost notes that the peer is gone: what it has said can still be read. The lock is held.
 func (st *stream) lost(err error) {
 	if st.rdErr == nil && !st.recvEnd {
-		st.rdErr = err
+		st.rdErr, st.soft = err, true
 	}
 	if st.wrErr == nil {
 		st.wrErr = err
@@ -139,14 +140,17 @@ func (st *stream) expire() {
 func (st *stream) readHead(h *exchange.Head) (end bool, err error) {
 	st.c.mu.Lock()
 	defer st.c.mu.Unlock()
-	for !st.headReady {
+	for {
 		if err := st.readable(); err != nil {
 			return false, err
 		}
+		if st.headReady {
+			break
+		}
+		if st.rdErr != nil {
+			return false, st.rdErr
+		}
 		st.rd.Wait()
-	}
-	if st.rdErr != nil {
-		return false, st.rdErr
 	}
 	if len(st.older) > 0 {
 		*h, st.older = st.older[0], st.older[1:]
@@ -157,10 +161,10 @@ func (st *stream) readHead(h *exchange.Head) (end bool, err error) {
 	return st.headEnd, nil
 }
 
-// readable returns why a reader need not wait. The lock is held.
+// readable returns why nothing may be read, be there something or not. The lock is held.
 func (st *stream) readable() error {
 	switch {
-	case st.rdErr != nil:
+	case st.rdErr != nil && !st.soft:
 		return st.rdErr
 	case st.expired:
 		return exchange.ErrTimeout
@@ -187,6 +191,9 @@ func (st *stream) readBody() (p []byte, end bool, err error) {
 		}
 		if st.recvEnd {
 			return nil, true, nil
+		}
+		if st.rdErr != nil {
+			return nil, false, st.rdErr
 		}
 		st.rd.Wait()
 	}

@@ -233,7 +233,7 @@ func (st *clientStream) Abort() {
 	st.c.mu.Lock()
 	defer st.c.mu.Unlock()
 	st.rst(http2.ErrCodeCancel, exchange.ErrAborted)
-	st.rdErr = exchange.ErrAborted
+	st.rdErr, st.soft = exchange.ErrAborted, false
 }
 
 // Close implements exchange.Stream. A message that is not complete either way is given up.
