@@ -58,6 +58,7 @@ func command() *cobra.Command {
 			RunE: func(_ *cobra.Command, args []string) error {
 				return replace(o.cluster().Layout.Binary("kubectl"), args...)
 			}},
+		captureCommand(&o),
 		&cobra.Command{Use: "smoke", Short: "try out everything that the cluster promises", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return smoke.Run(cmd.Context(), o.cluster()) }},
 	)

@@ -22,6 +22,7 @@ import (
 
 const (
 	marker     = ".heddle-cluster" // in every state folder of ours: only such a folder is ever deleted
+	finished   = "complete"        // there once a start has come to its end
 	cgroup     = "heddle"          // above all nodes'
 	kubeletDir = "/var/lib/kubelet"
 	cniDir     = "/var/lib/cni"
@@ -65,8 +66,8 @@ func (c Cluster) Up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.alive() {
-		err := c.Report.Step("looking at the running cluster", func() error { return c.ready(ctx, 45*time.Second) })
+	if c.alive() && c.complete() {
+		err := c.Report.Step("looking at the running cluster", func() error { return c.ready(ctx, 30*time.Second) })
 		if err == nil {
 			return c.loadOwn(ctx, made.images)
 		}
@@ -158,6 +159,12 @@ func (c Cluster) alive() bool {
 		}
 	}
 	return true
+}
+
+// complete says whether the cluster was once started to the end. One that was not is not worth waiting for.
+func (c Cluster) complete() bool {
+	_, err := os.Stat(filepath.Join(c.Layout.Root, finished))
+	return err == nil
 }
 
 // Down leaves nothing of a cluster, however it ended. Without one it does nothing.

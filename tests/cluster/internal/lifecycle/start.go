@@ -39,7 +39,7 @@ func (c Cluster) start(ctx context.Context, m made) error {
 			return err
 		}
 	}
-	return nil
+	return os.WriteFile(filepath.Join(c.Layout.Root, finished), nil, 0o600)
 }
 
 // prepare writes and makes everything that the programs find when they start.
