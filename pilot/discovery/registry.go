@@ -1,0 +1,95 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/spiffe"
+)
+
+// Caller is who a stream's proof names.
+type Caller struct {
+	Identity  spiffe.Identity
+	Namespace string
+	Pod       string
+}
+
+// Authenticate finds out who opened the stream of ctx. claimedPod is the pod that the node says it is, for proofs that name an
+// identity only; it is to be believed only where that pod runs as that identity. An error ends the stream as Unauthenticated.
+type Authenticate func(ctx context.Context, claimedPod string) (Caller, error)
+
+// Node is what a proxy says of itself. Nothing in it is believed beyond Dialect and Version.
+type Node struct {
+	ID             string
+	Role           string // wire.NodeSidecar or wire.NodeRouter
+	Pod            string
+	Namespace      string
+	ServiceAccount string
+	Version        string
+	Dialect        int // 0: a foreign proxy
+}
+
+// Errors of Subscribe, which decide how the stream ends.
+var (
+	ErrNotReady      = errors.New("caches are not synced yet")              // Unavailable
+	ErrUnknownPod    = errors.New("the pod is not known yet")               // Unavailable
+	ErrContradiction = errors.New("the node contradicts the proof it gave") // PermissionDenied
+)
+
+// Registry knows proxies and what they may be told.
+type Registry interface {
+	// Subscribe waits a little until the caller's pod is known. Its errors wrap one of the Err values.
+	Subscribe(ctx context.Context, caller Caller, node Node) (Subscription, error)
+}
+
+// Subscription is one proxy's view of the mesh as it changes. Its methods may be called from several goroutines.
+type Subscription interface {
+	// Changed gets a value when Take has something to tell.
+	Changed() <-chan struct{}
+	// Take returns what may have changed since the last Take, and forgets it.
+	Take() Changes
+	// View returns the latest state.
+	View() View
+	Close()
+}
+
+// Changes are the names that may have changed, by type URL. A nil set means all names of the type.
+type Changes map[string]map[string]bool
+
+// Merge adds o to c.
+func (c Changes) Merge(o Changes) {
+	for typ, names := range o {
+		have, known := c[typ]
+		switch {
+		case known && have == nil:
+		case names == nil:
+			c[typ] = nil
+		case !known:
+			c[typ] = make(map[string]bool, len(names))
+			fallthrough
+		default:
+			for name := range names {
+				c[typ][name] = true
+			}
+		}
+	}
+}
+
+// View is what one proxy may know at one moment. It is immutable and may be read concurrently.
+type View interface {
+	// All returns the resources of a wildcard type, sorted by name.
+	All(typeURL string) []*wire.Resource
+	// Get returns a resource by name, or nil. It may wait for what only the cluster knows, a Secret or the right to it.
+	Get(ctx context.Context, typeURL, name string) *wire.Resource
+}
+
+// pushOrder is the order in which a proxy learns of types: what is referred to comes first.
+func pushOrder() []string {
+	return []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute, wire.TypeSecret}
+}
+
+// wildcard reports whether a type is sent whole.
+func wildcard(typeURL string) bool {
+	return typeURL == wire.TypeCluster || typeURL == wire.TypeListener
+}

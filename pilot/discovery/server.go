@@ -1,0 +1,214 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	ads "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+)
+
+// Options is what a Server needs.
+type Options struct {
+	Registry     Registry
+	Authenticate Authenticate
+	Log          *slog.Logger
+	Meter        metric.Meter
+	// Greeting is how long a stream may wait with its first request; 0: 10 s.
+	Greeting time.Duration
+}
+
+// Server serves ADS.
+type Server struct {
+	ads.UnimplementedAggregatedDiscoveryServiceServer
+	options Options
+	log     *slog.Logger
+	roster  *roster
+
+	pushes, rejects, refusals metric.Int64Counter
+	streams                   metric.Int64UpDownCounter
+}
+
+// New returns a Server. The error is a meter's.
+func New(o Options) (*Server, error) {
+	if o.Greeting == 0 {
+		o.Greeting = 10 * time.Second
+	}
+	s := &Server{options: o, log: o.Log, roster: newRoster()}
+	var errs [4]error
+	s.pushes, errs[0] = o.Meter.Int64Counter("heddle.xds.pushes", metric.WithDescription("resources sent or removed, by type"))
+	s.rejects, errs[1] = o.Meter.Int64Counter("heddle.xds.rejects", metric.WithDescription("responses that a proxy refused, by type"))
+	s.refusals, errs[2] = o.Meter.Int64Counter("heddle.xds.refusals", metric.WithDescription("streams that were refused, by gRPC code"))
+	s.streams, errs[3] = o.Meter.Int64UpDownCounter("heddle.xds.streams", metric.WithDescription("connected proxies"))
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, fmt.Errorf("registering metrics of discovery: %w", err)
+	}
+	return s, nil
+}
+
+// Register adds the service to a gRPC server.
+func (s *Server) Register(r grpc.ServiceRegistrar) {
+	ads.RegisterAggregatedDiscoveryServiceServer(r, s)
+}
+
+// DeltaAggregatedResources serves the delta variant.
+func (s *Server) DeltaAggregatedResources(stream ads.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
+	return s.serve(stream.Context(), incremental{stream})
+}
+
+// StreamAggregatedResources serves the state-of-the-world variant.
+func (s *Server) StreamAggregatedResources(stream ads.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
+	return s.serve(stream.Context(), worldly{stream})
+}
+
+// serve runs one stream from its first request to its end.
+func (s *Server) serve(ctx context.Context, v variant) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("serving a proxy panicked", "panic", p, "stack", string(debug.Stack()))
+			err = status.Error(codes.Internal, "internal error")
+		}
+	}()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	requests, failed := receive(ctx, v)
+	first, err := s.first(ctx, requests, failed)
+	if err != nil {
+		return err
+	}
+	node := nodeOf(first.node)
+	caller, sub, err := s.admit(ctx, node)
+	if err != nil {
+		s.refuse(ctx, node, caller, err)
+		return err
+	}
+	defer sub.Close()
+	client := Client{Node: node, Namespace: caller.Namespace, Pod: caller.Pod, Identity: caller.Identity.String(), Since: time.Now(), Delta: v.delta()}
+	entry, leave := s.roster.enter(client, sub)
+	defer leave()
+	s.streams.Add(ctx, 1)
+	defer s.streams.Add(context.WithoutCancel(ctx), -1)
+	s.log.Info("proxy connected", "node", node.ID, "identity", client.Identity, "delta", client.Delta)
+	st := &stream{server: s, wire: v, node: node, sub: sub, status: entry, types: map[string]*subscribed{}}
+	err = st.serve(ctx, first, requests, failed)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	s.log.Info("proxy left", "node", node.ID, "error", err)
+	return err
+}
+
+// receive reads requests until the stream or ctx ends.
+func receive(ctx context.Context, v variant) (<-chan *request, <-chan error) {
+	requests, failed := make(chan *request), make(chan error, 1)
+	go func() {
+		for {
+			r, err := v.recv()
+			if err != nil {
+				failed <- err
+				return
+			}
+			select {
+			case requests <- r:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return requests, failed
+}
+
+// first waits for the request that says who is there.
+func (s *Server) first(ctx context.Context, requests <-chan *request, failed <-chan error) (*request, error) {
+	timer := time.NewTimer(s.options.Greeting)
+	defer timer.Stop()
+	select {
+	case r := <-requests:
+		if r.node.GetId() == "" {
+			return nil, status.Error(codes.InvalidArgument, "the first request has no node id")
+		}
+		return r, nil
+	case err := <-failed:
+		return nil, status.Errorf(codes.Canceled, "no request came: %v", err)
+	case <-timer.C:
+		return nil, status.Error(codes.DeadlineExceeded, "no request came")
+	case <-ctx.Done():
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
+}
+
+// admit proves the caller and subscribes it.
+func (s *Server) admit(ctx context.Context, node Node) (Caller, Subscription, error) {
+	caller, err := s.options.Authenticate(ctx, node.Pod)
+	if err != nil {
+		if status.Code(err) != codes.Unknown {
+			return caller, nil, err
+		}
+		return caller, nil, status.Errorf(codes.Unauthenticated, "%v", err)
+	}
+	if what := contradiction(node, caller); what != "" {
+		return caller, nil, status.Errorf(codes.PermissionDenied, "%v: %s", ErrContradiction, what)
+	}
+	sub, err := s.options.Registry.Subscribe(ctx, caller, node)
+	switch {
+	case err == nil:
+		return caller, sub, nil
+	case errors.Is(err, ErrContradiction):
+		return caller, nil, status.Error(codes.PermissionDenied, err.Error())
+	}
+	return caller, nil, status.Error(codes.Unavailable, err.Error())
+}
+
+// contradiction names the first claim that the proof belies.
+func contradiction(n Node, c Caller) string {
+	for _, claim := range []struct{ what, said, proven string }{
+		{"namespace", n.Namespace, c.Namespace}, {"pod", n.Pod, c.Pod}, {"service account", n.ServiceAccount, c.Identity.ServiceAccount},
+	} {
+		if claim.said != "" && claim.said != claim.proven {
+			return fmt.Sprintf("%s %q, not %q", claim.what, claim.proven, claim.said)
+		}
+	}
+	return ""
+}
+
+// refuse logs and counts a stream that was not admitted.
+func (s *Server) refuse(ctx context.Context, node Node, caller Caller, err error) {
+	code := status.Code(err)
+	s.refusals.Add(ctx, 1, metric.WithAttributes(attribute.String("code", code.String())))
+	s.log.Warn("refused a proxy", "node", node.ID, "identity", caller.Identity.String(), "pod", caller.Namespace+"/"+caller.Pod, "error", err)
+}
+
+// nodeOf reads what a proxy says of itself: id is type~ip~pod.namespace~domain.
+func nodeOf(n *core.Node) Node {
+	text := func(key string) string { return n.GetMetadata().GetFields()[key].GetStringValue() }
+	out := Node{
+		ID: n.GetId(), Pod: text(wire.MetaPodName), Namespace: text(wire.MetaNamespace), ServiceAccount: text(wire.MetaServiceAccount),
+		Version: text(wire.MetaVersion),
+	}
+	out.Dialect, _ = strconv.Atoi(text(wire.MetaDialect))
+	parts := strings.Split(out.ID, "~")
+	out.Role = parts[0]
+	if len(parts) == 4 && out.Pod == "" {
+		if dot := strings.LastIndexByte(parts[2], '.'); dot >= 0 { // a pod's name may have dots, a namespace's has none
+			out.Pod, out.Namespace = parts[2][:dot], parts[2][dot+1:]
+		}
+	}
+	return out
+}
+
+// shortType is a type URL's last word: Cluster, Listener, ...
+func shortType(typ string) string { return typ[strings.LastIndexByte(typ, '.')+1:] }

@@ -1,0 +1,222 @@
+package discovery
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+)
+
+// maxResponse bounds one delta response, bytes of resource bodies; a single resource may be larger.
+const maxResponse = 2 << 20
+
+// stream is one proxy's stream. One goroutine owns it; another reads requests.
+type stream struct {
+	server *Server
+	wire   variant
+	node   Node
+	sub    Subscription
+	status *entry
+	types  map[string]*subscribed
+	serial int // of the last response: its nonce and version
+}
+
+// serve answers requests and pushes changes until the stream ends.
+func (s *stream) serve(ctx context.Context, first *request, requests <-chan *request, failed <-chan error) error {
+	if err := s.handle(ctx, first); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return status.FromContextError(ctx.Err()).Err()
+		case err := <-failed:
+			return err
+		case r := <-requests:
+			if err := s.handle(ctx, r); err != nil {
+				return err
+			}
+		case <-s.sub.Changed():
+			if err := s.push(ctx, s.sub.Take()); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// handle takes one request: a subscription, an answer to a response, or both.
+func (s *stream) handle(ctx context.Context, r *request) error {
+	t, known := s.types[r.typ]
+	if !known {
+		if !servedType(r.typ) {
+			return nil // a type that nobody has: a client that asks for it waits without harm
+		}
+		t = newSubscribed(r.typ)
+		t.begin(r)
+		s.types[r.typ] = t
+	} else if r.nonce != "" {
+		if r.nonce != t.nonce {
+			if !s.wire.delta() {
+				return nil // an answer to a response that a later one overtook
+			}
+		} else {
+			s.answered(t, r)
+		}
+	}
+	var fresh map[string]bool
+	if s.wire.delta() {
+		fresh = t.differ(r)
+	} else {
+		fresh = t.replace(r)
+	}
+	if known && len(fresh) == 0 {
+		return nil
+	}
+	if t.wildcard || !known {
+		fresh = nil
+	}
+	return s.send(ctx, t, fresh)
+}
+
+func servedType(typ string) bool {
+	for _, t := range pushOrder() {
+		if t == typ {
+			return true
+		}
+	}
+	return false
+}
+
+// answered records an ACK or a NACK.
+func (s *stream) answered(t *subscribed, r *request) {
+	if r.fault == nil {
+		s.status.update(t.typ, func(st *TypeStatus) { st.Acked, st.AckedAt, st.Error = r.nonce, time.Now(), "" })
+		return
+	}
+	s.status.update(t.typ, func(st *TypeStatus) {
+		st.Error = r.fault.GetMessage()
+		st.Refused++
+	})
+	s.server.rejects.Add(context.Background(), 1, typeAttribute(t.typ))
+	s.server.log.Warn("proxy refused configuration; its last good one stays", "node", s.node.ID, "type", shortType(t.typ), "error", r.fault.GetMessage())
+}
+
+// push sends what changed, type by type in order. What is gone leaves last, so that nothing refers to it any more.
+func (s *stream) push(ctx context.Context, changes Changes) error {
+	var late []*response
+	for _, typ := range pushOrder() {
+		names, dirty := changes[typ]
+		t := s.types[typ]
+		if !dirty || t == nil {
+			continue
+		}
+		changed, removed := t.difference(ctx, s.sub.View(), names)
+		if len(changed) == 0 && len(removed) == 0 {
+			continue
+		}
+		if s.wire.delta() && len(removed) > 0 && (typ == wire.TypeCluster || typ == wire.TypeEndpoints) {
+			late = append(late, &response{typ: typ, removed: removed})
+			removed = nil
+		}
+		if err := s.transmit(ctx, t, changed, removed); err != nil {
+			return err
+		}
+		if typ == wire.TypeCluster && s.node.Dialect == 0 {
+			s.rewarm(changed, changes)
+		}
+	}
+	for i := len(late) - 1; i >= 0; i-- {
+		if err := s.transmit(ctx, s.types[late[i].typ], nil, late[i].removed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rewarm has the endpoints of changed clusters sent again: a stock Envoy waits for them whenever a cluster changes.
+func (s *stream) rewarm(clusters []*wire.Resource, changes Changes) {
+	t := s.types[wire.TypeEndpoints]
+	if t == nil || len(clusters) == 0 {
+		return
+	}
+	again := Changes{wire.TypeEndpoints: map[string]bool{}}
+	for _, c := range clusters {
+		delete(t.told, c.Name)
+		again[wire.TypeEndpoints][c.Name] = true
+	}
+	changes.Merge(again)
+}
+
+// send answers a request for names (nil: all that is subscribed).
+func (s *stream) send(ctx context.Context, t *subscribed, names map[string]bool) error {
+	changed, removed := t.difference(ctx, s.sub.View(), names)
+	return s.transmit(ctx, t, changed, removed)
+}
+
+// transmit sends a difference in the stream's variant. A wildcard type's first answer is sent even where it is empty.
+func (s *stream) transmit(ctx context.Context, t *subscribed, changed []*wire.Resource, removed []string) error {
+	greeting := t.wildcard && !t.greeted
+	if len(changed) == 0 && len(removed) == 0 && !greeting {
+		return nil
+	}
+	defer func() { t.sent(changed, removed) }()
+	if !s.wire.delta() {
+		if t.wildcard {
+			return s.emit(ctx, t, &response{resources: t.everything(s.sub.View())})
+		}
+		if len(changed) == 0 {
+			return nil
+		}
+		return s.emit(ctx, t, &response{resources: changed})
+	}
+	rest := changed
+	for {
+		n := chunk(rest)
+		r := &response{resources: rest[:n]}
+		rest = rest[n:]
+		if len(rest) == 0 {
+			r.removed = removed
+		}
+		if err := s.emit(ctx, t, r); err != nil || len(rest) == 0 {
+			return err
+		}
+	}
+}
+
+// chunk returns how many resources fit one response, at least one where there are any.
+func chunk(resources []*wire.Resource) int {
+	size := 0
+	for i, r := range resources {
+		if size += len(r.Body); size > maxResponse && i > 0 {
+			return i
+		}
+	}
+	return len(resources)
+}
+
+// emit numbers a response and sends it.
+func (s *stream) emit(ctx context.Context, t *subscribed, r *response) error {
+	s.serial++
+	r.typ, r.nonce = t.typ, strconv.Itoa(s.serial)
+	r.version = r.nonce
+	t.nonce, t.greeted = r.nonce, true
+	s.status.update(t.typ, func(st *TypeStatus) {
+		st.Sent, st.SentAt = r.nonce, time.Now()
+		st.Resources = max(0, len(t.told))
+	})
+	s.server.pushes.Add(ctx, int64(len(r.resources)+len(r.removed)), typeAttribute(t.typ))
+	if err := s.wire.send(r); err != nil {
+		return status.Errorf(codes.Unavailable, "sending %s: %v", shortType(t.typ), err)
+	}
+	return nil
+}
+
+func typeAttribute(typ string) metric.MeasurementOption {
+	return metric.WithAttributes(attribute.String("type", shortType(typ)))
+}

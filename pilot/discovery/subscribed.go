@@ -1,0 +1,155 @@
+package discovery
+
+import (
+	"context"
+	"slices"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+)
+
+// absent is the version of a name that the client was told does not exist.
+const absent = ""
+
+// subscribed is what a stream knows of one type.
+type subscribed struct {
+	typ      string
+	wildcard bool
+	names    map[string]bool
+	told     map[string]string // name to version that the client holds, or absent
+	nonce    string            // of the last response
+	greeted  bool              // whether any response was sent
+}
+
+func newSubscribed(typ string) *subscribed {
+	return &subscribed{typ: typ, names: map[string]bool{}, told: map[string]string{}}
+}
+
+// begin takes what the client holds from an earlier stream.
+func (s *subscribed) begin(r *request) {
+	for name, version := range r.held {
+		s.told[name] = version
+	}
+	s.wildcard = wildcard(s.typ) && len(r.subscribe) == 0 && len(r.names) == 0
+}
+
+// differ applies a delta request's subscriptions and returns the names to answer.
+func (s *subscribed) differ(r *request) map[string]bool {
+	fresh := map[string]bool{}
+	for _, name := range r.unsubscribe {
+		if name == "*" {
+			s.wildcard = false
+			continue
+		}
+		delete(s.names, name)
+		if !s.wildcard {
+			delete(s.told, name)
+		}
+	}
+	for _, name := range r.subscribe {
+		if name == "*" && wildcard(s.typ) {
+			s.wildcard = true
+			continue
+		}
+		if _, held := r.held[name]; !held {
+			delete(s.told, name) // asked for anew: it is to be answered whatever was sent before
+		}
+		s.names[name] = true
+		fresh[name] = true
+	}
+	return fresh
+}
+
+// replace applies a state-of-the-world request's names and returns those that are new.
+func (s *subscribed) replace(r *request) map[string]bool {
+	fresh := map[string]bool{}
+	if wildcard(s.typ) && (len(r.names) == 0 || slices.Contains(r.names, "*")) {
+		s.wildcard = true
+		return fresh
+	}
+	s.wildcard = false
+	now := make(map[string]bool, len(r.names))
+	for _, name := range r.names {
+		now[name] = true
+		if !s.names[name] {
+			fresh[name] = true
+			delete(s.told, name)
+		}
+	}
+	for name := range s.names {
+		if !now[name] {
+			delete(s.told, name)
+		}
+	}
+	s.names = now
+	return fresh
+}
+
+// difference returns what the client lacks, among names (nil: all), and what it holds that is gone.
+func (s *subscribed) difference(ctx context.Context, view View, names map[string]bool) (changed []*wire.Resource, removed []string) {
+	if s.wildcard && (names == nil || !s.greeted) {
+		return s.whole(view)
+	}
+	wanted := names
+	if wanted == nil || !s.wildcard && len(wanted) > len(s.names) {
+		wanted = s.names
+	}
+	for name := range wanted {
+		if !s.wildcard && !s.names[name] || names != nil && !names[name] {
+			continue
+		}
+		version, told := s.told[name]
+		r := view.Get(ctx, s.typ, name)
+		switch {
+		case r != nil && (!told || version != r.Version):
+			changed = append(changed, r)
+		case r != nil || s.typ == wire.TypeSecret: // an unreadable Secret: the old one stays
+		case told && version != absent || !told && !s.wildcard:
+			removed = append(removed, name)
+		}
+	}
+	slices.SortFunc(changed, func(a, b *wire.Resource) int { return compareNames(a.Name, b.Name) })
+	slices.Sort(removed)
+	return changed, removed
+}
+
+func compareNames(a, b string) int {
+	if a < b {
+		return -1
+	}
+	return 1
+}
+
+func (s *subscribed) whole(view View) (changed []*wire.Resource, removed []string) {
+	all := view.All(s.typ)
+	live := make(map[string]bool, len(all))
+	for _, r := range all {
+		live[r.Name] = true
+		if s.told[r.Name] != r.Version {
+			changed = append(changed, r)
+		}
+	}
+	for name, version := range s.told {
+		if !live[name] && version != absent {
+			removed = append(removed, name)
+		}
+	}
+	slices.Sort(removed)
+	return changed, removed
+}
+
+// sent notes what the client was told.
+func (s *subscribed) sent(changed []*wire.Resource, removed []string) {
+	for _, r := range changed {
+		s.told[r.Name] = r.Version
+	}
+	for _, name := range removed {
+		if s.wildcard {
+			delete(s.told, name)
+		} else {
+			s.told[name] = absent
+		}
+	}
+}
+
+// everything returns all that a state-of-the-world client of a wildcard type is to hold.
+func (s *subscribed) everything(view View) []*wire.Resource { return view.All(s.typ) }

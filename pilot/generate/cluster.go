@@ -1,0 +1,262 @@
+package generate
+
+import (
+	"math"
+	"strings"
+
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// Cluster is the inputs of an outbound cluster.
+type Cluster struct {
+	Mesh    *model.Mesh
+	Service *model.Service
+	Port    uint16
+	Subset  *model.Subset        // nil: the whole service
+	Policy  *model.TrafficPolicy // nil: all defaults
+	Class   Class
+	// Selecting is whether the rule behind Policy selects its clients: only then may a sidecar use a rule's Secret.
+	Selecting bool
+	// Identities are the union of the endpoints' identities, for foreign proxies only.
+	Identities *List[string]
+}
+
+func (in Cluster) subset() string {
+	if in.Subset == nil {
+		return ""
+	}
+	return in.Subset.Name
+}
+
+func (in Cluster) name() string { return clusterName(in.Service.Host, in.subset(), in.Port) }
+
+func (in Cluster) policy() *model.TrafficPolicy {
+	if in.Policy == nil {
+		return &model.TrafficPolicy{}
+	}
+	return in.Policy
+}
+
+func (in Cluster) protocol() model.Protocol {
+	if p := in.Service.Port(in.Port); p != nil {
+		return p.Protocol
+	}
+	return model.Unknown
+}
+
+// outboundCluster says how to reach a service port.
+func outboundCluster(in Cluster) *wire.Resource {
+	c := &cluster.Cluster{
+		Name:           in.name(),
+		ConnectTimeout: duration(connectTimeout(in.Mesh, in.policy())),
+		Metadata:       serviceMetadata(in.Service),
+		CommonLbConfig: &cluster.Cluster_CommonLbConfig{},
+	}
+	in.discover(c)
+	applyBalancer(c, in.policy().LoadBalancer)
+	applyPool(c, in.policy().ConnectionPool, in.protocol())
+	applyOutlier(c, in.policy().Outlier)
+	in.secure(c)
+	return resource(wire.TypeCluster, c.Name, c)
+}
+
+func connectTimeout(mesh *model.Mesh, policy *model.TrafficPolicy) model.Duration {
+	if t := policy.ConnectionPool.ConnectTimeout; t != 0 {
+		return t
+	}
+	return mesh.ConnectTimeout
+}
+
+// originalDestination reports whether the cluster dials the address that the client chose.
+func (in Cluster) originalDestination() bool {
+	if in.policy().LoadBalancer.Algorithm == model.Passthrough || in.Service.Resolution == model.ResolvePassthrough {
+		return true
+	}
+	return in.Service.Resolution == model.ResolveHeadless && !in.Class.Router
+}
+
+// discover says where the endpoints are.
+func (in Cluster) discover(c *cluster.Cluster) {
+	switch {
+	case in.originalDestination():
+		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_ORIGINAL_DST}
+		if in.knowsEndpoints() {
+			c.EdsClusterConfig = eds(c.Name)
+		}
+	case in.Service.Resolution == model.ResolveDNS || in.Service.Resolution == model.ResolveDNSRoundRobin:
+		in.resolve(c)
+	default:
+		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_EDS}
+		c.EdsClusterConfig = eds(c.Name)
+	}
+}
+
+// knowsEndpoints reports whether a cluster that dials the client's choice also gets the service's endpoints, so that the proxy
+// learns the facts of the address dialled. A stock Envoy cannot.
+func (in Cluster) knowsEndpoints() bool {
+	known := in.Service.Resolution == model.ResolveHeadless || in.Service.Resolution == model.ResolveEndpoints
+	return known && !in.Class.Foreign
+}
+
+// wantsEndpoints reports whether the cluster's endpoints travel over EDS.
+func (in Cluster) wantsEndpoints() bool {
+	switch in.Service.Resolution {
+	case model.ResolveEndpoints, model.ResolveHeadless:
+		return !in.originalDestination() || in.knowsEndpoints()
+	}
+	return false
+}
+
+func eds(name string) *cluster.Cluster_EdsClusterConfig {
+	return &cluster.Cluster_EdsClusterConfig{ServiceName: name, EdsConfig: ads()}
+}
+
+// ads says that a resource comes on the stream that named it.
+func ads() *core.ConfigSource {
+	return &core.ConfigSource{
+		ResourceApiVersion:    core.ApiVersion_V3,
+		ConfigSourceSpecifier: &core.ConfigSource_Ads{Ads: &core.AggregatedConfigSource{}},
+	}
+}
+
+// resolve lists host names for the proxy to look up.
+func (in Cluster) resolve(c *cluster.Cluster) {
+	kind := cluster.Cluster_STRICT_DNS
+	if in.Service.Resolution == model.ResolveDNSRoundRobin {
+		kind = cluster.Cluster_LOGICAL_DNS
+	}
+	c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: kind}
+	c.DnsRefreshRate = duration(dnsRefresh)
+	c.RespectDnsTtl = true
+	c.DnsLookupFamily = dnsFamily(in.Class)
+	endpoints := in.Service.DNSEndpoints
+	if len(endpoints) == 0 && !strings.HasPrefix(in.Service.Host, "*") {
+		endpoints = []*model.Endpoint{{Address: in.Service.Host, Port: in.Port}}
+	}
+	set := &model.EndpointSet{}
+	for _, e := range endpoints {
+		if in.Subset != nil && !in.Subset.Labels.Matches(e.Labels) {
+			continue
+		}
+		set.Endpoints = append(set.Endpoints, in.resolved(e))
+	}
+	c.LoadAssignment = assignment(c.Name, set, EndpointView{Foreign: in.Class.Foreign})
+}
+
+// resolved completes an endpoint that is looked up by name: it listens on the service's port unless it says otherwise.
+func (in Cluster) resolved(e *model.Endpoint) *model.Endpoint {
+	if e.Port != 0 {
+		return e
+	}
+	completed := *e
+	completed.Port = in.Port
+	if p := in.Service.Port(in.Port); p != nil && p.Target != 0 {
+		completed.Port = p.Target
+	}
+	return &completed
+}
+
+func dnsFamily(class Class) cluster.Cluster_DnsLookupFamily {
+	switch {
+	case class.IPv4 && class.IPv6:
+		return cluster.Cluster_ALL
+	case class.IPv6:
+		return cluster.Cluster_V6_ONLY
+	}
+	return cluster.Cluster_V4_ONLY
+}
+
+// serviceMetadata is what telemetry calls the destination.
+func serviceMetadata(svc *model.Service) *core.Metadata {
+	fields := map[string]string{
+		wire.ServiceHost: svc.Host, wire.ServiceName: svc.Name, wire.ServiceNamespace: svc.Namespace,
+	}
+	if svc.External {
+		fields[wire.ServiceExternal] = "true"
+	}
+	return &core.Metadata{FilterMetadata: map[string]*structpb.Struct{wire.ClusterMetadata: stringStruct(fields)}}
+}
+
+// stringStruct drops empty values.
+func stringStruct(fields map[string]string) *structpb.Struct {
+	out := &structpb.Struct{Fields: make(map[string]*structpb.Value, len(fields))}
+	for k, v := range fields {
+		if v != "" {
+			out.Fields[k] = structpb.NewStringValue(v)
+		}
+	}
+	return out
+}
+
+// fixed is the inputs of the clusters that every proxy of a class has.
+type fixed struct {
+	Mesh  *model.Mesh
+	Class Class
+	Name  string
+}
+
+// fixedCluster is a cluster that does not stand for a service.
+func fixedCluster(in fixed) *wire.Resource {
+	c := &cluster.Cluster{Name: in.Name, ConnectTimeout: duration(in.Mesh.ConnectTimeout)}
+	switch in.Name {
+	case wire.ClusterBlackHole:
+		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_STATIC}
+	case wire.ClusterInboundPassthrough:
+		deliver(c, in.Class)
+	default:
+		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_ORIGINAL_DST}
+		c.LbPolicy = cluster.Cluster_CLUSTER_PROVIDED
+	}
+	if in.Name != wire.ClusterBlackHole {
+		c.CircuitBreakers = breakers(model.ConnectionPool{})
+		c.TypedExtensionProtocolOptions = httpOptions(protocolOptions{downstream: true})
+	}
+	return resource(wire.TypeCluster, c.Name, c)
+}
+
+// deliver makes c dial the application at the address that the client chose.
+func deliver(c *cluster.Cluster, class Class) {
+	c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_ORIGINAL_DST}
+	c.LbPolicy = cluster.Cluster_CLUSTER_PROVIDED
+	c.UpstreamBindConfig = bindSource(class)
+}
+
+// bindSource makes a cluster connect from the address that the capture rules let pass.
+func bindSource(class Class) *core.BindConfig {
+	address := func(ip string) *core.SocketAddress {
+		return &core.SocketAddress{Address: ip, PortSpecifier: &core.SocketAddress_PortValue{}}
+	}
+	out := &core.BindConfig{SourceAddress: address(class.sourceAddress())}
+	if class.IPv4 && class.IPv6 {
+		out.ExtraSourceAddresses = []*core.ExtraSourceAddress{{Address: address(wire.InboundSourceV6)}}
+	}
+	return out
+}
+
+// breakers are the limits of a pool; zero is no limit.
+func breakers(pool model.ConnectionPool) *cluster.CircuitBreakers {
+	limit := func(n uint32) *wrapperspb.UInt32Value {
+		if n == 0 {
+			n = math.MaxUint32
+		}
+		return u32(n)
+	}
+	t := &cluster.CircuitBreakers_Thresholds{
+		MaxConnections: limit(pool.MaxConnections), MaxPendingRequests: limit(pool.MaxPendingRequests),
+		MaxRequests: limit(pool.MaxRequests), MaxRetries: limit(pool.MaxRetries), TrackRemaining: true,
+	}
+	applyRetryBudget(t, pool)
+	return &cluster.CircuitBreakers{Thresholds: []*cluster.CircuitBreakers_Thresholds{t}}
+}
+
+// oneEndpoint is an assignment with a single address.
+func oneEndpoint(name, address string, port uint16) *endpoint.ClusterLoadAssignment {
+	return assignment(name, &model.EndpointSet{Endpoints: []*model.Endpoint{{Address: address, Port: port}}}, EndpointView{Foreign: true})
+}

@@ -1,0 +1,222 @@
+package generate
+
+import (
+	"encoding/json"
+
+	accesslog "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	trace "github.com/envoyproxy/go-control-plane/envoy/config/trace/v3"
+	fileaccess "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
+	corsfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	faultfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
+	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tcpproxy "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	xdstype "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// Names of extensions.
+const (
+	filterHCM    = "envoy.filters.network.http_connection_manager"
+	filterTCP    = "envoy.filters.network.tcp_proxy"
+	filterRBAC   = "envoy.filters.network.rbac"
+	httpRBAC     = "envoy.filters.http.rbac"
+	httpFault    = "envoy.filters.http.fault"
+	httpCORS     = "envoy.filters.http.cors"
+	httpRouter   = "envoy.filters.http.router"
+	fileLog      = "envoy.access_loggers.file"
+	otelTracer   = "envoy.tracers.opentelemetry"
+	serverHeader = "istio-envoy" // the value of the server header that clients know
+)
+
+// manager is what differs between HTTP connection managers.
+type manager struct {
+	mesh   *model.Mesh
+	prefix string                    // of statistics
+	routes string                    // RDS name, or
+	inline *route.RouteConfiguration // routes of its own
+	guards []*hcm.HttpFilter         // before all others
+	self   Self                      // names the service in spans
+	side   side
+}
+
+// side is where a connection manager stands.
+type side uint8
+
+const (
+	outbound side = iota
+	inbound
+	edge
+)
+
+// httpManager returns the network filter that serves HTTP.
+func httpManager(m manager) *listener.Filter {
+	c := &hcm.HttpConnectionManager{
+		CodecType: hcm.HttpConnectionManager_AUTO, StatPrefix: m.prefix,
+		HttpFilters:                  append(m.guards, httpFilters()...),
+		AccessLog:                    accessLog(m.mesh.AccessLog),
+		UpgradeConfigs:               []*hcm.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
+		PathWithEscapedSlashesAction: hcm.HttpConnectionManager_KEEP_UNCHANGED,
+		StreamIdleTimeout:            duration(0),
+		UseRemoteAddress:             wrapperspb.Bool(m.side == edge),
+		Tracing:                      tracing(m.mesh.Tracing, m.self),
+	}
+	normalize(c, m.mesh.PathNormalization)
+	if m.inline != nil {
+		c.RouteSpecifier = &hcm.HttpConnectionManager_RouteConfig{RouteConfig: m.inline}
+	} else {
+		c.RouteSpecifier = &hcm.HttpConnectionManager_Rds{Rds: &hcm.Rds{ConfigSource: ads(), RouteConfigName: m.routes}}
+	}
+	switch m.side {
+	case inbound:
+		c.ServerName = serverHeader
+		c.ForwardClientCertDetails = hcm.HttpConnectionManager_APPEND_FORWARD
+		c.SetCurrentClientCertDetails = &hcm.HttpConnectionManager_SetCurrentClientCertDetails{Subject: truth(), Uri: true, Dns: true}
+	case edge:
+		atEdge(c, m.mesh)
+	}
+	return networkFilter(filterHCM, c)
+}
+
+// atEdge trusts no header of a client that came from outside.
+func atEdge(c *hcm.HttpConnectionManager, mesh *model.Mesh) {
+	c.ServerName = serverHeader
+	c.XffNumTrustedHops = mesh.TrustedProxies
+	c.ForwardClientCertDetails = hcm.HttpConnectionManager_SANITIZE_SET
+	c.SetCurrentClientCertDetails = &hcm.HttpConnectionManager_SetCurrentClientCertDetails{Subject: truth(), Cert: true, Uri: true, Dns: true}
+	c.InternalAddressConfig = &hcm.HttpConnectionManager_InternalAddressConfig{ // only the pod itself is internal
+		CidrRanges: []*core.CidrRange{{AddressPrefix: "127.0.0.1", PrefixLen: u32(32)}, {AddressPrefix: "::1", PrefixLen: u32(128)}},
+	}
+}
+
+func normalize(c *hcm.HttpConnectionManager, mode model.PathNormalization) {
+	c.NormalizePath = wrapperspb.Bool(mode != model.PathNone)
+	c.MergeSlashes = mode == model.PathMergeSlashes || mode == model.PathDecodeAndMergeSlashes
+	if mode == model.PathDecodeAndMergeSlashes {
+		c.PathWithEscapedSlashesAction = hcm.HttpConnectionManager_UNESCAPE_AND_FORWARD
+	}
+}
+
+// httpFilters are the filters of every connection manager, in order, after authorization.
+func httpFilters() []*hcm.HttpFilter {
+	return []*hcm.HttpFilter{
+		httpFilter(httpFault, &faultfilter.HTTPFault{}), httpFilter(httpCORS, &corsfilter.Cors{}), httpFilter(httpRouter, &router.Router{}),
+	}
+}
+
+func httpFilter(name string, config proto.Message) *hcm.HttpFilter {
+	return &hcm.HttpFilter{Name: name, ConfigType: &hcm.HttpFilter_TypedConfig{TypedConfig: anyOf(config)}}
+}
+
+func networkFilter(name string, config proto.Message) *listener.Filter {
+	return &listener.Filter{Name: name, ConfigType: &listener.Filter_TypedConfig{TypedConfig: anyOf(config)}}
+}
+
+// tracing says where spans go; nil: nowhere.
+func tracing(t model.Tracing, self Self) *hcm.HttpConnectionManager_Tracing {
+	if t.Target == "" {
+		return nil
+	}
+	service := self.Facts.CanonicalName
+	if service == "" {
+		service = self.Facts.Workload
+	}
+	if self.Facts.Namespace != "" {
+		service += "." + self.Facts.Namespace
+	}
+	return &hcm.HttpConnectionManager_Tracing{
+		RandomSampling: &xdstype.Percent{Value: t.Sampling},
+		Provider: &trace.Tracing_Http{Name: otelTracer, ConfigType: &trace.Tracing_Http_TypedConfig{TypedConfig: anyOf(&trace.OpenTelemetryConfig{
+			ServiceName: service,
+			GrpcService: &core.GrpcService{TargetSpecifier: &core.GrpcService_GoogleGrpc_{GoogleGrpc: &core.GrpcService_GoogleGrpc{
+				TargetUri: t.Target, StatPrefix: "tracing",
+			}}},
+		})}},
+	}
+}
+
+// weighted is one target of a connection.
+type weighted struct {
+	Cluster string
+	Weight  uint32
+}
+
+// tcpFilter returns the network filter that relays bytes.
+func tcpFilter(mesh *model.Mesh, prefix string, targets []weighted, idle *model.Duration) *listener.Filter {
+	p := &tcpproxy.TcpProxy{StatPrefix: prefix, AccessLog: accessLog(mesh.AccessLog), IdleTimeout: optional(idle)}
+	if len(targets) == 1 {
+		p.ClusterSpecifier = &tcpproxy.TcpProxy_Cluster{Cluster: targets[0].Cluster}
+		return networkFilter(filterTCP, p)
+	}
+	group := &tcpproxy.TcpProxy_WeightedCluster{}
+	for _, t := range targets {
+		group.Clusters = append(group.Clusters, &tcpproxy.TcpProxy_WeightedCluster_ClusterWeight{Name: t.Cluster, Weight: t.Weight})
+	}
+	p.ClusterSpecifier = &tcpproxy.TcpProxy_WeightedClusters{WeightedClusters: group}
+	return networkFilter(filterTCP, p)
+}
+
+// accessLogFormat is the format that users of Istio parse.
+const accessLogFormat = `[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% ` +
+	`%RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% "%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% %BYTES_SENT% ` +
+	`%DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" ` +
+	`"%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% ` +
+	`%DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%` + "\n"
+
+// accessLogFields are the fields of the same log as JSON.
+func accessLogFields() map[string]string {
+	return map[string]string{
+		"start_time": "%START_TIME%", "method": "%REQ(:METHOD)%", "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%", "protocol": "%PROTOCOL%",
+		"response_code": "%RESPONSE_CODE%", "response_flags": "%RESPONSE_FLAGS%", "response_code_details": "%RESPONSE_CODE_DETAILS%",
+		"connection_termination_details":    "%CONNECTION_TERMINATION_DETAILS%",
+		"upstream_transport_failure_reason": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+		"bytes_received":                    "%BYTES_RECEIVED%", "bytes_sent": "%BYTES_SENT%", "duration": "%DURATION%",
+		"upstream_service_time": "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%", "x_forwarded_for": "%REQ(X-FORWARDED-FOR)%",
+		"user_agent": "%REQ(USER-AGENT)%", "request_id": "%REQ(X-REQUEST-ID)%", "authority": "%REQ(:AUTHORITY)%",
+		"upstream_host": "%UPSTREAM_HOST%", "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
+		"upstream_local_address": "%UPSTREAM_LOCAL_ADDRESS%", "downstream_local_address": "%DOWNSTREAM_LOCAL_ADDRESS%",
+		"downstream_remote_address": "%DOWNSTREAM_REMOTE_ADDRESS%", "requested_server_name": "%REQUESTED_SERVER_NAME%",
+		"route_name": "%ROUTE_NAME%",
+	}
+}
+
+// accessLog says where and how to log; nil: not at all.
+func accessLog(a model.AccessLog) []*accesslog.AccessLog {
+	if a.File == "" {
+		return nil
+	}
+	format := &core.SubstitutionFormatString{}
+	switch {
+	case a.JSON:
+		format.Format = &core.SubstitutionFormatString_JsonFormat{JsonFormat: jsonFormat(a.Format)}
+	case a.Format != "":
+		format.Format = textFormat(a.Format)
+	default:
+		format.Format = textFormat(accessLogFormat)
+	}
+	return []*accesslog.AccessLog{{Name: fileLog, ConfigType: &accesslog.AccessLog_TypedConfig{TypedConfig: anyOf(&fileaccess.FileAccessLog{
+		Path: a.File, AccessLogFormat: &fileaccess.FileAccessLog_LogFormat{LogFormat: format},
+	})}}}
+}
+
+func textFormat(s string) *core.SubstitutionFormatString_TextFormatSource {
+	return &core.SubstitutionFormatString_TextFormatSource{TextFormatSource: &core.DataSource{Specifier: &core.DataSource_InlineString{InlineString: s}}}
+}
+
+// jsonFormat reads the user's object of field to format; one that cannot be read is as none.
+func jsonFormat(custom string) *structpb.Struct {
+	fields := map[string]any{}
+	if custom != "" && json.Unmarshal([]byte(custom), &fields) == nil {
+		if s, err := structpb.NewStruct(fields); err == nil {
+			return s
+		}
+	}
+	return stringStruct(accessLogFields())
+}

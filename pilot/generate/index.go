@@ -1,0 +1,188 @@
+package generate
+
+import (
+	"sort"
+
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// Index is the lookups over one Snapshot that generators share. It is immutable.
+type Index struct {
+	snapshot   *model.Snapshot
+	mesh       *model.Mesh
+	endpoints  *model.EndpointIndex
+	byHost     map[string][]*model.Service // by precedence
+	selecting  map[string][]*model.Service // by namespace: those that choose pods
+	rules      map[string]*ruleTable       // by namespace
+	conditions []condition
+	peers      *peerRules
+}
+
+// condition is a label condition of routes.
+type condition struct {
+	key    string
+	labels model.Selector
+}
+
+// NewIndex indexes a snapshot. prev, the index before it or nil, lends what did not change. Endpoints are looked at only where a
+// resource other than endpoints depends on them (see NeedsEndpoints).
+func NewIndex(s *model.Snapshot, endpoints *model.EndpointIndex, prev *Index) *Index {
+	ix := &Index{
+		snapshot: s, mesh: s.Mesh, endpoints: endpoints, byHost: make(map[string][]*model.Service, len(s.Services)),
+		selecting: map[string][]*model.Service{}, rules: make(map[string]*ruleTable, len(s.DestinationRules)),
+	}
+	for _, svc := range s.Services {
+		ix.byHost[svc.Host] = append(ix.byHost[svc.Host], svc)
+		if svc.Selector != nil {
+			ix.selecting[svc.Namespace] = append(ix.selecting[svc.Namespace], svc)
+		}
+	}
+	for namespace, rules := range s.DestinationRules {
+		ix.rules[namespace] = newRuleTable(rules)
+	}
+	ix.conditions = conditionsOf(s.VirtualServices)
+	ix.peers = newPeerRules(s, prev)
+	return ix
+}
+
+// Mesh returns the settings of the snapshot's mesh.
+func (ix *Index) Mesh() *model.Mesh { return ix.mesh }
+
+// NeedsEndpoints reports whether resources other than endpoints depend on the endpoints of a service port: a headless
+// service's listeners for anything but HTTP, and, with foreign proxies about, the identities that clusters spell out.
+func (ix *Index) NeedsEndpoints(key model.EndpointKey, foreign bool) bool {
+	for _, svc := range ix.byHost[key.Host] {
+		if svc.Namespace != key.Namespace {
+			continue
+		}
+		port := svc.Port(key.Port)
+		return foreign || port != nil && svc.Resolution == model.ResolveHeadless && !port.Protocol.IsHTTP()
+	}
+	return false
+}
+
+// set returns the endpoints of a service port, or nil.
+func (ix *Index) set(svc *model.Service, port uint16) *model.EndpointSet {
+	if ix.endpoints == nil {
+		return nil
+	}
+	return ix.endpoints.Sets[model.EndpointKey{Host: svc.Host, Namespace: svc.Namespace, Port: port}]
+}
+
+// conditionsOf collects the label conditions of all routes, each once.
+func conditionsOf(virtuals []*model.VirtualService) []condition {
+	seen := map[string]bool{}
+	var out []condition
+	add := func(s model.Source) {
+		if len(s.Labels) == 0 {
+			return
+		}
+		if key := sourceKey(s.Labels); !seen[key] {
+			seen[key] = true
+			out = append(out, condition{key, s.Labels})
+		}
+	}
+	for _, vs := range virtuals {
+		for _, s := range sources(vs) {
+			add(s)
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].key < out[j].key })
+	return out
+}
+
+// sources are the conditions of one VirtualService that limit it to certain clients.
+func sources(vs *model.VirtualService) []model.Source {
+	var out []model.Source
+	for _, r := range vs.HTTP {
+		for _, m := range r.Matches {
+			out = append(out, m.Source)
+		}
+	}
+	for _, r := range vs.TLS {
+		for _, m := range r.Matches {
+			out = append(out, m.Source)
+		}
+	}
+	for _, r := range vs.TCP {
+		for _, m := range r.Matches {
+			out = append(out, m.Source)
+		}
+	}
+	return out
+}
+
+// ruleTable is one namespace's DestinationRules, most specific first.
+type ruleTable struct {
+	exact map[string][]*model.DestinationRule
+	wild  []*model.DestinationRule
+}
+
+func newRuleTable(rules []*model.DestinationRule) *ruleTable {
+	t := &ruleTable{exact: make(map[string][]*model.DestinationRule, len(rules))}
+	for _, r := range rules {
+		if r.Host != "" && r.Host[0] == '*' {
+			t.wild = append(t.wild, r)
+			continue
+		}
+		t.exact[r.Host] = append(t.exact[r.Host], r)
+	}
+	sort.SliceStable(t.wild, func(i, j int) bool { return len(t.wild[i].Host) > len(t.wild[j].Host) })
+	return t
+}
+
+// find returns the rule for the most specific host that admits the client. Of equal hosts, one that selects the proxy is preferred.
+func (t *ruleTable) find(host string, admits func(*model.DestinationRule) bool) *model.DestinationRule {
+	if t == nil {
+		return nil
+	}
+	var best *model.DestinationRule
+	consider := func(rules []*model.DestinationRule) {
+		for _, r := range rules {
+			if best != nil && (len(r.Host) < len(best.Host) || best.Selector != nil) {
+				return
+			}
+			if hostMatches(r.Host, host) && admits(r) && (best == nil || r.Selector != nil) {
+				best = r
+			}
+		}
+	}
+	if consider(t.exact[host]); best == nil {
+		consider(t.wild)
+	}
+	return best
+}
+
+// rule returns the DestinationRule that a client obeys towards a host: its own namespace's, else the service's, else the root's.
+func (ix *Index) rule(o Outbound, host, namespace string) *model.DestinationRule {
+	root := ix.mesh.RootNamespace
+	own := func(r *model.DestinationRule) bool {
+		if o.Namespace == root && (r.Export.Public || len(r.Export.Namespaces) != 1 || r.Export.Namespaces[0] != root) {
+			return false
+		}
+		return r.Selector == nil || o.selects(r)
+	}
+	if r := ix.rules[o.Namespace].find(host, own); r != nil {
+		return r
+	}
+	exported := func(r *model.DestinationRule) bool { return r.Selector == nil && r.Export.To(o.Namespace) }
+	if namespace != o.Namespace || namespace == root {
+		if r := ix.rules[namespace].find(host, exported); r != nil {
+			return r
+		}
+	}
+	if namespace == root {
+		return nil
+	}
+	return ix.rules[root].find(host, exported)
+}
+
+// selects reports whether a rule with a selector selects the proxy.
+func (o Outbound) selects(rule *model.DestinationRule) bool {
+	for r := range o.Rules.all {
+		if r == rule {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,66 @@
+package generate
+
+import (
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	httpinspector "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
+	originaldst "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
+	tlsinspector "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+)
+
+const (
+	transportRaw = "raw_buffer"
+	transportTLS = "tls"
+)
+
+// plainHTTP are the protocols that sniffing a plaintext connection finds.
+func plainHTTP() []string { return []string{"http/1.0", "http/1.1", "h2c"} }
+
+func listenerFilter(name string, config proto.Message) *listener.ListenerFilter {
+	return &listener.ListenerFilter{Name: name, ConfigType: &listener.ListenerFilter_TypedConfig{TypedConfig: anyOf(config)}}
+}
+
+func inspectTLS() *listener.ListenerFilter {
+	return listenerFilter("envoy.filters.listener.tls_inspector", &tlsinspector.TlsInspector{})
+}
+
+func inspectHTTP() *listener.ListenerFilter {
+	return listenerFilter("envoy.filters.listener.http_inspector", &httpinspector.HttpInspector{})
+}
+
+func originalDestination() *listener.ListenerFilter {
+	return listenerFilter("envoy.filters.listener.original_dst", &originaldst.OriginalDst{})
+}
+
+// bindTo sets the listener's addresses; an empty address is the wildcard of each family.
+func bindTo(l *listener.Listener, class Class, address string, port uint16) {
+	if address != "" {
+		l.Address = tcpAddress(address, port)
+		return
+	}
+	all := class.wildcards()
+	l.Address = tcpAddress(all[0], port)
+	for _, a := range all[1:] {
+		l.AdditionalAddresses = append(l.AdditionalAddresses, &listener.AdditionalAddress{Address: tcpAddress(a, port)})
+	}
+}
+
+// selfMetadata names the proxy's own workload, as pilot names it to others.
+func selfMetadata(self Self) *core.Metadata {
+	facts := factStruct(self.Identity.String(), self.Facts)
+	return &core.Metadata{FilterMetadata: map[string]*structpb.Struct{wire.ListenerMetadata: facts}}
+}
+
+// portMatch matches the original destination's port.
+func portMatch(port uint16) *listener.FilterChainMatch {
+	return &listener.FilterChainMatch{DestinationPort: wrapperspb.UInt32(uint32(port))}
+}
+
+func chain(name string, match *listener.FilterChainMatch, socket *core.TransportSocket, filters ...*listener.Filter) *listener.FilterChain {
+	return &listener.FilterChain{Name: name, FilterChainMatch: match, TransportSocket: socket, Filters: filters}
+}

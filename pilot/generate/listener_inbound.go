@@ -1,0 +1,275 @@
+package generate
+
+import (
+	"net"
+	"sort"
+	"strconv"
+
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// Inbound is the inputs of all that a sidecar needs to receive traffic.
+type Inbound struct {
+	Mesh     *model.Mesh
+	Class    Class
+	Self     Self
+	Mode     model.MTLSMode // of ports that nobody declared
+	Ports    *List[inboundPort]
+	Policies *List[*model.Authorization]
+}
+
+// inboundPort is one port of the workload.
+type inboundPort struct {
+	Port     uint16
+	Protocol model.Protocol
+	Mode     model.MTLSMode
+	Service  *model.Service // the first to declare the port; nil: only a policy or a Sidecar names it
+	Number   uint16         // of the service's port
+	Endpoint string         // where to deliver instead of the original destination
+}
+
+// inboundPorts are the ports of a workload that Services (or its Sidecar) and port-level policies declare, by number.
+func (ix *Index) inboundPorts(w *model.Workload, sidecar *model.Sidecar) []inboundPort {
+	ports := map[uint16]inboundPort{}
+	add := func(p inboundPort) {
+		if _, known := ports[p.Port]; p.Port != 0 && !known {
+			p.Mode = ix.mtls(w.Name.Namespace, w.Labels, p.Port)
+			ports[p.Port] = p
+		}
+	}
+	if sidecar != nil {
+		for _, l := range sidecar.Ingress {
+			add(inboundPort{Port: l.Port, Protocol: l.Protocol, Endpoint: l.Endpoint})
+		}
+	}
+	if len(ports) == 0 {
+		for _, svc := range ix.selecting[w.Name.Namespace] {
+			if !svc.Selector.Matches(w.Labels) {
+				continue
+			}
+			for i := range svc.Ports {
+				if p := &svc.Ports[i]; p.Protocol != model.UDP {
+					add(inboundPort{Port: targetPort(p, w), Protocol: p.Protocol, Service: svc, Number: p.Number})
+				}
+			}
+		}
+	}
+	for _, port := range ix.peers.ports(w.Name.Namespace, w.Labels) {
+		add(inboundPort{Port: port})
+	}
+	out := make([]inboundPort, 0, len(ports))
+	for _, p := range ports {
+		out = append(out, p)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Port < out[j].Port })
+	return out
+}
+
+// targetPort is the container port behind a service port; 0: the pod has no port of that name.
+func targetPort(p *model.ServicePort, w *model.Workload) uint16 {
+	if p.TargetName != "" {
+		return w.ContainerPorts[p.TargetName]
+	}
+	if p.Target != 0 {
+		return p.Target
+	}
+	return p.Number
+}
+
+// GenerateInbound returns the listener and the clusters for the traffic that a sidecar receives.
+func GenerateInbound(in Inbound, m *Memo) *Set {
+	return m.inbound.Get(in, func(in Inbound) *Set {
+		set := newSet()
+		set.add(fixedCluster(fixed{in.Mesh, in.Class, wire.ClusterInboundPassthrough}))
+		for p := range in.Ports.all {
+			set.add(in.cluster(p))
+		}
+		set.add(in.listener())
+		return set.finish()
+	})
+}
+
+// cluster delivers to the application's port.
+func (in Inbound) cluster(p inboundPort) *wire.Resource {
+	c := &cluster.Cluster{Name: inboundName(p.Port), ConnectTimeout: duration(in.Mesh.ConnectTimeout)}
+	deliver(c, in.Class)
+	if address, port, ok := delivery(p.Endpoint); ok {
+		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_STATIC}
+		c.LbPolicy = cluster.Cluster_ROUND_ROBIN
+		c.LoadAssignment = oneEndpoint(c.Name, address, port)
+		c.UpstreamBindConfig = nil
+	}
+	c.CircuitBreakers = breakers(model.ConnectionPool{})
+	c.TypedExtensionProtocolOptions = httpOptions(protocolOptions{downstream: p.Protocol == model.Unknown, http2: p.Protocol.IsHTTP2()})
+	if p.Service != nil {
+		c.Metadata = serviceMetadata(p.Service)
+	}
+	return resource(wire.TypeCluster, c.Name, c)
+}
+
+// delivery splits a Sidecar's defaultEndpoint; not ok: the original destination, which 0.0.0.0 also means.
+func delivery(endpoint string) (string, uint16, bool) {
+	host, text, err := net.SplitHostPort(endpoint)
+	if err != nil {
+		return "", 0, false
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return "", 0, false
+	}
+	return host, uint16(port), true
+}
+
+// listener is where captured inbound connections arrive.
+func (in Inbound) listener() *wire.Resource {
+	l := &listener.Listener{
+		Name: wire.ListenerVirtualInbound, TrafficDirection: core.TrafficDirection_INBOUND, Metadata: selfMetadata(in.Self),
+		AccessLog: accessLog(in.Mesh.AccessLog), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: duration(0),
+		ListenerFilters: []*listener.ListenerFilter{originalDestination(), inspectTLS(), inspectHTTP()},
+		FilterChains: []*listener.FilterChain{
+			chain("virtualInbound-blackhole", portMatch(wire.PortInbound), nil, toCluster(in.Mesh, wire.ClusterBlackHole)),
+		},
+	}
+	bindTo(l, in.Class, "", wire.PortInbound)
+	g := guard{in.Mesh, in.Policies.slice()}
+	for p := range in.Ports.all {
+		l.FilterChains = append(l.FilterChains, in.chains(p, inboundName(p.Port), g)...)
+	}
+	rest := inboundPort{Protocol: model.Unknown, Mode: in.Mode}
+	l.FilterChains = append(l.FilterChains, in.chains(rest, wire.ClusterInboundPassthrough, g)...)
+	return resource(wire.TypeListener, l.Name, l)
+}
+
+// chainKind is one row of the dialect's inbound table.
+type chainKind struct {
+	transport string
+	alpns     []string
+	terminate bool
+	http      bool
+}
+
+// chainKinds are the chains of a port, by what it carries and what it demands.
+func chainKinds(protocol model.Protocol, mode model.MTLSMode) []chainKind {
+	switch {
+	case protocol.IsHTTP():
+		return httpChains(mode)
+	case protocol == model.Unknown:
+		return sniffedChains(mode)
+	}
+	return tcpChains(mode)
+}
+
+func httpChains(mode model.MTLSMode) []chainKind {
+	switch mode {
+	case model.MTLSStrict:
+		return []chainKind{{transportTLS, nil, true, true}}
+	case model.MTLSDisable:
+		return []chainKind{{transportRaw, nil, false, true}}
+	}
+	return []chainKind{{transportTLS, meshALPNs(), true, true}, {transportRaw, nil, false, true}}
+}
+
+func tcpChains(mode model.MTLSMode) []chainKind {
+	plain := []chainKind{{transportTLS, nil, false, false}, {transportRaw, nil, false, false}}
+	switch mode {
+	case model.MTLSStrict:
+		return []chainKind{{transportTLS, nil, true, false}}
+	case model.MTLSDisable:
+		return plain
+	}
+	return append([]chainKind{{transportTLS, meshALPNs(), true, false}}, plain...)
+}
+
+func sniffedChains(mode model.MTLSMode) []chainKind {
+	switch mode {
+	case model.MTLSStrict:
+		return []chainKind{{transportTLS, meshHTTPALPNs(), true, true}, {transportTLS, nil, true, false}}
+	case model.MTLSDisable:
+		return []chainKind{{transportRaw, plainHTTP(), false, true}, {transportRaw, nil, false, false}, {transportTLS, nil, false, false}}
+	}
+	return []chainKind{
+		{transportTLS, meshHTTPALPNs(), true, true}, {transportRaw, plainHTTP(), false, true},
+		{transportTLS, []string{wire.ALPNPeerData, wire.ALPNMesh}, true, false},
+		{transportRaw, nil, false, false}, {transportTLS, nil, false, false},
+	}
+}
+
+// chains are the filter chains of a port; port 0 is every other port.
+func (in Inbound) chains(p inboundPort, target string, g guard) []*listener.FilterChain {
+	var out []*listener.FilterChain
+	for _, kind := range chainKinds(p.Protocol, p.Mode) {
+		match := &listener.FilterChainMatch{TransportProtocol: kind.transport, ApplicationProtocols: kind.alpns}
+		if p.Port != 0 {
+			match.DestinationPort = u32(uint32(p.Port))
+		}
+		c := &listener.FilterChain{Name: in.chainName(p, kind), FilterChainMatch: match}
+		if kind.terminate {
+			c.TransportSocket = meshServer(in.Mesh, serverALPNs(kind.http))
+		}
+		if kind.http {
+			c.Filters = []*listener.Filter{in.httpFilter(p, target, g)}
+		} else {
+			c.Filters = append(g.tcp(), tcpFilter(in.Mesh, target, []weighted{{Cluster: target}}, nil))
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// serverALPNs are what a mesh server chooses from.
+func serverALPNs(http bool) []string {
+	if http {
+		return []string{alpnHTTP2, alpnHTTP1, wire.ALPNMesh}
+	}
+	return []string{wire.ALPNMesh, alpnHTTP2, alpnHTTP1}
+}
+
+func (in Inbound) chainName(p inboundPort, kind chainKind) string {
+	name := in.Class.listenerName("", p.Port)
+	if p.Port == 0 {
+		name = wire.ListenerVirtualInbound
+		if kind.http {
+			name = "virtualInbound-catchall-http"
+		}
+	}
+	switch {
+	case kind.terminate:
+		return name + "-mtls"
+	case kind.transport == transportTLS:
+		return name + "-tls"
+	}
+	return name
+}
+
+// httpFilter serves HTTP to the application.
+func (in Inbound) httpFilter(p inboundPort, target string, g guard) *listener.Filter {
+	number := p.Number
+	if number == 0 {
+		number = p.Port
+	}
+	action := &route.RouteAction{
+		ClusterSpecifier: &route.RouteAction_Cluster{Cluster: target}, Timeout: duration(0), MaxStreamDuration: grpcTimeout(0),
+	}
+	if p.Protocol != model.GRPC && p.Protocol != model.GRPCWeb {
+		action.RetryPolicy = &route.RetryPolicy{RetryOn: "reset-before-request", NumRetries: u32(2)}
+	}
+	operation := "/*"
+	if p.Service != nil {
+		operation = p.Service.Host + ":" + portString(p.Number) + operation
+	}
+	routes := &route.RouteConfiguration{Name: target, IgnorePortInHostMatching: true, VirtualHosts: []*route.VirtualHost{{
+		Name: "inbound|http|" + portString(number), Domains: []string{"*"},
+		Routes: []*route.Route{{
+			Name: "default", Match: anyPath(), Action: &route.Route_Route{Route: action}, Decorator: &route.Decorator{Operation: operation},
+		}},
+	}}}
+	return httpManager(manager{
+		mesh: in.Mesh, prefix: "inbound_" + in.Class.listenerName("", p.Port), inline: routes, guards: g.http(), self: in.Self, side: inbound,
+	})
+}

@@ -1,0 +1,117 @@
+package generate
+
+import (
+	"net/netip"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// Listener is the inputs of an outbound listener of a sidecar.
+type Listener struct {
+	Mesh         *model.Mesh
+	Class        Class
+	RegistryOnly bool
+	Bind         string // "": wildcard
+	Port         uint16
+	// Routes is the RDS name for plaintext HTTP; "": there is none.
+	Routes string
+	// Chains are opaque connections with a condition; Default is where all others go: empty means that the destination is not known.
+	Chains  *List[l4Chain]
+	Default *List[weighted]
+	Idle    *model.Duration // of Default
+	// Sniff looks for TLS where no chain asks for it.
+	Sniff bool
+}
+
+// l4Chain is a condition on a connection and where it then goes.
+type l4Chain struct {
+	Names   *List[string] // SNI
+	Subnets *List[string] // destination CIDRs
+	Targets *List[weighted]
+	Idle    *model.Duration
+}
+
+// unknown is the cluster for destinations that nobody declared.
+func unknown(registryOnly bool) string {
+	if registryOnly {
+		return wire.ClusterBlackHole
+	}
+	return wire.ClusterPassthrough
+}
+
+// virtualOutbound is where captured connections arrive.
+func virtualOutbound(mesh *model.Mesh, class Class, registryOnly bool) *wire.Resource {
+	l := &listener.Listener{
+		Name: wire.ListenerVirtualOutbound, UseOriginalDst: truth(), TrafficDirection: core.TrafficDirection_OUTBOUND,
+		AccessLog: accessLog(mesh.AccessLog),
+		FilterChains: []*listener.FilterChain{
+			chain("virtualOutbound-blackhole", portMatch(wire.PortOutbound), nil, toCluster(mesh, wire.ClusterBlackHole)),
+		},
+		DefaultFilterChain: chain("virtualOutbound-catchall-tcp", nil, nil, toCluster(mesh, unknown(registryOnly))),
+	}
+	bindTo(l, class, "", wire.PortOutbound)
+	return resource(wire.TypeListener, l.Name, l)
+}
+
+func toCluster(mesh *model.Mesh, name string) *listener.Filter {
+	return tcpFilter(mesh, name, []weighted{{Cluster: name}}, nil)
+}
+
+// outboundListener serves the connections to one port, or to one address's port.
+func outboundListener(in Listener) *wire.Resource {
+	l := &listener.Listener{
+		Name: in.Class.listenerName(in.Bind, in.Port), TrafficDirection: core.TrafficDirection_OUTBOUND,
+		BindToPort: wrapperspb.Bool(false), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: duration(0),
+	}
+	bindTo(l, in.Class, in.Bind, in.Port)
+	for c := range in.Chains.all {
+		l.FilterChains = append(l.FilterChains, in.opaque(c))
+		in.Sniff = in.Sniff || c.Names != nil
+	}
+	if in.Sniff {
+		l.ListenerFilters = append(l.ListenerFilters, inspectTLS())
+	}
+	if in.Routes != "" {
+		l.ListenerFilters = append(l.ListenerFilters, inspectHTTP())
+		match := &listener.FilterChainMatch{TransportProtocol: transportRaw, ApplicationProtocols: plainHTTP()}
+		prefix := "outbound_" + in.Class.listenerName(in.Bind, in.Port)
+		l.FilterChains = append(l.FilterChains, chain("", match, nil, httpManager(manager{mesh: in.Mesh, prefix: prefix, routes: in.Routes})))
+	}
+	l.DefaultFilterChain = in.otherwise()
+	return resource(wire.TypeListener, l.Name, l)
+}
+
+// otherwise is the chain for connections that match no other.
+func (in Listener) otherwise() *listener.FilterChain {
+	if in.Default != nil {
+		targets := in.Default.slice()
+		return chain("", nil, nil, tcpFilter(in.Mesh, targets[0].Cluster, targets, in.Idle))
+	}
+	return chain("PassthroughFilterChain", nil, nil, toCluster(in.Mesh, unknown(in.RegistryOnly)))
+}
+
+func (in Listener) opaque(c l4Chain) *listener.FilterChain {
+	match := &listener.FilterChainMatch{ServerNames: c.Names.slice()}
+	for subnet := range c.Subnets.all {
+		match.PrefixRanges = append(match.PrefixRanges, cidr(subnet))
+	}
+	targets := c.Targets.slice()
+	return chain("", match, nil, tcpFilter(in.Mesh, targets[0].Cluster, targets, c.Idle))
+}
+
+// cidr reads an address block or a single address, which translate has checked.
+func cidr(s string) *core.CidrRange {
+	if prefix, err := netip.ParsePrefix(s); err == nil {
+		return &core.CidrRange{AddressPrefix: prefix.Masked().Addr().String(), PrefixLen: u32(uint32(prefix.Bits()))}
+	}
+	ip, err := netip.ParseAddr(s)
+	if err != nil { // matches no address that exists: an unreadable block must not widen
+		return &core.CidrRange{AddressPrefix: "::", PrefixLen: u32(128)}
+	}
+	return &core.CidrRange{AddressPrefix: ip.String(), PrefixLen: u32(uint32(ip.BitLen()))}
+}

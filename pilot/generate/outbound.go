@@ -1,0 +1,289 @@
+package generate
+
+import (
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// builder makes what one outbound scope is told.
+type builder struct {
+	*view
+	ix       *Index
+	m        *Memo
+	set      *Set
+	hosts    map[string]*model.VirtualService // by exact host: the first
+	wild     []wildHost                       // most specific first
+	routable map[*model.Service]*model.DestinationRule
+}
+
+type wildHost struct {
+	pattern string
+	vs      *model.VirtualService
+}
+
+// GenerateOutbound returns clusters and, for sidecars, the listeners and routes for the traffic that a proxy sends.
+func GenerateOutbound(ix *Index, o Outbound, m *Memo) *Set {
+	b := newBuilder(ix, o, m)
+	b.clusters()
+	if !o.Class.Router {
+		newOutboundPlan(b).build()
+	}
+	return b.set.finish()
+}
+
+func newBuilder(ix *Index, o Outbound, m *Memo) *builder {
+	b := &builder{
+		view: ix.see(o), ix: ix, m: m, set: newSet(), hosts: map[string]*model.VirtualService{},
+		routable: map[*model.Service]*model.DestinationRule{},
+	}
+	for _, s := range b.services {
+		b.routable[s.Service] = ix.rule(o, s.Host, s.Namespace)
+	}
+	b.indexVirtuals()
+	return b
+}
+
+// registryOnly reports whether undeclared destinations are refused.
+func (b *builder) registryOnly() bool {
+	if s := b.scope.Sidecar; s != nil && s.RegistryOnly != nil {
+		return *s.RegistryOnly
+	}
+	return b.ix.mesh.RegistryOnly
+}
+
+// clusters makes every service port's clusters and says how they look at its endpoints.
+func (b *builder) clusters() {
+	for _, name := range []string{wire.ClusterBlackHole, wire.ClusterPassthrough} {
+		if name == wire.ClusterPassthrough && b.scope.Class.Router {
+			continue
+		}
+		b.set.add(b.m.fixed.Get(fixed{b.ix.mesh, b.scope.Class, name}, fixedCluster))
+	}
+	for _, s := range b.services {
+		if s.Resolution == model.ResolveAlias {
+			continue
+		}
+		rule := b.routable[s.Service]
+		for i := range s.Ports {
+			p := &s.Ports[i]
+			if p.Protocol == model.UDP || !s.has(p.Number) {
+				continue
+			}
+			b.cluster(s.Service, p.Number, rule, nil)
+			if rule == nil {
+				continue
+			}
+			for _, subset := range rule.Subsets {
+				b.cluster(s.Service, p.Number, rule, subset)
+			}
+		}
+	}
+}
+
+// cluster makes one cluster.
+func (b *builder) cluster(svc *model.Service, port uint16, rule *model.DestinationRule, subset *model.Subset) {
+	in := Cluster{Mesh: b.ix.mesh, Service: svc, Port: port, Subset: subset, Class: b.scope.Class}
+	if rule != nil {
+		in.Policy = policyOf(rule, subset, port)
+		in.Selecting = rule.Selector != nil
+	}
+	if in.Class.Foreign {
+		in.Identities = b.m.strings.of(identities(b.ix.set(svc, port)))
+	}
+	b.set.add(b.m.clusters.Get(in, outboundCluster))
+	if in.wantsEndpoints() {
+		b.set.Views[in.name()] = b.endpointView(in)
+	}
+	if tls := in.policy().TLS; tls != nil && (in.Class.Router || in.Selecting) {
+		b.set.secret(tls.CredentialName)
+	}
+}
+
+// policyOf is the policy in force for a subset, or for the whole host.
+func policyOf(rule *model.DestinationRule, subset *model.Subset, port uint16) *model.TrafficPolicy {
+	if subset != nil {
+		return subset.Policy.For(port)
+	}
+	return rule.Default.For(port)
+}
+
+func (b *builder) endpointView(in Cluster) EndpointView {
+	v := EndpointView{
+		Key:    model.EndpointKey{Host: in.Service.Host, Namespace: in.Service.Namespace, Port: in.Port},
+		Subset: in.Subset, Foreign: in.Class.Foreign,
+	}
+	if o := in.policy().Outlier; o != nil && o.MinHealthPercent > 0 {
+		v.HealthyOnly = true
+	}
+	if b.ix.peers.disables {
+		v.peers = b.ix.peers
+	}
+	return v
+}
+
+// identities are the distinct identities of endpoints, in order of appearance.
+func identities(set *model.EndpointSet) []string {
+	if set == nil {
+		return nil
+	}
+	seen := map[string]bool{}
+	var out []string
+	for _, e := range set.Endpoints {
+		if id := e.Identity.String(); id != "" && !seen[id] {
+			seen[id] = true
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// indexVirtuals notes which VirtualService rules which host: the first for each, and wildcards by how specific they are.
+func (b *builder) indexVirtuals() {
+	for _, vs := range b.virtuals {
+		for _, host := range vs.Hosts {
+			if host != "" && host[0] == '*' {
+				b.wild = insertWild(b.wild, wildHost{host, vs})
+				continue
+			}
+			if b.hosts[host] == nil {
+				b.hosts[host] = vs
+			}
+		}
+	}
+}
+
+// insertWild keeps the list most specific first, the older first among equals.
+func insertWild(list []wildHost, w wildHost) []wildHost {
+	at := len(list)
+	for at > 0 && len(list[at-1].pattern) < len(w.pattern) {
+		at--
+	}
+	list = append(list, wildHost{})
+	copy(list[at+1:], list[at:])
+	list[at] = w
+	return list
+}
+
+// virtualFor returns the VirtualService that rules a host, or nil.
+func (b *builder) virtualFor(host string) *model.VirtualService {
+	if vs := b.hosts[host]; vs != nil {
+		return vs
+	}
+	for _, w := range b.wild {
+		if hostMatches(w.pattern, host) {
+			return w.vs
+		}
+	}
+	return nil
+}
+
+// resolve finds the cluster that a destination names, and how requests are hashed there. listenerPort stands in where neither the
+// destination nor the service decides.
+func (b *builder) resolve(d *model.Destination, listenerPort uint16) target {
+	svc := b.byHost[d.Host]
+	if svc != nil && svc.Resolution == model.ResolveAlias {
+		if real := b.byHost[svc.AliasOf]; real != nil {
+			svc = real
+		}
+	}
+	host, port := d.Host, d.Port
+	if svc != nil {
+		host = svc.Host
+	}
+	if port == 0 {
+		port = listenerPort
+		if svc != nil {
+			port = onlyPort(svc, listenerPort)
+		}
+	}
+	t := target{ref: d, cluster: clusterName(host, d.Subset, port)}
+	if policy := b.policy(svc, d.Subset, port); policy != nil {
+		t.hash = policy.LoadBalancer.Hash
+	}
+	return t
+}
+
+// onlyPort is the service's port where it has just one.
+func onlyPort(svc *model.Service, otherwise uint16) uint16 {
+	found := uint16(0)
+	for i := range svc.Ports {
+		if svc.Ports[i].Protocol == model.UDP {
+			continue
+		}
+		if found != 0 {
+			return otherwise
+		}
+		found = svc.Ports[i].Number
+	}
+	if found == 0 {
+		return otherwise
+	}
+	return found
+}
+
+// policy returns the policy towards a service's subset, or nil.
+func (b *builder) policy(svc *model.Service, subset string, port uint16) *model.TrafficPolicy {
+	if svc == nil || b.routable[svc] == nil {
+		return nil
+	}
+	rule := b.routable[svc]
+	if subset == "" {
+		return rule.Default.For(port)
+	}
+	for _, s := range rule.Subsets {
+		if s.Name == subset {
+			return s.Policy.For(port)
+		}
+	}
+	return nil
+}
+
+// targets resolves every HTTP destination of VirtualServices. Without any it says how the service itself is hashed.
+func (b *builder) targets(virtuals []*model.VirtualService, svc *model.Service, port uint16) *List[target] {
+	var out []target
+	rules := false
+	for _, vs := range virtuals {
+		for _, r := range vs.HTTP {
+			rules = true
+			for d := range httpDestinations(r) {
+				out = append(out, b.resolve(d, port))
+			}
+		}
+	}
+	if !rules && svc != nil {
+		if policy := b.policy(svc, "", port); policy != nil && policy.LoadBalancer.Hash != nil {
+			out = append(out, target{hash: policy.LoadBalancer.Hash})
+		}
+	}
+	return b.m.targets.of(out)
+}
+
+// host makes a virtual host of the mesh.
+func (b *builder) host(name string, svc *model.Service, port uint16) *virtualHost {
+	in := Host{Mesh: b.ix.mesh, Class: b.scope.Class, Host: name, Port: port, Service: svc}
+	in.Gateways = b.m.strings.of([]string{model.MeshGateway})
+	var virtuals []*model.VirtualService
+	if vs := b.virtualFor(name); vs != nil {
+		virtuals = append(virtuals, vs)
+		if conditional(vs) {
+			in.Client = Outbound{Namespace: b.scope.Namespace, Sources: b.scope.Sources}
+		}
+	}
+	in.Virtuals = b.m.virtuals.of(virtuals)
+	in.Targets = b.targets(virtuals, svc, port)
+	if svc != nil {
+		in.Local = svc.Namespace == b.scope.Namespace
+		in.Aliases = b.m.services.of(b.aliases[svc.Host])
+	}
+	return b.m.hosts.Get(in, newVirtualHost)
+}
+
+// conditional reports whether a VirtualService has rules for certain clients only.
+func conditional(vs *model.VirtualService) bool {
+	for _, s := range sources(vs) {
+		if s.Namespace != "" || len(s.Labels) > 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,326 @@
+package generate
+
+import (
+	"sort"
+	"strings"
+
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// undeclaredHostPort is the one port on which a VirtualService's host may be in no registry.
+const undeclaredHostPort = 80
+
+// outboundPlan collects what each outbound listener serves before it is made.
+type outboundPlan struct {
+	*builder
+	shared map[uint16]*sharedPort // wildcard listeners, by port
+	bound  map[string]*boundPort  // listeners of one address, by "address_port"
+	http   map[string]bool        // "address_port" that HTTP services claim
+	order  []string               // of bound
+}
+
+// sharedPort is a wildcard listener.
+type sharedPort struct {
+	hosts  []*virtualHost
+	chains []l4Chain
+	rest   *List[weighted]
+	idle   *model.Duration
+}
+
+// boundPort is a listener of one address.
+type boundPort struct {
+	address string
+	port    uint16
+	routes  string
+	sniff   bool
+	chains  []l4Chain
+	rest    *List[weighted]
+	idle    *model.Duration
+}
+
+func newOutboundPlan(b *builder) *outboundPlan {
+	return &outboundPlan{builder: b, shared: map[uint16]*sharedPort{}, bound: map[string]*boundPort{}, http: map[string]bool{}}
+}
+
+func (p *outboundPlan) build() {
+	p.set.add(virtualOutbound(p.ix.mesh, p.scope.Class, p.registryOnly()))
+	for _, s := range p.services {
+		for i := range s.Ports {
+			port := &s.Ports[i]
+			if port.Protocol.IsHTTP() && s.has(port.Number) {
+				p.claim(s.Service, port.Number)
+			}
+		}
+	}
+	for _, s := range p.services {
+		if s.Resolution == model.ResolveAlias {
+			continue // a name of another virtual host; if its target is in no registry, as any unknown host
+		}
+		for i := range s.Ports {
+			if port := &s.Ports[i]; s.has(port.Number) && port.Protocol != model.UDP {
+				p.serve(s.Service, port)
+			}
+		}
+	}
+	p.undeclared()
+	p.emit()
+}
+
+func (p *outboundPlan) claim(svc *model.Service, port uint16) {
+	for _, a := range svc.Addresses {
+		p.http[p.key(a, port)] = true
+	}
+}
+
+func (p *outboundPlan) key(address string, port uint16) string {
+	return plainAddress(address) + "_" + portString(port)
+}
+
+func (p *outboundPlan) share(port uint16) *sharedPort {
+	if p.shared[port] == nil {
+		p.shared[port] = &sharedPort{}
+	}
+	return p.shared[port]
+}
+
+// serve plans one port of a service.
+func (p *outboundPlan) serve(svc *model.Service, port *model.ServicePort) {
+	if port.Protocol.IsHTTP() {
+		shared := p.share(port.Number)
+		shared.hosts = append(shared.hosts, p.host(svc.Host, svc, port.Number))
+		return
+	}
+	addresses, blocks := p.addresses(svc, port.Number)
+	switch {
+	case len(addresses) > 0:
+		for _, a := range addresses {
+			p.bind(svc, port, a)
+		}
+	case svc.Resolution == model.ResolveHeadless: // no endpoints yet
+	default:
+		p.wildcard(svc, port, blocks)
+	}
+	if port.Protocol == model.Unknown && len(svc.Addresses) == 0 { // HTTP finds its host by name
+		shared := p.share(port.Number)
+		shared.hosts = append(shared.hosts, p.host(svc.Host, svc, port.Number))
+	}
+}
+
+// addresses are what clients dial: the service's own, or its pods' where it has none; and the blocks of a ServiceEntry.
+func (p *outboundPlan) addresses(svc *model.Service, port uint16) (single, blocks []string) {
+	for _, a := range svc.Addresses {
+		switch {
+		case !p.scope.Class.usable(a):
+		case isCIDR(a):
+			blocks = append(blocks, a)
+		default:
+			single = append(single, plainAddress(a))
+		}
+	}
+	if svc.Resolution != model.ResolveHeadless {
+		return single, blocks
+	}
+	seen := map[string]bool{}
+	if set := p.ix.set(svc, port); set != nil {
+		for _, e := range set.Endpoints {
+			if e.Port == port && !seen[e.Address] && p.scope.Class.usable(e.Address) {
+				seen[e.Address] = true
+				single = append(single, e.Address)
+			}
+		}
+	}
+	return single, blocks
+}
+
+// bind plans the listener of one address; the first service to claim it keeps it.
+func (p *outboundPlan) bind(svc *model.Service, port *model.ServicePort, address string) {
+	key := p.key(address, port.Number)
+	if p.bound[key] != nil {
+		return
+	}
+	l := &boundPort{address: address, port: port.Number}
+	l.chains, l.rest, l.idle = p.opaque(svc, port)
+	if l.rest == nil {
+		l.rest, l.idle = p.own(svc, port.Number)
+	}
+	mayMix := port.Protocol != model.Mongo && port.Protocol != model.MySQL
+	switch {
+	case port.Protocol == model.Unknown:
+		l.routes, l.sniff = hostRoute(svc.Host, port.Number), true
+		if len(svc.Addresses) == 0 {
+			l.routes = portString(port.Number)
+		}
+		p.routesOf(svc, port.Number, l.routes)
+	case p.http[key] && mayMix:
+		l.routes, l.sniff = portString(port.Number), true
+	}
+	p.bound[key] = l
+	p.order = append(p.order, key)
+}
+
+// routesOf makes the routes of one host's undeclared port.
+func (p *outboundPlan) routesOf(svc *model.Service, port uint16, name string) {
+	if name == portString(port) {
+		return // shared with all hosts of the port
+	}
+	hosts := p.m.vhosts.of([]*virtualHost{p.host(svc.Host, svc, port)})
+	p.set.add(p.m.routes.Get(Routes{Name: name, Hosts: hosts, CatchAll: unknown(p.registryOnly())}, routeConfiguration))
+}
+
+// wildcard plans a port of a service without an address: it is told by SNI or by its blocks; otherwise the first service gets all.
+func (p *outboundPlan) wildcard(svc *model.Service, port *model.ServicePort, blocks []string) {
+	shared := p.share(port.Number)
+	chains, rest, idle := p.opaque(svc, port)
+	shared.chains = append(shared.chains, chains...)
+	if rest == nil && len(chains) > 0 && port.Protocol.IsTLS() {
+		return // the rules say what of its TLS goes where
+	}
+	if rest == nil {
+		rest, idle = p.own(svc, port.Number)
+	}
+	switch {
+	case len(blocks) > 0:
+		shared.chains = append(shared.chains, l4Chain{Subnets: p.m.strings.of(blocks), Targets: rest, Idle: idle})
+	case port.Protocol.IsTLS():
+		shared.chains = append(shared.chains, l4Chain{Names: p.m.strings.of([]string{svc.Host}), Targets: rest, Idle: idle})
+	case shared.rest == nil && port.Protocol != model.Unknown:
+		shared.rest, shared.idle = rest, idle
+	}
+}
+
+// own is the service itself as a target.
+func (p *outboundPlan) own(svc *model.Service, port uint16) (*List[weighted], *model.Duration) {
+	var idle *model.Duration
+	if policy := p.policy(svc, "", port); policy != nil {
+		idle = policy.ConnectionPool.TCPIdleTimeout
+	}
+	return p.m.weighted.of([]weighted{{Cluster: clusterName(svc.Host, "", port), Weight: 1}}), idle
+}
+
+// opaque applies the tls and tcp rules of the VirtualService that rules the service's host: conditions become chains, the first rule
+// without one says where all others go.
+func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]l4Chain, *List[weighted], *model.Duration) {
+	vs := p.virtualFor(svc.Host)
+	if vs == nil {
+		return nil, nil, nil
+	}
+	var chains []l4Chain
+	if port.Protocol.IsTLS() {
+		for _, r := range vs.TLS {
+			targets, idle := p.shares(r.Destinations, port.Number)
+			for _, m := range r.Matches {
+				if p.holds(vs, m, port.Number) && targets != nil {
+					chains = append(chains, l4Chain{Names: p.m.strings.of(m.SNI), Subnets: p.m.strings.of(m.Subnets), Targets: targets, Idle: idle})
+				}
+			}
+		}
+	}
+	for _, r := range vs.TCP {
+		targets, idle := p.shares(r.Destinations, port.Number)
+		if targets == nil {
+			continue
+		}
+		if len(r.Matches) == 0 {
+			return chains, targets, idle
+		}
+		for _, m := range r.Matches {
+			switch {
+			case !p.holds(vs, m, port.Number):
+			case len(m.Subnets) == 0:
+				return chains, targets, idle
+			default:
+				chains = append(chains, l4Chain{Subnets: p.m.strings.of(m.Subnets), Targets: targets, Idle: idle})
+			}
+		}
+	}
+	return chains, nil, nil
+}
+
+// holds reports whether a match can hold for this proxy and port at all.
+func (p *outboundPlan) holds(vs *model.VirtualService, m *model.L4Match, port uint16) bool {
+	gateways := vs.Gateways
+	if m.Gateways != nil {
+		gateways = m.Gateways
+	}
+	return names(gateways, model.MeshGateway) && (m.Port == 0 || m.Port == port) && p.scope.from(m.Source)
+}
+
+// shares resolves weighted destinations; the first one's idle timeout holds for all. Nil: none has a weight.
+func (b *builder) shares(destinations []*model.Destination, port uint16) (*List[weighted], *model.Duration) {
+	var out []weighted
+	var idle *model.Duration
+	for _, d := range destinations {
+		weight := d.Weight
+		if len(destinations) == 1 {
+			weight = 1
+		}
+		if weight == 0 {
+			continue
+		}
+		t := b.resolve(d, port)
+		if policy := b.policy(b.byHost[d.Host], d.Subset, port); policy != nil && len(out) == 0 {
+			idle = policy.ConnectionPool.TCPIdleTimeout
+		}
+		out = append(out, weighted{Cluster: t.cluster, Weight: weight})
+	}
+	return b.m.weighted.of(out), idle
+}
+
+// undeclared routes the hosts of VirtualServices that are in no registry.
+func (p *outboundPlan) undeclared() {
+	var hosts []string
+	for host := range p.hosts {
+		hosts = append(hosts, host)
+	}
+	for _, w := range p.wild {
+		hosts = append(hosts, w.pattern)
+	}
+	sort.Strings(hosts)
+	for i, host := range hosts {
+		vs := p.virtualFor(host)
+		if p.byHost[host] != nil || vs == nil || len(vs.HTTP) == 0 || i > 0 && hosts[i-1] == host || host == "*" {
+			continue
+		}
+		shared := p.share(undeclaredHostPort)
+		shared.hosts = append(shared.hosts, p.host(host, nil, undeclaredHostPort))
+	}
+}
+
+// emit makes the listeners and the routes that ports share.
+func (p *outboundPlan) emit() {
+	base := Listener{Mesh: p.ix.mesh, Class: p.scope.Class, RegistryOnly: p.registryOnly()}
+	for _, key := range p.order {
+		l := p.bound[key]
+		in := base
+		in.Bind, in.Port, in.Routes, in.Sniff = l.address, l.port, l.routes, l.sniff
+		in.Chains, in.Default, in.Idle = p.m.chains.of(distinct(l.chains)), l.rest, l.idle
+		p.set.add(p.m.listeners.Get(in, outboundListener))
+		if l.routes == portString(l.port) {
+			p.share(l.port)
+		}
+	}
+	for port, s := range p.shared {
+		in := base
+		in.Port, in.Chains, in.Default, in.Idle = port, p.m.chains.of(distinct(s.chains)), s.rest, s.idle
+		if len(s.hosts) > 0 {
+			in.Routes = portString(port)
+			hosts := p.m.vhosts.of(s.hosts)
+			p.set.add(p.m.routes.Get(Routes{Name: in.Routes, Hosts: hosts, CatchAll: unknown(p.registryOnly())}, routeConfiguration))
+		}
+		p.set.add(p.m.listeners.Get(in, outboundListener))
+	}
+}
+
+// distinct drops chains whose condition an earlier one has, which a proxy would refuse, and names that an earlier chain claims.
+func distinct(chains []l4Chain) []l4Chain {
+	seen := map[string]bool{}
+	var out []l4Chain
+	for _, c := range chains {
+		key := strings.Join(c.Names.slice(), ",") + "|" + strings.Join(c.Subnets.slice(), ",")
+		if !seen[key] {
+			seen[key] = true
+			out = append(out, c)
+		}
+	}
+	return out
+}

@@ -1,0 +1,243 @@
+package generate
+
+import (
+	"regexp"
+	"strings"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	rbac "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	uritemplate "github.com/envoyproxy/go-control-plane/envoy/extensions/path/match/uri_template/v3"
+	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+const scheme = "spiffe://"
+
+func anyPermission() *rbac.Permission {
+	return &rbac.Permission{Rule: &rbac.Permission_Any{Any: true}}
+}
+
+func notPermission(p *rbac.Permission) *rbac.Permission {
+	return &rbac.Permission{Rule: &rbac.Permission_NotRule{NotRule: p}}
+}
+
+// allPermissions needs every one; none is any.
+func allPermissions(all []*rbac.Permission) *rbac.Permission {
+	if len(all) == 0 {
+		return anyPermission()
+	}
+	return &rbac.Permission{Rule: &rbac.Permission_AndRules{AndRules: &rbac.Permission_Set{Rules: all}}}
+}
+
+func anOf(some []*rbac.Permission) *rbac.Permission {
+	return &rbac.Permission{Rule: &rbac.Permission_OrRules{OrRules: &rbac.Permission_Set{Rules: some}}}
+}
+
+func anyPrincipal() *rbac.Principal {
+	return &rbac.Principal{Identifier: &rbac.Principal_Any{Any: true}}
+}
+
+func notPrincipal(p *rbac.Principal) *rbac.Principal {
+	return &rbac.Principal{Identifier: &rbac.Principal_NotId{NotId: p}}
+}
+
+func allPrincipals(all []*rbac.Principal) *rbac.Principal {
+	if len(all) == 0 {
+		return anyPrincipal()
+	}
+	return &rbac.Principal{Identifier: &rbac.Principal_AndIds{AndIds: &rbac.Principal_Set{Ids: all}}}
+}
+
+func oneOf(some []*rbac.Principal) *rbac.Principal {
+	return &rbac.Principal{Identifier: &rbac.Principal_OrIds{OrIds: &rbac.Principal_Set{Ids: some}}}
+}
+
+// permissions is a field: one of its values, and none of its "not" values.
+func permissions(v model.Values, make func(model.StringMatch) *rbac.Permission) []*rbac.Permission {
+	var out []*rbac.Permission
+	if some := each(v.Any, make); some != nil {
+		out = append(out, anOf(some))
+	}
+	if some := each(v.None, make); some != nil {
+		out = append(out, notPermission(anOf(some)))
+	}
+	return out
+}
+
+func principals(v model.Values, make func(model.StringMatch) *rbac.Principal) []*rbac.Principal {
+	var out []*rbac.Principal
+	if some := each(v.Any, make); some != nil {
+		out = append(out, oneOf(some))
+	}
+	if some := each(v.None, make); some != nil {
+		out = append(out, notPrincipal(oneOf(some)))
+	}
+	return out
+}
+
+func blockPermissions(blocks model.CIDRs) []*rbac.Permission {
+	address := func(s string) *rbac.Permission {
+		return &rbac.Permission{Rule: &rbac.Permission_DestinationIp{DestinationIp: cidr(s)}}
+	}
+	var out []*rbac.Permission
+	if some := each(blocks.Any, address); some != nil {
+		out = append(out, anOf(some))
+	}
+	if some := each(blocks.None, address); some != nil {
+		out = append(out, notPermission(anOf(some)))
+	}
+	return out
+}
+
+func blockPrincipals(blocks model.CIDRs, make func(*core.CidrRange) *rbac.Principal) []*rbac.Principal {
+	address := func(s string) *rbac.Principal { return make(cidr(s)) }
+	var out []*rbac.Principal
+	if some := each(blocks.Any, address); some != nil {
+		out = append(out, oneOf(some))
+	}
+	if some := each(blocks.None, address); some != nil {
+		out = append(out, notPrincipal(oneOf(some)))
+	}
+	return out
+}
+
+func each[A, B any](in []A, make func(A) B) []B {
+	var out []B
+	for _, a := range in {
+		out = append(out, make(a))
+	}
+	return out
+}
+
+// peerAddress is the address of the other end of the connection.
+func peerAddress(c *core.CidrRange) *rbac.Principal {
+	return &rbac.Principal{Identifier: &rbac.Principal_DirectRemoteIp{DirectRemoteIp: c}}
+}
+
+// remoteAddress is the client's address as trusted proxies tell it.
+func remoteAddress(c *core.CidrRange) *rbac.Principal {
+	return &rbac.Principal{Identifier: &rbac.Principal_RemoteIp{RemoteIp: c}}
+}
+
+func portPermissions(ports, notPorts []uint16) []*rbac.Permission {
+	port := func(p uint16) *rbac.Permission {
+		return &rbac.Permission{Rule: &rbac.Permission_DestinationPort{DestinationPort: uint32(p)}}
+	}
+	var out []*rbac.Permission
+	if some := each(ports, port); some != nil {
+		out = append(out, anOf(some))
+	}
+	if some := each(notPorts, port); some != nil {
+		out = append(out, notPermission(anOf(some)))
+	}
+	return out
+}
+
+func headerValue(name string, s model.StringMatch) *route.HeaderMatcher {
+	return &route.HeaderMatcher{Name: name, HeaderMatchSpecifier: &route.HeaderMatcher_StringMatch{StringMatch: stringMatcher(s)}}
+}
+
+func headerPermission(name string, s model.StringMatch) *rbac.Permission {
+	return &rbac.Permission{Rule: &rbac.Permission_Header{Header: headerValue(name, s)}}
+}
+
+// hostPermission compares the authority without regard to case and to the port that a client may append.
+func hostPermission(s model.StringMatch) *rbac.Permission {
+	expression := "(?i)" + pattern(s, ".*", ".+") + "(:[0-9]+)?"
+	return &rbac.Permission{Rule: &rbac.Permission_Header{Header: &route.HeaderMatcher{
+		Name: ":authority", HeaderMatchSpecifier: &route.HeaderMatcher_StringMatch{StringMatch: regexMatcher(expression)},
+	}}}
+}
+
+func pathPermission(s model.StringMatch) *rbac.Permission {
+	if s.Kind == model.MatchTemplate {
+		template := strings.NewReplacer("{**}", "**", "{*}", "*").Replace(s.Value)
+		return &rbac.Permission{Rule: &rbac.Permission_UriTemplate{UriTemplate: &core.TypedExtensionConfig{
+			Name: "uri-template", TypedConfig: anyOf(&uritemplate.UriTemplateMatchConfig{PathTemplate: template}),
+		}}}
+	}
+	return &rbac.Permission{Rule: &rbac.Permission_UrlPath{UrlPath: &matcher.PathMatcher{
+		Rule: &matcher.PathMatcher_Path{Path: stringMatcher(s)},
+	}}}
+}
+
+func sniPermission(s model.StringMatch) *rbac.Permission {
+	return &rbac.Permission{Rule: &rbac.Permission_RequestedServerName{RequestedServerName: stringMatcher(s)}}
+}
+
+// authenticated is a peer whose identity was verified and matches. Nil: any verified peer.
+func authenticated(m *matcher.StringMatcher) *rbac.Principal {
+	return &rbac.Principal{Identifier: &rbac.Principal_Authenticated_{Authenticated: &rbac.Principal_Authenticated{PrincipalName: m}}}
+}
+
+// principalID compares the whole identity.
+func principalID(s model.StringMatch) *rbac.Principal {
+	switch s.Kind {
+	case model.MatchNonEmpty, model.MatchPresent:
+		return authenticated(nil)
+	case model.MatchExact, model.MatchPrefix:
+		s.Value = scheme + s.Value
+	case model.MatchRegex:
+		s.Value = scheme + "(?:" + s.Value + ")"
+	}
+	return authenticated(stringMatcher(s))
+}
+
+func namespaceID(s model.StringMatch) *rbac.Principal {
+	return authenticated(regexMatcher(scheme + "[^/]+/ns/" + pattern(s, "[^/]*", "[^/]+") + "/sa/[^/]+"))
+}
+
+// accountID compares namespace/account.
+func accountID(s model.StringMatch) *rbac.Principal {
+	namespace, account, _ := strings.Cut(s.Value, "/")
+	return authenticated(regexMatcher(scheme + "[^/]+/ns/" + regexp.QuoteMeta(namespace) + "/sa/" + regexp.QuoteMeta(account)))
+}
+
+func trustDomainID(s model.StringMatch) *rbac.Principal {
+	return authenticated(regexMatcher(scheme + pattern(s, "[^/]*", "[^/]+") + "/ns/[^/]+/sa/[^/]+"))
+}
+
+// pattern is a string match as part of an expression: rest stands for what a prefix or suffix leaves open, some for any value.
+func pattern(s model.StringMatch, rest, some string) string {
+	quoted := regexp.QuoteMeta(s.Value)
+	switch s.Kind {
+	case model.MatchPrefix:
+		return quoted + rest
+	case model.MatchSuffix:
+		return rest + quoted
+	case model.MatchNonEmpty, model.MatchPresent:
+		return some
+	case model.MatchRegex:
+		return "(?:" + s.Value + ")"
+	}
+	return quoted
+}
+
+// aliased adds, for principals of a trust domain that is ours under any name, the same principals under the other names.
+func (j *judged) aliased(v model.Values) model.Values {
+	return model.Values{Any: j.allNames(v.Any), None: j.allNames(v.None)}
+}
+
+func (j *judged) allNames(in []model.StringMatch) []model.StringMatch {
+	ours := append([]string{j.mesh.TrustDomain}, j.mesh.TrustDomainAliases...)
+	var out []model.StringMatch
+	for _, s := range in {
+		out = append(out, s)
+		domain, rest, cut := strings.Cut(s.Value, "/")
+		if !cut || s.Kind != model.MatchExact && s.Kind != model.MatchPrefix || !names(append(ours, defaultTrustDomain), domain) {
+			continue
+		}
+		for _, other := range ours {
+			if other != domain {
+				out = append(out, model.StringMatch{Kind: s.Kind, Value: other + "/" + rest})
+			}
+		}
+	}
+	return out
+}
+
+// defaultTrustDomain in a policy always means the mesh's own.
+const defaultTrustDomain = wire.DefaultTrustDomain

@@ -1,0 +1,272 @@
+package generate
+
+import (
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// routeBuilder makes the routes of one virtual host.
+type routeBuilder struct {
+	Host
+	targets map[*model.Destination]target
+}
+
+// routes are the host's rules in order. Without any, everything goes to the service.
+func (in Host) routes() []*route.Route {
+	b := routeBuilder{Host: in, targets: map[*model.Destination]target{}}
+	for t := range in.Targets.all {
+		if t.ref != nil {
+			b.targets[t.ref] = t
+		}
+	}
+	var out, last []*route.Route
+	rules := false
+	for vs := range in.Virtuals.all {
+		routes, has := b.virtual(vs)
+		rules = rules || has
+		for _, r := range routes {
+			if in.Class.Router && catchesAll(r.Match) {
+				last = append(last, r) // behind the rules of the other VirtualServices of the host
+				continue
+			}
+			out = append(out, r)
+		}
+	}
+	if !rules && in.Service != nil {
+		return []*route.Route{b.plain()}
+	}
+	return append(out, last...)
+}
+
+// virtual returns the routes of one VirtualService, and whether it has HTTP rules at all.
+func (b routeBuilder) virtual(vs *model.VirtualService) ([]*route.Route, bool) {
+	var out []*route.Route
+	for _, rule := range vs.HTTP {
+		matches := rule.Matches
+		if len(matches) == 0 {
+			matches = []*model.HTTPMatch{{}}
+		}
+		for _, m := range matches {
+			if !b.applies(vs, m) {
+				continue
+			}
+			r := b.route(rule, m)
+			out = append(out, r)
+			if catchesAll(r.Match) {
+				return out, true // what follows is never reached
+			}
+		}
+	}
+	return out, len(vs.HTTP) > 0
+}
+
+// applies reports whether a match can hold for this proxy and port at all.
+func (b routeBuilder) applies(vs *model.VirtualService, m *model.HTTPMatch) bool {
+	gateways := vs.Gateways
+	if m.Gateways != nil {
+		gateways = m.Gateways
+	}
+	if !b.through(gateways) || m.Port != 0 && m.Port != b.Port {
+		return false
+	}
+	return b.Class.Router || b.Client.from(m.Source)
+}
+
+// through reports whether one of the gateways is where the request comes through.
+func (b routeBuilder) through(gateways []string) bool {
+	for g := range b.Gateways.all {
+		if names(gateways, g) {
+			return true
+		}
+	}
+	return false
+}
+
+// catchesAll reports whether a match has no condition.
+func catchesAll(m *route.RouteMatch) bool {
+	all := m.GetPrefix() == "/" || m.GetSafeRegex().GetRegex() == ".*"
+	return all && len(m.Headers) == 0 && len(m.QueryParameters) == 0
+}
+
+// plain is the route of a service without rules.
+func (b routeBuilder) plain() *route.Route {
+	name := clusterName(b.Service.Host, "", b.Port)
+	action := &route.RouteAction{
+		ClusterSpecifier: &route.RouteAction_Cluster{Cluster: name},
+		Timeout:          duration(0), MaxStreamDuration: grpcTimeout(0),
+	}
+	var hash *model.HashPolicy
+	for t := range b.Targets.all {
+		if t.cluster != "" {
+			action.ClusterSpecifier = &route.RouteAction_Cluster{Cluster: t.cluster}
+		}
+		hash = t.hash
+	}
+	action.HashPolicy = hashPolicies(hash)
+	action.RetryPolicy = retryPolicy(b.Mesh.DefaultRetry, hash != nil)
+	return &route.Route{
+		Name: "default", Match: anyPath(), Action: &route.Route_Route{Route: action},
+		Decorator: &route.Decorator{Operation: b.Host.Host + ":" + portString(b.Port) + "/*"},
+	}
+}
+
+// route is one match of one rule.
+func (b routeBuilder) route(rule *model.HTTPRoute, m *model.HTTPMatch) *route.Route {
+	r := &route.Route{Name: routeName(rule.Name, m.Name), Match: routeMatch(m), Decorator: &route.Decorator{Operation: b.operation(m)}}
+	headers := rule.Headers
+	if len(rule.Destinations) == 1 {
+		headers = then(headers, rule.Destinations[0].Headers)
+	}
+	r.RequestHeadersToAdd = headerOptions(headers.RequestSet, headers.RequestAdd)
+	r.RequestHeadersToRemove = headers.RequestRemove
+	r.ResponseHeadersToAdd = headerOptions(headers.ResponseSet, headers.ResponseAdd)
+	r.ResponseHeadersToRemove = headers.ResponseRemove
+	switch {
+	case rule.Redirect != nil:
+		r.Action = &route.Route_Redirect{Redirect: b.redirect(rule.Redirect)}
+	case rule.Direct != nil:
+		r.Action = &route.Route_DirectResponse{DirectResponse: directResponse(rule.Direct)}
+	default:
+		r.Action = &route.Route_Route{Route: b.forward(rule, headers)}
+	}
+	config := map[string]*anypb.Any{}
+	if rule.Fault != nil {
+		config[httpFault] = anyOf(faultConfig(rule.Fault))
+	}
+	if rule.CORS != nil {
+		config[httpCORS] = anyOf(corsConfig(rule.CORS))
+	}
+	if len(config) > 0 {
+		r.TypedPerFilterConfig = config
+	}
+	return r
+}
+
+// routeName is what the access log calls a route.
+func routeName(rule, match string) string {
+	switch {
+	case match == "":
+		return rule
+	case rule == "":
+		return match
+	}
+	return rule + "." + match
+}
+
+// operation names a span.
+func (b routeBuilder) operation(m *model.HTTPMatch) string {
+	path := "/*"
+	if p := m.Path; p != nil {
+		path = p.Value
+		if p.Kind == model.MatchPrefix || p.Kind == model.MatchPathPrefix {
+			path += "*"
+		}
+	}
+	return b.Host.Host + ":" + portString(b.Port) + path
+}
+
+// forward is a rule that sends requests on.
+func (b routeBuilder) forward(rule *model.HTTPRoute, headers model.Headers) *route.RouteAction {
+	action := &route.RouteAction{Timeout: duration(0), MaxStreamDuration: grpcTimeout(0)}
+	if rule.Timeout != nil {
+		action.Timeout, action.MaxStreamDuration = duration(*rule.Timeout), grpcTimeout(*rule.Timeout)
+	}
+	hash := b.spread(action, rule.Destinations)
+	action.HashPolicy = hashPolicies(hash)
+	retry := rule.Retry
+	if retry == nil {
+		retry = b.Mesh.DefaultRetry
+	}
+	action.RetryPolicy = retryPolicy(retry, hash != nil)
+	rewrite(action, rule.Rewrite)
+	if headers.Host != "" {
+		action.HostRewriteSpecifier = &route.RouteAction_HostRewriteLiteral{HostRewriteLiteral: headers.Host}
+	}
+	for _, m := range rule.Mirrors {
+		if m.Percent > 0 {
+			action.RequestMirrorPolicies = append(action.RequestMirrorPolicies, b.mirror(m))
+		}
+	}
+	return action
+}
+
+// spread shares requests among destinations; those of weight zero get none. It returns the hash that the first with one asks for.
+func (b routeBuilder) spread(action *route.RouteAction, destinations []*model.Destination) *model.HashPolicy {
+	if len(destinations) == 1 {
+		t := b.targets[destinations[0]]
+		action.ClusterSpecifier = &route.RouteAction_Cluster{Cluster: t.cluster}
+		return t.hash
+	}
+	group := &route.WeightedCluster{}
+	var hash *model.HashPolicy
+	for _, d := range destinations {
+		if d.Weight == 0 {
+			continue
+		}
+		t := b.targets[d]
+		if hash == nil {
+			hash = t.hash
+		}
+		w := &route.WeightedCluster_ClusterWeight{
+			Name: t.cluster, Weight: u32(d.Weight),
+			RequestHeadersToAdd:     headerOptions(d.Headers.RequestSet, d.Headers.RequestAdd),
+			RequestHeadersToRemove:  d.Headers.RequestRemove,
+			ResponseHeadersToAdd:    headerOptions(d.Headers.ResponseSet, d.Headers.ResponseAdd),
+			ResponseHeadersToRemove: d.Headers.ResponseRemove,
+		}
+		if d.Headers.Host != "" {
+			w.HostRewriteSpecifier = &route.WeightedCluster_ClusterWeight_HostRewriteLiteral{HostRewriteLiteral: d.Headers.Host}
+		}
+		group.Clusters = append(group.Clusters, w)
+	}
+	action.ClusterSpecifier = &route.RouteAction_WeightedClusters{WeightedClusters: group}
+	return hash
+}
+
+func (b routeBuilder) mirror(m *model.Mirror) *route.RouteAction_RequestMirrorPolicy {
+	return &route.RouteAction_RequestMirrorPolicy{
+		Cluster: b.targets[&m.Destination].cluster, RuntimeFraction: runtimeFraction(m.Percent), DisableShadowHostSuffixAppend: true,
+	}
+}
+
+// redirect answers with another location; ports that the scheme implies are left out.
+func (b routeBuilder) redirect(r *model.Redirect) *route.RedirectAction {
+	out := &route.RedirectAction{HostRedirect: r.Host, ResponseCode: redirectCode(r.Code), PortRedirect: uint32(r.Port)}
+	if r.DerivePort == model.PortFromRequest && r.Port == 0 {
+		out.PortRedirect = uint32(b.Port)
+	}
+	scheme := r.Scheme
+	if scheme != "" {
+		out.SchemeRewriteSpecifier = &route.RedirectAction_SchemeRedirect{SchemeRedirect: scheme}
+	} else if b.TLS {
+		scheme = "https"
+	} else {
+		scheme = "http"
+	}
+	if scheme == "http" && out.PortRedirect == 80 || scheme == "https" && out.PortRedirect == 443 {
+		out.PortRedirect = 0
+	}
+	switch {
+	case r.HasPrefix:
+		out.PathRewriteSpecifier = &route.RedirectAction_PrefixRewrite{PrefixRewrite: r.PathPrefix}
+	case r.Path != "":
+		out.PathRewriteSpecifier = &route.RedirectAction_PathRedirect{PathRedirect: r.Path}
+	}
+	return out
+}
+
+func redirectCode(code uint32) route.RedirectAction_RedirectResponseCode {
+	switch code {
+	case 302:
+		return route.RedirectAction_FOUND
+	case 303:
+		return route.RedirectAction_SEE_OTHER
+	case 307:
+		return route.RedirectAction_TEMPORARY_REDIRECT
+	case 308:
+		return route.RedirectAction_PERMANENT_REDIRECT
+	}
+	return route.RedirectAction_MOVED_PERMANENTLY
+}

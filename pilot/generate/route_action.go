@@ -1,0 +1,116 @@
+package generate
+
+import (
+	"strings"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	previoushosts "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	xdstype "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+const (
+	retriableCodes = "retriable-status-codes"
+	hostPicks      = 5 // how often a retry looks for a host that was not tried
+)
+
+// retryPolicy says when to try again. With consistent hashing a retry may go to the host that failed.
+func retryPolicy(r *model.Retry, hashed bool) *route.RetryPolicy {
+	if r == nil || r.Attempts == 0 {
+		return nil
+	}
+	on := r.On
+	if len(r.Codes) > 0 && !names(on, retriableCodes) {
+		on = append(on[:len(on):len(on)], retriableCodes)
+	}
+	out := &route.RetryPolicy{
+		RetryOn: strings.Join(on, ","), NumRetries: u32(r.Attempts), PerTryTimeout: nonzero(r.PerTry), RetriableStatusCodes: r.Codes,
+	}
+	if r.IgnorePreviousHosts && !hashed {
+		out.HostSelectionRetryMaxAttempts = hostPicks
+		out.RetryHostPredicate = []*route.RetryPolicy_RetryHostPredicate{{
+			Name:       "envoy.retry_host_predicates.previous_hosts",
+			ConfigType: &route.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: anyOf(&previoushosts.PreviousHostsPredicate{})},
+		}}
+	}
+	if r.Backoff != 0 {
+		out.RetryBackOff = &route.RetryPolicy_RetryBackOff{BaseInterval: duration(r.Backoff)}
+	}
+	return out
+}
+
+// rewrite changes the request's path and authority.
+func rewrite(action *route.RouteAction, r *model.Rewrite) {
+	if r == nil {
+		return
+	}
+	if r.HasURI {
+		action.PrefixRewrite = r.URI
+	}
+	if r.Regex != "" {
+		action.RegexRewrite = &matcher.RegexMatchAndSubstitute{Pattern: &matcher.RegexMatcher{Regex: r.Regex}, Substitution: r.Replace}
+	}
+	if r.Authority != "" {
+		action.HostRewriteSpecifier = &route.RouteAction_HostRewriteLiteral{HostRewriteLiteral: r.Authority}
+	}
+}
+
+// headerOptions are header operations: set replaces, add appends.
+func headerOptions(set, add []model.HeaderOp) []*core.HeaderValueOption {
+	var out []*core.HeaderValueOption
+	option := func(op model.HeaderOp, action core.HeaderValueOption_HeaderAppendAction) {
+		out = append(out, &core.HeaderValueOption{Header: &core.HeaderValue{Key: op.Key, Value: op.Value}, AppendAction: action})
+	}
+	for _, op := range set {
+		option(op, core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD)
+	}
+	for _, op := range add {
+		option(op, core.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD)
+	}
+	return out
+}
+
+func directResponse(d *model.DirectResponse) *route.DirectResponseAction {
+	out := &route.DirectResponseAction{Status: d.Status}
+	if len(d.Body) > 0 {
+		out.Body = &core.DataSource{Specifier: &core.DataSource_InlineBytes{InlineBytes: d.Body}}
+	}
+	return out
+}
+
+// hashPolicies is the key of consistent hashing.
+func hashPolicies(h *model.HashPolicy) []*route.RouteAction_HashPolicy {
+	if h == nil {
+		return nil
+	}
+	out := &route.RouteAction_HashPolicy{}
+	switch {
+	case h.Header != "":
+		out.PolicySpecifier = &route.RouteAction_HashPolicy_Header_{Header: &route.RouteAction_HashPolicy_Header{HeaderName: h.Header}}
+	case h.CookieName != "":
+		out.PolicySpecifier = &route.RouteAction_HashPolicy_Cookie_{Cookie: &route.RouteAction_HashPolicy_Cookie{
+			Name: h.CookieName, Path: h.CookiePath, Ttl: optional(h.CookieTTL),
+		}}
+	case h.Query != "":
+		out.PolicySpecifier = &route.RouteAction_HashPolicy_QueryParameter_{
+			QueryParameter: &route.RouteAction_HashPolicy_QueryParameter{Name: h.Query},
+		}
+	default:
+		out.PolicySpecifier = &route.RouteAction_HashPolicy_ConnectionProperties_{
+			ConnectionProperties: &route.RouteAction_HashPolicy_ConnectionProperties{SourceIp: true},
+		}
+	}
+	return []*route.RouteAction_HashPolicy{out}
+}
+
+// fraction is a share of 0 to 100 percent.
+func fraction(percent float64) *xdstype.FractionalPercent {
+	return &xdstype.FractionalPercent{Numerator: uint32(percent*10_000 + 0.5), Denominator: xdstype.FractionalPercent_MILLION}
+}
+
+func runtimeFraction(percent float64) *core.RuntimeFractionalPercent {
+	return &core.RuntimeFractionalPercent{DefaultValue: fraction(percent)}
+}

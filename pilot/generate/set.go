@@ -1,0 +1,69 @@
+package generate
+
+import (
+	"sort"
+	"strings"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+)
+
+// Set is what generators made for a scope. It is immutable once it was handed out.
+type Set struct {
+	byType map[string][]*wire.Resource // sorted by name
+	// Views says how the clusters that get endpoints over EDS look at them, by cluster name.
+	Views map[string]EndpointView
+	// Secrets are the names of Kubernetes Secrets that resources refer to, sorted, without wire.SecretPrefix and wire.CACertSuffix.
+	Secrets []string
+}
+
+func newSet() *Set {
+	return &Set{byType: map[string][]*wire.Resource{}, Views: map[string]EndpointView{}}
+}
+
+func (s *Set) add(r *wire.Resource) { s.byType[r.Type] = append(s.byType[r.Type], r) }
+
+// finish sorts; of equal names the first stays.
+func (s *Set) finish() *Set {
+	for t, list := range s.byType {
+		sort.SliceStable(list, func(i, j int) bool { return list[i].Name < list[j].Name })
+		kept := list[:0]
+		for i, r := range list {
+			if i == 0 || r.Name != list[i-1].Name {
+				kept = append(kept, r)
+			}
+		}
+		s.byType[t] = kept
+	}
+	sort.Strings(s.Secrets)
+	return s
+}
+
+// secret notes that resources refer to a Secret.
+func (s *Set) secret(name string) {
+	if name != "" && !names(s.Secrets, name) {
+		s.Secrets = append(s.Secrets, name)
+	}
+}
+
+// All returns the resources of a type, sorted by name.
+func (s *Set) All(typeURL string) []*wire.Resource { return s.byType[typeURL] }
+
+// Get returns a resource by name, or nil.
+func (s *Set) Get(typeURL, name string) *wire.Resource {
+	list := s.byType[typeURL]
+	i := sort.Search(len(list), func(i int) bool { return list[i].Name >= name })
+	if i < len(list) && list[i].Name == name {
+		return list[i]
+	}
+	return nil
+}
+
+// SecretName splits the name of an SDS resource into the Secret's name and whether its CA is asked for. ok is false for names
+// that do not stand for a Secret.
+func SecretName(resource string) (name string, ca, ok bool) {
+	name, ok = strings.CutPrefix(resource, wire.SecretPrefix)
+	if base, found := strings.CutSuffix(name, wire.CACertSuffix); found {
+		return base, true, ok
+	}
+	return name, false, ok
+}

@@ -1,0 +1,212 @@
+package generate
+
+import (
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// view is what one outbound scope sees of the mesh.
+type view struct {
+	scope Outbound
+	// services that may be reached, by precedence, each with the ports that were imported (nil: all).
+	services []imported
+	byHost   map[string]*model.Service
+	// virtuals apply to sidecars; the first for a host wins.
+	virtuals []*model.VirtualService
+	aliases  map[string][]*model.Service // ExternalName services by what they stand for
+}
+
+type imported struct {
+	*model.Service
+	ports map[uint16]bool
+}
+
+// has reports whether the port is imported.
+func (i imported) has(port uint16) bool { return i.ports == nil || i.ports[port] }
+
+// see collects what a scope may see: exported to its namespace and, for sidecars, imported by their Sidecar.
+func (ix *Index) see(o Outbound) *view {
+	v := &view{scope: o, byHost: map[string]*model.Service{}, aliases: map[string][]*model.Service{}}
+	limits := newImports(o)
+	v.virtuals = ix.virtuals(o, limits)
+	wanted := destinations(v.virtuals, limits)
+	for _, first := range ix.snapshot.Services {
+		services := ix.byHost[first.Host]
+		if services[0] != first {
+			continue
+		}
+		svc, ports := choose(services, o, limits, wanted[first.Host])
+		if svc == nil {
+			continue
+		}
+		v.byHost[svc.Host] = svc
+		v.services = append(v.services, imported{svc, ports})
+	}
+	for _, s := range v.services {
+		if s.Resolution == model.ResolveAlias {
+			v.aliases[s.AliasOf] = append(v.aliases[s.AliasOf], s.Service)
+		}
+	}
+	return v
+}
+
+// choose picks the service that a host means to a client: its own namespace's, otherwise the first.
+func choose(services []*model.Service, o Outbound, limits *imports, wanted bool) (*model.Service, map[uint16]bool) {
+	var best *model.Service
+	var bestPorts map[uint16]bool
+	for _, svc := range services {
+		if !svc.Export.To(o.Namespace) {
+			continue
+		}
+		ports, ok := limits.service(svc)
+		if !ok && wanted {
+			ports, ok = nil, true
+		}
+		if ok && (best == nil || best.Namespace != o.Namespace && svc.Namespace == o.Namespace) {
+			best, bestPorts = svc, ports
+		}
+	}
+	return best, bestPorts
+}
+
+// virtuals are the VirtualServices that a scope's sidecars may obey.
+func (ix *Index) virtuals(o Outbound, limits *imports) []*model.VirtualService {
+	var out []*model.VirtualService
+	if o.Class.Router {
+		return nil
+	}
+	for _, vs := range ix.snapshot.VirtualServices {
+		if vs.Export.To(o.Namespace) && names(vs.Gateways, model.MeshGateway) && limits.virtual(vs) {
+			out = append(out, vs)
+		}
+	}
+	return out
+}
+
+func names(list []string, s string) bool {
+	for _, item := range list {
+		if item == s {
+			return true
+		}
+	}
+	return false
+}
+
+// destinations are the hosts that imported VirtualServices send to: importing the rule imports them. Nil without limits.
+func destinations(virtuals []*model.VirtualService, limits *imports) map[string]bool {
+	if limits == nil {
+		return nil
+	}
+	out := map[string]bool{}
+	for _, vs := range virtuals {
+		for d := range everyDestination(vs) {
+			out[d.Host] = true
+		}
+	}
+	return out
+}
+
+// everyDestination walks the destinations of a VirtualService, mirrors included.
+func everyDestination(vs *model.VirtualService) func(func(*model.Destination) bool) {
+	return func(yield func(*model.Destination) bool) {
+		for _, r := range vs.HTTP {
+			for d := range httpDestinations(r) {
+				if !yield(d) {
+					return
+				}
+			}
+		}
+		for _, r := range vs.TLS {
+			for _, d := range r.Destinations {
+				if !yield(d) {
+					return
+				}
+			}
+		}
+		for _, r := range vs.TCP {
+			for _, d := range r.Destinations {
+				if !yield(d) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// httpDestinations walks the destinations of one rule, mirrors last.
+func httpDestinations(r *model.HTTPRoute) func(func(*model.Destination) bool) {
+	return func(yield func(*model.Destination) bool) {
+		for _, d := range r.Destinations {
+			if !yield(d) {
+				return
+			}
+		}
+		for _, m := range r.Mirrors {
+			if !yield(&m.Destination) {
+				return
+			}
+		}
+	}
+}
+
+// imports is a Sidecar's egress. Nil: no limits.
+type imports struct {
+	listeners []*model.EgressListener
+	locked    map[uint16]bool // ports with a listener of their own
+}
+
+func newImports(o Outbound) *imports {
+	if o.Class.Router || o.Sidecar == nil || len(o.Sidecar.Egress) == 0 {
+		return nil
+	}
+	out := &imports{listeners: o.Sidecar.Egress, locked: map[uint16]bool{}}
+	for _, l := range out.listeners {
+		if l.Port != 0 {
+			out.locked[l.Port] = true
+		}
+	}
+	return out
+}
+
+// service returns the ports of a service that are imported (nil: all), and whether any is.
+func (im *imports) service(svc *model.Service) (map[uint16]bool, bool) {
+	if im == nil {
+		return nil, true
+	}
+	ports := map[uint16]bool{}
+	for _, l := range im.listeners {
+		if !importsHost(l, svc.Namespace, svc.Host) {
+			continue
+		}
+		for i := range svc.Ports {
+			n := svc.Ports[i].Number
+			if l.Port == n || l.Port == 0 && !im.locked[n] {
+				ports[n] = true
+			}
+		}
+	}
+	return ports, len(ports) > 0
+}
+
+// virtual reports whether a VirtualService is imported.
+func (im *imports) virtual(vs *model.VirtualService) bool {
+	if im == nil {
+		return true
+	}
+	for _, l := range im.listeners {
+		for _, host := range vs.Hosts {
+			if importsHost(l, vs.From.Namespace, host) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func importsHost(l *model.EgressListener, namespace, host string) bool {
+	for _, h := range l.Hosts {
+		if h.Namespace != "~" && (h.Namespace == "*" || h.Namespace == namespace) && hostMatches(h.Host, host) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,232 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/discovery"
+	"github.com/heddle-mesh/heddle/pilot/generate"
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+const typeEndpoints = wire.TypeEndpoints
+
+// client is one connected proxy: a discovery.Subscription.
+type client struct {
+	publisher *Publisher
+	caller    discovery.Caller
+	node      discovery.Node
+	pod       model.Name
+	admitted  chan struct{}
+	refusal   error // set before admitted is closed
+	changed   chan struct{}
+	state     atomic.Pointer[state]
+
+	workload *model.Workload // guarded by the publisher's mutex once admitted
+	scope    generate.Scope  // likewise
+
+	mu      sync.Mutex
+	pending discovery.Changes
+}
+
+// Subscribe lets a proxy in once its pod is known and everything is synced.
+func (p *Publisher) Subscribe(ctx context.Context, caller discovery.Caller, node discovery.Node) (discovery.Subscription, error) {
+	c := &client{
+		publisher: p, caller: caller, node: node, pod: model.Name{Namespace: caller.Namespace, Name: caller.Pod},
+		admitted: make(chan struct{}), changed: make(chan struct{}, 1),
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.options.PodWait)
+	defer cancel()
+	p.mu.Lock()
+	p.waiting[c] = struct{}{}
+	p.mu.Unlock()
+	p.nudge()
+	select {
+	case <-c.admitted:
+		if c.refusal != nil {
+			return nil, c.refusal
+		}
+		return c, nil
+	case <-ctx.Done():
+		return nil, p.giveUp(c)
+	}
+}
+
+// giveUp stops waiting.
+func (p *Publisher) giveUp(c *client) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.waiting, c)
+	delete(p.clients, c)
+	if !p.synced() {
+		return discovery.ErrNotReady
+	}
+	return fmt.Errorf("%w: %s with identity %s", discovery.ErrUnknownPod, c.pod, c.caller.Identity)
+}
+
+// Changed implements discovery.Subscription.
+func (c *client) Changed() <-chan struct{} { return c.changed }
+
+// Take implements discovery.Subscription.
+func (c *client) Take() discovery.Changes {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	taken := c.pending
+	c.pending = nil
+	return taken
+}
+
+// View implements discovery.Subscription.
+func (c *client) View() discovery.View { return c.state.Load() }
+
+// Close implements discovery.Subscription.
+func (c *client) Close() {
+	p := c.publisher
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.clients, c)
+}
+
+// enqueue adds to the one pending push.
+func (c *client) enqueue(changes discovery.Changes) {
+	if len(changes) == 0 {
+		return
+	}
+	c.mu.Lock()
+	if c.pending == nil {
+		c.pending = discovery.Changes{}
+	}
+	c.pending.Merge(changes)
+	c.mu.Unlock()
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+}
+
+// roleOf is what a pod's proxy does: an injected pod holds a sidecar, any other proxy is a gateway.
+func roleOf(w *model.Workload) string {
+	if w.Annotations[wire.StatusAnnotation] != "" {
+		return wire.NodeSidecar
+	}
+	return wire.NodeRouter
+}
+
+// class is what many resources depend on.
+func (c *client) class(w *model.Workload) generate.Class {
+	class := generate.Class{Router: roleOf(w) == wire.NodeRouter, Foreign: c.node.Dialect == 0}
+	for _, ip := range w.IPs {
+		if addr, err := netip.ParseAddr(ip); err == nil {
+			class.IPv4 = class.IPv4 || addr.Unmap().Is4()
+			class.IPv6 = class.IPv6 || !addr.Unmap().Is4()
+		}
+	}
+	if !class.IPv4 && !class.IPv6 {
+		class.IPv4 = true
+	}
+	return class
+}
+
+// state is what one proxy may know: a discovery.View.
+type state struct {
+	publisher *Publisher
+	client    *client
+	outer     *shared
+	own       *generate.Set
+}
+
+// All implements discovery.View.
+func (s *state) All(typ string) []*wire.Resource {
+	return merge(s.outer.set.All(typ), s.own.All(typ))
+}
+
+// merge joins two sorted lists; of equal names the proxy's own stays.
+func merge(others, own []*wire.Resource) []*wire.Resource {
+	out := make([]*wire.Resource, 0, len(others)+len(own))
+	for len(others) > 0 && len(own) > 0 {
+		switch a, b := others[0], own[0]; {
+		case a.Name < b.Name:
+			out, others = append(out, a), others[1:]
+		case a.Name > b.Name:
+			out, own = append(out, b), own[1:]
+		default:
+			others = others[1:]
+		}
+	}
+	return append(append(out, others...), own...)
+}
+
+// Get implements discovery.View.
+func (s *state) Get(ctx context.Context, typ, name string) *wire.Resource {
+	switch typ {
+	case wire.TypeEndpoints:
+		if view, known := s.outer.set.Views[name]; known {
+			return s.publisher.endpoints.get(name, view)
+		}
+		return nil
+	case wire.TypeSecret:
+		return s.secret(ctx, name)
+	}
+	if r := s.own.Get(typ, name); r != nil {
+		return r
+	}
+	return s.outer.set.Get(typ, name)
+}
+
+// pair is a set and what replaced it.
+type pair struct{ old, new *generate.Set }
+
+// differences are the names that differ between the sets.
+func (p pair) differences() discovery.Changes {
+	out := discovery.Changes{}
+	note := func(typ, name string) {
+		if out[typ] == nil {
+			out[typ] = map[string]bool{}
+		}
+		out[typ][name] = true
+	}
+	for _, typ := range []string{wire.TypeCluster, wire.TypeListener, wire.TypeRoute} {
+		a, b := p.old.All(typ), p.new.All(typ)
+		for len(a) > 0 || len(b) > 0 {
+			switch {
+			case len(b) == 0 || len(a) > 0 && a[0].Name < b[0].Name:
+				note(typ, a[0].Name)
+				a = a[1:]
+			case len(a) == 0 || a[0].Name > b[0].Name:
+				note(typ, b[0].Name)
+				b = b[1:]
+			default:
+				if a[0] != b[0] && a[0].Version != b[0].Version {
+					note(typ, a[0].Name)
+				}
+				a, b = a[1:], b[1:]
+			}
+		}
+	}
+	for name, view := range p.new.Views {
+		if was, known := p.old.Views[name]; !known || was != view {
+			note(wire.TypeEndpoints, name)
+		}
+	}
+	for name := range p.old.Views {
+		if _, known := p.new.Views[name]; !known {
+			note(wire.TypeEndpoints, name)
+		}
+	}
+	for _, name := range append(p.old.Secrets[:len(p.old.Secrets):len(p.old.Secrets)], p.new.Secrets...) {
+		note(wire.TypeSecret, wire.SecretPrefix+name)
+		note(wire.TypeSecret, wire.SecretPrefix+name+wire.CACertSuffix)
+	}
+	return out
+}
+
+func remembered(yes bool) metric.MeasurementOption {
+	return metric.WithAttributes(attribute.Bool("remembered", yes))
+}

@@ -1,0 +1,63 @@
+package publish
+
+import (
+	"sync"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/generate"
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// maxProjected is how many assignments are made before those that nobody asked for are forgotten.
+const maxProjected = 8192
+
+// endpointTable makes the assignments that proxies ask for from the latest endpoints, each once.
+type endpointTable struct {
+	mu    sync.Mutex
+	index *model.EndpointIndex
+	memo  *generate.Memo
+}
+
+func newEndpointTable() *endpointTable { return &endpointTable{memo: generate.NewMemo()} }
+
+func (t *endpointTable) known() bool { return t.current() != nil }
+
+func (t *endpointTable) current() *model.EndpointIndex {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.index
+}
+
+// replace takes new endpoints and returns the keys whose sets differ.
+func (t *endpointTable) replace(next *model.EndpointIndex) []model.EndpointKey {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var changed []model.EndpointKey
+	last := t.index
+	t.index = next
+	if last == nil {
+		last = &model.EndpointIndex{}
+		changed = append(changed, model.EndpointKey{}) // the first is news whatever it holds
+	}
+	for key, set := range next.Sets {
+		if last.Sets[key] != set {
+			changed = append(changed, key)
+		}
+	}
+	for key := range last.Sets {
+		if next.Sets[key] == nil {
+			changed = append(changed, key)
+		}
+	}
+	return changed
+}
+
+// get returns the assignment of a cluster.
+func (t *endpointTable) get(name string, view generate.EndpointView) *wire.Resource {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.memo.Projected() > maxProjected {
+		t.memo.RoundEndpoints()
+	}
+	return generate.Endpoints(name, t.index.Sets[view.Key], view, t.memo)
+}

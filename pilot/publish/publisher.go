@@ -1,0 +1,306 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/heddle-mesh/heddle/pilot/discovery"
+	"github.com/heddle-mesh/heddle/pilot/generate"
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// Options is what a Publisher needs.
+type Options struct {
+	Log   *slog.Logger
+	Meter metric.Meter
+	// Secrets hands out the certificates of gateways. Nil: there are none.
+	Secrets SecretSource
+	// MayRead says whether a service account may read Secrets in its own namespace. Nil: none may.
+	MayRead func(ctx context.Context, namespace, account string) (bool, error)
+	// PodWait is how long a new proxy waits until its pod is known; 0: 5 s.
+	PodWait time.Duration
+}
+
+// Publisher tells proxies what they need to know.
+type Publisher struct {
+	options   Options
+	log       *slog.Logger
+	endpoints *endpointTable
+	secrets   *secretGate
+	wake      chan struct{}
+	duration  metric.Float64Histogram
+	memoized  metric.Int64Counter
+
+	mu        sync.Mutex // guards what follows
+	snapshot  *model.Snapshot
+	workloads *model.WorkloadIndex
+	stale     bool // the snapshot, or endpoints that configuration depends on, changed
+	moved     bool // workloads changed
+	waiting   map[*client]struct{}
+	clients   map[*client]struct{}
+	index     *generate.Index
+
+	// Used by Run alone.
+	memo  *generate.Memo
+	outer map[generate.Outbound]*shared
+	own   map[ownKey]*generate.Set
+	built *model.Snapshot
+}
+
+// ownKey is what the part of a proxy's configuration that is not its view of others depends on.
+type ownKey struct {
+	inbound generate.Inbound
+	edge    generate.Edge
+	out     generate.Outbound // edges only
+}
+
+// shared is the outbound configuration of a scope, with the clusters of each service port.
+type shared struct {
+	set      *generate.Set
+	clusters map[model.EndpointKey][]string
+}
+
+// New returns a Publisher. The error is a meter's.
+func New(o Options) (*Publisher, error) {
+	if o.PodWait == 0 {
+		o.PodWait = 5 * time.Second
+	}
+	p := &Publisher{
+		options: o, log: o.Log, endpoints: newEndpointTable(), secrets: newSecretGate(o), wake: make(chan struct{}, 1),
+		waiting: map[*client]struct{}{}, clients: map[*client]struct{}{}, memo: generate.NewMemo(),
+	}
+	var errs [2]error
+	p.duration, errs[0] = o.Meter.Float64Histogram("heddle.generate.duration", metric.WithUnit("s"), metric.WithDescription("time to make configuration for all scopes"))
+	p.memoized, errs[1] = o.Meter.Int64Counter("heddle.generate.resources", metric.WithDescription("resources asked of generate, by whether they had to be made"))
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, fmt.Errorf("registering metrics of publish: %w", err)
+	}
+	return p, nil
+}
+
+// SetSnapshot replaces the mesh.
+func (p *Publisher) SetSnapshot(s *model.Snapshot) {
+	p.mu.Lock()
+	p.snapshot, p.stale = s, true
+	p.mu.Unlock()
+	p.nudge()
+}
+
+// SetWorkloads replaces the pods that may hold proxies.
+func (p *Publisher) SetWorkloads(w *model.WorkloadIndex) {
+	p.mu.Lock()
+	p.workloads, p.moved = w, true
+	p.mu.Unlock()
+	p.nudge()
+}
+
+// SetEndpoints replaces the endpoints and tells the proxies that use what changed, without waiting for Run.
+func (p *Publisher) SetEndpoints(e *model.EndpointIndex) {
+	changed := p.endpoints.replace(e)
+	if len(changed) == 0 {
+		return
+	}
+	p.mu.Lock()
+	foreign := false
+	told := map[*shared]discovery.Changes{}
+	for c := range p.clients {
+		foreign = foreign || c.scope.Outbound.Class.Foreign
+		state := c.state.Load()
+		names, known := told[state.outer]
+		if !known {
+			names = state.outer.touched(changed)
+			told[state.outer] = names
+		}
+		c.enqueue(names)
+	}
+	if p.index != nil && slices.ContainsFunc(changed, func(k model.EndpointKey) bool { return p.index.NeedsEndpoints(k, foreign) }) {
+		p.stale = true
+	}
+	stale := p.stale
+	p.mu.Unlock()
+	if stale {
+		p.nudge()
+	}
+}
+
+// touched are the assignments that look at any of the keys.
+func (s *shared) touched(keys []model.EndpointKey) discovery.Changes {
+	names := map[string]bool{}
+	for _, k := range keys {
+		for _, name := range s.clusters[k] {
+			names[name] = true
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return discovery.Changes{typeEndpoints: names}
+}
+
+// Synced reports whether there is a snapshot, endpoints and workloads to serve from.
+func (p *Publisher) Synced() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.synced()
+}
+
+func (p *Publisher) synced() bool {
+	return p.snapshot != nil && p.workloads != nil && p.endpoints.known()
+}
+
+// Snapshot returns the latest mesh, or nil.
+func (p *Publisher) Snapshot() *model.Snapshot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.snapshot
+}
+
+func (p *Publisher) nudge() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run makes configuration until ctx ends.
+func (p *Publisher) Run(ctx context.Context) error {
+	ticker := time.NewTicker(mayReadFor)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			p.reviewSecrets()
+		case <-p.wake:
+			p.round(ctx)
+		}
+	}
+}
+
+// round brings every proxy up to date.
+func (p *Publisher) round(ctx context.Context) {
+	p.mu.Lock()
+	if !p.synced() {
+		p.mu.Unlock()
+		return
+	}
+	snapshot, workloads, stale, moved := p.snapshot, p.workloads, p.stale, p.moved
+	p.stale, p.moved = false, false
+	clients, waiting, index := maps.Clone(p.clients), maps.Clone(p.waiting), p.index
+	p.mu.Unlock()
+	if stale || index == nil {
+		began := time.Now()
+		index = generate.NewIndex(snapshot, p.endpoints.current(), index)
+		p.outer, p.own = map[generate.Outbound]*shared{}, map[ownKey]*generate.Set{}
+		defer func() { p.measure(ctx, time.Since(began)) }()
+	}
+	diffs := map[pair]discovery.Changes{}
+	for c := range clients {
+		if stale || moved && workloads.ByName[c.pod] != c.workload {
+			p.refresh(c, index, workloads, diffs)
+		}
+	}
+	p.mu.Lock()
+	p.index = index
+	p.mu.Unlock()
+	for c := range waiting {
+		p.admit(c, index, workloads)
+	}
+}
+
+// measure ends a generation of everything.
+func (p *Publisher) measure(ctx context.Context, took time.Duration) {
+	hits, misses := p.memo.Round()
+	p.duration.Record(ctx, took.Seconds())
+	p.memoized.Add(ctx, int64(hits), remembered(true))
+	p.memoized.Add(ctx, int64(misses), remembered(false))
+	p.log.Debug("configuration is made", "took", took, "remembered", hits, "made", misses)
+}
+
+// make returns what a scope is told.
+func (p *Publisher) make(index *generate.Index, scope generate.Scope) *state {
+	outer := p.outer[scope.Outbound]
+	if outer == nil {
+		outer = &shared{set: generate.GenerateOutbound(index, scope.Outbound, p.memo), clusters: map[model.EndpointKey][]string{}}
+		for name, view := range outer.set.Views {
+			outer.clusters[view.Key] = append(outer.clusters[view.Key], name)
+		}
+		p.outer[scope.Outbound] = outer
+	}
+	key := ownKey{inbound: scope.Inbound, edge: scope.Edge}
+	if scope.Outbound.Class.Router {
+		key.out = scope.Outbound
+	}
+	own := p.own[key]
+	if own == nil {
+		if scope.Outbound.Class.Router {
+			own = generate.GenerateEdge(index, scope.Outbound, scope.Edge, p.memo)
+		} else {
+			own = generate.GenerateInbound(scope.Inbound, p.memo)
+		}
+		p.own[key] = own
+	}
+	return &state{publisher: p, outer: outer, own: own}
+}
+
+// refresh recomputes a connected proxy's state and tells its stream what differs.
+func (p *Publisher) refresh(c *client, index *generate.Index, workloads *model.WorkloadIndex, diffs map[pair]discovery.Changes) {
+	w := workloads.ByName[c.pod]
+	if w == nil { // the pod is being deleted: it keeps what it has
+		w = c.workload
+	}
+	scope := generate.ScopeOf(index, w, c.class(w), p.memo)
+	next, last := p.make(index, scope), c.state.Load()
+	next.client = c
+	p.mu.Lock()
+	c.workload, c.scope = w, scope
+	c.state.Store(next)
+	p.mu.Unlock()
+	for _, sets := range []pair{{last.outer.set, next.outer.set}, {last.own, next.own}} {
+		if sets.old == sets.new {
+			continue
+		}
+		changes, known := diffs[sets]
+		if !known {
+			changes = sets.differences()
+			diffs[sets] = changes
+		}
+		c.enqueue(changes)
+	}
+}
+
+// admit lets a waiting proxy in once its pod is known.
+func (p *Publisher) admit(c *client, index *generate.Index, workloads *model.WorkloadIndex) {
+	w := workloads.ByName[c.pod]
+	if w == nil || !w.Identity.IsZero() && w.Identity != c.caller.Identity {
+		return
+	}
+	if role := roleOf(w); role != c.node.Role {
+		c.refusal = fmt.Errorf("%w: the pod is a %s, not a %s", discovery.ErrContradiction, role, c.node.Role)
+	} else {
+		c.workload = w
+		c.scope = generate.ScopeOf(index, w, c.class(w), p.memo)
+		s := p.make(index, c.scope)
+		s.client = c
+		c.state.Store(s)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, still := p.waiting[c]; !still {
+		return // it gave up
+	}
+	delete(p.waiting, c)
+	if c.refusal == nil {
+		p.clients[c] = struct{}{}
+	}
+	close(c.admitted)
+}

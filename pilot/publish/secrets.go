@@ -1,0 +1,167 @@
+package publish
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/discovery"
+	"github.com/heddle-mesh/heddle/pilot/generate"
+)
+
+// Secret is a certificate with its key, and roots to trust, as PEM. Any of them may be empty.
+type Secret struct{ Certificate, Key, CA, CRL []byte }
+
+// String hides the key.
+func (s Secret) String() string {
+	return fmt.Sprintf("secret with %d bytes of certificate", len(s.Certificate))
+}
+
+// SecretSource reads Secrets that gateways need.
+type SecretSource interface {
+	// Get returns a Secret of the cluster, or an error where it is missing, unreadable or may not be read.
+	Get(ctx context.Context, namespace, name string) (Secret, error)
+	// OnChange registers what is to be called, from any goroutine, after a Secret changed. It is called once, before Get.
+	OnChange(func(namespace, name string))
+}
+
+const (
+	mayReadFor    = time.Minute     // how long a decision about an account counts
+	mayReadWithin = 5 * time.Second // how long asking may take
+)
+
+// secretGate decides who gets which Secret.
+type secretGate struct {
+	options Options
+
+	mu      sync.Mutex
+	granted map[account]decision
+}
+
+type account struct{ namespace, name string }
+
+type decision struct {
+	allowed bool
+	until   time.Time
+}
+
+func newSecretGate(o Options) *secretGate {
+	return &secretGate{options: o, granted: map[account]decision{}}
+}
+
+// WatchSecrets tells gateways of Secrets that change. It is called once, before Run.
+func (p *Publisher) WatchSecrets() {
+	if p.options.Secrets != nil {
+		p.options.Secrets.OnChange(p.secretChanged)
+	}
+}
+
+func (p *Publisher) secretChanged(namespace, name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.clients {
+		if c.caller.Namespace == namespace && c.state.Load().names(name) {
+			c.enqueue(secretChanges(name))
+		}
+		if base, found := bytes.CutSuffix([]byte(name), []byte(wire.CACertSuffix)); found && c.caller.Namespace == namespace {
+			c.enqueue(secretChanges(string(base)))
+		}
+	}
+}
+
+func secretChanges(name string) discovery.Changes {
+	return discovery.Changes{wire.TypeSecret: map[string]bool{
+		wire.SecretPrefix + name: true, wire.SecretPrefix + name + wire.CACertSuffix: true,
+	}}
+}
+
+// reviewSecrets has gateways ask again for what they may have been denied.
+func (p *Publisher) reviewSecrets() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.clients {
+		s := c.state.Load()
+		for _, name := range slices.Concat(s.own.Secrets, s.outer.set.Secrets) {
+			c.enqueue(secretChanges(name))
+		}
+	}
+}
+
+// names reports whether the proxy's configuration refers to a Secret.
+func (s *state) names(secret string) bool {
+	return slices.Contains(s.own.Secrets, secret) || slices.Contains(s.outer.set.Secrets, secret)
+}
+
+// secret returns an SDS resource, where the proxy's configuration refers to it and its account may read Secrets in its namespace.
+func (s *state) secret(ctx context.Context, resource string) *wire.Resource {
+	gate, c := s.publisher.secrets, s.client
+	name, ca, ok := generate.SecretName(resource)
+	if !ok || gate.options.Secrets == nil || !s.names(name) {
+		return nil
+	}
+	log := gate.options.Log.With("secret", c.caller.Namespace+"/"+name, "proxy", c.node.ID)
+	if allowed, err := gate.mayRead(ctx, account{c.caller.Namespace, c.caller.Identity.ServiceAccount}); err != nil || !allowed {
+		log.Warn("secret is not sent: the gateway's account may not read Secrets", "account", c.caller.Identity.ServiceAccount, "error", err)
+		return nil
+	}
+	out, err := gate.read(ctx, c.caller.Namespace, name, resource, ca)
+	if err != nil {
+		log.Warn("secret is not sent; an older one stays", "error", err)
+		return nil
+	}
+	return out
+}
+
+// mayRead asks whether an account may read Secrets in its namespace, and remembers the answer for a minute.
+func (g *secretGate) mayRead(ctx context.Context, a account) (bool, error) {
+	g.mu.Lock()
+	known, ok := g.granted[a]
+	g.mu.Unlock()
+	if ok && time.Now().Before(known.until) {
+		return known.allowed, nil
+	}
+	if g.options.MayRead == nil {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, mayReadWithin)
+	defer cancel()
+	allowed, err := g.options.MayRead(ctx, a.namespace, a.name)
+	if err != nil {
+		return false, fmt.Errorf("asking whether %s/%s may read Secrets: %w", a.namespace, a.name, err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.granted[a] = decision{allowed, time.Now().Add(mayReadFor)}
+	return allowed, nil
+}
+
+// read makes the resource of a Secret's certificate, or of its CA, which may sit in a Secret of its own.
+func (g *secretGate) read(ctx context.Context, namespace, name, resource string, ca bool) (*wire.Resource, error) {
+	secret, err := g.options.Secrets.Get(ctx, namespace, name)
+	if ca {
+		if err != nil || len(secret.CA) == 0 {
+			apart, apartErr := g.options.Secrets.Get(ctx, namespace, name+wire.CACertSuffix)
+			if apartErr != nil {
+				return nil, fmt.Errorf("reading the CA for %s: %w", name, apartErr)
+			}
+			secret = apart
+		}
+		if !x509.NewCertPool().AppendCertsFromPEM(secret.CA) {
+			return nil, fmt.Errorf("reading the CA for %s: no certificate in it", name)
+		}
+		return generate.AuthoritySecret(resource, secret.CA, secret.CRL), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	if _, err := tls.X509KeyPair(secret.Certificate, secret.Key); err != nil {
+		return nil, fmt.Errorf("reading the certificate of %s: %w", name, err)
+	}
+	return generate.CertificateSecret(resource, secret.Certificate, secret.Key), nil
+}
