@@ -98,10 +98,7 @@ func (c *Cluster) Apply(ctx context.Context, o *unstructured.Unstructured) error
 // Remove deletes what Sample applied.
 func (c *Cluster) Remove(ctx context.Context, path, namespace string) error {
 	return c.eachObject(path, namespace, func(o *unstructured.Unstructured) error {
-		if err := c.objects.Delete(ctx, o); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("deleting %s %s/%s: %w", o.GetKind(), o.GetNamespace(), o.GetName(), err)
-		}
-		return nil
+		return c.Delete(ctx, o)
 	})
 }
 
@@ -268,13 +265,9 @@ func (c *Cluster) client(ctx context.Context, from From, args ...string) (*Tally
 	return c.program(ctx, from, append([]string{"client"}, args...)...)
 }
 
-// program runs one of the sample's programs that print a tally: client, tcpclient, stream.
-func (c *Cluster) program(ctx context.Context, from From, args ...string) (*Tally, error) {
-	p, err := c.Pod(ctx, from.Namespace, from.Selector)
-	if err != nil {
-		return nil, err
-	}
-	out, err := c.Exec(ctx, p, from.Container, append([]string{"/shop"}, args...)...)
+// Ask runs one of the sample's programs that print a tally (client, tcpclient, stream) in a pod.
+func (c *Cluster) Ask(ctx context.Context, p *corev1.Pod, container string, args ...string) (*Tally, error) {
+	out, err := c.Exec(ctx, p, container, append([]string{"/shop"}, args...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -283,6 +276,14 @@ func (c *Cluster) program(ctx context.Context, from From, args ...string) (*Tall
 		return nil, fmt.Errorf("reading the client's tally: %w in %q", err, out)
 	}
 	return &t, nil
+}
+
+func (c *Cluster) program(ctx context.Context, from From, args ...string) (*Tally, error) {
+	p, err := c.Pod(ctx, from.Namespace, from.Selector)
+	if err != nil {
+		return nil, err
+	}
+	return c.Ask(ctx, p, from.Container, args...)
 }
 
 // Logs returns the last lines of a container's log.
@@ -337,4 +338,32 @@ func proxyImage(p *corev1.Pod) string {
 		}
 	}
 	return ""
+}
+
+// Delete deletes an object and does not wait until it is gone.
+func (c *Cluster) Delete(ctx context.Context, o *unstructured.Unstructured) error {
+	if err := c.objects.Delete(ctx, o, client.PropagationPolicy(metav1.DeletePropagationBackground)); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting %s %s/%s: %w", o.GetKind(), o.GetNamespace(), o.GetName(), err)
+	}
+	return nil
+}
+
+// DeletePod deletes a pod.
+func (c *Cluster) DeletePod(ctx context.Context, p *corev1.Pod) error {
+	if err := c.kube.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{}); err != nil {
+		return fmt.Errorf("deleting pod %s/%s: %w", p.Namespace, p.Name, err)
+	}
+	return nil
+}
+
+// Completed says why a Job has not completed yet.
+func (c *Cluster) Completed(ctx context.Context, namespace, name string) error {
+	j, err := c.kube.BatchV1().Jobs(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("reading job %s/%s: %w", namespace, name, err)
+	}
+	if j.Status.Succeeded == 0 {
+		return fmt.Errorf("job %s/%s has not completed: %d active, %d failed", namespace, name, j.Status.Active, j.Status.Failed)
+	}
+	return nil
 }

@@ -82,14 +82,7 @@ func (s *Stage) job(ctx context.Context) error {
 	}
 	s.Ran("kubectl -n %s wait --for=condition=complete job/errand", ShopNamespace)
 	if err := eventually(ctx, time.Minute, func(ctx context.Context) error {
-		j, err := jobs.Get(ctx, "errand", metav1.GetOptions{})
-		switch {
-		case err != nil:
-			return fmt.Errorf("reading the job: %w", err)
-		case j.Status.Succeeded != 1:
-			return fmt.Errorf("the job has not completed: %+v", j.Status)
-		}
-		return nil
+		return s.Completed(ctx, ShopNamespace, "errand")
 	}); err != nil {
 		return err
 	}
