@@ -115,7 +115,7 @@ func (r *run) tries() (o exchange.Outcome, end bool) {
 		}
 		if free && r.stale(err) {
 			free = false
-			r.again()
+			r.again(false)
 			continue
 		}
 		verdict := r.retriable(policy, o, err)
@@ -128,7 +128,7 @@ func (r *run) tries() (o exchange.Outcome, end bool) {
 		}
 		retries++
 		wait := backoff(policy, retries)
-		r.again()
+		r.again(o == exchange.OK)
 		alive := r.pause(wait)
 		r.cluster.DoneRetry()
 		if !alive {
@@ -140,11 +140,20 @@ func (r *run) tries() (o exchange.Outcome, end bool) {
 	}
 }
 
-// again clears what the last try left.
-func (r *run) again() {
+// again clears what the last try left. An answer that nobody will see is read where it is here already, so that its
+// connection can be used again.
+func (r *run) again(answered bool) {
 	r.x.Detach()
-	if r.lease.Stream != nil {
-		r.lease.Stream.Abort()
+	if s := r.lease.Stream; s != nil {
+		for end := !answered; !end && s.Buffered(); {
+			var err error
+			if _, end, err = s.ReadBody(); err != nil {
+				break
+			}
+		}
+		if !s.Reusable() {
+			s.Abort()
+		}
 	}
 	r.lease.Close()
 	r.x.Response.Reset()

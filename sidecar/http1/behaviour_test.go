@@ -1,0 +1,490 @@
+package http1_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/filter"
+	"github.com/heddle-mesh/heddle/sidecar/route"
+)
+
+// echo answers with what it saw.
+func echo(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	w.Header().Set("Trailer", "X-End")
+	fmt.Fprintf(w, "%s %s body=%q err=%v trailer=%v te=%v", r.Method, r.URL, body, err, r.Trailer, r.TransferEncoding)
+	w.Header().Set("X-End", "yes")
+}
+
+func TestRequests(t *testing.T) {
+	b := backend(t, echo)
+	p := proxy(t, to("c"), map[string][]string{"c": {b}})
+	const end = "connection: close\r\n\r\n"
+	for name, c := range map[string]struct {
+		send string
+		want []string
+		not  string
+	}{
+		"content-length": {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n" + end + "abc", []string{`POST / body="abc" err=<nil>`, "te=[]"}, ""},
+		"chunked, with a trailer": {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: x-t\r\n" + end + "3;ext=1\r\nabc\r\n2\r\nde\r\n0\r\nX-T: v\r\n\r\n",
+			[]string{`body="abcde"`, "map[X-T:[v]]", "te=[chunked]", "x-end: yes"}, ""},
+		"empty chunked":           {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n" + end + "0\r\n\r\n", []string{`body=""`}, ""},
+		"head has no body":        {"HEAD / HTTP/1.1\r\nHost: a\r\n" + end, []string{"HTTP/1.1 200 OK"}, "body="},
+		"absolute form":           {"GET http://other:80/x?y HTTP/1.1\r\nHost: a\r\n" + end, []string{"GET /x?y body"}, ""},
+		"absolute form, no path":  {"GET http://other?y HTTP/1.1\r\nHost: a\r\n" + end, []string{"GET /?y body"}, ""},
+		"options asterisk":        {"OPTIONS * HTTP/1.1\r\nHost: a\r\n" + end, []string{"HTTP/1.1 200"}, ""},
+		"empty lines before":      {"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n" + end, []string{"HTTP/1.1 200"}, ""},
+		"pipelined, in order":     {"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n" + end, []string{"GET /1 body", "GET /2 body"}, ""},
+		"dot segments":            {"GET /a/../b//%2e%2e/%63 HTTP/1.1\r\nHost: a\r\n" + end, []string{"GET /b/c body"}, ""},
+		"obs-fold":                {"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n 2\r\n\r\n", []string{"HTTP/1.1 400", "connection: close"}, ""},
+		"bare LF":                 {"GET / HTTP/1.1\nHost: a\n\n", []string{"HTTP/1.1 400"}, ""},
+		"bare CR":                 {"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r2\r\n\r\n", []string{"HTTP/1.1 400"}, ""},
+		"NUL":                     {"GET / HTTP/1.1\r\nHost: a\r\nX: \x00\r\n\r\n", []string{"HTTP/1.1 400"}, ""},
+		"space before colon":      {"GET / HTTP/1.1\r\nHost : a\r\n\r\n", []string{"HTTP/1.1 400"}, ""},
+		"no host":                 {"GET / HTTP/1.1\r\n\r\n", []string{"HTTP/1.1 400"}, ""},
+		"two hosts":               {"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", []string{"HTTP/1.1 400"}, ""},
+		"user part in authority":  {"GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", []string{"HTTP/1.1 400"}, ""},
+		"differing lengths":       {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", []string{"HTTP/1.1 400"}, ""},
+		"equal lengths":           {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n" + end + "a", []string{`body="a"`}, ""},
+		"length beside encoding":  {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n", []string{"HTTP/1.1 400", "connection: close"}, "smuggled"},
+		"signed length":           {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\na", []string{"HTTP/1.1 400"}, ""},
+		"other encodings":         {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", []string{"HTTP/1.1 400"}, ""},
+		"two encodings":           {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", []string{"HTTP/1.1 400"}, ""},
+		"bad version":             {"GET / HTTP/1.2\r\nHost: a\r\n\r\n", []string{"HTTP/1.1 400"}, ""},
+		"bad method":              {"G@T / HTTP/1.1\r\nHost: a\r\n\r\n", []string{"HTTP/1.1 400"}, ""},
+		"HTTP/1.0 is off":         {"GET / HTTP/1.0\r\nHost: a\r\n\r\n", []string{"HTTP/1.1 426"}, ""},
+		"fragment":                {"GET /a#b HTTP/1.1\r\nHost: a\r\n" + end, []string{"HTTP/1.1 400"}, ""},
+		"broken escape":           {"GET /a%zz HTTP/1.1\r\nHost: a\r\n" + end, []string{"HTTP/1.1 400"}, ""},
+		"long head":               {"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 61<<10) + "\r\n\r\n", []string{"HTTP/1.1 431", "connection: close"}, ""},
+		"many headers":            {"GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X: 1\r\n", 101) + "\r\n", []string{"HTTP/1.1 431"}, ""},
+		"long head within limits": {"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 50<<10) + "\r\n" + end, []string{"HTTP/1.1 200"}, ""},
+		"bad chunk size":          {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", []string{}, "200 OK"},
+		"connect is not allowed":  {"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", []string{"HTTP/1.1 403"}, ""},
+		"h2c upgrade is ignored":  {"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: upgrade, close\r\n\r\n", []string{"HTTP/1.1 200"}, ""},
+		"unknown upgrade":         {"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: foo\r\nConnection: upgrade\r\n\r\n", []string{"HTTP/1.1 403"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := p.raw(c.send)
+			for _, w := range c.want {
+				if !strings.Contains(got, w) {
+					t.Errorf("want %q in:\n%s", w, got)
+				}
+			}
+			if c.not != "" && strings.Contains(got, c.not) {
+				t.Errorf("do not want %q in:\n%s", c.not, got)
+			}
+		})
+	}
+}
+
+// TestHopByHop sees what the upstream gets.
+func TestHopByHop(t *testing.T) {
+	got := make(chan string, 1)
+	b := script(t, func(c net.Conn, r *bufio.Reader) {
+		got <- readHead(r)
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: x-private\r\nX-Private: 1\r\nKeep-Alive: 5\r\nContent-Length: 0\r\n\r\n")
+	})
+	p := proxy(t, to("c"), map[string][]string{"c": {b}})
+	out := p.raw("GET / HTTP/1.1\r\nHost: a\r\nX-Keep: 1\r\nX-Drop: 2\r\nConnection: x-drop, keep-alive, content-length\r\nKeep-Alive: 1\r\nTE: gzip\r\nProxy-Connection: x\r\nx-forwarded-client-cert: spoofed\r\n\r\n")
+	head := <-got
+	for _, not := range []string{"x-drop", "connection:", "keep-alive", "te:", "spoofed"} {
+		if strings.Contains(head, not) {
+			t.Errorf("%q reached the upstream:\n%s", not, head)
+		}
+	}
+	if !strings.Contains(head, "x-keep: 1") || !strings.Contains(head, "x-request-id: ") {
+		t.Errorf("missing fields:\n%s", head)
+	}
+	if strings.Contains(out, "x-private") || strings.Contains(out, "keep-alive") {
+		t.Errorf("hop-by-hop fields reached the client:\n%s", out)
+	}
+}
+
+func readHead(r *bufio.Reader) string {
+	var b strings.Builder
+	for {
+		line, err := r.ReadString('\n')
+		b.WriteString(line)
+		switch {
+		case err != nil:
+			return ""
+		case line == "\r\n":
+			return b.String()
+		}
+	}
+}
+
+func TestUpstreamAnswers(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer string
+		want   string
+		flags  string
+	}{
+		"garbage":                   {"hello there\r\n\r\n", "HTTP/1.1 502", "UPE"},
+		"both framings":             {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 502", "UPE"},
+		"differing lengths":         {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "HTTP/1.1 502", "UPE"},
+		"bare LF":                   {"HTTP/1.1 200 OK\nContent-Length: 0\n\n", "HTTP/1.1 502", "UPE"},
+		"closed without an answer":  {"", "HTTP/1.1 503", "UC"},
+		"closed inside the head":    {"HTTP/1.1 200 OK\r\nContent-", "HTTP/1.1 503", "UC"},
+		"uninvited switch":          {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "HTTP/1.1 502", "UPE"},
+		"until close":               {"HTTP/1.1 200 OK\r\n\r\nto the end", "a\r\nto the end\r\n0\r\n\r\n", "-"},
+		"interim, then final":       {"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 204", "-"},
+		"cut inside the body":       {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "half", "UC"},
+		"cut inside a chunked body": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", "half", "UC"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := script(t, func(nc net.Conn, r *bufio.Reader) {
+				readHead(r)
+				_, _ = io.WriteString(nc, c.answer)
+			})
+			p := proxy(t, to("c"), map[string][]string{"c": {b}})
+			got := p.raw("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			if !strings.Contains(got, c.want) {
+				t.Errorf("want %q in:\n%s", c.want, got)
+			}
+			if strings.HasPrefix(name, "cut inside a chunked") && strings.Contains(got, "0\r\n\r\n") {
+				t.Errorf("a cut body looks complete:\n%s", got)
+			}
+			if r := p.book.last(t, 1); r.flags != c.flags {
+				t.Errorf("got flags %s, want %s", r.flags, c.flags)
+			}
+		})
+	}
+}
+
+func TestOutcomes(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := ln.Addr().String()
+	ln.Close()
+	routes := []route.RouteConfig{
+		{Match: route.Match{Path: "/nc"}, Clusters: []route.Weighted{{Cluster: "nope"}}},
+		{Match: route.Match{Path: "/uh"}, Clusters: []route.Weighted{{Cluster: "empty"}}},
+		{Match: route.Match{Path: "/uf"}, Clusters: []route.Weighted{{Cluster: "dead"}}},
+		{Match: route.Match{Path: "/direct"}, Direct: &route.Direct{Status: 418, Body: []byte("teapot")}},
+		{Match: route.Match{Path: "/old"}, Redirect: &route.Redirect{Path: "/new", Scheme: "https"}},
+	}
+	p := proxy(t, routes, map[string][]string{"empty": nil, "dead": {dead}})
+	for i, c := range []struct{ path, want, flags, details string }{
+		{"/nothing", "HTTP/1.1 404", "NR", "route_not_found"},
+		{"/nc", "HTTP/1.1 503", "NC", "cluster_not_found"},
+		{"/uh", "HTTP/1.1 503", "UH", "no_healthy_upstream"},
+		{"/uf", "HTTP/1.1 503", "UF", "upstream_reset_before_response_started{connection_failure}"},
+		{"/direct", "HTTP/1.1 418", "-", "direct_response"},
+		{"/old", "location: https://a/new", "-", "direct_response"},
+	} {
+		got := p.raw("GET " + c.path + " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+		if !strings.Contains(got, c.want) {
+			t.Errorf("%s: want %q in:\n%s", c.path, c.want, got)
+		}
+		if r := p.book.last(t, i+1); r.flags != c.flags || r.details != c.details {
+			t.Errorf("%s: got %+v", c.path, r)
+		}
+	}
+	grpc := p.raw("POST /uh HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	if !strings.Contains(grpc, "HTTP/1.1 200") || !strings.Contains(grpc, "grpc-status: 14") {
+		t.Errorf("gRPC: got\n%s", grpc)
+	}
+}
+
+func TestRetry(t *testing.T) {
+	var n atomic.Int32
+	b := script(t, func(c net.Conn, r *bufio.Reader) {
+		for {
+			head := readHead(r)
+			if head == "" {
+				return
+			}
+			if strings.HasPrefix(head, "POST") {
+				_, _ = r.Discard(2)
+			}
+			n.Add(1)
+			status := "503 Service Unavailable"
+			if n.Load() == 3 {
+				status = "200 OK"
+			}
+			fmt.Fprintf(c, "HTTP/1.1 %s\r\nContent-Length: 0\r\nX-Try: %s\r\n\r\n", status, between(head, "x-envoy-attempt-count: ", "\r\n"))
+		}
+	})
+	rs := to("c")
+	rs[0].Retry = &route.Retry{On: route.OnGatewayError, Attempts: 2, Base: time.Millisecond}
+	p := proxy(t, rs, map[string][]string{"c": {b}})
+	got := p.raw("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab")
+	if !strings.Contains(got, "HTTP/1.1 200") {
+		t.Errorf("got\n%s", got)
+	}
+	if r := p.book.last(t, 1); r.attempts != 3 || r.flags != "-" {
+		t.Errorf("got %+v", r)
+	}
+	n.Store(10)
+	p.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	if r := p.book.last(t, 2); r.attempts != 3 || r.flags != "URX" || r.status != 503 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func between(s, from, to string) string {
+	_, s, _ = strings.Cut(s, from)
+	s, _, _ = strings.Cut(s, to)
+	return s
+}
+
+func TestTimeouts(t *testing.T) {
+	b := script(t, func(c net.Conn, r *bufio.Reader) {
+		readHead(r)
+		time.Sleep(time.Second)
+	})
+	rs := []route.RouteConfig{
+		{Match: route.Match{Path: "/try"}, Clusters: []route.Weighted{{Cluster: "c"}}, Timeout: time.Second,
+			Retry: &route.Retry{On: route.On5xx, Attempts: 1, PerTry: 50 * time.Millisecond, Base: time.Millisecond}},
+		{Clusters: []route.Weighted{{Cluster: "c"}}, Timeout: 100 * time.Millisecond},
+	}
+	p := proxy(t, rs, map[string][]string{"c": {b}})
+	if got := p.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); !strings.Contains(got, "HTTP/1.1 504") {
+		t.Errorf("got\n%s", got)
+	}
+	if r := p.book.last(t, 1); r.flags != "UT" || r.details != "response_timeout" {
+		t.Errorf("got %+v", r)
+	}
+	p.raw("GET /try HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	if r := p.book.last(t, 2); r.flags != "URX,UT" || r.attempts != 2 || r.details != "upstream_per_try_timeout" {
+		t.Errorf("got %+v", r)
+	}
+	p.raw("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n1\r\na\r\n0\r\n\r\n")
+	if r := p.book.last(t, 3); r.flags != "UT" {
+		t.Errorf("a streamed body: got %+v", r)
+	}
+}
+
+// TestClientGivesUp sees the upstream's connection end soon after the client has gone.
+func TestClientGivesUp(t *testing.T) {
+	gone := make(chan time.Duration, 1)
+	b := script(t, func(c net.Conn, r *bufio.Reader) {
+		readHead(r)
+		start := time.Now()
+		_, _ = c.Read(make([]byte, 1))
+		gone <- time.Since(start)
+	})
+	p := proxy(t, to("c"), map[string][]string{"c": {b}})
+	c, err := net.Dial("tcp", p.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	time.Sleep(50 * time.Millisecond)
+	c.Close()
+	select {
+	case <-gone:
+	case <-time.After(2 * time.Second):
+		t.Fatal("the upstream never noticed")
+	}
+	if r := p.book.last(t, 1); r.flags != "DC" || r.status != 0 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// TestClosedPooledConnection: the other side closes an idle connection; the next request must not see that.
+func TestClosedPooledConnection(t *testing.T) {
+	var conns atomic.Int32
+	b := script(t, func(c net.Conn, r *bufio.Reader) {
+		conns.Add(1)
+		if readHead(r) != "" {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
+	})
+	p := proxy(t, to("c"), map[string][]string{"c": {b}})
+	for i := range 5 {
+		if got := p.raw("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"); !strings.Contains(got, "HTTP/1.1 200") {
+			t.Errorf("request %d: got\n%s", i, got)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if conns.Load() != 5 {
+		t.Errorf("%d connections", conns.Load())
+	}
+}
+
+// TestEarlyResponse: the upstream answers, and the client gets the answer, while the client is still sending.
+func TestEarlyResponse(t *testing.T) {
+	b := script(t, func(c net.Conn, r *bufio.Reader) {
+		readHead(r)
+		_, _ = io.WriteString(c, "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nmuch")
+		time.Sleep(100 * time.Millisecond)
+	})
+	p := proxy(t, to("c"), map[string][]string{"c": {b}})
+	c, err := net.Dial("tcp", p.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nabc")
+	_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+	out, err := io.ReadAll(c)
+	if err != nil || !strings.Contains(string(out), "HTTP/1.1 413") || !strings.HasSuffix(string(out), "much") {
+		t.Errorf("got %v\n%s", err, out)
+	}
+}
+
+func TestContinue(t *testing.T) {
+	b := script(t, func(c net.Conn, r *bufio.Reader) {
+		readHead(r)
+		_, _ = io.WriteString(c, "HTTP/1.1 100 Continue\r\n\r\n")
+		body := make([]byte, 3)
+		_, _ = io.ReadFull(r, body)
+		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n%s", body)
+		readHead(r)
+	})
+	p := proxy(t, to("c"), map[string][]string{"c": {b}})
+	c, err := net.Dial("tcp", p.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r := bufio.NewReader(c)
+	_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+	if got := readHead(r); got != "HTTP/1.1 100 Continue\r\n\r\n" {
+		t.Fatalf("got %q", got)
+	}
+	_, _ = io.WriteString(c, "abc")
+	if got := readHead(r); !strings.Contains(got, "HTTP/1.1 200") || strings.Contains(got, "close") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestWebSocket(t *testing.T) {
+	b := script(t, func(c net.Conn, r *bufio.Reader) {
+		head := readHead(r)
+		if !strings.Contains(head, "upgrade: websocket") || !strings.Contains(head, "connection: upgrade") {
+			return
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\nhi")
+		_, _ = io.Copy(c, r)
+		_, _ = io.WriteString(c, "bye")
+	})
+	p := proxy(t, to("c"), map[string][]string{"c": {b}})
+	c, err := net.Dial("tcp", p.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+	r := bufio.NewReader(c)
+	if got := readHead(r); !strings.Contains(got, "HTTP/1.1 101") || !strings.Contains(got, "upgrade: websocket\r\n") {
+		t.Fatalf("got %q", got)
+	}
+	_, _ = io.WriteString(c, "ping")
+	got := make([]byte, 6)
+	if _, err := io.ReadFull(r, got); err != nil || string(got) != "hiping" {
+		t.Fatalf("got %q %v", got, err)
+	}
+	_ = c.(*net.TCPConn).CloseWrite()
+	rest, _ := io.ReadAll(r)
+	if string(rest) != "bye" {
+		t.Errorf("after half-close: got %q", rest)
+	}
+	if rec := p.book.last(t, 1); rec.status != 101 || rec.received != 4 || rec.sent != 9 {
+		t.Errorf("got %+v", rec)
+	}
+}
+
+func TestMirror(t *testing.T) {
+	seen := make(chan string, 4)
+	shadow := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		seen <- r.Method + " " + r.URL.Path + " " + string(body)
+	})
+	b := backend(t, echo)
+	rs := to("c")
+	rs[0].Mirrors = []route.Mirror{{Cluster: "shadow", Fraction: 1_000_000}}
+	p := proxy(t, rs, map[string][]string{"c": {b}, "shadow": {shadow}})
+	for _, body := range []string{"Content-Length: 3\r\nConnection: close\r\n\r\nabc", "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n"} {
+		if got := p.raw("POST /m HTTP/1.1\r\nHost: a\r\n" + body); !strings.Contains(got, `body="abc"`) {
+			t.Errorf("got\n%s", got)
+		}
+		select {
+		case got := <-seen:
+			if got != "POST /m abc" {
+				t.Errorf("the mirror got %q", got)
+			}
+		case <-time.After(time.Second):
+			t.Error("the mirror got nothing")
+		}
+	}
+}
+
+// stop is a filter that refuses, or delays.
+type stop struct {
+	o     exchange.Outcome
+	delay time.Duration
+}
+
+func (s stop) Request(x *exchange.Exchange) exchange.Outcome {
+	x.Delay = s.delay
+	return s.o
+}
+
+func TestFilters(t *testing.T) {
+	b := backend(t, echo)
+	p := proxy(t, to("c"), map[string][]string{"c": {b}})
+	p.http.Filters = []filter.Named{{Kind: filter.Deny, Filter: stop{o: exchange.Denied}}}
+	for i, path := range []string{"/", "/nowhere"} {
+		got := p.raw("POST " + path + " HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc")
+		if !strings.Contains(got, "HTTP/1.1 403") || !strings.HasSuffix(got, "RBAC: access denied") {
+			t.Errorf("got\n%s", got)
+		}
+		if r := p.book.last(t, i+1); r.status != 403 || r.attempts != 0 {
+			t.Errorf("got %+v", r)
+		}
+	}
+	p.http.Filters = []filter.Named{{Kind: filter.Fault, Filter: stop{delay: 50 * time.Millisecond}}}
+	start := time.Now()
+	p.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	if d := time.Since(start); d < 50*time.Millisecond {
+		t.Errorf("no delay: %v", d)
+	}
+}
+
+// TestSwap: a swap under load fails no request and cuts no connection.
+func TestSwap(t *testing.T) {
+	a, b := backend(t, echo), backend(t, echo)
+	p := proxy(t, to("a"), map[string][]string{"a": {a}, "b": {b}})
+	stopped, failed := make(chan struct{}), make(chan error, 1)
+	go func() {
+		defer close(failed)
+		for i := 0; ; i++ {
+			select {
+			case <-stopped:
+				return
+			default:
+			}
+			resp, err := http.Post("http://"+p.addr(), "text/plain", strings.NewReader("x"))
+			if err != nil || resp.StatusCode != 200 {
+				failed <- fmt.Errorf("request %d: %v %v", i, err, resp)
+				return
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}
+	}()
+	for i := range 50 {
+		p.routes(to([]string{"a", "b"}[i%2]))
+		p.swap()
+		time.Sleep(2 * time.Millisecond)
+	}
+	close(stopped)
+	if err := <-failed; err != nil {
+		t.Error(err)
+	}
+}
