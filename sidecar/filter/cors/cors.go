@@ -1,0 +1,124 @@
+// Package cors answers preflight requests and adds the CORS fields to responses. It must not authorise anything: browsers
+// enforce what it says, other clients ignore it.
+package cors
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// Origin matches an Origin field: exactly one of its parts is set.
+type Origin struct {
+	Exact, Prefix, Regex string
+}
+
+// Config is a CORS policy.
+type Config struct {
+	Origins       []Origin
+	Methods       string // access-control-allow-methods
+	Headers       string // access-control-allow-headers
+	Expose        string // access-control-expose-headers
+	MaxAge        time.Duration
+	Credentials   bool
+	IgnoreForeign bool // answer preflights of other origins here, without CORS fields, instead of forwarding them
+}
+
+// Filter applies a policy.
+type Filter struct {
+	c       Config
+	origins []func(exchange.View) bool
+	maxAge  string
+}
+
+// New compiles c. A Filter without origins does nothing.
+func New(c Config) (*Filter, error) {
+	f := &Filter{c: c}
+	if c.MaxAge > 0 {
+		f.maxAge = fmt.Sprint(int64(c.MaxAge / time.Second))
+	}
+	for i, o := range c.Origins {
+		m, err := compile(o)
+		if err != nil {
+			return nil, fmt.Errorf("origins[%d]: %w", i, err)
+		}
+		f.origins = append(f.origins, m)
+	}
+	return f, nil
+}
+
+func compile(o Origin) (func(exchange.View) bool, error) {
+	switch {
+	case o.Regex != "":
+		re, err := regexp.Compile(`\A(?:` + o.Regex + `)\z`)
+		if err != nil {
+			return nil, fmt.Errorf("regex: %w", err)
+		}
+		return func(v exchange.View) bool { return re.Match(v) }, nil
+	case o.Prefix != "":
+		return func(v exchange.View) bool { return v.HasPrefix(o.Prefix) }, nil
+	case o.Exact == "*":
+		return func(exchange.View) bool { return true }, nil
+	case o.Exact != "":
+		return func(v exchange.View) bool { return v.EqualFold(strings.ToLower(o.Exact)) }, nil
+	}
+	return nil, fmt.Errorf("empty")
+}
+
+func (f *Filter) allowed(origin exchange.View) bool {
+	for _, m := range f.origins {
+		if m(origin) {
+			return true
+		}
+	}
+	return false
+}
+
+// Request answers preflights.
+func (f *Filter) Request(x *exchange.Exchange) exchange.Outcome {
+	if !preflight(x) || len(f.origins) == 0 {
+		return exchange.OK
+	}
+	if !f.allowed(x.Request.Get("origin")) {
+		if f.c.IgnoreForeign {
+			x.Reply.Status = 200
+			return exchange.LocalReply
+		}
+		return exchange.OK
+	}
+	h := &x.Response
+	set(h, "access-control-allow-methods", f.c.Methods)
+	set(h, "access-control-allow-headers", f.c.Headers)
+	set(h, "access-control-max-age", f.maxAge)
+	x.Reply.Status = 200
+	return exchange.LocalReply
+}
+
+func preflight(x *exchange.Exchange) bool {
+	return x.Request.Method.Is("OPTIONS") && x.Request.Has("origin") && x.Request.Has("access-control-request-method")
+}
+
+// Response says who may read it.
+func (f *Filter) Response(x *exchange.Exchange) {
+	origin := x.Request.Get("origin")
+	if origin == nil || !f.allowed(origin) {
+		return
+	}
+	h := &x.Response
+	h.SetView("access-control-allow-origin", origin)
+	if f.c.Credentials {
+		h.Set("access-control-allow-credentials", "true")
+	}
+	if !preflight(x) {
+		set(h, "access-control-expose-headers", f.c.Expose)
+	}
+}
+
+func set(h *exchange.Head, name, value string) {
+	if value != "" {
+		h.Set(name, value)
+	}
+}

@@ -1,0 +1,57 @@
+package cors
+
+import (
+	"testing"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+func ask(f *Filter, method, origin string, pre bool) (*exchange.Exchange, exchange.Outcome) {
+	x := &exchange.Exchange{}
+	x.Reset(&exchange.Connection{})
+	x.Request.Method = exchange.View(method)
+	if origin != "" {
+		x.Request.Add("origin", origin)
+	}
+	if pre {
+		x.Request.Add("access-control-request-method", "PUT")
+	}
+	o := f.Request(x)
+	f.Response(x)
+	return x, o
+}
+
+func TestPolicy(t *testing.T) {
+	f, err := New(Config{
+		Origins: []Origin{{Exact: "https://a.example"}, {Prefix: "https://b."}, {Regex: `https://c\d\.example`}},
+		Methods: "GET,PUT", Headers: "x-a", Expose: "x-b", MaxAge: time.Minute, Credentials: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, o := ask(f, "OPTIONS", "https://a.example", true)
+	if o != exchange.LocalReply || !x.Response.Get("access-control-allow-methods").Is("GET,PUT") ||
+		!x.Response.Get("access-control-max-age").Is("60") || !x.Response.Get("access-control-allow-origin").Is("https://a.example") {
+		t.Errorf("preflight: %v %v", o, x.Response.Fields)
+	}
+	for _, origin := range []string{"https://b.example", "https://c1.example"} {
+		x, o = ask(f, "GET", origin, false)
+		if o != exchange.OK || !x.Response.Get("access-control-expose-headers").Is("x-b") || !x.Response.Has("access-control-allow-credentials") {
+			t.Errorf("%s: %v %v", origin, o, x.Response.Fields)
+		}
+	}
+	for _, origin := range []string{"", "https://evil.example", "https://c1.example.evil"} {
+		x, o = ask(f, "OPTIONS", origin, true)
+		if o != exchange.OK || x.Response.Has("access-control-allow-origin") {
+			t.Errorf("%q: %v %v", origin, o, x.Response.Fields)
+		}
+	}
+}
+
+func TestForeignPreflightsAnsweredHere(t *testing.T) {
+	f, _ := New(Config{Origins: []Origin{{Exact: "https://a"}}, IgnoreForeign: true})
+	if x, o := ask(f, "OPTIONS", "https://b", true); o != exchange.LocalReply || x.Response.Has("access-control-allow-origin") {
+		t.Errorf("%v %v", o, x.Response.Fields)
+	}
+}
