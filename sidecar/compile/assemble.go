@@ -81,6 +81,16 @@ func (c *Compiler) routesReady(names map[string]bool, in *config.Config) bool {
 	return true
 }
 
+// Warming says whether a listener that was announced is not in force yet.
+func (c *Compiler) Warming() bool {
+	for _, e := range c.listeners {
+		if !e.live {
+			return true
+		}
+	}
+	return false
+}
+
 func same(a, b *config.Config) bool {
 	return slices.Equal(a.Listeners, b.Listeners) && maps.Equal(a.Clusters, b.Clusters) && maps.Equal(a.Endpoints, b.Endpoints) &&
 		maps.Equal(a.Routes, b.Routes)

@@ -43,7 +43,8 @@ type Compiler struct {
 	listeners map[string]*entry[*config.Listener]
 	routes    map[string]*entry[*route.Table]
 	secrets   map[string]wire.Resource
-	absent    map[string]map[string]bool // by type: names that the control plane does not have
+	absent    map[string]map[string]bool   // by type: names that the control plane does not have
+	refused   map[string]map[string]string // by type and name: why the last version was refused
 
 	last    *config.Config
 	commits int
@@ -93,8 +94,9 @@ func New(options Options) *Compiler {
 		options: options, checker: newChecker(), workloads: map[exchange.Workload]*exchange.Workload{},
 		clusters: map[string]*entry[*upstream.Config]{}, endpoints: map[string]*entry[*upstream.Assignment]{},
 		listeners: map[string]*entry[*config.Listener]{}, routes: map[string]*entry[*route.Table]{}, secrets: map[string]wire.Resource{},
-		absent: map[string]map[string]bool{wire.TypeEndpoints: {}, wire.TypeRoute: {}, wire.TypeSecret: {}},
-		last:   &config.Config{},
+		absent:  map[string]map[string]bool{wire.TypeEndpoints: {}, wire.TypeRoute: {}, wire.TypeSecret: {}},
+		refused: map[string]map[string]string{},
+		last:    &config.Config{},
 	}
 }
 
@@ -103,8 +105,10 @@ func New(options Options) *Compiler {
 func (c *Compiler) Apply(typ string, changed []wire.Resource, removed []string) map[string]error {
 	refused := map[string]error{}
 	for _, r := range changed {
+		delete(c.refused[typ], r.Name)
 		if err := c.put(r); err != nil {
 			refused[r.Name] = err
+			c.note(typ, r.Name, err)
 		}
 		delete(c.absent[typ], r.Name)
 	}
@@ -112,8 +116,17 @@ func (c *Compiler) Apply(typ string, changed []wire.Resource, removed []string) 
 	for _, name := range removed {
 		_, still := slices.BinarySearch(wanted, name)
 		c.remove(typ, name, still)
+		delete(c.refused[typ], name)
 	}
 	return refused
+}
+
+// note keeps why a resource was refused, for dumps.
+func (c *Compiler) note(typ, name string, err error) {
+	if c.refused[typ] == nil {
+		c.refused[typ] = map[string]string{}
+	}
+	c.refused[typ][name] = err.Error()
 }
 
 func (c *Compiler) put(r wire.Resource) error {

@@ -8,20 +8,20 @@ import (
 
 // Status says how discovery stands. It is a copy.
 type Status struct {
-	Connected  bool
-	Since      time.Time // of Connected
-	LastUpdate time.Time // zero: nothing was received yet
-	Version    string    // the control plane's version of the last response
-	LastError  string    // why the last stream ended
-	Types      map[string]TypeStatus
+	Connected  bool                  `json:"connected"`
+	Since      time.Time             `json:"since"`       // of Connected
+	LastUpdate time.Time             `json:"last_update"` // zero: nothing was received yet
+	Version    string                `json:"version"`     // the control plane's version of the last response
+	LastError  string                `json:"last_error"`  // why the last stream ended
+	Types      map[string]TypeStatus `json:"types"`
 }
 
 // TypeStatus counts one type's traffic, keyed in Status by the type's last word.
 type TypeStatus struct {
-	Responses int64
-	Resources int64
-	Refusals  int64             // responses that were answered with a NACK
-	Refused   map[string]string // resources whose last version was refused, and why
+	Responses int64             `json:"responses"`
+	Resources int64             `json:"resources"`
+	Refusals  int64             `json:"refusals"` // responses that were answered with a NACK
+	Refused   map[string]string `json:"refused"`  // resources whose last version was refused, and why
 }
 
 type statusBox struct {

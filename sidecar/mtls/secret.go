@@ -7,6 +7,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -177,17 +179,19 @@ func parseCRLs(data []byte) ([]*x509.RevocationList, error) {
 
 // Facts are what may be shown of a certificate.
 type Facts struct {
-	Name, Serial    string
-	Identities      []string // URI and DNS SANs
-	NotBefore, Last time.Time
-	Issuer          string
+	Name       string    `json:"name"`
+	Serial     string    `json:"serial"`     // empty: no certificate has arrived
+	Identities []string  `json:"identities"` // URI and DNS SANs
+	NotBefore  time.Time `json:"not_before"`
+	NotAfter   time.Time `json:"not_after"`
+	Issuer     string    `json:"issuer"`
 }
 
 // Facts lists the certificates held, without anything secret.
 func (s *Secrets) Facts() []Facts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []Facts
+	out := []Facts{}
 	for name, slot := range s.slots {
 		f := Facts{Name: name}
 		if cert := slot.Certificate(); cert != nil && cert.Leaf != nil {
@@ -195,12 +199,13 @@ func (s *Secrets) Facts() []Facts {
 		}
 		out = append(out, f)
 	}
+	slices.SortFunc(out, func(a, b Facts) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
 // FactsOf describes one certificate.
 func FactsOf(name string, cert *x509.Certificate) Facts {
-	f := Facts{Name: name, Serial: cert.SerialNumber.Text(16), NotBefore: cert.NotBefore, Last: cert.NotAfter, Issuer: cert.Issuer.String(),
+	f := Facts{Name: name, Serial: cert.SerialNumber.Text(16), NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, Issuer: cert.Issuer.String(),
 		Identities: cert.DNSNames}
 	for _, uri := range cert.URIs {
 		f.Identities = append(f.Identities, uri.String())

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/lifecycle"
+	"github.com/heddle-mesh/heddle/sidecar/engine"
+	"github.com/heddle-mesh/heddle/sidecar/identity"
+	"github.com/heddle-mesh/heddle/sidecar/role"
+)
+
+// serve runs a proxy of a role until the process is told to end.
+func serve(ctx context.Context, node string, env func(string) string) error {
+	s, err := read(node, env)
+	if err != nil {
+		return err
+	}
+	r, known := role.ByNode(node)
+	if !known {
+		return fmt.Errorf("%q is no role", node)
+	}
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
+	level := &slog.LevelVar{}
+	level.Set(s.level)
+	log := logger(level)
+	log.Info("starting", "version", version, "role", node, "identity", s.identity.String(), "control_plane", s.discovery)
+	roots := identity.NewRoots(s.rootPath)
+	ca := identity.ControlPlane{Address: s.ca, TokenPath: s.tokenPath, ClusterID: s.node.ClusterID, Roots: roots}
+	workload := identity.New(identity.Options{Expected: s.identity, TTL: s.ttl, Authority: identity.RemoteAuthority{ControlPlane: ca}, Roots: roots,
+		Log: log.With("part", "identity")})
+	plane := identity.ControlPlane{Address: s.discovery, TokenPath: s.tokenPath, ClusterID: s.node.ClusterID, Roots: roots, Certificate: workload.Certificate}
+	e := engine.New(engine.Options{
+		Node: s.node, Identity: workload, Dial: plane.Dial, Gateway: r.Gateway, Drains: r.Drains,
+		Termination: engine.Termination{Alone: s.native, Drain: s.drain, Grace: s.grace},
+		App:         s.application, Addresses: addresses(), AccessLog: os.Stdout, Log: log, Level: level, Quit: quit,
+	})
+	components := r.Stack(e)
+	if s.completion {
+		components = append(components, completion(ca, log, quit))
+	}
+	if err := lifecycle.Run(ctx, components...); err != nil {
+		return err
+	}
+	log.Info("ended")
+	return nil
+}
+
+func addresses() engine.Addresses {
+	every := func(port int) string { return ":" + strconv.Itoa(port) }
+	return engine.Addresses{Admin: "127.0.0.1" + every(wire.PortAdmin), Status: every(wire.PortStatus), Ready: every(wire.PortReady),
+		Prometheus: every(wire.PortProxyPrometheus)}
+}
+
+// askAgain is how long to wait before the control plane is asked anew whether the application has ended.
+const askAgain = 5 * time.Second
+
+// completion ends the proxy once the application has ended, in pods that are meant to.
+func completion(ca identity.ControlPlane, log *slog.Logger, quit func()) lifecycle.Component {
+	return lifecycle.Component{Name: "completion", Run: func(ctx context.Context) error {
+		for {
+			err := ca.AwaitCompletion(ctx)
+			if err == nil {
+				log.Info("the application has ended")
+				quit()
+				<-ctx.Done()
+				return nil
+			}
+			if ctx.Err() != nil {
+				return nil
+			}
+			log.Debug("asking again whether the application has ended", "error", err)
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(askAgain):
+			}
+		}
+	}}
+}
+
+// call asks the proxy in this pod; anything but 200 is an error.
+func call(ctx context.Context, method string, port int, path string) error {
+	url := "http://127.0.0.1:" + strconv.Itoa(port) + path
+	request, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return fmt.Errorf("asking %s: %w", url, err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("asking: %w", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+		return fmt.Errorf("asking %s: status %d: %s", url, response.StatusCode, text)
+	}
+	return nil
+}

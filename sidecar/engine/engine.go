@@ -1,0 +1,166 @@
+// Package engine assembles the parts of a proxy, runs them and drains them. It introduces them to each other and keeps the
+// configuration in force; it knows no roles (package role does), and no message or protocol from within.
+package engine
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"google.golang.org/grpc"
+
+	"github.com/heddle-mesh/heddle/internal/lifecycle"
+	"github.com/heddle-mesh/heddle/sidecar/admin"
+	"github.com/heddle-mesh/heddle/sidecar/compile"
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/discovery"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/forward"
+	"github.com/heddle-mesh/heddle/sidecar/http1"
+	"github.com/heddle-mesh/heddle/sidecar/http2"
+	"github.com/heddle-mesh/heddle/sidecar/identity"
+	"github.com/heddle-mesh/heddle/sidecar/listener"
+	"github.com/heddle-mesh/heddle/sidecar/mtls"
+	"github.com/heddle-mesh/heddle/sidecar/tcp"
+	"github.com/heddle-mesh/heddle/sidecar/telemetry"
+	"github.com/heddle-mesh/heddle/sidecar/telemetry/export"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
+)
+
+// Options are what an Engine needs from outside.
+type Options struct {
+	Node     discovery.Node
+	Identity *identity.Workload
+	Dial     func() (*grpc.ClientConn, error) // the control plane
+	Gateway  bool                             // the listeners are a gateway's
+	// Drains are the directions that are told to finish when draining begins; the others go on until the end.
+	Drains      []exchange.Direction
+	Termination Termination
+	App         admin.App
+	Addresses   Addresses
+	AccessLog   io.Writer
+	Log         *slog.Logger
+	Level       *slog.LevelVar
+	Quit        func() // ends the process in an orderly way
+}
+
+// Addresses are where the engine answers questions.
+type Addresses struct {
+	Admin, Status, Ready, Prometheus string
+}
+
+// Termination is how the end goes about.
+type Termination struct {
+	// Alone says that the application has gone when the end comes: nothing of it is waited for.
+	Alone bool
+	Drain time.Duration // how long connections may go on
+	Grace time.Duration // when everything must have ended; 0: unknown
+}
+
+// Engine is a proxy.
+type Engine struct {
+	options  Options
+	recorder *telemetry.Recorder
+	logs     *telemetry.AccessLogs
+	spans    *telemetry.Spans
+	upstream *upstream.Registry
+	store    *config.Store
+	manager  *listener.Manager
+	client   *discovery.Client
+	sink     *sink
+	secrets  *mtls.Secrets
+	registry *prometheus.Registry
+	drained  drainState
+}
+
+// New assembles an engine.
+func New(o Options) *Engine {
+	e := &Engine{options: o, secrets: mtls.NewSecrets(), logs: telemetry.NewAccessLogs(o.AccessLog), spans: telemetry.NewSpans(),
+		registry: prometheus.NewRegistry()}
+	peers := &peers{}
+	e.recorder = telemetry.New(telemetry.Options{Peers: peers, Logs: e.logs, Spans: e.spans})
+	e.upstream = upstream.NewRegistry(upstream.Options{HTTP1: http1.NewTransport, HTTP2: http2.NewCodec().Transport})
+	e.store = config.NewStore(e.upstream)
+	proxy := forward.New(forward.Options{Recorder: e.recorder, Log: o.Log})
+	e.manager = listener.New(listener.Options{Store: e.store, Recorder: e.recorder, Log: o.Log, Servers: listener.Servers{
+		HTTP1: http1.NewServer(http1.Options{Proxy: proxy, Log: o.Log}),
+		HTTP2: http2.NewServer(http2.ServerOptions{Handler: proxy, Recorder: e.recorder, Log: o.Log}),
+		TCP:   tcp.NewServer(tcp.Options{Recorder: e.recorder, Log: o.Log}),
+	}})
+	compiler := compile.New(compile.Options{Gateway: o.Gateway, Workload: o.Identity, Mesh: o.Identity.Roots(), Secrets: e.secrets})
+	e.sink = &sink{compiler: compiler, store: e.store, manager: e.manager, recorder: e.recorder, peers: peers, log: o.Log}
+	e.client = discovery.New(discovery.Options{Node: o.Node, Dial: o.Dial, Sink: e.sink, Log: o.Log})
+	e.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		export.NewCollector(e.recorder, e.logs, e.spans), &collector{e})
+	return e
+}
+
+func (e *Engine) admin() admin.Options {
+	return admin.Options{Proxy: view{e}, Metrics: e.registry, Level: e.options.Level, Log: e.options.Log}
+}
+
+// Admin answers the pod's own questions.
+func (e *Engine) Admin() lifecycle.Component {
+	return lifecycle.Component{Name: "admin", Run: func(ctx context.Context) error {
+		return admin.Serve(ctx, e.options.Addresses.Admin, admin.Handler(e.admin()))
+	}}
+}
+
+// Status answers the kubelet and Prometheus.
+func (e *Engine) Status() lifecycle.Component {
+	return lifecycle.Component{Name: "status", Run: func(ctx context.Context) error {
+		return admin.Serve(ctx, e.options.Addresses.Status, admin.Status(e.admin(), e.options.App))
+	}}
+}
+
+// Readiness says whether the proxy may be given traffic.
+func (e *Engine) Readiness() lifecycle.Component {
+	return lifecycle.Component{Name: "readiness", Run: func(ctx context.Context) error {
+		return admin.Serve(ctx, e.options.Addresses.Ready, admin.Ready(view{e}))
+	}}
+}
+
+// Prometheus serves the proxy's own metrics.
+func (e *Engine) Prometheus() lifecycle.Component {
+	return lifecycle.Component{Name: "prometheus", Run: func(ctx context.Context) error {
+		return admin.Serve(ctx, e.options.Addresses.Prometheus, admin.Prometheus(e.admin()))
+	}}
+}
+
+// AccessLogs writes access logs.
+func (e *Engine) AccessLogs() lifecycle.Component {
+	return lifecycle.Component{Name: "access logs", Run: e.logs.Run}
+}
+
+// Spans exports spans.
+func (e *Engine) Spans() lifecycle.Component {
+	exporter := export.NewSpanExporter(e.spans, e.options.Node.Pod, e.options.Log)
+	return lifecycle.Component{Name: "spans", Run: exporter.Run}
+}
+
+// Identity keeps the workload's certificate fresh.
+func (e *Engine) Identity() lifecycle.Component {
+	return lifecycle.Component{Name: "identity", Run: e.options.Identity.Run}
+}
+
+// Upstreams keeps the clusters alive.
+func (e *Engine) Upstreams() lifecycle.Component {
+	return lifecycle.Component{Name: "upstreams", Run: e.upstream.Run}
+}
+
+// Discovery keeps the configuration fresh.
+func (e *Engine) Discovery() lifecycle.Component {
+	return lifecycle.Component{Name: "discovery", Run: e.client.Run}
+}
+
+// Listeners serve until told to stop, and then drain.
+func (e *Engine) Listeners() lifecycle.Component {
+	return lifecycle.Component{Name: "listeners", Run: func(ctx context.Context) error {
+		<-ctx.Done()
+		e.terminate()
+		return nil
+	}}
+}

@@ -1,0 +1,45 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// collector exports the engine's own state.
+type collector struct{ e *Engine }
+
+// Describe implements prometheus.Collector; what there is depends on what happened.
+func (*collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	e := c.e
+	send := func(name, help string, kind prometheus.ValueType, value float64) {
+		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, nil), kind, value)
+	}
+	status := e.client.Status()
+	connected := 0.0
+	if status.Connected {
+		connected = 1
+	}
+	info := prometheus.NewDesc("heddle_proxy_build_info", "1; the labels say what runs.", []string{"version"}, nil)
+	out <- prometheus.MustNewConstMetric(info, prometheus.GaugeValue, 1, e.options.Node.Version)
+	send("heddle_proxy_xds_connected", "Whether the control plane is connected.", prometheus.GaugeValue, connected)
+	send("heddle_proxy_config_swaps_total", "Configurations put in force.", prometheus.CounterValue, float64(e.sink.swaps.Load()))
+	if at := e.sink.swapped.Load(); at != 0 {
+		send("heddle_proxy_config_age_seconds", "Time since the configuration in force was put there.", prometheus.GaugeValue,
+			time.Since(time.Unix(0, at)).Seconds())
+	}
+	if cert := e.options.Identity.Certificate(); cert != nil {
+		send("heddle_proxy_certificate_expiry_timestamp_seconds", "When the workload's certificate expires.", prometheus.GaugeValue,
+			float64(cert.Leaf.NotAfter.Unix()))
+	}
+	send("heddle_proxy_connections_open", "Open downstream connections.", prometheus.GaugeValue, float64(e.manager.Open()))
+	refusals := prometheus.NewDesc("heddle_proxy_xds_refusals_total", "Responses answered with a NACK.", []string{"type"}, nil)
+	refused := prometheus.NewDesc("heddle_proxy_xds_refused_resources", "Resources of the last response that were refused.", []string{"type"}, nil)
+	for typ, t := range status.Types {
+		out <- prometheus.MustNewConstMetric(refusals, prometheus.CounterValue, float64(t.Refusals), typ)
+		out <- prometheus.MustNewConstMetric(refused, prometheus.GaugeValue, float64(len(t.Refused)), typ)
+	}
+}

@@ -1,0 +1,92 @@
+package engine
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/compile"
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/discovery"
+	"github.com/heddle-mesh/heddle/sidecar/listener"
+	"github.com/heddle-mesh/heddle/sidecar/telemetry"
+)
+
+// sink takes updates from discovery to the configuration in force.
+type sink struct {
+	store    *config.Store
+	manager  *listener.Manager
+	recorder *telemetry.Recorder
+	peers    *peers
+	log      *slog.Logger
+
+	mu       sync.Mutex // dumps read the compiler
+	compiler *compile.Compiler
+	self     telemetry.Self
+
+	swaps   atomic.Int64
+	swapped atomic.Int64 // unix nanoseconds of the last swap
+	unbound atomic.Pointer[error]
+}
+
+// Apply implements discovery.Sink.
+func (s *sink) Apply(u discovery.Update) map[string]error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.compiler.Apply(u.Type, u.Changed, u.Removed)
+}
+
+// Wanted implements discovery.Sink.
+func (s *sink) Wanted(typ string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.compiler.Wanted(typ)
+}
+
+// Commit implements discovery.Sink.
+func (s *sink) Commit() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tellSelf()
+	next := s.compiler.Config()
+	if s.store.Load().Config != next {
+		s.peers.set(next)
+		s.store.Swap(next)
+		s.swaps.Add(1)
+		s.swapped.Store(time.Now().UnixNano())
+		s.log.Debug("configuration in force", "version", next.Version, "listeners", len(next.Listeners), "clusters", len(next.Clusters))
+	} else if s.unbound.Load() == nil {
+		return
+	}
+	if err := s.manager.Sync(); err != nil {
+		s.unbound.Store(&err)
+		s.log.Error("not every listener could be bound", "error", err)
+		return
+	}
+	s.unbound.Store(nil)
+}
+
+// tellSelf names this workload to telemetry; its pointer changes only with its content.
+func (s *sink) tellSelf() {
+	self := s.compiler.Self()
+	if self == nil || s.self.Workload != nil && *s.self.Workload == self.Workload && s.self.Identity == self.Identity {
+		return
+	}
+	s.self = telemetry.Self{Workload: &self.Workload, Identity: self.Identity}
+	s.recorder.SetSelf(s.self)
+}
+
+// dump returns the resources that the control plane sent.
+func (s *sink) dump(kind string) ([]compile.Dumped, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.compiler.Dump(kind)
+}
+
+// warming says whether a listener is still waiting for what it needs.
+func (s *sink) warming() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.compiler.Warming()
+}
