@@ -31,10 +31,14 @@ type source struct {
 	big   *[bigBuffer]byte
 }
 
+// init begins to read nc; first was read already, and its memory becomes the source's.
 func (s *source) init(nc net.Conn, first []byte) {
-	s.nc, s.small = nc, make([]byte, max(smallBuffer, len(first)))
+	s.nc, s.w = nc, len(first)
+	if cap(first) < smallBuffer {
+		first = append(make([]byte, 0, smallBuffer), first...)
+	}
+	s.small = first[:cap(first)]
 	s.buf = s.small
-	s.w = copy(s.buf, first)
 }
 
 // unread returns what has been read but not used.

@@ -22,6 +22,7 @@ type transport struct {
 	stream stream
 	raw    syscall.RawConn // nil where the connection has no descriptor
 	look   func(fd uintptr) bool
+	poll   [1]unix.PollFd
 	closed atomic.Bool
 	alive  bool // what look saw
 	busy   bool
@@ -86,9 +87,9 @@ func (t *transport) Usable() bool {
 }
 
 func (t *transport) peek(fd uintptr) bool {
-	var one [1]byte
-	_, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	t.alive = err == unix.EAGAIN
+	t.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}
+	n, err := unix.Poll(t.poll[:], 0)
+	t.alive = n == 0 && err == nil
 	return true
 }
 

@@ -274,7 +274,7 @@ func (m *Manager) admit(sess *Session, chain *config.FilterChain) bool {
 // run hands the session to its protocol.
 func (m *Manager) run(sess *Session, chain *config.FilterChain, p *peeker) {
 	if chain.TCP != nil {
-		sess.Peeked = p.buf
+		sess.Peeked, p.buf = p.buf, nil
 		m.opts.Servers.TCP.Serve(sess)
 		return
 	}
@@ -286,6 +286,6 @@ func (m *Manager) run(sess *Session, chain *config.FilterChain, p *peeker) {
 		_ = sess.Conn.Close()
 		return
 	}
-	sess.Peeked = p.buf
+	sess.Peeked, p.buf = p.buf, nil
 	server.Serve(sess)
 }

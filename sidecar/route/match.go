@@ -173,8 +173,7 @@ type headerMatcher struct {
 }
 
 func (m *headerMatcher) matches(h *exchange.Head) bool {
-	var space [512]byte
-	v, found := lookup(h, m.Name, space[:0])
+	v, found := lookup(h, m.Name)
 	if m.value.kind == StringPresent {
 		return (found != m.Absent) != m.Invert
 	}
@@ -185,8 +184,8 @@ func (m *headerMatcher) matches(h *exchange.Head) bool {
 	return m.value.matches(v) != m.Invert
 }
 
-// lookup returns a header's value; several lines are joined in space.
-func lookup(h *exchange.Head, name string, space []byte) (exchange.View, bool) {
+// lookup returns a header's value; several lines are joined, which alone allocates.
+func lookup(h *exchange.Head, name string) (exchange.View, bool) {
 	if name != "" && name[0] == ':' {
 		v := pseudo(h, name)
 		return v, v != nil
@@ -195,6 +194,7 @@ func lookup(h *exchange.Head, name string, space []byte) (exchange.View, bool) {
 		return h.Authority, h.Authority != nil
 	}
 	var first exchange.View
+	var space []byte
 	n := 0
 	for i := range h.Fields {
 		if string(h.Fields[i].Name) != name {
@@ -244,41 +244,36 @@ func newStringMatcher(c *StringMatch) (stringMatcher, error) {
 			return m, fmt.Errorf("value: %w", err)
 		}
 	}
-	if m.fold {
-		m.value = strings.ToLower(m.value)
-	}
 	return m, nil
 }
 
-func (m *stringMatcher) matches(v []byte) bool {
-	if m.kind == StringRegex {
-		return m.regex.Match(v)
-	}
-	var space [512]byte
-	if m.fold {
-		v = appendLower(space[:0], v)
-	}
+func (m *stringMatcher) matches(v exchange.View) bool {
 	n := len(m.value)
 	switch m.kind {
+	case StringRegex:
+		return m.regex.Match(v)
 	case StringExact:
-		return string(v) == m.value
+		return m.equal(v)
 	case StringPrefix:
-		return len(v) >= n && string(v[:n]) == m.value
+		return len(v) >= n && m.equal(v[:n])
 	case StringSuffix:
-		return len(v) >= n && string(v[len(v)-n:]) == m.value
+		return len(v) >= n && m.equal(v[len(v)-n:])
 	case StringContains:
-		return contains(v, m.value)
+		for i := 0; i+n <= len(v); i++ {
+			if m.equal(v[i : i+n]) {
+				return true
+			}
+		}
+		return false
 	}
 	return true
 }
 
-func contains(v []byte, s string) bool {
-	for i := 0; i+len(s) <= len(v); i++ {
-		if string(v[i:i+len(s)]) == s {
-			return true
-		}
+func (m *stringMatcher) equal(v exchange.View) bool {
+	if m.fold {
+		return v.EqualFold(m.value)
 	}
-	return false
+	return v.Is(m.value)
 }
 
 type queryMatcher struct {
@@ -288,7 +283,6 @@ type queryMatcher struct {
 
 // matches compares the first value of the parameter; names and values are percent-decoded.
 func (m *queryMatcher) matches(query exchange.View) bool {
-	var name, value [256]byte
 	for len(query) > 0 {
 		pair := query
 		if i := bytes.IndexByte(query, '&'); i >= 0 {
@@ -300,15 +294,19 @@ func (m *queryMatcher) matches(query exchange.View) bool {
 		if i := bytes.IndexByte(pair, '='); i >= 0 {
 			k, v = pair[:i], pair[i+1:]
 		}
-		if string(unescape(name[:0], k)) == m.name {
-			return m.value.kind == StringPresent || m.value.matches(unescape(value[:0], v))
+		if unescape(k).Is(m.name) {
+			return m.value.kind == StringPresent || m.value.matches(unescape(v))
 		}
 	}
 	return false
 }
 
-// unescape decodes %XX; broken escapes stay as they are.
-func unescape(dst, src []byte) []byte {
+// unescape decodes %XX, and allocates where there is any; broken escapes stay as they are.
+func unescape(src exchange.View) exchange.View {
+	if bytes.IndexByte(src, '%') < 0 {
+		return src
+	}
+	var dst []byte
 	for i := 0; i < len(src); i++ {
 		if src[i] == '%' && i+2 < len(src) && unhex(src[i+1]) >= 0 && unhex(src[i+2]) >= 0 {
 			dst = append(dst, byte(unhex(src[i+1])<<4|unhex(src[i+2])))
