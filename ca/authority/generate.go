@@ -84,7 +84,7 @@ func Ensure(ctx context.Context, secrets Secrets, trustDomain spiffeid.TrustDoma
 	}
 	a, err := Parse(secret.Data, trustDomain)
 	if err != nil {
-		return nil, fmt.Errorf("Secret %s: %w", wire.RootSecret, err)
+		return nil, fmt.Errorf("reading Secret %s: %w", wire.RootSecret, err)
 	}
 	return a, nil
 }
