@@ -139,7 +139,9 @@ func (b *block) endRequest() {
 // field takes one decoded field.
 func (b *block) field(f hpack.HeaderField) {
 	b.size += fieldSize(f)
-	b.fields++
+	if f.Name != "cookie" && !strings.HasPrefix(f.Name, ":") {
+		b.fields++ // crumbs of a cookie are one field in the end, and their bytes count
+	}
 	if b.size > b.maxSize || b.fields > b.maxFields {
 		b.judge(blockTooLarge)
 		return

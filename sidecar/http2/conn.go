@@ -1,7 +1,6 @@
 package http2
 
 import (
-	"bufio"
 	"errors"
 	"net"
 	"sync"
@@ -44,7 +43,7 @@ type conn struct {
 	now  func() time.Time
 
 	// The reader's own.
-	br      *bufio.Reader
+	br      *input
 	fr      *http2.Framer
 	blk     *block
 	chatter bucket // frames that carry nothing
@@ -70,6 +69,7 @@ type conn struct {
 
 	peerStreams uint32 // how many streams the peer lets us open
 
+	grace   int   // WINDOW_UPDATEs and PINGs that what we sent entitles the peer to
 	got     int64 // frames of use, to notice a silent peer
 	cause   error // why the connection is over; nil while it lives
 	closing bool  // close the socket once out is empty
@@ -82,7 +82,7 @@ type conn struct {
 func newConn(nc net.Conn, mem *memory, l limits) *conn {
 	c := &conn{
 		nc: nc, mem: mem, lim: l, now: time.Now,
-		br:         bufio.NewReaderSize(nc, 8<<10),
+		br:         newInput(nc, mem),
 		blk:        newBlock(l),
 		chatter:    newBucket(2000, 100),
 		churn:      newBucket(1000, 200),

@@ -59,11 +59,11 @@ func (c *conn) answer(frame func([]byte) []byte) error {
 }
 
 func (c *conn) ping(f *http2.PingFrame) error {
-	if err := c.spend(1); err != nil {
-		return err
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.tolerate(); err != nil {
+		return err
+	}
 	if f.IsAck() {
 		c.got++
 		c.side.pong(f.Data)

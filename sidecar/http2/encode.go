@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	internSlots = 128
+	internSlots = 64
 	internBytes = 128 // longer strings are not kept
 )
 

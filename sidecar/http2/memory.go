@@ -12,6 +12,7 @@ const (
 type memory struct {
 	small, large sync.Pool // *chunk
 	buffers      sync.Pool // *[]byte, for writing
+	inputs       sync.Pool // *[largeInput]byte
 	streams      sync.Pool // *serverStream or *clientStream
 }
 

@@ -24,6 +24,7 @@ func flood(why string) error     { return connError{http2.ErrCodeEnhanceYourCalm
 
 // read handles frames until the connection ends, and returns why.
 func (c *conn) read() error {
+	defer c.br.release()
 	for {
 		if c.br.Buffered() < frameHead {
 			c.side.pause()
@@ -115,6 +116,16 @@ func (c *conn) spend(n int) error {
 	return nil
 }
 
+// tolerate charges the peer for a frame unless something we sent may have called for it. The lock is held.
+func (c *conn) tolerate() error {
+	if c.grace > 0 {
+		c.grace--
+		return nil
+	}
+	return c.spend(1)
+}
+
+// waste charges the peer for a stream that it opened for nothing.
 func (c *conn) waste(n int) error {
 	if !c.churn.spend(n, c.now) {
 		return flood("too many streams reset")
@@ -316,11 +327,11 @@ func (c *conn) takeHead(st *stream, end bool) error {
 
 // windowUpdate lets us send more.
 func (c *conn) windowUpdate(f *http2.WindowUpdateFrame) error {
-	if err := c.spend(1); err != nil {
-		return err
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.tolerate(); err != nil {
+		return err
+	}
 	if f.StreamID == 0 {
 		if c.sendWindow += int64(f.Increment); c.sendWindow > math.MaxInt32 {
 			return connError{http2.ErrCodeFlowControl, "connection window too large"}

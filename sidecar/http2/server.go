@@ -198,13 +198,13 @@ func (sc *serverConn) gone(st *stream) { st.owner.x.Cancel() }
 func (sc *serverConn) goneAway(uint32) {} // the client will close when it is done
 func (sc *serverConn) beat() bool      { return true }
 func (sc *serverConn) pong(data [8]byte) {
-	if data == drainPing {
+	if string(data[:]) == drainPing {
 		sc.finish()
 	}
 }
 
 // drainPing's answer says that everything the client had sent before it knew has arrived.
-var drainPing = [8]byte{'f', 'a', 'r', 'e', 'w', 'e', 'l', 'l'}
+const drainPing = "farewell"
 
 // drain begins a graceful end: no new streams, those that are open go on.
 func (sc *serverConn) drain() {
@@ -217,7 +217,7 @@ func (sc *serverConn) drain() {
 	sc.draining = true
 	b := c.buf()
 	*b = appendGoAway(*b, lastStreamID, http2.ErrCodeNo, "")
-	*b = appendPing(*b, drainPing, false)
+	*b = appendPing(*b, [8]byte([]byte(drainPing)), false)
 	c.wake()
 	time.AfterFunc(farewell, func() {
 		c.mu.Lock()

@@ -308,6 +308,7 @@ func (st *stream) writeBody(p []byte, end bool) error {
 		*b = appendData(*b, st.id, p[:n], end && n == len(p))
 		st.sendWindow -= int64(n)
 		c.sendWindow -= int64(n)
+		c.grace = min(c.grace+graceFrames, maxGrace)
 		if p = p[n:]; len(p) == 0 {
 			break
 		}

@@ -1,0 +1,191 @@
+package http2
+
+import (
+	"io"
+	"log/slog"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
+)
+
+// piped serves one end of a pipe inside a synctest bubble and returns the other, preface and settings said.
+func piped(t *testing.T, h Handler, settings ...http2.Setting) *hostile {
+	t.Helper()
+	store := config.NewStore(upstream.NewRegistry(upstream.Options{}))
+	store.Swap(&config.Config{Listeners: []*config.Listener{{Name: "test", Default: &config.FilterChain{HTTP: &config.HTTP{}}}}})
+	ours, theirs := net.Pipe()
+	s := NewServer(ServerOptions{Handler: h, Recorder: &counted{}, Log: slog.New(slog.DiscardHandler)})
+	sess := session(store, theirs, nil)
+	go s.Serve(sess)
+	p := &hostile{Framer: http2.NewFramer(ours, ours), nc: ours, next: 1}
+	p.AllowIllegalWrites = true
+	p.enc = hpack.NewEncoder(&p.block)
+	_, _ = io.WriteString(ours, http2.ClientPreface)
+	p.must(t, p.WriteSettings(settings...))
+	return p
+}
+
+type counted struct {
+	exchange.Recorder
+	n int
+}
+
+func (c *counted) Panicked() { c.n++ }
+
+// body answers with n bytes.
+type body struct {
+	n    int
+	done chan error
+}
+
+func (body) Refuse(*exchange.Exchange, exchange.Downstream, *config.Bound, exchange.Outcome) {}
+
+func (b body) Serve(x *exchange.Exchange, d exchange.Downstream, _ *config.Bound) {
+	x.Response.Status = 200
+	_ = d.WriteHead(false)
+	b.done <- d.WriteBody(make([]byte, b.n), true)
+}
+
+func TestZeroWindowEndsTheStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := body{n: 100, done: make(chan error, 1)}
+		p := piped(t, h, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+		defer p.nc.Close()
+		begun := time.Now()
+		id := p.open(p.get(), true)
+		for {
+			f, err := p.ReadFrame()
+			p.must(t, err)
+			if r, ok := f.(*http2.RSTStreamFrame); ok {
+				if r.StreamID != id || r.ErrCode != http2.ErrCodeFlowControl {
+					t.Errorf("got %v", r)
+				}
+				break
+			}
+		}
+		if d := time.Since(begun); d < windowStall || d > windowStall+2*tick {
+			t.Errorf("after %v", d)
+		}
+		if err := <-h.done; err != exchange.ErrTimeout {
+			t.Errorf("the writer got %v", err)
+		}
+	})
+}
+
+func TestPeerThatNeverReadsIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := body{n: 1 << 20, done: make(chan error, 1)}
+		p := piped(t, h, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
+		defer p.nc.Close()
+		p.must(t, p.WriteWindowUpdate(0, 1<<30))
+		begun := time.Now()
+		p.open(p.get(), true)
+		if err := <-h.done; err == nil {
+			t.Error("a megabyte went nowhere")
+		}
+		if d := time.Since(begun); d > 2*writeStall {
+			t.Errorf("after %v", d)
+		}
+	})
+}
+
+func TestSilentUpstreamIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		go io.Copy(io.Discard, theirs)
+		tr, err := NewCodec().Transport(ours, &exchange.TransportInfo{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := tr.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		var h exchange.Head
+		h.Method, h.Path = exchange.View("GET"), exchange.View("/")
+		if err := st.WriteHead(&h, true); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := st.ReadHead(&h); err != exchange.ErrReset {
+			t.Errorf("got %v", err)
+		}
+		if d := time.Since(begun); d > 4*tick {
+			t.Errorf("after %v", d)
+		}
+		st.Close()
+		if tr.Usable() {
+			t.Error("still in use")
+		}
+		theirs.Close()
+	})
+}
+
+func TestDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		go io.Copy(io.Discard, theirs)
+		tr, err := NewCodec().Transport(ours, &exchange.TransportInfo{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := tr.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var h exchange.Head
+		h.Method, h.Path = exchange.View("POST"), exchange.View("/")
+		if err := st.WriteHead(&h, false); err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		st.SetDeadline(begun.Add(time.Second))
+		if _, err := st.ReadHead(&h); err != exchange.ErrTimeout || time.Since(begun) != time.Second {
+			t.Errorf("reading: %v after %v", err, time.Since(begun))
+		}
+		st.SetDeadline(time.Now().Add(time.Second))
+		if err := st.WriteBody(make([]byte, 1<<20), true); err != exchange.ErrTimeout || time.Since(begun) != 2*time.Second {
+			t.Errorf("writing: %v after %v", err, time.Since(begun))
+		}
+		st.SetDeadline(time.Time{})
+		time.AfterFunc(time.Second, st.Abort)
+		if _, err := st.ReadHead(&h); err != exchange.ErrAborted {
+			t.Errorf("aborted: %v", err)
+		}
+		st.Close()
+		tr.Close()
+		theirs.Close()
+	})
+}
+
+// broken panics.
+type broken struct{}
+
+func (broken) Refuse(*exchange.Exchange, exchange.Downstream, *config.Bound, exchange.Outcome) {}
+func (broken) Serve(*exchange.Exchange, exchange.Downstream, *config.Bound)                    { panic("defect") }
+
+func TestPanicEndsTheConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := piped(t, broken{})
+		defer p.nc.Close()
+		p.open(p.get(), true)
+		for {
+			f, err := p.ReadFrame()
+			p.must(t, err)
+			if g, ok := f.(*http2.GoAwayFrame); ok {
+				if g.ErrCode != http2.ErrCodeInternal {
+					t.Errorf("got %v", g)
+				}
+				return
+			}
+		}
+	})
+}
