@@ -6,7 +6,8 @@ import (
 
 	admission "k8s.io/api/admissionregistration/v1"
 	core "k8s.io/api/core/v1"
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/kubernetes"
 	clientscheme "k8s.io/client-go/kubernetes/scheme"
@@ -14,9 +15,11 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
+	"github.com/heddle-mesh/heddle/pilot/source"
 )
 
 // Requests per second to the API server, and how many at once: TokenReviews of a restarting mesh come in bursts.
@@ -38,7 +41,7 @@ type cluster struct {
 	cache  cache.Cache
 }
 
-func connect(kubeconfig string, byObject map[client.Object]cache.ByObject) (*cluster, error) {
+func connect(kubeconfig string) (*cluster, error) {
 	config, err := restConfig(kubeconfig)
 	if err != nil {
 		return nil, err
@@ -51,9 +54,14 @@ func connect(kubeconfig string, byObject map[client.Object]cache.ByObject) (*clu
 	if c.writer, err = client.New(config, client.Options{Scheme: clientscheme.Scheme}); err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
+	byObject, err := known(cachedObjects(), c.writer.RESTMapper())
+	if err != nil {
+		return nil, err
+	}
 	shared := true
 	c.cache, err = cache.New(config, cache.Options{
 		Scheme:                       clientscheme.Scheme,
+		Mapper:                       c.writer.RESTMapper(),
 		DefaultTransform:             cache.TransformStripManagedFields(),
 		DefaultUnsafeDisableDeepCopy: &shared, // readers change nothing: one object for all
 		ByObject:                     byObject,
@@ -84,13 +92,33 @@ func named(name string) cache.ByObject {
 	return cache.ByObject{Field: fields.OneTermEqualSelector("metadata.name", name)}
 }
 
-// ownObjects are the cached kinds of which heddled reads its own objects only.
-func ownObjects() map[client.Object]cache.ByObject {
-	return map[client.Object]cache.ByObject{
-		&core.ConfigMap{}:                           named(wire.RootConfigMap),
-		&admission.MutatingWebhookConfiguration{}:   named(injectorConfiguration),
-		&admission.ValidatingWebhookConfiguration{}: named(validatorConfiguration),
+// known leaves out the kinds that the cluster does not have and that are only watched so that their use can be reported: of these
+// only metadata is read. The others must be there.
+func known(all map[client.Object]cache.ByObject, mapper meta.RESTMapper) (map[client.Object]cache.ByObject, error) {
+	for object := range all {
+		kind, err := apiutil.GVKForObject(object, clientscheme.Scheme)
+		if err != nil {
+			return nil, fmt.Errorf("naming the kind of a cached object: %w", err)
+		}
+		_, err = mapper.RESTMapping(kind.GroupKind(), kind.Version)
+		_, reportOnly := object.(*metav1.PartialObjectMetadata)
+		switch {
+		case meta.IsNoMatchError(err) && reportOnly:
+			delete(all, object)
+		case err != nil:
+			return nil, fmt.Errorf("looking for kind %s: %w", kind, err)
+		}
 	}
+	return all, nil
+}
+
+// cachedObjects are the kinds in the cache: what pilot reads, without what nobody reads of it, and heddled's own objects.
+func cachedObjects() map[client.Object]cache.ByObject {
+	all := source.ByObject()
+	all[&core.ConfigMap{}] = named(wire.RootConfigMap)
+	all[&admission.MutatingWebhookConfiguration{}] = named(injectorConfiguration)
+	all[&admission.ValidatingWebhookConfiguration{}] = named(validatorConfiguration)
+	return all
 }
 
 // component runs the cache. What starts after it finds the cache started; informers sync when they are first asked for.
@@ -109,5 +137,5 @@ func (c *cluster) cachedPod(ctx context.Context, namespace, name string) (*core.
 
 // livePod asks the API server for a pod.
 func (c *cluster) livePod(ctx context.Context, namespace, name string) (*core.Pod, error) {
-	return c.kube.CoreV1().Pods(namespace).Get(ctx, name, meta.GetOptions{})
+	return c.kube.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
 }

@@ -3,10 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/injector/webhook"
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
 	"github.com/heddle-mesh/heddle/internal/observe"
 )
@@ -25,7 +31,8 @@ func run(ctx context.Context, c config) error {
 	if err != nil {
 		return err
 	}
-	cl, err := connect(c.kubeconfig, ownObjects())
+	quieten(log)
+	cl, err := connect(c.kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -42,6 +49,11 @@ func run(ctx context.Context, c config) error {
 	monitoring.Handle("GET /metrics", metrics.Handler())
 	monitoring.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, version) })
 	webhooks := http.NewServeMux()
+	injector, err := newInjection(c, cl, func() bool { return true }, log.With("part", "injector")).handler(metrics)
+	if err != nil {
+		return err
+	}
+	webhooks.Handle(webhook.Path, injector)
 	state := &health{}
 	lead := &leader{kube: cl.kube, namespace: c.namespace, identity: c.podName, log: log.With("part", "leader"),
 		writers: []lifecycle.Component{{Name: "bundle", Run: ca.publisher.Run}}}
@@ -56,4 +68,11 @@ func run(ctx context.Context, c config) error {
 		lifecycle.Component{Name: "leader election", Run: lead.Run},
 		state.component(),
 	)
+}
+
+// quieten sends what Kubernetes' libraries log through their globals the way of everything else.
+func quieten(log *slog.Logger) {
+	library := log.With("part", "kubernetes")
+	klog.SetSlogLogger(library)
+	ctrllog.SetLogger(logr.FromSlogHandler(library.Handler()))
 }

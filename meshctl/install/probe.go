@@ -45,6 +45,8 @@ func (i *Installer) Probe(ctx context.Context) error {
 		return fmt.Errorf("%w: a pod in namespace %s got no proxy", ErrInjection, namespace)
 	case err == nil:
 		return nil
+	case strings.Contains(err.Error(), "failed calling webhook") && !unreachable(err):
+		return fmt.Errorf("%w: the webhook fails: %w", ErrInjection, err)
 	case strings.Contains(err.Error(), "failed calling webhook"):
 		return fmt.Errorf("%w: the API server cannot reach the webhook: it must be able to connect to port %d of the pods of %s/%s (is a firewall between them?): %w",
 			ErrInjection, wire.PortWebhook, wire.SystemNamespace, wire.DiscoveryService, err)
@@ -52,6 +54,12 @@ func (i *Installer) Probe(ctx context.Context) error {
 		return fmt.Errorf("%w: the pod security level that namespace %s enforces forbids it: %w", ErrInjection, namespace, err)
 	}
 	return fmt.Errorf("trying a pod in namespace %s: %w", namespace, err)
+}
+
+// unreachable reports whether a webhook was not connected to, by the words of the API server.
+func unreachable(err error) bool {
+	return slices.ContainsFunc([]string{"dial tcp", "connection refused", "no route to host", "deadline exceeded", "timeout", "Timeout", "EOF", "no endpoints available", "tls:"},
+		func(words string) bool { return strings.Contains(err.Error(), words) })
 }
 
 // injectedNamespace is one that is labelled for injection, otherwise "default", where the probe asks for itself.

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	core "k8s.io/api/core/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/injector/inject"
+	"github.com/heddle-mesh/heddle/injector/webhook"
+	"github.com/heddle-mesh/heddle/internal/observe"
+)
+
+// nodesFresh is how long an answer about the nodes' versions holds: they change when somebody upgrades a node.
+const nodesFresh = 10 * time.Second
+
+// injection makes what the injection webhook needs of the configuration and the cluster.
+type injection struct {
+	params  inject.Params
+	auto    bool // native sidecars where every node has them
+	cluster *cluster
+	merge   func() bool // whether the mesh merges metrics
+	log     *slog.Logger
+
+	mu     sync.Mutex
+	native bool
+	asked  time.Time
+}
+
+func newInjection(c config, cl *cluster, merge func() bool, log *slog.Logger) *injection {
+	p := inject.DefaultParams(c.proxy.image, version)
+	p.PullPolicy, p.LogLevel, p.DrainDuration = c.proxy.pullPolicy, c.proxy.logLevel, c.proxy.drain
+	p.DiscoveryAddress = fmt.Sprintf("%s.%s.svc:%d", wire.DiscoveryService, c.namespace, wire.PortDiscovery)
+	p.Audience, p.TrustDomain, p.ClusterID, p.ClusterDomain = c.audience, c.trustDomain, c.clusterID, c.domain
+	p.CertTTL, p.Resources = c.certTTL, c.proxy.resources
+	p.Native = c.proxy.native == nativeTrue
+	return &injection{params: p, auto: c.proxy.native == nativeAuto, cluster: cl, merge: merge, log: log}
+}
+
+func (i *injection) handler(metrics *observe.Metrics) (http.Handler, error) {
+	h, err := webhook.New(webhook.Config{Params: i.current, NamespaceLabels: i.namespaceLabels, Meter: metrics.Meter("injector"), Log: i.log})
+	if err != nil {
+		return nil, fmt.Errorf("making the injection webhook: %w", err)
+	}
+	return h, nil
+}
+
+// current is what the mesh says about injections now.
+func (i *injection) current() inject.Params {
+	p := i.params
+	p.MergePrometheus = i.merge()
+	if i.auto {
+		p.Native = i.everyNodeIsNative()
+	}
+	return p
+}
+
+// everyNodeIsNative asks the cache, now and then. Where it does not answer, the last answer holds, and before any an ordinary
+// container is what runs everywhere.
+func (i *injection) everyNodeIsNative() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if time.Since(i.asked) < nodesFresh {
+		return i.native
+	}
+	var nodes core.NodeList
+	if err := i.cluster.cache.List(context.Background(), &nodes, client.UnsafeDisableDeepCopy); err != nil {
+		i.log.Warn("the nodes' versions are not to be had", "err", err)
+		return i.native
+	}
+	versions := make([]string, 0, len(nodes.Items))
+	for n := range nodes.Items {
+		versions = append(versions, nodes.Items[n].Status.NodeInfo.KubeletVersion)
+	}
+	i.native, i.asked = inject.NativeSupported(versions), time.Now()
+	return i.native
+}
+
+// namespaceLabels asks the API server, since a pod may be made right after its namespace was labelled, and the cache where that
+// does not answer.
+func (i *injection) namespaceLabels(ctx context.Context, name string) (map[string]string, error) {
+	live, err := i.cluster.kube.CoreV1().Namespaces().Get(ctx, name, meta.GetOptions{})
+	if err == nil {
+		return live.Labels, nil
+	}
+	cached := &core.Namespace{}
+	if i.cluster.cache.Get(ctx, client.ObjectKey{Name: name}, cached) == nil {
+		return cached.Labels, nil
+	}
+	return nil, err
+}
