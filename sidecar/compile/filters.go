@@ -1,20 +1,118 @@
 package compile
 
 import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/heddle-mesh/heddle/sidecar/filter"
+	"github.com/heddle-mesh/heddle/sidecar/filter/cors"
+	"github.com/heddle-mesh/heddle/sidecar/filter/fault"
+	"github.com/heddle-mesh/heddle/sidecar/match"
 )
 
 // routeFilter makes a filter that routes may override.
 func routeFilter(in *anypb.Any) (*filter.Named, error) {
-	return nil, wrong("type", "%q is not implemented", in.MessageName())
+	switch name := wordOf(string(in.MessageName())); name {
+	case "HTTPFault":
+		m, err := open("fault", in, &faultv3.HTTPFault{})
+		if err != nil {
+			return nil, err
+		}
+		f, err := faultFilter(m)
+		if err != nil {
+			return nil, err
+		}
+		return &filter.Named{Kind: filter.Fault, Filter: f}, nil
+	case "Cors": // routes say everything
+		f, err := cors.New(cors.Config{})
+		if err != nil {
+			return nil, wrong("cors", "%w", err)
+		}
+		return &filter.Named{Kind: filter.CORS, Filter: f}, nil
+	case "CorsPolicy":
+		m, err := open("cors", in, &corsv3.CorsPolicy{})
+		if err != nil {
+			return nil, err
+		}
+		f, err := corsFilter(m)
+		if err != nil {
+			return nil, err
+		}
+		return &filter.Named{Kind: filter.CORS, Filter: f}, nil
+	default:
+		return nil, wrong("type", "%q is not implemented", name)
+	}
 }
 
 // overrides reads what a route or virtual host says to filters.
 func overrides(in map[string]*anypb.Any) ([]filter.Override, error) {
-	for name := range in {
-		return nil, wrong("typed_per_filter_config["+name+"]", "not implemented")
+	var out []filter.Override
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		made, err := routeFilter(in[name])
+		if err != nil {
+			return nil, under("typed_per_filter_config["+name+"]", err)
+		}
+		out = append(out, filter.Override{Kind: made.Kind, Filter: made.Filter})
 	}
-	return nil, nil
+	return out, nil
+}
+
+func faultFilter(in *faultv3.HTTPFault) (filter.HTTP, error) {
+	c := fault.Config{Delay: in.GetDelay().GetFixedDelay().AsDuration(), DelayShare: perMillion(in.GetDelay().GetPercentage()),
+		AbortShare: perMillion(in.GetAbort().GetPercentage())}
+	switch e := in.GetAbort().GetErrorType().(type) {
+	case *faultv3.FaultAbort_HttpStatus:
+		c.Status = int(e.HttpStatus)
+	case *faultv3.FaultAbort_GrpcStatus:
+		c.GRPC = int(e.GrpcStatus)
+	}
+	f, err := fault.New(c)
+	if err != nil {
+		return nil, wrong("fault", "%w", err)
+	}
+	return f, nil
+}
+
+func corsFilter(in *corsv3.CorsPolicy) (filter.HTTP, error) {
+	c := cors.Config{Methods: in.GetAllowMethods(), Headers: in.GetAllowHeaders(), Expose: in.GetExposeHeaders(),
+		Credentials: in.GetAllowCredentials().GetValue(), IgnoreForeign: !boolean(in.GetForwardNotMatchingPreflights(), true)}
+	if in.GetFilterEnabled() != nil {
+		return nil, wrong("filter_enabled", "not implemented")
+	}
+	if in.GetMaxAge() != "" {
+		seconds, err := strconv.ParseUint(in.GetMaxAge(), 10, 31)
+		if err != nil {
+			return nil, wrong("max_age", "%w", err)
+		}
+		c.MaxAge = time.Duration(seconds) * time.Second
+	}
+	for i, o := range in.GetAllowOriginStringMatch() {
+		field := fmt.Sprintf("allow_origin_string_match[%d]", i)
+		m, err := stringMatch(field, o)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case m.Kind == match.Exact && !m.IgnoreCase:
+			c.Origins = append(c.Origins, cors.Origin{Exact: m.Value})
+		case m.Kind == match.Prefix && !m.IgnoreCase:
+			c.Origins = append(c.Origins, cors.Origin{Prefix: m.Value})
+		case m.Kind == match.Regex:
+			c.Origins = append(c.Origins, cors.Origin{Regex: m.Value})
+		default:
+			return nil, wrong(field, "only exact, prefix and safe_regex are implemented")
+		}
+	}
+	f, err := cors.New(c)
+	if err != nil {
+		return nil, wrong("cors", "%w", err)
+	}
+	return f, nil
 }
