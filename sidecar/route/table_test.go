@@ -1,0 +1,229 @@
+package route
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/filter"
+	"github.com/heddle-mesh/heddle/sidecar/filter/headers"
+)
+
+// ask makes an exchange of "METHOD authority path" and header lines "name: value".
+func ask(line string, fields ...string) *exchange.Exchange {
+	x := &exchange.Exchange{}
+	x.Reset(&exchange.Connection{})
+	parts := strings.Fields(line)
+	x.Request.Method, x.Request.Authority, x.Request.Path = exchange.View(parts[0]), exchange.View(parts[1]), exchange.View(parts[2])
+	x.Request.Scheme = exchange.View("http")
+	for _, f := range fields {
+		name, value, _ := strings.Cut(f, ": ")
+		x.Request.Add(name, value)
+	}
+	return x
+}
+
+func mustNew(t *testing.T, c Config) *Table {
+	t.Helper()
+	table, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+func to(name string, m Match) RouteConfig {
+	return RouteConfig{Name: name, Match: m, Clusters: []Weighted{{Cluster: name}}}
+}
+
+func TestDomains(t *testing.T) {
+	c := Config{IgnorePort: true}
+	for _, d := range []string{"a.com", "*.a.com", "*.b.a.com", "a.*", "a.com.*", "*", "[::1]"} {
+		c.VirtualHosts = append(c.VirtualHosts, VirtualHostConfig{Name: d, Domains: []string{d}})
+	}
+	table := mustNew(t, c)
+	for host, want := range map[string]string{
+		"a.com": "a.com", "A.COM:80": "a.com", "x.a.com": "*.a.com", "x.b.a.com": "*.b.a.com", "b.a.com": "*.a.com",
+		"a.net": "a.*", "a.com.net": "a.com.*", "z": "*", "[::1]": "[::1]", "[::1]:80": "[::1]", "a.com:x": "*",
+	} {
+		v, _ := table.Match(ask("GET " + host + " /"))
+		if v.Name != want && !(host == "a.com:x" && v.Name == "a.*") {
+			t.Errorf("%s: got %s, want %s", host, v.Name, want)
+		}
+	}
+}
+
+func TestMatch(t *testing.T) {
+	header := func(name string, m StringMatch) HeaderMatch { return HeaderMatch{Name: name, Match: m} }
+	none := uint32(0)
+	for name, c := range map[string]struct {
+		match Match
+		yes   []*exchange.Exchange
+		no    []*exchange.Exchange
+	}{
+		"raw prefix":      {Match{Path: "/foo"}, []*exchange.Exchange{ask("GET a /foobar"), ask("GET a /foo?x")}, []*exchange.Exchange{ask("GET a /fo"), ask("GET a /Foo")}},
+		"segment prefix":  {Match{Path: "/foo/", PathKind: SegmentPrefix}, []*exchange.Exchange{ask("GET a /foo"), ask("GET a /foo/bar"), ask("GET a /foo?x")}, []*exchange.Exchange{ask("GET a /foobar")}},
+		"exact":           {Match{Path: "/foo", PathKind: Exact}, []*exchange.Exchange{ask("GET a /foo?x=/foo/")}, []*exchange.Exchange{ask("GET a /foo/")}},
+		"ignoring case":   {Match{Path: "/foo", PathKind: Exact, IgnoreCase: true}, []*exchange.Exchange{ask("GET a /FoO")}, []*exchange.Exchange{ask("GET a /FoOx")}},
+		"regex, whole":    {Match{Path: "/a+|/b", PathKind: Regex}, []*exchange.Exchange{ask("GET a /aaa"), ask("GET a /b?q")}, []*exchange.Exchange{ask("GET a /aab"), ask("GET a /x/b")}},
+		"method":          {Match{Headers: []HeaderMatch{header(":method", StringMatch{Value: "PUT"})}}, []*exchange.Exchange{ask("PUT a /")}, []*exchange.Exchange{ask("GET a /")}},
+		"header prefix":   {Match{Headers: []HeaderMatch{header("x", StringMatch{Kind: StringPrefix, Value: "ab"})}}, []*exchange.Exchange{ask("GET a /", "x: abc")}, []*exchange.Exchange{ask("GET a /", "x: xab"), ask("GET a /")}},
+		"header suffix":   {Match{Headers: []HeaderMatch{header("x", StringMatch{Kind: StringSuffix, Value: "BC", IgnoreCase: true})}}, []*exchange.Exchange{ask("GET a /", "x: abc")}, []*exchange.Exchange{ask("GET a /", "x: bcd")}},
+		"header contains": {Match{Headers: []HeaderMatch{header("x", StringMatch{Kind: StringContains, Value: "b"})}}, []*exchange.Exchange{ask("GET a /", "x: abc")}, []*exchange.Exchange{ask("GET a /", "x: ac")}},
+		"header regex":    {Match{Headers: []HeaderMatch{header("x", StringMatch{Kind: StringRegex, Value: "a.c"})}}, []*exchange.Exchange{ask("GET a /", "x: abc")}, []*exchange.Exchange{ask("GET a /", "x: abcd")}},
+		"several lines":   {Match{Headers: []HeaderMatch{header("x", StringMatch{Value: "a,b"})}}, []*exchange.Exchange{ask("GET a /", "x: a", "x: b")}, []*exchange.Exchange{ask("GET a /", "x: a")}},
+		"present":         {Match{Headers: []HeaderMatch{header("x", StringMatch{Kind: StringPresent})}}, []*exchange.Exchange{ask("GET a /", "x: ")}, []*exchange.Exchange{ask("GET a /")}},
+		"absent":          {Match{Headers: []HeaderMatch{{Name: "x", Match: StringMatch{Kind: StringPresent}, Absent: true}}}, []*exchange.Exchange{ask("GET a /")}, []*exchange.Exchange{ask("GET a /", "x: 1")}},
+		"inverted":        {Match{Headers: []HeaderMatch{{Name: "x", Match: StringMatch{Value: "a"}, Invert: true}}}, []*exchange.Exchange{ask("GET a /", "x: b"), ask("GET a /")}, []*exchange.Exchange{ask("GET a /", "x: a")}},
+		"missing as empty": {Match{Headers: []HeaderMatch{{Name: "x", Match: StringMatch{Kind: StringRegex, Value: ".*"}, MissingAsEmpty: true}}},
+			[]*exchange.Exchange{ask("GET a /")}, nil},
+		"query":         {Match{Query: []QueryMatch{{"q", StringMatch{Value: "1 2"}}}}, []*exchange.Exchange{ask("GET a /?p=0&q=1%202"), ask("GET a /?%71=1%202&q=3")}, []*exchange.Exchange{ask("GET a /?q=1"), ask("GET a /q=1")}},
+		"query present": {Match{Query: []QueryMatch{{"q", StringMatch{Kind: StringPresent}}}}, []*exchange.Exchange{ask("GET a /?q"), ask("GET a /?q=")}, []*exchange.Exchange{ask("GET a /?qq=1")}},
+		"all together": {Match{Path: "/a", Headers: []HeaderMatch{header("x", StringMatch{Value: "1"})}, Query: []QueryMatch{{"q", StringMatch{Value: "2"}}}},
+			[]*exchange.Exchange{ask("GET a /a?q=2", "x: 1")}, []*exchange.Exchange{ask("GET a /a?q=2"), ask("GET a /a", "x: 1"), ask("GET a /b?q=2", "x: 1")}},
+		"fraction of nothing": {Match{Fraction: &none}, nil, []*exchange.Exchange{ask("GET a /")}},
+		"gRPC":                {Match{GRPC: true}, nil, []*exchange.Exchange{ask("GET a /")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table := mustNew(t, Config{VirtualHosts: []VirtualHostConfig{{Domains: []string{"*"}, Routes: []RouteConfig{to("r", c.match)}}}})
+			for i, x := range c.yes {
+				if _, r := table.Match(x); r == nil {
+					t.Errorf("request %d must match", i)
+				}
+			}
+			for i, x := range c.no {
+				if _, r := table.Match(x); r != nil {
+					t.Errorf("request %d must not match", i)
+				}
+			}
+		})
+	}
+}
+
+func TestFirstRouteWins(t *testing.T) {
+	table := mustNew(t, Config{VirtualHosts: []VirtualHostConfig{{Domains: []string{"*"}, Routes: []RouteConfig{
+		to("one", Match{Path: "/a"}), to("two", Match{Path: "/"}), to("three", Match{Path: "/a/b"}),
+	}}}})
+	for path, want := range map[string]string{"/a/b": "one", "/x": "two"} {
+		if _, r := table.Match(ask("GET a " + path)); r.Name != want {
+			t.Errorf("%s: got %s, want %s", path, r.Name, want)
+		}
+	}
+}
+
+func TestRewrite(t *testing.T) {
+	text := func(s string) *string { return &s }
+	for name, c := range map[string]struct {
+		match   Match
+		rewrite Rewrite
+		path    string
+		want    string
+	}{
+		"prefix":            {Match{Path: "/old"}, Rewrite{Prefix: text("/new")}, "/old/x?y", "/new/x?y"},
+		"prefix to root":    {Match{Path: "/old"}, Rewrite{Prefix: text("/")}, "/old", "/"},
+		"prefix to nothing": {Match{Path: "/old"}, Rewrite{Prefix: text("")}, "/old?q", "/?q"},
+		"exact":             {Match{Path: "/old", PathKind: Exact}, Rewrite{Prefix: text("/new")}, "/old?q", "/new?q"},
+		"regex match":       {Match{Path: "/o.*", PathKind: Regex}, Rewrite{Prefix: text("/new")}, "/old/x", "/new"},
+		"segment":           {Match{Path: "/old/", PathKind: SegmentPrefix}, Rewrite{Prefix: text("/new")}, "/old/x", "/new/x"},
+		"regex":             {Match{Path: "/"}, Rewrite{Regex: &RegexRewrite{`/(\w+)/(\w+)`, `/\2/$\1\\`}}, "/a/b?q", `/b/$a\?q`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rc := to("r", c.match)
+			rc.Rewrite = c.rewrite
+			rc.Rewrite.Host = "other"
+			table := mustNew(t, Config{VirtualHosts: []VirtualHostConfig{{Domains: []string{"*"}, Routes: []RouteConfig{rc}}}})
+			x := ask("GET a " + c.path)
+			_, r := table.Match(x)
+			r.Outgoing(r.Pick(0), x)
+			if !x.Request.Path.Is(c.want) || !x.Request.Authority.Is("other") || !x.Request.Get("x-envoy-original-path").Is(c.path) {
+				t.Errorf("got %s %s %v", x.Request.Authority, x.Request.Path, x.Request.Fields)
+			}
+		})
+	}
+}
+
+func TestRedirect(t *testing.T) {
+	text := func(s string) *string { return &s }
+	for name, c := range map[string]struct {
+		redirect Redirect
+		host     string
+		want     string
+	}{
+		"path":                      {Redirect{Path: "/new"}, "a", "http://a/new"},
+		"path keeps no query":       {Redirect{Path: "/new?x"}, "a", "http://a/new?x"},
+		"prefix":                    {Redirect{Prefix: text("/new")}, "a", "http://a/new/x?q"},
+		"strip query":               {Redirect{StripQuery: true}, "a", "http://a/old/x"},
+		"host":                      {Redirect{Host: "b"}, "a:8080", "http://b/old/x?q"},
+		"scheme drops default port": {Redirect{Scheme: "https"}, "a:80", "https://a/old/x?q"},
+		"scheme keeps other port":   {Redirect{Scheme: "https"}, "a:8080", "https://a:8080/old/x?q"},
+		"port":                      {Redirect{Port: 8443, Scheme: "https"}, "a:80", "https://a:8443/old/x?q"},
+		"implied port":              {Redirect{Port: 443, Scheme: "https"}, "a", "https://a/old/x?q"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rc := RouteConfig{Match: Match{Path: "/old"}, Redirect: &c.redirect}
+			table := mustNew(t, Config{VirtualHosts: []VirtualHostConfig{{Domains: []string{"*"}, Routes: []RouteConfig{rc}}}})
+			x := ask("GET " + c.host + " /old/x?q")
+			_, r := table.Match(x)
+			if status := r.Location(x, false); status != 301 || !x.Response.Get("location").Is(c.want) {
+				t.Errorf("got %d %s, want %s", status, x.Response.Get("location"), c.want)
+			}
+		})
+	}
+}
+
+func TestWeights(t *testing.T) {
+	rc := RouteConfig{Clusters: []Weighted{{Cluster: "a", Weight: 90}, {Cluster: "none"}, {Cluster: "b", Weight: 10}}}
+	table := mustNew(t, Config{VirtualHosts: []VirtualHostConfig{{Domains: []string{"*"}, Routes: []RouteConfig{rc}}}})
+	_, r := table.Match(ask("GET a /"))
+	got := map[string]int{}
+	for n := range uint64(1000) {
+		got[r.Pick(n).Cluster]++
+	}
+	if got["a"] != 900 || got["b"] != 100 {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestLayers(t *testing.T) {
+	add := func(v string) headers.Config { return headers.Config{Add: []headers.Op{{Name: "x", Value: v}}} }
+	rc := to("r", Match{})
+	rc.Request, rc.Clusters[0].Request = add("route"), add("cluster")
+	rc.Overrides = []filter.Override{{Kind: filter.Fault}}
+	table := mustNew(t, Config{Request: add("table"), VirtualHosts: []VirtualHostConfig{{Domains: []string{"*"}, Request: add("vhost"),
+		Routes: []RouteConfig{rc}, Retry: &Retry{Attempts: 7}, Overrides: []filter.Override{{Kind: filter.CORS}}}}})
+	x := ask("GET a /")
+	_, r := table.Match(x)
+	target := r.Pick(0)
+	r.Outgoing(target, x)
+	var got []string
+	for _, f := range x.Request.Fields {
+		got = append(got, f.Value.Copy())
+	}
+	if s := strings.Join(got, " "); s != "cluster route vhost table" {
+		t.Errorf("the most specific operations come first: got %s", s)
+	}
+	if !target.Overrides[filter.Fault].Set || !target.Overrides[filter.CORS].Set || target.Overrides[filter.Deny].Set || r.Retry.Attempts != 7 {
+		t.Errorf("got %+v", target.Overrides)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	vhost := func(rs ...RouteConfig) Config {
+		return Config{VirtualHosts: []VirtualHostConfig{{Domains: []string{"a"}}, {Domains: []string{"*"}, Routes: rs}}}
+	}
+	good := []Weighted{{Cluster: "c", Weight: 1}}
+	for want, c := range map[string]Config{
+		"virtual_hosts[1].routes[0].match.path: ":            vhost(RouteConfig{Match: Match{Path: "(", PathKind: Regex}, Clusters: good}),
+		"virtual_hosts[1].routes[0].match.headers[0].value:": vhost(RouteConfig{Match: Match{Headers: []HeaderMatch{{Name: "x", Match: StringMatch{Kind: StringRegex, Value: "("}}}}, Clusters: good}),
+		"virtual_hosts[1].routes[0].action":                  vhost(RouteConfig{}),
+		"virtual_hosts[1].routes[0].clusters: weights":       vhost(RouteConfig{Clusters: []Weighted{{Cluster: "a"}, {Cluster: "b"}}}),
+		"virtual_hosts[1].routes[0].rewrite.substitution":    vhost(RouteConfig{Clusters: good, Rewrite: Rewrite{Regex: &RegexRewrite{"a", `\1`}}}),
+		"virtual_hosts[1].routes[0].request_headers.":        vhost(RouteConfig{Clusters: good, Request: headers.Config{Remove: []string{"host"}}}),
+		"virtual_hosts[0].domains[1]: \"a\" is taken":        {VirtualHosts: []VirtualHostConfig{{Domains: []string{"A", "a"}}}},
+		"virtual_hosts[0].domains: none":                     {VirtualHosts: []VirtualHostConfig{{}}},
+	} {
+		if _, err := New(c); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+}
