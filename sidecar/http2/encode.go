@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	internSlots = 64
+	internSlots = 128
 	internBytes = 128 // longer strings are not kept
 )
 
