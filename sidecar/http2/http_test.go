@@ -236,17 +236,3 @@ func TestUpstreamResetBeforeResponse(t *testing.T) {
 		t.Errorf("outcomes %v", b.relay.ended)
 	}
 }
-
-func TestOversizedHead(t *testing.T) {
-	c, url, _ := web(t, func(w http.ResponseWriter, r *http.Request) {}, func(h *config.HTTP) { h.MaxHead = 4 << 10 })
-	req := request(t, "GET", url, nil)
-	for i := range 60 {
-		req.Header.Set(fmt.Sprintf("x-%d", i), strings.Repeat("v", 60))
-	}
-	if resp, _ := get(t, c, req); resp.StatusCode != 431 {
-		t.Errorf("got %v", resp.Status)
-	}
-	if resp, _ := get(t, c, request(t, "GET", url, nil)); resp.StatusCode != 200 {
-		t.Errorf("the connection did not survive: %v", resp.Status)
-	}
-}
