@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/userdata"
@@ -130,8 +131,9 @@ func verifyChain(conn *nftables.Conn, table *nftables.Table, c redirect.Chain) e
 	return nil
 }
 
+// comment is the text of r without quotation marks, which nft could not read back.
 func comment(r redirect.Rule) string {
-	text := r.String()
+	text := strings.ReplaceAll(r.String(), `"`, "")
 	return text[:min(len(text), maxComment)]
 }
 
