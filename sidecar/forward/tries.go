@@ -163,7 +163,10 @@ func (r *run) again(answered bool) {
 // stale says whether the try failed because a pooled connection was closed under it, so that the request, which has no
 // effect or may have it twice, was in all likelihood never seen.
 func (r *run) stale(err error) bool {
-	return err == exchange.ErrReset && r.whole && r.lease.Stream != nil && r.lease.Reused() && idempotent(r.x.Request.Method)
+	if r.pump.began || r.lease.Stream == nil || !r.lease.Reused() {
+		return false
+	}
+	return err == exchange.ErrRefused || err == exchange.ErrReset && r.whole && idempotent(r.x.Request.Method)
 }
 
 func idempotent(m exchange.View) bool {
