@@ -140,6 +140,9 @@ func (s *Source) watch(ctx context.Context) error {
 		}
 	}
 	for _, k := range s.kinds {
+		if k.Group == inputs.GroupExtensions {
+			continue // not ours to read
+		}
 		concerned := laneSnapshot
 		if k.Kind == "ServiceEntry" {
 			concerned = both
@@ -184,7 +187,9 @@ func watchKind[T metav1.Object](ctx context.Context, s *Source, obj client.Objec
 	if err != nil {
 		return fmt.Errorf("watching %T: %w", obj, err)
 	}
-	s.registrations = append(s.registrations, registration)
+	if _, partial := obj.(*metav1.PartialObjectMetadata); !partial { // what is only reported holds nothing up
+		s.registrations = append(s.registrations, registration)
+	}
 	return nil
 }
 

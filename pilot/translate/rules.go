@@ -45,13 +45,13 @@ func (r *run) destinationRules() {
 			return &result[*istioapi.DestinationRule]{v, entryOf(o, issues)}
 		})
 		if res.entry.State == report.Refused {
-			r.add(res.entry)
+			r.judge(o, res.entry)
 			continue
 		}
 		at := place{o.Namespace, res.value.Host}
 		var issues []report.Issue
 		rules[at], issues = r.mergeRule(rules[at], res.value)
-		r.add(extend(res.entry, issues))
+		r.judge(o, extend(res.entry, issues))
 	}
 	for at, list := range rules {
 		for _, rule := range list {

@@ -23,6 +23,14 @@ type run struct {
 	mesh *model.Mesh
 	snap *model.Snapshot
 	rep  report.Report
+	// judged are the objects that are in force, to be looked at once more when the whole mesh is known.
+	judged []judged
+}
+
+// judged is an object with what was said about it by itself.
+type judged struct {
+	object inputs.Object
+	entry  *report.Entry
 }
 
 // Translate makes the mesh of the objects. An empty memo (or nil) gives the same, slower.
@@ -41,10 +49,25 @@ func Translate(in *inputs.Inputs, memo *Memo) (*model.Snapshot, report.Report) {
 	r.peerAuthentications()
 	r.authorizations()
 	r.leftOut()
+	r.inContext()
 	r.rep.Sort()
 	memo.round()
 	return r.snap, r.rep
 }
+
+// inContext looks at every object once more, now that the others are known.
+func (r *run) inContext() {
+	c := NewChecker(r.snap)
+	for _, j := range r.judged {
+		if j.entry.State == report.Accepted || j.entry.State == report.Degraded {
+			j.entry = extend(j.entry, c.context(j.object))
+		}
+		r.add(j.entry)
+	}
+}
+
+// judge puts an object's entry aside for inContext.
+func (r *run) judge(o inputs.Object, e *report.Entry) { r.judged = append(r.judged, judged{o, e}) }
 
 // settings translates what concerns the whole mesh.
 func (r *run) settings() {
@@ -80,7 +103,7 @@ func (r *run) serviceEntries() {
 			v, issues := istioapi.ReadServiceEntry(o, r.mesh)
 			return &result[*istioapi.ServiceEntry]{r.keepServices(nameOf(o), v), entryOf(o, issues)}
 		})
-		r.add(res.entry)
+		r.judge(o, res.entry)
 		if res.entry.State != report.Refused {
 			r.snap.Services = append(r.snap.Services, res.value.Services...)
 		}
@@ -115,9 +138,9 @@ func (r *run) virtualServices() {
 			delegates[v.value.From] = v.value
 		}
 	}
-	for _, res := range read {
+	for i, res := range read {
 		if res.entry.State == report.Refused || res.value.IsDelegate() {
-			r.add(res.entry)
+			r.judge(all[i], res.entry)
 			continue
 		}
 		v, issues := res.value.VirtualService, []report.Issue(nil)
@@ -126,7 +149,7 @@ func (r *run) virtualServices() {
 			v = r.memo.delegated.intern(v.From, v)
 		}
 		r.snap.VirtualServices = append(r.snap.VirtualServices, v)
-		r.add(extend(res.entry, issues))
+		r.judge(all[i], extend(res.entry, issues))
 	}
 }
 
@@ -137,7 +160,7 @@ func (r *run) gateways() {
 			v, issues := istioapi.ReadGateway(o, r.mesh)
 			return &result[*model.Gateway]{v, entryOf(o, issues)}
 		})
-		r.add(res.entry)
+		r.judge(o, res.entry)
 		if res.entry.State != report.Refused {
 			r.snap.Gateways = append(r.snap.Gateways, res.value)
 		}
@@ -151,7 +174,7 @@ func (r *run) sidecars() {
 			v, issues := istioapi.ReadSidecar(o, r.mesh)
 			return &result[*model.Sidecar]{v, entryOf(o, issues)}
 		})
-		r.add(res.entry)
+		r.judge(o, res.entry)
 		if res.entry.State != report.Refused {
 			r.snap.Sidecars = append(r.snap.Sidecars, res.value)
 		}
@@ -165,7 +188,7 @@ func (r *run) peerAuthentications() {
 			v, issues := security.PeerAuthentication(o, r.mesh)
 			return &result[*model.PeerAuthentication]{v, entryOf(o, issues)}
 		})
-		r.add(res.entry)
+		r.judge(o, res.entry)
 		r.snap.PeerAuthentications = append(r.snap.PeerAuthentications, res.value)
 	}
 }
@@ -180,7 +203,7 @@ func (r *run) authorizations() {
 			}
 			return &result[*model.Authorization]{v, entryOf(o, issues)}
 		})
-		r.add(res.entry)
+		r.judge(o, res.entry)
 		if res.value != nil {
 			r.snap.Authorizations = append(r.snap.Authorizations, res.value)
 		}
@@ -192,6 +215,9 @@ func (r *run) authorizations() {
 
 // leftOut reports what no translation was for.
 func (r *run) leftOut() {
+	for _, o := range r.in.Telemetries {
+		r.add(entryOf(o, checkTelemetry(o, r.mesh)))
+	}
 	for _, o := range r.in.Unimplemented {
 		r.add(entryOf(o, unimplemented(o)))
 	}

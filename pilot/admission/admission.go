@@ -1,0 +1,101 @@
+// Package admission is the validating webhook: it asks translate, and refuses at apply time, with path and reason, what the report would
+// refuse afterwards. It knows no rule of its own, writes nothing, and never stands in the way of a delete or of an update that
+// leaves the spec unchanged.
+package admission
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"strings"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/report"
+)
+
+// Path is where the webhook is served.
+const Path = "/validate"
+
+// Check judges an object, as translate.Checker does.
+type Check func(o inputs.Object) []report.Issue
+
+// New returns the webhook's handler. current returns the judge of the present mesh; it is called for each request.
+func New(current func() Check, log *slog.Logger) http.Handler {
+	return &admission.Webhook{Handler: &validator{current: current, log: log}}
+}
+
+type validator struct {
+	current func() Check
+	log     *slog.Logger
+}
+
+// Handle judges one request.
+func (v *validator) Handle(_ context.Context, req admission.Request) admission.Response {
+	creates := req.Operation == admissionv1.Create || req.Operation == admissionv1.Update
+	if !creates || req.SubResource != "" {
+		return admission.Allowed("")
+	}
+	if req.Operation == admissionv1.Update && unchanged(req.OldObject.Raw, req.Object.Raw) {
+		return admission.Allowed("")
+	}
+	o, err := inputs.Decode(req.Object.Raw)
+	if err != nil {
+		return invalid(err.Error())
+	}
+	if o.GetNamespace() == "" {
+		o.SetNamespace(req.Namespace)
+	}
+	var errors, warnings []string
+	for _, i := range v.current()(o) {
+		text := strings.TrimPrefix(i.String(), i.Severity.String()+": ")
+		if i.Severity == report.Error {
+			errors = append(errors, text)
+		} else {
+			warnings = append(warnings, text)
+		}
+	}
+	if len(errors) > 0 {
+		v.log.Info("refused an object", "kind", req.Kind.Kind, "namespace", req.Namespace, "name", req.Name, "user", req.UserInfo.Username, "errors", errors)
+		return invalid(strings.Join(errors, "; ")).WithWarnings(warnings...)
+	}
+	return admission.Allowed("").WithWarnings(warnings...)
+}
+
+func invalid(message string) admission.Response {
+	return admission.Response{AdmissionResponse: admissionv1.AdmissionResponse{Result: &metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusUnprocessableEntity, Reason: metav1.StatusReasonInvalid, Message: message,
+	}}}
+}
+
+// unchanged reports whether two versions of an object mean the same: the spec and the annotations that translation reads.
+func unchanged(before, after []byte) bool {
+	old, err := meaning(before)
+	if err != nil {
+		return false
+	}
+	now, err := meaning(after)
+	return err == nil && reflect.DeepEqual(old, now)
+}
+
+// meaning is the part of an object that is judged.
+func meaning(raw []byte) (any, error) {
+	var out struct {
+		Metadata struct {
+			Annotations map[string]string `json:"annotations"`
+		} `json:"metadata"`
+		Spec any `json:"spec"`
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	if err := d.Decode(&out); err != nil {
+		return nil, err
+	}
+	return []any{out.Spec, out.Metadata.Annotations["istio.io/dry-run"]}, nil
+}

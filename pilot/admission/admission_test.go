@@ -1,0 +1,109 @@
+package admission
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/heddle-mesh/heddle/pilot/source"
+	"github.com/heddle-mesh/heddle/pilot/translate"
+)
+
+// mesh is what objects are judged against.
+const mesh = `
+apiVersion: v1
+kind: Service
+metadata: {name: catalog, namespace: shop}
+spec: {clusterIP: 10.0.0.1, ports: [{port: 80, name: http}]}
+`
+
+// ask sends a review over HTTP, as the API server does.
+func ask(t *testing.T, op admissionv1.Operation, before, after string) *admissionv1.AdmissionResponse {
+	t.Helper()
+	in, err := source.FromYAML([]byte(mesh))
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap, _ := translate.Translate(in, nil)
+	handler := New(func() Check { return translate.NewChecker(snap).Check }, slog.New(slog.DiscardHandler))
+	review := admissionv1.AdmissionReview{TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
+		Request: &admissionv1.AdmissionRequest{UID: "1", Operation: op, Namespace: "shop", Name: "r",
+			Object: raw(after), OldObject: raw(before)}}
+	body, err := json.Marshal(review)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest(http.MethodPost, Path, bytes.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	var out admissionv1.AdmissionReview
+	if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil || out.Response == nil {
+		t.Fatalf("answer %d %s: %v", w.Code, w.Body, err)
+	}
+	return out.Response
+}
+
+func raw(text string) (out runtime.RawExtension) {
+	if text != "" {
+		out.Raw = []byte(text)
+	}
+	return out
+}
+
+func virtualService(spec string) string {
+	return `{"apiVersion":"networking.istio.io/v1","kind":"VirtualService","metadata":{"name":"r","namespace":"shop"},"spec":` + spec + `}`
+}
+
+const (
+	good = `{"hosts":["catalog"],"http":[{"route":[{"destination":{"host":"catalog"}}]}]}`
+	bad  = `{"hosts":["catalog"],"http":[{"match":[{"uri":{"regex":"("}}],"route":[{"destination":{"host":"catalog"}}]}]}`
+)
+
+func TestAdmission(t *testing.T) {
+	for _, c := range []struct {
+		says          string
+		op            admissionv1.Operation
+		before, after string
+		refused       string // part of the reason; empty: allowed
+		warned        string
+	}{
+		{says: "a good object passes", op: admissionv1.Create, after: virtualService(good)},
+		{says: "a bad regular expression is refused with its path", op: admissionv1.Create, after: virtualService(bad),
+			refused: "spec.http[0].match[0].uri.regex: bad regular expression"},
+		{says: "weights that sum to zero are refused", op: admissionv1.Create, refused: "spec.http[0].route: the weights sum to zero",
+			after: virtualService(`{"hosts":["catalog"],"http":[{"route":[{"destination":{"host":"catalog"}},{"destination":{"host":"catalog","subset":"a"}}]}]}`)},
+		{says: "an unimplemented field is refused with its path", op: admissionv1.Create, refused: "spec.http[0].match[0].statPrefix: not implemented by this version",
+			after: virtualService(`{"hosts":["catalog"],"http":[{"match":[{"statPrefix":"x"}],"route":[{"destination":{"host":"catalog"}}]}]}`)},
+		{says: "an unknown field is refused", op: admissionv1.Create, refused: "spec.htp: unknown field", after: virtualService(`{"hosts":["catalog"],"htp":[]}`)},
+		{says: "an unknown destination is a warning only", op: admissionv1.Create, warned: "spec.http[0].route[0].destination.host: nowhere.shop.svc.cluster.local is not a known host",
+			after: virtualService(`{"hosts":["catalog"],"http":[{"route":[{"destination":{"host":"nowhere"}}]}]}`)},
+		{says: "a kind that is not implemented is refused", op: admissionv1.Create, refused: "EnvoyFilter: not implemented by this version",
+			after: `{"apiVersion":"networking.istio.io/v1alpha3","kind":"EnvoyFilter","metadata":{"name":"r"},"spec":{}}`},
+		{says: "deletes always pass", op: admissionv1.Delete, before: virtualService(bad)},
+		{says: "an update that leaves a bad spec unchanged passes", op: admissionv1.Update, before: virtualService(bad),
+			after: strings.Replace(virtualService(bad), `"name":"r"`, `"name":"r","labels":{"a":"b"},"finalizers":[]`, 1)},
+		{says: "an update to a bad spec is refused", op: admissionv1.Update, before: virtualService(good), after: virtualService(bad), refused: "bad regular expression"},
+	} {
+		t.Run(c.says, func(t *testing.T) {
+			r := ask(t, c.op, c.before, c.after)
+			if r.Allowed != (c.refused == "") {
+				t.Fatalf("allowed %v: %v", r.Allowed, r.Result)
+			}
+			if c.refused != "" && !strings.Contains(r.Result.Message, c.refused) {
+				t.Errorf("reason %q, want %q", r.Result.Message, c.refused)
+			}
+			if got := strings.Join(r.Warnings, "\n"); (c.warned == "") != (got == "") || !strings.Contains(got, c.warned) {
+				t.Errorf("warnings %q, want %q", got, c.warned)
+			}
+		})
+	}
+}

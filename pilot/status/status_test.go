@@ -1,0 +1,193 @@
+package status
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/heddle-mesh/heddle/pilot/report"
+)
+
+var (
+	kind = schema.GroupVersionKind{Group: "networking.istio.io", Version: "v1", Kind: "VirtualService"}
+	ref  = report.Ref{Group: kind.Group, Kind: kind.Kind, Namespace: "shop", Name: "r"}
+)
+
+func virtualService(status map[string]any) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"hosts": []any{"a"}}}}
+	u.SetGroupVersionKind(kind)
+	u.SetNamespace("shop")
+	u.SetName("r")
+	u.SetGeneration(3)
+	if status != nil {
+		u.Object["status"] = status
+	}
+	return u
+}
+
+// cluster is a fake API server that counts requests and may refuse writes.
+type cluster struct {
+	client.Client
+	gets, writes atomic.Int32
+	refuse       atomic.Int32 // so many writes
+}
+
+func newCluster(objects ...client.Object) *cluster {
+	c := &cluster{}
+	mapper := meta.NewDefaultRESTMapper([]schema.GroupVersion{kind.GroupVersion()})
+	mapper.Add(kind, meta.RESTScopeNamespace)
+	scheme := runtime.NewScheme()
+	scheme.AddKnownTypeWithName(kind, &unstructured.Unstructured{})
+	c.Client = fake.NewClientBuilder().WithScheme(scheme).WithRESTMapper(mapper).WithObjects(objects...).WithStatusSubresource(virtualService(nil)).
+		WithInterceptorFuncs(interceptor.Funcs{
+			Get: func(ctx context.Context, w client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+				c.gets.Add(1)
+				return w.Get(ctx, key, o, opts...)
+			},
+			SubResourceUpdate: func(ctx context.Context, w client.Client, sub string, o client.Object, opts ...client.SubResourceUpdateOption) error {
+				c.writes.Add(1)
+				if c.refuse.Add(-1) >= 0 {
+					return errors.New("no")
+				}
+				return w.SubResource(sub).Update(ctx, o, opts...)
+			},
+		}).Build()
+	return c
+}
+
+func (c *cluster) conditions(t *testing.T) []any {
+	t.Helper()
+	u := &unstructured.Unstructured{}
+	u.SetGroupVersionKind(kind)
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "r"}, u); err != nil {
+		t.Fatal(err)
+	}
+	list, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
+	return list
+}
+
+// lead runs a Writer for a term of leadership.
+func lead(t *testing.T, w *Writer, term func()) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	term()
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func entry(issues ...report.Issue) report.Report {
+	return report.Report{Entries: []*report.Entry{
+		report.NewEntry(report.Ref{Kind: "Service", Namespace: "shop", Name: "a"}, 0, false, nil), report.NewEntry(ref, 3, false, issues)}}
+}
+
+var mistake = report.Issue{Severity: report.Error, Path: "spec.http", Reason: "wrong"}
+
+func TestWritesOnceAndOnlyWhatChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		other := map[string]any{"type": "Theirs", "status": "True"}
+		c := newCluster(virtualService(map[string]any{"conditions": []any{other}, "addresses": []any{"keep"}}))
+		w := New(c, slog.New(slog.NewTextHandler(t.Output(), nil)))
+		lead(t, w, func() {
+			w.Set(entry(mistake))
+			time.Sleep(time.Minute)
+			list := c.conditions(t)
+			if len(list) != 2 || list[0].(map[string]any)["type"] != "Theirs" {
+				t.Fatalf("conditions: %v", list)
+			}
+			got := list[1].(map[string]any)
+			if got["status"] != "False" || got["reason"] != "NotInForce" || got["observedGeneration"] != int64(3) ||
+				got["message"] != "not in force\nerror: spec.http: wrong" {
+				t.Errorf("condition: %v", got)
+			}
+			gets := c.gets.Load()
+			w.Set(entry(mistake))
+			time.Sleep(time.Minute)
+			if c.writes.Load() != 1 || c.gets.Load() != gets {
+				t.Errorf("%d writes, %d more reads for the same report", c.writes.Load(), c.gets.Load()-gets)
+			}
+			w.Set(entry())
+			time.Sleep(time.Minute)
+			if got := c.conditions(t)[1].(map[string]any); got["status"] != "True" || got["message"] != nil {
+				t.Errorf("condition: %v", got)
+			}
+		})
+		writes := c.writes.Load()
+		lead(t, w, func() { time.Sleep(time.Minute) })
+		if c.writes.Load() != writes {
+			t.Errorf("a new term wrote %d times what was there", c.writes.Load()-writes)
+		}
+	})
+}
+
+func TestWithoutLeadershipNothingIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(virtualService(nil))
+		w := New(c, slog.New(slog.NewTextHandler(t.Output(), nil)))
+		lead(t, w, func() { time.Sleep(time.Minute) })
+		w.Set(entry(mistake))
+		time.Sleep(time.Minute)
+		if c.writes.Load() != 0 {
+			t.Fatalf("%d writes", c.writes.Load())
+		}
+		lead(t, w, func() { time.Sleep(time.Minute) })
+		if c.writes.Load() != 1 {
+			t.Errorf("%d writes in the next term", c.writes.Load())
+		}
+	})
+}
+
+func TestAFailedWriteIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(virtualService(nil))
+		c.refuse.Store(2)
+		w := New(c, slog.New(slog.NewTextHandler(t.Output(), nil)))
+		lead(t, w, func() {
+			w.Set(entry(mistake))
+			time.Sleep(time.Minute)
+		})
+		if c.writes.Load() != 3 || len(c.conditions(t)) != 1 {
+			t.Errorf("%d writes", c.writes.Load())
+		}
+	})
+}
+
+func TestAnObjectNewerThanTheReportIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := virtualService(nil)
+		u.SetGeneration(4)
+		c := newCluster(u)
+		w := New(c, slog.New(slog.NewTextHandler(t.Output(), nil)))
+		lead(t, w, func() {
+			w.Set(entry(mistake))
+			time.Sleep(time.Minute)
+		})
+		if c.writes.Load() != 0 {
+			t.Errorf("%d writes", c.writes.Load())
+		}
+	})
+}
+
+func TestLongMessagesAreCut(t *testing.T) {
+	e := report.NewEntry(ref, 1, true, []report.Issue{{Severity: report.Error, Reason: strings.Repeat("ä", maxMessage)}})
+	text := message(e)
+	if len(text) > maxMessage || !strings.HasSuffix(text, "ä...") {
+		t.Errorf("%d bytes, ends in %q", len(text), text[len(text)-8:])
+	}
+}

@@ -1,0 +1,122 @@
+package translate
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/values"
+)
+
+func indexed(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
+
+// virtualService warns of destinations, gateways and hosts that lead nowhere.
+func (c *Checker) virtualService(log *report.Log, o *inputs.VirtualService) {
+	for i, h := range o.Spec.Http {
+		for j, d := range h.Route {
+			c.destination(log, o, d.GetDestination(), "spec.http[%d].route[%d].destination", i, j)
+		}
+		if h.Mirror != nil {
+			c.destination(log, o, h.Mirror, "spec.http[%d].mirror", i)
+		}
+		for j, m := range h.Mirrors {
+			c.destination(log, o, m.GetDestination(), "spec.http[%d].mirrors[%d].destination", i, j)
+		}
+	}
+	for i, t := range o.Spec.Tls {
+		for j, d := range t.Route {
+			c.destination(log, o, d.GetDestination(), "spec.tls[%d].route[%d].destination", i, j)
+		}
+	}
+	for i, t := range o.Spec.Tcp {
+		for j, d := range t.Route {
+			c.destination(log, o, d.GetDestination(), "spec.tcp[%d].route[%d].destination", i, j)
+		}
+	}
+	unreachable(log, o.Spec.Http)
+	c.attachment(log, o)
+	c.shadowed(log, o)
+}
+
+// destination warns of a host, subset or port that is not there. Path and args are put together only if there is something to say.
+func (c *Checker) destination(log *report.Log, o inputs.Object, d *networking.Destination, path string, args ...any) {
+	host := values.Host(d.GetHost(), o.GetNamespace(), c.mesh.ClusterDomain)
+	at := func(field string) string { return fmt.Sprintf(path, args...) + field }
+	svc := c.find(host)
+	if svc == nil {
+		log.Warnf(at(".host"), "%s is not a known host: requests get 503", host)
+		return
+	}
+	if n := d.GetPort().GetNumber(); n != 0 && svc.Port(uint16(n)) == nil && svc.Resolution != model.ResolveAlias {
+		log.Warnf(at(".port.number"), "%s has no port %d: requests get 503", host, n)
+	}
+	if d.GetSubset() != "" && !c.hasSubset(host, d.GetSubset()) {
+		log.Warnf(at(".subset"), "no DestinationRule has a subset %q of %s: requests get 503", d.GetSubset(), host)
+	}
+}
+
+// unreachable warns of rules after one that takes everything.
+func unreachable(log *report.Log, routes []*networking.HTTPRoute) {
+	for i, h := range routes {
+		if len(h.Match) == 0 && i < len(routes)-1 {
+			log.Warnf(indexed("spec.http", i+1), "never reached: spec.http[%d] has no match and takes every request", i)
+			return
+		}
+	}
+}
+
+// attachment warns of gateways that do not exist, and of hosts that they do not serve.
+func (c *Checker) attachment(log *report.Log, o *inputs.VirtualService) {
+	for i, name := range o.Spec.Gateways {
+		if name == model.MeshGateway {
+			continue
+		}
+		id := strings.TrimPrefix(name, "./")
+		if !strings.Contains(id, "/") {
+			id = o.Namespace + "/" + id
+		}
+		g := c.gateways[id]
+		if g == nil {
+			log.Warnf(indexed("spec.gateways", i), "there is no Gateway %s", id)
+			continue
+		}
+		for j, h := range o.Spec.Hosts {
+			if host := values.Host(h, o.Namespace, c.mesh.ClusterDomain); !serves(g, o.Namespace, host) {
+				log.Warnf(indexed("spec.hosts", j), "no server of the Gateway %s has this host for namespace %s", id, o.Namespace)
+			}
+		}
+	}
+}
+
+// serves reports whether a server admits a host of a namespace, or part of what the host stands for.
+func serves(g *model.Gateway, namespace, host string) bool {
+	return slices.ContainsFunc(g.Servers, func(s *model.Server) bool {
+		return slices.ContainsFunc(s.Hosts, func(h model.GatewayHost) bool {
+			return (h.Namespace == "*" || h.Namespace == namespace) && (model.HostIncludes(h.Host, host) || model.HostIncludes(host, h.Host))
+		})
+	})
+}
+
+// shadowed warns of hosts that an older VirtualService has for the same sidecars.
+func (c *Checker) shadowed(log *report.Log, o *inputs.VirtualService) {
+	if len(o.Spec.Gateways) > 0 && !slices.Contains(o.Spec.Gateways, model.MeshGateway) {
+		return
+	}
+	for i, h := range o.Spec.Hosts {
+		host := values.Host(h, o.Namespace, c.mesh.ClusterDomain)
+		for _, v := range c.virtuals[host] {
+			if v.From == nameOf(o) {
+				break // the others are younger
+			}
+			if v.Export.Public || v.Export.To(o.Namespace) {
+				log.Warnf(indexed("spec.hosts", i), "%s is older and has the same host: its rules are used", v.From)
+				break
+			}
+		}
+	}
+}
