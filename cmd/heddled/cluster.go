@@ -18,7 +18,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
 	"github.com/heddle-mesh/heddle/api/wire"
-	"github.com/heddle-mesh/heddle/internal/lifecycle"
 	"github.com/heddle-mesh/heddle/pilot/source"
 )
 
@@ -119,11 +118,6 @@ func cachedObjects() map[client.Object]cache.ByObject {
 	all[&admission.MutatingWebhookConfiguration{}] = named(injectorConfiguration)
 	all[&admission.ValidatingWebhookConfiguration{}] = named(validatorConfiguration)
 	return all
-}
-
-// component runs the cache. What starts after it finds the cache started; informers sync when they are first asked for.
-func (c *cluster) component() lifecycle.Component {
-	return lifecycle.Component{Name: "cache", Run: c.cache.Start}
 }
 
 // cachedPod finds a pod in the cache.

@@ -8,66 +8,109 @@ import (
 	"os"
 
 	"github.com/go-logr/logr"
+	"google.golang.org/grpc"
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/injector/completion"
 	"github.com/heddle-mesh/heddle/injector/webhook"
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
 	"github.com/heddle-mesh/heddle/internal/observe"
+	"github.com/heddle-mesh/heddle/pilot/admission"
 )
 
-// run assembles the control plane and runs it until ctx ends. Servers stop before what they serve.
+// heddled is the control plane, assembled.
+type heddled struct {
+	config     config
+	log        *slog.Logger
+	metrics    *observe.Metrics
+	traces     *observe.Traces
+	cluster    *cluster
+	ca         *certificates
+	pilot      *pilot
+	completion *completion.Server
+	injector   http.Handler
+}
+
+// run assembles the control plane and runs it until ctx ends.
 func run(ctx context.Context, c config) error {
-	log, err := observe.Logger(os.Stderr, c.logLevel)
+	h, err := assemble(ctx, c)
 	if err != nil {
 		return err
 	}
-	metrics, err := observe.NewMetrics("heddled", version)
-	if err != nil {
-		return err
-	}
-	traces, err := observe.NewTraces(ctx, c.traces, "heddled", version)
-	if err != nil {
-		return err
-	}
-	quieten(log)
-	cl, err := connect(c.kubeconfig)
-	if err != nil {
-		return err
-	}
-	ca, err := newCertificates(ctx, c, cl, log, metrics)
-	if err != nil {
-		return err
-	}
-	log.Info("heddled starts", "version", version, "pod", c.podName, "trustDomain", c.trustDomain)
+	h.log.Info("heddled starts", "version", version, "pod", c.podName, "trustDomain", c.trustDomain)
+	return lifecycle.Run(ctx, h.components()...)
+}
 
-	secure := newGRPC(ca.serving.DiscoveryTLS())
-	ca.server.Register(secure)
-
-	monitoring := http.NewServeMux()
-	monitoring.Handle("GET /metrics", metrics.Handler())
-	monitoring.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, version) })
-	webhooks := http.NewServeMux()
-	injector, err := newInjection(c, cl, func() bool { return true }, log.With("part", "injector")).handler(metrics)
-	if err != nil {
-		return err
+func assemble(ctx context.Context, c config) (*heddled, error) {
+	h := &heddled{config: c}
+	var err error
+	if h.log, err = observe.Logger(os.Stderr, c.logLevel); err != nil {
+		return nil, err
 	}
-	webhooks.Handle(webhook.Path, injector)
+	quieten(h.log)
+	if h.metrics, err = observe.NewMetrics("heddled", version); err != nil {
+		return nil, err
+	}
+	if h.traces, err = observe.NewTraces(ctx, c.traces, "heddled", version); err != nil {
+		return nil, err
+	}
+	if h.cluster, err = connect(c.kubeconfig); err != nil {
+		return nil, err
+	}
+	if h.ca, err = newCertificates(ctx, c, h.cluster, h.log, h.metrics); err != nil {
+		return nil, err
+	}
+	if h.pilot, err = newPilot(c, h.cluster, h.ca.attestor, h.log, h.metrics); err != nil {
+		return nil, err
+	}
+	h.completion = newCompletion(h.cluster, h.ca.attestor, h.log.With("part", "completion"))
+	h.injector, err = newInjection(c, h.cluster, h.pilot.merge.Load, h.log.With("part", "injector")).handler(h.metrics)
+	return h, err
+}
+
+// components are in the order of their start: what is asked comes before who asks, and readiness is last. They stop the other way
+// round, so that servers end before what they serve from.
+func (h *heddled) components() []lifecycle.Component {
 	state := &health{}
-	lead := &leader{kube: cl.kube, namespace: c.namespace, identity: c.podName, log: log.With("part", "leader"),
-		writers: []lifecycle.Component{{Name: "bundle", Run: ca.publisher.Run}}}
+	all := []lifecycle.Component{
+		{Name: "spans", Run: func(ctx context.Context) error { return h.traces.Run(ctx, stopGrace) }},
+		webServer{name: "health", port: wire.PortHealth, handler: state.handler(), log: h.log}.component(),
+		webServer{name: "monitoring", port: wire.PortMonitoring, handler: h.monitoring(), log: h.log}.component(),
+		{Name: "cache", Run: h.cluster.cache.Start},
+		{Name: "completion", Run: h.completion.Run},
+	}
+	all = append(all, h.pilot.components()...)
+	all = append(all,
+		rpcServer("discovery", wire.PortDiscovery, h.secureRPC()),
+		webServer{name: "webhooks", port: wire.PortWebhook, tls: h.ca.serving.WebhookTLS(), handler: h.webhooks(), log: h.log}.component())
+	lead := &leader{kube: h.cluster.kube, namespace: h.config.namespace, identity: h.config.podName, log: h.log.With("part", "leader"),
+		writers: []lifecycle.Component{{Name: "bundle", Run: h.ca.publisher.Run}, {Name: "status", Run: h.pilot.status.Run}}}
+	return append(all, lifecycle.Component{Name: "leader election", Run: lead.Run}, state.component())
+}
 
-	return lifecycle.Run(ctx,
-		lifecycle.Component{Name: "spans", Run: func(ctx context.Context) error { return traces.Run(ctx, stopGrace) }},
-		webServer{name: "health", port: wire.PortHealth, handler: state.handler(), log: log}.component(),
-		webServer{name: "monitoring", port: wire.PortMonitoring, handler: monitoring, log: log}.component(),
-		cl.component(),
-		rpcServer("discovery", wire.PortDiscovery, secure),
-		webServer{name: "webhooks", port: wire.PortWebhook, tls: ca.serving.WebhookTLS(), handler: webhooks, log: log}.component(),
-		lifecycle.Component{Name: "leader election", Run: lead.Run},
-		state.component(),
-	)
+// secureRPC serves proxies: certificates, configuration, and the end of their pods.
+func (h *heddled) secureRPC() *grpc.Server {
+	server := newGRPC(h.ca.serving.DiscoveryTLS())
+	h.ca.server.Register(server)
+	h.pilot.discovery.Register(server)
+	h.completion.Register(server)
+	return server
+}
+
+func (h *heddled) webhooks() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(webhook.Path, h.injector)
+	mux.Handle(admission.Path, admission.New(h.pilot.check, h.log.With("part", "admission")))
+	return mux
+}
+
+func (h *heddled) monitoring() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", h.metrics.Handler())
+	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, version) })
+	return mux
 }
 
 // quieten sends what Kubernetes' libraries log through their globals the way of everything else.

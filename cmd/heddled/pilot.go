@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/heddle-mesh/heddle/ca/attest"
+	"github.com/heddle-mesh/heddle/internal/lifecycle"
+	"github.com/heddle-mesh/heddle/internal/observe"
+	"github.com/heddle-mesh/heddle/pilot/admission"
+	"github.com/heddle-mesh/heddle/pilot/discovery"
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/publish"
+	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/source"
+	objectstatus "github.com/heddle-mesh/heddle/pilot/status"
+	"github.com/heddle-mesh/heddle/pilot/translate"
+)
+
+// pollReady is how often readiness is looked at before it is reached.
+const pollReady = 50 * time.Millisecond
+
+// pilot is the way from the cluster's objects to proxies, assembled.
+type pilot struct {
+	source    *source.Source
+	publisher *publish.Publisher
+	discovery *discovery.Server
+	status    *objectstatus.Writer
+	log       *slog.Logger
+
+	snapshot atomic.Pointer[model.Snapshot]
+	report   atomic.Pointer[report.Report]
+	merge    atomic.Bool // MeshConfig.enablePrometheusMerge
+}
+
+func newPilot(c config, cl *cluster, attestor *attest.Attestor, log *slog.Logger, metrics *observe.Metrics) (*pilot, error) {
+	p := &pilot{status: objectstatus.New(cl.writer, log.With("part", "status")), log: log.With("part", "pilot")}
+	p.merge.Store(true)
+	p.report.Store(&report.Report{})
+	var err error
+	if p.publisher, err = publish.New(publish.Options{Log: log.With("part", "publish"), Meter: metrics.Meter("publish")}); err != nil {
+		return nil, fmt.Errorf("making the publisher: %w", err)
+	}
+	p.discovery, err = discovery.New(discovery.Options{Registry: p.publisher, Authenticate: authenticate(attestor), Log: log.With("part", "discovery"), Meter: metrics.Meter("discovery")})
+	if err != nil {
+		return nil, fmt.Errorf("making the discovery server: %w", err)
+	}
+	mesh := *source.DefaultMesh()
+	mesh.Namespace, mesh.ClusterID, mesh.ClusterDomain = c.namespace, c.clusterID, c.domain
+	p.source = source.New(source.Options{Cache: cl.cache, Kube: cl.kube, Mesh: mesh,
+		Snapshot: p.translator(), Endpoints: p.endpointer(), Log: log.With("part", "source")})
+	return p, nil
+}
+
+// translator makes a snapshot of what the source reads. It is called by one goroutine at a time.
+func (p *pilot) translator() func(*inputs.Inputs) {
+	memo := translate.NewMemo()
+	return func(in *inputs.Inputs) {
+		snapshot, report := translate.Translate(in, memo)
+		p.merge.Store(in.Mesh.Config.GetEnablePrometheusMerge() == nil || in.Mesh.Config.GetEnablePrometheusMerge().GetValue())
+		p.snapshot.Store(snapshot)
+		p.report.Store(&report)
+		p.publisher.SetSnapshot(snapshot)
+		p.status.Set(report)
+	}
+}
+
+// endpointer is the endpoints' own lane, on a goroutine of its own.
+func (p *pilot) endpointer() func(*inputs.Inputs) {
+	memo := translate.NewEndpointMemo()
+	return func(in *inputs.Inputs) {
+		endpoints, workloads := translate.Endpoints(in, memo)
+		p.publisher.SetWorkloads(workloads)
+		p.publisher.SetEndpoints(endpoints)
+	}
+}
+
+// check is what the validating webhook asks of the present mesh.
+func (p *pilot) check() admission.Check { return translate.NewChecker(p.snapshot.Load()).Check }
+
+// components read, translate and publish. The last is ready once proxies can be told something.
+func (p *pilot) components() []lifecycle.Component {
+	ready := make(chan struct{})
+	return []lifecycle.Component{
+		{Name: "publish", Run: p.publisher.Run},
+		{Name: "source", Ready: ready, Run: func(ctx context.Context) error {
+			go func() {
+				if p.untilSynced(ctx) {
+					p.log.Info("ready to tell proxies")
+					close(ready)
+				}
+			}()
+			return p.source.Run(ctx)
+		}},
+	}
+}
+
+func (p *pilot) untilSynced(ctx context.Context) bool {
+	for !p.publisher.Synced() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(pollReady):
+		}
+	}
+	return true
+}
+
+// authenticate proves who opened a stream. Where the API server cannot be asked, the proxy is to come back.
+func authenticate(attestor *attest.Attestor) discovery.Authenticate {
+	return func(ctx context.Context, claimedPod string) (discovery.Caller, error) {
+		proof := attest.FromContext(ctx)
+		proof.ClaimedPod = claimedPod
+		caller, err := attestor.Attest(ctx, proof)
+		var refusal *attest.Refusal
+		if err != nil && !errors.As(err, &refusal) {
+			return discovery.Caller{}, status.Error(codes.Unavailable, err.Error())
+		}
+		return discovery.Caller{Identity: caller.Identity, Namespace: caller.Namespace, Pod: caller.PodName}, err
+	}
+}
