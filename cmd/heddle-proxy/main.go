@@ -84,8 +84,12 @@ func capture(args []string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("reading flags: %w", err)
 	}
-	if err := kernel.Apply(redirect.Rules(config)); err != nil {
+	rules := redirect.Rules(config)
+	if err := kernel.Apply(rules); err != nil {
 		return fmt.Errorf("writing capture rules: %w", err)
+	}
+	if err := kernel.Verify(rules); err != nil {
+		return fmt.Errorf("reading capture rules back: %w", err)
 	}
 	fmt.Fprintln(out, "capture rules are in place")
 	return nil
