@@ -1,0 +1,126 @@
+package simulation
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/sniff"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
+)
+
+// peeked is a connection whose first bytes were looked at.
+type peeked struct {
+	net.Conn
+	first io.Reader
+}
+
+func (p peeked) Read(b []byte) (int, error) { return p.first.Read(b) }
+
+// hello reads a ClientHello as the listener does.
+func hello(conn net.Conn) (sniff.Hello, net.Conn, bool) {
+	var got []byte
+	buffer := make([]byte, 4096)
+	for {
+		n, err := conn.Read(buffer)
+		got = append(got, buffer[:n]...)
+		h, verdict := sniff.TLS(got)
+		if verdict == sniff.Yes {
+			return h, peeked{conn, io.MultiReader(bytes.NewReader(got), conn)}, true
+		}
+		if err != nil || verdict == sniff.No {
+			return h, conn, false
+		}
+	}
+}
+
+// shaken is how the server's side of a handshake ended.
+type shaken struct {
+	security *exchange.Security
+	chain    *config.FilterChain
+}
+
+// accept is a listener that waits for TLS.
+func accept(ctx context.Context, l *config.Listener, c *exchange.Connection, raw net.Conn, done chan<- shaken) {
+	defer raw.Close()
+	h, conn, ok := hello(raw)
+	if !ok {
+		done <- shaken{}
+		return
+	}
+	c.Transport, c.SNI, c.Offered, c.Via = "tls", h.ServerName, h.ALPN, l.Via
+	out := shaken{chain: l.Choose(c)}
+	if out.chain != nil && out.chain.TLS != nil {
+		if _, s, err := out.chain.TLS.Server(ctx, conn); err == nil {
+			out.security = s
+		}
+	}
+	done <- out
+	_, _ = io.Copy(io.Discard, raw) // the client's last flight
+}
+
+// handshake runs mesh mTLS (or TLS of a user's choice) between two proxies, for real.
+func (m *mesh) handshake(p *pod, l *config.Listener, c *exchange.Connection, shake upstream.Handshaker, e *exchange.Endpoint, tr traffic, share float64, j *journey) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	client, server := net.Pipe()
+	done := make(chan shaken, 1)
+	go accept(ctx, l, c, server, done)
+	protocol := exchange.TCP
+	if tr.http {
+		protocol = tr.protocol
+	}
+	_, _, err := shake.Handshake(ctx, client, e, protocol)
+	client.Close()
+	got := <-done
+	if err != nil || got.security == nil {
+		j.say("503")
+		j.say("UF")
+		if err != nil && strings.Contains(err.Error(), "identity is unknown") {
+			j.say("nameless")
+		}
+		return
+	}
+	c.Security = got.security
+	m.serve(p.proxy, l, c, tr, share, j)
+}
+
+// terminate ends a client's own TLS at a gateway.
+func (m *mesh) terminate(p *proxy, l *config.Listener, c *exchange.Connection, tr traffic, share float64, j *journey) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	client, server := net.Pipe()
+	done := make(chan shaken, 1)
+	go accept(ctx, l, c, server, done)
+	settings := &tls.Config{ServerName: tr.sni, RootCAs: m.pki.pool, NextProtos: []string{"h2", "http/1.1"}, InsecureSkipVerify: true}
+	for _, h := range tr.headers {
+		if h[0] == "client-certificate" {
+			settings.Certificates = []tls.Certificate{*m.pki.pair(h[1])}
+		}
+	}
+	conn := tls.Client(client, settings)
+	err := conn.HandshakeContext(ctx)
+	if err == nil { // TLS 1.3: a server that refuses the client's certificate says so on the first read
+		_ = client.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
+		if _, readErr := conn.Read(make([]byte, 1)); readErr != nil && strings.Contains(readErr.Error(), "remote error") {
+			err = readErr
+		}
+	}
+	client.Close()
+	got := <-done
+	if err != nil || got.security == nil {
+		j.say("closed")
+		return
+	}
+	for _, name := range conn.ConnectionState().PeerCertificates[0].DNSNames {
+		j.say("certificate=%s", name)
+	}
+	c.Security, tr.tls = got.security, false
+	m.serve(p, l, c, tr, share, j)
+}

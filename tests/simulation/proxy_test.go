@@ -1,0 +1,142 @@
+package simulation
+
+import (
+	"net/netip"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/generate"
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/sidecar/compile"
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/mtls"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
+)
+
+// proxy is one pod's data plane: what pilot told it, compiled.
+type proxy struct {
+	mesh   *mesh
+	pod    *pod
+	config *config.Config
+}
+
+// newProxy generates and compiles a pod's configuration. Whatever pilot generates, the proxy must honour.
+func newProxy(m *mesh, p *pod) *proxy {
+	w := m.workloads.ByName[model.Name{Namespace: p.namespace, Name: p.name}]
+	if w == nil {
+		m.t.Fatalf("pod %s was not translated", p.name)
+	}
+	scope := generate.ScopeOf(m.index, w, generate.Class{Router: p.gateway, IPv4: true, IPv6: p.v6 != ""}, m.memo)
+	outer := generate.GenerateOutbound(m.index, scope.Outbound, m.memo)
+	own := generate.GenerateInbound(scope.Inbound, m.memo)
+	if p.gateway {
+		own = generate.GenerateEdge(m.index, scope.Outbound, scope.Edge, m.memo)
+	}
+	c := compile.New(compile.Options{
+		Gateway: p.gateway, Workload: m.pki.holder(p.identity()), Mesh: m.pki, Secrets: mtls.NewSecrets(),
+	})
+	apply := func(typ string, resources []*wire.Resource) {
+		var list []wire.Resource
+		for _, r := range resources {
+			list = append(list, *r)
+		}
+		for name, err := range c.Apply(typ, list, nil) {
+			m.t.Errorf("proxy %s refuses %s: %v", p.name, name, err)
+		}
+	}
+	var assignments, secrets []*wire.Resource
+	for name, view := range outer.Views {
+		assignments = append(assignments, generate.Endpoints(name, m.endpoints.Sets[view.Key], view, m.memo))
+	}
+	for _, set := range []*generate.Set{outer, own} {
+		for _, name := range set.Secrets {
+			certificate, key := m.pki.server(name)
+			secrets = append(secrets, generate.CertificateSecret(wire.SecretPrefix+name, certificate, key),
+				generate.AuthoritySecret(wire.SecretPrefix+name+wire.CACertSuffix, m.pki.bundle(), nil))
+		}
+	}
+	for _, typ := range []string{wire.TypeCluster, wire.TypeListener, wire.TypeRoute} {
+		apply(typ, outer.All(typ))
+		apply(typ, own.All(typ))
+	}
+	apply(wire.TypeEndpoints, assignments)
+	apply(wire.TypeSecret, secrets)
+	return &proxy{mesh: m, pod: p, config: c.Config()}
+}
+
+// captured finds the listener for a connection that the application opened: that of the exact address, the port's, or the one that takes
+// all others.
+func (p *proxy) captured(to netip.AddrPort) *config.Listener {
+	var wild, rest *config.Listener
+	for _, l := range p.config.Listeners {
+		if l.Name == wire.ListenerVirtualOutbound {
+			rest = l
+		}
+		for _, bind := range l.Binds {
+			switch {
+			case !l.NoBind:
+			case bind == to:
+				return l
+			case bind.Port() == to.Port() && bind.Addr().IsUnspecified() && bind.Addr().Is4() == to.Addr().Is4():
+				wild = l
+			}
+		}
+	}
+	if wild != nil {
+		return wild
+	}
+	return rest
+}
+
+// bound finds the listener that a gateway opened on a port.
+func (p *proxy) bound(port uint16) *config.Listener {
+	for _, l := range p.config.Listeners {
+		for _, bind := range l.Binds {
+			if !l.NoBind && bind.Port() == port {
+				return l
+			}
+		}
+	}
+	return nil
+}
+
+// reach is the endpoints of a cluster that may be used now.
+func (p *proxy) reach(cluster string, original netip.AddrPort) (*upstream.Config, []*exchange.Endpoint) {
+	c := p.config.Clusters[cluster]
+	if c == nil {
+		return nil, nil
+	}
+	known := c.Endpoints
+	if c.Assignment != "" && p.config.Endpoints[c.Assignment] != nil {
+		known = p.config.Endpoints[c.Assignment].Endpoints
+	}
+	if c.Discovery == upstream.OriginalDst {
+		for _, e := range known {
+			if e.Address == original {
+				return c, []*exchange.Endpoint{e}
+			}
+		}
+		return c, []*exchange.Endpoint{{Address: original, Weight: 1}}
+	}
+	var healthy []*exchange.Endpoint
+	for _, e := range known {
+		if !e.Unhealthy && !e.Draining {
+			healthy = append(healthy, e)
+		}
+	}
+	return c, healthy
+}
+
+// socket is how a cluster secures a connection to an endpoint; nil: not at all.
+func socket(c *upstream.Config, e *exchange.Endpoint) upstream.Handshaker {
+	for _, s := range c.Sockets {
+		matches := true
+		for k, v := range s.Match {
+			matches = matches && (e.Metadata[k] == v || k == "tlsMode" && e.TLSMode == v)
+		}
+		if matches {
+			return s.TLS
+		}
+	}
+	return nil
+}
