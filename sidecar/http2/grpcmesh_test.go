@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -23,7 +25,7 @@ import (
 )
 
 // service answers unary calls as handle says, and echoes streams.
-func service(t testing.TB, handle func(ctx context.Context, in string) (string, error)) (addr string, gs *grpc.Server) {
+func service(t testing.TB, handle func(ctx context.Context, in string) (string, error), opts ...grpc.ServerOption) (addr string, gs *grpc.Server) {
 	t.Helper()
 	unary := func(_ any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		in := new(wrapperspb.StringValue)
@@ -46,7 +48,7 @@ func service(t testing.TB, handle func(ctx context.Context, in string) (string, 
 			}
 		}
 	}
-	gs = grpc.NewServer()
+	gs = grpc.NewServer(opts...)
 	gs.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "test.S", HandlerType: (*any)(nil),
 		Methods: []grpc.MethodDesc{{MethodName: "Unary", Handler: unary}},
@@ -253,5 +255,29 @@ func TestGRPCMetadataBothWays(t *testing.T) {
 	}
 	if strings.Join(head.Get("head-bin"), "") != "\x00\x01" || strings.Join(tail.Get("tail"), "") != "end" {
 		t.Errorf("header %v, trailer %v", head, tail)
+	}
+}
+
+// A server that ends its connections all the time, gracefully, costs no call, and no retry policy is needed for that.
+func TestGRPCConnectionsThatAge(t *testing.T) {
+	addr, _ := service(t, answers, grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: 20 * time.Millisecond, MaxConnectionAgeGrace: 5 * time.Second}))
+	m := build(t, addr, options{h2Down: true, h2Up: true})
+	cc := grpcClient(t, m.addr)
+	ctx := short(t)
+	var wg sync.WaitGroup
+	var calls atomic.Int32
+	for range 8 {
+		wg.Go(func() {
+			for until := time.Now().Add(time.Second); time.Now().Before(until); calls.Add(1) {
+				if _, err := unary(ctx, cc, "x"); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if calls.Load() < 100 {
+		t.Errorf("only %d calls", calls.Load())
 	}
 }
