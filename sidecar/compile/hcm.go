@@ -90,6 +90,7 @@ func forwarding(in *hcm.HttpConnectionManager, out *config.HTTP) error {
 	}
 	details := in.GetSetCurrentClientCertDetails()
 	out.ForwardCert, out.CertSubject, out.CertURI, out.CertDNS = mode, details.GetSubject().GetValue(), details.GetUri(), details.GetDns()
+	out.CertPEM = details.GetCert()
 	return nil
 }
 

@@ -126,6 +126,7 @@ type HTTP struct {
 	CertSubject      bool
 	CertURI          bool
 	CertDNS          bool
+	CertPEM          bool
 	NormalizePath    bool
 	MergeSlashes     bool
 	EscapedSlashes   EscapedSlashes

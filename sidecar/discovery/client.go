@@ -39,10 +39,13 @@ type Sink interface {
 	Commit()
 }
 
+// Dial opens a connection to the control plane.
+type Dial = func() (*grpc.ClientConn, error)
+
 // Options of a Client.
 type Options struct {
 	Node Node
-	Dial func() (*grpc.ClientConn, error) // called for each attempt
+	Dial Dial // called for each attempt
 	Sink Sink
 	Log  *slog.Logger
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"google.golang.org/grpc"
 
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
 	"github.com/heddle-mesh/heddle/sidecar/admin"
@@ -34,8 +33,8 @@ import (
 type Options struct {
 	Node     discovery.Node
 	Identity *identity.Workload
-	Dial     func() (*grpc.ClientConn, error) // the control plane
-	Gateway  bool                             // the listeners are a gateway's
+	Dial     discovery.Dial // the control plane
+	Gateway  bool           // the listeners are a gateway's
 	// Drains are the directions that are told to finish when draining begins; the others go on until the end.
 	Drains      []exchange.Direction
 	Termination Termination

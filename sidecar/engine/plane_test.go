@@ -91,7 +91,9 @@ func newPlane(t *testing.T) *plane {
 type byPod struct{}
 
 // ID implements cache.NodeHash: one configuration for each pod.
-func (byPod) ID(node *core.Node) string { return node.GetMetadata().GetFields()["NAME"].GetStringValue() }
+func (byPod) ID(node *core.Node) string {
+	return node.GetMetadata().GetFields()["NAME"].GetStringValue()
+}
 
 func (p *plane) root() (*ecdsa.PrivateKey, *x509.Certificate) {
 	p.t.Helper()

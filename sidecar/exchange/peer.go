@@ -38,6 +38,7 @@ type Security struct {
 	DNS      []string // DNS SANs of the peer's certificate, for XFCC
 	Hash     string   // hex SHA-256 of the peer's certificate, for XFCC
 	LocalURI string   // our own certificate's URI, XFCC's By
+	Cert     string   // URL-encoded PEM of the peer's certificate, for XFCC; only of peers outside the mesh
 }
 
 // Workload names who is at the other end, for telemetry. Pointers to it are compared and used as cache keys: equal

@@ -151,6 +151,9 @@ func appendCert(dst []byte, s *exchange.Security, c *config.HTTP) []byte {
 		}
 		dst = append(dst, '"')
 	}
+	if c.CertPEM && s.Cert != "" {
+		dst = append(append(append(dst, `;Cert="`...), s.Cert...), '"')
+	}
 	if c.CertURI {
 		dst = append(append(dst, ";URI="...), s.Identity.URI...)
 	}

@@ -8,9 +8,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"slices"
 
 	"github.com/heddle-mesh/heddle/internal/spiffe"
@@ -128,6 +130,9 @@ func (s *Server) Server(ctx context.Context, raw net.Conn) (net.Conn, *exchange.
 	security.Mutual = s.config.Peer != nil && len(conn.ConnectionState().PeerCertificates) > 0
 	if !security.Mutual {
 		security.Identity = exchange.Identity{}
+	} else if s.config.Peer.Trust.Mesh == nil {
+		block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: conn.ConnectionState().PeerCertificates[0].Raw})
+		security.Cert = url.PathEscape(string(block))
 	}
 	security.LocalURI = s.localURI()
 	return conn, security, nil
