@@ -166,7 +166,7 @@ func FuzzResponse(f *testing.F) {
 		end, err := false, error(nil)
 		for err == nil && resp.Status < 200 {
 			resp.Reset()
-			if end, err = s.ReadHead(&resp); resp.Status == 101 {
+			if end, err = s.ReadHead(&resp); err == nil && resp.Status == 101 {
 				t.Fatal("a switch that nobody asked for")
 			}
 		}

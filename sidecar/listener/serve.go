@@ -20,7 +20,8 @@ type session struct {
 	conn     net.Conn // as accepted
 	facts    *exchange.Connection
 	listener string
-	admitted atomic.Bool // it has been let in: later configurations may revoke that
+	// admitted is a copy of the facts by which it has been let in: later configurations may revoke that.
+	admitted atomic.Pointer[exchange.Connection]
 
 	once sync.Once
 	why  atomic.Uint32
@@ -45,29 +46,25 @@ func (s *Session) Cut() exchange.Outcome {
 // revoked judges an open connection by another configuration. Permission is a matter of inbound listeners; what leaves
 // a workload is not let in by anybody.
 func (s *session) revoked(live *config.Live) bool {
-	if !s.admitted.Load() || s.facts.Via.Direction != exchange.Inbound {
+	facts := s.admitted.Load()
+	if facts == nil || facts.Via.Direction != exchange.Inbound {
 		return false
 	}
 	l := live.Listener(s.listener)
 	if l == nil {
 		return false
 	}
-	chain := l.Choose(s.facts)
-	return chain == nil || (chain.TLS != nil) != (s.facts.Security != nil) || judge(chain, s.facts) != exchange.OK
-}
-
-// judge runs the L4 filters on a copy of the facts: judging again must not write into what others read.
-func judge(chain *config.FilterChain, c *exchange.Connection) exchange.Outcome {
-	if len(chain.Network) == 0 {
-		return exchange.OK
+	again := *facts // filters may write into what they judge
+	chain := l.Choose(&again)
+	if chain == nil || (chain.TLS != nil) != (again.Security != nil) {
+		return true
 	}
-	again := *c
 	for _, f := range chain.Network {
-		if o := f.Connection(&again); o != exchange.OK {
-			return o
+		if f.Connection(&again) != exchange.OK {
+			return true
 		}
 	}
-	return exchange.OK
+	return false
 }
 
 // serve takes a connection from accept to its end.
@@ -214,7 +211,8 @@ func (m *Manager) route(s *session, l *config.Listener, first []byte) {
 		_ = sess.Conn.Close()
 		return
 	}
-	s.admitted.Store(true)
+	facts := *s.facts
+	s.admitted.Store(&facts)
 	if silent {
 		sess.Reconsider = func(first []byte) bool { return m.reconsider(s, l, chain, first) }
 	}

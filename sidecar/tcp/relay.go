@@ -9,15 +9,15 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/listener"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
-
-// piece is how many bytes are moved between two looks at the counters.
-const piece = 1 << 20
 
 // buffers are for connections that the kernel cannot splice.
 var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
@@ -159,12 +159,12 @@ func (r *relay) report(stop chan struct{}) {
 // carry moves bytes one way until the source ends (then the destination's way is closed too) or something breaks (then
 // both connections are cut). other counts the other way: while it moves, this one is not idle.
 func (r *relay) carry(dst, src net.Conn, count, other *atomic.Int64) {
-	seen := other.Load()
+	l, seen := newLane(dst, src), other.Load()
 	for {
 		if r.idle > 0 {
 			_ = src.SetReadDeadline(time.Now().Add(r.idle))
 		}
-		n, err := move(dst, src)
+		n, err := l.move()
 		count.Add(n)
 		switch {
 		case err == io.EOF:
@@ -185,23 +185,65 @@ func (r *relay) carry(dst, src net.Conn, count, other *atomic.Int64) {
 	}
 }
 
-// move moves up to a piece, by splice where both ends are sockets. io.EOF: the source has ended.
-func move(dst, src net.Conn) (int64, error) {
+// lane moves bytes one way.
+type lane struct {
+	dst, src net.Conn
+	to, from *net.TCPConn // both set: the kernel can splice
+	raw      syscall.RawConn
+	waiting  func(fd uintptr) bool
+	poll     [1]unix.PollFd
+	limited  io.LimitedReader
+}
+
+func newLane(dst, src net.Conn) *lane {
+	l := &lane{dst: dst, src: src}
 	to, okTo := dst.(*net.TCPConn)
 	from, okFrom := src.(*net.TCPConn)
-	if okTo && okFrom {
-		limited := io.LimitedReader{R: from, N: piece}
-		n, err := to.ReadFrom(&limited)
-		if err == nil && limited.N > 0 {
-			err = io.EOF
-		}
-		return n, err
+	if !okTo || !okFrom {
+		return l
 	}
+	if raw, err := from.SyscallConn(); err == nil {
+		l.to, l.from, l.raw, l.waiting = to, from, raw, l.look
+	}
+	return l
+}
+
+// look says whether there is something to move, and how much.
+func (l *lane) look(fd uintptr) bool {
+	l.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}
+	if n, err := unix.Poll(l.poll[:], 0); n == 0 || err != nil {
+		return false
+	}
+	n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+	if err != nil || n < 1 {
+		n = 1 // the end, or an error: reading tells
+	}
+	l.limited = io.LimitedReader{R: l.from, N: int64(n)}
+	return true
+}
+
+// move moves what is there, waiting for something: by splice where both ends are sockets, and exactly that much, since
+// splice itself would not tell what it has moved before it is done. io.EOF: the source has ended.
+func (l *lane) move() (int64, error) {
+	if l.raw == nil {
+		return l.pass()
+	}
+	if err := l.raw.Read(l.waiting); err != nil {
+		return 0, err
+	}
+	n, err := l.to.ReadFrom(&l.limited)
+	if n == 0 && err == nil {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (l *lane) pass() (int64, error) {
 	buf := buffers.Get().(*[64 << 10]byte)
 	defer buffers.Put(buf)
-	n, err := src.Read(buf[:])
+	n, err := l.src.Read(buf[:])
 	if n > 0 {
-		if _, werr := dst.Write(buf[:n]); werr != nil {
+		if _, werr := l.dst.Write(buf[:n]); werr != nil {
 			return int64(n), werr
 		}
 	}
