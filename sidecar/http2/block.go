@@ -36,6 +36,7 @@ const (
 	seenStatus
 	seenRegular
 	seenHost
+	seenProtocol
 )
 
 // block decodes one header block after the other, in the order in which they arrive. Only the goroutine that reads the
@@ -55,7 +56,8 @@ type block struct {
 	wire    int
 	length  int64 // content-length; -1: none
 	host    exchange.View
-	crumbs  []string // values of cookie fields, to be joined (RFC 9113, 8.2.3)
+	proto   exchange.View // :protocol of an extended CONNECT
+	crumbs  []string      // values of cookie fields, to be joined (RFC 9113, 8.2.3)
 }
 
 func newBlock(l limits) *block {
@@ -70,7 +72,7 @@ func (b *block) begin(k blockKind) {
 	b.head.Reset()
 	b.kind, b.verdict, b.seen = k, blockGood, 0
 	b.size, b.fields, b.frames, b.wire, b.length = 0, 0, 0, 0, -1
-	b.host, b.crumbs = nil, b.crumbs[:0]
+	b.host, b.proto, b.crumbs = nil, nil, b.crumbs[:0]
 	b.dec.SetEmitEnabled(k != ignoredBlock)
 }
 
@@ -129,8 +131,9 @@ func (b *block) endRequest() {
 			b.verdict = blockMalformed
 		}
 	}
-	connect := h.Method.Is("CONNECT")
-	if b.seen&seenMethod == 0 || connect && b.seen&(seenScheme|seenPath) != 0 ||
+	extended := b.seen&seenProtocol != 0
+	connect := h.Method.Is("CONNECT") && !extended
+	if extended && !h.Method.Is("CONNECT") || b.seen&seenMethod == 0 || connect && b.seen&(seenScheme|seenPath) != 0 ||
 		!connect && b.seen&(seenScheme|seenPath) != seenScheme|seenPath {
 		b.verdict = blockMalformed
 	}
@@ -229,6 +232,8 @@ func (b *block) pseudo(f hpack.HeaderField) bool {
 		bit, dst, ok = seenAuthority, &b.head.Authority, validAuthority(f.Value)
 	case ":path":
 		bit, dst, ok = seenPath, &b.head.Path, validPath(f.Value)
+	case ":protocol":
+		bit, dst, ok = seenProtocol, &b.proto, validToken(f.Value)
 	case ":status":
 		return b.kind == responseBlock && b.status(f.Value)
 	}

@@ -81,6 +81,7 @@ func newRequest(t testing.TB, method, url string, body io.Reader) *http.Request 
 
 func TestBridgeHeads(t *testing.T) {
 	every(t, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
 		w.Header().Set("x-saw", fmt.Sprint(r.Method, " ", r.Host, " ", r.URL, " ", r.Header["Cookie"], " ", r.Header.Values("X-Many"), " ",
 			r.Header["Connection"], r.Header["Keep-Alive"], r.Header["X-Hop"], r.ContentLength))
 		w.Header()["Set-Cookie"] = []string{"a=1", "b=2"}

@@ -68,6 +68,8 @@ type conn struct {
 	sendFrame  int   // largest frame the peer accepts
 
 	peerStreams uint32 // how many streams the peer lets us open
+	peerConnect bool   // it takes extended CONNECTs
+	heard       bool   // its settings have come
 
 	grace   int   // WINDOW_UPDATEs and PINGs that what we sent entitles the peer to
 	got     int64 // frames of use, to notice a silent peer

@@ -19,7 +19,9 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 	if err := f.ForeachSetting(c.setting); err != nil {
 		return framing(err)
 	}
-	return c.answer(func(b []byte) []byte { return appendSettingsAck(b) })
+	c.heard = true
+	c.unblock()
+	return c.answer(appendSettingsAck)
 }
 
 // setting applies one of them. The lock is held.
@@ -43,6 +45,8 @@ func (c *conn) setting(s http2.Setting) error {
 		c.sendFrame = int(min(s.Val, 64<<10))
 	case http2.SettingMaxConcurrentStreams:
 		c.peerStreams = s.Val
+	case http2.SettingEnableConnectProtocol:
+		c.peerConnect = s.Val == 1
 	}
 	return nil
 }

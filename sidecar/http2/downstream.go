@@ -17,6 +17,8 @@ type serverStream struct {
 	refuse exchange.Outcome // of the head; OK: none
 	begun  bool             // the final response head is queued
 	runFn  func()
+
+	extended bool // the request was an extended CONNECT
 }
 
 // Log texts of heads that no exchange was made of, as %RESPONSE_CODE_DETAILS%.
@@ -40,6 +42,7 @@ func (s *Server) stream() *serverStream {
 func (ss *serverStream) begin(sc *serverConn, id uint32, b *block, end bool) {
 	ss.open(sc.conn)
 	ss.sc, ss.id, ss.refuse, ss.begun = sc, id, exchange.OK, false
+	ss.extended = false
 	ss.final, ss.recvEnd = true, end
 	x := &ss.x
 	x.Reset(sc.session.Facts)
@@ -53,8 +56,11 @@ func (ss *serverStream) begin(sc *serverConn, id uint32, b *block, end bool) {
 		ss.refuse, x.Details = exchange.HeadTooLarge, detailsTooLarge
 	case b.verdict == blockMalformed, end && b.length > 0:
 		ss.refuse, x.Details = exchange.BadRequest, detailsMalformed
+	case b.proto != nil:
+		ss.extended = true
+		asUpgrade(x, b.proto)
 	case x.Request.Method.Is("CONNECT"):
-		ss.refuse = exchange.UpgradeRefused
+		x.Upgrade = x.Request.Method
 	}
 }
 
@@ -144,6 +150,9 @@ func (ss *serverStream) WriteHead(end bool) error {
 }
 
 func (ss *serverStream) writeHead(h *exchange.Head, end, final bool) error {
+	if ss.extended && h.Status == 101 {
+		h = asConnected(h)
+	}
 	c := ss.c
 	c.mu.Lock()
 	defer c.mu.Unlock()

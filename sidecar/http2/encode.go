@@ -36,11 +36,16 @@ func (e *encoder) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// request encodes a request's head. The block is valid until the next call.
-func (e *encoder) request(h *exchange.Head) []byte {
+// request encodes a request's head; protocol is for an extended CONNECT. The block is valid until the next call.
+func (e *encoder) request(h *exchange.Head, protocol string) []byte {
 	e.buf = e.buf[:0]
 	grpc := isGRPC(h)
-	e.put(":method", e.intern(h.Method), false)
+	if protocol != "" {
+		e.put(":method", "CONNECT", false)
+		e.put(":protocol", protocol, false)
+	} else {
+		e.put(":method", e.intern(h.Method), false)
+	}
 	if !h.Method.Is("CONNECT") {
 		scheme := "http"
 		if len(h.Scheme) > 0 {

@@ -53,7 +53,7 @@ func (l limits) settings(client bool) []http2.Setting {
 	if client {
 		return append(s, http2.Setting{ID: http2.SettingEnablePush, Val: 0})
 	}
-	return append(s, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: l.streams})
+	return append(s, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: l.streams}, connectable())
 }
 
 // bucket is an allowance for frames that cost us work and bring nothing: it refills with time and with useful frames.

@@ -55,7 +55,7 @@ func (cc *clientConn) Open() (exchange.Stream, error) {
 		st = &clientStream{}
 	}
 	st.open(cc.conn)
-	st.cc = cc
+	st.cc, st.tunnel = cc, tunnel{}
 	return st, nil
 }
 
@@ -158,7 +158,8 @@ func (cc *clientConn) beat() bool {
 // clientStream is one exchange's place on a clientConn.
 type clientStream struct {
 	stream
-	cc *clientConn
+	cc     *clientConn
+	tunnel tunnel
 }
 
 // SetDeadline implements exchange.Stream.
@@ -175,6 +176,15 @@ func (st *clientStream) WriteHead(h *exchange.Head, end bool) error {
 		}
 		return err
 	}
+	up, tunnels := tunnelOf(h)
+	if tunnels {
+		st.tunnel, end = up, false
+		if up.protocol != "" {
+			if err := st.settled(); err != nil {
+				return err
+			}
+		}
+	}
 	if cc.away {
 		return exchange.ErrRefused
 	}
@@ -184,7 +194,7 @@ func (st *clientStream) WriteHead(h *exchange.Head, end bool) error {
 	}
 	st.bodiless = h.Method.Is("HEAD")
 	cc.add(&st.stream)
-	st.writeBlock(cc.enc.request(h), end)
+	st.writeBlock(cc.enc.request(h, up.protocol), end)
 	return nil
 }
 
@@ -209,7 +219,13 @@ func (st *clientStream) WriteTrailers(t *exchange.Head) error {
 func (st *clientStream) Flush() error { return st.flushOut() }
 
 // ReadHead implements exchange.Stream.
-func (st *clientStream) ReadHead(h *exchange.Head) (bool, error) { return st.readHead(h) }
+func (st *clientStream) ReadHead(h *exchange.Head) (bool, error) {
+	end, err := st.readHead(h)
+	if err == nil {
+		st.tunnel.asSwitched(h)
+	}
+	return end, err
+}
 
 // ReadBody implements exchange.Stream.
 func (st *clientStream) ReadBody() (exchange.View, bool, error) {

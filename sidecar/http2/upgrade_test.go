@@ -1,0 +1,111 @@
+package http2_test
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/route"
+)
+
+// shouter is a WebSocket server as far as the handshake goes; then it sends every byte back in upper case.
+func shouter(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go shout(nc)
+		}
+	}()
+	return l.Addr().String()
+}
+
+func shout(nc net.Conn) {
+	defer nc.Close()
+	r := bufio.NewReader(nc)
+	req, err := http.ReadRequest(r)
+	if err != nil {
+		return
+	}
+	if req.Method != "GET" || req.Header.Get("Upgrade") != "websocket" || req.Header.Get("Sec-Websocket-Key") == "" || req.URL.Path != "/chat" {
+		io.WriteString(nc, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+		return
+	}
+	io.WriteString(nc, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: whatever\r\nX-From: server\r\n\r\nHELLO")
+	p := make([]byte, 1000)
+	for {
+		n, err := r.Read(p)
+		if err != nil {
+			return
+		}
+		nc.Write(bytes.ToUpper(p[:n]))
+	}
+}
+
+// A WebSocket goes from HTTP/1.1 over HTTP/2 between two proxies and is HTTP/1.1 again at the end.
+func TestWebSocketAcrossBothBridges(t *testing.T) {
+	ws := options{http: func(h *config.HTTP) { h.Upgrades = []route.UpgradeRule{{Type: "websocket", Enabled: true}} }}
+	far := ws
+	far.h2Down = true
+	b := build(t, shouter(t), far)
+	near := ws
+	near.h2Up = true
+	a := build(t, b.addr, near)
+
+	nc, err := net.Dial("tcp", a.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(nc, "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	r := bufio.NewReader(nc)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != 101 || resp.Header.Get("Sec-Websocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" || resp.Header.Get("X-From") != "server" || resp.Header.Get("Upgrade") != "websocket" {
+		t.Fatalf("got %v %v", resp.Status, resp.Header)
+	}
+	p := make([]byte, 5)
+	if _, err := io.ReadFull(r, p); err != nil || string(p) != "HELLO" {
+		t.Fatalf("got %q, %v", p, err)
+	}
+	for _, s := range []string{"one", "second", "the third"} {
+		io.WriteString(nc, s)
+		p := make([]byte, len(s))
+		if _, err := io.ReadFull(r, p); err != nil || string(p) != string(bytes.ToUpper([]byte(s))) {
+			t.Fatalf("got %q, %v", p, err)
+		}
+	}
+	nc.Close()
+	if e := a.log.wait(t, 1); e.status != 101 {
+		t.Errorf("near recorded %+v", e)
+	}
+	if e := b.log.wait(t, 1); e.status != 101 {
+		t.Errorf("far recorded %+v", e)
+	}
+}
+
+// A server that knows no extended CONNECT gets no silent GET.
+func TestUpgradeThatUpstreamCannotTake(t *testing.T) {
+	addr := origin(t, true, func(w http.ResponseWriter, r *http.Request) { t.Error("the upstream was asked") })
+	m := build(t, addr, options{h2Up: true, http: func(h *config.HTTP) { h.Upgrades = []route.UpgradeRule{{Type: "websocket", Enabled: true}} }})
+	req := newRequest(t, "GET", "http://"+m.addr, nil)
+	req.Header.Set("Connection", "upgrade")
+	req.Header.Set("Upgrade", "websocket")
+	if resp, _ := do(t, client(t, false), req); resp.StatusCode != 502 {
+		t.Errorf("got %v", resp.Status)
+	}
+}
