@@ -4,12 +4,12 @@ package discovery
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
 
+	ads "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/heddle-mesh/heddle/api/wire"
 	"google.golang.org/grpc"
 )
@@ -53,8 +53,15 @@ type Options struct {
 // Client is the proxy's end of ADS. Its goroutine, Run's, owns all state; Status may be asked from any.
 type Client struct {
 	options Options
+	open    func(ctx context.Context) (s stream, done func(), err error)
 	types   map[string]*subscription
 	status  statusBox
+}
+
+// stream is what is used of a gRPC stream.
+type stream interface {
+	Send(*ads.DeltaDiscoveryRequest) error
+	Recv() (*ads.DeltaDiscoveryResponse, error)
 }
 
 // order is the order in which types are asked for, and the only types there are.
@@ -68,6 +75,7 @@ func wildcard(typ string) bool { return typ == wire.TypeCluster || typ == wire.T
 // New returns a client that has asked for nothing yet.
 func New(options Options) *Client {
 	c := &Client{options: options, types: map[string]*subscription{}}
+	c.open = c.dial
 	for _, typ := range order() {
 		c.types[typ] = newSubscription()
 	}
@@ -106,22 +114,31 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// session is one stream from dialling to its end; answered says whether it brought anything.
-func (c *Client) session(ctx context.Context) (answered bool, err error) {
+// dial opens a stream on a connection of its own.
+func (c *Client) dial(ctx context.Context) (stream, func(), error) {
 	conn, err := c.options.Dial()
 	if err != nil {
-		return false, fmt.Errorf("opening a stream: %w", err)
+		return nil, nil, err
 	}
-	defer conn.Close()
+	done := func() { conn.Close() } //nolint:errcheck // nothing is left to be told
+	s, err := ads.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	return s, done, nil
+}
+
+// session is one stream from dialling to its end; answered says whether it brought anything.
+func (c *Client) session(ctx context.Context) (answered bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s, err := openSession(ctx, conn, c)
+	opened, done, err := c.open(ctx)
 	if err != nil {
 		return false, fmt.Errorf("opening a stream: %w", err)
 	}
+	defer done()
+	s := &session{Client: c, stream: opened, node: c.options.Node.message(), responses: make(chan *ads.DeltaDiscoveryResponse, 16), failed: make(chan error, 1)}
 	err = s.run(ctx)
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		err = nil
-	}
 	return s.answered, err
 }

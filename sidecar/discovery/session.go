@@ -12,7 +12,6 @@ import (
 	ads "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/heddle-mesh/heddle/api/wire"
 	"google.golang.org/genproto/googleapis/rpc/status"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 )
 
@@ -22,20 +21,11 @@ const maxDetail = 4 << 10
 // session is one stream.
 type session struct {
 	*Client
-	stream    ads.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
+	stream    stream
 	responses chan *ads.DeltaDiscoveryResponse
 	failed    chan error
 	node      *core.Node // sent with the first request only
 	answered  bool
-}
-
-func openSession(ctx context.Context, conn *grpc.ClientConn, c *Client) (*session, error) {
-	stream, err := ads.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &session{Client: c, stream: stream, node: c.options.Node.message(),
-		responses: make(chan *ads.DeltaDiscoveryResponse, 16), failed: make(chan error, 1)}, nil
 }
 
 func (s *session) receive(ctx context.Context) {
