@@ -196,6 +196,7 @@ func TestCommitsBatchesOnce(t *testing.T) {
 		s.answer(wire.TypeListener, "2", "l=")
 		s.sent()
 		time.Sleep(time.Second)
+		synctest.Wait()
 		same(t, "what the sink saw", sink.log, "Cluster a=", "Listener l=", "commit")
 	})
 }
@@ -227,6 +228,7 @@ func TestReconnectSaysWhatIsHeld(t *testing.T) {
 		s.sent()
 		close(s.broken)
 		time.Sleep(10 * time.Millisecond)
+		synctest.Wait()
 		if c.Status().Connected || len(sink.have) != 2 {
 			t.Errorf("after the end of the stream: %+v, %v", c.Status(), sink.have)
 		}
@@ -260,6 +262,7 @@ func TestGoesOnWithoutAnAnswer(t *testing.T) {
 		s.answer(wire.TypeCluster, "1", "a=e1")
 		s.sent()
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		if slices.Contains(sink.log, "ClusterLoadAssignment -e1") {
 			t.Error("gave up early")
 		}
