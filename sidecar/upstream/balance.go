@@ -19,7 +19,7 @@ func (c *Cluster) Pick(dst netip.AddrPort, tried []*Host, picks int) (*Host, exc
 		return c.original(dst)
 	}
 	if len(s.schedule) == 0 {
-		if s.cfg.dns() && c.await(s.cfg) {
+		if s.cfg.dns() && (c.await(s.cfg) || c.state.Load() != s) {
 			return c.Pick(dst, tried, picks)
 		}
 		return nil, exchange.NoHealthyUpstream

@@ -74,9 +74,9 @@ func (c *Cluster) resolved(cfg *Config, eps []*exchange.Endpoint, ok bool) bool 
 	if c.config() != cfg {
 		return false
 	}
-	if !c.warmed {
+	if !c.warmed { // after the new state is there to be seen
 		c.warmed = true
-		close(c.warm)
+		defer close(c.warm)
 	}
 	fresh := c.answered != cfg
 	if !ok && len(eps) < len(c.eps) {

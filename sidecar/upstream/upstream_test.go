@@ -1,0 +1,462 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+func endpoint(s string, change ...func(*exchange.Endpoint)) *exchange.Endpoint {
+	ep := &exchange.Endpoint{Address: netip.MustParseAddrPort(s), Weight: 1}
+	for _, f := range change {
+		f(ep)
+	}
+	return ep
+}
+
+func weight(n uint32) func(*exchange.Endpoint) { return func(e *exchange.Endpoint) { e.Weight = n } }
+func priority(n uint32) func(*exchange.Endpoint) {
+	return func(e *exchange.Endpoint) { e.Priority = n }
+}
+func unhealthy(e *exchange.Endpoint) { e.Unhealthy = true }
+func zone(r, z string) func(*exchange.Endpoint) {
+	return func(e *exchange.Endpoint) { e.Locality = exchange.Locality{Region: r, Zone: z} }
+}
+
+// live makes a cluster of endpoints.
+func live(cfg Config, eps ...*exchange.Endpoint) *Cluster {
+	cfg.Info.Name, cfg.Discovery, cfg.Endpoints = "c", Static, eps
+	return NewRegistry(Options{}).Apply(map[string]*Config{"c": &cfg}, nil).Get("c")
+}
+
+// count picks n times and counts hosts.
+func count(c *Cluster, n int) map[string]int {
+	got := map[string]int{}
+	for range n {
+		if h, o := c.Pick(netip.AddrPort{}, nil, 1); o == exchange.OK {
+			got[h.Endpoint().Address.String()]++
+		} else {
+			got[o.Flag().String()]++
+		}
+	}
+	return got
+}
+
+const a, b, d = "10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"
+
+func TestPick(t *testing.T) {
+	near := &LocalityPolicy{Local: exchange.Locality{Region: "r1", Zone: "z1"}, Failover: map[string]string{"r1": "r3"}}
+	for name, c := range map[string]struct {
+		cfg  Config
+		eps  []*exchange.Endpoint
+		want map[string]int // of 400, within 60
+	}{
+		"nobody":                   {Config{}, nil, map[string]int{"UH": 400}},
+		"only unhealthy":           {Config{}, []*exchange.Endpoint{endpoint(a, unhealthy)}, map[string]int{"UH": 400}},
+		"panic uses everybody":     {Config{Panic: 50, Balancer: RoundRobin}, []*exchange.Endpoint{endpoint(a, unhealthy), endpoint(b, unhealthy), endpoint(d)}, map[string]int{a: 133, b: 133, d: 133}},
+		"no panic above threshold": {Config{Panic: 30, Balancer: RoundRobin}, []*exchange.Endpoint{endpoint(a, unhealthy), endpoint(d)}, map[string]int{d: 400}},
+		"round robin":              {Config{Balancer: RoundRobin}, []*exchange.Endpoint{endpoint(a), endpoint(b)}, map[string]int{a: 200, b: 200}},
+		"round robin by weight":    {Config{Balancer: RoundRobin}, []*exchange.Endpoint{endpoint(a, weight(30)), endpoint(b, weight(10))}, map[string]int{a: 300, b: 100}},
+		"odd weights":              {Config{Balancer: RoundRobin}, []*exchange.Endpoint{endpoint(a, weight(100003)), endpoint(b, weight(300007))}, map[string]int{a: 100, b: 300}},
+		"random":                   {Config{Balancer: Random}, []*exchange.Endpoint{endpoint(a), endpoint(b)}, map[string]int{a: 200, b: 200}},
+		"least request, all idle":  {Config{}, []*exchange.Endpoint{endpoint(a), endpoint(b), endpoint(d)}, map[string]int{a: 133, b: 133, d: 133}},
+		"best priority only":       {Config{}, []*exchange.Endpoint{endpoint(a, priority(1)), endpoint(b)}, map[string]int{b: 400}},
+		"next priority":            {Config{}, []*exchange.Endpoint{endpoint(a, priority(1)), endpoint(b, unhealthy)}, map[string]int{a: 400}},
+		"own zone":                 {Config{Locality: near}, []*exchange.Endpoint{endpoint(a, zone("r1", "z2")), endpoint(b, zone("r1", "z1"))}, map[string]int{b: 400}},
+		"failover region":          {Config{Locality: near}, []*exchange.Endpoint{endpoint(a, zone("r2", "z1")), endpoint(b, zone("r3", "z1"))}, map[string]int{b: 400}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := count(live(c.cfg, c.eps...), 400)
+			for k, want := range c.want {
+				if got[k] < want-60 || got[k] > want+60 {
+					t.Errorf("got %v, want %v", got, c.want)
+				}
+			}
+			if len(got) != len(c.want) {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestLeastRequestAvoidsTheBusy(t *testing.T) {
+	c := live(Config{}, endpoint(a), endpoint(b))
+	c.Hosts()[0].active.Store(10)
+	if got := count(c, 100); got[b] != 100 {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestPickAvoidsTried(t *testing.T) {
+	c := live(Config{Balancer: RoundRobin}, endpoint(a), endpoint(b))
+	tried := []*Host{c.Hosts()[0]}
+	for range 20 {
+		if h, _ := c.Pick(netip.AddrPort{}, tried, 5); h == tried[0] {
+			t.Fatal("picked a host that was tried")
+		}
+	}
+}
+
+func TestOriginalDestination(t *testing.T) {
+	c := live(Config{Balancer: Passthrough})
+	dst := netip.MustParseAddrPort("10.9.9.9:80")
+	h, o := c.Pick(dst, nil, 1)
+	again, _ := c.Pick(dst, nil, 1)
+	if o != exchange.OK || h.Endpoint().Address != dst || h != again {
+		t.Errorf("got %v %v", h, o)
+	}
+	if _, o := c.Pick(netip.AddrPort{}, nil, 1); o != exchange.NoHealthyUpstream {
+		t.Errorf("without a destination: %v", o)
+	}
+}
+
+// TestSurvival: what lives is keyed by cluster and address, whatever the configuration does around it.
+func TestSurvival(t *testing.T) {
+	r := NewRegistry(Options{})
+	cfg := &Config{Info: exchange.ClusterInfo{Name: "c"}}
+	eds := func(eps ...*exchange.Endpoint) *Set {
+		return r.Apply(map[string]*Config{"c": cfg}, map[string]*Assignment{"c": {Name: "c", Endpoints: eps}})
+	}
+	c := eds(endpoint(a)).Get("c")
+	h := c.Hosts()[0]
+	c2 := eds(endpoint(a, weight(5)), endpoint(b)).Get("c")
+	if c2 != c || len(c.Hosts()) != 2 || c.Hosts()[0] != h || h.Endpoint().Weight != 5 {
+		t.Errorf("got %v", c.Hosts())
+	}
+	eds(endpoint(b))
+	if !h.retired || len(c.Hosts()) != 1 {
+		t.Error("a host that is gone lives on")
+	}
+	if r.Apply(nil, nil).Get("c") != nil || !c.retired {
+		t.Error("a cluster that is gone lives on")
+	}
+}
+
+func TestOutlier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := live(Config{Outlier: &Outlier{Consecutive5xx: 3, Interval: 10 * time.Second, BaseEjection: 30 * time.Second, MaxEjectionPercent: 50}},
+			endpoint(a), endpoint(b))
+		h, other := c.Hosts()[0], c.Hosts()[1]
+		fail := func(h *Host, n int) {
+			for range n {
+				h.Report(ResultOf(503))
+			}
+			synctest.Wait()
+		}
+		fail(h, 2)
+		h.Report(Good)
+		fail(h, 2)
+		if h.Ejected() {
+			t.Fatal("ejected though not consecutive")
+		}
+		fail(h, 1)
+		if !h.Ejected() || count(c, 50)[a] != 0 {
+			t.Fatal("not ejected")
+		}
+		if fail(other, 3); other.Ejected() {
+			t.Fatal("more than half ejected")
+		}
+		time.Sleep(31 * time.Second)
+		synctest.Wait()
+		if h.Ejected() || count(c, 50)[a] == 0 {
+			t.Fatal("not let in again")
+		}
+		fail(h, 3)
+		time.Sleep(31 * time.Second)
+		if synctest.Wait(); !h.Ejected() {
+			t.Fatal("the second ejection is not longer")
+		}
+		time.Sleep(30 * time.Second)
+		if synctest.Wait(); h.Ejected() {
+			t.Fatal("not let in after the second ejection")
+		}
+	})
+}
+
+func TestOutlierKinds(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg     Outlier
+		results []Result
+		want    bool
+	}{
+		"500 is no gateway error":       {Outlier{ConsecutiveGateway: 2}, []Result{Server, Server, Server}, false},
+		"gateway errors":                {Outlier{ConsecutiveGateway: 2}, []Result{Gateway, Gateway}, true},
+		"500 breaks a gateway series":   {Outlier{ConsecutiveGateway: 2}, []Result{Gateway, Server, Gateway}, false},
+		"local counts as gateway":       {Outlier{ConsecutiveGateway: 2}, []Result{Local, Local}, true},
+		"split: local counts apart":     {Outlier{ConsecutiveGateway: 2, SplitLocal: true, ConsecutiveLocal: 3}, []Result{Local, Local}, false},
+		"split: local reaches its own":  {Outlier{SplitLocal: true, ConsecutiveLocal: 3}, []Result{Local, Local, Local}, true},
+		"split: an answer resets local": {Outlier{SplitLocal: true, ConsecutiveLocal: 2}, []Result{Local, Gateway, Local}, false},
+	} {
+		c.cfg.MaxEjectionPercent, c.cfg.BaseEjection = 100, time.Hour
+		h := live(Config{Outlier: &c.cfg}, endpoint(a)).Hosts()[0]
+		for _, r := range c.results {
+			h.Report(r)
+		}
+		if h.Ejected() != c.want {
+			t.Errorf("%s: ejected %v", name, h.Ejected())
+		}
+	}
+}
+
+// wire is a transport without a network.
+type wire struct {
+	slots  int
+	open   int
+	dead   bool
+	closed *atomic.Int32
+}
+
+func (w *wire) Open() (exchange.Stream, error) {
+	if w.dead {
+		return nil, exchange.ErrRefused
+	}
+	w.open++
+	return &thread{w: w}, nil
+}
+func (w *wire) Slots() int                    { return w.slots }
+func (w *wire) Usable() bool                  { return !w.dead }
+func (w *wire) Info() *exchange.TransportInfo { return &exchange.TransportInfo{} }
+func (w *wire) Drain()                        {}
+func (w *wire) Close() error                  { w.closed.Add(1); return nil }
+
+type thread struct {
+	exchange.Stream
+	w *wire
+}
+
+func (s *thread) Reusable() bool { return !s.w.dead }
+func (s *thread) Close()         { s.w.open-- }
+
+// pooled makes a cluster whose connections are wires.
+func pooled(t *testing.T, cfg Config) (c *Cluster, wires *[]*wire, closed *atomic.Int32) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	wires, closed = &[]*wire{}, &atomic.Int32{}
+	codec := func(slots int) Codec {
+		return func(conn net.Conn, _ *exchange.TransportInfo) (exchange.Transport, error) {
+			_ = conn.Close()
+			w := &wire{slots: slots, closed: closed}
+			*wires = append(*wires, w)
+			return w, nil
+		}
+	}
+	cfg.Info.Name, cfg.Discovery, cfg.Endpoints = "c", Static, []*exchange.Endpoint{endpoint(ln.Addr().String())}
+	r := NewRegistry(Options{HTTP1: codec(1), HTTP2: codec(2)})
+	t.Cleanup(func() { r.Apply(nil, nil) })
+	return r.Apply(map[string]*Config{"c": &cfg}, nil).Get("c"), wires, closed
+}
+
+func open(t *testing.T, c *Cluster) Lease {
+	t.Helper()
+	l, o := c.Hosts()[0].Open(newExchange(), time.Time{})
+	if o != exchange.OK {
+		t.Fatalf("got %v", o.Details())
+	}
+	return l
+}
+
+func newExchange() *exchange.Exchange {
+	x := &exchange.Exchange{}
+	x.Reset(&exchange.Connection{})
+	return x
+}
+
+func TestPoolReuses(t *testing.T) {
+	c, wires, closed := pooled(t, Config{})
+	one := open(t, c)
+	two := open(t, c)
+	one.Close()
+	two.Close()
+	three := open(t, c)
+	if len(*wires) != 2 || !three.Reused() {
+		t.Fatalf("%d connections", len(*wires))
+	}
+	three.Close()
+	for _, w := range *wires {
+		w.dead = true // closed by the other side while idle
+	}
+	l := open(t, c)
+	if len(*wires) != 3 || closed.Load() != 2 || l.Reused() {
+		t.Errorf("%d connections, %d closed", len(*wires), closed.Load())
+	}
+	(*wires)[2].dead = true // broken while in use
+	l.Close()
+	if closed.Load() != 3 || c.connections.Load() != 0 || c.Hosts()[0].Active() != 0 {
+		t.Errorf("%d closed, %d counted", closed.Load(), c.connections.Load())
+	}
+}
+
+func TestPoolShares(t *testing.T) {
+	c, wires, _ := pooled(t, Config{Protocol: UseHTTP2})
+	var ls []Lease
+	for range 5 {
+		ls = append(ls, open(t, c))
+	}
+	if len(*wires) != 3 {
+		t.Errorf("five exchanges, two each: %d connections", len(*wires))
+	}
+	for i := range ls {
+		ls[i].Close()
+	}
+	open(t, c)
+	if len(*wires) != 3 {
+		t.Errorf("%d connections after all are idle", len(*wires))
+	}
+}
+
+func TestLimits(t *testing.T) {
+	c, wires, _ := pooled(t, Config{Limits: Limits{Connections: 1, Pending: 1, RequestsPerConnection: 2, Requests: 1, Retries: 1}})
+	one := open(t, c)
+	waits := make(chan exchange.Outcome)
+	go func() {
+		l, o := c.Hosts()[0].Open(newExchange(), time.Time{})
+		waits <- o
+		l.Close()
+	}()
+	for c.pending.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if _, o := c.Hosts()[0].Open(newExchange(), time.Time{}); o != exchange.Overflow {
+		t.Errorf("a second pending request: %v", o)
+	}
+	one.Close()
+	if o := <-waits; o != exchange.OK || len(*wires) != 1 {
+		t.Errorf("the pending request: %v, %d connections", o, len(*wires))
+	}
+	time.Sleep(10 * time.Millisecond)
+	open(t, c)
+	if len(*wires) != 2 {
+		t.Errorf("a connection serves more requests than it may: %d", len(*wires))
+	}
+	if !c.Begin() || c.Begin() || !c.BeginRetry() || c.BeginRetry() {
+		t.Error("requests or retries beyond the limit")
+	}
+	if _, o := c.Hosts()[0].Open(newExchange(), time.Now().Add(20*time.Millisecond)); o != exchange.Timeout {
+		t.Errorf("waiting past the deadline: %v", o)
+	}
+	x := newExchange()
+	go func() {
+		time.Sleep(20 * time.Millisecond)
+		x.Cancel()
+	}()
+	if _, o := c.Hosts()[0].Open(x, time.Time{}); o != exchange.ClientGone {
+		t.Errorf("a client that gave up while waiting: %v", o)
+	}
+}
+
+// shake is a handshaker that fails with a text, or succeeds.
+type shake struct{ err error }
+
+func (s *shake) Handshake(_ context.Context, c net.Conn, _ *exchange.Endpoint, _ exchange.Protocol) (net.Conn, *exchange.Security, error) {
+	return c, &exchange.Security{Version: "x"}, s.err
+}
+
+func TestSockets(t *testing.T) {
+	bad := &shake{errors.New("not the identity")}
+	cfg := Config{Sockets: []Socket{{Match: map[string]string{"tlsMode": "istio"}, TLS: bad}, {Match: nil}}}
+	if cfg.socket(endpoint(a)) != nil || cfg.socket(&exchange.Endpoint{TLSMode: "istio"}) != Handshaker(bad) {
+		t.Error("sockets are chosen by the endpoint's facts")
+	}
+	c, _, _ := pooled(t, Config{Sockets: []Socket{{TLS: bad}}})
+	x := newExchange()
+	if _, o := c.Hosts()[0].Open(x, time.Time{}); o != exchange.ConnectFailure || x.Upstream.Failure != "not the identity" {
+		t.Errorf("got %v %q", o, x.Upstream.Failure)
+	}
+}
+
+// TestSocketChange: connections made with one TLS setting do not serve another.
+func TestSocketChange(t *testing.T) {
+	c, wires, closed := pooled(t, Config{Sockets: []Socket{{TLS: &shake{}}}})
+	l := open(t, c)
+	l.Close()
+	next := *c.Config()
+	next.Sockets = []Socket{{TLS: &shake{}}}
+	c.owner.Apply(map[string]*Config{"c": &next}, nil)
+	l = open(t, c)
+	l.Close()
+	if len(*wires) != 2 || closed.Load() != 1 {
+		t.Errorf("%d connections, %d closed", len(*wires), closed.Load())
+	}
+}
+
+// names is a resolver whose answers change.
+type names struct {
+	mu sync.Mutex
+	by map[string][]netip.Addr
+}
+
+func (n *names) set(host string, addrs ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.by = map[string][]netip.Addr{}
+	for _, a := range addrs {
+		n.by[host] = append(n.by[host], netip.MustParseAddr(a))
+	}
+}
+
+func (n *names) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if as := n.by[host]; len(as) > 0 {
+		return slices.Clone(as), nil
+	}
+	return nil, fmt.Errorf("no such host %q", host)
+}
+
+func TestDNS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := &names{}
+		db.set("a", "10.0.0.2", "10.0.0.1")
+		r := NewRegistry(Options{Resolver: db})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- r.Run(ctx) }()
+		named := func(host string) *exchange.Endpoint {
+			return &exchange.Endpoint{Host: host, Address: netip.AddrPortFrom(netip.Addr{}, 80), Weight: 1}
+		}
+		set := r.Apply(map[string]*Config{
+			"strict":  {Info: exchange.ClusterInfo{Name: "strict"}, Discovery: StrictDNS, Endpoints: []*exchange.Endpoint{named("a")}},
+			"logical": {Info: exchange.ClusterInfo{Name: "logical"}, Discovery: LogicalDNS, Endpoints: []*exchange.Endpoint{named("a")}},
+			"none":    {Info: exchange.ClusterInfo{Name: "none"}, Discovery: StrictDNS, Endpoints: []*exchange.Endpoint{named("x")}},
+		}, nil)
+		if h, o := set.Get("strict").Pick(netip.AddrPort{}, nil, 1); o != exchange.OK || h.Endpoint().Address.Port() != 80 {
+			t.Fatalf("the first request waits for the first answer: %v", o)
+		}
+		synctest.Wait()
+		if n, m := len(set.Get("strict").Hosts()), len(set.Get("logical").Hosts()); n != 2 || m != 1 {
+			t.Errorf("%d and %d hosts", n, m)
+		}
+		if _, o := set.Get("none").Pick(netip.AddrPort{}, nil, 1); o != exchange.NoHealthyUpstream {
+			t.Errorf("a name that does not resolve: %v", o)
+		}
+		db.set("a") // a failing look-up keeps the last answer
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if n := len(set.Get("strict").Hosts()); n != 2 {
+			t.Errorf("%d hosts after a failed look-up", n)
+		}
+		db.set("a", "10.0.0.9")
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if hs := set.Get("strict").Hosts(); len(hs) != 1 || hs[0].Endpoint().Address.String() != "10.0.0.9:80" {
+			t.Errorf("got %v", hs)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
