@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,12 +22,29 @@ import (
 
 // record is a Sink that keeps bodies: a cluster's body lists the endpoints that it needs; a body "bad" is refused.
 type record struct {
+	mu   sync.Mutex
 	log  []string
 	have map[string]string // "type name" -> body
 }
 
+// lines returns what happened until now.
+func (r *record) lines() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.log)
+}
+
+// held returns what is held now.
+func (r *record) held() map[string]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.have)
+}
+
 // Apply implements Sink.
 func (r *record) Apply(u Update) map[string]error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	refused := map[string]error{}
 	for _, c := range u.Changed {
 		if string(c.Body) == "bad" {
@@ -45,6 +63,8 @@ func (r *record) Apply(u Update) map[string]error {
 
 // Wanted implements Sink.
 func (r *record) Wanted(typ string) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var names []string
 	if typ == wire.TypeEndpoints {
 		for key, body := range r.have {
@@ -58,7 +78,11 @@ func (r *record) Wanted(typ string) []string {
 }
 
 // Commit implements Sink.
-func (r *record) Commit() { r.log = append(r.log, "commit") }
+func (r *record) Commit() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.log = append(r.log, "commit")
+}
 
 // script is the server's end of a stream.
 type script struct {
@@ -180,7 +204,7 @@ func TestSubscribesToWhatIsNeeded(t *testing.T) {
 		same(t, "after a cluster lost one", s.sent(), "Cluster ack 3", "ClusterLoadAssignment -e1")
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if _, held := sink.have["ClusterLoadAssignment e1"]; held {
+		if _, held := sink.held()["ClusterLoadAssignment e1"]; held {
 			t.Error("what is no longer asked for is kept")
 		}
 		if st := c.Status(); !st.Connected || st.Version != "v-3" || st.Types["Cluster"].Responses != 2 {
@@ -197,7 +221,7 @@ func TestCommitsBatchesOnce(t *testing.T) {
 		s.sent()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		same(t, "what the sink saw", sink.log, "Cluster a=", "Listener l=", "commit")
+		same(t, "what the sink saw", sink.lines(), "Cluster a=", "Listener l=", "commit")
 	})
 }
 
@@ -214,8 +238,8 @@ func TestRefusesOneAndKeepsItsNeighbours(t *testing.T) {
 		close(s.broken)
 		s = connect()
 		same(t, "the next stream's first requests", s.sent(), "Cluster +* has a@1 has b@2 has c@2 node", "Listener +*")
-		if sink.have["Cluster a"] != "" || len(sink.have) != 3 {
-			t.Errorf("held: %v", sink.have)
+		if sink.held()["Cluster a"] != "" || len(sink.held()) != 3 {
+			t.Errorf("held: %v", sink.held())
 		}
 	})
 }
@@ -229,8 +253,8 @@ func TestReconnectSaysWhatIsHeld(t *testing.T) {
 		close(s.broken)
 		time.Sleep(10 * time.Millisecond)
 		synctest.Wait()
-		if c.Status().Connected || len(sink.have) != 2 {
-			t.Errorf("after the end of the stream: %+v, %v", c.Status(), sink.have)
+		if c.Status().Connected || len(sink.held()) != 2 {
+			t.Errorf("after the end of the stream: %+v, %v", c.Status(), sink.held())
 		}
 		before := time.Now()
 		s = connect()
@@ -263,15 +287,15 @@ func TestGoesOnWithoutAnAnswer(t *testing.T) {
 		s.sent()
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if slices.Contains(sink.log, "ClusterLoadAssignment -e1") {
+		if slices.Contains(sink.lines(), "ClusterLoadAssignment -e1") {
 			t.Error("gave up early")
 		}
 		time.Sleep(7 * time.Second)
 		synctest.Wait()
-		same(t, "what the sink saw", sink.log, "Cluster a=e1", "commit", "ClusterLoadAssignment -e1", "commit")
+		same(t, "what the sink saw", sink.lines(), "Cluster a=e1", "commit", "ClusterLoadAssignment -e1", "commit")
 		s.answer(wire.TypeEndpoints, "2", "e1=late")
 		s.sent()
-		if sink.have["ClusterLoadAssignment e1"] != "late" {
+		if sink.held()["ClusterLoadAssignment e1"] != "late" {
 			t.Error("a late answer was not taken")
 		}
 	})
@@ -286,7 +310,7 @@ func TestRefusesUnknownTypesAndWrongBodies(t *testing.T) {
 			{Name: "a", Resource: &anypb.Any{TypeUrl: wire.TypeListener}}, {Name: "b", Version: "2", Resource: &anypb.Any{TypeUrl: wire.TypeCluster}}}}
 		same(t, "answers", s.sent(), `Other ack 1 refused *: type "type.googleapis.com/example.Other" is unknown`,
 			`Cluster ack 2 refused a: its body is of type "`+wire.TypeListener+`"`)
-		if _, held := sink.have["Cluster b"]; !held {
+		if _, held := sink.held()["Cluster b"]; !held {
 			t.Error("the neighbour was not taken")
 		}
 	})
