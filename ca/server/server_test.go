@@ -214,6 +214,17 @@ func TestCertificateAloneRenewsNothing(t *testing.T) {
 	}
 }
 
+// A client certificate of another mesh is no proof of anything, not even beside a good token.
+func TestForeignCertificateEndsTheHandshake(t *testing.T) {
+	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	template := must(issue.Decide(issue.Request{CSR: must(issue.ParseCSR([]byte(csr()))), Caller: identity(catalog)}, issue.DefaultPolicy(), time.Now()))
+	foreign := must(newAuthority().Sign(template, key.Public()))
+	w := serve(t, newAuthority(), tls.Certificate{Certificate: [][]byte{foreign[0].Raw}, PrivateKey: key})
+	if _, code, message := w.ask("good", &security.IstioCertificateRequest{Csr: csr()}); code != codes.Unavailable {
+		t.Errorf("answered %s %s", code, message)
+	}
+}
+
 func TestServingCertificate(t *testing.T) {
 	a, now := newAuthority(), time.Now()
 	clock := now
