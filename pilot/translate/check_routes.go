@@ -49,21 +49,21 @@ func (c *Checker) destination(log *report.Log, o inputs.Object, d *networking.De
 	at := func(field string) string { return fmt.Sprintf(path, args...) + field }
 	svc := c.find(host)
 	if svc == nil {
-		log.Warnf(at(".host"), "%s is not a known host: requests get 503", host)
+		log.Warnf(at(".host"), "%s is not a known host: it cannot be reached (503)", host)
 		return
 	}
 	if n := d.GetPort().GetNumber(); n != 0 && svc.Port(uint16(n)) == nil && svc.Resolution != model.ResolveAlias {
-		log.Warnf(at(".port.number"), "%s has no port %d: requests get 503", host, n)
+		log.Warnf(at(".port.number"), "%s has no port %d: it cannot be reached (503)", host, n)
 	}
 	if d.GetSubset() != "" && !c.hasSubset(host, d.GetSubset()) {
-		log.Warnf(at(".subset"), "no DestinationRule has a subset %q of %s: requests get 503", d.GetSubset(), host)
+		log.Warnf(at(".subset"), "no DestinationRule has a subset %q of %s: it cannot be reached (503)", d.GetSubset(), host)
 	}
 }
 
 // unreachable warns of rules after one that takes everything.
 func unreachable(log *report.Log, routes []*networking.HTTPRoute) {
 	for i, h := range routes {
-		if len(h.Match) == 0 && i < len(routes)-1 {
+		if len(h.Match) == 0 && h.Delegate == nil && i < len(routes)-1 {
 			log.Warnf(indexed("spec.http", i+1), "never reached: spec.http[%d] has no match and takes every request", i)
 			return
 		}
