@@ -67,6 +67,7 @@ func (p *Proxy) begin(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	r.vhost, r.route, r.target, r.cluster, r.tried = nil, nil, nil, nil, r.tried[:0]
 	r.body, r.whole, r.started, r.deadline, r.timeout = nil, false, false, time.Time{}, 0
 	r.mirrors = nil
+	r.pump.began, r.pump.kept, r.pump.lost = false, r.pump.kept[:0], false
 	r.trailers.Reset()
 	return r
 }

@@ -11,14 +11,21 @@ import (
 // pump carries a request body (or a tunnel's way up) in a second goroutine while the first one waits for, and relays, the
 // response.
 type pump struct {
-	began bool // for this request: it can no longer be tried again
+	began bool // for this try
+	over  bool // and done was received
 	done  chan struct{}
 
-	mu      sync.Mutex
-	settled bool // the response's head has come: nobody need watch the client for the first goroutine
-	watches bool
-	r       *run
-	s       exchange.Stream
+	kept []byte // the body so far, for another try
+	lost bool   // it grew too long for that
+	gone bool   // the client failed
+
+	mu       sync.Mutex
+	passing  bool // a piece is on its way to the upstream
+	complete bool // the upstream has the whole body
+	settled  bool // the response's head has come: nobody need watch the client for the first goroutine
+	watches  bool
+	r        *run
+	s        exchange.Stream
 }
 
 // start begins to carry.
@@ -26,7 +33,8 @@ func (p *pump) start(r *run, s exchange.Stream) {
 	if p.done == nil {
 		p.done = make(chan struct{}, 1)
 	}
-	p.began, p.settled, p.watches, p.r, p.s = true, false, false, r, s
+	p.began, p.over, p.settled, p.watches, p.r, p.s = true, false, false, false, r, s
+	p.passing, p.complete, p.gone = false, false, false
 	go p.carry()
 }
 
@@ -40,9 +48,11 @@ func (p *pump) carry() {
 			return
 		}
 		if err != nil {
+			p.gone = true
 			r.x.Cancel()
 			return
 		}
+		p.keep(piece)
 		r.x.Received += int64(len(piece))
 		for _, m := range r.mirrors {
 			m.add(piece, end)
@@ -61,6 +71,7 @@ func (p *pump) carry() {
 }
 
 func (p *pump) pass(piece exchange.View, end bool) error {
+	defer p.passed()
 	trailers := end && len(p.r.x.Trailers.Fields) > 0
 	if len(piece) > 0 || end && !trailers {
 		if err := p.s.WriteBody(piece, end && !trailers); err != nil {
@@ -79,6 +90,7 @@ func (p *pump) ended() {
 	defer p.mu.Unlock()
 	now := time.Now()
 	p.r.x.RequestEnd = now
+	p.complete = true
 	if p.settled {
 		return
 	}
@@ -104,12 +116,14 @@ func (p *pump) stop() {
 	if !p.began {
 		return
 	}
-	select {
-	case <-p.done:
-	default:
-		p.r.d.StopBody()
-		p.s.Abort()
-		<-p.done
+	if !p.over {
+		select {
+		case <-p.done:
+		default:
+			p.r.d.StopBody()
+			p.s.Abort()
+			<-p.done
+		}
 	}
 	p.began = false
 }

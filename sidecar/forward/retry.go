@@ -14,9 +14,14 @@ import (
 
 // retriable says whether the policy wants, and the state of the request allows, another try.
 func (r *run) retriable(p *route.Retry, o exchange.Outcome, err error) bool {
-	if p == nil || r.pump.began || r.started || r.x.Canceled() || r.x.Upgrade != nil && o == exchange.OK {
+	if p == nil || r.started || r.x.Canceled() || r.x.Upgrade != nil && o == exchange.OK {
 		return false
 	}
+	return r.wanted(p, o, err) && r.pump.halt(o != exchange.OK)
+}
+
+// wanted says whether the policy names how the try ended.
+func (r *run) wanted(p *route.Retry, o exchange.Outcome, err error) bool {
 	if o == exchange.OK {
 		return retriesResponse(p, r.x)
 	}

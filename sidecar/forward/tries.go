@@ -27,7 +27,7 @@ func (r *run) forward() exchange.Outcome {
 	r.body, r.whole = r.d.BodyBuffered()
 	x.Received = int64(len(r.body))
 	if !r.whole {
-		x.Received = 0
+		r.body, x.Received = nil, 0
 	}
 	r.mirror()
 	x.UpstreamStart = time.Now()
@@ -143,6 +143,7 @@ func (r *run) tries() (o exchange.Outcome, end bool) {
 // again clears what the last try left. An answer that nobody will see is read where it is here already, so that its
 // connection can be used again.
 func (r *run) again(answered bool) {
+	r.rewind()
 	r.x.Detach()
 	if s := r.lease.Stream; s != nil {
 		for end := !answered; !end && s.Buffered(); {
@@ -163,10 +164,13 @@ func (r *run) again(answered bool) {
 // stale says whether the try failed because a pooled connection was closed under it, so that the request, which has no
 // effect or may have it twice, was in all likelihood never seen.
 func (r *run) stale(err error) bool {
-	if r.pump.began || r.lease.Stream == nil || !r.lease.Reused() {
+	if r.lease.Stream == nil || !r.lease.Reused() {
 		return false
 	}
-	return err == exchange.ErrRefused || err == exchange.ErrReset && r.whole && idempotent(r.x.Request.Method)
+	if err == exchange.ErrRefused {
+		return r.pump.halt(true)
+	}
+	return err == exchange.ErrReset && r.whole && !r.pump.began && idempotent(r.x.Request.Method)
 }
 
 func idempotent(m exchange.View) bool {
@@ -258,6 +262,11 @@ func (r *run) sendRequest(s exchange.Stream) error {
 	if !r.whole {
 		if err := s.WriteHead(&r.x.Request, false); err != nil {
 			return err
+		}
+		if r.body != nil { // kept from an earlier try
+			if err := s.WriteBody(r.body, false); err != nil {
+				return err
+			}
 		}
 		err := s.Flush()
 		if err == nil {

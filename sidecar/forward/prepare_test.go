@@ -1,0 +1,157 @@
+package forward
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// request makes a run of "METHOD path" and header lines.
+func request(c config.HTTP, line string, fields ...string) *run {
+	x := &exchange.Exchange{}
+	x.Reset(&exchange.Connection{Source: netip.MustParseAddrPort("10.0.0.7:4711")})
+	method, path, _ := strings.Cut(line, " ")
+	x.Request.Method, x.Request.Path, x.Request.Authority = exchange.View(method), exchange.View(path), exchange.View("a")
+	for _, f := range fields {
+		name, value, _ := strings.Cut(f, ": ")
+		x.Request.Add(name, value)
+	}
+	return &run{x: x, http: &c}
+}
+
+func TestNormalize(t *testing.T) {
+	base := config.HTTP{NormalizePath: true}
+	merge := config.HTTP{NormalizePath: true, MergeSlashes: true}
+	reject := config.HTTP{NormalizePath: true, EscapedSlashes: config.SlashesReject}
+	decode := config.HTTP{NormalizePath: true, MergeSlashes: true, EscapedSlashes: config.SlashesUnescapeForward}
+	for name, c := range map[string]struct {
+		http     config.HTTP
+		in, want string // want "": refused
+	}{
+		"nothing asked for":          {config.HTTP{}, "/a/../b", "/a/../b"},
+		"nothing to do":              {base, "/a/b.c?d=/../e", "/a/b.c?d=/../e"},
+		"dots":                       {base, "/a/./b/../c", "/a/c"},
+		"dots at the end":            {base, "/a/b/..", "/a/"},
+		"dots above the root":        {base, "/../../a", "/a"},
+		"all gone":                   {base, "/a/..", "/"},
+		"encoded dots":               {base, "/a/%2E%2e/b", "/b"},
+		"unreserved are decoded":     {base, "/%61%7e", "/a~"},
+		"reserved stay, upper case":  {base, "/a%2fb%3f", "/a%2Fb%3F"},
+		"backslash":                  {base, `/a\..\b`, "/b"},
+		"slashes stay":               {base, "/a//b", "/a//b"},
+		"dots after double slash":    {base, "/a//../b", "/a/b"},
+		"slashes merge":              {merge, "/a//b///c", "/a/b/c"},
+		"escaped slash refused":      {reject, "/a%2fb", ""},
+		"escaped backslash refused":  {reject, "/a%5Cb", ""},
+		"escaped slash decoded":      {decode, "/a%2f..%2fb", "/b"},
+		"escaped NUL":                {base, "/a%00", ""},
+		"broken escape":              {base, "/a%2", ""},
+		"fragment":                   {config.HTTP{}, "/a#b", ""},
+		"not a path":                 {config.HTTP{}, "a", ""},
+		"empty":                      {config.HTTP{}, "", ""},
+		"query is left alone":        {base, "/a/../b?x=%zz/../", "/b?x=%zz/../"},
+		"three dots are no dots":     {base, "/a/.../b", "/a/.../b"},
+		"hidden file is no dot":      {base, "/a/.b/..c", "/a/.b/..c"},
+		"double encoding stays so":   {base, "/%252e%252e/a", "/%252e%252e/a"},
+		"an encoded slash ends none": {base, "/a%2F../b", "/a%2F../b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request(c.http, "GET "+c.in)
+			ok := r.normalize()
+			if ok != (c.want != "") || ok && !r.x.Request.Path.Is(c.want) {
+				t.Errorf("got %v %q, want %q", ok, r.x.Request.Path, c.want)
+			}
+		})
+	}
+}
+
+func TestForwardCert(t *testing.T) {
+	peer := &exchange.Security{Mutual: true, Hash: "h", Subject: `O="x`, LocalURI: "spiffe://me", DNS: []string{"d"},
+		Identity: exchange.Identity{URI: "spiffe://you"}}
+	const mine = `By=spiffe://me;Hash=h;Subject="O=\"x";URI=spiffe://you;DNS=d`
+	for name, c := range map[string]struct {
+		mode config.ForwardCert
+		sec  *exchange.Security
+		want string
+	}{
+		"sanitize":                     {config.Sanitize, peer, ""},
+		"forward only":                 {config.ForwardOnly, peer, "old"},
+		"forward only, plaintext":      {config.ForwardOnly, nil, ""},
+		"append":                       {config.AppendForward, peer, "old," + mine},
+		"append, plaintext":            {config.AppendForward, nil, ""},
+		"append, TLS of strangers":     {config.AppendForward, &exchange.Security{}, ""},
+		"sanitize and set":             {config.SanitizeSet, peer, mine},
+		"sanitize and set, plaintext":  {config.SanitizeSet, nil, ""},
+		"always forward, in plaintext": {config.AlwaysForwardOnly, nil, "old"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request(config.HTTP{ForwardCert: c.mode, CertSubject: true, CertURI: true, CertDNS: true}, "GET /", "x-forwarded-client-cert: old")
+			r.x.Conn.Security = c.sec
+			r.forwardCert()
+			if got := r.x.Request.Get("x-forwarded-client-cert").Copy(); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestEdge(t *testing.T) {
+	for name, c := range map[string]struct {
+		hops       uint32
+		old        string
+		remote     string
+		forwarded  string
+		proto      string
+		wantsProto string
+	}{
+		"nothing before":            {0, "", "10.0.0.7", "10.0.0.7", "", "http"},
+		"nothing before is trusted": {0, "1.1.1.1", "10.0.0.7", "1.1.1.1,10.0.0.7", "https", "http"},
+		"one hop":                   {1, "1.1.1.1, 2.2.2.2", "2.2.2.2", "1.1.1.1, 2.2.2.2,10.0.0.7", "https", "https"},
+		"two hops":                  {2, "1.1.1.1, 2.2.2.2", "1.1.1.1", "1.1.1.1, 2.2.2.2,10.0.0.7", "", "http"},
+		"more hops than there are":  {3, "1.1.1.1", "10.0.0.7", "1.1.1.1,10.0.0.7", "", "http"},
+		"no address":                {1, "unknown", "10.0.0.7", "unknown,10.0.0.7", "", "http"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fields := []string{"x-envoy-retry-on: 5xx", "x-request-id: theirs", "x-envoy-peer-metadata: lies"}
+			if c.old != "" {
+				fields = append(fields, "x-forwarded-for: "+c.old)
+			}
+			if c.proto != "" {
+				fields = append(fields, "x-forwarded-proto: "+c.proto)
+			}
+			r := request(config.HTTP{UseRemoteAddress: true, TrustedHops: c.hops, RequestID: true}, "GET /", fields...)
+			if o := r.prepare(); o != exchange.OK {
+				t.Fatal(o.Details())
+			}
+			h := &r.x.Request
+			if r.x.Remote.String() != c.remote || !h.Get("x-forwarded-for").Is(c.forwarded) || !h.Get("x-forwarded-proto").Is(c.wantsProto) {
+				t.Errorf("got %v %q %q", r.x.Remote, h.Get("x-forwarded-for"), h.Get("x-forwarded-proto"))
+			}
+			if h.Has("x-envoy-retry-on") || h.Has("x-envoy-peer-metadata") || h.Get("x-request-id").Is("theirs") || len(h.Get("x-request-id")) != 36 {
+				t.Errorf("foreign fields stay: %v", h.Fields)
+			}
+		})
+	}
+}
+
+func TestSidecarTrustsNoForwardedAddress(t *testing.T) {
+	r := request(config.HTTP{RequestID: true}, "GET /", "x-forwarded-for: 1.1.1.1", "x-request-id: kept")
+	r.prepare()
+	h := &r.x.Request
+	if r.x.Remote.String() != "10.0.0.7" || !h.Get("x-forwarded-for").Is("1.1.1.1") || !h.Get("x-request-id").Is("kept") {
+		t.Errorf("got %v %v", r.x.Remote, h.Fields)
+	}
+}
+
+func TestGRPCTimeout(t *testing.T) {
+	for in, want := range map[string]string{"1S": "1s", "250m": "250ms", "2H": "2h0m0s", "3M": "3m0s", "5u": "5µs", "7n": "7ns",
+		"": "", "S": "", "1": "", "1x": "", "-1S": "", "123456789S": ""} {
+		d, ok := parseGRPCTimeout(exchange.View(in))
+		if ok != (want != "") || ok && d.String() != want {
+			t.Errorf("%q: got %v %v", in, d, ok)
+		}
+	}
+}
