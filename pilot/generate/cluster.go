@@ -138,7 +138,7 @@ func (in Cluster) resolve(c *cluster.Cluster) {
 	c.DnsLookupFamily = dnsFamily(in.Class)
 	endpoints := in.Service.DNSEndpoints
 	if len(endpoints) == 0 && !strings.HasPrefix(in.Service.Host, "*") {
-		endpoints = []*model.Endpoint{{Address: in.Service.Host, Port: in.Port}}
+		endpoints = []*model.Endpoint{{Address: in.Service.Host}}
 	}
 	set := &model.EndpointSet{}
 	for _, e := range endpoints {

@@ -1,27 +1,116 @@
 package generate
 
-import "github.com/heddle-mesh/heddle/pilot/model"
+import (
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
-// Edge is what a gateway's listeners depend on.
-type Edge struct {
-	Mesh      *model.Mesh
-	Class     Class
-	Self      Self
-	Namespace string
-	Servers   *List[BoundServer]
-	Policies  *List[*model.Authorization]
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// EdgeListener is the inputs of a gateway's listener.
+type EdgeListener struct {
+	Mesh     *model.Mesh
+	Class    Class
+	Self     Self
+	Bind     string
+	Port     uint16
+	Policies *List[*model.Authorization]
+	Chains   *List[edgeChain]
 }
 
-// BoundServer is a server of a Gateway that selects the workload, on the port where the workload listens.
-type BoundServer struct {
-	Gateway *model.Gateway
-	Server  *model.Server
-	Port    uint16
+// edgeChain is one filter chain of a gateway.
+type edgeChain struct {
+	Name    string
+	Names   *List[string]    // SNI; empty: any
+	TLS     *model.ServerTLS // nil: plaintext, or passed through
+	Routes  string           // RDS name; "": opaque
+	Targets *List[weighted]
+	Idle    *model.Duration
+	Sniff   bool // looks at SNI though it does not terminate TLS
 }
 
-// EdgeListener placeholder until the next file is written.
-type EdgeListener struct{ Port uint16 }
+// edgeListener serves one port of a gateway.
+func edgeListener(in EdgeListener) *wire.Resource {
+	l := &listener.Listener{
+		Name: in.Class.listenerName(in.Bind, in.Port), TrafficDirection: core.TrafficDirection_OUTBOUND,
+		Metadata: selfMetadata(in.Self), AccessLog: accessLog(in.Mesh.AccessLog),
+	}
+	bindTo(l, in.Class, in.Bind, in.Port)
+	inspect := false
+	for c := range in.Chains.all {
+		inspect = inspect || c.Sniff || c.TLS != nil
+		l.FilterChains = append(l.FilterChains, in.chain(c))
+	}
+	if inspect {
+		l.ListenerFilters = append(l.ListenerFilters, inspectTLS())
+	}
+	return resource(wire.TypeListener, l.Name, l)
+}
 
-func (ix *Index) servers(w *model.Workload) []BoundServer { return nil }
+func (in EdgeListener) chain(c edgeChain) *listener.FilterChain {
+	out := &listener.FilterChain{Name: c.Name}
+	if c.Names != nil {
+		out.FilterChainMatch = &listener.FilterChainMatch{ServerNames: c.Names.slice()}
+	}
+	if c.TLS != nil {
+		out.TransportSocket = edgeServer(in.Mesh, c.TLS, c.Routes != "")
+	}
+	g := guard{in.Mesh, in.Policies.slice()}
+	if c.Routes == "" {
+		targets := c.Targets.slice()
+		out.Filters = append(g.tcp(), tcpFilter(in.Mesh, targets[0].Cluster, targets, c.Idle))
+		return out
+	}
+	out.Filters = []*listener.Filter{httpManager(manager{
+		mesh: in.Mesh, prefix: "outbound_" + in.Class.listenerName(in.Bind, in.Port), routes: c.Routes, guards: g.http(), self: in.Self, side: edge,
+	})}
+	return out
+}
 
-func GenerateEdge(ix *Index, o Outbound, e Edge, m *Memo) *Set { return newSet().finish() }
+// edgeServer terminates a client's TLS with a Secret's certificate, or mesh mTLS.
+func edgeServer(mesh *model.Mesh, t *model.ServerTLS, http bool) *core.TransportSocket {
+	if t.Mode == model.ServerIstioMutual {
+		return meshServer(mesh, serverALPNs(http))
+	}
+	name := wire.SecretPrefix + t.CredentialName
+	c := &tls.CommonTlsContext{
+		TlsParams:                      edgeParameters(t),
+		TlsCertificateSdsSecretConfigs: []*tls.SdsSecretConfig{sds(name)},
+	}
+	if http {
+		c.AlpnProtocols = []string{alpnHTTP2, alpnHTTP1}
+	}
+	out := &tls.DownstreamTlsContext{CommonTlsContext: c}
+	if t.Mode == model.ServerMutual || t.Mode == model.ServerOptionalMutual {
+		c.ValidationContextType = &tls.CommonTlsContext_CombinedValidationContext{CombinedValidationContext: &tls.CommonTlsContext_CombinedCertificateValidationContext{
+			DefaultValidationContext:         untyped(exactNames(t.SANs)),
+			ValidationContextSdsSecretConfig: sds(name + wire.CACertSuffix),
+		}}
+	}
+	if t.Mode == model.ServerMutual {
+		out.RequireClientCertificate = truth()
+	}
+	return downstream(out)
+}
+
+// edgeParameters are a server's TLS versions and ciphers.
+func edgeParameters(t *model.ServerTLS) *tls.TlsParameters {
+	out := meshParameters()
+	version := func(s string, otherwise tls.TlsParameters_TlsProtocol) tls.TlsParameters_TlsProtocol {
+		switch s {
+		case "1.2":
+			return tls.TlsParameters_TLSv1_2
+		case "1.3":
+			return tls.TlsParameters_TLSv1_3
+		}
+		return otherwise
+	}
+	out.TlsMinimumProtocolVersion = version(t.MinVersion, out.TlsMinimumProtocolVersion)
+	out.TlsMaximumProtocolVersion = version(t.MaxVersion, out.TlsMaximumProtocolVersion)
+	if len(t.Ciphers) > 0 {
+		out.CipherSuites = t.Ciphers
+	}
+	return out
+}

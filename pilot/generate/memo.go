@@ -18,17 +18,18 @@ type Memo struct {
 	endpoints *memo.Memo[projection, *wire.Resource]
 	projected int // endpoints made since the last RoundEndpoints
 
-	rules    lists[*model.DestinationRule]
-	policies lists[*model.Authorization]
-	services lists[*model.Service]
-	virtuals lists[*model.VirtualService]
-	strings  lists[string]
-	targets  lists[target]
-	chains   lists[l4Chain]
-	weighted lists[weighted]
-	ports    lists[inboundPort]
-	servers  lists[BoundServer]
-	vhosts   lists[*virtualHost]
+	rules      lists[*model.DestinationRule]
+	policies   lists[*model.Authorization]
+	services   lists[*model.Service]
+	virtuals   lists[*model.VirtualService]
+	strings    lists[string]
+	targets    lists[target]
+	chains     lists[l4Chain]
+	weighted   lists[weighted]
+	ports      lists[inboundPort]
+	servers    lists[BoundServer]
+	edgeChains lists[edgeChain]
+	vhosts     lists[*virtualHost]
 }
 
 // NewMemo returns an empty Memo.
@@ -41,7 +42,7 @@ func NewMemo() *Memo {
 		rules: newLists[*model.DestinationRule](), policies: newLists[*model.Authorization](),
 		services: newLists[*model.Service](), virtuals: newLists[*model.VirtualService](), strings: newLists[string](),
 		targets: newLists[target](), chains: newLists[l4Chain](), weighted: newLists[weighted](),
-		ports: newLists[inboundPort](), servers: newLists[BoundServer](), vhosts: newLists[*virtualHost](),
+		ports: newLists[inboundPort](), servers: newLists[BoundServer](), edgeChains: newLists[edgeChain](), vhosts: newLists[*virtualHost](),
 	}
 }
 
@@ -57,7 +58,7 @@ func (m *Memo) Round() (hits, misses int) {
 	}
 	for _, r := range []round{
 		m.rules.cells, m.policies.cells, m.services.cells, m.virtuals.cells, m.strings.cells, m.targets.cells, m.chains.cells,
-		m.weighted.cells, m.ports.cells, m.servers.cells, m.vhosts.cells,
+		m.weighted.cells, m.ports.cells, m.servers.cells, m.vhosts.cells, m.edgeChains.cells,
 	} {
 		r.Round()
 	}

@@ -14,6 +14,8 @@ type Set struct {
 	Views map[string]EndpointView
 	// Secrets are the names of Kubernetes Secrets that resources refer to, sorted, without wire.SecretPrefix and wire.CACertSuffix.
 	Secrets []string
+	// Conflicts are objects that could not be served beside others, in words.
+	Conflicts []string
 }
 
 func newSet() *Set {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -229,4 +230,13 @@ func (p pair) differences() discovery.Changes {
 
 func remembered(yes bool) metric.MeasurementOption {
 	return metric.WithAttributes(attribute.Bool("remembered", yes))
+}
+
+// conflicts are the objects that could not be served beside others.
+func (s *state) conflicts() string {
+	var b strings.Builder
+	for _, c := range s.own.Conflicts {
+		b.WriteString(c + "\n")
+	}
+	return b.String()
 }

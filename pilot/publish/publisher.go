@@ -304,3 +304,15 @@ func (p *Publisher) admit(c *client, index *generate.Index, workloads *model.Wor
 	}
 	close(c.admitted)
 }
+
+// ScopeOf tells what about a connected proxy (pod.namespace) decides its configuration; "" where there is none.
+func (p *Publisher) ScopeOf(proxy string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.clients {
+		if c.pod.Name+"."+c.pod.Namespace == proxy || c.node.ID == proxy {
+			return c.scope.String() + c.state.Load().conflicts()
+		}
+	}
+	return ""
+}

@@ -13,20 +13,13 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/discovery"
 	"github.com/heddle-mesh/heddle/pilot/generate"
+	"github.com/heddle-mesh/heddle/pilot/model"
 )
-
-// Secret is a certificate with its key, and roots to trust, as PEM. Any of them may be empty.
-type Secret struct{ Certificate, Key, CA, CRL []byte }
-
-// String hides the key.
-func (s Secret) String() string {
-	return fmt.Sprintf("secret with %d bytes of certificate", len(s.Certificate))
-}
 
 // SecretSource reads Secrets that gateways need.
 type SecretSource interface {
 	// Get returns a Secret of the cluster, or an error where it is missing, unreadable or may not be read.
-	Get(ctx context.Context, namespace, name string) (Secret, error)
+	Get(ctx context.Context, namespace, name string) (model.Secret, error)
 	// OnChange registers what is to be called, from any goroutine, after a Secret changed. It is called once, before Get.
 	OnChange(func(namespace, name string))
 }

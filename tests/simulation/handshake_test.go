@@ -62,6 +62,9 @@ func accept(ctx context.Context, l *config.Listener, c *exchange.Connection, raw
 		}
 	}
 	done <- out
+	if out.security == nil {
+		return
+	}
 	_, _ = io.Copy(io.Discard, raw) // the client's last flight
 }
 

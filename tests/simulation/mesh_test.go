@@ -156,11 +156,9 @@ func (p *pod) yaml() string {
 	for k, v := range p.labels {
 		labels[k] = v
 	}
-	if !p.bare {
+	if !p.bare && !p.gateway {
 		labels["security.istio.io/tlsMode"] = "istio"
-		if !p.gateway {
-			annotations["sidecar.heddle.io/status"] = "injected"
-		}
+		annotations["sidecar.heddle.io/status"] = "injected"
 	}
 	ready, ips, ports := "True", fmt.Sprintf("[{ip: %s}]", p.ip), ""
 	if p.unready {

@@ -28,9 +28,11 @@ func newProxy(m *mesh, p *pod) *proxy {
 	}
 	scope := generate.ScopeOf(m.index, w, generate.Class{Router: p.gateway, IPv4: true, IPv6: p.v6 != ""}, m.memo)
 	outer := generate.GenerateOutbound(m.index, scope.Outbound, m.memo)
-	own := generate.GenerateInbound(scope.Inbound, m.memo)
+	var own *generate.Set
 	if p.gateway {
 		own = generate.GenerateEdge(m.index, scope.Outbound, scope.Edge, m.memo)
+	} else {
+		own = generate.GenerateInbound(scope.Inbound, m.memo)
 	}
 	c := compile.New(compile.Options{
 		Gateway: p.gateway, Workload: m.pki.holder(p.identity()), Mesh: m.pki, Secrets: mtls.NewSecrets(),

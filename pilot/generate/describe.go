@@ -1,0 +1,52 @@
+package generate
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// String tells people what about a proxy decides its configuration.
+func (s Scope) String() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	role := "sidecar"
+	if s.Outbound.Class.Router {
+		role = "gateway"
+	}
+	line("%s in namespace %s", role, s.Outbound.Namespace)
+	if s.Outbound.Sidecar != nil {
+		line("Sidecar %s limits what it sees", s.Outbound.Sidecar.From)
+	}
+	for r := range s.Outbound.Rules.all {
+		line("DestinationRule for %s selects it", r.Host)
+	}
+	for source := range s.Outbound.Sources.all {
+		line("routes for sources with %s apply", source)
+	}
+	for p := range s.Inbound.Ports.all {
+		service := "no Service"
+		if p.Service != nil {
+			service = "Service " + p.Service.From.String()
+		}
+		line("port %d: %s, %s", p.Port, modeText(p.Mode), service)
+	}
+	policies := s.Inbound.Policies
+	if s.Outbound.Class.Router {
+		policies = s.Edge.Policies
+	} else {
+		line("other ports: %s", modeText(s.Inbound.Mode))
+	}
+	for server := range s.Edge.Servers.all {
+		line("Gateway %s: port %d, listens on %d", server.Gateway.ID(), server.Server.Port, server.Port)
+	}
+	for p := range policies.all {
+		line("AuthorizationPolicy %s (%s)", p.From, [...]string{"ALLOW", "DENY"}[p.Action])
+	}
+	return b.String()
+}
+
+func modeText(m model.MTLSMode) string {
+	return [...]string{"UNSET", "DISABLE", "PERMISSIVE", "STRICT"}[m]
+}

@@ -1,0 +1,435 @@
+package generate
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// Edge is what a gateway's listeners depend on.
+type Edge struct {
+	Mesh      *model.Mesh
+	Class     Class
+	Self      Self
+	Namespace string
+	Servers   *List[BoundServer]
+	Policies  *List[*model.Authorization]
+}
+
+// BoundServer is a server of a Gateway that selects the workload, on the port where the workload listens.
+type BoundServer struct {
+	Gateway *model.Gateway
+	Server  *model.Server
+	Port    uint16
+}
+
+// servers are the servers of the Gateways that select a workload. Their ports are Service ports: the workload listens on the target
+// ports of the Services that select it, or on the very port where none declares it.
+func (ix *Index) servers(w *model.Workload) []BoundServer {
+	var out []BoundServer
+	for _, g := range ix.snapshot.Gateways {
+		if !g.Selector.Matches(w.Labels) {
+			continue
+		}
+		for _, s := range g.Servers {
+			for _, port := range ix.listensOn(w, s.Port) {
+				out = append(out, BoundServer{g, s, port})
+			}
+		}
+	}
+	return out
+}
+
+func (ix *Index) listensOn(w *model.Workload, port uint16) []uint16 {
+	var out []uint16
+	for _, svc := range ix.selecting[w.Name.Namespace] {
+		p := svc.Port(port)
+		if p == nil || !svc.Selector.Matches(w.Labels) {
+			continue
+		}
+		target := targetPort(p, w)
+		known := target == 0
+		for _, t := range out {
+			known = known || t == target
+		}
+		if !known {
+			out = append(out, target)
+		}
+	}
+	if len(out) == 0 {
+		return []uint16{port}
+	}
+	return out
+}
+
+// serverKind is what a server does with connections. Servers of one port must be of one family.
+type serverKind uint8
+
+const (
+	serverHTTP        serverKind = iota + 1 // plaintext HTTP: merged
+	serverHTTPS                             // TLS ends here, HTTP inside
+	serverTLS                               // TLS ends here, bytes inside
+	serverPassthrough                       // TLS goes on to the backend
+	serverTCP                               // plaintext bytes
+)
+
+func kindOf(s *model.Server) serverKind {
+	http := s.Protocol.IsHTTP() || s.Protocol == model.HTTPS
+	switch {
+	case s.TLS == nil && s.Protocol.IsHTTP():
+		return serverHTTP
+	case s.TLS == nil:
+		return serverTCP
+	case s.TLS.Mode == model.ServerPassthrough:
+		return serverPassthrough
+	case http:
+		return serverHTTPS
+	}
+	return serverTLS
+}
+
+// family is what may share a port: plaintext HTTP, TLS told apart by SNI, or plaintext bytes.
+func (k serverKind) family() serverKind {
+	if k == serverTLS || k == serverPassthrough {
+		return serverHTTPS
+	}
+	return k
+}
+
+// edgeBuilder makes one gateway workload's listeners and routes.
+type edgeBuilder struct {
+	*builder
+	edge  Edge
+	ports map[edgePort]*edgePlan
+}
+
+type edgePort struct {
+	bind string
+	port uint16
+}
+
+// edgePlan is one listener in the making.
+type edgePlan struct {
+	family  serverKind
+	servers []BoundServer
+	chains  []edgeChain
+	claimed map[string]bool // SNI
+}
+
+// GenerateEdge returns the listeners and routes of a gateway.
+func GenerateEdge(ix *Index, o Outbound, e Edge, m *Memo) *Set {
+	b := &edgeBuilder{builder: newBuilder(ix, o, m), edge: e, ports: map[edgePort]*edgePlan{}}
+	b.virtuals = ix.edgeVirtuals(o.Namespace)
+	for s := range e.Servers.all {
+		b.place(s)
+	}
+	for at, plan := range b.ports {
+		for _, s := range plan.servers {
+			b.chainsOf(plan, s)
+		}
+		if plan.family == serverHTTP {
+			b.plain(at, plan)
+		}
+		if len(plan.chains) == 0 {
+			continue
+		}
+		in := EdgeListener{Mesh: e.Mesh, Class: e.Class, Self: e.Self, Bind: at.bind, Port: at.port, Policies: e.Policies}
+		in.Chains = m.edgeChains.of(plan.chains)
+		b.set.add(m.edges.Get(in, edgeListener))
+	}
+	return b.set.finish()
+}
+
+// place finds a server its listener; one whose family differs from the first server's is left out.
+func (b *edgeBuilder) place(s BoundServer) {
+	at, kind := edgePort{s.Server.Bind, s.Port}, kindOf(s.Server)
+	plan := b.ports[at]
+	if plan == nil {
+		plan = &edgePlan{family: kind.family(), claimed: map[string]bool{}}
+		b.ports[at] = plan
+	}
+	if plan.family != kind.family() || plan.family == serverTCP && len(plan.servers) > 0 {
+		b.set.Conflicts = append(b.set.Conflicts, fmt.Sprintf("Gateway %s: port %d (%s) cannot share its listener with Gateway %s",
+			s.Gateway.ID(), s.Server.Port, s.Server.Name, plan.servers[0].Gateway.ID()))
+		return
+	}
+	plan.servers = append(plan.servers, s)
+}
+
+// edgeVirtuals are the VirtualServices that gateways of a namespace may obey: private ones first, then those exported to the namespace,
+// then public ones; each by age.
+func (ix *Index) edgeVirtuals(namespace string) []*model.VirtualService {
+	var out []*model.VirtualService
+	for _, vs := range ix.snapshot.VirtualServices {
+		if vs.Export.To(namespace) {
+			out = append(out, vs)
+		}
+	}
+	rank := func(v model.Visibility) int {
+		switch {
+		case v.Public:
+			return 2
+		case len(v.Namespaces) == 1:
+			return 0
+		}
+		return 1
+	}
+	sort.SliceStable(out, func(i, j int) bool { return rank(out[i].Export) < rank(out[j].Export) })
+	return out
+}
+
+// attached reports whether a VirtualService has rules for a gateway.
+func attached(vs *model.VirtualService, gateway string) bool {
+	if names(vs.Gateways, gateway) {
+		return true
+	}
+	for _, r := range vs.HTTP {
+		for _, m := range r.Matches {
+			if names(m.Gateways, gateway) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// shared are the hosts that both a server and a VirtualService name, the narrower of each two.
+func sharedHosts(s *model.Server, vs *model.VirtualService) []string {
+	var out []string
+	for _, h := range s.Hosts {
+		if h.Namespace != "*" && h.Namespace != vs.From.Namespace {
+			continue
+		}
+		for _, host := range vs.Hosts {
+			if both, ok := narrower(h.Host, host); ok && !names(out, both) {
+				out = append(out, both)
+			}
+		}
+	}
+	return out
+}
+
+// edgeHost is a virtual host in the making.
+type edgeHost struct {
+	virtuals []*model.VirtualService
+	gateways []string
+	port     uint16
+	redirect bool
+}
+
+// hostsOf collects the virtual hosts of servers that share routes.
+func (b *edgeBuilder) hostsOf(servers []BoundServer) map[string]*edgeHost {
+	out := map[string]*edgeHost{}
+	at := func(host string, port uint16) *edgeHost {
+		if out[host] == nil {
+			out[host] = &edgeHost{port: port}
+		}
+		return out[host]
+	}
+	for _, s := range servers {
+		for _, vs := range b.virtuals {
+			if len(vs.HTTP) == 0 || !attached(vs, s.Gateway.ID()) {
+				continue
+			}
+			for _, host := range sharedHosts(s.Server, vs) {
+				h := at(host, s.Server.Port)
+				if !hasVirtual(h.virtuals, vs) {
+					h.virtuals = append(h.virtuals, vs)
+				}
+				if !names(h.gateways, s.Gateway.ID()) {
+					h.gateways = append(h.gateways, s.Gateway.ID())
+				}
+			}
+		}
+		if s.Server.HTTPSRedirect {
+			for _, h := range s.Server.Hosts {
+				at(h.Host, s.Server.Port)
+			}
+		}
+	}
+	for host, h := range out {
+		for _, s := range servers {
+			for _, of := range s.Server.Hosts {
+				h.redirect = h.redirect || s.Server.HTTPSRedirect && hostMatches(of.Host, host)
+			}
+		}
+	}
+	return out
+}
+
+func hasVirtual(list []*model.VirtualService, vs *model.VirtualService) bool {
+	for _, v := range list {
+		if v == vs {
+			return true
+		}
+	}
+	return false
+}
+
+// routesOf makes a route configuration for servers.
+func (b *edgeBuilder) routesOf(name string, servers []BoundServer, tls bool) {
+	hosts := b.hostsOf(servers)
+	order := make([]string, 0, len(hosts))
+	for host := range hosts {
+		order = append(order, host)
+	}
+	sort.Strings(order)
+	var made []*virtualHost
+	for _, host := range order {
+		h := hosts[host]
+		in := Host{
+			Mesh: b.edge.Mesh, Class: b.edge.Class, Host: host, Port: h.port, TLS: tls, RequireTLS: h.redirect,
+			Virtuals: b.m.virtuals.of(h.virtuals), Gateways: b.m.strings.of(h.gateways), Targets: b.targets(h.virtuals, nil, h.port),
+		}
+		made = append(made, b.m.hosts.Get(in, newVirtualHost))
+	}
+	b.set.add(b.m.routes.Get(Routes{Name: name, Hosts: b.m.vhosts.of(made)}, routeConfiguration))
+}
+
+// plain makes the one chain of a plaintext HTTP port.
+func (b *edgeBuilder) plain(at edgePort, plan *edgePlan) {
+	name := "http." + portString(at.port)
+	if at.bind != "" {
+		name += "." + at.bind
+	}
+	b.routesOf(name, plan.servers, false)
+	plan.chains = append(plan.chains, edgeChain{Routes: name})
+}
+
+// chainsOf adds the chains of a server that does not share routes.
+func (b *edgeBuilder) chainsOf(plan *edgePlan, s BoundServer) {
+	switch kindOf(s.Server) {
+	case serverHTTPS:
+		sni, ok := plan.claim(hostNames(s.Server))
+		if !ok {
+			b.duplicate(s)
+			return
+		}
+		name := fmt.Sprintf("https.%d.%s.%s.%s", s.Server.Port, s.Server.PortName, s.Gateway.From.Name, s.Gateway.From.Namespace)
+		if s.Server.Bind != "" {
+			name += "." + s.Server.Bind
+		}
+		b.routesOf(name, []BoundServer{s}, true)
+		b.set.secret(s.Server.TLS.CredentialName)
+		plan.chains = append(plan.chains, edgeChain{Name: name, Names: b.m.strings.of(sni), TLS: s.Server.TLS, Routes: name})
+	case serverPassthrough:
+		b.passthrough(plan, s)
+	case serverTLS, serverTCP:
+		b.opaqueServer(plan, s)
+	}
+}
+
+func (b *edgeBuilder) duplicate(s BoundServer) {
+	b.set.Conflicts = append(b.set.Conflicts, fmt.Sprintf("Gateway %s: server %s of port %d names only hosts that an older server of the port has",
+		s.Gateway.ID(), s.Server.Name, s.Server.Port))
+}
+
+// hostNames are the distinct hosts of a server.
+func hostNames(s *model.Server) []string {
+	var out []string
+	for _, h := range s.Hosts {
+		if !names(out, h.Host) {
+			out = append(out, h.Host)
+		}
+	}
+	return out
+}
+
+// claim takes the server names that no older chain has. Nil with true is any name; false: nothing was left.
+func (p *edgePlan) claim(hosts []string) ([]string, bool) {
+	var out []string
+	anyName := len(hosts) == 0
+	for _, h := range hosts {
+		anyName = anyName || h == "*"
+	}
+	if anyName {
+		hosts = []string{"*"}
+	}
+	for _, h := range hosts {
+		if !p.claimed[h] {
+			p.claimed[h] = true
+			out = append(out, h)
+		}
+	}
+	if anyName {
+		return nil, len(out) > 0
+	}
+	return out, len(out) > 0
+}
+
+// passthrough adds a chain for each SNI rule of the VirtualServices that the server admits.
+func (b *edgeBuilder) passthrough(plan *edgePlan, s BoundServer) {
+	for _, vs := range b.virtuals {
+		for _, r := range vs.TLS {
+			for _, m := range r.Matches {
+				if !b.admits(vs, m, s) {
+					continue
+				}
+				own := within(m.SNI, sharedHosts(s.Server, vs))
+				if len(own) == 0 {
+					continue // a rule for hosts of another server
+				}
+				sni, ok := plan.claim(own)
+				if targets, idle := b.shares(r.Destinations, s.Server.Port); ok && targets != nil {
+					plan.chains = append(plan.chains, edgeChain{Names: b.m.strings.of(sni), Targets: targets, Idle: idle, Sniff: true})
+				}
+			}
+		}
+	}
+}
+
+// within keeps what is covered by one of the hosts, or else narrows it to them.
+func within(sni, hosts []string) []string {
+	var out []string
+	for _, name := range sni {
+		for _, host := range hosts {
+			if both, ok := narrower(host, name); ok && !names(out, both) {
+				out = append(out, both)
+			}
+		}
+	}
+	return out
+}
+
+// admits reports whether a match of a VirtualService is for this server.
+func (b *edgeBuilder) admits(vs *model.VirtualService, m *model.L4Match, s BoundServer) bool {
+	gateways := vs.Gateways
+	if m.Gateways != nil {
+		gateways = m.Gateways
+	}
+	return names(gateways, s.Gateway.ID()) && (m.Port == 0 || m.Port == s.Server.Port) && len(sharedHosts(s.Server, vs)) > 0
+}
+
+// opaqueServer adds the chain of a TCP server, or of one that terminates TLS around bytes: the first tcp rule for it.
+func (b *edgeBuilder) opaqueServer(plan *edgePlan, s BoundServer) {
+	for _, vs := range b.virtuals {
+		for _, r := range vs.TCP {
+			matches := r.Matches
+			if len(matches) == 0 {
+				matches = []*model.L4Match{{}}
+			}
+			for _, m := range matches {
+				if !b.admits(vs, m, s) {
+					continue
+				}
+				targets, idle := b.shares(r.Destinations, s.Server.Port)
+				if targets == nil {
+					continue
+				}
+				c := edgeChain{Targets: targets, Idle: idle}
+				if s.Server.TLS != nil {
+					sni, ok := plan.claim(hostNames(s.Server))
+					if !ok {
+						b.duplicate(s)
+						return
+					}
+					c.Names, c.TLS = b.m.strings.of(sni), s.Server.TLS
+					b.set.secret(s.Server.TLS.CredentialName)
+				}
+				plan.chains = append(plan.chains, c)
+				return
+			}
+		}
+	}
+}

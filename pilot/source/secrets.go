@@ -1,0 +1,144 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	toolscache "k8s.io/client-go/tools/cache"
+
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// secretsWithin is how long the first read of a namespace's Secrets may take.
+const secretsWithin = 5 * time.Second
+
+// Secrets reads the Secrets of the namespaces in which gateways ask for them; each namespace is watched from its first Get on. The right to
+// do so is granted namespace by namespace, beside the gateway.
+type Secrets struct {
+	kube kubernetes.Interface
+	log  *slog.Logger
+
+	mu         sync.Mutex
+	ctx        context.Context // of Run; nil before
+	namespaces map[string]toolscache.SharedIndexInformer
+	changed    func(namespace, name string)
+}
+
+// NewSecrets returns a reader. It asks nothing before Run.
+func NewSecrets(kube kubernetes.Interface, log *slog.Logger) *Secrets {
+	return &Secrets{kube: kube, log: log, namespaces: map[string]toolscache.SharedIndexInformer{}}
+}
+
+// OnChange registers what to call after a Secret changed. It must be called before Run.
+func (s *Secrets) OnChange(f func(namespace, name string)) { s.changed = f }
+
+// Run lets watches live until ctx ends.
+func (s *Secrets) Run(ctx context.Context) error {
+	s.mu.Lock()
+	s.ctx = ctx
+	s.mu.Unlock()
+	<-ctx.Done()
+	return nil
+}
+
+// Get returns a Secret. An error says that it is missing or cannot be read.
+func (s *Secrets) Get(ctx context.Context, namespace, name string) (model.Secret, error) {
+	informer, err := s.watch(namespace)
+	if err != nil {
+		return model.Secret{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, secretsWithin)
+	defer cancel()
+	if !toolscache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+		return model.Secret{}, fmt.Errorf("reading secret %s/%s: the Secrets of namespace %s cannot be listed", namespace, name, namespace)
+	}
+	object, found, err := informer.GetStore().GetByKey(namespace + "/" + name)
+	if err != nil || !found {
+		return model.Secret{}, fmt.Errorf("reading secret %s/%s: not found", namespace, name)
+	}
+	return contentOf(object.(*corev1.Secret)), nil
+}
+
+// watch returns the namespace's informer, started.
+func (s *Secrets) watch(namespace string) (toolscache.SharedIndexInformer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := s.namespaces[namespace]; known != nil {
+		return known, nil
+	}
+	if s.ctx == nil {
+		return nil, fmt.Errorf("reading secrets of namespace %s: not started", namespace)
+	}
+	factory := informers.NewSharedInformerFactoryWithOptions(s.kube, 0, informers.WithNamespace(namespace),
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.FieldSelector = "type!=helm.sh/release.v1" }))
+	informer := factory.Core().V1().Secrets().Informer()
+	_ = informer.SetTransform(relevant) // only an informer that runs refuses
+	_ = informer.SetWatchErrorHandler(func(_ *toolscache.Reflector, err error) {
+		s.log.Warn("cannot watch Secrets", "namespace", namespace, "error", err)
+	})
+	if _, err := informer.AddEventHandler(s.handler()); err != nil {
+		return nil, fmt.Errorf("watching secrets of namespace %s: %w", namespace, err)
+	}
+	factory.Start(s.ctx.Done())
+	s.namespaces[namespace] = informer
+	return informer, nil
+}
+
+func (s *Secrets) handler() toolscache.ResourceEventHandlerFuncs {
+	tell := func(object any) {
+		if secret, ok := object.(*corev1.Secret); ok && s.changed != nil {
+			s.changed(secret.Namespace, secret.Name)
+		}
+	}
+	return toolscache.ResourceEventHandlerFuncs{AddFunc: tell, UpdateFunc: func(_, object any) { tell(object) }}
+}
+
+// relevant keeps the keys that a gateway may need.
+func relevant(object any) (any, error) {
+	secret, ok := object.(*corev1.Secret)
+	if !ok {
+		return object, nil
+	}
+	kept := &corev1.Secret{Data: map[string][]byte{}}
+	kept.Namespace, kept.Name, kept.ResourceVersion, kept.UID = secret.Namespace, secret.Name, secret.ResourceVersion, secret.UID
+	for _, key := range []string{"tls.crt", "tls.key", "ca.crt", "ca.crl", "cert", "key", "cacert", "crl"} {
+		if value := secret.Data[key]; len(value) > 0 {
+			kept.Data[key] = value
+		}
+	}
+	return kept, nil
+}
+
+// contentOf reads either set of keys: those of kubernetes.io/tls, or the generic ones.
+func contentOf(secret *corev1.Secret) model.Secret {
+	pick := func(first, second string) []byte {
+		if value := secret.Data[first]; len(value) > 0 {
+			return value
+		}
+		return secret.Data[second]
+	}
+	return model.Secret{Certificate: pick("tls.crt", "cert"), Key: pick("tls.key", "key"), CA: pick("ca.crt", "cacert"), CRL: pick("ca.crl", "crl")}
+}
+
+// MayRead asks the API server whether a service account may read the Secrets of its namespace.
+func (s *Secrets) MayRead(ctx context.Context, namespace, account string) (bool, error) {
+	review, err := s.kube.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
+		Spec: authorizationv1.SubjectAccessReviewSpec{
+			User:               "system:serviceaccount:" + namespace + ":" + account,
+			Groups:             []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "list", Resource: "secrets"},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return false, fmt.Errorf("reviewing access of %s/%s to secrets: %w", namespace, account, err)
+	}
+	return review.Status.Allowed && !review.Status.Denied, nil
+}

@@ -1,0 +1,71 @@
+package source
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+)
+
+func tlsSecret(name, certificate string) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "edge", Name: name},
+		Data:       map[string][]byte{"tls.crt": []byte(certificate), "tls.key": []byte("key"), "other": []byte("unneeded")},
+	}
+}
+
+func TestSecretsFollowTheCluster(t *testing.T) {
+	kube := fake.NewClientset(tlsSecret("shop", "one"))
+	s, changes := NewSecrets(kube, slog.New(slog.DiscardHandler)), make(chan string, 8)
+	s.OnChange(func(namespace, name string) { changes <- namespace + "/" + name })
+	if _, err := s.Get(t.Context(), "edge", "shop"); err == nil {
+		t.Error("a Secret was read before Run")
+	}
+	go func() { _ = s.Run(t.Context()) }()
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		got, err := s.Get(t.Context(), "edge", "shop")
+		if err == nil && string(got.Certificate) == "one" && string(got.Key) == "key" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("got %v, %v", got, err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if _, err := s.Get(t.Context(), "edge", "missing"); err == nil {
+		t.Error("a missing Secret was found")
+	}
+	<-changes
+	if _, err := kube.CoreV1().Secrets("edge").Update(t.Context(), tlsSecret("shop", "two"), metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-changes; got != "edge/shop" {
+		t.Errorf("told of %s", got)
+	}
+	if got, err := s.Get(t.Context(), "edge", "shop"); err != nil || string(got.Certificate) != "two" {
+		t.Errorf("after the change: %v, %v", got, err)
+	}
+}
+
+func TestMayReadAsksAboutTheAccount(t *testing.T) {
+	kube := fake.NewClientset()
+	kube.PrependReactor("create", "subjectaccessreviews", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		review := a.(clienttesting.CreateAction).GetObject().(*authorizationv1.SubjectAccessReview)
+		at := review.Spec.ResourceAttributes
+		review.Status.Allowed = review.Spec.User == "system:serviceaccount:edge:internet" && at.Namespace == "edge" && at.Resource == "secrets"
+		return true, review, nil
+	})
+	s := NewSecrets(kube, slog.New(slog.DiscardHandler))
+	for account, want := range map[string]bool{"internet": true, "other": false} {
+		if got, err := s.MayRead(t.Context(), "edge", account); err != nil || got != want {
+			t.Errorf("%s may read: %t, %v; want %t", account, got, err, want)
+		}
+	}
+}
