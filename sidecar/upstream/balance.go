@@ -57,13 +57,19 @@ func (c *Cluster) original(dst netip.AddrPort) (*Host, exchange.Outcome) {
 		return nil, exchange.NoHealthyUpstream
 	}
 	c.mu.RLock()
-	h := c.direct[dst]
+	h := c.facts[dst]
+	if h == nil {
+		h = c.direct[dst]
+	}
 	c.mu.RUnlock()
 	if h != nil {
 		return h, exchange.OK
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if h = c.facts[dst]; h != nil {
+		return h, exchange.OK
+	}
 	if h = c.direct[dst]; h == nil {
 		ep := &exchange.Endpoint{Address: dst, Weight: 1}
 		h = &Host{cluster: c}

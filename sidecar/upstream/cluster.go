@@ -25,6 +25,7 @@ type Cluster struct {
 	mu       sync.RWMutex
 	hosts    map[string]*Host         // by key: living, described
 	direct   map[netip.AddrPort]*Host // original destinations, made on demand
+	facts    map[netip.AddrPort]*Host // original destinations of which the assignment has facts
 	eps      []*exchange.Endpoint     // what the last apply or resolution said
 	given    *Assignment
 	retired  bool
@@ -82,8 +83,11 @@ func (c *Cluster) apply(cfg *Config, a *Assignment) {
 		if !old.dns() {
 			c.eps = nil
 		}
-	default:
+	default: // original destinations: the assignment, if any, says who is where
 		c.eps = nil
+		if a != nil && cfg.Assignment != "" {
+			c.eps = a.Endpoints
+		}
 	}
 	c.rebuild(cfg)
 	if cfg.dns() && old != cfg {
@@ -121,6 +125,18 @@ func (c *Cluster) rebuild(cfg *Config) {
 		h.describe(ep, cfg.socket(ep))
 	}
 	c.hosts = next
+	c.facts = nil
+	if cfg.Discovery == OriginalDst && len(hosts) > 0 {
+		c.facts = make(map[netip.AddrPort]*Host, len(hosts))
+		for _, h := range hosts {
+			at := h.Endpoint().Address
+			c.facts[at] = h
+			if stranger := c.direct[at]; stranger != nil {
+				delete(c.direct, at)
+				stranger.retire()
+			}
+		}
+	}
 	c.state.Store(&state{cfg: cfg, hosts: hosts, schedule: schedule(cfg, hosts)})
 }
 
