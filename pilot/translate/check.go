@@ -17,8 +17,9 @@ import (
 // Checker judges single objects against a mesh: the same judgement that Translate puts into its report. It is immutable.
 type Checker struct {
 	mesh     *model.Mesh
-	services map[string]*model.Service // by host, wildcards included
-	rules    map[string][]*model.DestinationRule
+	services map[string]*model.Service           // by host, wildcards included
+	rules    map[string][]*model.DestinationRule // by host
+	wild     []*model.DestinationRule            // for wildcards
 	gateways map[string]*model.Gateway
 	virtuals map[string][]*model.VirtualService // of sidecars, by host
 	defaults map[string]model.Name              // per kind and namespace, the oldest object without a selector
@@ -40,6 +41,10 @@ func NewChecker(s *model.Snapshot) *Checker {
 	}
 	for _, list := range s.DestinationRules {
 		for _, rule := range list {
+			if strings.HasPrefix(rule.Host, "*") {
+				c.wild = append(c.wild, rule)
+				continue
+			}
 			c.rules[rule.Host] = append(c.rules[rule.Host], rule)
 		}
 	}
@@ -208,13 +213,7 @@ func (c *Checker) hasSubset(host, subset string) bool {
 	has := func(rule *model.DestinationRule) bool {
 		return slices.ContainsFunc(rule.Subsets, func(s *model.Subset) bool { return s.Name == subset })
 	}
-	if slices.ContainsFunc(c.rules[host], has) {
-		return true
-	}
-	for pattern, rules := range c.rules {
-		if strings.HasPrefix(pattern, "*") && model.HostIncludes(pattern, host) && slices.ContainsFunc(rules, has) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.rules[host], has) || slices.ContainsFunc(c.wild, func(rule *model.DestinationRule) bool {
+		return model.HostIncludes(rule.Host, host) && has(rule)
+	})
 }
