@@ -1,0 +1,385 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"go.opentelemetry.io/otel/metric/noop"
+	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/spiffe"
+)
+
+// world is a Registry whose one view tests change.
+type world struct {
+	mu        sync.Mutex
+	resources map[string]map[string]string // type to name to version
+	pending   Changes
+	changed   chan struct{}
+	refusal   error
+}
+
+func newWorld() *world {
+	return &world{resources: map[string]map[string]string{}, changed: make(chan struct{}, 1)}
+}
+
+// set changes a resource; an empty version removes it.
+func (w *world) set(typ, name, version string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.resources[typ] == nil {
+		w.resources[typ] = map[string]string{}
+	}
+	if version == "" {
+		delete(w.resources[typ], name)
+	} else {
+		w.resources[typ][name] = version
+	}
+	if w.pending == nil {
+		w.pending = Changes{}
+	}
+	w.pending.Merge(Changes{typ: {name: true}})
+}
+
+// tell wakes the stream.
+func (w *world) tell() {
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (w *world) Subscribe(context.Context, Caller, Node) (Subscription, error) { return w, w.refusal }
+func (w *world) Changed() <-chan struct{}                                       { return w.changed }
+func (w *world) View() View                                                     { return w }
+func (w *world) Close()                                                         {}
+
+func (w *world) Take() Changes {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	taken := w.pending
+	w.pending = nil
+	return taken
+}
+
+func (w *world) All(typ string) []*wire.Resource {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []*wire.Resource
+	for name, version := range w.resources[typ] {
+		out = append(out, &wire.Resource{Type: typ, Name: name, Version: version, Body: []byte(version)})
+	}
+	slices.SortFunc(out, func(a, b *wire.Resource) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+func (w *world) Get(_ context.Context, typ, name string) *wire.Resource {
+	for _, r := range w.All(typ) {
+		if r.Name == name {
+			return r
+		}
+	}
+	return nil
+}
+
+// line is a stream between a test and the server, without gRPC.
+type line struct {
+	t       *testing.T
+	isDelta bool
+	up      chan *request
+	down    chan *response
+	ended   chan error
+}
+
+func (l *line) delta() bool { return l.isDelta }
+
+func (l *line) recv() (*request, error) {
+	r, ok := <-l.up
+	if !ok {
+		return nil, io.EOF
+	}
+	return r, nil
+}
+
+func (l *line) send(r *response) error { l.down <- r; return nil }
+
+// ask sends a request.
+func (l *line) ask(r *request) { l.up <- r }
+
+// said returns what the server sent until it fell silent, one line a response: "Cluster a=1 b=2 -c".
+func (l *line) said() string {
+	synctest.Wait()
+	var out []string
+	for {
+		select {
+		case r := <-l.down:
+			text := shortType(r.typ)
+			for _, res := range r.resources {
+				text += fmt.Sprintf(" %s=%s", res.Name, res.Version)
+			}
+			for _, name := range r.removed {
+				text += " -" + name
+			}
+			out = append(out, text)
+		default:
+			return strings.Join(out, "; ")
+		}
+	}
+}
+
+func (l *line) want(what, said string) {
+	l.t.Helper()
+	if got := l.said(); got != said {
+		l.t.Errorf("%s: the server said %q, want %q", what, got, said)
+	}
+}
+
+func proxyNode(dialect string) *core.Node {
+	fields := map[string]*structpb.Value{
+		wire.MetaPodName: structpb.NewStringValue("web-1"), wire.MetaNamespace: structpb.NewStringValue("shop"),
+		wire.MetaServiceAccount: structpb.NewStringValue("web"),
+	}
+	if dialect != "" {
+		fields[wire.MetaDialect] = structpb.NewStringValue(dialect)
+	}
+	return &core.Node{Id: "sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local", Metadata: &structpb.Struct{Fields: fields}}
+}
+
+func asWeb(context.Context, string) (Caller, error) {
+	return Caller{Identity: spiffe.Identity{TrustDomain: "td", Namespace: "shop", ServiceAccount: "web"}, Namespace: "shop", Pod: "web-1"}, nil
+}
+
+// connect serves a stream of one variant in the test's bubble.
+func connect(t *testing.T, registry Registry, authenticate Authenticate, delta bool) (*line, *Server) {
+	t.Helper()
+	s, err := New(Options{Registry: registry, Authenticate: authenticate, Log: slog.New(slog.DiscardHandler), Meter: noop.Meter{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &line{t: t, isDelta: delta, up: make(chan *request), down: make(chan *response, 100), ended: make(chan error, 1)}
+	go func() { l.ended <- s.serve(t.Context(), l) }()
+	return l, s
+}
+
+func (l *line) close() {
+	close(l.up)
+	if err := <-l.ended; err != nil {
+		l.t.Errorf("the stream ended with %v", err)
+	}
+}
+
+func TestDeltaTellsWhatChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(wire.TypeCluster, "a", "1")
+		w.set(wire.TypeCluster, "b", "1")
+		w.set(wire.TypeEndpoints, "a", "1")
+		l, server := connect(t, w, asWeb, true)
+		l.ask(&request{node: proxyNode("1"), typ: wire.TypeCluster, subscribe: []string{"*"}})
+		l.want("a wildcard subscription is answered whole", "Cluster a=1 b=1")
+		l.ask(&request{typ: wire.TypeCluster, nonce: "1"})
+		l.ask(&request{typ: wire.TypeEndpoints, subscribe: []string{"a", "nowhere"}})
+		l.want("unknown names are said to be absent", "ClusterLoadAssignment a=1 -nowhere")
+		w.Take()
+		w.tell()
+		l.want("nothing changed", "")
+
+		w.set(wire.TypeCluster, "b", "2")
+		w.set(wire.TypeEndpoints, "b", "9")
+		w.set(wire.TypeEndpoints, "nowhere", "1")
+		w.tell()
+		l.want("only what changed and is subscribed", "Cluster b=2; ClusterLoadAssignment nowhere=1")
+
+		w.set(wire.TypeCluster, "a", "")
+		w.set(wire.TypeCluster, "c", "1")
+		w.set(wire.TypeEndpoints, "a", "")
+		w.set(wire.TypeListener, "l", "1")
+		w.tell()
+		l.want("what is gone leaves last, and types come in order", "Cluster c=1; ClusterLoadAssignment -a; Cluster -a")
+
+		l.ask(&request{typ: wire.TypeListener, subscribe: []string{"*"}})
+		l.want("a type asked for later", "Listener l=1")
+		l.ask(&request{typ: wire.TypeEndpoints, unsubscribe: []string{"nowhere"}})
+		l.want("unsubscribing needs no answer", "")
+		w.set(wire.TypeEndpoints, "nowhere", "2")
+		w.tell()
+		l.want("unsubscribed names are not told of", "")
+		if n := len(server.Clients()); n != 1 {
+			t.Errorf("%d clients, want 1", n)
+		}
+		l.close()
+		if n := len(server.Clients()); n != 0 {
+			t.Errorf("%d clients after the stream ended, want 0", n)
+		}
+	})
+}
+
+func TestDeltaResumesWithVersions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(wire.TypeCluster, "a", "1")
+		w.set(wire.TypeCluster, "b", "2")
+		w.set(wire.TypeRoute, "80", "1")
+		l, _ := connect(t, w, asWeb, true)
+		l.ask(&request{node: proxyNode("1"), typ: wire.TypeCluster, subscribe: []string{"*"}, held: map[string]string{"a": "1", "b": "1", "gone": "1"}})
+		l.want("only the difference to what the proxy holds", "Cluster b=2 -gone")
+		l.ask(&request{typ: wire.TypeRoute, subscribe: []string{"80"}, held: map[string]string{"80": "1"}})
+		l.want("a name that is up to date is not sent again", "")
+		l.close()
+	})
+}
+
+func TestDeltaGreetsAProxyThatLacksNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _ := connect(t, newWorld(), asWeb, true)
+		l.ask(&request{node: proxyNode("1"), typ: wire.TypeCluster, subscribe: []string{"*"}})
+		l.want("an empty first answer", "Cluster")
+		l.close()
+	})
+}
+
+func TestRefusalIsRecordedAndNotRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(wire.TypeListener, "l", "bad")
+		l, server := connect(t, w, asWeb, true)
+		l.ask(&request{node: proxyNode("1"), typ: wire.TypeListener, subscribe: []string{"*"}})
+		l.want("the first answer", "Listener l=bad")
+		l.ask(&request{typ: wire.TypeListener, nonce: "1", fault: &rpcstatus.Status{Message: "filter_chains[0]: not implemented"}})
+		l.want("a refused version is not sent again", "")
+		got := server.Clients()[0].Types[wire.TypeListener]
+		if got.Refused != 1 || got.Error != "filter_chains[0]: not implemented" || got.Synced() {
+			t.Errorf("status is %+v", got)
+		}
+		w.set(wire.TypeListener, "l", "good")
+		w.tell()
+		l.want("the next version", "Listener l=good")
+		l.ask(&request{typ: wire.TypeListener, nonce: "2"})
+		synctest.Wait()
+		if got := server.Clients()[0].Types[wire.TypeListener]; !got.Synced() || got.Acked != "2" || got.Refused != 1 {
+			t.Errorf("status after the ACK is %+v", got)
+		}
+		l.close()
+	})
+}
+
+func TestStateOfTheWorld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(wire.TypeCluster, "a", "1")
+		w.set(wire.TypeCluster, "b", "1")
+		w.set(wire.TypeEndpoints, "a", "1")
+		w.set(wire.TypeEndpoints, "b", "1")
+		l, _ := connect(t, w, asWeb, false)
+		l.ask(&request{node: proxyNode(""), typ: wire.TypeCluster})
+		l.want("no names mean all", "Cluster a=1 b=1")
+		l.ask(&request{typ: wire.TypeCluster, nonce: "1"})
+		l.ask(&request{typ: wire.TypeEndpoints, names: []string{"a"}})
+		l.want("names asked for", "ClusterLoadAssignment a=1")
+		l.ask(&request{typ: wire.TypeEndpoints, nonce: "2", names: []string{"a", "b"}})
+		l.want("a name more", "ClusterLoadAssignment b=1")
+		l.ask(&request{typ: wire.TypeEndpoints, nonce: "2", names: []string{"a"}})
+		l.want("an answer to what was overtaken is ignored", "")
+		w.Take()
+		w.set(wire.TypeCluster, "a", "2")
+		w.tell()
+		l.want("all clusters, and the endpoints of what changed again, for which a stock Envoy waits", "Cluster a=2 b=1; ClusterLoadAssignment a=1")
+		l.close()
+	})
+}
+
+func TestReconnectWithOldNonceIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(wire.TypeRoute, "80", "1")
+		l, _ := connect(t, w, asWeb, false)
+		l.ask(&request{node: proxyNode(""), typ: wire.TypeRoute, nonce: "from-another-server", names: []string{"80"}})
+		l.want("a nonce of another server", "RouteConfiguration 80=1")
+		l.close()
+	})
+}
+
+func TestWhoIsRefused(t *testing.T) {
+	claims := func(key, value string) *core.Node {
+		n := proxyNode("1")
+		n.Metadata.Fields[key] = structpb.NewStringValue(value)
+		return n
+	}
+	stranger := func(context.Context, string) (Caller, error) { return Caller{}, errors.New("the token has expired") }
+	down := func(context.Context, string) (Caller, error) {
+		return Caller{}, status.Error(codes.Unavailable, "the API server cannot be asked")
+	}
+	for why, c := range map[string]struct {
+		node         *core.Node
+		authenticate Authenticate
+		refusal      error
+		code         codes.Code
+	}{
+		"no node":                  {&core.Node{}, asWeb, nil, codes.InvalidArgument},
+		"no proof":                 {proxyNode("1"), stranger, nil, codes.Unauthenticated},
+		"a proof nobody can check": {proxyNode("1"), down, nil, codes.Unavailable},
+		"another pod":              {claims(wire.MetaPodName, "db-1"), asWeb, nil, codes.PermissionDenied},
+		"another namespace":        {claims(wire.MetaNamespace, "bank"), asWeb, nil, codes.PermissionDenied},
+		"another account":          {claims(wire.MetaServiceAccount, "admin"), asWeb, nil, codes.PermissionDenied},
+		"another role":             {proxyNode("1"), asWeb, fmt.Errorf("%w: not a gateway", ErrContradiction), codes.PermissionDenied},
+		"a pod nobody knows":       {proxyNode("1"), asWeb, ErrUnknownPod, codes.Unavailable},
+		"before caches are synced": {proxyNode("1"), asWeb, ErrNotReady, codes.Unavailable},
+	} {
+		t.Run(why, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.refusal = c.refusal
+				w.set(wire.TypeCluster, "secret", "1")
+				l, _ := connect(t, w, c.authenticate, true)
+				l.ask(&request{node: c.node, typ: wire.TypeCluster})
+				if got := status.Code(<-l.ended); got != c.code {
+					t.Errorf("ended with %s, want %s", got, c.code)
+				}
+				l.want("nothing is told", "")
+				close(l.up)
+			})
+		})
+	}
+}
+
+func TestManyResourcesAreSplit(t *testing.T) {
+	var all []*wire.Resource
+	for range 5 {
+		all = append(all, &wire.Resource{Body: make([]byte, maxResponse/2)})
+	}
+	all = append(all, &wire.Resource{Body: make([]byte, 2*maxResponse)})
+	var sizes []int
+	for rest := all; len(rest) > 0; rest = rest[chunk(rest):] {
+		sizes = append(sizes, chunk(rest))
+	}
+	if !slices.Equal(sizes, []int{2, 2, 1, 1}) {
+		t.Errorf("split into %v", sizes)
+	}
+}
+
+func TestChangesMerge(t *testing.T) {
+	c := Changes{}
+	c.Merge(Changes{"t": {"a": true}})
+	c.Merge(Changes{"t": {"b": true}, "u": nil})
+	if len(c["t"]) != 2 || c["u"] != nil {
+		t.Errorf("merged to %v", c)
+	}
+	c.Merge(Changes{"t": nil})
+	c.Merge(Changes{"t": {"c": true}})
+	if names, known := c["t"]; !known || names != nil {
+		t.Errorf("all names of a type do not stay all: %v", c)
+	}
+}
