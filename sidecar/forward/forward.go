@@ -67,7 +67,6 @@ func (p *Proxy) begin(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	r.vhost, r.route, r.target, r.cluster, r.tried = nil, nil, nil, nil, r.tried[:0]
 	r.body, r.whole, r.started, r.deadline, r.timeout = nil, false, false, time.Time{}, 0
 	r.mirrors = nil
-	r.pump.began, r.pump.kept, r.pump.lost = false, r.pump.kept[:0], false
 	r.trailers.Reset()
 	return r
 }
@@ -123,6 +122,7 @@ func (r *run) finish() {
 	for _, m := range r.mirrors {
 		m.send()
 	}
+	r.pump.forget()
 	r.d, r.b, r.http, r.lease = nil, nil, nil, upstream.Lease{}
 }
 

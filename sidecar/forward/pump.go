@@ -21,7 +21,7 @@ type pump struct {
 
 	mu       sync.Mutex
 	passing  bool // a piece is on its way to the upstream
-	complete bool // the upstream has the whole body
+	complete bool // the last piece was read
 	settled  bool // the response's head has come: nobody need watch the client for the first goroutine
 	watches  bool
 	r        *run
@@ -52,7 +52,7 @@ func (p *pump) carry() {
 			r.x.Cancel()
 			return
 		}
-		p.keep(piece)
+		p.keep(piece, end)
 		r.x.Received += int64(len(piece))
 		for _, m := range r.mirrors {
 			m.add(piece, end)
@@ -90,7 +90,6 @@ func (p *pump) ended() {
 	defer p.mu.Unlock()
 	now := time.Now()
 	p.r.x.RequestEnd = now
-	p.complete = true
 	if p.settled {
 		return
 	}

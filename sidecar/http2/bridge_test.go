@@ -339,3 +339,36 @@ func TestBridgeRetries(t *testing.T) {
 		}
 	})
 }
+
+// A body that comes after its head, in two pieces, is kept for the next try.
+func TestBridgeRetriesWithBody(t *testing.T) {
+	var mu sync.Mutex
+	calls := 0
+	every(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		if calls++; calls%3 != 0 {
+			w.WriteHeader(503)
+			return
+		}
+		w.Write(body)
+	}, options{route: func(r *route.RouteConfig) {
+		r.Retry = &route.Retry{On: route.On5xx, Attempts: 2, Base: time.Millisecond}
+	}}, func(t *testing.T, c *http.Client, url string, m *mesh) {
+		r, w := io.Pipe()
+		go func() {
+			for _, s := range []string{"once", " more"} {
+				time.Sleep(20 * time.Millisecond)
+				io.WriteString(w, s)
+			}
+			w.Close()
+		}()
+		if resp, body := do(t, c, newRequest(t, "POST", url, r)); resp.StatusCode != 200 || body != "once more" {
+			t.Errorf("got %v %q", resp.Status, body)
+		}
+		if e := m.log.wait(t, 1); e.attempts != 3 || e.recv != 9 {
+			t.Errorf("recorded %+v", e)
+		}
+	})
+}
