@@ -29,7 +29,6 @@ type options struct {
 	entrypoint string
 	roots      string
 	limit      int64 // bytes of an archive
-	quiet      bool
 }
 
 func parseFlags() (options, []string) {

@@ -72,12 +72,13 @@ func command() *cobra.Command {
 // changing is a command that no other may overlap with.
 func changing(o *options, use, short string, run func(context.Context, lifecycle.Cluster) error) *cobra.Command {
 	return &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		unlock, err := lifecycle.Lock()
+		c := o.cluster()
+		unlock, err := lifecycle.Lock(c.Report)
 		if err != nil {
 			return err
 		}
 		defer unlock()
-		return run(cmd.Context(), o.cluster())
+		return run(cmd.Context(), c)
 	}}
 }
 

@@ -4,6 +4,9 @@ package lifecycle
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +20,7 @@ import (
 	"github.com/heddle-mesh/heddle/tests/cluster/internal/plan"
 	"github.com/heddle-mesh/heddle/tests/cluster/internal/proc"
 	"github.com/heddle-mesh/heddle/tests/cluster/internal/progress"
+	"github.com/heddle-mesh/heddle/tests/cluster/internal/render"
 	"github.com/heddle-mesh/heddle/tests/cluster/internal/supervise"
 )
 
@@ -37,21 +41,28 @@ type Cluster struct {
 	BuiltAt string // the log of builds and installations
 }
 
-// Lock keeps a second call of this program away until the returned function is called.
-func Lock() (func(), error) {
+// Lock keeps a second call of this program away until the returned function is called. It waits for the first, and says so.
+func Lock(report *progress.Report) (unlock func(), err error) {
 	f, err := os.OpenFile("/run/heddle-cluster.lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("locking the cluster: %w", err)
 	}
-	for until := time.Now().Add(10 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
-		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(until) {
-			f.Close()
-			return nil, fmt.Errorf("locking the cluster: somebody else is changing it: %w", err)
-		}
+	take := func() error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }
+	if err = take(); errors.Is(err, syscall.EWOULDBLOCK) {
+		err = report.Step("waiting for another command that changes the cluster", func() (err error) {
+			for until := time.Now().Add(15 * time.Minute); time.Now().Before(until); time.Sleep(200 * time.Millisecond) {
+				if err = take(); err == nil {
+					return nil
+				}
+			}
+			return err
+		})
 	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("locking the cluster: %w", err)
+	}
+	return func() { f.Close() }, nil
 }
 
 // Up leaves a healthy cluster, whatever it finds.
@@ -69,6 +80,7 @@ func (c Cluster) Up(ctx context.Context) error {
 	if c.alive() && c.complete() {
 		err := c.Report.Step("looking at the running cluster", func() error { return c.ready(ctx, 30*time.Second) })
 		if err == nil {
+			c.mentionAge(made)
 			return c.loadOwn(ctx, made.images)
 		}
 		c.Report.Say("the running cluster is not healthy and is started anew")
@@ -159,6 +171,30 @@ func (c Cluster) alive() bool {
 		}
 	}
 	return true
+}
+
+// mentionAge says so where a healthy cluster was started by another build of this program, or runs another Kubernetes: it is kept all the same.
+func (c Cluster) mentionAge(m made) {
+	if have, err := os.ReadFile(c.fingerprintPath()); err == nil && string(have) != c.fingerprint(m) {
+		c.Report.Say("the running cluster is kept, though this program would start a slightly different one: `make cluster-down` first for that")
+	}
+}
+
+func (c Cluster) fingerprintPath() string { return filepath.Join(c.Layout.Root, "fingerprint") }
+
+// fingerprint is a digest of everything that a start would write.
+func (c Cluster) fingerprint(m made) string {
+	h := sha256.New()
+	fmt.Fprintln(h, m.kubernetes, c.Plan.Commands())
+	_ = json.NewEncoder(h).Encode(render.Groups(c.Plan, c.Layout))
+	h.Write(render.DNS(c.Plan))
+	for _, n := range c.Plan.Nodes {
+		h.Write(render.Kubelet(c.Plan, c.Layout, n))
+		h.Write(render.Containerd(c.Layout, n))
+		h.Write(render.CNI(n))
+	}
+	h.Write(render.Proxy(c.Plan, c.Layout))
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // complete says whether the cluster was once started to the end. One that was not is not worth waiting for.

@@ -39,6 +39,9 @@ func (c Cluster) start(ctx context.Context, m made) error {
 			return err
 		}
 	}
+	if err := os.WriteFile(c.fingerprintPath(), []byte(c.fingerprint(m)), 0o600); err != nil {
+		return err
+	}
 	return os.WriteFile(filepath.Join(c.Layout.Root, finished), nil, 0o600)
 }
 
@@ -58,6 +61,9 @@ func (c Cluster) prepare(m made) error {
 		return err
 	}
 	if err := machine.SaveTunables(c.Layout.Data("tunables")); err != nil {
+		return err
+	}
+	if err := machine.Raise(); err != nil {
 		return err
 	}
 	if err := c.installBinaries(m); err != nil {

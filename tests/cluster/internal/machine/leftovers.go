@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -40,9 +41,36 @@ func RemoveFolder(folder string) error {
 	return nil
 }
 
-// tunables are the kernel settings that a kubelet changes for the whole machine.
+// tunables are the kernel settings that a cluster changes for the whole machine: its kubelets the first, Raise the limits.
 func tunables() []string {
-	return []string{"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes"}
+	kubelet := []string{"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes"}
+	for name := range limits() {
+		kubelet = append(kubelet, name)
+	}
+	return kubelet
+}
+
+// limits are settings that are too low for the programs of three machines on one: each watches files.
+func limits() map[string]int {
+	return map[string]int{"fs/inotify/max_user_instances": 1024, "fs/inotify/max_user_watches": 524288}
+}
+
+// Raise raises limits that are lower than what a cluster needs.
+func Raise() error {
+	for name, least := range limits() {
+		path := filepath.Join("/proc/sys", name)
+		have, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("raising %s: %w", name, err)
+		}
+		if n, err := strconv.Atoi(strings.TrimSpace(string(have))); err == nil && n >= least {
+			continue
+		}
+		if err := os.WriteFile(path, []byte(strconv.Itoa(least)), 0); err != nil {
+			return fmt.Errorf("raising %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // SaveTunables writes the present settings to a folder, unless it already holds some.

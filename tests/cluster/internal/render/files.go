@@ -166,6 +166,7 @@ evictionHard:
   imagefs.available: 1%
 serializeImagePulls: false
 nodeStatusUpdateFrequency: 5s
+syncFrequency: 10s # so that changed ConfigMaps arrive in pods within seconds
 volumePluginDir: /var/lib/kubelet/plugins-exec
 {{- if .Egress}}
 registerWithTaints:

@@ -21,6 +21,7 @@ func Run(s Spec) error {
 	if err := surround(s); err != nil {
 		return fmt.Errorf("preparing %s: %w", s.Name, err)
 	}
+	openFiles()
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	children := make(chan os.Signal, 64)
@@ -42,6 +43,19 @@ func Run(s Spec) error {
 		case <-children:
 			g.reap()
 		}
+	}
+}
+
+// openFiles lets the programs, and with them every container, open as many files as the machine permits.
+func openFiles() {
+	const plenty = 1 << 20
+	var limit syscall.Rlimit
+	if syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: plenty, Max: plenty}) == nil {
+		return
+	}
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil {
+		limit.Cur = limit.Max
+		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 	}
 }
 
