@@ -63,9 +63,9 @@ func (w *world) tell() {
 }
 
 func (w *world) Subscribe(context.Context, Caller, Node) (Subscription, error) { return w, w.refusal }
-func (w *world) Changed() <-chan struct{}                                       { return w.changed }
-func (w *world) View() View                                                     { return w }
-func (w *world) Close()                                                         {}
+func (w *world) Changed() <-chan struct{}                                      { return w.changed }
+func (w *world) View() View                                                    { return w }
+func (w *world) Close()                                                        {}
 
 func (w *world) Take() Changes {
 	w.mu.Lock()

@@ -1,0 +1,279 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.opentelemetry.io/otel/metric/noop"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/spiffe"
+	"github.com/heddle-mesh/heddle/pilot/discovery"
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// cluster is what tests change; its parts keep their pointers.
+type cluster struct {
+	mesh      *model.Mesh
+	services  []*model.Service
+	sets      map[model.EndpointKey]*model.EndpointSet
+	workloads map[model.Name]*model.Workload
+	gateways  []*model.Gateway
+}
+
+func newCluster() *cluster {
+	return &cluster{
+		mesh:      &model.Mesh{TrustDomain: "td", RootNamespace: "heddle-system", ClusterDomain: "cluster.local", AutoMTLS: true, ConnectTimeout: time.Second},
+		sets:      map[model.EndpointKey]*model.EndpointSet{},
+		workloads: map[model.Name]*model.Workload{},
+	}
+}
+
+// service adds or replaces an HTTP service on port 80 with one endpoint.
+func (c *cluster) service(name, ip string) {
+	host := name + ".shop.svc.cluster.local"
+	s := &model.Service{
+		Host: host, Name: name, Namespace: "shop", From: model.Name{Namespace: "shop", Name: name}, Addresses: []string{ip}, Export: model.Visibility{Public: true},
+		Ports: []model.ServicePort{{Name: "http", Number: 80, Protocol: model.HTTP, Target: 8080}}, Selector: model.Selector{"app": name},
+	}
+	c.services = slices.DeleteFunc(c.services, func(old *model.Service) bool { return old.Host == host })
+	c.services = append(c.services, s)
+	c.endpoint(name, "10.1.0.1")
+}
+
+func (c *cluster) endpoint(name, ip string) {
+	key := model.EndpointKey{Host: name + ".shop.svc.cluster.local", Namespace: "shop", Port: 80}
+	c.sets = maps.Clone(c.sets)
+	c.sets[key] = &model.EndpointSet{Key: key, Endpoints: []*model.Endpoint{{Address: ip, Port: 8080}}}
+}
+
+// pod adds a pod; an empty account means a gateway's.
+func (c *cluster) pod(name, app string, sidecar bool) {
+	w := &model.Workload{
+		Name: model.Name{Namespace: "shop", Name: name}, IPs: []string{"10.2.0.1"}, Labels: model.Labels{"app": app},
+		Identity: identity(app), Facts: model.Facts{Workload: app, Pod: name, Namespace: "shop"},
+	}
+	if sidecar {
+		w.Annotations = map[string]string{wire.StatusAnnotation: "injected"}
+	}
+	c.workloads = maps.Clone(c.workloads)
+	c.workloads[w.Name] = w
+}
+
+func identity(account string) spiffe.Identity {
+	return spiffe.Identity{TrustDomain: "td", Namespace: "shop", ServiceAccount: account}
+}
+
+func (c *cluster) snapshot() *model.Snapshot {
+	return &model.Snapshot{Mesh: c.mesh, Services: slices.Clone(c.services), Gateways: c.gateways}
+}
+
+func (c *cluster) index() *model.EndpointIndex { return &model.EndpointIndex{Sets: c.sets} }
+func (c *cluster) pods() *model.WorkloadIndex  { return &model.WorkloadIndex{ByName: c.workloads} }
+func (c *cluster) all(p *Publisher) {
+	p.SetSnapshot(c.snapshot())
+	p.SetEndpoints(c.index())
+	p.SetWorkloads(c.pods())
+}
+
+func newPublisher(t *testing.T, o Options) *Publisher {
+	t.Helper()
+	o.Log, o.Meter = slog.New(slog.DiscardHandler), noop.Meter{}
+	p, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.WatchSecrets()
+	return p
+}
+
+func (c *cluster) subscribe(t *testing.T, p *Publisher, pod, app, role string) *client {
+	t.Helper()
+	sub, err := c.attempt(p, pod, app, role)
+	if err != nil {
+		t.Fatalf("subscribing %s: %v", pod, err)
+	}
+	return sub.(*client)
+}
+
+func (c *cluster) attempt(p *Publisher, pod, app, role string) (discovery.Subscription, error) {
+	return p.Subscribe(context.Background(), discovery.Caller{Identity: identity(app), Namespace: "shop", Pod: pod},
+		discovery.Node{ID: role + "~" + pod, Role: role, Dialect: wire.Dialect})
+}
+
+// told lists what a client's stream is woken for, as Type/name.
+func told(c *client) string {
+	synctest.Wait()
+	var out []string
+	for typ, names := range c.Take() {
+		for name := range names {
+			out = append(out, typ[strings.LastIndexByte(typ, '.')+1:]+"/"+name)
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}
+
+// running is a bubble with a publisher that runs.
+func running(t *testing.T, o Options, f func(t *testing.T, c *cluster, p *Publisher)) {
+	synctest.Test(t, func(t *testing.T) {
+		p, c := newPublisher(t, o), newCluster()
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		f(t, c, p)
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestReplicasShareWhatTheyAreTold(t *testing.T) {
+	running(t, Options{}, func(t *testing.T, c *cluster, p *Publisher) {
+		c.service("db", "10.96.0.1")
+		c.pod("web-1", "web", true)
+		c.pod("web-2", "web", true)
+		c.pod("api-1", "api", true)
+		c.all(p)
+		one, two := c.subscribe(t, p, "web-1", "web", wire.NodeSidecar), c.subscribe(t, p, "web-2", "web", wire.NodeSidecar)
+		other := c.subscribe(t, p, "api-1", "api", wire.NodeSidecar)
+		if a, b := one.state.Load(), two.state.Load(); a.own != b.own || a.outer != b.outer {
+			t.Error("replicas do not share their configuration")
+		}
+		if a, b := one.state.Load(), other.state.Load(); a.own == b.own || a.outer != b.outer {
+			t.Error("workloads of one namespace must share their view of others, and nothing else")
+		}
+	})
+}
+
+func TestOnlyWhatChangedIsTold(t *testing.T) {
+	running(t, Options{}, func(t *testing.T, c *cluster, p *Publisher) {
+		c.service("db", "10.96.0.1")
+		c.service("cache", "10.96.0.2")
+		c.pod("web-1", "web", true)
+		c.all(p)
+		web := c.subscribe(t, p, "web-1", "web", wire.NodeSidecar)
+		if got := told(web); got != "" {
+			t.Errorf("before any change: told of %s", got)
+		}
+		p.SetSnapshot(c.snapshot())
+		if got := told(web); got != "" {
+			t.Errorf("an equal snapshot: told of %s", got)
+		}
+		c.service("db", "10.96.0.9")
+		p.SetSnapshot(c.snapshot())
+		if got := told(web); got != "RouteConfiguration/80" {
+			t.Errorf("another address of a service: told of %s", got)
+		}
+		c.service("new", "10.96.0.3")
+		p.SetSnapshot(c.snapshot())
+		c.mesh = &model.Mesh{TrustDomain: "td", RootNamespace: "heddle-system", ClusterDomain: "cluster.local", AutoMTLS: true, ConnectTimeout: 2 * time.Second}
+		p.SetSnapshot(c.snapshot())
+		got := told(web)
+		for _, want := range []string{"Cluster/outbound|80||new.shop.svc.cluster.local", "Cluster/outbound|80||cache", "ClusterLoadAssignment/outbound|80||new", "RouteConfiguration/80"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("the one pending push did not grow by %s: %s", want, got)
+			}
+		}
+	})
+}
+
+func TestEndpointsDoNotWaitForConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, c := newPublisher(t, Options{}), newCluster()
+		c.service("db", "10.96.0.1")
+		c.service("cache", "10.96.0.2")
+		c.pod("web-1", "web", true)
+		c.all(p)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		web := c.subscribe(t, p, "web-1", "web", wire.NodeSidecar)
+		stop()
+		<-done // nobody makes configuration any more
+
+		name := "outbound|80||db.shop.svc.cluster.local"
+		before := web.View().Get(t.Context(), wire.TypeEndpoints, name)
+		c.endpoint("db", "10.1.0.2")
+		p.SetEndpoints(c.index())
+		if got := told(web); got != "ClusterLoadAssignment/"+name {
+			t.Errorf("told of %s", got)
+		}
+		after := web.View().Get(t.Context(), wire.TypeEndpoints, name)
+		if before == nil || after == nil || before.Version == after.Version {
+			t.Errorf("endpoints went from %v to %v", before, after)
+		}
+		if again := web.View().Get(t.Context(), wire.TypeEndpoints, name); again != after {
+			t.Error("an assignment is marshalled twice")
+		}
+		p.SetEndpoints(c.index())
+		if got := told(web); got != "" {
+			t.Errorf("equal endpoints: told of %s", got)
+		}
+	})
+}
+
+func TestProxiesWaitForTheirPod(t *testing.T) {
+	running(t, Options{}, func(t *testing.T, c *cluster, p *Publisher) {
+		if _, err := c.attempt(p, "web-1", "web", wire.NodeSidecar); !errors.Is(err, discovery.ErrNotReady) {
+			t.Errorf("before anything is known: %v", err)
+		}
+		c.service("db", "10.96.0.1")
+		c.all(p)
+		if _, err := c.attempt(p, "web-1", "web", wire.NodeSidecar); !errors.Is(err, discovery.ErrUnknownPod) {
+			t.Errorf("an unknown pod: %v", err)
+		}
+		go func() {
+			time.Sleep(3 * time.Second)
+			c.pod("web-1", "web", true)
+			p.SetWorkloads(c.pods())
+		}()
+		began := time.Now()
+		c.subscribe(t, p, "web-1", "web", wire.NodeSidecar)
+		if waited := time.Since(began); waited != 3*time.Second {
+			t.Errorf("waited %s for the pod", waited)
+		}
+		if _, err := c.attempt(p, "web-1", "thief", wire.NodeSidecar); !errors.Is(err, discovery.ErrUnknownPod) {
+			t.Errorf("a pod of another identity: %v", err)
+		}
+		if _, err := c.attempt(p, "web-1", "web", wire.NodeRouter); !errors.Is(err, discovery.ErrContradiction) {
+			t.Errorf("an injected pod that claims to be a gateway: %v", err)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if len(p.waiting) != 0 || len(p.clients) != 1 {
+			t.Errorf("%d wait and %d are connected; want 0 and 1", len(p.waiting), len(p.clients))
+		}
+	})
+}
+
+func TestChangedLabelsChangeTheScope(t *testing.T) {
+	running(t, Options{}, func(t *testing.T, c *cluster, p *Publisher) {
+		c.service("web", "10.96.0.1")
+		c.pod("web-1", "other", true)
+		c.all(p)
+		sub, err := p.Subscribe(t.Context(), discovery.Caller{Identity: identity("other"), Namespace: "shop", Pod: "web-1"},
+			discovery.Node{Role: wire.NodeSidecar, Dialect: wire.Dialect})
+		if err != nil {
+			t.Fatal(err)
+		}
+		moved := *c.workloads[model.Name{Namespace: "shop", Name: "web-1"}]
+		moved.Labels = model.Labels{"app": "web"}
+		c.workloads = map[model.Name]*model.Workload{moved.Name: &moved}
+		p.SetWorkloads(c.pods())
+		if got := told(sub.(*client)); got != "Cluster/inbound|8080|| Listener/virtualInbound" {
+			t.Errorf("a pod that a service now selects: told of %s", got)
+		}
+		if got := p.ScopeOf("web-1.shop"); !strings.Contains(got, "port 8080: PERMISSIVE, Service shop/web") {
+			t.Errorf("scope is told as %q", got)
+		}
+	})
+}

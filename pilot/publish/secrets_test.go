@@ -1,0 +1,155 @@
+package publish
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"testing"
+	"time"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// vault is a SecretSource.
+type vault struct {
+	secrets map[string]model.Secret
+	changed func(namespace, name string)
+}
+
+func (v *vault) Get(_ context.Context, namespace, name string) (model.Secret, error) {
+	s, ok := v.secrets[namespace+"/"+name]
+	if !ok {
+		return s, errors.New("not found")
+	}
+	return s, nil
+}
+
+func (v *vault) OnChange(f func(namespace, name string)) { v.changed = f }
+
+func certificate(t *testing.T) model.Secret {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := model.Secret{
+		Certificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		Key:         pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
+	}
+	out.CA = out.Certificate
+	return out
+}
+
+// withGateway lets a Gateway that names the Secret select pods with the label app=edge.
+func (c *cluster) withGateway(secret string) {
+	c.gateways = []*model.Gateway{{
+		From: model.Name{Namespace: "shop", Name: "edge"}, Selector: model.Selector{"app": "edge"},
+		Servers: []*model.Server{{
+			Name: "https", Port: 443, Protocol: model.HTTPS, Hosts: []model.GatewayHost{{Namespace: "*", Host: "*"}},
+			TLS: &model.ServerTLS{Mode: model.ServerSimple, CredentialName: secret},
+		}},
+	}}
+}
+
+func TestSecretsGoToGatewaysThatMayHaveThem(t *testing.T) {
+	v := &vault{secrets: map[string]model.Secret{"shop/cert": certificate(t), "shop/unnamed": certificate(t)}}
+	allowed, asked := map[string]bool{"edge": true, "plain": true}, 0
+	mayRead := func(_ context.Context, namespace, account string) (bool, error) {
+		asked++
+		return namespace == "shop" && allowed[account], nil
+	}
+	running(t, Options{Secrets: v, MayRead: mayRead}, func(t *testing.T, c *cluster, p *Publisher) {
+		c.withGateway("cert")
+		c.pod("edge-1", "edge", false)
+		c.pod("plain-1", "plain", false)
+		c.pod("edge-sidecar", "edge", true)
+		c.all(p)
+		gateway := c.subscribe(t, p, "edge-1", "edge", wire.NodeRouter)
+		get := func(sub *client, name string) *wire.Resource {
+			return sub.View().Get(t.Context(), wire.TypeSecret, name)
+		}
+
+		first := get(gateway, "kubernetes://cert")
+		if first == nil || !bytes.Contains(first.Body, v.secrets["shop/cert"].Certificate) {
+			t.Fatal("the gateway that a Gateway selects does not get the Secret")
+		}
+		if ca := get(gateway, "kubernetes://cert-cacert"); ca == nil || bytes.Contains(ca.Body, v.secrets["shop/cert"].Key) {
+			t.Errorf("the CA beside the certificate is %v", ca)
+		}
+		for why, sub := range map[string]*client{
+			"a gateway that no Gateway selects": c.subscribe(t, p, "plain-1", "plain", wire.NodeRouter),
+			"a sidecar":                         c.subscribe(t, p, "edge-sidecar", "edge", wire.NodeSidecar),
+		} {
+			if get(sub, "kubernetes://cert") != nil {
+				t.Errorf("%s gets the Secret", why)
+			}
+		}
+		for _, name := range []string{"kubernetes://unnamed", "kubernetes://missing", "default", "ROOTCA", "cert"} {
+			if get(gateway, name) != nil {
+				t.Errorf("%s is handed out", name)
+			}
+		}
+		if asked != 1 {
+			t.Errorf("asked %d times whether the account may read; one answer counts for a minute", asked)
+		}
+
+		told(gateway)
+		v.secrets["shop/cert"] = certificate(t)
+		v.changed("shop", "cert")
+		v.changed("shop", "unnamed")
+		v.changed("bank", "cert")
+		if got := told(gateway); got != "Secret/kubernetes://cert Secret/kubernetes://cert-cacert" {
+			t.Errorf("after a change: told of %q", got)
+		}
+		if next := get(gateway, "kubernetes://cert"); next == nil || next.Version == first.Version {
+			t.Error("the changed Secret has the old version")
+		}
+		v.secrets["shop/cert"] = model.Secret{Certificate: []byte("broken"), Key: []byte("broken")}
+		if get(gateway, "kubernetes://cert") != nil {
+			t.Error("a Secret that no proxy could use is sent")
+		}
+		v.secrets["shop/cert"] = certificate(t)
+		allowed["edge"] = false
+		time.Sleep(2 * mayReadFor)
+		if get(gateway, "kubernetes://cert") != nil {
+			t.Error("the right was withdrawn, and the Secret is still handed out")
+		}
+	})
+}
+
+func TestNobodyGetsSecretsUnasked(t *testing.T) {
+	v := &vault{secrets: map[string]model.Secret{"shop/cert": certificate(t)}}
+	for why, mayRead := range map[string]func(context.Context, string, string) (bool, error){
+		"nobody can be asked": nil,
+		"asking fails":        func(context.Context, string, string) (bool, error) { return true, errors.New("down") },
+		"the answer is no":    func(context.Context, string, string) (bool, error) { return false, nil },
+	} {
+		t.Run(why, func(t *testing.T) {
+			running(t, Options{Secrets: v, MayRead: mayRead}, func(t *testing.T, c *cluster, p *Publisher) {
+				c.withGateway("cert")
+				c.pod("edge-1", "edge", false)
+				c.all(p)
+				gateway := c.subscribe(t, p, "edge-1", "edge", wire.NodeRouter)
+				if gateway.View().Get(t.Context(), wire.TypeSecret, "kubernetes://cert") != nil {
+					t.Error("the Secret is handed out")
+				}
+			})
+		})
+	}
+}
