@@ -121,6 +121,13 @@ func (b *builder) certificates(in *tlsv3.CommonTlsContext) ([]mtls.Certificate, 
 			out = append(out, b.secret(sds.GetName()))
 		}
 	}
+	for i, c := range in.GetTlsCertificates() {
+		files := &mtls.Files{Chain: c.GetCertificateChain().GetFilename(), Key: c.GetPrivateKey().GetFilename()}
+		if files.Chain == "" || files.Key == "" {
+			return nil, wrong(fmt.Sprintf("tls_certificates[%d]", i), "only files are implemented: certificates that are sent come as secrets")
+		}
+		out = append(out, files)
+	}
 	return out, nil
 }
 

@@ -29,6 +29,9 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
+// rebindEvery is how often a listener that could not be bound is tried again.
+const rebindEvery = 2 * time.Second
+
 // Options are what an Engine needs from outside.
 type Options struct {
 	Node     discovery.Node
@@ -158,8 +161,16 @@ func (e *Engine) Discovery() lifecycle.Component {
 // Listeners serve until told to stop, and then drain.
 func (e *Engine) Listeners() lifecycle.Component {
 	return lifecycle.Component{Name: "listeners", Run: func(ctx context.Context) error {
-		<-ctx.Done()
-		e.terminate()
-		return nil
+		again := time.NewTicker(rebindEvery)
+		defer again.Stop()
+		for {
+			select {
+			case <-again.C:
+				e.sink.rebind()
+			case <-ctx.Done():
+				e.terminate()
+				return nil
+			}
+		}
 	}}
 }

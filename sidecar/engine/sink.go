@@ -2,6 +2,7 @@ package engine
 
 import (
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,22 +50,36 @@ func (s *sink) Commit() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tellSelf()
-	next := s.compiler.Config()
-	if s.store.Load().Config != next {
+	next, before := s.compiler.Config(), s.store.Load().Config
+	if before != next {
 		s.peers.set(next)
 		s.store.Swap(next)
 		s.swaps.Add(1)
 		s.swapped.Store(time.Now().UnixNano())
 		s.log.Debug("configuration in force", "version", next.Version, "listeners", len(next.Listeners), "clusters", len(next.Clusters))
-	} else if s.unbound.Load() == nil {
-		return
 	}
+	if s.unbound.Load() != nil || !slices.Equal(before.Listeners, next.Listeners) {
+		s.bind()
+	}
+}
+
+// bind makes the sockets those of the configuration in force, and has open connections judged again.
+func (s *sink) bind() {
 	if err := s.manager.Sync(); err != nil {
 		s.unbound.Store(&err)
 		s.log.Error("not every listener could be bound", "error", err)
 		return
 	}
 	s.unbound.Store(nil)
+}
+
+// rebind tries again what could not be bound.
+func (s *sink) rebind() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unbound.Load() != nil {
+		s.bind()
+	}
 }
 
 // tellSelf names this workload to telemetry; its pointer changes only with its content.

@@ -13,6 +13,8 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -369,5 +371,46 @@ func TestRevocation(t *testing.T) {
 		if !ok && (sErr == nil || !strings.Contains(sErr.Error(), "revoked")) {
 			t.Errorf("serial %d: %v", serial, errors.Unwrap(sErr))
 		}
+	}
+}
+
+func TestCertificateFromFiles(t *testing.T) {
+	ca, dir := newPKI(t), t.TempDir()
+	files := &Files{Chain: filepath.Join(dir, "chain.pem"), Key: filepath.Join(dir, "key.pem")}
+	if files.Certificate() != nil {
+		t.Error("a certificate out of nothing")
+	}
+	write := func(at time.Time, chain, key []byte) {
+		t.Helper()
+		for name, data := range map[string][]byte{files.Chain: chain, files.Key: key} {
+			if err := os.WriteFile(name, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(name, at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	serial := func() int64 {
+		t.Helper()
+		cert := files.Certificate()
+		if cert == nil {
+			t.Fatal("no certificate")
+		}
+		return cert.Leaf.SerialNumber.Int64()
+	}
+	chain, key := ca.issue(31, "client", time.Hour)
+	write(time.Unix(100, 0), chain, key)
+	if got := serial(); got != 31 {
+		t.Errorf("serial %d", got)
+	}
+	write(time.Unix(200, 0), []byte("half"), key)
+	if got := serial(); got != 31 {
+		t.Errorf("serial %d while the files are broken", got)
+	}
+	chain, key = ca.issue(32, "client", time.Hour)
+	write(time.Unix(300, 0), chain, key)
+	if got := serial(); got != 32 {
+		t.Errorf("serial %d after a change", got)
 	}
 }

@@ -3,9 +3,6 @@ package mtls
 import (
 	"crypto/x509"
 	"errors"
-	"fmt"
-	"os"
-	"sync"
 	"time"
 
 	"github.com/heddle-mesh/heddle/internal/spiffe"
@@ -49,37 +46,6 @@ func (t Trust) verify(chain []*x509.Certificate, usage x509.ExtKeyUsage) (spiffe
 		return spiffe.Identity{}, nil
 	}
 	return spiffe.Identity{}, errors.New("no trust anchor is configured")
-}
-
-// File is a CA bundle in a file, read again when it changes.
-type File struct {
-	Path string
-
-	mu   sync.Mutex
-	at   time.Time
-	pool *x509.CertPool
-}
-
-func (f *File) load() (*x509.CertPool, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	info, err := os.Stat(f.Path)
-	if err != nil {
-		return nil, fmt.Errorf("reading CA bundle: %w", err)
-	}
-	if f.pool != nil && info.ModTime().Equal(f.at) {
-		return f.pool, nil
-	}
-	data, err := os.ReadFile(f.Path)
-	if err != nil {
-		return nil, fmt.Errorf("reading CA bundle: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("reading CA bundle: %s holds no certificate", f.Path)
-	}
-	f.pool, f.at = pool, info.ModTime()
-	return pool, nil
 }
 
 // NameType says which subject alternative names a Name looks at.

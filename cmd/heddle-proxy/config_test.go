@@ -1,0 +1,93 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+)
+
+// environment is a pod's, as the injector sets it, with changes.
+func environment(changes map[string]string) func(string) string {
+	env := map[string]string{
+		wire.EnvPodName: "web-1", wire.EnvPodNamespace: "shop", wire.EnvServiceAccount: "web", wire.EnvInstanceIPs: "10.0.0.1,fd00::1",
+		wire.EnvNativeSidecar: "true", wire.EnvTerminationGrace: "30",
+	}
+	for k, v := range changes {
+		env[k] = v
+	}
+	return func(name string) string { return env[name] }
+}
+
+func TestDefaults(t *testing.T) {
+	s, err := read(wire.NodeSidecar, environment(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.discovery != "heddled.heddle-system.svc:15012" || s.ca != s.discovery || s.identity.String() != "spiffe://cluster.local/ns/shop/sa/web" {
+		t.Errorf("%+v", s)
+	}
+	if s.ttl != 24*time.Hour || s.drain != 45*time.Second || s.grace != 30*time.Second || !s.native || s.completion {
+		t.Errorf("%+v", s)
+	}
+	if got := s.node.ID(); got != "sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local" {
+		t.Errorf("node %s", got)
+	}
+}
+
+func TestEverythingIsRead(t *testing.T) {
+	s, err := read(wire.NodeRouter, environment(map[string]string{
+		wire.EnvDiscoveryAddress: "plane:1", wire.EnvCAAddress: "ca:2", wire.EnvTrustDomain: "example.org", wire.EnvCertTTL: "10s",
+		wire.EnvDrainDuration: "1s", wire.EnvLogLevel: "debug", wire.EnvNativeSidecar: "false", wire.EnvAwaitCompletion: "true",
+		wire.EnvAppProbes:     `{"/app-health/app/livez": {"tcpSocket": {"port": 80}, "timeoutSeconds": 2}}`,
+		wire.EnvAppPrometheus: `{"port": 9100, "path": "/metrics"}`,
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.discovery != "plane:1" || s.ca != "ca:2" || s.identity.TrustDomain != "example.org" || s.ttl != 10*time.Second || s.native || !s.completion {
+		t.Errorf("%+v", s)
+	}
+	if p := s.application.Probes["/app-health/app/livez"]; p.TCPSocket == nil || p.TCPSocket.Port != 80 || p.TimeoutSeconds != 2 {
+		t.Errorf("probes %+v", s.application.Probes)
+	}
+	if m := s.application.Prometheus; m == nil || m.Port != 9100 || m.Path != "/metrics" {
+		t.Errorf("metrics %+v", m)
+	}
+}
+
+func TestWhatIsRefused(t *testing.T) {
+	for name, change := range map[string]map[string]string{
+		"no address":        {wire.EnvInstanceIPs: ""},
+		"no namespace":      {wire.EnvPodNamespace: ""},
+		"odd trust domain":  {wire.EnvTrustDomain: "a/b"},
+		"odd duration":      {wire.EnvCertTTL: "a day"},
+		"negative duration": {wire.EnvDrainDuration: "-1s"},
+		"odd level":         {wire.EnvLogLevel: "loud"},
+		"odd grace":         {wire.EnvTerminationGrace: "soon"},
+		"odd probes":        {wire.EnvAppProbes: "{"},
+		"a probe elsewhere": {wire.EnvAppProbes: `{"/config_dump": {}}`},
+		"odd metrics":       {wire.EnvAppPrometheus: "[]"},
+	} {
+		if _, err := read(wire.NodeSidecar, environment(change)); err == nil || !strings.HasPrefix(err.Error(), "reading the environment") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestCommands(t *testing.T) {
+	var out strings.Builder
+	if err := run(t.Context(), []string{"version"}, environment(nil), &out); err != nil || strings.TrimSpace(out.String()) != version {
+		t.Errorf("version: %v %q", err, out.String())
+	}
+	out.Reset()
+	if err := run(t.Context(), nil, environment(nil), &out); err != nil || !strings.Contains(out.String(), "heddle-proxy sidecar") {
+		t.Errorf("help: %v %q", err, out.String())
+	}
+	for _, args := range [][]string{{"serve"}, {"redirect", "--inbound-ports=x"}, {"wait", "--timeout=-"}} {
+		if err := run(t.Context(), args, environment(nil), &out); err == nil {
+			t.Errorf("%v was done", args)
+		}
+	}
+}
