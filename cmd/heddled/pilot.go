@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
 	"github.com/heddle-mesh/heddle/internal/observe"
 	"github.com/heddle-mesh/heddle/pilot/admission"
+	"github.com/heddle-mesh/heddle/pilot/debug"
 	"github.com/heddle-mesh/heddle/pilot/discovery"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
@@ -31,6 +33,7 @@ const pollReady = 50 * time.Millisecond
 // pilot is the way from the cluster's objects to proxies, assembled.
 type pilot struct {
 	source    *source.Source
+	secrets   *source.Secrets
 	publisher *publish.Publisher
 	discovery *discovery.Server
 	status    *objectstatus.Writer
@@ -45,10 +48,13 @@ func newPilot(c config, cl *cluster, attestor *attest.Attestor, log *slog.Logger
 	p := &pilot{status: objectstatus.New(cl.writer, log.With("part", "status")), log: log.With("part", "pilot")}
 	p.merge.Store(true)
 	p.report.Store(&report.Report{})
+	p.secrets = source.NewSecrets(cl.kube, log.With("part", "secrets"))
 	var err error
-	if p.publisher, err = publish.New(publish.Options{Log: log.With("part", "publish"), Meter: metrics.Meter("publish")}); err != nil {
+	p.publisher, err = publish.New(publish.Options{Log: log.With("part", "publish"), Meter: metrics.Meter("publish"), Secrets: p.secrets, MayRead: p.secrets.MayRead})
+	if err != nil {
 		return nil, fmt.Errorf("making the publisher: %w", err)
 	}
+	p.publisher.WatchSecrets()
 	p.discovery, err = discovery.New(discovery.Options{Registry: p.publisher, Authenticate: authenticate(attestor), Log: log.With("part", "discovery"), Meter: metrics.Meter("discovery")})
 	if err != nil {
 		return nil, fmt.Errorf("making the discovery server: %w", err)
@@ -86,10 +92,16 @@ func (p *pilot) endpointer() func(*inputs.Inputs) {
 // check is what the validating webhook asks of the present mesh.
 func (p *pilot) check() admission.Check { return translate.NewChecker(p.snapshot.Load()).Check }
 
+// debug says what the mesh is and what proxies were told. It is read only.
+func (p *pilot) debug() http.Handler {
+	return debug.Handler(debug.Options{Publisher: p.publisher, Server: p.discovery, Report: func() report.Report { return *p.report.Load() }})
+}
+
 // components read, translate and publish. The last is ready once proxies can be told something.
 func (p *pilot) components() []lifecycle.Component {
 	ready := make(chan struct{})
 	return []lifecycle.Component{
+		{Name: "secrets", Run: p.secrets.Run},
 		{Name: "publish", Run: p.publisher.Run},
 		{Name: "source", Ready: ready, Run: func(ctx context.Context) error {
 			go func() {

@@ -109,6 +109,7 @@ func (h *heddled) webhooks() http.Handler {
 func (h *heddled) monitoring() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", h.metrics.Handler())
+	mux.Handle("/debug/", loopback(h.pilot.debug()))
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, version) })
 	return mux
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ import (
 const (
 	headerTimeout   = 10 * time.Second
 	stopGrace       = 5 * time.Second
+	callGrace       = time.Second // streams do not end by themselves, and their proxies are to go to another replica
 	connectionAge   = 30 * time.Minute
 	connectionGrace = 10 * time.Second
 	keepaliveEvery  = 30 * time.Second
@@ -83,6 +85,18 @@ func (s webServer) run(ctx context.Context, ready chan<- struct{}) error {
 	return nil
 }
 
+// loopback lets in who comes from the pod itself, as a port-forward does: what the mesh is made of is not every pod's business.
+func loopback(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from, err := netip.ParseAddrPort(r.RemoteAddr)
+		if err != nil || !from.Addr().Unmap().IsLoopback() {
+			http.Error(w, "only from the pod itself: use a port-forward", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
 // newGRPC returns a gRPC server; without a configuration it serves in the clear.
 func newGRPC(c *tls.Config) *grpc.Server {
 	options := []grpc.ServerOption{
@@ -113,7 +127,7 @@ func rpcServer(name string, port int, server *grpc.Server) lifecycle.Component {
 			return err
 		case <-ctx.Done():
 		}
-		force := time.AfterFunc(stopGrace, server.Stop)
+		force := time.AfterFunc(callGrace, server.Stop)
 		defer force.Stop()
 		server.GracefulStop()
 		return nil
