@@ -151,7 +151,7 @@ func (in Cluster) credentials(c *tls.CommonTlsContext, rule *model.ClientTLS, sa
 	if rule.Mode == model.TLSMutual {
 		if secret {
 			c.TlsCertificateSdsSecretConfigs = []*tls.SdsSecretConfig{sds(wire.SecretPrefix + rule.CredentialName)}
-		} else {
+		} else if rule.ClientCertificate != "" {
 			c.TlsCertificates = []*tls.TlsCertificate{{CertificateChain: file(rule.ClientCertificate), PrivateKey: file(rule.PrivateKey)}}
 		}
 	}

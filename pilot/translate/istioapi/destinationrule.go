@@ -14,10 +14,8 @@ import (
 )
 
 const (
-	trafficBlocks = "{loadBalancer.{simple,warmupDurationSecs,warmup.{duration,minimumPercent,aggression}," +
-		"consistentHash.{httpHeaderName,useSourceIp,httpQueryParameterName,minimumRingSize,httpCookie.{name,path,ttl},ringHash.minimumRingSize,maglev.tableSize}," +
-		"localityLbSetting.{enabled,failoverPriority,distribute.{from,to},failover.{from,to}}}," +
-		"connectionPool.{tcp.{maxConnections,connectTimeout,maxConnectionDuration,idleTimeout,tcpKeepalive.{probes,time,interval}}," +
+	trafficBlocks = "{loadBalancer.simple," +
+		"connectionPool.{tcp.{maxConnections,connectTimeout,idleTimeout,tcpKeepalive.{probes,time,interval}}," +
 		"http.{http1MaxPendingRequests,http2MaxRequests,maxRequestsPerConnection,maxRetries,idleTimeout,h2UpgradePolicy,useClientProtocol,maxConcurrentStreams}}," +
 		"outlierDetection.{splitExternalLocalOriginErrors,consecutiveLocalOriginFailures,consecutiveGatewayErrors,consecutive5xxErrors,interval," +
 		"baseEjectionTime,maxEjectionPercent,minHealthPercent}," +

@@ -12,8 +12,8 @@ import (
 // TestEveryFieldIsListed fails when the API has a field that is neither honoured nor refused on purpose: a new version of the API
 // brings no field that is silently ignored, or accepted by accident.
 func TestEveryFieldIsListed(t *testing.T) {
-	const blocks = "{loadBalancer.{zoneAwareLbSetting,consistentHash.httpCookie.attributes}," +
-		"connectionPool.http.http2KeepAlive,outlierDetection.{consecutiveErrors,outlierDetectionHttpErrorCodes},tls.caCrl}"
+	const blocks = "{loadBalancer.{zoneAwareLbSetting,consistentHash,localityLbSetting,warmup,warmupDurationSecs}," +
+		"connectionPool.{http.http2KeepAlive,tcp.maxConnectionDuration},outlierDetection.{consecutiveErrors,outlierDetectionHttpErrorCodes},tls.caCrl}"
 	const policy = "trafficPolicy.{" + blocks + ",portLevelSettings." + blocks + ",tunnel,proxyProtocol,retryBudget.budgetInterval}"
 	for kind, c := range map[string]struct {
 		message  proto.Message

@@ -2,7 +2,6 @@ package istioapi
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -21,7 +20,6 @@ func (r *reader) connectionPool(path string, p *networking.ConnectionPoolSetting
 		out.MaxConnections = count(".tcp.maxConnections", t.MaxConnections)
 		out.ConnectTimeout = values.DurationOr(&r.Log, path+".tcp.connectTimeout", t.ConnectTimeout, 0)
 		out.TCPIdleTimeout = values.Duration(&r.Log, path+".tcp.idleTimeout", t.IdleTimeout)
-		out.MaxConnectionDuration = values.DurationOr(&r.Log, path+".tcp.maxConnectionDuration", t.MaxConnectionDuration, 0)
 		if k := t.TcpKeepalive; k != nil {
 			out.KeepaliveProbes = k.Probes
 			out.KeepaliveTime = values.DurationOr(&r.Log, path+".tcp.tcpKeepalive.time", k.Time, 0)
@@ -82,35 +80,7 @@ func (r *reader) loadBalancer(path string, l *networking.LoadBalancerSettings) *
 	if l == nil {
 		return nil
 	}
-	out := &model.LoadBalancer{}
-	switch p := l.LbPolicy.(type) {
-	case *networking.LoadBalancerSettings_Simple:
-		out.Algorithm = r.simple(path+".simple", p.Simple)
-	case *networking.LoadBalancerSettings_ConsistentHash:
-		out.Algorithm, out.Hash = r.hash(path+".consistentHash", p.ConsistentHash)
-	}
-	out.Locality = r.locality(path+".localityLbSetting", l.LocalityLbSetting)
-	if l.WarmupDurationSecs != nil {
-		out.Warmup = &model.Warmup{Duration: *values.Duration(&r.Log, path+".warmupDurationSecs", l.WarmupDurationSecs), MinimumPercent: 10, Aggression: 1}
-	}
-	if w := l.Warmup; w != nil {
-		out.Warmup = &model.Warmup{Duration: values.DurationOr(&r.Log, path+".warmup.duration", w.Duration, 0), MinimumPercent: 10, Aggression: 1}
-		if w.Duration == nil {
-			r.Errorf(path+".warmup.duration", "required")
-		}
-		if w.MinimumPercent != nil {
-			out.Warmup.MinimumPercent = r.percent(path+".warmup.minimumPercent", w.MinimumPercent.Value)
-		}
-		if w.Aggression != nil {
-			if out.Warmup.Aggression = w.Aggression.Value; !(w.Aggression.Value > 0) || math.IsInf(w.Aggression.Value, 0) {
-				r.Errorf(path+".warmup.aggression", "%v: must be above 0", w.Aggression.Value)
-			}
-		}
-	}
-	if out.Warmup != nil && out.Algorithm != model.RoundRobin && out.Algorithm != model.LeastRequest {
-		r.Errorf(path+".warmup", "only ROUND_ROBIN and LEAST_REQUEST warm up")
-	}
-	return out
+	return &model.LoadBalancer{Algorithm: r.simple(path+".simple", l.GetSimple())}
 }
 
 func (r *reader) simple(path string, s networking.LoadBalancerSettings_SimpleLB) model.Balancer {
@@ -127,77 +97,6 @@ func (r *reader) simple(path string, s networking.LoadBalancerSettings_SimpleLB)
 	}
 	r.Errorf(path, "%d: not implemented by this version", s)
 	return model.LeastRequest
-}
-
-func (r *reader) hash(path string, h *networking.LoadBalancerSettings_ConsistentHashLB) (model.Balancer, *model.HashPolicy) {
-	out, algorithm := &model.HashPolicy{}, model.RingHash
-	switch k := h.HashKey.(type) {
-	case *networking.LoadBalancerSettings_ConsistentHashLB_HttpHeaderName:
-		r.headerName(path+".httpHeaderName", k.HttpHeaderName)
-		out.Header = k.HttpHeaderName
-	case *networking.LoadBalancerSettings_ConsistentHashLB_HttpCookie:
-		c := k.HttpCookie
-		out.CookieName, out.CookiePath, out.CookieTTL = c.Name, c.Path, values.Duration(&r.Log, path+".httpCookie.ttl", c.Ttl)
-	case *networking.LoadBalancerSettings_ConsistentHashLB_UseSourceIp:
-		out.SourceIP = k.UseSourceIp
-	case *networking.LoadBalancerSettings_ConsistentHashLB_HttpQueryParameterName:
-		out.Query = k.HttpQueryParameterName
-	}
-	if out.Header == "" && out.CookieName == "" && out.Query == "" && !out.SourceIP {
-		r.Errorf(path, "httpHeaderName, httpCookie.name, useSourceIp or httpQueryParameterName must be given")
-	}
-	out.MinRingSize = h.GetMinimumRingSize() //nolint:staticcheck // still written
-	switch a := h.HashAlgorithm.(type) {
-	case *networking.LoadBalancerSettings_ConsistentHashLB_RingHash_:
-		out.MinRingSize = a.RingHash.MinimumRingSize
-	case *networking.LoadBalancerSettings_ConsistentHashLB_Maglev:
-		algorithm, out.TableSize = model.Maglev, a.Maglev.TableSize
-		if n := a.Maglev.TableSize; n != 0 && (n >= 5000011 || !prime(n)) {
-			r.Errorf(path+".maglev.tableSize", "%d: a prime below 5000011 expected", n)
-		}
-	}
-	return algorithm, out
-}
-
-func prime(n uint64) bool {
-	for d := uint64(2); d*d <= n; d++ {
-		if n%d == 0 {
-			return false
-		}
-	}
-	return n > 1
-}
-
-func (r *reader) locality(path string, l *networking.LocalityLoadBalancerSetting) *model.LocalitySetting {
-	if l == nil {
-		return nil
-	}
-	out := &model.LocalitySetting{Enabled: l.Enabled == nil || l.Enabled.Value, Priority: l.FailoverPriority}
-	if len(l.Distribute) > 0 && (len(l.Failover) > 0 || len(l.FailoverPriority) > 0) {
-		r.Errorf(path, "distribute and failover contradict each other")
-	}
-	for i, d := range l.Distribute {
-		sum := uint32(0)
-		for to, share := range d.To {
-			if sum += share; to == "" {
-				r.Errorf(at(path+".distribute", i)+".to", "empty locality")
-			}
-		}
-		if sum != 100 {
-			r.Errorf(at(path+".distribute", i)+".to", "the shares sum to %d, not to 100", sum)
-		}
-		out.Distribute = append(out.Distribute, model.Distribution{From: d.From, To: d.To})
-	}
-	for i, f := range l.Failover {
-		if f.From == "" || f.To == "" || f.From == f.To {
-			r.Errorf(at(path+".failover", i), "two different regions expected")
-		}
-		if out.Failover == nil {
-			out.Failover = map[string]string{}
-		}
-		out.Failover[f.From] = f.To
-	}
-	return out
 }
 
 func (r *reader) clientTLS(path string, t *networking.ClientTLSSettings) *model.ClientTLS {

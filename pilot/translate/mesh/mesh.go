@@ -34,7 +34,6 @@ var honoured = fields.New(
 	"extensionProviders.{name,opentelemetry.{service,port},envoyFileAccessLog.path}",
 	"defaultProviders.{tracing,accessLogging}",
 	"pathNormalization.normalization",
-	"localityLbSetting.enabled",
 )
 
 // Mesh translates the settings. Fields that are refused leave their default in force.
@@ -57,7 +56,6 @@ func Mesh(in *inputs.Mesh) (*model.Mesh, []report.Issue) {
 		AutoMTLS:           c.EnableAutoMtls == nil || c.EnableAutoMtls.Value,
 		ConnectTimeout:     values.DurationOr(log, "mesh.connectTimeout", c.ConnectTimeout, 10*time.Second),
 		TrustedProxies:     c.GetDefaultConfig().GetGatewayTopology().GetNumTrustedProxies(),
-		LocalityEnabled:    c.GetLocalityLbSetting().GetEnabled() == nil || c.GetLocalityLbSetting().GetEnabled().Value,
 		DefaultRetry:       istioapi.Retry(log, "mesh.defaultHttpRetryPolicy", c.DefaultHttpRetryPolicy),
 	}
 	m.ServiceExport = defaultExport(log, "mesh.defaultServiceExportTo", c.DefaultServiceExportTo)

@@ -1,0 +1,240 @@
+package translate_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/model/dump"
+	"github.com/heddle-mesh/heddle/pilot/translate"
+)
+
+// corpus is the inputs of all golden cases.
+func corpus(t testing.TB) []*inputs.Inputs {
+	t.Helper()
+	paths, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no corpus: %v", err)
+	}
+	var out []*inputs.Inputs
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range txtar.Parse(data).Files {
+			if f.Name == "in.yaml" {
+				out = append(out, read(t, string(f.Data)))
+			}
+		}
+	}
+	return out
+}
+
+// pick takes some objects of every case, so that rounds share most of them.
+func pick(all []*inputs.Inputs, rnd *rand.Rand) *inputs.Inputs {
+	in := &inputs.Inputs{Mesh: all[rnd.IntN(3)].Mesh}
+	for _, c := range all {
+		some(&in.Services, c.Services, rnd)
+		some(&in.EndpointSlices, c.EndpointSlices, rnd)
+		some(&in.Pods, c.Pods, rnd)
+		some(&in.Nodes, c.Nodes, rnd)
+		some(&in.VirtualServices, c.VirtualServices, rnd)
+		some(&in.DestinationRules, c.DestinationRules, rnd)
+		some(&in.Gateways, c.Gateways, rnd)
+		some(&in.ServiceEntries, c.ServiceEntries, rnd)
+		some(&in.Sidecars, c.Sidecars, rnd)
+		some(&in.PeerAuthentications, c.PeerAuthentications, rnd)
+		some(&in.AuthorizationPolicies, c.AuthorizationPolicies, rnd)
+		some(&in.Telemetries, c.Telemetries, rnd)
+	}
+	return in
+}
+
+// some adds objects of names that are not there yet, as a cluster has each name once.
+func some[T interface{ comparable }](to *[]T, from []T, rnd *rand.Rand) {
+	seen := map[string]bool{}
+	for _, o := range *to {
+		seen[identity(o)] = true
+	}
+	for _, o := range from {
+		if id := identity(o); rnd.IntN(10) > 0 && !seen[id] {
+			seen[id] = true
+			*to = append(*to, o)
+		}
+	}
+	rnd.Shuffle(len(*to), func(i, j int) { (*to)[i], (*to)[j] = (*to)[j], (*to)[i] })
+}
+
+func identity(o any) string {
+	m := o.(interface {
+		GetNamespace() string
+		GetName() string
+	})
+	return m.GetNamespace() + "/" + m.GetName()
+}
+
+// TestWarmAndColdMemoAgree holds that what is remembered never changes a result, whatever came before.
+func TestWarmAndColdMemoAgree(t *testing.T) {
+	all, rnd := corpus(t), rand.New(rand.NewPCG(1, 2))
+	warm, warmEndpoints := translate.NewMemo(), translate.NewEndpointMemo()
+	for round := range 60 {
+		in := pick(all, rnd)
+		got, gotReport := translate.Translate(in, warm)
+		want, wantReport := translate.Translate(in, nil)
+		if diff := cmp.Diff(dump.Value(want), dump.Value(got)); diff != "" {
+			t.Fatalf("round %d: the snapshots differ (-cold +warm):\n%s", round, diff)
+		}
+		if diff := cmp.Diff(wantReport.Entries, gotReport.Entries); diff != "" {
+			t.Fatalf("round %d: the reports differ (-cold +warm):\n%s", round, diff)
+		}
+		index, workloads := translate.Endpoints(in, warmEndpoints)
+		coldIndex, coldWorkloads := translate.Endpoints(in, nil)
+		if diff := cmp.Diff(endpoints(coldIndex)+workloadText(coldWorkloads), endpoints(index)+workloadText(workloads)); diff != "" {
+			t.Fatalf("round %d: the endpoints differ (-cold +warm):\n%s", round, diff)
+		}
+	}
+}
+
+// TestEqualMeaningKeepsPointers holds that an object whose bytes changed, but not its meaning, keeps its place in everybody's memos.
+func TestEqualMeaningKeepsPointers(t *testing.T) {
+	for _, in := range corpus(t) {
+		memo, endpointMemo := translate.NewMemo(), translate.NewEndpointMemo()
+		first, _ := translate.Translate(in, memo)
+		index, workloads := translate.Endpoints(in, endpointMemo)
+		again := renewed(t, in)
+		second, _ := translate.Translate(again, memo)
+		index2, workloads2 := translate.Endpoints(again, endpointMemo)
+		samePointers(t, "mesh", []*model.Mesh{first.Mesh}, []*model.Mesh{second.Mesh})
+		samePointers(t, "services", first.Services, second.Services)
+		samePointers(t, "virtual services", first.VirtualServices, second.VirtualServices)
+		samePointers(t, "gateways", first.Gateways, second.Gateways)
+		samePointers(t, "sidecars", first.Sidecars, second.Sidecars)
+		samePointers(t, "peer authentications", first.PeerAuthentications, second.PeerAuthentications)
+		samePointers(t, "authorizations", first.Authorizations, second.Authorizations)
+		for namespace, list := range first.DestinationRules {
+			samePointers(t, "destination rules", list, second.DestinationRules[namespace])
+		}
+		for k, set := range index.Sets {
+			if index2.Sets[k] != set {
+				t.Errorf("endpoints %v: another pointer for the same content", k)
+			}
+		}
+		for name, w := range workloads.ByName {
+			if workloads2.ByName[name] != w {
+				t.Errorf("workload %v: another pointer for the same content", name)
+			}
+		}
+	}
+}
+
+func samePointers[T any](t *testing.T, what string, a, b []*T) {
+	t.Helper()
+	if !slices.Equal(a, b) {
+		t.Errorf("%s: other pointers for the same content", what)
+	}
+}
+
+// renewed is the same objects, read again, with something changed that means nothing.
+func renewed(t *testing.T, in *inputs.Inputs) *inputs.Inputs {
+	out := &inputs.Inputs{Mesh: &inputs.Mesh{Config: in.Mesh.Config, Problems: in.Mesh.Problems, Namespace: in.Mesh.Namespace,
+		ClusterID: in.Mesh.ClusterID, ClusterDomain: in.Mesh.ClusterDomain}}
+	for _, s := range in.Services {
+		c := s.DeepCopy()
+		c.ResourceVersion = "2"
+		out.Services = append(out.Services, c)
+	}
+	for _, p := range in.Pods {
+		c := p.DeepCopy()
+		c.ResourceVersion = "2"
+		out.Pods = append(out.Pods, c)
+	}
+	for _, s := range in.EndpointSlices {
+		out.EndpointSlices = append(out.EndpointSlices, s.DeepCopy())
+	}
+	out.Nodes = in.Nodes
+	for _, o := range objects(in) {
+		copied := o.DeepCopyObject().(inputs.Object)
+		copied.SetLabels(map[string]string{"renewed": "true"})
+		out.Add(copied)
+	}
+	return out
+}
+
+func objects(in *inputs.Inputs) []inputs.Object {
+	var out []inputs.Object
+	out = appendAll(out, in.VirtualServices)
+	out = appendAll(out, in.DestinationRules)
+	out = appendAll(out, in.Gateways)
+	out = appendAll(out, in.ServiceEntries)
+	out = appendAll(out, in.Sidecars)
+	out = appendAll(out, in.PeerAuthentications)
+	return appendAll(out, in.AuthorizationPolicies)
+}
+
+func appendAll[S any](to []inputs.Object, from []*inputs.Config[S]) []inputs.Object {
+	for _, o := range from {
+		to = append(to, o)
+	}
+	return to
+}
+
+// TestInputsAreNeverChanged is the mutation detector: translation gives back what it was given.
+func TestInputsAreNeverChanged(t *testing.T) {
+	for _, in := range corpus(t) {
+		before := fingerprint(t, in)
+		translate.Translate(in, nil)
+		translate.Endpoints(in, nil)
+		if diff := cmp.Diff(before, fingerprint(t, in)); diff != "" {
+			t.Errorf("translation changed its inputs:\n%s", diff)
+		}
+	}
+}
+
+func fingerprint(t *testing.T, in *inputs.Inputs) string {
+	t.Helper()
+	var b strings.Builder
+	for _, v := range []any{in.Services, in.Pods, in.EndpointSlices, in.Nodes} {
+		data, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "%s\n", data)
+	}
+	options := proto.MarshalOptions{Deterministic: true}
+	specs := []proto.Message{in.Mesh.Config}
+	for _, o := range in.VirtualServices {
+		specs = append(specs, o.Spec)
+	}
+	for _, o := range in.DestinationRules {
+		specs = append(specs, o.Spec)
+	}
+	for _, o := range in.ServiceEntries {
+		specs = append(specs, o.Spec)
+	}
+	for _, o := range in.AuthorizationPolicies {
+		specs = append(specs, o.Spec)
+	}
+	for _, m := range specs {
+		data, err := options.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "%x\n", data)
+	}
+	for _, o := range objects(in) {
+		fmt.Fprintln(&b, o.GetName(), o.GetLabels(), o.GetAnnotations())
+	}
+	return b.String()
+}
