@@ -273,7 +273,9 @@ func (b *builder) host(name string, svc *model.Service, port uint16) *virtualHos
 	in.Targets = b.targets(virtuals, svc, port)
 	if svc != nil {
 		in.Local = svc.Namespace == b.scope.Namespace
-		in.Aliases = b.m.services.of(b.aliases[svc.Host])
+		if in.Aliases = b.m.services.of(b.aliases[svc.Host]); in.Aliases != nil {
+			in.AliasClient = b.scope.Namespace
+		}
 	}
 	return b.m.hosts.Get(in, newVirtualHost)
 }

@@ -24,6 +24,8 @@ type Host struct {
 	Service *model.Service // nil: the host is in no registry
 	Local   bool           // the client may say the service's name alone
 	Aliases *List[*model.Service]
+	// AliasClient is the client's namespace, for the short names of Aliases; empty where there are none.
+	AliasClient string
 	// Virtuals are the VirtualServices to obey: at most one in the mesh, all for the host at a gateway.
 	Virtuals *List[*model.VirtualService]
 	Gateways *List[string] // by which of a VirtualService's gateways the request came
@@ -70,7 +72,7 @@ func (in Host) domains() []string {
 	}
 	for alias := range in.Aliases.all {
 		out = append(out, alias.Host)
-		add(alias, in.Local)
+		add(alias, alias.Namespace == in.AliasClient)
 	}
 	seen := map[string]bool{}
 	unique := out[:0]

@@ -49,23 +49,30 @@ func (ix *Index) see(o Outbound) *view {
 	return v
 }
 
-// choose picks the service that a host means to a client: its own namespace's, otherwise the first.
+// choose picks the service that a host means to a client, and its imported ports: its own namespace's, otherwise the first. One that
+// only an imported VirtualService wants counts where no other was imported.
 func choose(services []*model.Service, o Outbound, limits *imports, wanted bool) (*model.Service, map[uint16]bool) {
 	var best *model.Service
 	var bestPorts map[uint16]bool
-	for _, svc := range services {
-		if !svc.Export.To(o.Namespace) {
-			continue
-		}
-		ports, ok := limits.service(svc)
-		if !ok && wanted {
-			ports, ok = nil, true
-		}
-		if ok && (best == nil || best.Namespace != o.Namespace && svc.Namespace == o.Namespace) {
+	consider := func(svc *model.Service, ports map[uint16]bool) {
+		if best == nil || best.Namespace != o.Namespace && svc.Namespace == o.Namespace {
 			best, bestPorts = svc, ports
 		}
 	}
-	return best, bestPorts
+	for _, svc := range services {
+		if ports, ok := limits.service(svc); ok && svc.Export.To(o.Namespace) {
+			consider(svc, ports)
+		}
+	}
+	if best != nil || !wanted {
+		return best, bestPorts
+	}
+	for _, svc := range services {
+		if svc.Export.To(o.Namespace) {
+			consider(svc, nil)
+		}
+	}
+	return best, nil
 }
 
 // virtuals are the VirtualServices that a scope's sidecars may obey.

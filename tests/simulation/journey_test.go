@@ -210,8 +210,7 @@ func (m *mesh) relay(p *proxy, t *config.TCP, c *exchange.Connection, tr traffic
 		if len(t.Clusters) == 1 {
 			part = 1
 		}
-		protocol := exchange.TCP
-		m.forward(p, w.Cluster, c, tr, protocol, share*part, j)
+		m.forward(p, w.Cluster, c, tr, share*part, j)
 	}
 }
 
@@ -347,7 +346,7 @@ func (m *mesh) act(p *proxy, vhost *route.VirtualHost, r *route.Route, target *r
 		}
 	}
 	next.protocol = protocol
-	m.forward(p, target.Cluster, c, next, protocol, share, j)
+	m.forward(p, target.Cluster, c, next, share, j)
 }
 
 // policy notes what a route says beside where.
@@ -369,7 +368,7 @@ func (j *journey) policy(r *route.Route) {
 }
 
 // forward sends to every endpoint of a cluster that may be used.
-func (m *mesh) forward(p *proxy, name string, c *exchange.Connection, tr traffic, protocol exchange.Protocol, share float64, j *journey) {
+func (m *mesh) forward(p *proxy, name string, c *exchange.Connection, tr traffic, share float64, j *journey) {
 	cluster, ends := p.reach(name, c.Destination)
 	if cluster != nil {
 		j.cluster(cluster)
@@ -389,6 +388,9 @@ func (m *mesh) forward(p *proxy, name string, c *exchange.Connection, tr traffic
 	case strings.HasPrefix(name, "inbound|") || name == wire.ClusterInboundPassthrough:
 		m.delivered(p.pod, ends[0].Address.Port(), c.Security, tr, share, j)
 		return
+	}
+	if tr.http {
+		j.say("wire=%s", tr.protocol)
 	}
 	source := netip.AddrPortFrom(netip.MustParseAddr(p.pod.ip), 40000)
 	for _, e := range ends {
