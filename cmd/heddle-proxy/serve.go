@@ -45,7 +45,7 @@ func serve(ctx context.Context, node string, env func(string) string) error {
 	})
 	components := r.Stack(e)
 	if s.completion {
-		components = append(components, completion(ca, log, quit))
+		components = append(components, completion(ca, log, func() { e.ApplicationEnded(); quit() }))
 	}
 	if err := lifecycle.Run(ctx, components...); err != nil {
 		return err

@@ -2,13 +2,16 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
 
 const (
 	lookAgain = 100 * time.Millisecond
-	// settle is how long no connection may be open before an application beside us counts as finished.
+	// settle is how long nothing may go on before an application beside us, or an edge's clients, count as finished.
 	settle = 3 * time.Second
 	// alone is how long connections may go on when there is nobody behind them any more.
 	alone = 5 * time.Second
@@ -41,7 +44,7 @@ func (e *Engine) terminate() {
 	if t.Grace > 0 {
 		limit = min(limit, max(t.Grace-reserve, 0))
 	}
-	if t.Alone {
+	if t.Alone || e.finished.Load() {
 		limit = min(limit, alone)
 	} else {
 		limit -= e.awaitQuiet(limit)
@@ -53,12 +56,15 @@ func (e *Engine) terminate() {
 	}
 }
 
-// awaitQuiet waits until no connection has been open for a while, at most for limit, and returns how long that took. The application beside
-// us, or clients that have not yet heard, may still open new ones.
+// ApplicationEnded says that nobody beside this proxy needs it any more.
+func (e *Engine) ApplicationEnded() { e.finished.Store(true) }
+
+// awaitQuiet waits until nothing has gone on for a while, at most for limit, and returns how long that took. The application beside us, or
+// clients that have not yet heard, may still open new connections.
 func (e *Engine) awaitQuiet(limit time.Duration) time.Duration {
 	start, quietSince := time.Now(), time.Now()
 	for time.Since(start) < limit {
-		if e.manager.Open() > 0 {
+		if e.inUse() {
 			quietSince = time.Now()
 		} else if time.Since(quietSince) >= settle {
 			break
@@ -66,4 +72,18 @@ func (e *Engine) awaitQuiet(limit time.Duration) time.Duration {
 		time.Sleep(lookAgain)
 	}
 	return time.Since(start)
+}
+
+// inUse says whether somebody would miss us: of those told to go, who is being served; of all others, who is connected.
+func (e *Engine) inUse() bool {
+	for _, direction := range []exchange.Direction{exchange.Inbound, exchange.Outbound} {
+		open, busy := e.manager.Count(direction)
+		if slices.Contains(e.options.Drains, direction) {
+			open = busy
+		}
+		if open > 0 {
+			return true
+		}
+	}
+	return false
 }

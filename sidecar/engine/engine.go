@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -76,6 +77,7 @@ type Engine struct {
 	secrets  *mtls.Secrets
 	registry *prometheus.Registry
 	drained  drainState
+	finished atomic.Bool // the application has ended
 }
 
 // New assembles an engine.

@@ -101,7 +101,9 @@ func (c *conn) linger() {
 // serve reads one request head and serves it; false ends the connection.
 func (c *conn) serve() bool {
 	c.arm()
+	c.sess.Idle(true)
 	n, err := c.readHead()
+	c.sess.Idle(false)
 	c.bound = c.sess.Binding.Current()
 	if c.bound == nil || c.bound.Chain.HTTP == nil {
 		c.aborted = true // its permission was revoked: nothing it says counts any more

@@ -172,11 +172,27 @@ func (m *Manager) Addr(name string) net.Addr {
 // Open returns how many connections are open.
 func (m *Manager) Open() int64 { return m.open.Load() }
 
+// Count returns how many sessions of a direction are open, and how many of them are in the middle of something.
+func (m *Manager) Count(d exchange.Direction) (open, busy int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for s := range m.sessions {
+		if s.facts.Via.Direction != d {
+			continue
+		}
+		open++
+		if !s.idle.Load() {
+			busy++
+		}
+	}
+	return open, busy
+}
+
 // Drain asks sessions of a direction to finish: HTTP clients are told to go with their next response. Connections are
 // accepted all the same until Shutdown.
 func (m *Manager) Drain(d exchange.Direction) { m.drains[d].Begin() }
 
-// Shutdown closes all sockets, waits for sessions to end until ctx does, and then cuts those that are left. It returns how
+// Shutdown closes all sockets, ends idle sessions, waits for the others until ctx does, and then cuts those that are left. It returns how
 // many it cut.
 func (m *Manager) Shutdown(ctx context.Context) int {
 	m.Drain(exchange.Inbound)
@@ -192,6 +208,7 @@ func (m *Manager) Shutdown(ctx context.Context) int {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for m.open.Load() > 0 {
+		m.endIdle()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -199,6 +216,17 @@ func (m *Manager) Shutdown(ctx context.Context) int {
 		}
 	}
 	return 0
+}
+
+// endIdle ends sessions that nobody uses.
+func (m *Manager) endIdle() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for s := range m.sessions {
+		if s.idle.Load() {
+			s.end(exchange.Drained)
+		}
+	}
 }
 
 func (m *Manager) cut() int {

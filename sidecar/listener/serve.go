@@ -25,6 +25,14 @@ type session struct {
 
 	once sync.Once
 	why  atomic.Uint32
+	idle atomic.Bool // it waits for its client to ask for something
+}
+
+// Idle notes whether the session waits for its client to ask for something: ending it then cuts nothing.
+func (s *Session) Idle(idle bool) {
+	if s.open != nil {
+		s.open.idle.Store(idle)
+	}
 }
 
 // end cuts the connection.
