@@ -15,6 +15,8 @@ import (
 type side interface {
 	// known says whether a stream of that number may exist or have existed.
 	known(id uint32) bool
+	// closed judges, with the lock held, a DATA or HEADERS frame on a known stream that is not open any more.
+	closed(id uint32) error
 	// fresh takes a header block on a stream that is not open. It runs without the lock.
 	fresh(id uint32, b *block, end bool) error
 	// kind says what the next block on a stream stands for; st is nil where the stream is not open.
@@ -51,6 +53,7 @@ type conn struct {
 
 	mu      sync.Mutex
 	streams map[uint32]*stream
+	cut     cuts
 	enc     *encoder
 
 	out, spare *[]byte
@@ -71,14 +74,14 @@ type conn struct {
 	peerConnect bool   // it takes extended CONNECTs
 	heard       bool   // its settings have come
 
-	grace   int   // WINDOW_UPDATEs and PINGs that what we sent entitles the peer to
-	got     int64 // frames of use, to notice a silent peer
-	cause   error // why the connection is over; nil while it lives
-	closing bool  // close the socket once out is empty
-	closed  bool
-	timer   *time.Timer
-	idleAt  time.Time // since when there is no stream
-	ended   sync.Cond // a stream has ended
+	grace    int   // WINDOW_UPDATEs and PINGs that what we sent entitles the peer to
+	got      int64 // frames of use, to notice a silent peer
+	cause    error // why the connection is over; nil while it lives
+	closing  bool  // close the socket once out is empty
+	shutDown bool
+	timer    *time.Timer
+	idleAt   time.Time // since when there is no stream
+	ended    sync.Cond // a stream has ended
 }
 
 func newConn(nc net.Conn, mem *memory, l limits) *conn {
@@ -165,6 +168,9 @@ func (c *conn) remove(st *stream) {
 		return
 	}
 	delete(c.streams, st.id)
+	if !st.recvEnd && !st.soft {
+		c.cut.add(st.id)
+	}
 	if n := st.in.drop(c.mem); n > 0 {
 		c.credit(n)
 	}
@@ -222,10 +228,10 @@ func (c *conn) lastPeer() uint32 {
 
 // shut closes the socket now. The lock is held.
 func (c *conn) shut() {
-	if c.closed {
+	if c.shutDown {
 		return
 	}
-	c.closed = true
+	c.shutDown = true
 	nc := c.nc
 	go nc.Close() // TLS says goodbye, which may take a moment
 }

@@ -93,6 +93,9 @@ func (ss *serverStream) finish() {
 	switch {
 	case r != nil:
 		c.die(http2.ErrCodeInternal, "", errClosed)
+	case ss.refuse == exchange.BadRequest: // an answer may come first, a stream error must follow (RFC 9113, 8.1.1)
+		ss.recvEnd = false
+		ss.rst(http2.ErrCodeProtocol, exchange.ErrProtocol)
 	case !ss.sendEnd:
 		ss.rst(http2.ErrCodeInternal, exchange.ErrAborted)
 	case !ss.recvEnd: // answered early: the client need not send the rest (RFC 9113, 8.1)

@@ -37,7 +37,7 @@ func (c *conn) wake() {
 func (c *conn) flush() {
 	runtime.Gosched()
 	c.mu.Lock()
-	for c.backlog() > 0 && !c.closed {
+	for c.backlog() > 0 && !c.shutDown {
 		buf := c.out
 		c.out, c.spare = c.spare, nil
 		c.queued += int64(len(*buf))
@@ -77,7 +77,7 @@ func (c *conn) extend() {
 
 // linger closes the socket a moment later, so that the peer can read our last words before it notices. The lock is held.
 func (c *conn) linger() {
-	if c.closed {
+	if c.shutDown {
 		return
 	}
 	time.AfterFunc(lingering, func() {

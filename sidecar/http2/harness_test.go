@@ -235,3 +235,9 @@ func to(t testing.TB, addr string) func() (exchange.Transport, error) {
 		return tr, err
 	}
 }
+
+func (r *relay) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.ended)
+}

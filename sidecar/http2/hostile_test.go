@@ -291,7 +291,7 @@ func TestHPACKBomb(t *testing.T) {
 func TestStreamsBeyondTheLimitAreRefused(t *testing.T) {
 	b := serve(t, hanging(t), func(h *config.HTTP) { h.MaxStreams = 8 })
 	h := attack(t, b)
-	for range 9 { // one over: handlers of streams just ended may still be about
+	for range 8 {
 		h.open(h.get(), true)
 	}
 	if got := h.verdict(t, h.open(h.get(), true)); got != "reset REFUSED_STREAM" {
@@ -348,5 +348,71 @@ func TestNoPreface(t *testing.T) {
 	_ = nc.SetReadDeadline(time.Now().Add(5 * time.Second))
 	if _, err := io.Copy(io.Discard, nc); err != nil && !errors.Is(err, net.ErrClosed) && !strings.Contains(err.Error(), "reset") {
 		t.Errorf("not closed: %v", err)
+	}
+}
+
+func TestFramesOnClosedStreams(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  bool // the request ends with its head
+		do   func(h *hostile, id uint32)
+		want string
+	}{
+		"DATA after END_STREAM":            {true, func(h *hostile, id uint32) { _ = h.WriteData(id, true, nil) }, "goaway STREAM_CLOSED"},
+		"HEADERS after END_STREAM":         {true, func(h *hostile, id uint32) { h.next = id; h.open(h.get(), true) }, "goaway STREAM_CLOSED"},
+		"a number below the last":          {true, func(h *hostile, id uint32) { h.next = id - 2; h.open(h.get(), true) }, "goaway STREAM_CLOSED"},
+		"DATA after an early answer":       {false, func(h *hostile, id uint32) { _ = h.WriteData(id, true, nil); h.open(h.get(), true) }, "404"},
+		"HEADERS after an early answer":    {false, func(h *hostile, id uint32) { h.next = id; h.open(h.get(), true); h.open(h.get(), true) }, "404"},
+		"WINDOW_UPDATE on a closed stream": {true, func(h *hostile, id uint32) { _ = h.WriteWindowUpdate(id, 1); h.open(h.get(), true) }, "404"},
+		"RST_STREAM on a closed stream":    {true, func(h *hostile, id uint32) { _ = h.WriteRSTStream(id, 0); h.open(h.get(), true) }, "404"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := serve(t, answering(exchange.NoRoute), nil)
+			h := attack(t, b)
+			h.next = 5
+			id := h.open(h.get(), c.end)
+			if got := h.verdict(t, id); got != "404" {
+				t.Fatalf("got %s", got)
+			}
+			for b.relay.count() == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(10 * time.Millisecond) // the stream's end follows its record
+			c.do(h, id)
+			if got := h.verdict(t, id+2); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// What a client had sent before it could know of the drain is ignored, not punished.
+func TestDrainForgivesWhatComesLate(t *testing.T) {
+	b := serve(t, hanging(t), nil)
+	h := attack(t, b)
+	h.open(h.get(), true) // keeps the connection open
+	b.drain.Begin()
+	goaways := 0
+	for goaways < 2 {
+		f, err := h.ReadFrame()
+		h.must(t, err)
+		switch f := f.(type) {
+		case *http2.PingFrame:
+			h.must(t, h.WritePing(true, f.Data))
+		case *http2.GoAwayFrame:
+			goaways++
+		}
+	}
+	late := h.open(h.get(), false)
+	h.must(t, h.WriteData(late, true, []byte("late")))
+	h.must(t, h.WritePing(false, [8]byte{1}))
+	for {
+		f, err := h.ReadFrame()
+		h.must(t, err)
+		if g, ok := f.(*http2.GoAwayFrame); ok {
+			t.Fatalf("got %v", g)
+		}
+		if p, ok := f.(*http2.PingFrame); ok && p.IsAck() {
+			return
+		}
 	}
 }

@@ -230,6 +230,8 @@ func TestUpstreamResetBeforeResponse(t *testing.T) {
 	if resp, _ := get(t, c, request(t, "GET", url, nil)); resp.StatusCode != 503 {
 		t.Errorf("got %v", resp.Status)
 	}
+	for start := time.Now(); b.relay.count() == 0 && time.Since(start) < 5*time.Second; time.Sleep(time.Millisecond) {
+	}
 	b.relay.mu.Lock()
 	defer b.relay.mu.Unlock()
 	if len(b.relay.ended) != 1 || b.relay.ended[0] != exchange.UpstreamReset {

@@ -191,7 +191,13 @@ func (c *conn) strayData(id uint32, st *stream, ch *chunk, size int) error {
 	if !c.side.known(id) {
 		return violation("DATA on an idle stream")
 	}
-	if st == nil || st.rdErr != nil {
+	if st == nil {
+		return c.side.closed(id)
+	}
+	if st.rdErr != nil {
+		if st.soft {
+			return connError{http2.ErrCodeStreamClosed, "DATA after RST_STREAM"}
+		}
 		return nil // sent before the peer knew
 	}
 	return c.broken(st, http2.ErrCodeStreamClosed)
@@ -272,6 +278,9 @@ func (c *conn) continuations() error {
 // takeBlock gives an open stream the block that was just read. The lock is held.
 func (c *conn) takeBlock(st *stream, kind blockKind, end bool) error {
 	if st.rdErr != nil {
+		if st.soft {
+			return connError{http2.ErrCodeStreamClosed, "HEADERS after RST_STREAM"}
+		}
 		return nil
 	}
 	if st.recvEnd {

@@ -143,7 +143,7 @@ func (sc *serverConn) preface() error {
 	return nil
 }
 
-func (sc *serverConn) known(id uint32) bool { return id != 0 && id <= sc.last }
+func (sc *serverConn) known(id uint32) bool { return id != 0 && (id <= sc.last || sc.final) }
 
 func (sc *serverConn) kind(id uint32, st *stream) blockKind {
 	switch {
@@ -161,17 +161,20 @@ func (sc *serverConn) fresh(id uint32, b *block, end bool) error {
 	if id%2 == 0 {
 		return violation("even stream from a client")
 	}
-	if b.kind == ignoredBlock {
-		return c.spend(60) // as much as it had earned, and more
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if b.kind == ignoredBlock {
+		if err := sc.closed(id); err != nil {
+			return err
+		}
+		return c.spend(60) // as much as it had earned, and more
+	}
 	sc.last = id
-	// Streams count until their handlers end, so that resetting them makes no room for more.
-	if uint32(len(c.streams)) >= c.lim.streams+c.lim.streams/8 {
+	if sc.crowded() {
 		if err := c.waste(1); err != nil {
 			return err
 		}
+		sc.cut.add(id)
 		return c.answer(func(p []byte) []byte { return appendReset(p, id, http2.ErrCodeRefusedStream) })
 	}
 	ss := sc.server.stream()
