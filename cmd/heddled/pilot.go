@@ -60,7 +60,7 @@ func newPilot(c config, cl *cluster, attestor *attest.Attestor, log *slog.Logger
 		return nil, fmt.Errorf("making the discovery server: %w", err)
 	}
 	mesh := *source.DefaultMesh()
-	mesh.Namespace, mesh.ClusterID, mesh.ClusterDomain = c.namespace, c.clusterID, c.domain
+	mesh.Namespace, mesh.ClusterID, mesh.ClusterDomain, mesh.TrustDomain = c.namespace, c.clusterID, c.domain, c.trustDomain
 	p.source = source.New(source.Options{Cache: cl.cache, Kube: cl.kube, Mesh: mesh,
 		Snapshot: p.translator(), Endpoints: p.endpointer(), Log: log.With("part", "source")})
 	return p, nil

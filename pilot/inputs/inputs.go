@@ -45,6 +45,7 @@ type Mesh struct {
 	Namespace     string // of the control plane, and of the ConfigMap; the root namespace unless Config names another
 	ClusterID     string
 	ClusterDomain string
+	TrustDomain   string // that the certificate authority issues for; empty: Config's, or else cluster.local
 }
 
 // Problem is something in an object that strict reading found: a field that the schema does not know, or a value that it does

@@ -10,6 +10,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
 	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
+	"github.com/heddle-mesh/heddle/pilot/translate/mesh"
 	"github.com/heddle-mesh/heddle/pilot/translate/security"
 	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
@@ -103,7 +104,7 @@ func (c *Checker) alone(o inputs.Object) []report.Issue {
 	case *inputs.AuthorizationPolicy:
 		_, issues = security.Authorization(o, c.mesh)
 	case *inputs.Telemetry:
-		issues = checkTelemetry(o, c.mesh)
+		issues = mesh.Telemetry(o, c.mesh.RootNamespace, nil)
 	case *inputs.Unimplemented:
 		issues = unimplemented(o)
 	}

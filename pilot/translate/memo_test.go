@@ -149,7 +149,7 @@ func samePointers[T any](t *testing.T, what string, a, b []*T) {
 // renewed is the same objects, read again, with something changed that means nothing.
 func renewed(t *testing.T, in *inputs.Inputs) *inputs.Inputs {
 	out := &inputs.Inputs{Mesh: &inputs.Mesh{Config: in.Mesh.Config, Problems: in.Mesh.Problems, Namespace: in.Mesh.Namespace,
-		ClusterID: in.Mesh.ClusterID, ClusterDomain: in.Mesh.ClusterDomain}}
+		ClusterID: in.Mesh.ClusterID, ClusterDomain: in.Mesh.ClusterDomain, TrustDomain: in.Mesh.TrustDomain}}
 	for _, s := range in.Services {
 		c := s.DeepCopy()
 		c.ResourceVersion = "2"
@@ -179,6 +179,7 @@ func objects(in *inputs.Inputs) []inputs.Object {
 	out = appendAll(out, in.Gateways)
 	out = appendAll(out, in.ServiceEntries)
 	out = appendAll(out, in.Sidecars)
+	out = appendAll(out, in.Telemetries)
 	out = appendAll(out, in.PeerAuthentications)
 	return appendAll(out, in.AuthorizationPolicies)
 }

@@ -71,7 +71,7 @@ func (r *run) judge(o inputs.Object, e *report.Entry) { r.judged = append(r.judg
 
 // settings translates what concerns the whole mesh.
 func (r *run) settings() {
-	m, issues := mesh.Mesh(r.in.Mesh)
+	m, issues := mesh.Mesh(r.in.Mesh, r.in.Telemetries)
 	if r.memo.mesh != nil && equal(r.memo.mesh, m) {
 		m = r.memo.mesh
 	}
@@ -216,7 +216,7 @@ func (r *run) authorizations() {
 // leftOut reports what no translation was for.
 func (r *run) leftOut() {
 	for _, o := range r.in.Telemetries {
-		r.add(entryOf(o, checkTelemetry(o, r.mesh)))
+		r.add(entryOf(o, mesh.Telemetry(o, r.mesh.RootNamespace, r.in.Mesh.Config)))
 	}
 	for _, o := range r.in.Unimplemented {
 		r.add(entryOf(o, unimplemented(o)))

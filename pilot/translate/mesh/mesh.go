@@ -36,8 +36,9 @@ var honoured = fields.New(
 	"pathNormalization.normalization",
 )
 
-// Mesh translates the settings. Fields that are refused leave their default in force.
-func Mesh(in *inputs.Mesh) (*model.Mesh, []report.Issue) {
+// Mesh translates the settings and, laid over them, the Telemetry that speaks for the mesh. Fields that are refused leave their default in
+// force.
+func Mesh(in *inputs.Mesh, telemetries []*inputs.Telemetry) (*model.Mesh, []report.Issue) {
 	c, log := in.Config, &report.Log{}
 	for _, p := range in.Problems {
 		log.Partialf(p.Path, "%s", p.Reason)
@@ -48,7 +49,6 @@ func Mesh(in *inputs.Mesh) (*model.Mesh, []report.Issue) {
 		log.Partialf(i.Path, "%s", i.Reason)
 	}
 	m := &model.Mesh{
-		TrustDomain:        cmp.Or(c.TrustDomain, wire.DefaultTrustDomain),
 		TrustDomainAliases: c.TrustDomainAliases,
 		RootNamespace:      cmp.Or(c.RootNamespace, in.Namespace),
 		ClusterDomain:      in.ClusterDomain,
@@ -71,13 +71,25 @@ func Mesh(in *inputs.Mesh) (*model.Mesh, []report.Issue) {
 			log.Partialf("mesh.outboundTrafficPolicy.mode", "%s is not implemented by this version; REGISTRY_ONLY is in force", p.Mode)
 		}
 	}
+	trustDomain(log, in, m)
 	normalization(log, c, m)
 	accessLog(log, c, m)
 	tracing(log, c, m)
+	if o := oldest(telemetries, m.RootNamespace, c); o != nil {
+		applyTelemetry(&report.Log{}, c, o.Spec, m) // judged by itself
+	}
 	for i := range log.Issues {
 		log.Issues[i].Severity = min(log.Issues[i].Severity, report.Partial)
 	}
 	return m, log.Issues
+}
+
+// trustDomain is the one that the certificate authority issues for, whatever the settings say.
+func trustDomain(log *report.Log, in *inputs.Mesh, m *model.Mesh) {
+	m.TrustDomain = cmp.Or(in.TrustDomain, in.Config.TrustDomain, wire.DefaultTrustDomain)
+	if said := in.Config.TrustDomain; said != "" && said != m.TrustDomain {
+		log.Partialf("mesh.trustDomain", "%q: the certificate authority issues for %q, which is in force", said, m.TrustDomain)
+	}
 }
 
 func defaultExport(log *report.Log, path string, list []string) model.Visibility {
