@@ -151,7 +151,7 @@ func (b *edgeBuilder) place(s BoundServer) {
 	}
 	if plan.family != kind.family() || plan.family == serverTCP && len(plan.servers) > 0 {
 		b.set.Conflicts = append(b.set.Conflicts, fmt.Sprintf("Gateway %s: port %d (%s) cannot share its listener with Gateway %s",
-			s.Gateway.ID(), s.Server.Port, s.Server.Name, plan.servers[0].Gateway.ID()))
+			s.Gateway.ID(), s.Server.Port, s.Server.PortName, plan.servers[0].Gateway.ID()))
 		return
 	}
 	plan.servers = append(plan.servers, s)
@@ -322,7 +322,7 @@ func (b *edgeBuilder) chainsOf(plan *edgePlan, s BoundServer) {
 
 func (b *edgeBuilder) duplicate(s BoundServer) {
 	b.set.Conflicts = append(b.set.Conflicts, fmt.Sprintf("Gateway %s: server %s of port %d names only hosts that an older server of the port has",
-		s.Gateway.ID(), s.Server.Name, s.Server.Port))
+		s.Gateway.ID(), s.Server.PortName, s.Server.Port))
 }
 
 // hostNames are the distinct hosts of a server.
