@@ -117,8 +117,7 @@ func deployGateways(ctx context.Context, p *play) error {
 	common := []string{"--namespace", tour.GatewayNamespace, "--set", "image.registry=" + p.registry, "--set", "image.tag=" + p.tag, "--set", "certTTL=3m"}
 	gateways := map[string][]string{"internet": {"--set", "istio=ingressgateway"}, "intranet": nil}
 	if p.own {
-		gateways["egress"] = []string{"--set", "istio=egressgateway", "--set", "service.type=ClusterIP", "--set-json", `nodeSelector={"node-role.heddle.io/egress":"true"}`,
-			"--set-json", `tolerations=[{"key":"node-role.heddle.io/egress","operator":"Exists"}]`}
+		gateways["egress"] = []string{"-f", "samples/egress/gateway.values.yaml"}
 	}
 	for name, extra := range gateways {
 		if err := p.meshctl(ctx, append(append([]string{"gateway", "install", name}, common...), extra...)...); err != nil {
