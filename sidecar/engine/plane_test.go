@@ -50,7 +50,8 @@ type plane struct {
 	issued  atomic.Int64
 	cache   cache.SnapshotCache
 	nacks   nackLog
-	version int
+	leaf    *tls.Certificate
+	stop    func()
 }
 
 // nackLog keeps what proxies refused.
@@ -72,10 +73,26 @@ func newPlane(t *testing.T) *plane {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.address = listener.Addr().String()
-	server := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(leaf)))
+	p.address, p.leaf = listener.Addr().String(), leaf
+	p.on(listener)
+	return p
+}
+
+// serve takes the plane up again after stop.
+func (p *plane) serve() {
+	p.t.Helper()
+	listener, err := net.Listen("tcp", p.address)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.on(listener)
+}
+
+func (p *plane) on(listener net.Listener) {
+	server := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(p.leaf)))
+	p.stop = server.Stop
 	security.RegisterIstioCertificateServiceServer(server, p)
-	ads.RegisterAggregatedDiscoveryServiceServer(server, xds.NewServer(t.Context(), p.cache, xds.CallbackFuncs{
+	ads.RegisterAggregatedDiscoveryServiceServer(server, xds.NewServer(p.t.Context(), p.cache, xds.CallbackFuncs{
 		StreamDeltaRequestFunc: func(_ int64, r *ads.DeltaDiscoveryRequest) error {
 			if r.GetErrorDetail() != nil {
 				p.nacks.add(r.GetErrorDetail().GetMessage())
@@ -84,8 +101,7 @@ func newPlane(t *testing.T) *plane {
 		},
 	}))
 	go server.Serve(listener) //nolint:errcheck // ends with Stop
-	t.Cleanup(server.Stop)
-	return p
+	p.t.Cleanup(server.Stop)
 }
 
 type byPod struct{}
@@ -155,7 +171,6 @@ func encode(der []byte) []byte {
 // push gives a pod its resources.
 func (p *plane) push(pod string, resources map[resource.Type][]types.Resource) {
 	p.t.Helper()
-	p.version++
 	snapshot, err := cache.NewSnapshot(time.Now().Format(time.RFC3339Nano), resources)
 	if err != nil {
 		p.t.Fatal(err)

@@ -1,0 +1,188 @@
+package engine_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// pair starts a server's and a client's sidecar around app, and waits until requests pass.
+func pair(t *testing.T, plane *plane, app http.Handler) (w world, server, client *proxy) {
+	t.Helper()
+	backend := httptest.NewServer(app)
+	t.Cleanup(backend.Close)
+	w = world{Inbound: portOf(t, free(t)), Outbound: portOf(t, free(t)), App: portOf(t, backend.Listener.Addr().String()),
+		Identity: "spiffe://cluster.local/ns/shop/sa/catalog", Deny: "/secret", Timeout: "0s"}
+	plane.push("catalog", fill(t, serverResources, w))
+	plane.push("web", fill(t, clientResources, w))
+	server, client = plane.start("catalog"), plane.start("web")
+	expect(t, w.Outbound, "/", 200, "hello")
+	return w, server, client
+}
+
+// stream is an application that says hello at once and, on /stream, a line every few milliseconds until its client goes.
+func stream(w http.ResponseWriter, r *http.Request) {
+	fmt.Fprintln(w, "hello")
+	for r.URL.Path == "/stream" {
+		if http.NewResponseController(w).Flush() != nil {
+			return
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case <-time.After(20 * time.Millisecond):
+			fmt.Fprintln(w, "more")
+		}
+	}
+}
+
+// TestRenewalAndSwapsCutNothing holds a response open and sends requests one after another while certificates are renewed and configurations
+// swapped many times: not one request fails, and the open response goes on.
+func TestRenewalAndSwapsCutNothing(t *testing.T) {
+	plane := newPlane(t)
+	plane.life = 2 * time.Second
+	w, server, client := pair(t, plane, http.HandlerFunc(stream))
+	request, err := http.NewRequestWithContext(t.Context(), "GET", "http://127.0.0.1:"+w.Outbound+"/stream", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Host = "catalog"
+	open, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Body.Close()
+	lines := atomic.Int64{}
+	ended := make(chan error, 1)
+	go func() {
+		scanner := bufio.NewScanner(open.Body)
+		for scanner.Scan() {
+			lines.Add(1)
+		}
+		ended <- scanner.Err()
+	}()
+	first := plane.issued.Load()
+	requests := 0
+	for start := time.Now(); time.Since(start) < 4*time.Second; requests++ {
+		status, body, err := get("http://127.0.0.1:"+w.Outbound+"/", "catalog")
+		if err != nil || status != 200 {
+			t.Fatalf("request %d: %d %s %v", requests, status, body, err)
+		}
+		if requests%10 == 0 {
+			w.Timeout = fmt.Sprintf("%ds", 10+requests)
+			plane.push("web", fill(t, clientResources, w))
+			w.Deny = fmt.Sprintf("/secret%d", requests)
+			plane.push("catalog", fill(t, serverResources, w))
+		}
+	}
+	select {
+	case err := <-ended:
+		t.Errorf("the open response ended: %v", err)
+	default:
+	}
+	before := lines.Load()
+	eventually(t, "the open response", func() error {
+		if lines.Load() > before {
+			return nil
+		}
+		return fmt.Errorf("no line since")
+	})
+	if n := plane.issued.Load() - first; n < 4 {
+		t.Errorf("only %d renewals in four seconds", n)
+	}
+	if requests < 50 {
+		t.Errorf("only %d requests", requests)
+	}
+	metric(t, client, 0, "heddle_proxy_panics_total")
+	metric(t, server, 0, "heddle_proxy_panics_total")
+}
+
+// TestServesOnWithoutItsControlPlane holds that proxies serve while the control plane is away and take what changed once it is back.
+func TestServesOnWithoutItsControlPlane(t *testing.T) {
+	plane := newPlane(t)
+	w, _, client := pair(t, plane, http.HandlerFunc(stream))
+	plane.stop()
+	eventually(t, "noticing", func() error {
+		if _, body, err := get("http://"+client.admin+"/discovery", ""); err != nil || !strings.Contains(body, `"connected": false`) {
+			return fmt.Errorf("%s %v", body, err)
+		}
+		return nil
+	})
+	for range 20 {
+		if status, _, err := get("http://127.0.0.1:"+w.Outbound+"/", "catalog"); err != nil || status != 200 {
+			t.Fatalf("%d %v", status, err)
+		}
+	}
+	if status, _, _ := get("http://"+client.admin+"/ready", ""); status != 200 {
+		t.Error("not ready for want of a control plane")
+	}
+	w.Deny = "/changed"
+	plane.push("catalog", fill(t, serverResources, w))
+	plane.serve()
+	expect(t, w.Outbound, "/changed", 403, "RBAC")
+}
+
+// TestDrainsBeforeItEnds holds that a request in flight is answered while the proxy ends, and that idle connections do not hold it up.
+func TestDrainsBeforeItEnds(t *testing.T) {
+	plane := newPlane(t)
+	began := make(chan struct{}, 1)
+	w, server, _ := pair(t, plane, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			began <- struct{}{}
+			time.Sleep(400 * time.Millisecond)
+		}
+		io.WriteString(w, "hello")
+	}))
+	answered := make(chan error, 1)
+	go func() {
+		status, body, err := get("http://127.0.0.1:"+w.Outbound+"/slow", "catalog")
+		if err == nil && (status != 200 || body != "hello") {
+			err = fmt.Errorf("%d %s", status, body)
+		}
+		answered <- err
+	}()
+	<-began
+	start := time.Now()
+	server.quit()
+	if err := <-answered; err != nil {
+		t.Errorf("the request in flight: %v", err)
+	}
+	err := <-server.done
+	server.done <- err
+	if err != nil || time.Since(start) > 900*time.Millisecond {
+		t.Errorf("ended after %v: %v", time.Since(start), err)
+	}
+}
+
+// TestBindsOnceItCan holds that a listener whose port is taken is bound when the port is free, and that the proxy says so meanwhile.
+func TestBindsOnceItCan(t *testing.T) {
+	plane := newPlane(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := world{Inbound: portOf(t, taken.Addr().String()), App: "1"}
+	plane.push("catalog", fill(t, serverResources, w))
+	server := plane.start("catalog")
+	eventually(t, "saying why", func() error {
+		if _, body, err := get("http://"+server.admin+"/ready", ""); err != nil || !strings.Contains(body, "virtualInbound") {
+			return fmt.Errorf("%s %v", body, err)
+		}
+		return nil
+	})
+	taken.Close()
+	eventually(t, "binding", func() error {
+		status, body, err := get("http://"+server.admin+"/ready", "")
+		if err == nil && status != 200 {
+			err = fmt.Errorf("%s", body)
+		}
+		return err
+	})
+}
