@@ -63,7 +63,7 @@ type block struct {
 func newBlock(l limits) *block {
 	b := &block{maxSize: l.head, maxFields: l.fields}
 	b.dec = hpack.NewDecoder(tableSize, b.field)
-	b.dec.SetMaxStringLength(l.head)
+	b.dec.SetMaxStringLength(4 * l.head)
 	return b
 }
 
@@ -81,7 +81,7 @@ func (b *block) begin(k blockKind) {
 func (b *block) write(p []byte) bool {
 	b.frames++
 	b.wire += len(p)
-	if b.frames > maxBlock || b.wire > 2*b.maxSize {
+	if b.frames > maxBlock || b.wire > 4*b.maxSize {
 		return false
 	}
 	_, err := b.dec.Write(p)

@@ -93,7 +93,7 @@ func newConn(nc net.Conn, mem *memory, l limits) *conn {
 		churn:      newBucket(1000, 200),
 		streams:    map[uint32]*stream{},
 		enc:        newEncoder(),
-		sendWindow: 65535, recvWindow: connWindow, sendStream: 65535, sendFrame: frameSize,
+		sendWindow: 65535, recvWindow: l.window, sendStream: 65535, sendFrame: frameSize,
 		peerStreams: firstSlots,
 	}
 	c.ended.L = &c.mu
@@ -111,7 +111,7 @@ func (c *conn) start(first string, client bool) {
 	b := c.buf()
 	*b = append(*b, first...)
 	*b = appendSettings(*b, c.lim.settings(client))
-	*b = appendWindow(*b, 0, connWindow-65535)
+	*b = appendWindow(*b, 0, c.lim.window-65535)
 	c.idleAt = c.now()
 	c.timer = time.AfterFunc(c.nextTick(), c.tend)
 }

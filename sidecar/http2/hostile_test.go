@@ -139,6 +139,7 @@ func TestMalformedRequests(t *testing.T) {
 		":protocol but not CONNECT":         {[]string{":method", "GET", ":protocol", "websocket", ":authority", "a:1", ":scheme", "http", ":path", "/"}, "400"},
 		"more fields than allowed":          {append([]string{":method", "GET", ":scheme", "http", ":path", "/"}, strings.Split(strings.Repeat("a,b,", 120)+"a,b", ",")...), "431"},
 		"more bytes than allowed (4 KiB)":   {append([]string{":method", "GET", ":scheme", "http", ":path", "/"}, strings.Split(strings.Repeat("a,"+long+",", 20)+"a,b", ",")...), "431"},
+		"one field of 10 KiB (4 allowed)":   {[]string{":method", "GET", ":scheme", "http", ":path", "/", "a", strings.Repeat(long, 50)}, "431"},
 		"cookies in crumbs are not trouble": {[]string{":method", "GET", ":scheme", "http", ":path", "/", "cookie", "a=b", "cookie", "c=d"}, "404"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -178,7 +179,7 @@ func TestViolationsEndTheConnection(t *testing.T) {
 		"HPACK naming an empty table":  {func(h *hostile) { h.open([]byte{0xbe}, true) }, "goaway COMPRESSION_ERROR"},
 		"more than the connection window": {func(h *hostile) {
 			id := h.open(h.get(), false)
-			for range 600 {
+			for range 1200 {
 				h.WriteData(id, false, make([]byte, 16<<10))
 			}
 		}, "reset FLOW_CONTROL_ERROR"},

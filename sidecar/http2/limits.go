@@ -11,7 +11,10 @@ import (
 const (
 	frameSize      = 16 << 10  // largest frame we accept: the protocol's smallest allowed value, which is also a chunk
 	streamWindow   = 256 << 10 // unread bytes of one stream
-	connWindow     = 4 << 20   // unread bytes of all streams: one slow reader cannot hold all of it
+	clientWindow   = 16 << 20  // unread bytes of all streams of a client
+	serverWindow   = 64 << 20  // the same of an upstream, whose connection many clients share: maxSlots slow ones cannot fill it
+	creditStep     = 1 << 20   // read by streams before the connection's window is renewed
+	maxSlots       = 250       // streams on one upstream connection, however many the peer allows
 	tableSize      = 4 << 10   // HPACK table, each way
 	defaultStreams = 1000      // concurrent streams that a client may open
 	defaultHead    = 60 << 10  // decoded size of a header list, as RFC 9113 counts it
@@ -41,6 +44,7 @@ type limits struct {
 	streams uint32        // concurrent streams of the peer's; 0 on the client side
 	head    int           // bytes of a header list
 	fields  int           // fields of a header list
+	window  int64         // unread bytes of all streams
 	idle    time.Duration // without a stream; 0: for ever
 	block   time.Duration // for a header block to be complete
 }

@@ -57,7 +57,7 @@ func (s *Server) Serve(sess *listener.Session) {
 }
 
 func serverLimits(h *config.HTTP) limits {
-	l := limits{streams: h.MaxStreams, head: h.MaxHead, fields: h.MaxHeaders, idle: h.IdleTimeout, block: h.HeadTimeout}
+	l := limits{streams: h.MaxStreams, head: h.MaxHead, fields: h.MaxHeaders, idle: h.IdleTimeout, block: h.HeadTimeout, window: clientWindow}
 	if l.streams == 0 {
 		l.streams = defaultStreams
 	}

@@ -224,7 +224,7 @@ func (st *stream) credit(n int) {
 // credit lets the peer send n more bytes on the connection; announced in large steps. The lock is held.
 func (c *conn) credit(n int) {
 	c.owed += int64(n)
-	if c.owed < connWindow/4 || c.cause != nil {
+	if c.owed < creditStep || c.cause != nil {
 		return
 	}
 	b := c.buf()

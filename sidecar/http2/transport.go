@@ -18,7 +18,7 @@ func NewCodec() *Codec { return &Codec{mem: &memory{}} }
 // Transport speaks HTTP/2 as a client on conn, which is established and secured. The preface leaves with the first
 // request. It is an upstream.Codec.
 func (d *Codec) Transport(conn net.Conn, info *exchange.TransportInfo) (exchange.Transport, error) {
-	l := limits{head: defaultHead, fields: defaultFields, block: handshakeTimeout}
+	l := limits{head: defaultHead, fields: defaultFields, block: handshakeTimeout, window: serverWindow}
 	cc := &clientConn{conn: newConn(conn, d.mem, l), codec: d, info: info, next: 1}
 	cc.conn.side = cc
 	cc.start(preface, true)
@@ -46,7 +46,7 @@ func (cc *clientConn) run() { cc.end(cc.read()) }
 func (cc *clientConn) Open() (exchange.Stream, error) {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	if cc.away || cc.cause != nil || uint32(cc.open) >= cc.peerStreams {
+	if cc.away || cc.cause != nil || uint32(cc.open) >= min(cc.peerStreams, maxSlots) {
 		return nil, exchange.ErrRefused
 	}
 	cc.open++
@@ -63,7 +63,7 @@ func (cc *clientConn) Open() (exchange.Stream, error) {
 func (cc *clientConn) Slots() int {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	return int(max(1, min(cc.peerStreams, lastStreamID)))
+	return int(max(1, min(cc.peerStreams, maxSlots)))
 }
 
 // Usable implements exchange.Transport: the reader notices what the peer does, so state is enough.
