@@ -6,6 +6,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/route"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
@@ -42,8 +43,31 @@ func (c *Compiler) Config() *config.Config {
 		return c.last
 	}
 	next.Version = c.version()
+	c.forgetWorkloads()
 	c.last = next
 	return next
+}
+
+// forgetWorkloads drops names of workloads that no endpoint has any more, now and then.
+func (c *Compiler) forgetWorkloads() {
+	if len(c.workloads) <= c.crowd {
+		return
+	}
+	clear(c.workloads)
+	remember := func(all []*exchange.Endpoint) {
+		for _, ep := range all {
+			if ep.Workload != nil {
+				c.workloads[*ep.Workload] = ep.Workload
+			}
+		}
+	}
+	for _, e := range c.endpoints {
+		remember(e.made.Endpoints)
+	}
+	for _, e := range c.clusters {
+		remember(e.made.Endpoints)
+	}
+	c.crowd = 2*len(c.workloads) + 1000
 }
 
 // activate puts what was made in force once it is ready.

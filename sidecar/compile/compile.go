@@ -37,6 +37,7 @@ type Compiler struct {
 	options   Options
 	checker   checker
 	workloads map[exchange.Workload]*exchange.Workload
+	crowd     int // how many workloads may be remembered before those that are gone are forgotten
 
 	clusters  map[string]*entry[*upstream.Config]
 	endpoints map[string]*entry[*upstream.Assignment]
