@@ -5,7 +5,12 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/source"
 	"github.com/heddle-mesh/heddle/pilot/translate"
 )
 
@@ -63,4 +68,36 @@ func BenchmarkTranslate(b *testing.B) {
 			translate.Translate(in, memo)
 		}
 	})
+}
+
+// endpoints10k is 10,000 services of two pods each.
+func endpoints10k() *inputs.Inputs {
+	in := &inputs.Inputs{Mesh: source.DefaultMesh()}
+	ready := true
+	for i := range 10000 {
+		name := fmt.Sprintf("s%d", i)
+		meta := metav1.ObjectMeta{Name: name, Namespace: fmt.Sprintf("n%d", i%100), Labels: map[string]string{discoveryv1.LabelServiceName: name}}
+		in.Services = append(in.Services, &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "http", Port: 80}}}})
+		port, http := int32(8080), "http"
+		slice := &discoveryv1.EndpointSlice{ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4, Ports: []discoveryv1.EndpointPort{{Name: &http, Port: &port}}}
+		for j := range 2 {
+			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", name, j), Namespace: meta.Namespace, Labels: map[string]string{"app": name}}}
+			pod.Status.PodIP = fmt.Sprintf("10.%d.%d.%d", j, i>>8, i&255)
+			in.Pods = append(in.Pods, pod)
+			slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{pod.Status.PodIP},
+				Conditions: discoveryv1.EndpointConditions{Ready: &ready}, TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: pod.Name}})
+		}
+		in.EndpointSlices = append(in.EndpointSlices, slice)
+	}
+	return in
+}
+
+// BenchmarkEndpoints is one change of one slice.
+func BenchmarkEndpoints(b *testing.B) {
+	in, memo := endpoints10k(), translate.NewEndpointMemo()
+	translate.Endpoints(in, memo)
+	for b.Loop() {
+		in.EndpointSlices[7] = in.EndpointSlices[7].DeepCopy()
+		translate.Endpoints(in, memo)
+	}
 }

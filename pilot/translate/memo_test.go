@@ -89,7 +89,7 @@ func identity(o any) string {
 func TestWarmAndColdMemoAgree(t *testing.T) {
 	all, rnd := corpus(t), rand.New(rand.NewPCG(1, 2))
 	warm, warmEndpoints := translate.NewMemo(), translate.NewEndpointMemo()
-	for round := range 60 {
+	for round := range 25 {
 		in := pick(all, rnd)
 		got, gotReport := translate.Translate(in, warm)
 		want, wantReport := translate.Translate(in, nil)
