@@ -43,7 +43,7 @@ type manager struct {
 	routes string                    // RDS name, or
 	inline *route.RouteConfiguration // routes of its own
 	guards []*hcm.HttpFilter         // before all others
-	self   Self                      // names the service in spans
+	traced string                    // the service in spans
 	side   side
 }
 
@@ -66,7 +66,7 @@ func httpManager(m manager) *listener.Filter {
 		PathWithEscapedSlashesAction: hcm.HttpConnectionManager_KEEP_UNCHANGED,
 		StreamIdleTimeout:            duration(0),
 		UseRemoteAddress:             wrapperspb.Bool(m.side == edge),
-		Tracing:                      tracing(m.mesh.Tracing, m.self),
+		Tracing:                      tracing(m.mesh.Tracing, m.traced),
 	}
 	normalize(c, m.mesh.PathNormalization)
 	if m.inline != nil {
@@ -119,17 +119,22 @@ func networkFilter(name string, config proto.Message) *listener.Filter {
 	return &listener.Filter{Name: name, ConfigType: &listener.Filter_TypedConfig{TypedConfig: anyOf(config)}}
 }
 
-// tracing says where spans go; nil: nowhere.
-func tracing(t model.Tracing, self Self) *hcm.HttpConnectionManager_Tracing {
+// serviceName is what spans call the workload.
+func (s Self) serviceName() string {
+	name := s.Facts.CanonicalName
+	if name == "" {
+		name = s.Facts.Workload
+	}
+	if s.Facts.Namespace != "" {
+		name += "." + s.Facts.Namespace
+	}
+	return name
+}
+
+// tracing says where spans of a service go; nil: nowhere.
+func tracing(t model.Tracing, service string) *hcm.HttpConnectionManager_Tracing {
 	if t.Target == "" {
 		return nil
-	}
-	service := self.Facts.CanonicalName
-	if service == "" {
-		service = self.Facts.Workload
-	}
-	if self.Facts.Namespace != "" {
-		service += "." + self.Facts.Namespace
 	}
 	return &hcm.HttpConnectionManager_Tracing{
 		RandomSampling: &xdstype.Percent{Value: t.Sampling},

@@ -64,7 +64,7 @@ func (in EdgeListener) chain(c edgeChain) *listener.FilterChain {
 		return out
 	}
 	out.Filters = []*listener.Filter{httpManager(manager{
-		mesh: in.Mesh, prefix: "outbound_" + in.Class.listenerName(in.Bind, in.Port), routes: c.Routes, guards: g.http(), self: in.Self, side: edge,
+		mesh: in.Mesh, prefix: "outbound_" + in.Class.listenerName(in.Bind, in.Port), routes: c.Routes, guards: g.http(), traced: in.Self.serviceName(), side: edge,
 	})}
 	return out
 }

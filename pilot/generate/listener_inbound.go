@@ -270,6 +270,6 @@ func (in Inbound) httpFilter(p inboundPort, target string, g guard) *listener.Fi
 		}},
 	}}}
 	return httpManager(manager{
-		mesh: in.Mesh, prefix: "inbound_" + in.Class.listenerName("", p.Port), inline: routes, guards: g.http(), self: in.Self, side: inbound,
+		mesh: in.Mesh, prefix: "inbound_" + in.Class.listenerName("", p.Port), inline: routes, guards: g.http(), traced: in.Self.serviceName(), side: inbound,
 	})
 }

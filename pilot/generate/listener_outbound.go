@@ -24,6 +24,8 @@ type Listener struct {
 	Chains  *List[l4Chain]
 	Default *List[weighted]
 	Idle    *model.Duration // of Default
+	// Traced is what spans call the client, where there are any.
+	Traced string
 	// Sniff looks for TLS where no chain asks for it.
 	Sniff bool
 }
@@ -80,7 +82,7 @@ func outboundListener(in Listener) *wire.Resource {
 		l.ListenerFilters = append(l.ListenerFilters, inspectHTTP())
 		match := &listener.FilterChainMatch{TransportProtocol: transportRaw, ApplicationProtocols: plainHTTP()}
 		prefix := "outbound_" + in.Class.listenerName(in.Bind, in.Port)
-		l.FilterChains = append(l.FilterChains, chain("", match, nil, httpManager(manager{mesh: in.Mesh, prefix: prefix, routes: in.Routes})))
+		l.FilterChains = append(l.FilterChains, chain("", match, nil, httpManager(manager{mesh: in.Mesh, prefix: prefix, routes: in.Routes, traced: in.Traced})))
 	}
 	l.DefaultFilterChain = in.otherwise()
 	return resource(wire.TypeListener, l.Name, l)

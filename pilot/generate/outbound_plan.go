@@ -288,7 +288,7 @@ func (p *outboundPlan) undeclared() {
 
 // emit makes the listeners and the routes that ports share.
 func (p *outboundPlan) emit() {
-	base := Listener{Mesh: p.ix.mesh, Class: p.scope.Class, RegistryOnly: p.registryOnly()}
+	base := Listener{Mesh: p.ix.mesh, Class: p.scope.Class, RegistryOnly: p.registryOnly(), Traced: p.scope.Traced}
 	for _, key := range p.order {
 		l := p.bound[key]
 		in := base

@@ -36,6 +36,8 @@ type Outbound struct {
 	Sidecar   *model.Sidecar
 	// Rules are the DestinationRules with a selector that select the proxy.
 	Rules *List[*model.DestinationRule]
+	// Traced is what spans call the workload; empty where tracing is off, so that all may share.
+	Traced string
 	// Sources are the label conditions of routes that hold for the proxy.
 	Sources *List[string]
 }
@@ -55,6 +57,9 @@ func ScopeOf(ix *Index, w *model.Workload, class Class, m *Memo) Scope {
 		return scope
 	}
 	scope.Outbound.Sidecar = ix.sidecar(w)
+	if ix.mesh.Tracing.Target != "" {
+		scope.Outbound.Traced = self.serviceName()
+	}
 	scope.Outbound.Sources = m.strings.of(ix.sourcesOf(w))
 	scope.Inbound = Inbound{
 		Mesh: ix.mesh, Class: class, Self: self, Policies: policies,
