@@ -189,7 +189,7 @@ func (r *run) override(n *filter.Named) filter.HTTP {
 // act does what the route says.
 func (r *run) act() exchange.Outcome {
 	x := r.x
-	tls := x.Conn.Security != nil
+	tls := r.secure()
 	switch {
 	case r.vhost != nil && r.vhost.RequireTLS && !tls:
 		return r.upgradeToTLS()
@@ -206,6 +206,14 @@ func (r *run) act() exchange.Outcome {
 		return exchange.LocalReply
 	}
 	return r.forward()
+}
+
+// secure says whether the client used TLS: with us, or with a proxy before us that we trust to say so.
+func (r *run) secure() bool {
+	if r.x.Conn.Security != nil {
+		return true
+	}
+	return r.http.UseRemoteAddress && r.http.TrustedHops > 0 && r.x.Request.Get("x-forwarded-proto").Is("https")
 }
 
 // upgradeToTLS redirects to the same place over https.
