@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -50,6 +51,14 @@ func (i *injection) handler(metrics *observe.Metrics) (http.Handler, error) {
 		return nil, fmt.Errorf("making the injection webhook: %w", err)
 	}
 	return h, nil
+}
+
+// debug tells what is used for injections now, so that the command line can use the same.
+func (i *injection) debug(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(i.current()); err != nil {
+		i.log.Warn("answering what is used for injections", "err", err)
+	}
 }
 
 // current is what the mesh says about injections now.

@@ -30,6 +30,7 @@ type heddled struct {
 	ca         *certificates
 	pilot      *pilot
 	completion *completion.Server
+	injection  *injection
 	injector   http.Handler
 }
 
@@ -66,7 +67,8 @@ func assemble(ctx context.Context, c config) (*heddled, error) {
 		return nil, err
 	}
 	h.completion = newCompletion(h.cluster, h.ca.attestor, h.log.With("part", "completion"))
-	h.injector, err = newInjection(c, h.cluster, h.pilot.merge.Load, h.log.With("part", "injector")).handler(h.metrics)
+	h.injection = newInjection(c, h.cluster, h.pilot.merge.Load, h.log.With("part", "injector"))
+	h.injector, err = h.injection.handler(h.metrics)
 	return h, err
 }
 
@@ -110,6 +112,7 @@ func (h *heddled) monitoring() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", h.metrics.Handler())
 	mux.Handle("/debug/", loopback(h.pilot.debug()))
+	mux.Handle("GET /debug/injection", loopback(http.HandlerFunc(h.injection.debug)))
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, version) })
 	return mux
 }

@@ -19,6 +19,7 @@ type chartFlags struct {
 	files   []string
 	set     []string
 	image   string
+	reset   bool
 	timeout time.Duration
 }
 
@@ -26,6 +27,7 @@ func (f *chartFlags) add(c *cobra.Command) {
 	c.Flags().StringArrayVarP(&f.files, "values", "f", nil, "YAML file with values of the chart (can be repeated; later ones win)")
 	c.Flags().StringArrayVar(&f.set, "set", nil, "value of the chart, as path.to.key=value (can be repeated; wins over files)")
 	c.Flags().StringVar(&f.image, "registry", "", "registry and path of Heddle's images")
+	c.Flags().BoolVar(&f.reset, "reset-values", false, "forget the values of an earlier installation (otherwise they stay where none is given)")
 	c.Flags().DurationVar(&f.timeout, "timeout", defaultTimeout, "how long to wait until everything is ready")
 }
 
@@ -76,7 +78,7 @@ func (a *app) installer(cmd *cobra.Command, f *chartFlags) (*install.Installer, 
 	if err != nil {
 		return nil, err
 	}
-	return install.New(c, install.Options{Version: a.version, Values: values, Timeout: f.timeout, Out: a.err}), nil
+	return install.New(c, install.Options{Version: a.version, Values: values, Reset: f.reset, Timeout: f.timeout, Out: a.err}), nil
 }
 
 func (a *app) install() *cobra.Command {

@@ -98,6 +98,7 @@ func (i *Installer) again(ctx context.Context, config *action.Configuration, c *
 	upgrade := action.NewUpgrade(config)
 	upgrade.Namespace, upgrade.MaxHistory = namespace, history
 	upgrade.SkipCRDs, upgrade.TakeOwnership, upgrade.ForceConflicts = true, true, true
+	upgrade.ResetValues, upgrade.ResetThenReuseValues = i.options.Reset, !i.options.Reset
 	upgrade.WaitStrategy, upgrade.Timeout = kube.HookOnlyStrategy, i.options.Timeout
 	_, err := upgrade.RunWithContext(ctx, name, c, values)
 	return err

@@ -32,6 +32,7 @@ const createdLabel = "heddle.dev/created-by"
 type Options struct {
 	Version string         // of this build: it stamps charts and definitions
 	Values  map[string]any // of the control-plane chart
+	Reset   bool           // forget the values of an earlier installation; otherwise Values are laid over them
 	Timeout time.Duration  // for everything to become ready
 	Out     io.Writer      // what happens, for people
 }

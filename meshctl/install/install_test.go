@@ -1,0 +1,214 @@
+package install
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	apps "k8s.io/api/apps/v1"
+	core "k8s.io/api/core/v1"
+	extensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	fakeextensions "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/fake"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttest "k8s.io/client-go/testing"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/manifests"
+	"github.com/heddle-mesh/heddle/meshctl/cluster"
+)
+
+// installer returns one for a fake cluster, and what it tells people.
+func installer(objects []runtime.Object, crds ...runtime.Object) (*Installer, *fake.Clientset, *fakeextensions.Clientset, *bytes.Buffer) {
+	kube, ext, out := fake.NewClientset(objects...), fakeextensions.NewClientset(crds...), &bytes.Buffer{}
+	i := New(&cluster.Cluster{Kube: kube, Extensions: ext}, Options{Version: "v2", Timeout: 5 * time.Second, Out: out})
+	return i, kube, ext, out
+}
+
+func pod(namespace, name string, labels, annotations map[string]string) *core.Pod {
+	return &core.Pod{ObjectMeta: meta.ObjectMeta{Namespace: namespace, Name: name, Labels: labels, Annotations: annotations}}
+}
+
+func TestUninstallRefusesWhilePodsRunAProxy(t *testing.T) {
+	injected := pod("shop", "catalog", nil, map[string]string{wire.StatusAnnotation: "{}"})
+	gateway := pod("edge", "internet-1", map[string]string{gatewayLabel: "internet"}, nil)
+	done := pod("shop", "job", nil, map[string]string{wire.StatusAnnotation: "{}"})
+	done.Status.Phase = core.PodSucceeded
+	i, _, _, _ := installer([]runtime.Object{injected, gateway, done, pod("plain", "other", nil, nil)})
+	_, err := i.inUse(t.Context(), false)
+	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "2 pods") || !strings.Contains(err.Error(), "shop/catalog") {
+		t.Errorf("got %v", err)
+	}
+	gateways, err := i.inUse(t.Context(), true)
+	if err != nil || len(gateways) != 1 || gateways[0] != (releaseName{"internet", "edge"}) {
+		t.Errorf("forced: got %v, %v", gateways, err)
+	}
+	i, _, _, _ = installer([]runtime.Object{done})
+	if _, err := i.inUse(t.Context(), false); err != nil {
+		t.Errorf("a Job that has ended: %v", err)
+	}
+}
+
+// stripped is one of our definitions as another installer has it: without our stamp, without a field.
+func stripped(t *testing.T) *extensions.CustomResourceDefinition {
+	t.Helper()
+	crds, err := manifests.CRDs("v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	crd := crds[0].DeepCopy()
+	crd.Labels = nil
+	for n := range crd.Spec.Versions {
+		delete(crd.Spec.Versions[n].Schema.OpenAPIV3Schema.Properties, "spec")
+	}
+	return crd
+}
+
+func TestForeignDefinitionsAreComparedAndLeftAlone(t *testing.T) {
+	foreign := stripped(t)
+	i, _, ext, out := installer(nil, foreign)
+	applied := map[string]bool{}
+	ext.PrependReactor("patch", "customresourcedefinitions", func(action clienttest.Action) (bool, runtime.Object, error) {
+		applied[action.(clienttest.PatchAction).GetName()] = true
+		return true, &extensions.CustomResourceDefinition{}, nil
+	})
+	if err := i.definitions(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	crds, _ := manifests.CRDs("v2")
+	if applied[foreign.Name] || len(applied) != len(crds)-1 {
+		t.Errorf("%d definitions applied, the foreign one: %v", len(applied), applied[foreign.Name])
+	}
+	if want := foreign.Name + " is not Heddle's and stays as it is; it lacks v1"; !strings.Contains(out.String(), want) {
+		t.Errorf("said %q, want %q", out, want)
+	}
+}
+
+func TestManifestHasNoStatus(t *testing.T) {
+	crds, err := manifests.CRDs("v2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := Manifest(crds[0])
+	if err != nil || bytes.Contains(text, []byte(`"status":{"conditions"`)) || !bytes.Contains(text, []byte(`"heddle.dev/version":"v2"`)) {
+		t.Errorf("got %.300s (%v)", text, err)
+	}
+}
+
+func TestRemoveNamespaceKeepsTheRootUnlessPurged(t *testing.T) {
+	ours := &core.Namespace{ObjectMeta: meta.ObjectMeta{Name: wire.SystemNamespace, Labels: map[string]string{createdLabel: "meshctl"}}}
+	theirs := &core.Namespace{ObjectMeta: meta.ObjectMeta{Name: wire.SystemNamespace}}
+	root := &core.Secret{ObjectMeta: meta.ObjectMeta{Namespace: wire.SystemNamespace, Name: wire.RootSecret}}
+	for why, c := range map[string]struct {
+		objects           []runtime.Object
+		purge             bool
+		namespace, secret bool // are there afterwards
+	}{
+		"the root stays":                         {[]runtime.Object{ours, root}, false, true, true},
+		"purged":                                 {[]runtime.Object{ours, root}, true, false, false},
+		"purged from a namespace that was there": {[]runtime.Object{theirs, root}, true, true, false},
+		"no root was ever made":                  {[]runtime.Object{ours}, false, false, false},
+	} {
+		t.Run(why, func(t *testing.T) {
+			i, kube, _, _ := installer(c.objects)
+			if err := i.removeNamespace(t.Context(), c.purge); err != nil {
+				t.Fatal(err)
+			}
+			_, err := kube.CoreV1().Namespaces().Get(t.Context(), wire.SystemNamespace, meta.GetOptions{})
+			if (err == nil) != c.namespace {
+				t.Errorf("namespace: %v", err)
+			}
+			_, err = kube.CoreV1().Secrets(wire.SystemNamespace).Get(t.Context(), wire.RootSecret, meta.GetOptions{})
+			if (err == nil) != c.secret {
+				t.Errorf("secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestLeftoversGo(t *testing.T) {
+	ours := &core.ConfigMap{ObjectMeta: meta.ObjectMeta{Namespace: "shop", Name: wire.RootConfigMap}}
+	theirs := &core.ConfigMap{ObjectMeta: meta.ObjectMeta{Namespace: "shop", Name: "settings"}}
+	i, kube, _, _ := installer([]runtime.Object{ours, theirs})
+	if err := i.removeLeftovers(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	list, err := kube.CoreV1().ConfigMaps("shop").List(t.Context(), meta.ListOptions{})
+	if err != nil || len(list.Items) != 1 || list.Items[0].Name != "settings" {
+		t.Errorf("left %v (%v)", list.Items, err)
+	}
+}
+
+func TestProbeSaysWhatIsWrong(t *testing.T) {
+	labelled := &core.Namespace{ObjectMeta: meta.ObjectMeta{Name: "shop", Labels: map[string]string{wire.InjectionLabel: "enabled"}}}
+	strict := labelled.DeepCopy()
+	strict.Labels["pod-security.kubernetes.io/enforce"] = "baseline"
+	for why, c := range map[string]struct {
+		namespace *core.Namespace
+		answer    error
+		want      string
+		asked     string
+	}{
+		"no webhook":            {labelled, nil, "a pod in namespace shop got no proxy", "shop"},
+		"not to be reached":     {labelled, errors.New(`failed calling webhook "x": Post "https://...": dial tcp 10.0.0.1:15017: connect: connection refused`), "connect to port 15017", "shop"},
+		"the webhook fails":     {labelled, errors.New(`failed calling webhook "x": 500`), "the webhook fails", "shop"},
+		"the namespace forbids": {labelled, errors.New(`pods "x" is forbidden: violates PodSecurity "baseline"`), "enforces forbids it", "shop"},
+		"another is asked":      {strict, nil, "a pod in namespace default", "default"},
+	} {
+		t.Run(why, func(t *testing.T) {
+			i, kube, _, _ := installer([]runtime.Object{c.namespace})
+			asked := ""
+			kube.PrependReactor("create", "pods", func(action clienttest.Action) (bool, runtime.Object, error) {
+				asked = action.GetNamespace()
+				if dry := action.(clienttest.CreateActionImpl).CreateOptions.DryRun; len(dry) != 1 {
+					return true, nil, fmt.Errorf("a real pod was made")
+				}
+				return true, action.(clienttest.CreateAction).GetObject(), c.answer
+			})
+			err := i.Probe(t.Context())
+			if !errors.Is(err, ErrInjection) || !strings.Contains(err.Error(), c.want) || asked != c.asked {
+				t.Errorf("got %v in %s, want %q in %s", err, asked, c.want, c.asked)
+			}
+		})
+	}
+}
+
+func TestRolloutIsOverWhenEveryPodIsNewAndReady(t *testing.T) {
+	two := int32(2)
+	d := &apps.Deployment{ObjectMeta: meta.ObjectMeta{Namespace: "n", Name: "d", Generation: 2}, Spec: apps.DeploymentSpec{Replicas: &two}}
+	for why, c := range map[string]struct {
+		status apps.DeploymentStatus
+		want   string
+	}{
+		"nobody has looked":       {apps.DeploymentStatus{ObservedGeneration: 1, UpdatedReplicas: 2, AvailableReplicas: 2, Replicas: 2}, "deployment n/d: 2 of 2 pods ready"},
+		"one is not available":    {apps.DeploymentStatus{ObservedGeneration: 2, UpdatedReplicas: 2, AvailableReplicas: 1, Replicas: 2}, "deployment n/d: 1 of 2 pods ready"},
+		"an old one is there yet": {apps.DeploymentStatus{ObservedGeneration: 2, UpdatedReplicas: 2, AvailableReplicas: 3, Replicas: 3}, "deployment n/d: 2 of 2 pods ready"},
+		"it is over":              {apps.DeploymentStatus{ObservedGeneration: 2, UpdatedReplicas: 2, AvailableReplicas: 2, Replicas: 2}, ""},
+	} {
+		d.Status = c.status
+		if got := rollout(d); got != c.want {
+			t.Errorf("%s: got %q, want %q", why, got, c.want)
+		}
+	}
+}
+
+func TestWaitSaysWhatItWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+		defer cancel()
+		err := newProgress(&out).wait(ctx, "done", func(context.Context) (string, error) { return "a pod", nil })
+		if err == nil || !strings.Contains(err.Error(), "waiting for a pod") {
+			t.Errorf("got %v", err)
+		}
+		if n := strings.Count(out.String(), "waiting for a pod"); n != 3 {
+			t.Errorf("said it %d times in 25 s, want at the start and every 10 s:\n%s", n, out.String())
+		}
+	})
+}

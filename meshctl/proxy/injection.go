@@ -1,0 +1,37 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/injector/inject"
+)
+
+// InjectionPath is where a control plane tells what its webhook would use now.
+const InjectionPath = "/debug/injection"
+
+// ReadInjection asks the control plane for the parameters of its injection webhook.
+func ReadInjection(ctx context.Context, kube kubernetes.Interface, ask Asker) (inject.Params, error) {
+	var p inject.Params
+	replicas, err := running(ctx, kube, wire.SystemNamespace, "app="+wire.DiscoveryService)
+	if err != nil {
+		return p, err
+	}
+	if len(replicas) == 0 {
+		return p, errors.New("no control plane runs in namespace " + wire.SystemNamespace)
+	}
+	answer, err := ask.Ask(ctx, wire.SystemNamespace, replicas[0].Name, wire.PortMonitoring, http.MethodGet, InjectionPath)
+	if err != nil {
+		return p, err
+	}
+	if err := json.Unmarshal(answer, &p); err != nil {
+		return p, fmt.Errorf("reading the control plane's injection parameters: %w", err)
+	}
+	return p, nil
+}
