@@ -338,6 +338,9 @@ func TestSecrets(t *testing.T) {
 	if _, _, sErr, cErr := meet(t, server, named, &exchange.Endpoint{}, exchange.HTTP1); sErr != nil || cErr != nil {
 		t.Error("wildcard certificate for an exact name:", sErr, cErr)
 	}
+	if got := secrets.Facts(); len(got) != 2 || got[0].Name != "ca" || got[0].Serial != "1" || got[1].Serial != "b" || got[1].Identities[0] != "*.example.com" {
+		t.Errorf("facts: %+v", got)
+	}
 	other := NewClient(ClientConfig{SNI: "other.example.org", Trust: Trust{Secret: secrets.Slot("ca")}, NameFromSNI: true})
 	if _, _, _, cErr := meet(t, server, other, &exchange.Endpoint{}, exchange.HTTP1); cErr == nil {
 		t.Error("accepted under another name")

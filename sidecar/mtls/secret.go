@@ -69,8 +69,9 @@ type content struct {
 
 // trust is a CA bundle with its revocation lists.
 type trust struct {
-	pool *x509.CertPool
-	crls []*x509.RevocationList
+	pool  *x509.CertPool
+	first *x509.Certificate // of the bundle, for dumps
+	crls  []*x509.RevocationList
 }
 
 // Name returns the secret's name.
@@ -138,20 +139,30 @@ func (m Material) parse() (*content, error) {
 		out.certificate = &cert
 	}
 	if len(m.CA)+len(m.CRL) > 0 {
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(m.CA) {
+		pool, first := x509.NewCertPool(), firstCertificate(m.CA)
+		if first == nil || !pool.AppendCertsFromPEM(m.CA) {
 			return nil, errors.New("validation_context.trusted_ca: no certificate in it")
 		}
 		crls, err := parseCRLs(m.CRL)
 		if err != nil {
 			return nil, fmt.Errorf("validation_context.crl: %w", err)
 		}
-		out.trust = &trust{pool: pool, crls: crls}
+		out.trust = &trust{pool: pool, first: first, crls: crls}
 	}
 	if out.certificate == nil && out.trust == nil {
 		return nil, errors.New("it holds neither a certificate nor a CA bundle")
 	}
 	return out, nil
+}
+
+// firstCertificate returns the first certificate of a PEM bundle, nil where there is none.
+func firstCertificate(data []byte) *x509.Certificate {
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
+			return cert
+		}
+	}
+	return nil
 }
 
 func parseCRLs(data []byte) ([]*x509.RevocationList, error) {
@@ -192,21 +203,29 @@ func (s *Secrets) Facts() []Facts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := []Facts{}
-	for name, slot := range s.slots {
-		f := Facts{Name: name}
-		if cert := slot.Certificate(); cert != nil && cert.Leaf != nil {
-			f = FactsOf(name, cert.Leaf)
-		}
-		out = append(out, f)
+	for _, slot := range s.slots {
+		out = append(out, slot.facts())
 	}
 	slices.SortFunc(out, func(a, b Facts) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
+// facts describes the slot's certificate, or the first one of its CA bundle.
+func (s *Secret) facts() Facts {
+	switch c := s.content.Load(); {
+	case c == nil:
+	case c.certificate != nil && c.certificate.Leaf != nil:
+		return FactsOf(s.name, c.certificate.Leaf)
+	case c.trust != nil:
+		return FactsOf(s.name, c.trust.first)
+	}
+	return Facts{Name: s.name, Identities: []string{}}
+}
+
 // FactsOf describes one certificate.
 func FactsOf(name string, cert *x509.Certificate) Facts {
 	f := Facts{Name: name, Serial: cert.SerialNumber.Text(16), NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, Issuer: cert.Issuer.String(),
-		Identities: cert.DNSNames}
+		Identities: append([]string{}, cert.DNSNames...)}
 	for _, uri := range cert.URIs {
 		f.Identities = append(f.Identities, uri.String())
 	}
