@@ -1,0 +1,130 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	apps "k8s.io/api/apps/v1"
+	core "k8s.io/api/core/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/heddle-mesh/heddle/internal/golden"
+	"github.com/heddle-mesh/heddle/meshctl/proxy"
+)
+
+// answers stands in for pods: method, pod, port and path to answer.
+type answers map[string]string
+
+func (a answers) Ask(_ context.Context, namespace, pod string, port int, method, path string) ([]byte, error) {
+	key := fmt.Sprintf("%s %s.%s:%d%s", method, pod, namespace, port, path)
+	text, ok := a[key]
+	if !ok {
+		return nil, fmt.Errorf("nobody answers %s", key)
+	}
+	return []byte(text), nil
+}
+
+// Each case is what a proxy answers to one view.
+func TestViews(t *testing.T) {
+	views := map[string]proxy.View{}
+	for _, v := range proxy.Views() {
+		views[v.Name] = v
+	}
+	golden.Run(t, "testdata", func(t *testing.T, c golden.Case) map[string]string {
+		var out bytes.Buffer
+		view := strings.TrimSpace(c.Files["view"])
+		if err := views[view].Table(&out, []byte(c.Files["answer"]), strings.TrimSpace(c.Files["name"])); err != nil {
+			t.Fatal(err)
+		}
+		return map[string]string{"table": out.String()}
+	})
+}
+
+func running(namespace, name string, labels map[string]string, containers ...string) *core.Pod {
+	p := &core.Pod{ObjectMeta: meta.ObjectMeta{Namespace: namespace, Name: name, Labels: labels}, Status: core.PodStatus{Phase: core.PodRunning}}
+	for _, c := range containers {
+		p.Spec.Containers = append(p.Spec.Containers, core.Container{Name: c})
+	}
+	return p
+}
+
+func TestStatusJoinsReplicas(t *testing.T) {
+	control := map[string]string{"app": "heddled"}
+	kube := fake.NewClientset(running("heddle-system", "h1", control), running("heddle-system", "h2", control))
+	const typ = "type.googleapis.com/envoy.config."
+	ask := answers{
+		"GET h1.heddle-system:15014/debug/syncz": `[{"node":{"Role":"sidecar","Version":"v1"},"namespace":"shop","pod":"b","types":{
+			"` + typ + `cluster.v3.Cluster":{"sent":"3","acked":"3"},"` + typ + `listener.v3.Listener":{"sent":"4","acked":"3"},
+			"` + typ + `route.v3.RouteConfiguration":{"sent":"2","acked":"1","error":"80: bad"},"` + typ + `endpoint.v3.ClusterLoadAssignment":{}}}]`,
+		"GET h2.heddle-system:15014/debug/syncz": `[{"node":{"Role":"router","Version":"v1"},"namespace":"edge","pod":"a"}]`,
+	}
+	all, err := proxy.ReadStatus(t.Context(), kube, ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := proxy.StatusTable(&out, all); err != nil {
+		t.Fatal(err)
+	}
+	const want = `PROXY    ROLE      CLUSTERS   ENDPOINTS   LISTENERS   ROUTES    SECRETS   VERSION   CONTROL PLANE
+a.edge   router    -          -           -           -         -         v1        h2
+b.shop   sidecar   SYNCED     NOT SENT    STALE       REFUSED   -         v1        h1
+
+b.shop refused RouteConfiguration: 80: bad
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+	if _, err := proxy.ReadStatus(t.Context(), fake.NewClientset(), ask); err == nil || !strings.Contains(err.Error(), "no control plane runs") {
+		t.Errorf("without a control plane: %v", err)
+	}
+}
+
+func TestFind(t *testing.T) {
+	labels := map[string]string{"app": "catalog"}
+	pending := running("shop", "catalog-0", labels, "app", "heddle-proxy")
+	pending.Status.Phase = core.PodPending
+	native := running("shop", "native", nil, "app")
+	native.Spec.InitContainers = []core.Container{{Name: "heddle-proxy"}}
+	objects := []runtime.Object{pending, native, running("shop", "catalog-1", labels, "heddle-proxy"), running("shop", "plain", nil, "app"),
+		&apps.Deployment{ObjectMeta: meta.ObjectMeta{Namespace: "shop", Name: "catalog"}, Spec: apps.DeploymentSpec{Selector: &meta.LabelSelector{MatchLabels: labels}}}}
+	kube := fake.NewClientset(objects...)
+	for name, want := range map[string]string{
+		"native": "native.shop", "catalog-1.shop": "catalog-1.shop", "deploy/catalog": "catalog-1.shop", "pod/native": "native.shop",
+		"plain": "error: pod shop/plain has no proxy", "nothing": "error: looking for pod nothing in namespace shop", "service/x": "error: \"service/x\"",
+	} {
+		pod, err := proxy.Find(t.Context(), kube, name, "shop")
+		got := pod.String()
+		if err != nil {
+			got = "error: " + err.Error()
+		}
+		if !strings.HasPrefix(got, want) {
+			t.Errorf("%s: got %s, want %s", name, got, want)
+		}
+	}
+}
+
+func TestLevel(t *testing.T) {
+	ask := answers{"GET p.n:15000/logging": `{"level":"INFO"}`, "POST p.n:15000/logging?level=debug": `{"level":"DEBUG"}`}
+	for level, want := range map[string]string{"": "info", "debug": "debug"} {
+		got, err := proxy.Level(t.Context(), ask, proxy.Pod{Namespace: "n", Name: "p"}, level)
+		if err != nil || got != want {
+			t.Errorf("level %q: got %q, want %q (%v)", level, got, want, err)
+		}
+	}
+}
+
+func TestReadInjection(t *testing.T) {
+	kube := fake.NewClientset(running("heddle-system", "h1", map[string]string{"app": "heddled"}))
+	ask := answers{http.MethodGet + " h1.heddle-system:15014" + proxy.InjectionPath: `{"Image":"r/p:1","Native":true,"NeverInject":null}`}
+	p, err := proxy.ReadInjection(t.Context(), kube, ask)
+	if err != nil || p.Image != "r/p:1" || !p.Native {
+		t.Errorf("got %+v (%v)", p, err)
+	}
+}
