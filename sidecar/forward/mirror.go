@@ -37,6 +37,9 @@ func (r *run) mirror() {
 		}
 		m := &mirror{p: r.p, cluster: cluster, conn: x.Conn, protocol: x.Protocol, complete: r.whole}
 		m.head.CopyFrom(&x.Request)
+		if r.leaves(cluster.Info()) {
+			m.head.RemoveIf(meshField)
+		}
 		if c.Host != "" {
 			m.head.Authority = m.head.Intern(c.Host)
 		}

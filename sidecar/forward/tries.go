@@ -47,10 +47,13 @@ func (r *run) forward() exchange.Outcome {
 // outgoing readies the request's head for the upstream.
 func (r *run) outgoing() {
 	x := r.x
-	if x.Upstream.Cluster.External && r.http.StripMesh {
+	if r.leaves(x.Upstream.Cluster) {
 		x.Request.RemoveIf(meshField)
 	}
 }
+
+// leaves says whether requests to a cluster leave the mesh, whose own headers then stay behind.
+func (r *run) leaves(c *exchange.ClusterInfo) bool { return c.External && r.http.StripMesh }
 
 // meshField says whether a field is the mesh's own business.
 func meshField(f exchange.Field) bool {
@@ -224,7 +227,7 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 // send sends the request and waits for the response's head.
 func (r *run) send() (exchange.Outcome, bool, error) {
 	x, s := r.x, r.lease.Stream
-	if r.vhost.AttemptCount {
+	if r.vhost.AttemptCount && !r.leaves(x.Upstream.Cluster) {
 		x.Request.SetView("x-envoy-attempt-count", x.Request.Append(func(dst []byte) []byte {
 			return strconv.AppendInt(dst, int64(x.Attempts), 10)
 		}))

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/filter"
 	"github.com/heddle-mesh/heddle/sidecar/route"
@@ -603,5 +604,32 @@ func TestServerSentEvents(t *testing.T) {
 	}
 	if n, err := resp.Body.Read(buf); n != 0 || err != io.EOF {
 		t.Errorf("got %d %v", n, err)
+	}
+}
+
+// TestLeavingTheMesh: what the mesh tells itself stays inside.
+func TestLeavingTheMesh(t *testing.T) {
+	got := make(chan string, 2)
+	b := script(t, func(c net.Conn, r *bufio.Reader) {
+		got <- readHead(r)
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	})
+	p := proxy(t, to("in"), map[string][]string{"in": {b}, "out": {b}}, func(p *mesh) {
+		p.http.StripMesh, p.http.ForwardCert = true, config.AlwaysForwardOnly
+		p.cfg.Clusters["out"].Info.External = true
+	})
+	for _, cluster := range []string{"in", "out"} {
+		p.routes(to(cluster))
+		p.swap()
+		p.raw("GET / HTTP/1.1\r\nHost: a\r\nX-Envoy-Peer-Metadata: m\r\nX-Forwarded-Client-Cert: c\r\nTraceparent: t\r\nConnection: close\r\n\r\n")
+		head := <-got
+		for _, name := range []string{"x-envoy-peer-metadata", "x-forwarded-client-cert", "x-envoy-attempt-count"} {
+			if strings.Contains(head, name) != (cluster == "in") {
+				t.Errorf("%s: %s:\n%s", cluster, name, head)
+			}
+		}
+		if !strings.Contains(head, "traceparent: t") {
+			t.Errorf("%s: no traceparent:\n%s", cluster, head)
+		}
 	}
 }

@@ -41,6 +41,9 @@ func New(c Config) (String, error) {
 	if c.IgnoreCase {
 		return String{}, fmt.Errorf("regex %q: ignore_case does not apply to it", c.Value)
 	}
+	if _, err := regexp.Compile(c.Value); err != nil { // "a)|(b" would fit into the group below
+		return String{}, fmt.Errorf("regex %q: %w", c.Value, err)
+	}
 	re, err := regexp.Compile("^(?:" + c.Value + ")$")
 	if err != nil {
 		return String{}, fmt.Errorf("regex %q: %w", c.Value, err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/match"
 )
 
 // Match returns the first route that x takes and its virtual host; either is nil where there is none.
@@ -174,7 +175,7 @@ type headerMatcher struct {
 
 func (m *headerMatcher) matches(h *exchange.Head) bool {
 	v, found := lookup(h, m.Name)
-	if m.value.kind == StringPresent {
+	if m.value.present {
 		return (found != m.Absent) != m.Invert
 	}
 	if !found && !m.MissingAsEmpty {
@@ -229,52 +230,25 @@ func pseudo(h *exchange.Head, name string) exchange.View {
 	return nil
 }
 
+// stringMatcher is a compiled StringMatch.
 type stringMatcher struct {
-	kind  StringKind
-	value string
-	fold  bool
-	regex *regexp.Regexp
+	present bool
+	value   match.String
 }
 
 func newStringMatcher(c *StringMatch) (stringMatcher, error) {
-	m := stringMatcher{kind: c.Kind, value: c.Value, fold: c.IgnoreCase}
-	if c.Kind == StringRegex {
-		var err error
-		if m.regex, err = fullRegex(c.Value); err != nil {
-			return m, fmt.Errorf("value: %w", err)
-		}
+	if c.Kind == StringPresent {
+		return stringMatcher{present: true}, nil
 	}
-	return m, nil
+	kinds := [...]match.Kind{match.Exact, match.Prefix, match.Suffix, match.Contains, match.Regex}
+	value, err := match.New(match.Config{Kind: kinds[c.Kind], Value: c.Value, IgnoreCase: c.IgnoreCase})
+	if err != nil {
+		return stringMatcher{}, fmt.Errorf("value: %w", err)
+	}
+	return stringMatcher{value: value}, nil
 }
 
-func (m *stringMatcher) matches(v exchange.View) bool {
-	n := len(m.value)
-	switch m.kind {
-	case StringRegex:
-		return m.regex.Match(v)
-	case StringExact:
-		return m.equal(v)
-	case StringPrefix:
-		return len(v) >= n && m.equal(v[:n])
-	case StringSuffix:
-		return len(v) >= n && m.equal(v[len(v)-n:])
-	case StringContains:
-		for i := 0; i+n <= len(v); i++ {
-			if m.equal(v[i : i+n]) {
-				return true
-			}
-		}
-		return false
-	}
-	return true
-}
-
-func (m *stringMatcher) equal(v exchange.View) bool {
-	if m.fold {
-		return v.EqualFold(m.value)
-	}
-	return v.Is(m.value)
-}
+func (m *stringMatcher) matches(v exchange.View) bool { return m.present || m.value.MatchBytes(v) }
 
 type queryMatcher struct {
 	name  string
@@ -295,7 +269,7 @@ func (m *queryMatcher) matches(query exchange.View) bool {
 			k, v = pair[:i], pair[i+1:]
 		}
 		if unescape(k).Is(m.name) {
-			return m.value.kind == StringPresent || m.value.matches(unescape(v))
+			return m.value.matches(unescape(v))
 		}
 	}
 	return false

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/format"
 )
 
 // Op is one value to add.
@@ -43,7 +44,7 @@ type op struct {
 	name   string
 	view   exchange.View // the name again, shared by all heads and never written
 	action Action
-	parts  []part
+	value  *format.Format
 }
 
 // New compiles c, nil where there is nothing to do. Its error names the field that is wrong.
@@ -65,12 +66,12 @@ func New(c Config) (*Ops, error) {
 		if strings.ContainsAny(a.Value, "\r\n\x00") {
 			return nil, fmt.Errorf("add[%d].value: control bytes", i)
 		}
-		parts, err := compileValue(a.Value)
+		value, err := format.New(a.Value, "")
 		if err != nil {
 			return nil, fmt.Errorf("add[%d].value: %w", i, err)
 		}
 		name := strings.ToLower(a.Name)
-		o.add = append(o.add, op{name, exchange.View(name), a.Action, parts})
+		o.add = append(o.add, op{name, exchange.View(name), a.Action, value})
 	}
 	return o, nil
 }
@@ -107,10 +108,8 @@ func (o *op) apply(h *exchange.Head, x *exchange.Exchange) {
 		return
 	}
 	value := h.Append(func(dst []byte) []byte {
-		for _, p := range o.parts {
-			dst = p(dst, x)
-		}
-		return dst
+		n := len(dst)
+		return printable(o.value.Append(dst, x), n)
 	})
 	if len(value) == 0 {
 		return
@@ -120,4 +119,16 @@ func (o *op) apply(h *exchange.Head, x *exchange.Exchange) {
 		return
 	}
 	h.AddView(o.view, value)
+}
+
+// printable takes control bytes out of what begins at n: facts such as a certificate's subject may contain anything, and
+// must not break the header that they go into.
+func printable(dst []byte, n int) []byte {
+	out := dst[:n]
+	for _, c := range dst[n:] {
+		if c >= ' ' && c != 0x7f {
+			out = append(out, c)
+		}
+	}
+	return out
 }
