@@ -20,7 +20,7 @@ const (
 	defaultHead    = 60 << 10  // decoded size of a header list, as RFC 9113 counts it
 	defaultFields  = 100       // fields in a header list
 
-	maxQueued    = 128 << 10 // bytes waiting to be written before bodies and heads wait as well
+	maxQueued    = 64 << 10 // bytes waiting to be written before bodies and heads wait as well
 	maxBacklog   = 1 << 20   // bytes waiting before the peer counts as one that only asks and never reads
 	maxBlock     = 16        // CONTINUATION frames of one header block
 	graceFrames  = 4         // WINDOW_UPDATEs and PINGs that answer one DATA frame of ours

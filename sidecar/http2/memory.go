@@ -5,7 +5,7 @@ import "sync"
 const (
 	smallChunk = 2 << 10
 	largeChunk = frameSize
-	keepBuffer = 64 << 10 // larger write buffers are not kept
+	keepBuffer = 128 << 10 // larger write buffers are not kept
 )
 
 // memory is what connections of one side share: an idle connection holds next to nothing of its own.
