@@ -105,10 +105,11 @@ func (s *Server) serve(ctx context.Context, v variant) (err error) {
 	s.log.Info("proxy connected", "node", node.ID, "identity", client.Identity, "delta", client.Delta)
 	st := &stream{server: s, wire: v, node: node, sub: sub, status: entry, types: map[string]*subscribed{}}
 	err = st.serve(ctx, first, requests, failed)
-	if errors.Is(err, io.EOF) {
-		err = nil
+	if errors.Is(err, io.EOF) || status.Code(err) == codes.Canceled {
+		s.log.Info("proxy left", "node", node.ID)
+		return nil
 	}
-	s.log.Info("proxy left", "node", node.ID, "error", err)
+	s.log.Warn("lost a proxy", "node", node.ID, "error", err)
 	return err
 }
 

@@ -90,7 +90,7 @@ func atEdge(c *hcm.HttpConnectionManager, mesh *model.Mesh) {
 	c.ServerName = serverHeader
 	c.XffNumTrustedHops = mesh.TrustedProxies
 	c.ForwardClientCertDetails = hcm.HttpConnectionManager_SANITIZE_SET
-	c.SetCurrentClientCertDetails = &hcm.HttpConnectionManager_SetCurrentClientCertDetails{Subject: truth(), Uri: true, Dns: true}
+	c.SetCurrentClientCertDetails = &hcm.HttpConnectionManager_SetCurrentClientCertDetails{Subject: truth(), Cert: true, Uri: true, Dns: true}
 	c.InternalAddressConfig = &hcm.HttpConnectionManager_InternalAddressConfig{ // only the pod itself is internal
 		CidrRanges: []*core.CidrRange{{AddressPrefix: "127.0.0.1", PrefixLen: u32(32)}, {AddressPrefix: "::1", PrefixLen: u32(128)}},
 	}

@@ -78,7 +78,8 @@ func New(o Options) (*Publisher, error) {
 		waiting: map[*client]struct{}{}, clients: map[*client]struct{}{}, memo: generate.NewMemo(),
 	}
 	var errs [2]error
-	p.duration, errs[0] = o.Meter.Float64Histogram("heddle.generate.duration", metric.WithUnit("s"), metric.WithDescription("time to make configuration for all scopes"))
+	p.duration, errs[0] = o.Meter.Float64Histogram("heddle.generate.duration", metric.WithUnit("s"), metric.WithDescription("time to make configuration for all scopes"),
+		metric.WithExplicitBucketBoundaries(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10))
 	p.memoized, errs[1] = o.Meter.Int64Counter("heddle.generate.resources", metric.WithDescription("resources asked of generate, by whether they had to be made"))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("registering metrics of publish: %w", err)
