@@ -21,9 +21,9 @@ const (
 	defaultFields  = 100       // fields in a header list
 
 	maxQueued    = 64 << 10 // bytes waiting to be written before bodies and heads wait as well
-	maxBacklog   = 1 << 20   // bytes waiting before the peer counts as one that only asks and never reads
-	maxBlock     = 16        // CONTINUATION frames of one header block
-	graceFrames  = 4         // WINDOW_UPDATEs and PINGs that answer one DATA frame of ours
+	maxBacklog   = 1 << 20  // bytes waiting before the peer counts as one that only asks and never reads
+	maxBlock     = 16       // CONTINUATION frames of one header block
+	graceFrames  = 4        // WINDOW_UPDATEs and PINGs that answer one DATA frame of ours
 	maxGrace     = 10_000
 	maxInterim   = 8   // unread 1xx heads that are kept
 	firstSlots   = 100 // streams opened before the peer has said how many it allows
