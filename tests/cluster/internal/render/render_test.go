@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	kubeproxy "k8s.io/kube-proxy/config/v1alpha1"
+	kubeletconfig "k8s.io/kubelet/config/v1beta1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/heddle-mesh/heddle/tests/cluster/internal/pki"
@@ -34,6 +36,21 @@ func TestEverythingParses(t *testing.T) {
 	var network map[string]any
 	if err := json.Unmarshal(CNI(p.Nodes[0]), &network); err != nil {
 		t.Errorf("CNI: %v", err)
+	}
+}
+
+// A kubelet or kube-proxy does not start with a field that it does not know.
+func TestConfigurationHasKnownFieldsOnly(t *testing.T) {
+	p, l := plan.Default(), layout()
+	for _, n := range p.Nodes {
+		var config kubeletconfig.KubeletConfiguration
+		if err := yaml.UnmarshalStrict(Kubelet(p, l, n), &config); err != nil {
+			t.Errorf("kubelet of %s: %v", n.Name, err)
+		}
+	}
+	var config kubeproxy.KubeProxyConfiguration
+	if err := yaml.UnmarshalStrict(Proxy(p, l), &config); err != nil {
+		t.Errorf("kube-proxy: %v", err)
 	}
 }
 
