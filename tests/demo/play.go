@@ -23,8 +23,9 @@ const (
 )
 
 // binaries are the programs that become images: by the image's name, the package and the file.
-var binaries = []struct{ image, pkg string }{
-	{"heddled", "./cmd/heddled"}, {"heddle-proxy", "./cmd/heddle-proxy"}, {"shop", "./samples/shop/app"},
+// The user matters: what runs as the proxy's own user is not captured.
+var binaries = []struct{ image, pkg, user string }{
+	{"heddled", "./cmd/heddled", "1337"}, {"heddle-proxy", "./cmd/heddle-proxy", "1337"}, {"shop", "./samples/shop/app", "10001"},
 }
 
 // play is one run of the demo.
@@ -132,7 +133,7 @@ func build(ctx context.Context, p *play) error {
 		return err
 	}
 	hash := sha256.New()
-	for _, b := range append(binaries, struct{ image, pkg string }{"meshctl", "./cmd/meshctl"}) {
+	for _, b := range append(binaries, struct{ image, pkg, user string }{"meshctl", "./cmd/meshctl", ""}) {
 		path := filepath.Join(binFolder, b.image)
 		if err := p.command(ctx, ".", []string{"CGO_ENABLED=0"}, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+p.version, "-o", path, b.pkg); err != nil {
 			return err
@@ -152,14 +153,16 @@ func build(ctx context.Context, p *play) error {
 }
 
 func makeImages(ctx context.Context, p *play) error {
-	args := []string{"run", "./manifests/images", "-version", p.tag, "-out", outFolder, "-prefix", p.registry + "/"}
-	for _, b := range binaries {
-		args = append(args, b.image+"="+filepath.Join(binFolder, b.image))
-	}
 	if err := os.MkdirAll(outFolder, 0o755); err != nil {
 		return fmt.Errorf("making %s: %w", outFolder, err)
 	}
-	return p.command(ctx, ".", []string{"CGO_ENABLED=0"}, "go", args...)
+	for _, b := range binaries {
+		if err := p.command(ctx, ".", []string{"CGO_ENABLED=0"}, "go", "run", "./manifests/images", "-version", p.tag, "-out", outFolder, "-prefix", p.registry+"/",
+			"-user", b.user, b.image+"="+filepath.Join(binFolder, b.image)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // image is the full name of one of our images.

@@ -5,19 +5,50 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"runtime"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// capture says whether a marker crosses any of the machine's interfaces while f runs: the wires between the nodes are among them, what a pod
-// says to its own proxy is not.
-func capture(_ context.Context, marker []byte, f func() error) (bool, error) {
-	const all = unix.ETH_P_ALL<<8 | unix.ETH_P_ALL>>8 // network byte order
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, all&0xffff)
+// wires is the network namespace that the wires between the nodes run through.
+const wires = "/run/netns/heddle-control"
+
+// packets opens a socket that sees every packet between the nodes, and none that a pod sends to its own proxy.
+func packets() (fd int, err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
-		return false, fmt.Errorf("opening a packet socket: %w", err)
+		return 0, fmt.Errorf("finding the own network namespace: %w", err)
+	}
+	defer home.Close()
+	there, err := os.Open(wires)
+	if err != nil {
+		return 0, fmt.Errorf("finding the nodes' network: %w", err)
+	}
+	defer there.Close()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		return 0, fmt.Errorf("entering the nodes' network: %w", err)
+	}
+	const all = unix.ETH_P_ALL<<8 | unix.ETH_P_ALL>>8 // network byte order
+	fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, all&0xffff)
+	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
+		return 0, fmt.Errorf("leaving the nodes' network: %w", back) // the thread is lost to it
+	}
+	if err != nil {
+		return 0, fmt.Errorf("opening a packet socket: %w", err)
+	}
+	return fd, nil
+}
+
+// capture says whether a marker crosses the wires between the nodes while f runs.
+func capture(_ context.Context, marker []byte, f func() error) (bool, error) {
+	fd, err := packets()
+	if err != nil {
+		return false, err
 	}
 	defer unix.Close(fd)
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000}); err != nil {

@@ -179,6 +179,7 @@ func (s *Stage) wire(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	s.Ran("kubectl -n shop exec deploy/client-worker -c client -- /shop client -n 30 -H 'x-marker: ...' %s/items   # and from roamer", catalogURL)
 	s.Saw("mutual TLS off: the request's marker was seen between the nodes")
 	s.restore(ctx)
 	if err := eventually(ctx, settleLimit, func(ctx context.Context) error { return s.mutual(ctx) }); err != nil {
@@ -214,7 +215,7 @@ func (s *Stage) marker(ctx context.Context, marker string) (bool, error) {
 	marker = fmt.Sprintf("%s-%d", marker, time.Now().UnixNano())
 	found, err := s.Capture(ctx, []byte(marker), func() error {
 		for _, from := range []From{fromWorker, fromRoamer} {
-			t, err := s.Client(ctx, from, "-n", "30", "-H", "x-marker: "+marker, catalogURL+"/items")
+			t, err := s.client(ctx, from, "-n", "30", "-H", "x-marker: "+marker, catalogURL+"/items")
 			if err != nil {
 				return err
 			}
