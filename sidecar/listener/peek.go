@@ -131,10 +131,20 @@ func (in *inspection) deadline() bool {
 	return in.p.conn.SetReadDeadline(t) == nil
 }
 
-// plain says whether a client that says nothing could be served by a plain TCP chain.
+// plain says whether a client that says nothing could be served by a plain TCP chain, as far as is known of it. One that
+// L4 policy would refuse may yet prove who it is: it is waited for, not refused.
 func (in *inspection) plain() bool {
 	c := in.l.Choose(in.s.facts)
-	return c != nil && c.TCP != nil && c.TLS == nil
+	if c == nil || c.TCP == nil || c.TLS != nil {
+		return false
+	}
+	facts := *in.s.facts
+	for _, f := range c.Network {
+		if f.Connection(&facts) != exchange.OK {
+			return false
+		}
+	}
+	return true
 }
 
 // judge lets the sniffers look; true: all is known.

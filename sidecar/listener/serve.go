@@ -222,25 +222,23 @@ func (m *Manager) route(s *session, l *config.Listener, first []byte) {
 	facts := *s.facts
 	s.admitted.Store(&facts)
 	if silent {
-		sess.Reconsider = func(first []byte) bool { return m.reconsider(s, l, chain, first) }
+		sess.Reconsider = func(first []byte) func() { return m.reconsider(s, l, chain, first) }
 	}
 	m.run(sess, chain, p)
 }
 
-// reconsider chooses again once a client that had been silent has spoken; true: the chain stays.
-func (m *Manager) reconsider(s *session, l *config.Listener, chain *config.FilterChain, first []byte) bool {
+// reconsider chooses again once a client that had been silent has spoken; nil: the chain stays.
+func (m *Manager) reconsider(s *session, l *config.Listener, chain *config.FilterChain, first []byte) func() {
 	p := &peeker{conn: s.conn, buf: slices.Clone(first)}
 	facts := *s.facts
 	s.facts = &facts // the session that ends here keeps the old ones
 	if _, ok := m.inspect(s, l, p); !ok {
-		_ = s.conn.Close()
-		return false
+		return func() { _ = s.conn.Close() }
 	}
-	if next := l.Choose(s.facts); next == chain {
-		return true
+	if l.Choose(s.facts) == chain {
+		return nil
 	}
-	m.route(s, l, p.buf)
-	return false
+	return func() { m.route(s, l, p.buf) }
 }
 
 // secure handshakes as the server.

@@ -17,9 +17,9 @@ type Session struct {
 	Binding *config.Binding
 	Drain   *Drain
 	// Reconsider is set where the client had not spoken when the chain was chosen (an undeclared port): tcp calls it with
-	// the client's first bytes when those come before the upstream's. True: the chain stays. False: the session has been
-	// handed elsewhere and is no longer the caller's.
-	Reconsider func(first []byte) bool
+	// the client's first bytes when those come before the upstream's. Nil: the chain stays. Else the session belongs
+	// elsewhere: the caller drops what it has, runs the result, and is done when that returns.
+	Reconsider func(first []byte) (elsewhere func())
 
 	open *session
 }

@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
-	"github.com/heddle-mesh/heddle/sidecar/listener"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
@@ -62,41 +61,11 @@ func (r *relay) delta() (received, sent int64) {
 	return received, sent
 }
 
-// firstWord waits for whoever speaks first. The upstream: its bytes stay where they are, and the relay begins. The client:
-// the session is reconsidered with what it said; false: it went elsewhere.
-func (r *relay) firstWord(sess *listener.Session) bool {
-	var first [4096]byte
-	var n int
-	var failed error
-	heard := make(chan struct{})
-	go func() {
-		defer close(heard)
-		n, failed = r.client.Read(first[:])
-		_ = r.up.SetReadDeadline(past)
-	}()
-	var answer [4096]byte
-	m, err := r.up.Read(answer[:])
-	_ = r.client.SetReadDeadline(past)
-	<-heard
-	_ = r.client.SetReadDeadline(time.Time{})
-	_ = r.up.SetReadDeadline(time.Time{})
-	if m > 0 {
-		_, _ = r.client.Write(answer[:m])
-		r.sent.Add(int64(m))
-	}
-	sess.Peeked = append(sess.Peeked, first[:n]...)
-	switch {
-	case m > 0, n == 0 && failed != nil && !errors.Is(failed, os.ErrDeadlineExceeded), !errors.Is(err, os.ErrDeadlineExceeded):
-		return true // the relay finds out about ends by itself
-	}
-	return sess.Reconsider(first[:n])
-}
-
 // past wakes whoever reads. Never written.
 var past = time.Unix(1, 0)
 
-// run relays both ways until both are done; first is what the client had said already.
-func (r *relay) run(first []byte, most time.Duration) {
+// run relays both ways until both are done; first is what the client had said already, said what the upstream had.
+func (r *relay) run(first, said []byte, most time.Duration) {
 	if most > 0 {
 		t := time.AfterFunc(most, func() {
 			r.end(exchange.Timeout)
@@ -113,17 +82,27 @@ func (r *relay) run(first []byte, most time.Duration) {
 	go func() {
 		defer close(done)
 		defer r.recovered()
-		if len(first) > 0 {
-			if _, err := r.up.Write(first); err != nil {
-				r.cut()
-				return
-			}
-			r.received.Add(int64(len(first)))
+		if r.begin(r.up.Conn, first, &r.received) {
+			r.carry(r.up.Conn, r.client, &r.received, &r.sent)
 		}
-		r.carry(r.up.Conn, r.client, &r.received, &r.sent)
 	}()
-	r.carry(r.client, r.up.Conn, &r.sent, &r.received)
+	if r.begin(r.client, said, &r.sent) {
+		r.carry(r.client, r.up.Conn, &r.sent, &r.received)
+	}
 	<-done
+}
+
+// begin passes on what was read before the relay began.
+func (r *relay) begin(dst net.Conn, p []byte, count *atomic.Int64) bool {
+	if len(p) == 0 {
+		return true
+	}
+	n, err := dst.Write(p)
+	count.Add(int64(n))
+	if err != nil {
+		r.cut()
+	}
+	return err == nil
 }
 
 func (r *relay) recovered() {

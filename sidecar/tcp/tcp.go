@@ -44,56 +44,68 @@ func (s *Server) Serve(sess *listener.Session) {
 		return
 	}
 	c, cfg := sess.Facts, bound.Chain.TCP
-	up, o := s.dial(sess, bound, cfg)
-	if o != exchange.OK {
-		s.refuse(sess, o)
+	var d dialled
+	if sess.Reconsider == nil {
+		d = s.dial(context.Background(), c, bound)
+	} else {
+		var mine bool
+		if d, mine = s.ahead(sess, bound); !mine {
+			return
+		}
+	}
+	if c.Upstream = d.up; d.outcome != exchange.OK {
+		s.refuse(sess, d.outcome)
 		return
 	}
-	r := &relay{client: sess.Conn, up: up, idle: cfg.IdleTimeout, recorder: s.opts.Recorder, facts: c, log: s.opts.Log}
-	if sess.Reconsider != nil && !r.firstWord(sess) {
-		up.Release()
-		return
-	}
+	r := &relay{client: sess.Conn, up: d.conn, idle: cfg.IdleTimeout, recorder: s.opts.Recorder, facts: c, log: s.opts.Log}
 	s.opts.Recorder.Opened(c)
 	defer s.finish(sess, r)
-	r.run(sess.Peeked, cfg.MaxDuration)
+	r.run(sess.Peeked, d.said, cfg.MaxDuration)
 }
 
-// dial picks a cluster by weight and connects to one of its hosts.
-func (s *Server) dial(sess *listener.Session, b *config.Bound, cfg *config.TCP) (*upstream.Conn, exchange.Outcome) {
-	c := sess.Facts
-	cluster := b.Live.Set.Get(pick(cfg.Clusters))
+// dialled is an upstream, or why there is none.
+type dialled struct {
+	conn    *upstream.Conn
+	outcome exchange.Outcome
+	up      exchange.Upstream
+	said    []byte // what the upstream said before the client did
+}
+
+// dial picks a cluster by weight and connects to one of its hosts. It only reads c.
+func (s *Server) dial(ctx context.Context, c *exchange.Connection, b *config.Bound) dialled {
+	cluster := b.Live.Set.Get(pick(b.Chain.TCP.Clusters))
 	if cluster == nil {
-		return nil, exchange.NoCluster
+		return dialled{outcome: exchange.NoCluster}
 	}
-	c.Upstream.Cluster = cluster.Info()
+	d := dialled{outcome: exchange.NoHealthyUpstream, up: exchange.Upstream{Cluster: cluster.Info()}}
 	var tried []*upstream.Host
-	last := exchange.NoHealthyUpstream
 	for range hosts {
 		h, o := cluster.Pick(c.Destination, tried, 5)
 		if o != exchange.OK {
-			return nil, o
+			d.outcome = o
+			return d
 		}
 		if slices.Contains(tried, h) {
-			break
+			return d
 		}
 		tried = append(tried, h)
-		c.Upstream.Endpoint = h.Endpoint()
+		d.up.Endpoint = h.Endpoint()
 		if loops(h.Endpoint().Address, c) {
-			return nil, exchange.LoopDetected
+			d.outcome = exchange.LoopDetected
+			return d
 		}
-		conn, o, text := h.Connect(context.Background())
-		if o == exchange.OK {
+		d.conn, d.outcome, d.up.Failure = h.Connect(ctx)
+		switch {
+		case d.outcome == exchange.OK:
 			h.Report(upstream.Good)
-			c.Upstream.Security, c.Upstream.Failure, c.Upstream.Local = conn.Security, "", local(conn)
-			return conn, o
-		}
-		if last, c.Upstream.Failure = o, text; o == exchange.Overflow {
-			break
+			d.up.Security, d.up.Local = d.conn.Security, local(d.conn)
+			return d
+		case d.outcome == exchange.Overflow || ctx.Err() != nil:
+			return d
 		}
 		h.Report(upstream.Local)
 	}
-	return nil, last
+	return d
 }
 
 // loops says whether the upstream would be the socket that the connection came in by.

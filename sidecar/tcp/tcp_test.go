@@ -370,3 +370,47 @@ func TestShutdownCutsAtDeadline(t *testing.T) {
 		t.Errorf("got %v", r.Outcome)
 	}
 }
+
+// TestFailedDialAheadProvesNothing: a slow client may yet be one for another chain.
+func TestFailedDialAheadProvesNothing(t *testing.T) {
+	ln, _ := net.Listen("tcp", "127.0.0.1:0")
+	dead := ln.Addr().String()
+	ln.Close()
+	b := start(t, sniffed("c"), map[string][]string{"c": {dead}}, inspect)
+	for say, want := range map[string]string{"GET / HTTP/1.1\r\n\r\n": "http1 saw GET / HTTP/1.1\r\n\r\n", "hello": ""} {
+		conn := b.dial(t)
+		time.Sleep(60 * time.Millisecond)
+		_, _ = io.WriteString(conn, say)
+		_ = conn.CloseWrite()
+		if got, _ := io.ReadAll(conn); string(got) != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if r := b.book.last(t, 1); r.Outcome != exchange.ConnectFailure {
+		t.Errorf("got %v", r.Outcome)
+	}
+}
+
+// TestPolicyWaitsForSilentClients: who has not spoken has not yet failed to prove who it is; nothing is dialled meanwhile.
+func TestPolicyWaitsForSilentClients(t *testing.T) {
+	addr, dialled := server(t, func(c *net.TCPConn) { _, _ = io.WriteString(c, "banner") })
+	g, chains := &gate{}, sniffed("c")
+	g.shut.Store(true)
+	chains[1].Network = []filter.Network{g}
+	b := start(t, chains, map[string][]string{"c": {addr}}, inspect)
+	conn := b.dial(t)
+	_ = conn.SetReadDeadline(time.Now().Add(80 * time.Millisecond))
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || !err.(net.Error).Timeout() {
+		t.Fatalf("got %d bytes, %v", n, err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\n\r\n")
+	if got, _ := io.ReadAll(conn); string(got) != "http1 saw GET / HTTP/1.1\r\n\r\n" {
+		t.Errorf("got %q", got)
+	}
+	plainly := b.dial(t)
+	_, _ = io.WriteString(plainly, "hello")
+	if got, _ := io.ReadAll(plainly); len(got) != 0 || dialled.Load() != 0 {
+		t.Errorf("got %q after %d dials", got, dialled.Load())
+	}
+}
