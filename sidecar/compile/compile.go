@@ -4,6 +4,7 @@
 package compile
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -107,7 +108,7 @@ func (c *Compiler) Apply(typ string, changed []wire.Resource, removed []string) 
 	refused := map[string]error{}
 	for _, r := range changed {
 		delete(c.refused[typ], r.Name)
-		if err := c.put(r); err != nil {
+		if err := c.recovered(r); err != nil {
 			refused[r.Name] = err
 			c.note(typ, r.Name, err)
 		}
@@ -128,6 +129,19 @@ func (c *Compiler) note(typ, name string, err error) {
 		c.refused[typ] = map[string]string{}
 	}
 	c.refused[typ][name] = err.Error()
+}
+
+// ErrPanic is what a resource is refused with that this package has a defect with.
+var ErrPanic = errors.New("a defect of the proxy's")
+
+// recovered is put, which refuses one resource where it would otherwise end the proxy, and again after each restart.
+func (c *Compiler) recovered(r wire.Resource) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("resource: %w: %v", ErrPanic, v)
+		}
+	}()
+	return c.put(r)
 }
 
 func (c *Compiler) put(r wire.Resource) error {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -35,7 +36,13 @@ type sink struct {
 func (s *sink) Apply(u discovery.Update) map[string]error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.compiler.Apply(u.Type, u.Changed, u.Removed)
+	refused := s.compiler.Apply(u.Type, u.Changed, u.Removed)
+	for _, err := range refused {
+		if errors.Is(err, compile.ErrPanic) {
+			s.recorder.Panicked()
+		}
+	}
+	return refused
 }
 
 // Wanted implements discovery.Sink.
