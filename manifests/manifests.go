@@ -4,6 +4,7 @@ package manifests
 
 import (
 	"embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,7 +16,6 @@ import (
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 )
@@ -95,7 +95,7 @@ func CRDs(version string) ([]*apiextensions.CustomResourceDefinition, error) {
 	}
 	var all []*apiextensions.CustomResourceDefinition
 	for _, entry := range entries {
-		if path.Ext(entry.Name()) != ".yaml" {
+		if path.Ext(entry.Name()) != ".json" {
 			continue
 		}
 		crd, err := definition(entry.Name())
@@ -121,7 +121,7 @@ func definition(file string) (*apiextensions.CustomResourceDefinition, error) {
 		return nil, fmt.Errorf("reading definition %s: %w", file, err)
 	}
 	crd := &apiextensions.CustomResourceDefinition{}
-	if err := yaml.UnmarshalStrict(text, crd); err != nil {
+	if err := json.Unmarshal(text, crd); err != nil {
 		return nil, fmt.Errorf("parsing definition %s: %w", file, err)
 	}
 	return crd, nil

@@ -88,9 +88,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	a.flags.AddFlags(root.PersistentFlags())
 	root.AddCommand(a.install(), a.uninstall(), a.gateway(), a.check(), a.versions(), a.proxyStatus(), a.proxyConfig(), a.inject(), a.analyze())
-	for _, command := range root.Commands() {
-		checkArgs(command)
-	}
+	checkArgs(root)
 	return root
 }
 

@@ -1,5 +1,5 @@
-// Command gen copies the custom resource definitions of the pinned API modules into manifests/crds/generated, one file per
-// definition. It changes nothing in them: the version stamp is added when they are applied.
+// Command gen copies the custom resource definitions of the pinned API modules into manifests/crds/generated, one JSON file
+// per definition. It changes nothing in them: the version stamp is added when they are applied.
 package main
 
 import (
@@ -97,7 +97,7 @@ func output(name string, args ...string) (string, error) {
 
 // clear removes what an earlier run wrote, so that a definition that upstream dropped goes too.
 func clear(dir string) error {
-	old, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	old, err := filepath.Glob(filepath.Join(dir, "*s.*.*"))
 	if err != nil {
 		return fmt.Errorf("listing %s: %w", dir, err)
 	}
@@ -135,8 +135,12 @@ func split(source, dir string) (int, error) {
 		if h.Kind != "CustomResourceDefinition" || !slices.Contains(groups(), h.Spec.Group) {
 			continue
 		}
-		path := filepath.Join(dir, h.Metadata.Name+".yaml")
-		if err := os.WriteFile(path, []byte(strings.TrimSpace(document)+"\n"), 0o644); err != nil {
+		text, err := yaml.YAMLToJSON([]byte(document))
+		if err != nil {
+			return count, fmt.Errorf("converting %s: %w", h.Metadata.Name, err)
+		}
+		path := filepath.Join(dir, h.Metadata.Name+".json")
+		if err := os.WriteFile(path, text, 0o644); err != nil {
 			return count, fmt.Errorf("writing: %w", err)
 		}
 		count++

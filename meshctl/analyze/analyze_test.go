@@ -1,0 +1,97 @@
+package analyze_test
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	core "k8s.io/api/core/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	fakedynamic "k8s.io/client-go/dynamic/fake"
+	"k8s.io/client-go/kubernetes/fake"
+	"sigs.k8s.io/yaml"
+
+	"github.com/heddle-mesh/heddle/meshctl/analyze"
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+)
+
+const route = `apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: catalog, namespace: shop}
+spec:
+  hosts: [catalog]
+  http: [{route: [{destination: {host: %s}}]}]
+`
+
+func file(text string) []analyze.Text { return []analyze.Text{{Name: "f.yaml", Content: []byte(text)}} }
+
+func said(found []analyze.Finding) string {
+	var out bytes.Buffer
+	for _, f := range found {
+		fmt.Fprintf(&out, "%s %s/%s %s %s\n", f.Severity, f.Namespace, f.Name, f.Path, f.Reason)
+	}
+	return out.String()
+}
+
+func TestFilesAlone(t *testing.T) {
+	found, err := analyze.Analyze(file(strings.Replace(fmt.Sprintf(route, "catalog"), "hosts:", "hots: 1\n  hosts:", 1)), nil)
+	if err != nil || !strings.Contains(said(found), "error shop/catalog spec.hots") || !analyze.Errors(found) {
+		t.Errorf("an unknown field: %s (%v)", said(found), err)
+	}
+	if _, err := analyze.Analyze(file("a: [b"), nil); err == nil || !strings.Contains(err.Error(), "f.yaml") {
+		t.Errorf("text that is no YAML: %v", err)
+	}
+}
+
+// around is a cluster with a service and a route of the same name as the file's.
+func around(t *testing.T) *inputs.Inputs {
+	t.Helper()
+	kube := fake.NewClientset(&core.Namespace{ObjectMeta: meta.ObjectMeta{Name: "shop"}},
+		&core.Service{ObjectMeta: meta.ObjectMeta{Namespace: "shop", Name: "catalog"}, Spec: core.ServiceSpec{ClusterIP: "10.0.0.1", Ports: []core.ServicePort{{Name: "http", Port: 80}}}})
+	var stored map[string]any
+	if err := yaml.Unmarshal([]byte(fmt.Sprintf(route, "from-the-cluster")), &stored); err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[schema.GroupVersionResource]string{}
+	for _, k := range inputs.Kinds() {
+		kinds[schema.GroupVersionResource{Group: k.Group, Version: k.Version, Resource: k.Resource}] = k.Kind + "List"
+	}
+	objects := fakedynamic.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), kinds, &unstructured.Unstructured{Object: stored})
+	in, err := analyze.FromCluster(t.Context(), kube, objects)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+func TestTheCluster(t *testing.T) {
+	found, err := analyze.Analyze(nil, around(t))
+	if err != nil || !strings.Contains(said(found), "from-the-cluster") || analyze.Errors(found) {
+		t.Errorf("an unknown destination is a warning, got %s (%v)", said(found), err)
+	}
+}
+
+func TestAFileStandsForTheClustersObjectOfItsName(t *testing.T) {
+	found, err := analyze.Analyze(file(fmt.Sprintf(route, "catalog")), around(t))
+	if err != nil || len(found) != 0 {
+		t.Errorf("got %s (%v)", said(found), err)
+	}
+}
+
+func TestTable(t *testing.T) {
+	var out bytes.Buffer
+	if err := analyze.Table(&out, nil); err != nil || out.String() != "nothing to say\n" {
+		t.Errorf("got %q (%v)", out.String(), err)
+	}
+	out.Reset()
+	if err := analyze.Table(&out, []analyze.Finding{{Severity: "error", Kind: "Gateway", Namespace: "n", Name: "g", Path: "spec", Reason: "no"}}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "SEVERITY   KIND      OBJECT   PATH   REASON\nERROR      Gateway   n/g      spec   no\n"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}

@@ -1,0 +1,92 @@
+package check_test
+
+import (
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	apps "k8s.io/api/apps/v1"
+	authorization "k8s.io/api/authorization/v1"
+	core "k8s.io/api/core/v1"
+	fakeextensions "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/fake"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttest "k8s.io/client-go/testing"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/manifests"
+	"github.com/heddle-mesh/heddle/meshctl/check"
+	"github.com/heddle-mesh/heddle/meshctl/cluster"
+	"github.com/heddle-mesh/heddle/meshctl/install"
+)
+
+// setup is a fake cluster; forbidden names the resources that the user may not touch.
+type setup struct {
+	version   string
+	objects   []runtime.Object
+	crds      []runtime.Object
+	forbidden string
+}
+
+func (s setup) run(t *testing.T, pre bool) []check.Finding {
+	t.Helper()
+	kube := fake.NewClientset(s.objects...)
+	kube.PrependReactor("create", "selfsubjectaccessreviews", func(action clienttest.Action) (bool, runtime.Object, error) {
+		review := action.(clienttest.CreateAction).GetObject().(*authorization.SelfSubjectAccessReview)
+		review.Status.Allowed = review.Spec.ResourceAttributes.Resource != s.forbidden
+		return true, review, nil
+	})
+	c := &cluster.Cluster{Kube: kube, Extensions: fakeextensions.NewClientset(s.crds...), Version: s.version}
+	found, err := check.New(c, install.New(c, install.Options{Version: "v2", Out: io.Discard})).Run(t.Context(), pre)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func namespace(name, level string) *core.Namespace {
+	return &core.Namespace{ObjectMeta: meta.ObjectMeta{Name: name, Labels: map[string]string{wire.InjectionLabel: "enabled", "pod-security.kubernetes.io/enforce": level}}}
+}
+
+func TestFindings(t *testing.T) {
+	crds, err := manifests.CRDs("v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := crds[0].DeepCopy()
+	foreign.Labels = nil
+	foreign.Spec.Versions = foreign.Spec.Versions[:1]
+	one := int32(1)
+	down := &apps.Deployment{ObjectMeta: meta.ObjectMeta{Namespace: wire.SystemNamespace, Name: wire.DiscoveryService}, Spec: apps.DeploymentSpec{Replicas: &one}}
+	old := &core.Node{ObjectMeta: meta.ObjectMeta{Name: "n"}, Status: core.NodeStatus{NodeInfo: core.NodeSystemInfo{KubeletVersion: "v1.27.1"}}}
+	bare := &core.Pod{ObjectMeta: meta.ObjectMeta{Namespace: "shop", Name: "bare"}, Status: core.PodStatus{Phase: core.PodRunning}}
+	for why, c := range map[string]struct {
+		setup setup
+		pre   bool
+		level check.Level
+		want  string
+	}{
+		"a fit cluster":                    {setup{version: "v1.37.2"}, true, check.OK, "Kubernetes v1.37.2"},
+		"an old cluster":                   {setup{version: "v1.25.0"}, true, check.Error, "Kubernetes v1.25.0 is older than 1.30"},
+		"an old node":                      {setup{version: "v1.37.2", objects: []runtime.Object{old}}, true, check.Warning, "node n runs kubelet v1.27.1"},
+		"missing rights":                   {setup{version: "v1.37.2", forbidden: "clusterroles"}, true, check.Error, "this user may not create clusterroles"},
+		"a foreign definition lacks a lot": {setup{version: "v1.37.2", crds: []runtime.Object{foreign}}, true, check.Warning, foreign.Name + " belongs to another installer and lacks version"},
+		"a namespace forbids injection":    {setup{version: "v1.37.2", objects: []runtime.Object{namespace("shop", "restricted")}}, true, check.Error, "shop is labelled for injection and enforces"},
+		"not installed":                    {setup{version: "v1.37.2"}, false, check.Error, "Heddle is not installed"},
+		"no pod is available":              {setup{version: "v1.37.2", objects: []runtime.Object{down}}, false, check.Error, "0 of 0 pods available"},
+		"no webhooks":                      {setup{version: "v1.37.2"}, false, check.Error, "root is missing from webhook configuration heddle-injector"},
+		"a pod without a proxy":            {setup{version: "v1.37.2", objects: []runtime.Object{namespace("shop", ""), bare}}, false, check.Warning, "pod shop/bare started without a proxy"},
+	} {
+		t.Run(why, func(t *testing.T) {
+			found := c.setup.run(t, c.pre)
+			if !slices.ContainsFunc(found, func(f check.Finding) bool { return f.Level == c.level && strings.Contains(f.Message, c.want) }) {
+				t.Errorf("no %s with %q in %+v", c.level, c.want, found)
+			}
+			if c.pre && check.Worst(found) != c.level {
+				t.Errorf("the worst is %s, want %s: %+v", check.Worst(found), c.level, found)
+			}
+		})
+	}
+}

@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	core "k8s.io/api/core/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/heddle-mesh/heddle/meshctl/check"
+)
+
+// run executes a command line against no cluster at all.
+func run(t *testing.T, stdin string, args ...string) (code int, out, errs string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	code = Run(t.Context(), "v1.2.3", append(args, "--kubeconfig", os.DevNull), Streams{In: strings.NewReader(stdin), Out: &o, Err: &e})
+	return code, o.String(), e.String()
+}
+
+func TestExitCodes(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "bad.yaml")
+	text := "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec: {hosts: [a], wrong: 1}\n"
+	if err := os.WriteFile(bad, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for line, c := range map[string]struct {
+		code int
+		says string // on the error stream
+	}{
+		"version --client":             {ExitOK, ""},
+		"version":                      {ExitNoCluster, "no cluster: there is no kubeconfig"},
+		"install":                      {ExitNoCluster, "no cluster"},
+		"uninstall --force --purge":    {ExitNoCluster, "no cluster"},
+		"check":                        {ExitNoCluster, "no cluster"},
+		"proxy-status":                 {ExitNoCluster, "no cluster"},
+		"proxy-config routes a":        {ExitNoCluster, "no cluster"},
+		"proxy-config routes":          {ExitUsage, "accepts 1 arg"},
+		"proxy-config log a --level x": {ExitUsage, "none of debug"},
+		"install --no-such-flag":       {ExitUsage, "unknown flag"},
+		"install --set a":              {ExitUsage, "--set a"},
+		"install -f /no/such/file":     {ExitFailed, "no such file"},
+		"version --client -o xml":      {ExitUsage, "none of text, json, yaml"},
+		"analyze -f " + bad:            {ExitFound, ""},
+		"inject":                       {ExitUsage, "name a file"},
+		"gateway install":              {ExitUsage, "accepts 1 arg"},
+		"nonsense":                     {ExitUsage, "unknown command"},
+		"completion bash":              {ExitOK, ""},
+		"inject -f /no/file --image x": {ExitFailed, "no such file"},
+		"analyze -f /no/file":          {ExitFailed, "no such file"},
+		"gateway":                      {ExitOK, ""},
+	} {
+		code, _, errs := run(t, "", strings.Fields(line)...)
+		if code != c.code || !strings.Contains(errs, c.says) || strings.Count(errs, "\n") > 1 {
+			t.Errorf("%s: exit code %d, want %d; said %q, want one sentence with %q", line, code, c.code, errs, c.says)
+		}
+	}
+}
+
+func TestInjectReadsStandardInput(t *testing.T) {
+	pod := "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: app, image: app}]}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: a}\n"
+	code, out, errs := run(t, pod, "inject", "-f", "-", "--image", "registry/proxy:1")
+	if code != ExitOK || !strings.Contains(out, "image: registry/proxy:1") || !strings.Contains(out, "kind: Service") || !strings.Contains(errs, "Service default/a: not injected") {
+		t.Errorf("exit code %d\n%s\n%s", code, out, errs)
+	}
+}
+
+func TestVersionsAreThoseOfImages(t *testing.T) {
+	pod := func(namespace, name, container, image string, phase core.PodPhase) *core.Pod {
+		return &core.Pod{ObjectMeta: meta.ObjectMeta{Namespace: namespace, Name: name}, Status: core.PodStatus{Phase: phase},
+			Spec: core.PodSpec{InitContainers: []core.Container{{Name: container, Image: image}}}}
+	}
+	kube := fake.NewClientset(
+		pod("heddle-system", "h", "heddled", "r:5000/heddled:v2", core.PodRunning),
+		pod("shop", "a", "heddle-proxy", "r/heddle-proxy:v1", core.PodRunning),
+		pod("shop", "b", "heddle-proxy", "r/heddle-proxy:v1@sha256:1", core.PodRunning),
+		pod("shop", "c", "heddle-proxy", "r:5000/heddle-proxy", core.PodRunning),
+		pod("shop", "d", "heddle-proxy", "r/heddle-proxy:v0", core.PodSucceeded))
+	v, err := readVersions(t.Context(), kube, "v2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := v.table(&out); err != nil {
+		t.Fatal(err)
+	}
+	const want = "PART            VERSION   PODS\nclient          v2        -\ncontrol plane   v2        1\ndata plane      latest    1\ndata plane      v1        2\n"
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
+	}
+}
+
+func TestFindingsDecideTheExitCode(t *testing.T) {
+	for level, want := range map[check.Level]int{check.OK: ExitOK, check.Warning: ExitOK, check.Error: ExitFound} {
+		var out bytes.Buffer
+		a := &app{out: &out, format: "json"}
+		err := a.findings([]check.Finding{{Level: level, Check: "c", Message: "m"}})
+		if exitCode(err) != want || !strings.Contains(out.String(), `"level": "`+string(level)+`"`) {
+			t.Errorf("%s: exit code %d, want %d; printed %s", level, exitCode(err), want, out.String())
+		}
+	}
+}
+
+func TestValuesJoinAsInHelm(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "values.yaml")
+	if err := os.WriteFile(path, []byte("image: {registry: a, tag: b}\nreplicas: 3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := chartFlags{files: []string{path}, image: "r", set: []string{"replicas=1", "accessLog.enabled=true"}}
+	v, err := f.values()
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, access := v["image"].(map[string]any), v["accessLog"].(map[string]any)
+	if image["registry"] != "r" || image["tag"] != "b" || v["replicas"] != int64(1) || access["enabled"] != true {
+		t.Errorf("got %v", v)
+	}
+}
