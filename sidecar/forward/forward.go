@@ -126,7 +126,8 @@ func (r *run) finish() {
 	r.d, r.b, r.http, r.lease = nil, nil, nil, upstream.Lease{}
 }
 
-// match finds virtual host, route and target.
+// match finds virtual host, route and target. The target's cluster is known from here on, so that a request that a filter ends is counted
+// for the service that it was meant for.
 func (r *run) match() {
 	x := r.x
 	if r.b.Routes == nil {
@@ -140,7 +141,12 @@ func (r *run) match() {
 		return
 	}
 	x.RouteName = r.route.Name
-	r.target = r.route.Pick(random())
+	if r.target = r.route.Pick(random()); r.target == nil {
+		return
+	}
+	if r.cluster = r.b.Live.Set.Get(r.target.Cluster); r.cluster != nil {
+		x.Upstream.Cluster = r.cluster.Info()
+	}
 }
 
 // filter lets every filter judge; they run without a route as well, so that a refusal hides which routes exist.

@@ -12,16 +12,13 @@ import (
 // forward sends the request to the route's cluster, as often as its retry policy allows, and relays the response.
 func (r *run) forward() exchange.Outcome {
 	x := r.x
-	c := r.b.Live.Set.Get(r.target.Cluster)
-	if c == nil {
+	if r.cluster == nil {
 		return exchange.NoCluster
 	}
-	r.cluster = c
-	x.Upstream.Cluster = c.Info()
-	if !c.Begin() {
+	if !r.cluster.Begin() {
 		return exchange.Overflow
 	}
-	defer c.Done()
+	defer r.cluster.Done()
 	r.route.Outgoing(r.target, x)
 	r.outgoing()
 	r.body, r.whole = r.d.BodyBuffered()
