@@ -1,0 +1,159 @@
+package http1_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/route"
+)
+
+func TestHTTP10(t *testing.T) {
+	b := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush() // no length
+		_, _ = io.WriteString(w, "hello")
+	})
+	p := proxy(t, to("c"), map[string][]string{"c": {b}}, func(p *mesh) { p.http.HTTP10 = true })
+	got := p.raw("GET / HTTP/1.0\r\n\r\n")
+	if !strings.Contains(got, "HTTP/1.1 200") || strings.Contains(got, "chunked") || !strings.Contains(got, "connection: close") || !strings.HasSuffix(got, "\r\n\r\nhello") {
+		t.Errorf("without a length the body ends with the connection: got\n%s", got)
+	}
+	got = p.raw("HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nHEAD / HTTP/1.0\r\n\r\n")
+	if strings.Count(got, "HTTP/1.1 200") != 2 || !strings.Contains(got, "connection: keep-alive") {
+		t.Errorf("keep-alive on request: got\n%s", got)
+	}
+}
+
+// TestOtherHost: a retry goes elsewhere while there is elsewhere.
+func TestOtherHost(t *testing.T) {
+	bad := script(t, func(c net.Conn, r *bufio.Reader) {
+		for readHead(r) != "" {
+			_, _ = io.WriteString(c, "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
+		}
+	})
+	good := backend(t, echo)
+	rs := to("c")
+	rs[0].Retry = &route.Retry{On: route.On5xx, Attempts: 1, Base: time.Millisecond, OtherHost: true, HostPicks: 20}
+	p := proxy(t, rs, map[string][]string{"c": {bad, good}})
+	for range 30 {
+		if got := p.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); !strings.Contains(got, "HTTP/1.1 200") {
+			t.Fatalf("got\n%s", got)
+		}
+	}
+}
+
+// TestDrain: clients are told to go with their next answer, and nothing is cut.
+func TestDrain(t *testing.T) {
+	b := backend(t, echo)
+	p := proxy(t, to("c"), map[string][]string{"c": {b}})
+	c, err := net.Dial("tcp", p.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r := bufio.NewReader(c)
+	ask := func() string {
+		_, _ = io.WriteString(c, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+		return readHead(r)
+	}
+	if got := ask(); !strings.Contains(got, " 200 ") || strings.Contains(got, "close") {
+		t.Fatalf("got %q", got)
+	}
+	p.m.Drain(exchange.Outbound)
+	if got := ask(); !strings.Contains(got, " 200 ") || !strings.Contains(got, "connection: close") {
+		t.Fatalf("got %q", got)
+	}
+	if _, err := r.ReadByte(); err != io.EOF {
+		t.Errorf("the connection stays: %v", err)
+	}
+}
+
+// TestTunnelCutByUpstream: a tunnel whose upstream ends is closed for the client too.
+func TestTunnelCutByUpstream(t *testing.T) {
+	b := script(t, func(c net.Conn, r *bufio.Reader) {
+		readHead(r)
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\nbye")
+	})
+	p := proxy(t, to("c"), map[string][]string{"c": {b}})
+	got := p.raw("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+	if !strings.HasSuffix(got, "\r\n\r\nbye") {
+		t.Errorf("got %q", got)
+	}
+	if rec := p.book.last(t, 1); rec.status != 101 || rec.flags != "-" {
+		t.Errorf("got %+v", rec)
+	}
+}
+
+// TestRefusedUpgrade: the upstream answers as if it were a plain request.
+func TestRefusedUpgrade(t *testing.T) {
+	b := backend(t, echo)
+	p := proxy(t, to("c"), map[string][]string{"c": {b}})
+	got := p.raw("GET /u HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	if !strings.Contains(got, "GET /u body") || !strings.Contains(got, "GET /next body") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+// TestServerSentEvents: each piece reaches the client when it is sent, not when the next one is.
+func TestServerSentEvents(t *testing.T) {
+	next := make(chan struct{})
+	b := script(t, func(c net.Conn, r *bufio.Reader) {
+		readHead(r)
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+		for range 3 {
+			<-next
+			_, _ = io.WriteString(c, "5\r\nevent\r\n")
+		}
+		_, _ = io.WriteString(c, "0\r\n\r\n")
+		readHead(r)
+	})
+	p := proxy(t, to("c"), map[string][]string{"c": {b}})
+	resp, err := http.Get("http://" + p.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	buf := make([]byte, 5)
+	for range 3 {
+		next <- struct{}{}
+		if _, err := io.ReadFull(resp.Body, buf); err != nil || string(buf) != "event" {
+			t.Fatalf("got %q %v", buf, err)
+		}
+	}
+	if n, err := resp.Body.Read(buf); n != 0 || err != io.EOF {
+		t.Errorf("got %d %v", n, err)
+	}
+}
+
+// TestLeavingTheMesh: what the mesh tells itself stays inside.
+func TestLeavingTheMesh(t *testing.T) {
+	got := make(chan string, 2)
+	b := script(t, func(c net.Conn, r *bufio.Reader) {
+		got <- readHead(r)
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	})
+	p := proxy(t, to("in"), map[string][]string{"in": {b}, "out": {b}}, func(p *mesh) {
+		p.http.StripMesh, p.http.ForwardCert = true, config.AlwaysForwardOnly
+		p.cfg.Clusters["out"].Info.External = true
+	})
+	for _, cluster := range []string{"in", "out"} {
+		p.routes(to(cluster))
+		p.swap()
+		p.raw("GET / HTTP/1.1\r\nHost: a\r\nX-Envoy-Peer-Metadata: m\r\nX-Forwarded-Client-Cert: c\r\nTraceparent: t\r\nConnection: close\r\n\r\n")
+		head := <-got
+		for _, name := range []string{"x-envoy-peer-metadata", "x-forwarded-client-cert", "x-envoy-attempt-count"} {
+			if strings.Contains(head, name) != (cluster == "in") {
+				t.Errorf("%s: %s:\n%s", cluster, name, head)
+			}
+		}
+		if !strings.Contains(head, "traceparent: t") {
+			t.Errorf("%s: no traceparent:\n%s", cluster, head)
+		}
+	}
+}
