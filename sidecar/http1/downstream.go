@@ -163,10 +163,7 @@ func (c *conn) Flush() error { return c.sink.flush() }
 func (c *conn) Abort() {
 	c.aborted = true
 	c.sink.buf = c.sink.buf[:0]
-	if t, ok := c.sess.Conn.(interface{ SetLinger(int) error }); ok {
-		_ = t.SetLinger(0)
-	}
-	_ = c.sess.Conn.Close()
+	cut(c.sess.Conn)
 }
 
 // Watch begins to notice a client that gives up, once the upstream has been silent for a while.

@@ -41,17 +41,34 @@ func NewTransport(nc net.Conn, info *exchange.TransportInfo) (exchange.Transport
 	return t, nil
 }
 
-// descriptor finds the socket below TLS.
-func descriptor(nc net.Conn) syscall.RawConn {
-	if w, ok := nc.(interface{ NetConn() net.Conn }); ok {
+// bottom finds the socket below TLS and whatever else wraps it.
+func bottom(nc net.Conn) net.Conn {
+	for {
+		w, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nc
+		}
 		nc = w.NetConn()
 	}
-	if c, ok := nc.(syscall.Conn); ok {
+}
+
+func descriptor(nc net.Conn) syscall.RawConn {
+	if c, ok := bottom(nc).(syscall.Conn); ok {
 		if raw, err := c.SyscallConn(); err == nil {
 			return raw
 		}
 	}
 	return nil
+}
+
+// cut closes a connection so that the other side sees that something was not finished, and without TLS's farewell, which
+// would wait for a peer that does not read.
+func cut(nc net.Conn) {
+	nc = bottom(nc)
+	if t, ok := nc.(interface{ SetLinger(int) error }); ok {
+		_ = t.SetLinger(0)
+	}
+	_ = nc.Close()
 }
 
 // Open takes the connection for one exchange.
@@ -384,6 +401,7 @@ func (s *stream) Reusable() bool {
 func (s *stream) Close() {
 	t := s.t
 	again := s.Reusable()
+	broken := !s.sent || !s.got || !s.body.over()
 	s.mu.Lock()
 	if again && s.deadline {
 		again = t.nc.SetDeadline(time.Time{}) == nil
@@ -398,7 +416,11 @@ func (s *stream) Close() {
 			t.src.release()
 			return
 		}
-		_ = t.nc.Close()
+		if broken {
+			cut(t.nc)
+		} else {
+			_ = t.nc.Close()
+		}
 		t.src.release()
 	}
 }

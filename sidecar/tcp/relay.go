@@ -18,8 +18,11 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
+// record is TLS's longest record: a read never brings more, and idle connections keep a buffer of that size each way.
+const record = 16 << 10
+
 // buffers are for connections that the kernel cannot splice.
-var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+var buffers = sync.Pool{New: func() any { return new([record]byte) }}
 
 // relay is one connection pair.
 type relay struct {
@@ -218,7 +221,7 @@ func (l *lane) move() (int64, error) {
 }
 
 func (l *lane) pass() (int64, error) {
-	buf := buffers.Get().(*[64 << 10]byte)
+	buf := buffers.Get().(*[record]byte)
 	defer buffers.Put(buf)
 	n, err := l.src.Read(buf[:])
 	if n > 0 {
