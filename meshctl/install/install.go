@@ -53,7 +53,7 @@ func New(c *cluster.Cluster, o Options) *Installer {
 func (i *Installer) Install(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, i.options.Timeout)
 	defer cancel()
-	if err := authority.CheckCluster(ctx, i.cluster.Kube); err != nil {
+	if err := i.foreignProxies(ctx); err != nil {
 		return err
 	}
 	if err := i.namespace(ctx); err != nil {
@@ -85,6 +85,35 @@ func (i *Installer) Gateway(ctx context.Context, name, namespace string) error {
 		return err
 	}
 	return i.deploymentReady(ctx, namespace, name)
+}
+
+// foreignProxies refuses where proxies run that would not trust the root of this installation: one that is there, or one that is to
+// be made. Of proxies whose published root went with an earlier installation, only the stored root can tell that it is theirs.
+func (i *Installer) foreignProxies(ctx context.Context) error {
+	if err := authority.CheckCluster(ctx, i.cluster.Kube); err != nil {
+		return err
+	}
+	_, err := i.cluster.Kube.CoreV1().Secrets(wire.SystemNamespace).Get(ctx, wire.RootSecret, meta.GetOptions{})
+	if err == nil {
+		return nil
+	}
+	if !apierrors.IsNotFound(err) {
+		return fmt.Errorf("reading Secret %s/%s: %w", wire.SystemNamespace, wire.RootSecret, err)
+	}
+	pods, err := i.cluster.Kube.CoreV1().Pods(meta.NamespaceAll).List(ctx, meta.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("listing pods: %w", err)
+	}
+	var names []string
+	for n := range pods.Items {
+		if pod := &pods.Items[n]; pod.Status.Phase == core.PodRunning && (pod.Annotations[wire.StatusAnnotation] != "" || pod.Labels[gatewayLabel] != "") {
+			names = append(names, pod.Namespace+"/"+pod.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %d pods (%s) have the root of an earlier installation, which is not there any more: delete those pods first", authority.ErrForeignProxies, len(names), brief(names))
 }
 
 // namespace makes the control plane's own namespace, which admits restricted pods only.

@@ -20,6 +20,7 @@ import (
 	clienttest "k8s.io/client-go/testing"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/ca/authority"
 	"github.com/heddle-mesh/heddle/manifests"
 	"github.com/heddle-mesh/heddle/meshctl/cluster"
 )
@@ -52,6 +53,20 @@ func TestUninstallRefusesWhilePodsRunAProxy(t *testing.T) {
 	i, _, _, _ = installer([]runtime.Object{done})
 	if _, err := i.inUse(t.Context(), false); err != nil {
 		t.Errorf("a Job that has ended: %v", err)
+	}
+}
+
+func TestInstallRefusesOverProxiesOfALostRoot(t *testing.T) {
+	orphan := pod("shop", "catalog", nil, map[string]string{wire.StatusAnnotation: "{}"})
+	orphan.Status.Phase = core.PodRunning
+	i, _, _, _ := installer([]runtime.Object{orphan})
+	if err := i.foreignProxies(t.Context()); !errors.Is(err, authority.ErrForeignProxies) || !strings.Contains(err.Error(), "shop/catalog") {
+		t.Errorf("got %v", err)
+	}
+	root := &core.Secret{ObjectMeta: meta.ObjectMeta{Namespace: wire.SystemNamespace, Name: wire.RootSecret}}
+	i, _, _, _ = installer([]runtime.Object{orphan, root})
+	if err := i.foreignProxies(t.Context()); err != nil {
+		t.Errorf("with the root restored: %v", err)
 	}
 }
 

@@ -1,0 +1,287 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"helm.sh/helm/v4/pkg/action"
+	release "helm.sh/helm/v4/pkg/release/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/meshctl/cli"
+)
+
+// TestUninstallLeavesNothing takes Heddle out of a cluster in use and puts it back: what is there before an installation is there
+// after it was taken out again, and nothing else. The file's name makes it the last test. The root and every object of the mesh are
+// put back, so that the proxies that ran on meanwhile go on as before.
+func TestUninstallLeavesNothing(t *testing.T) {
+	x := newInstallation(t)
+	if code, said := x.meshctl("uninstall"); code != cli.ExitFailed || !strings.Contains(said, "in use") {
+		t.Fatalf("uninstalling under running proxies: exit code %d: %s", code, said)
+	}
+	x.save()
+	t.Cleanup(x.restore)
+	x.must("uninstall", "--force", "--purge")
+	never := x.state()
+	for _, object := range never {
+		if heddles(object) {
+			t.Errorf("left behind: %s", object)
+		}
+	}
+	if code, said := x.meshctl(x.control...); code != cli.ExitFailed || !strings.Contains(said, "delete those pods first") {
+		t.Fatalf("installing over proxies whose root is lost: exit code %d: %s", code, said)
+	}
+	x.restoreRoot()
+	before := x.state()
+	x.must(x.control...)
+	x.must("check")
+	x.must("uninstall", "--force")
+	x.same(before, "customresourcedefinition")
+	x.must("uninstall", "--force", "--purge")
+	x.same(never, "namespace /heddle-system")
+}
+
+// heddles reports whether an object's name says that an installation made it.
+func heddles(object string) bool {
+	for _, part := range []string{"/heddle-system", "heddle-system/", "/heddle-ca-root-cert", "/heddle-control-plane", "/heddle-injector", "/heddle-validator", ".istio.io"} {
+		if strings.Contains(object, part) {
+			return true
+		}
+	}
+	return false
+}
+
+// installation is Heddle in a cluster, and what it takes to put it back.
+type installation struct {
+	t        *testing.T
+	path     string
+	kube     kubernetes.Interface
+	dynamic  dynamic.Interface
+	control  []string // meshctl install ...
+	gateways [][]string
+	root     *corev1.Secret
+	objects  []unstructured.Unstructured
+}
+
+func newInstallation(t *testing.T) *installation {
+	x := &installation{t: t, path: kubeconfig(t), kube: clientset(t)}
+	config, err := clientcmd.BuildConfigFromFlags("", x.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x.dynamic, err = dynamic.NewForConfig(config); err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+// meshctl runs a command line and returns its exit code and what it said.
+func (x *installation) meshctl(args ...string) (int, string) {
+	var out bytes.Buffer
+	code := cli.Run(context.Background(), "e2e", append(slices.Clone(args), "--kubeconfig", x.path), cli.Streams{In: os.Stdin, Out: &out, Err: &out})
+	return code, out.String()
+}
+
+func (x *installation) must(args ...string) {
+	x.t.Helper()
+	if code, said := x.meshctl(args...); code != cli.ExitOK {
+		x.t.Fatalf("meshctl %s: exit code %d: %s", strings.Join(args, " "), code, said)
+	}
+}
+
+// save notes how Heddle and its gateways were installed, the root, and every object of the mesh.
+func (x *installation) save() {
+	x.t.Helper()
+	flags := genericclioptions.NewConfigFlags(true)
+	flags.KubeConfig = &x.path
+	config := action.NewConfiguration(action.ConfigurationSetLogger(slog.DiscardHandler))
+	if err := config.Init(flags, "", ""); err != nil {
+		x.t.Fatal(err)
+	}
+	list := action.NewList(config)
+	list.AllNamespaces = true
+	all, err := list.Run()
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	for _, r := range all {
+		r, ok := r.(*release.Release)
+		if !ok {
+			x.t.Fatalf("a release is a %T", r)
+		}
+		switch values := x.values(r); r.Chart.Name() {
+		case "control-plane":
+			x.control = []string{"install", "-f", values}
+		case "gateway":
+			x.gateways = append(x.gateways, []string{"gateway", "install", r.Name, "-n", r.Namespace, "-f", values})
+		}
+	}
+	if x.root, err = x.kube.CoreV1().Secrets(wire.SystemNamespace).Get(x.t.Context(), wire.RootSecret, metav1.GetOptions{}); err != nil {
+		x.t.Fatal(err)
+	}
+	x.each(func(o unstructured.Unstructured, kind schema.GroupVersionResource) {
+		if strings.HasSuffix(kind.Group, ".istio.io") {
+			x.objects = append(x.objects, o)
+		}
+	})
+}
+
+// values writes a release's values to a file. The image's tag is named: the default is that of the meshctl that installs.
+func (x *installation) values(r *release.Release) string {
+	values := map[string]any{}
+	for k, v := range r.Config {
+		values[k] = v
+	}
+	image, _ := values["image"].(map[string]any)
+	if image == nil {
+		image = map[string]any{}
+	}
+	if image["tag"] == nil {
+		image["tag"] = r.Chart.Metadata.AppVersion
+	}
+	values["image"] = image
+	text, err := json.Marshal(values)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	path := filepath.Join(x.t.TempDir(), r.Name+".yaml")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		x.t.Fatal(err)
+	}
+	return path
+}
+
+// restoreRoot puts the root back, in a namespace that an installer did not make.
+func (x *installation) restoreRoot() {
+	ctx := context.Background()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: wire.SystemNamespace, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
+	if _, err := x.kube.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
+		x.t.Log(err)
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: wire.RootSecret, Labels: x.root.Labels}, Type: x.root.Type, Data: x.root.Data}
+	if _, err := x.kube.CoreV1().Secrets(wire.SystemNamespace).Create(ctx, secret, metav1.CreateOptions{}); err != nil {
+		x.t.Log(err)
+	}
+	eventually(x.t, ctx, 30*time.Second, func() error {
+		_, err := x.kube.CoreV1().ConfigMaps(wire.SystemNamespace).Get(ctx, "kube-root-ca.crt", metav1.GetOptions{})
+		return err
+	})
+}
+
+// restore puts everything back.
+func (x *installation) restore() {
+	x.restoreRoot()
+	x.must(x.control...)
+	for _, gateway := range x.gateways {
+		x.must(gateway...)
+	}
+	ctx := context.Background()
+	for _, o := range x.objects {
+		o.SetResourceVersion("")
+		o.SetUID("")
+		gvk := o.GroupVersionKind()
+		resource := schema.GroupVersionResource{Group: gvk.Group, Version: gvk.Version, Resource: plural(gvk.Kind)}
+		if _, err := x.dynamic.Resource(resource).Namespace(o.GetNamespace()).Create(ctx, &o, metav1.CreateOptions{}); err != nil {
+			x.t.Errorf("putting back %s %s/%s: %v", gvk.Kind, o.GetNamespace(), o.GetName(), err)
+		}
+	}
+}
+
+// plural is a kind's resource, for the kinds of the mesh.
+func plural(kind string) string {
+	kind = strings.ToLower(kind)
+	switch {
+	case strings.HasSuffix(kind, "y"):
+		return strings.TrimSuffix(kind, "y") + "ies"
+	case strings.HasSuffix(kind, "s"):
+		return kind
+	}
+	return kind + "s"
+}
+
+// each calls f with every object of the cluster.
+func (x *installation) each(f func(o unstructured.Unstructured, kind schema.GroupVersionResource)) {
+	x.t.Helper()
+	kinds, err := discovery.ServerPreferredResources(x.kube.Discovery())
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	for _, list := range kinds {
+		gv, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		for _, r := range list.APIResources {
+			if !slices.Contains(r.Verbs, "list") || strings.Contains(r.Name, "/") {
+				continue
+			}
+			kind := gv.WithResource(r.Name)
+			objects, err := x.dynamic.Resource(kind).List(x.t.Context(), metav1.ListOptions{})
+			if err != nil {
+				continue // a definition that is just going away
+			}
+			for _, o := range objects.Items {
+				f(o, kind)
+			}
+		}
+	}
+}
+
+// state names every object but those that come and go by themselves.
+func (x *installation) state() []string {
+	x.t.Helper()
+	passing := []string{"events", "leases", "endpoints", "endpointslices", "pods", "replicasets", "componentstatuses", "controllerrevisions", "ipaddresses"}
+	var all []string
+	x.each(func(o unstructured.Unstructured, kind schema.GroupVersionResource) {
+		ours := o.GetNamespace() == wire.SystemNamespace
+		if ours && (o.GetName() == "kube-root-ca.crt" || o.GetName() == "default") {
+			return // every namespace has them
+		}
+		if ours || !slices.Contains(passing, kind.Resource) {
+			all = append(all, strings.ToLower(fmt.Sprintf("%s %s/%s", o.GetKind(), o.GetNamespace(), o.GetName())))
+		}
+	})
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// same waits until the state is the wanted one, apart from objects whose names begin with but.
+func (x *installation) same(want []string, but string) {
+	x.t.Helper()
+	eventually(x.t, x.t.Context(), 30*time.Second, func() error {
+		got := x.state()
+		var diff []string
+		for _, o := range got {
+			if !slices.Contains(want, o) && !strings.HasPrefix(o, but) && !strings.HasPrefix(o, "event ") {
+				diff = append(diff, "too many: "+o)
+			}
+		}
+		for _, o := range want {
+			if !slices.Contains(got, o) {
+				diff = append(diff, "missing: "+o)
+			}
+		}
+		if len(diff) > 0 {
+			return fmt.Errorf("the cluster is not as it was before:\n%s", strings.Join(diff, "\n"))
+		}
+		return nil
+	})
+}
