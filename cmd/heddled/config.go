@@ -21,7 +21,6 @@ type config struct {
 	namespace   string
 	logLevel    string
 	traces      string // OTLP receiver of heddled's own spans
-	plaintext   bool
 	trustDomain string
 	domain      string // of the cluster
 	clusterID   string
@@ -63,7 +62,6 @@ func parse(args []string, env func(string) string) (config, error) {
 	f.StringVar(&c.kubeconfig, "kubeconfig", "", "kubeconfig to use instead of the pod's service account")
 	f.StringVar(&c.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.traces, "otlp-endpoint", "", "host:port of an OTLP/gRPC receiver for the control plane's own spans")
-	f.BoolVar(&c.plaintext, "plaintext-discovery", false, "also serve xDS, without Secrets, in the clear on port 15010")
 	f.StringVar(&c.trustDomain, "trust-domain", wire.DefaultTrustDomain, "trust domain of every identity")
 	f.StringVar(&c.domain, "cluster-domain", wire.DefaultClusterDomain, "DNS domain of the cluster")
 	f.StringVar(&c.clusterID, "cluster-id", wire.DefaultClusterID, "name of this cluster")

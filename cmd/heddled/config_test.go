@@ -20,9 +20,6 @@ func TestParse(t *testing.T) {
 	if c.podName != "heddled-0" || c.certTTL != 10*time.Second || !c.proxy.resources.Limits.Memory().Equal(resource.MustParse("64Mi")) {
 		t.Errorf("got %+v", c)
 	}
-	if c.plaintext {
-		t.Error("plaintext discovery is on by default")
-	}
 }
 
 func TestParseNamesWhatIsWrong(t *testing.T) {
