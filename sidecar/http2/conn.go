@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/http2/block"
 )
 
 // side is what differs between the ends of a connection.
@@ -18,9 +19,9 @@ type side interface {
 	// closed judges, with the lock held, a DATA or HEADERS frame on a known stream that is not open any more.
 	closed(id uint32) error
 	// fresh takes a header block on a stream that is not open. It runs without the lock.
-	fresh(id uint32, b *block, end bool) error
+	fresh(id uint32, b *block.Decoder, end bool) error
 	// kind says what the next block on a stream stands for; st is nil where the stream is not open.
-	kind(id uint32, st *stream) blockKind
+	kind(id uint32, st *stream) block.Kind
 	// gone runs with the lock held once the peer has given a stream up.
 	gone(st *stream)
 	// goneAway runs with the lock held when the peer announces its end: streams beyond last were not processed.
@@ -47,14 +48,14 @@ type conn struct {
 	// The reader's own.
 	br      *input
 	fr      *http2.Framer
-	blk     *block
+	blk     *block.Decoder
 	chatter bucket // frames that carry nothing
 	churn   bucket // streams that were opened for nothing
 
 	mu      sync.Mutex
 	streams map[uint32]*stream
 	cut     cuts
-	enc     *encoder
+	enc     *block.Encoder
 
 	out, spare *[]byte
 	queued     int64 // bytes ever put into out
@@ -88,11 +89,11 @@ func newConn(nc net.Conn, mem *memory, l limits) *conn {
 	c := &conn{
 		nc: nc, mem: mem, lim: l, now: time.Now,
 		br:         newInput(nc, mem),
-		blk:        newBlock(l),
+		blk:        block.NewDecoder(l.head, l.fields),
 		chatter:    newBucket(2000, 100),
 		churn:      newBucket(1000, 200),
 		streams:    map[uint32]*stream{},
-		enc:        newEncoder(),
+		enc:        block.NewEncoder(),
 		sendWindow: 65535, recvWindow: l.window, sendStream: 65535, sendFrame: frameSize,
 		peerStreams: firstSlots,
 	}

@@ -31,7 +31,7 @@ func (c *conn) setting(s http2.Setting) error {
 	}
 	switch s.ID {
 	case http2.SettingHeaderTableSize:
-		c.enc.enc.SetMaxDynamicTableSize(min(s.Val, tableSize))
+		c.enc.Resize(s.Val)
 	case http2.SettingInitialWindowSize:
 		delta := int64(s.Val) - c.sendStream
 		c.sendStream = int64(s.Val)

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/http2/block"
 )
 
 // serverStream is a client's stream and the exchange on it. It is the exchange.Downstream that forward drives.
@@ -39,26 +40,26 @@ func (s *Server) stream() *serverStream {
 }
 
 // begin takes the head that was just decoded. The lock is held.
-func (ss *serverStream) begin(sc *serverConn, id uint32, b *block, end bool) {
+func (ss *serverStream) begin(sc *serverConn, id uint32, b *block.Decoder, end bool) {
 	ss.open(sc.conn)
 	ss.sc, ss.id, ss.refuse, ss.begun = sc, id, exchange.OK, false
 	ss.extended = false
 	ss.final, ss.recvEnd = true, end
 	x := &ss.x
 	x.Reset(sc.session.Facts)
-	x.Request, b.head = b.head, x.Request
+	x.Request, b.Head = b.Head, x.Request
 	x.Protocol = exchange.HTTP2
 	x.Start = ss.c.now()
 	ss.born = x.Start
-	ss.declared = b.length
+	ss.declared = b.Length
 	switch {
-	case b.verdict == blockTooLarge:
+	case b.Verdict == block.TooLarge:
 		ss.refuse, x.Details = exchange.HeadTooLarge, detailsTooLarge
-	case b.verdict == blockMalformed, end && b.length > 0:
+	case b.Verdict == block.Malformed, end && b.Length > 0:
 		ss.refuse, x.Details = exchange.BadRequest, detailsMalformed
-	case b.proto != nil:
+	case b.Protocol != nil:
 		ss.extended = true
-		asUpgrade(x, b.proto)
+		asUpgrade(x, b.Protocol)
 	case x.Request.Method.Is("CONNECT"):
 		x.Upgrade = x.Request.Method
 	}
@@ -162,7 +163,7 @@ func (ss *serverStream) writeHead(h *exchange.Head, end, final bool) error {
 	if err := ss.admit(); err != nil {
 		return err
 	}
-	ss.writeBlock(c.enc.response(h), end)
+	ss.writeBlock(c.enc.Response(h), end)
 	if ss.begun = final; !final {
 		c.wake()
 	}
@@ -183,7 +184,7 @@ func (ss *serverStream) WriteTrailers(t *exchange.Head) error {
 	if err := ss.writable(); err != nil {
 		return err
 	}
-	ss.writeBlock(c.enc.trailers(t), true)
+	ss.writeBlock(c.enc.Trailers(t), true)
 	return nil
 }
 
@@ -216,7 +217,7 @@ func (ss *serverStream) Abort() {
 	if ss.begun && ss.x.GRPC && ss.writable() == nil {
 		var t exchange.Head
 		ss.x.GRPCStatus = failure(&t, ss.x.Outcome)
-		ss.writeBlock(c.enc.trailers(&t), true)
+		ss.writeBlock(c.enc.Trailers(&t), true)
 		return
 	}
 	ss.rst(resetCode(ss.x.Outcome), exchange.ErrAborted)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/http2/block"
 	"github.com/heddle-mesh/heddle/sidecar/listener"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
@@ -58,7 +59,7 @@ func (r *relay) record(x *exchange.Exchange) {
 }
 
 func (r *relay) Serve(x *exchange.Exchange, d exchange.Downstream, b *config.Bound) {
-	x.GRPC = isGRPC(&x.Request)
+	x.GRPC = block.IsGRPC(&x.Request)
 	if r.local != exchange.OK {
 		r.Refuse(x, d, b, r.local)
 		return

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 )
 
 // What this side grants its peer, and what it puts up with. Sizes are in bytes.
@@ -15,14 +14,12 @@ const (
 	serverWindow   = 64 << 20  // the same of an upstream, whose connection many clients share: maxSlots slow ones cannot fill it
 	creditStep     = 1 << 20   // read by streams before the connection's window is renewed
 	maxSlots       = 250       // streams on one upstream connection, however many the peer allows
-	tableSize      = 4 << 10   // HPACK table, each way
 	defaultStreams = 1000      // concurrent streams that a client may open
 	defaultHead    = 60 << 10  // decoded size of a header list, as RFC 9113 counts it
 	defaultFields  = 100       // fields in a header list
 
 	maxQueued    = 64 << 10 // bytes waiting to be written before bodies and heads wait as well
 	maxBacklog   = 1 << 20  // bytes waiting before the peer counts as one that only asks and never reads
-	maxBlock     = 16       // CONTINUATION frames of one header block
 	graceFrames  = 4        // WINDOW_UPDATEs and PINGs that answer one DATA frame of ours
 	maxGrace     = 10_000
 	maxInterim   = 8   // unread 1xx heads that are kept
@@ -87,6 +84,3 @@ func (b *bucket) spend(n int, now func() time.Time) bool {
 
 // earn gives n tokens back.
 func (b *bucket) earn(n int) { b.tokens = min(b.tokens+n, b.size) }
-
-// fieldSize is a field's share of a header list.
-func fieldSize(f hpack.HeaderField) int { return len(f.Name) + len(f.Value) + 32 }

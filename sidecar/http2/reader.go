@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/http2/block"
 )
 
 // connError ends the connection with a GOAWAY.
@@ -231,8 +232,8 @@ func (c *conn) headers(f *http2.HeadersFrame) error {
 	st := c.streams[id]
 	kind := c.side.kind(id, st)
 	c.mu.Unlock()
-	c.blk.begin(kind)
-	if !c.blk.write(f.HeaderBlockFragment()) {
+	c.blk.Begin(kind)
+	if !c.blk.Write(f.HeaderBlockFragment()) {
 		return connError{http2.ErrCodeCompression, "header block"}
 	}
 	if !f.HeadersEnded() {
@@ -240,7 +241,7 @@ func (c *conn) headers(f *http2.HeadersFrame) error {
 			return err
 		}
 	}
-	if !c.blk.end() {
+	if !c.blk.End() {
 		return connError{http2.ErrCodeCompression, "header block"}
 	}
 	c.chatter.earn(50)
@@ -266,7 +267,7 @@ func (c *conn) continuations() error {
 		if !ok {
 			return violation("header block interrupted")
 		}
-		if !c.blk.write(cf.HeaderBlockFragment()) {
+		if !c.blk.Write(cf.HeaderBlockFragment()) {
 			return flood("header block")
 		}
 		if cf.HeadersEnded() {
@@ -276,7 +277,7 @@ func (c *conn) continuations() error {
 }
 
 // takeBlock gives an open stream the block that was just read. The lock is held.
-func (c *conn) takeBlock(st *stream, kind blockKind, end bool) error {
+func (c *conn) takeBlock(st *stream, kind block.Kind, end bool) error {
 	if st.rdErr != nil {
 		if st.soft {
 			return connError{http2.ErrCodeStreamClosed, "HEADERS after RST_STREAM"}
@@ -286,19 +287,19 @@ func (c *conn) takeBlock(st *stream, kind blockKind, end bool) error {
 	if st.recvEnd {
 		return c.broken(st, http2.ErrCodeStreamClosed)
 	}
-	if c.blk.verdict != blockGood {
-		if c.blk.verdict == blockTooLarge {
+	if c.blk.Verdict != block.Good {
+		if c.blk.Verdict == block.TooLarge {
 			c.reset(st, http2.ErrCodeEnhanceYourCalm, exchange.ErrTooLarge)
 			c.side.gone(st)
 			return nil
 		}
 		return c.broken(st, http2.ErrCodeProtocol)
 	}
-	if kind == trailerBlock {
+	if kind == block.Trailers {
 		if !end || st.declared >= 0 && st.received != st.declared {
 			return c.broken(st, http2.ErrCodeProtocol)
 		}
-		st.trailers, c.blk.head = c.blk.head, st.trailers
+		st.trailers, c.blk.Head = c.blk.Head, st.trailers
 		st.recvEnd = true
 		st.rd.Broadcast()
 		return nil
@@ -308,7 +309,7 @@ func (c *conn) takeBlock(st *stream, kind blockKind, end bool) error {
 
 // takeHead gives a client's stream a response head. The lock is held.
 func (c *conn) takeHead(st *stream, end bool) error {
-	interim := c.blk.head.Status < 200
+	interim := c.blk.Head.Status < 200
 	if interim && end {
 		return c.broken(st, http2.ErrCodeProtocol)
 	}
@@ -318,7 +319,7 @@ func (c *conn) takeHead(st *stream, end bool) error {
 		}
 	} else {
 		st.final = true
-		st.expect(c.blk.length, c.blk.head.Status)
+		st.expect(c.blk.Length, c.blk.Head.Status)
 		if end && st.declared > 0 {
 			return c.broken(st, http2.ErrCodeProtocol)
 		}
@@ -328,7 +329,7 @@ func (c *conn) takeHead(st *stream, end bool) error {
 		st.older = append(st.older, st.head)
 		st.head = exchange.Head{}
 	}
-	st.head, c.blk.head = c.blk.head, st.head
+	st.head, c.blk.Head = c.blk.Head, st.head
 	st.headReady, st.headEnd = true, end
 	st.rd.Broadcast()
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/http2/block"
 	"github.com/heddle-mesh/heddle/sidecar/listener"
 )
 
@@ -145,25 +146,25 @@ func (sc *serverConn) preface() error {
 
 func (sc *serverConn) known(id uint32) bool { return id != 0 && (id <= sc.last || sc.final) }
 
-func (sc *serverConn) kind(id uint32, st *stream) blockKind {
+func (sc *serverConn) kind(id uint32, st *stream) block.Kind {
 	switch {
 	case st != nil:
-		return trailerBlock
+		return block.Trailers
 	case id <= sc.last || sc.final:
-		return ignoredBlock
+		return block.Ignored
 	}
-	return requestBlock
+	return block.Request
 }
 
 // fresh begins a stream for a request head.
-func (sc *serverConn) fresh(id uint32, b *block, end bool) error {
+func (sc *serverConn) fresh(id uint32, b *block.Decoder, end bool) error {
 	c := sc.conn
 	if id%2 == 0 {
 		return violation("even stream from a client")
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if b.kind == ignoredBlock {
+	if b.Kind == block.Ignored {
 		if err := sc.closed(id); err != nil {
 			return err
 		}
@@ -182,7 +183,7 @@ func (sc *serverConn) fresh(id uint32, b *block, end bool) error {
 	c.add(&ss.stream)
 	c.got++
 	sc.ready = append(sc.ready, ss)
-	if b.verdict == blockMalformed {
+	if b.Verdict == block.Malformed {
 		return c.waste(5)
 	}
 	return nil

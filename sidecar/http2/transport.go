@@ -7,6 +7,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/http2/block"
 )
 
 // Codec makes transports. One value serves all upstream connections of a proxy.
@@ -102,18 +103,18 @@ func (cc *clientConn) leave() {
 
 func (cc *clientConn) known(id uint32) bool { return id%2 == 1 && id < cc.next }
 
-func (cc *clientConn) kind(_ uint32, st *stream) blockKind {
+func (cc *clientConn) kind(_ uint32, st *stream) block.Kind {
 	switch {
 	case st == nil:
-		return ignoredBlock
+		return block.Ignored
 	case st.final:
-		return trailerBlock
+		return block.Trailers
 	}
-	return responseBlock
+	return block.Response
 }
 
 // fresh takes the head of a stream that has ended here already.
-func (cc *clientConn) fresh(id uint32, _ *block, _ bool) error {
+func (cc *clientConn) fresh(id uint32, _ *block.Decoder, _ bool) error {
 	cc.mu.Lock()
 	known := cc.known(id)
 	cc.mu.Unlock()
@@ -194,7 +195,7 @@ func (st *clientStream) WriteHead(h *exchange.Head, end bool) error {
 	}
 	st.bodiless = h.Method.Is("HEAD")
 	cc.add(&st.stream)
-	st.writeBlock(cc.enc.request(h, up.protocol), end)
+	st.writeBlock(cc.enc.Request(h, up.protocol), end)
 	return nil
 }
 
@@ -211,7 +212,7 @@ func (st *clientStream) WriteTrailers(t *exchange.Head) error {
 	if err := st.writable(); err != nil {
 		return err
 	}
-	st.writeBlock(st.c.enc.trailers(t), true)
+	st.writeBlock(st.c.enc.Trailers(t), true)
 	return nil
 }
 

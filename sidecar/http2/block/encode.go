@@ -1,4 +1,4 @@
-package http2
+package block
 
 import (
 	"hash/maphash"
@@ -14,32 +14,33 @@ const (
 	internBytes = 128 // longer strings are not kept
 )
 
-// encoder turns heads into header blocks. Whoever uses it holds the connection's lock, and queues the block before
+// Encoder turns heads into header blocks. Whoever uses it holds the connection's lock, and queues the block before
 // letting go: blocks must arrive in the order in which they were encoded.
-type encoder struct {
+type Encoder struct {
 	enc  *hpack.Encoder
 	buf  []byte
 	seed maphash.Seed
 	kept *[internSlots]string // strings made before, by hash: HPACK wants strings, and most of them repeat
 }
 
-func newEncoder() *encoder {
-	e := &encoder{seed: maphash.MakeSeed()}
+// NewEncoder returns an Encoder.
+func NewEncoder() *Encoder {
+	e := &Encoder{seed: maphash.MakeSeed()}
 	e.enc = hpack.NewEncoder(e)
-	e.enc.SetMaxDynamicTableSizeLimit(tableSize)
+	e.enc.SetMaxDynamicTableSizeLimit(TableSize)
 	return e
 }
 
-// Write collects what the HPACK encoder says.
-func (e *encoder) Write(p []byte) (int, error) {
+// Write collects what the HPACK encoder says; it is not for others.
+func (e *Encoder) Write(p []byte) (int, error) {
 	e.buf = append(e.buf, p...)
 	return len(p), nil
 }
 
-// request encodes a request's head; protocol is for an extended CONNECT. The block is valid until the next call.
-func (e *encoder) request(h *exchange.Head, protocol string) []byte {
+// Request encodes a request's head; protocol is for an extended CONNECT. The block is valid until the next call.
+func (e *Encoder) Request(h *exchange.Head, protocol string) []byte {
 	e.buf = e.buf[:0]
-	grpc := isGRPC(h)
+	grpc := IsGRPC(h)
 	if protocol != "" {
 		e.put(":method", "CONNECT", false)
 		e.put(":protocol", protocol, false)
@@ -68,8 +69,8 @@ func (e *encoder) request(h *exchange.Head, protocol string) []byte {
 	return e.buf
 }
 
-// response encodes a response's head.
-func (e *encoder) response(h *exchange.Head) []byte {
+// Response encodes a response's head.
+func (e *Encoder) Response(h *exchange.Head) []byte {
 	e.buf = e.buf[:0]
 	status := "200"
 	if h.Status != 200 {
@@ -80,14 +81,14 @@ func (e *encoder) response(h *exchange.Head) []byte {
 	return e.buf
 }
 
-// trailers encodes trailers.
-func (e *encoder) trailers(h *exchange.Head) []byte {
+// Trailers encodes trailers.
+func (e *Encoder) Trailers(h *exchange.Head) []byte {
 	e.buf = e.buf[:0]
 	e.fields(h)
 	return e.buf
 }
 
-func (e *encoder) fields(h *exchange.Head) {
+func (e *Encoder) fields(h *exchange.Head) {
 	for i := range h.Fields {
 		f := &h.Fields[i]
 		if hopByHop(f.Name) {
@@ -98,13 +99,13 @@ func (e *encoder) fields(h *exchange.Head) {
 }
 
 // put encodes one field. once: it will hardly be seen again, and must not push others out of the table.
-func (e *encoder) put(name, value string, once bool) {
+func (e *Encoder) put(name, value string, once bool) {
 	// The encoder's only error is its writer's, and Write has none.
 	_ = e.enc.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: once})
 }
 
 // intern returns p as a string, the same one where it was asked before and not displaced since.
-func (e *encoder) intern(p []byte) string {
+func (e *Encoder) intern(p []byte) string {
 	if len(p) == 0 {
 		return ""
 	}
@@ -142,8 +143,11 @@ func unique(name exchange.View) bool {
 	return false
 }
 
-// isGRPC says whether a head's content-type is gRPC's.
-func isGRPC(h *exchange.Head) bool {
+// Resize obeys the peer's limit on the table.
+func (e *Encoder) Resize(n uint32) { e.enc.SetMaxDynamicTableSize(min(n, TableSize)) }
+
+// IsGRPC says whether a head's content-type is gRPC's.
+func IsGRPC(h *exchange.Head) bool {
 	t := h.Get("content-type")
 	const want = "application/grpc"
 	return t.HasPrefix(want) && (len(t) == len(want) || t[len(want)] == '+' || t[len(want)] == ';')

@@ -1,4 +1,4 @@
-package http2
+package block
 
 func digit(c byte) bool { return '0' <= c && c <= '9' }
 
