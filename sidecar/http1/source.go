@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	smallBuffer = 4 << 10  // what an idle connection keeps
+	smallBuffer = 2 << 10  // what an idle connection keeps; longer heads borrow a big one
 	bigBuffer   = 64 << 10 // for long heads and streaming bodies; must exceed maxHead
 	maxHead     = 60 << 10
 	maxFields   = 100

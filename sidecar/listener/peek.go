@@ -25,7 +25,7 @@ type peeker struct {
 // more reads once more.
 func (p *peeker) more() error {
 	if cap(p.buf)-len(p.buf) < 512 {
-		p.buf = append(make([]byte, 0, max(4<<10, 2*cap(p.buf))), p.buf...)
+		p.buf = append(make([]byte, 0, max(2<<10, 2*cap(p.buf))), p.buf...)
 	}
 	n, err := p.conn.Read(p.buf[len(p.buf):cap(p.buf)])
 	p.buf = p.buf[:len(p.buf)+n]
