@@ -2,6 +2,7 @@ package generate
 
 import (
 	"math"
+	"net"
 	"strings"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -56,7 +57,7 @@ func outboundCluster(in Cluster) *wire.Resource {
 	c := &cluster.Cluster{
 		Name:           in.name(),
 		ConnectTimeout: duration(connectTimeout(in.Mesh, in.policy())),
-		Metadata:       serviceMetadata(in.Service),
+		Metadata:       serviceMetadata(in.Service, in.ownAddress()),
 		CommonLbConfig: &cluster.Cluster_CommonLbConfig{},
 	}
 	in.discover(c)
@@ -173,10 +174,19 @@ func dnsFamily(class Class) cluster.Cluster_DnsLookupFamily {
 	return cluster.Cluster_V4_ONLY
 }
 
-// serviceMetadata is what telemetry calls the destination.
-func serviceMetadata(svc *model.Service) *core.Metadata {
+// ownAddress is ip:port where the cluster's nodes balance over the whole service themselves; "" where they do not.
+func (in Cluster) ownAddress() string {
+	if in.Class.Foreign || in.Subset != nil || in.Service.Entry || in.Service.External || in.Service.Resolution != model.ResolveEndpoints ||
+		in.originalDestination() || len(in.Service.Addresses) == 0 {
+		return ""
+	}
+	return net.JoinHostPort(in.Service.Addresses[0], portString(in.Port))
+}
+
+// serviceMetadata is what telemetry calls the destination, and the service's own address ("" for none).
+func serviceMetadata(svc *model.Service, address string) *core.Metadata {
 	fields := map[string]string{
-		wire.ServiceHost: svc.Host, wire.ServiceName: svc.Name, wire.ServiceNamespace: svc.Namespace,
+		wire.ServiceHost: svc.Host, wire.ServiceName: svc.Name, wire.ServiceNamespace: svc.Namespace, wire.ServiceAddress: address,
 	}
 	if svc.External {
 		fields[wire.ServiceExternal] = "true"

@@ -80,7 +80,7 @@ func resources(outer, own *generate.Set, endpoints *model.EndpointIndex, m *gene
 	var out []*wire.Resource
 	for _, typ := range []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute} {
 		for _, c := range outer.All(wire.TypeCluster) {
-			if view, known := outer.Views[c.Name]; known && typ == wire.TypeEndpoints {
+			if view, known := outer.Reach.View(c.Name); known && typ == wire.TypeEndpoints {
 				out = append(out, generate.Endpoints(c.Name, endpoints.Sets[view.Key], view, m))
 			}
 		}

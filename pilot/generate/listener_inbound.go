@@ -108,7 +108,7 @@ func (in Inbound) cluster(p inboundPort) *wire.Resource {
 	c.CircuitBreakers = breakers(model.ConnectionPool{})
 	c.TypedExtensionProtocolOptions = httpOptions(protocolOptions{downstream: p.Protocol == model.Unknown, http2: p.Protocol.IsHTTP2()})
 	if p.Service != nil {
-		c.Metadata = serviceMetadata(p.Service)
+		c.Metadata = serviceMetadata(p.Service, "")
 	}
 	return resource(wire.TypeCluster, c.Name, c)
 }

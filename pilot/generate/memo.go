@@ -18,6 +18,11 @@ type Memo struct {
 	endpoints *memo.Memo[projection, *wire.Resource]
 	projected int // endpoints made since the last RoundEndpoints
 
+	// reaches are the clusters of this round, by what they depend on. What they are made of is remembered one by one, so that a
+	// change of one service costs no more than its clusters.
+	reaches map[reachScope]*Reach
+
+	reached    lists[reached]
 	rules      lists[*model.DestinationRule]
 	policies   lists[*model.Authorization]
 	services   lists[*model.Service]
@@ -39,7 +44,7 @@ func NewMemo() *Memo {
 		routes: memo.New[Routes, *wire.Resource](), listeners: memo.New[Listener, *wire.Resource](),
 		inbound: memo.New[Inbound, *Set](), edges: memo.New[EdgeListener, *wire.Resource](),
 		fixed: memo.New[fixed, *wire.Resource](), endpoints: memo.New[projection, *wire.Resource](),
-		rules: newLists[*model.DestinationRule](), policies: newLists[*model.Authorization](),
+		reaches: map[reachScope]*Reach{}, reached: newLists[reached](), rules: newLists[*model.DestinationRule](), policies: newLists[*model.Authorization](),
 		services: newLists[*model.Service](), virtuals: newLists[*model.VirtualService](), strings: newLists[string](),
 		targets: newLists[target](), chains: newLists[l4Chain](), weighted: newLists[weighted](),
 		ports: newLists[inboundPort](), servers: newLists[BoundServer](), edgeChains: newLists[edgeChain](), vhosts: newLists[*virtualHost](),
@@ -57,11 +62,12 @@ func (m *Memo) Round() (hits, misses int) {
 		hits, misses = hits+h, misses+n
 	}
 	for _, r := range []round{
-		m.rules.cells, m.policies.cells, m.services.cells, m.virtuals.cells, m.strings.cells, m.targets.cells, m.chains.cells,
+		m.reached.cells, m.rules.cells, m.policies.cells, m.services.cells, m.virtuals.cells, m.strings.cells, m.targets.cells, m.chains.cells,
 		m.weighted.cells, m.ports.cells, m.servers.cells, m.vhosts.cells, m.edgeChains.cells,
 	} {
 		r.Round()
 	}
+	clear(m.reaches)
 	return hits, misses
 }
 

@@ -1,6 +1,8 @@
 package generate
 
 import (
+	"sort"
+
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
@@ -51,13 +53,52 @@ func (b *builder) registryOnly() bool {
 	return b.ix.mesh.RegistryOnly
 }
 
-// clusters makes every service port's clusters and says how they look at its endpoints.
+// reached is a service that a scope may reach, and the rule that it obeys towards it.
+type reached struct {
+	service *model.Service
+	rule    *model.DestinationRule
+	ports   string // imported ones; "": all
+}
+
+// reachScope is what clusters depend on. Namespaces that see the same services under the same rules share them.
+type reachScope struct {
+	mesh  *model.Mesh
+	class Class
+	peers *peerRules
+	all   *List[reached]
+}
+
+// clusters makes every service port's clusters and says how they look at its endpoints, or takes them from a scope that reaches the same.
 func (b *builder) clusters() {
+	var all []reached
+	for _, s := range b.services {
+		if s.Resolution != model.ResolveAlias {
+			all = append(all, reached{s.Service, b.routable[s.Service], s.key()})
+		}
+	}
+	key := reachScope{mesh: b.ix.mesh, class: b.scope.Class, all: b.m.reached.of(all)}
+	if b.ix.peers.disables {
+		key.peers = b.ix.peers
+	}
+	reach := b.m.reaches[key]
+	if reach == nil || key.class.Foreign { // the identities that a foreign proxy is told depend on endpoints, too
+		reach = b.reach()
+		b.m.reaches[key] = reach
+	}
+	b.set.Reach = reach
+	b.set.byType[wire.TypeCluster] = reach.clusters
+	for _, name := range reach.secrets {
+		b.set.secret(name)
+	}
+}
+
+func (b *builder) reach() *Reach {
+	r := &Reach{views: map[string]EndpointView{}, names: map[model.EndpointKey][]string{}}
 	for _, name := range []string{wire.ClusterBlackHole, wire.ClusterPassthrough} {
 		if name == wire.ClusterPassthrough && b.scope.Class.Router {
 			continue
 		}
-		b.set.add(b.m.fixed.Get(fixed{b.ix.mesh, b.scope.Class, name}, fixedCluster))
+		r.clusters = append(r.clusters, b.m.fixed.Get(fixed{b.ix.mesh, b.scope.Class, name}, fixedCluster))
 	}
 	for _, s := range b.services {
 		if s.Resolution == model.ResolveAlias {
@@ -69,19 +110,21 @@ func (b *builder) clusters() {
 			if p.Protocol == model.UDP || !s.has(p.Number) {
 				continue
 			}
-			b.cluster(s.Service, p.Number, rule, nil)
+			b.cluster(r, s.Service, p.Number, rule, nil)
 			if rule == nil {
 				continue
 			}
 			for _, subset := range rule.Subsets {
-				b.cluster(s.Service, p.Number, rule, subset)
+				b.cluster(r, s.Service, p.Number, rule, subset)
 			}
 		}
 	}
+	sort.SliceStable(r.clusters, func(i, j int) bool { return r.clusters[i].Name < r.clusters[j].Name })
+	return r
 }
 
 // cluster makes one cluster.
-func (b *builder) cluster(svc *model.Service, port uint16, rule *model.DestinationRule, subset *model.Subset) {
+func (b *builder) cluster(r *Reach, svc *model.Service, port uint16, rule *model.DestinationRule, subset *model.Subset) {
 	in := Cluster{Mesh: b.ix.mesh, Service: svc, Port: port, Subset: subset, Class: b.scope.Class}
 	if rule != nil {
 		in.Policy = policyOf(rule, subset, port)
@@ -90,12 +133,14 @@ func (b *builder) cluster(svc *model.Service, port uint16, rule *model.Destinati
 	if in.Class.Foreign {
 		in.Identities = b.m.strings.of(identities(b.ix.set(svc, port)))
 	}
-	b.set.add(b.m.clusters.Get(in, outboundCluster))
+	r.clusters = append(r.clusters, b.m.clusters.Get(in, outboundCluster))
 	if in.wantsEndpoints() {
-		b.set.Views[in.name()] = b.endpointView(in)
+		view := b.endpointView(in)
+		r.views[in.name()] = view
+		r.names[view.Key] = append(r.names[view.Key], in.name())
 	}
-	if tls := in.policy().TLS; tls != nil && (in.Class.Router || in.Selecting) {
-		b.set.secret(tls.CredentialName)
+	if tls := in.policy().TLS; tls != nil && tls.CredentialName != "" && (in.Class.Router || in.Selecting) {
+		r.secrets = append(r.secrets, tls.CredentialName)
 	}
 }
 

@@ -5,28 +5,63 @@ import (
 	"strings"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
 // Set is what generators made for a scope. It is immutable once it was handed out.
 type Set struct {
 	byType map[string][]*wire.Resource // sorted by name
-	// Views says how the clusters that get endpoints over EDS look at them, by cluster name.
-	Views map[string]EndpointView
+	// Reach is whom the clusters reach. Sets of scopes that reach the same share it. Nil: nobody.
+	Reach *Reach
 	// Secrets are the names of Kubernetes Secrets that resources refer to, sorted, without wire.SecretPrefix and wire.CACertSuffix.
 	Secrets []string
 	// Conflicts are objects that could not be served beside others, in words.
 	Conflicts []string
 }
 
-func newSet() *Set {
-	return &Set{byType: map[string][]*wire.Resource{}, Views: map[string]EndpointView{}}
+// Reach is the clusters that get endpoints over EDS, and how they look at them.
+type Reach struct {
+	clusters []*wire.Resource // all, sorted by name
+	views    map[string]EndpointView
+	names    map[model.EndpointKey][]string
+	secrets  []string
 }
+
+// View returns how a cluster looks at its endpoints; false: it has none over EDS.
+func (r *Reach) View(cluster string) (EndpointView, bool) {
+	if r == nil {
+		return EndpointView{}, false
+	}
+	v, ok := r.views[cluster]
+	return v, ok
+}
+
+// Clusters returns the clusters that look at the endpoints of a service port.
+func (r *Reach) Clusters(key model.EndpointKey) []string {
+	if r == nil {
+		return nil
+	}
+	return r.names[key]
+}
+
+// Views returns all views by cluster name.
+func (r *Reach) Views() map[string]EndpointView {
+	if r == nil {
+		return nil
+	}
+	return r.views
+}
+
+func newSet() *Set { return &Set{byType: map[string][]*wire.Resource{}} }
 
 func (s *Set) add(r *wire.Resource) { s.byType[r.Type] = append(s.byType[r.Type], r) }
 
 // finish sorts; of equal names the first stays.
 func (s *Set) finish() *Set {
 	for t, list := range s.byType {
+		if t == wire.TypeCluster && s.Reach != nil {
+			continue // shared, and sorted already
+		}
 		sort.SliceStable(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 		kept := list[:0]
 		for i, r := range list {

@@ -20,6 +20,20 @@ type imported struct {
 	ports map[uint16]bool
 }
 
+// key spells the imported ports; "": all.
+func (i imported) key() string {
+	if i.ports == nil {
+		return ""
+	}
+	out := " "
+	for j := range i.Ports {
+		if n := i.Ports[j].Number; i.ports[n] {
+			out += portString(n) + " "
+		}
+	}
+	return out
+}
+
 // has reports whether the port is imported.
 func (i imported) has(port uint16) bool { return i.ports == nil || i.ports[port] }
 
@@ -210,10 +224,15 @@ func (im *imports) virtual(vs *model.VirtualService) bool {
 }
 
 func importsHost(l *model.EgressListener, namespace, host string) bool {
+	imported := false
 	for _, h := range l.Hosts {
-		if h.Namespace != "~" && (h.Namespace == "*" || h.Namespace == namespace) && hostMatches(h.Host, host) {
-			return true
+		if (h.Namespace != "*" && h.Namespace != namespace) || !hostMatches(h.Host, host) {
+			continue
 		}
+		if h.Exclude {
+			return false
+		}
+		imported = true
 	}
-	return false
+	return imported
 }

@@ -139,13 +139,13 @@ func (c *client) class(w *model.Workload) generate.Class {
 type state struct {
 	publisher *Publisher
 	client    *client
-	outer     *shared
+	outer     *generate.Set
 	own       *generate.Set
 }
 
 // All implements discovery.View.
 func (s *state) All(typ string) []*wire.Resource {
-	return merge(s.outer.set.All(typ), s.own.All(typ))
+	return merge(s.outer.All(typ), s.own.All(typ))
 }
 
 // merge joins two sorted lists; of equal names the proxy's own stays.
@@ -168,7 +168,7 @@ func merge(others, own []*wire.Resource) []*wire.Resource {
 func (s *state) Get(ctx context.Context, typ, name string) *wire.Resource {
 	switch typ {
 	case wire.TypeEndpoints:
-		if view, known := s.outer.set.Views[name]; known {
+		if view, known := s.outer.Reach.View(name); known {
 			return s.publisher.endpoints.get(name, view)
 		}
 		return nil
@@ -178,7 +178,7 @@ func (s *state) Get(ctx context.Context, typ, name string) *wire.Resource {
 	if r := s.own.Get(typ, name); r != nil {
 		return r
 	}
-	return s.outer.set.Get(typ, name)
+	return s.outer.Get(typ, name)
 }
 
 // pair is a set and what replaced it.
@@ -211,14 +211,16 @@ func (p pair) differences() discovery.Changes {
 			}
 		}
 	}
-	for name, view := range p.new.Views {
-		if was, known := p.old.Views[name]; !known || was != view {
-			note(wire.TypeEndpoints, name)
+	if p.old.Reach != p.new.Reach {
+		for name, view := range p.new.Reach.Views() {
+			if was, known := p.old.Reach.View(name); !known || was != view {
+				note(wire.TypeEndpoints, name)
+			}
 		}
-	}
-	for name := range p.old.Views {
-		if _, known := p.new.Views[name]; !known {
-			note(wire.TypeEndpoints, name)
+		for name := range p.old.Reach.Views() {
+			if _, known := p.new.Reach.View(name); !known {
+				note(wire.TypeEndpoints, name)
+			}
 		}
 	}
 	for _, name := range append(p.old.Secrets[:len(p.old.Secrets):len(p.old.Secrets)], p.new.Secrets...) {

@@ -50,7 +50,7 @@ type Publisher struct {
 
 	// Used by Run alone.
 	memo  *generate.Memo
-	outer map[generate.Outbound]*shared
+	outer map[generate.Outbound]*generate.Set
 	own   map[ownKey]*generate.Set
 	built *model.Snapshot
 }
@@ -60,12 +60,6 @@ type ownKey struct {
 	inbound generate.Inbound
 	edge    generate.Edge
 	out     generate.Outbound // edges only
-}
-
-// shared is the outbound configuration of a scope, with the clusters of each service port.
-type shared struct {
-	set      *generate.Set
-	clusters map[model.EndpointKey][]string
 }
 
 // New returns a Publisher. The error is a meter's.
@@ -111,14 +105,14 @@ func (p *Publisher) SetEndpoints(e *model.EndpointIndex) {
 	}
 	p.mu.Lock()
 	foreign := false
-	told := map[*shared]discovery.Changes{}
+	told := map[*generate.Reach]discovery.Changes{}
 	for c := range p.clients {
 		foreign = foreign || c.scope.Outbound.Class.Foreign
-		state := c.state.Load()
-		names, known := told[state.outer]
+		reach := c.state.Load().outer.Reach
+		names, known := told[reach]
 		if !known {
-			names = state.outer.touched(changed)
-			told[state.outer] = names
+			names = touched(reach, changed)
+			told[reach] = names
 		}
 		c.enqueue(names)
 	}
@@ -133,10 +127,10 @@ func (p *Publisher) SetEndpoints(e *model.EndpointIndex) {
 }
 
 // touched are the assignments that look at any of the keys.
-func (s *shared) touched(keys []model.EndpointKey) discovery.Changes {
+func touched(reach *generate.Reach, keys []model.EndpointKey) discovery.Changes {
 	names := map[string]bool{}
 	for _, k := range keys {
-		for _, name := range s.clusters[k] {
+		for _, name := range reach.Clusters(k) {
 			names[name] = true
 		}
 	}
@@ -201,7 +195,7 @@ func (p *Publisher) round(ctx context.Context) {
 	if stale || index == nil {
 		began := time.Now()
 		index = generate.NewIndex(snapshot, p.endpoints.current(), index)
-		p.outer, p.own = map[generate.Outbound]*shared{}, map[ownKey]*generate.Set{}
+		p.outer, p.own = map[generate.Outbound]*generate.Set{}, map[ownKey]*generate.Set{}
 		defer func() { p.measure(ctx, time.Since(began)) }()
 	}
 	diffs := map[pair]discovery.Changes{}
@@ -231,10 +225,7 @@ func (p *Publisher) measure(ctx context.Context, took time.Duration) {
 func (p *Publisher) make(index *generate.Index, scope generate.Scope) *state {
 	outer := p.outer[scope.Outbound]
 	if outer == nil {
-		outer = &shared{set: generate.GenerateOutbound(index, scope.Outbound, p.memo), clusters: map[model.EndpointKey][]string{}}
-		for name, view := range outer.set.Views {
-			outer.clusters[view.Key] = append(outer.clusters[view.Key], name)
-		}
+		outer = generate.GenerateOutbound(index, scope.Outbound, p.memo)
 		p.outer[scope.Outbound] = outer
 	}
 	key := ownKey{inbound: scope.Inbound, edge: scope.Edge}
@@ -266,7 +257,7 @@ func (p *Publisher) refresh(c *client, index *generate.Index, workloads *model.W
 	c.workload, c.scope = w, scope
 	c.state.Store(next)
 	p.mu.Unlock()
-	for _, sets := range []pair{{last.outer.set, next.outer.set}, {last.own, next.own}} {
+	for _, sets := range []pair{{last.outer, next.outer}, {last.own, next.own}} {
 		if sets.old == sets.new {
 			continue
 		}

@@ -80,7 +80,7 @@ func (p *Publisher) reviewSecrets() {
 	defer p.mu.Unlock()
 	for c := range p.clients {
 		s := c.state.Load()
-		for _, name := range slices.Concat(s.own.Secrets, s.outer.set.Secrets) {
+		for _, name := range slices.Concat(s.own.Secrets, s.outer.Secrets) {
 			c.enqueue(secretChanges(name))
 		}
 	}
@@ -88,7 +88,7 @@ func (p *Publisher) reviewSecrets() {
 
 // names reports whether the proxy's configuration refers to a Secret.
 func (s *state) names(secret string) bool {
-	return slices.Contains(s.own.Secrets, secret) || slices.Contains(s.outer.set.Secrets, secret)
+	return slices.Contains(s.own.Secrets, secret) || slices.Contains(s.outer.Secrets, secret)
 }
 
 // secret returns an SDS resource, where the proxy's configuration refers to it and its account may read Secrets in its namespace.

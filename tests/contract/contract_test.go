@@ -85,7 +85,7 @@ func compileProxy(t *testing.T, index *generate.Index, endpoints *model.Endpoint
 		}
 	}
 	var assignments []*wire.Resource
-	for name, view := range outer.Views {
+	for name, view := range outer.Reach.Views() {
 		assignments = append(assignments, generate.Endpoints(name, endpoints.Sets[view.Key], view, memo))
 	}
 	for _, typ := range []string{wire.TypeCluster, wire.TypeListener, wire.TypeRoute} {
