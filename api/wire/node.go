@@ -50,6 +50,9 @@ const (
 	ServiceNamespace = "namespace"
 	// ServiceExternal is "true" for hosts outside the mesh: mesh headers do not leave to them.
 	ServiceExternal = "external"
+	// ServiceAddress is ip:port of the Service itself, of whole services in the cluster that have an address of their own. A proxy whose every
+	// known endpoint refuses connections, none of which takes mesh mTLS, dials it: what it knows may be old, what the node knows is not.
+	ServiceAddress = "address"
 )
 
 // ListenerMetadata is the filter_metadata key under which a listener of virtualInbound carries the facts of the workload

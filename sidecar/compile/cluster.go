@@ -27,6 +27,12 @@ func (b *builder) cluster(in *cluster.Cluster) (*upstream.Config, error) {
 		DNSRefresh:     duration(in.GetDnsRefreshRate(), 0),
 		Panic:          50,
 	}
+	if at := texts(in.GetMetadata().GetFilterMetadata()[wire.ClusterMetadata])[wire.ServiceAddress]; at != "" {
+		var err error
+		if out.LastResort, err = netip.ParseAddrPort(at); err != nil {
+			return nil, wrong("metadata.filter_metadata["+wire.ClusterMetadata+"]."+wire.ServiceAddress, "%w", err)
+		}
+	}
 	if p := in.GetCommonLbConfig().GetHealthyPanicThreshold(); p != nil {
 		out.Panic = uint32(p.GetValue())
 	}

@@ -28,7 +28,7 @@ func (c *Cluster) Pick(dst netip.AddrPort, tried []*Host, picks int) (*Host, exc
 	for n := 1; n < picks && slices.Contains(tried, h); n++ {
 		h = c.choose(s)
 	}
-	return h, exchange.OK
+	return s.lastResort(h, tried), exchange.OK
 }
 
 func (c *Cluster) choose(s *state) *Host {

@@ -39,6 +39,7 @@ type Cluster struct {
 type state struct {
 	cfg      *Config
 	hosts    []*Host // all
+	last     *Host   // dialled where all others are away; nil: nothing is
 	schedule []*Host // whom to choose from: fit ones of the best priority, each as often as it weighs
 }
 
@@ -137,7 +138,7 @@ func (c *Cluster) rebuild(cfg *Config) {
 			}
 		}
 	}
-	c.state.Store(&state{cfg: cfg, hosts: hosts, schedule: schedule(cfg, hosts)})
+	c.state.Store(&state{cfg: cfg, hosts: hosts, last: c.resort(cfg, hosts), schedule: schedule(cfg, hosts)})
 }
 
 // reschedule publishes the same hosts after an ejection began or ended.
@@ -145,7 +146,7 @@ func (c *Cluster) reschedule() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.state.Load()
-	c.state.Store(&state{cfg: s.cfg, hosts: s.hosts, schedule: schedule(s.cfg, s.hosts)})
+	c.state.Store(&state{cfg: s.cfg, hosts: s.hosts, last: s.last, schedule: schedule(s.cfg, s.hosts)})
 }
 
 // retire closes what is idle; what is in use closes after use.
@@ -159,6 +160,9 @@ func (c *Cluster) retire() {
 	for _, h := range c.direct {
 		h.retire()
 	}
+	if last := c.state.Load().last; last != nil {
+		last.retire()
+	}
 }
 
 // sweep closes connections that idled too long or that the other side closed, and forgets idle original destinations.
@@ -169,6 +173,9 @@ func (c *Cluster) sweep(now time.Time) {
 	}
 	for _, h := range c.Hosts() {
 		h.sweep(now, idle)
+	}
+	if last := c.state.Load().last; last != nil {
+		last.sweep(now, idle)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

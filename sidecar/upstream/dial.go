@@ -147,6 +147,7 @@ func (h *Host) dial(ctx context.Context, f *face, proto exchange.Protocol) (net.
 	}
 	d := net.Dialer{LocalAddr: cfg.source(f.ep.Address.Addr()), KeepAliveConfig: cfg.Keepalive, Control: mark(h.cluster.owner.opts.Mark)}
 	conn, err := d.DialContext(ctx, network, address)
+	h.noted(err)
 	if err != nil || f.tls == nil {
 		return conn, nil, err
 	}

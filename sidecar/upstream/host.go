@@ -13,6 +13,7 @@ type Host struct {
 	cluster *Cluster
 	face    atomic.Pointer[face]
 	active  atomic.Int64
+	failed  atomic.Int64 // unix nanoseconds of the last failure to connect, 0 since one succeeded
 	used    atomic.Int64 // unix nanoseconds of the last new connection
 	pools   atomic.Pointer[[]*pool]
 
