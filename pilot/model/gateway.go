@@ -72,8 +72,12 @@ type EgressListener struct {
 	Hosts    []EgressHost
 }
 
-// EgressHost is "namespace/dnsName" with "." resolved; Namespace "*" is any, "~" none.
-type EgressHost struct{ Namespace, Host string }
+// EgressHost is "namespace/dnsName" with "." resolved; Namespace "*" is any.
+type EgressHost struct {
+	Namespace, Host string
+	// Exclude takes hosts away ("~namespace/dnsName"), whichever entry imports them.
+	Exclude bool
+}
 
 // IngressListener replaces the inbound ports that Services imply.
 type IngressListener struct {

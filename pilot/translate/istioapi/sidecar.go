@@ -77,18 +77,19 @@ func (r *reader) egress(path string, e *networking.IstioEgressListener) *model.E
 	return out
 }
 
-// egressHost reads "namespace/dnsName": the namespace may be "*", "." or "~" (none).
+// egressHost reads "namespace/dnsName": the namespace may be "*" or ".". With "~" before it hosts are taken away, and "~" alone is "~*".
 func (r *reader) egressHost(path, h string) model.EgressHost {
-	namespace, host, ok := strings.Cut(h, "/")
+	rest, exclude := strings.CutPrefix(h, "~")
+	namespace, host, ok := strings.Cut(rest, "/")
 	if !ok {
 		r.Errorf(path, `%q: "namespace/dnsName" expected`, h)
 	}
 	switch {
 	case namespace == ".":
 		namespace = r.namespace
-	case namespace == "*" || namespace == "~":
-	case strings.HasPrefix(namespace, "~"):
-		r.Errorf(path, "%q: exclusions are not implemented by this version", h)
+	case namespace == "*":
+	case namespace == "" && exclude:
+		namespace = "*"
 	case values.ValidHost(namespace, false) != "":
 		r.Errorf(path, "%q is not a namespace", namespace)
 	}
@@ -96,7 +97,7 @@ func (r *reader) egressHost(path, h string) model.EgressHost {
 	if why := values.ValidHost(host, true); ok && why != "" {
 		r.Errorf(path, "%q: %s", h, why)
 	}
-	return model.EgressHost{Namespace: namespace, Host: host}
+	return model.EgressHost{Namespace: namespace, Host: host, Exclude: exclude}
 }
 
 func (r *reader) ingress(path string, g *networking.IstioIngressListener) *model.IngressListener {
