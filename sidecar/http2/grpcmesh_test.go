@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -280,4 +281,34 @@ func TestGRPCConnectionsThatAge(t *testing.T) {
 	if calls.Load() < 100 {
 		t.Errorf("only %d calls", calls.Load())
 	}
+}
+
+// Calls that are given up at any moment must not disturb those that are not: streams and their memory are used again.
+func TestGRPCCancellationsDisturbNobody(t *testing.T) {
+	addr, _ := service(t, func(ctx context.Context, in string) (string, error) {
+		time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
+		return in, nil
+	})
+	m := build(t, addr, options{h2Down: true, h2Up: true, route: func(r *route.RouteConfig) { r.Timeout = 10 * time.Second }})
+	cc := grpcClient(t, m.addr)
+	ctx := short(t)
+	var wg sync.WaitGroup
+	for i := range 24 {
+		wg.Go(func() {
+			for until := time.Now().Add(time.Second); time.Now().Before(until); {
+				if i%2 == 0 {
+					gone, cancel := context.WithTimeout(ctx, time.Duration(rand.IntN(3000))*time.Microsecond)
+					_, _ = unary(gone, cc, strings.Repeat("x", rand.IntN(40_000)))
+					cancel()
+					continue
+				}
+				want := strings.Repeat(string(rune('a'+i)), rand.IntN(100_000))
+				if got, err := unary(ctx, cc, want); err != nil || got != want {
+					t.Errorf("sent %d bytes, got %d: %v", len(want), len(got), err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
