@@ -142,3 +142,21 @@ func BenchmarkEmptyMemo(b *testing.B) {
 		GenerateOutbound(NewIndex(s, nil, nil), scopeIn("ns0"), NewMemo())
 	}
 }
+
+// BenchmarkNamespaces is a change of one service among 10,000 for proxies in 20 namespaces.
+func BenchmarkNamespaces(b *testing.B) {
+	s, m := large(10_000), NewMemo()
+	ix := NewIndex(s, nil, nil)
+	pass := func() {
+		for n := range 20 {
+			GenerateOutbound(ix, scopeIn(fmt.Sprintf("ns%d", n)), m)
+		}
+		m.Round()
+	}
+	pass()
+	for n := 0; b.Loop(); n++ {
+		s.Services = replaced(s.Services, n%len(s.Services), func(v *model.Service) { v.SANs = []string{fmt.Sprint(n)} })
+		ix = NewIndex(s, nil, ix)
+		pass()
+	}
+}

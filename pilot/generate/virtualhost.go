@@ -1,6 +1,7 @@
 package generate
 
 import (
+	"slices"
 	"strings"
 
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -138,6 +139,11 @@ func routeConfiguration(in Routes) *wire.Resource {
 		body = protowire.AppendBytes(body, host)
 	}
 	hosts := in.Hosts.slice()
+	size := 0
+	for _, h := range hosts {
+		size += len(h.body) + 8 // tag and length
+	}
+	body = slices.Grow(body, size)
 	owners := claims(hosts)
 	for _, h := range hosts {
 		if b := h.without(owners); b != nil {
@@ -152,7 +158,11 @@ func routeConfiguration(in Routes) *wire.Resource {
 
 // claims settles which host owns each domain.
 func claims(hosts []*virtualHost) map[string]*virtualHost {
-	owners := map[string]*virtualHost{}
+	count := 0
+	for _, h := range hosts {
+		count += len(h.message.Domains)
+	}
+	owners := make(map[string]*virtualHost, count)
 	claim := func(h *virtualHost, domains []string) {
 		for _, d := range domains {
 			if owners[d] == nil {
@@ -171,16 +181,20 @@ func claims(hosts []*virtualHost) map[string]*virtualHost {
 
 // without returns the host's bytes without the domains that others own; nil: nothing is left.
 func (h *virtualHost) without(owners map[string]*virtualHost) []byte {
+	all := true
+	for _, d := range h.message.Domains {
+		all = all && owners[d] == h
+	}
+	if all {
+		return h.body
+	}
 	var kept []string
 	for _, d := range h.message.Domains {
 		if owners[d] == h {
 			kept = append(kept, d)
 		}
 	}
-	switch len(kept) {
-	case len(h.message.Domains):
-		return h.body
-	case 0:
+	if len(kept) == 0 {
 		return nil
 	}
 	fewer := proto.CloneOf(h.message)
