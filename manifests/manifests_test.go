@@ -22,6 +22,10 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/internal/golden"
 	"github.com/heddle-mesh/heddle/manifests"
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/source"
+	"github.com/heddle-mesh/heddle/pilot/translate"
 )
 
 // object is what every document has.
@@ -194,6 +198,26 @@ func TestPodsAreRestricted(t *testing.T) {
 		for _, r := range evaluator.EvaluatePod(level, &d.Spec.Template.ObjectMeta, &d.Spec.Template.Spec) {
 			if !r.Allowed {
 				t.Errorf("%s: %s: %s", name, r.ForbiddenReason, r.ForbiddenDetail)
+			}
+		}
+	}
+}
+
+// Pilot understands every setting that the values can make.
+func TestPilotUnderstandsTheSettings(t *testing.T) {
+	values := "accessLog: {enabled: true, encoding: JSON, format: '{}'}\ntracing: {endpoint: 'collector:4317', sampling: 50}\ntrustDomainAliases: [old]\noutboundTrafficPolicy: REGISTRY_ONLY\n"
+	for _, v := range []string{"", values} {
+		settings := as[core.ConfigMap](t, render(t, manifests.ControlPlane, v), "ConfigMap heddle")
+		config, problems, err := inputs.DecodeMesh([]byte(settings.Data[wire.MeshConfigMapKey]))
+		if err != nil || len(problems) > 0 {
+			t.Fatalf("reading settings: %v %v", problems, err)
+		}
+		mesh := source.DefaultMesh()
+		mesh.Config = config
+		_, said := translate.Translate(&inputs.Inputs{Mesh: mesh}, nil)
+		for _, entry := range said.Entries {
+			if len(entry.Issues) > 0 && v == "" || entry.State != report.Accepted {
+				t.Errorf("%s", entry)
 			}
 		}
 	}

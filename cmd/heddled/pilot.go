@@ -9,12 +9,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/heddle-mesh/heddle/ca/attest"
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
-	"github.com/heddle-mesh/heddle/internal/observe"
 	"github.com/heddle-mesh/heddle/pilot/admission"
 	"github.com/heddle-mesh/heddle/pilot/debug"
 	"github.com/heddle-mesh/heddle/pilot/discovery"
@@ -38,14 +39,17 @@ type pilot struct {
 	discovery *discovery.Server
 	status    *objectstatus.Writer
 	log       *slog.Logger
+	tracer    trace.Tracer
 
 	snapshot atomic.Pointer[model.Snapshot]
 	report   atomic.Pointer[report.Report]
 	merge    atomic.Bool // MeshConfig.enablePrometheusMerge
 }
 
-func newPilot(c config, cl *cluster, attestor *attest.Attestor, log *slog.Logger, metrics *observe.Metrics) (*pilot, error) {
-	p := &pilot{status: objectstatus.New(cl.writer, log.With("part", "status")), log: log.With("part", "pilot")}
+// newPilot needs of h all that is made before it.
+func newPilot(h *heddled) (*pilot, error) {
+	c, cl, log, metrics := h.config, h.cluster, h.log, h.metrics
+	p := &pilot{status: objectstatus.New(cl.writer, log.With("part", "status")), log: log.With("part", "pilot"), tracer: h.traces.Tracer("pilot")}
 	p.merge.Store(true)
 	p.report.Store(&report.Report{})
 	p.secrets = source.NewSecrets(cl.kube, log.With("part", "secrets"))
@@ -55,7 +59,7 @@ func newPilot(c config, cl *cluster, attestor *attest.Attestor, log *slog.Logger
 		return nil, fmt.Errorf("making the publisher: %w", err)
 	}
 	p.publisher.WatchSecrets()
-	p.discovery, err = discovery.New(discovery.Options{Registry: p.publisher, Authenticate: authenticate(attestor), Log: log.With("part", "discovery"), Meter: metrics.Meter("discovery")})
+	p.discovery, err = discovery.New(discovery.Options{Registry: p.publisher, Authenticate: authenticate(h.ca.attestor), Log: log.With("part", "discovery"), Meter: metrics.Meter("discovery")})
 	if err != nil {
 		return nil, fmt.Errorf("making the discovery server: %w", err)
 	}
@@ -70,6 +74,8 @@ func newPilot(c config, cl *cluster, attestor *attest.Attestor, log *slog.Logger
 func (p *pilot) translator() func(*inputs.Inputs) {
 	memo := translate.NewMemo()
 	return func(in *inputs.Inputs) {
+		_, span := p.tracer.Start(context.Background(), "translate", trace.WithAttributes(attribute.Int("services", len(in.Services))))
+		defer span.End()
 		snapshot, report := translate.Translate(in, memo)
 		p.merge.Store(in.Mesh.Config.GetEnablePrometheusMerge() == nil || in.Mesh.Config.GetEnablePrometheusMerge().GetValue())
 		p.snapshot.Store(snapshot)
@@ -83,6 +89,8 @@ func (p *pilot) translator() func(*inputs.Inputs) {
 func (p *pilot) endpointer() func(*inputs.Inputs) {
 	memo := translate.NewEndpointMemo()
 	return func(in *inputs.Inputs) {
+		_, span := p.tracer.Start(context.Background(), "endpoints", trace.WithAttributes(attribute.Int("slices", len(in.EndpointSlices))))
+		defer span.End()
 		endpoints, workloads := translate.Endpoints(in, memo)
 		p.publisher.SetWorkloads(workloads)
 		p.publisher.SetEndpoints(endpoints)

@@ -63,7 +63,7 @@ func assemble(ctx context.Context, c config) (*heddled, error) {
 	if h.ca, err = newCertificates(ctx, c, h.cluster, h.log, h.metrics); err != nil {
 		return nil, err
 	}
-	if h.pilot, err = newPilot(c, h.cluster, h.ca.attestor, h.log, h.metrics); err != nil {
+	if h.pilot, err = newPilot(h); err != nil {
 		return nil, err
 	}
 	h.completion = newCompletion(h.cluster, h.ca.attestor, h.log.With("part", "completion"))
@@ -94,7 +94,7 @@ func (h *heddled) components() []lifecycle.Component {
 
 // secureRPC serves proxies: certificates, configuration, and the end of their pods.
 func (h *heddled) secureRPC() *grpc.Server {
-	server := newGRPC(h.ca.serving.DiscoveryTLS())
+	server := newGRPC(h.ca.serving.DiscoveryTLS(), grpc.UnaryInterceptor(tracedCalls(h.traces.Tracer("rpc"))))
 	h.ca.server.Register(server)
 	h.pilot.discovery.Register(server)
 	h.completion.Register(server)
@@ -105,7 +105,7 @@ func (h *heddled) webhooks() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(webhook.Path, h.injector)
 	mux.Handle(admission.Path, admission.New(h.pilot.check, h.log.With("part", "admission")))
-	return mux
+	return tracedRequests(h.traces.Tracer("webhooks"), mux)
 }
 
 func (h *heddled) monitoring() http.Handler {

@@ -97,18 +97,15 @@ func loopback(h http.Handler) http.Handler {
 	})
 }
 
-// newGRPC returns a gRPC server; without a configuration it serves in the clear.
-func newGRPC(c *tls.Config) *grpc.Server {
-	options := []grpc.ServerOption{
+// newGRPC returns a gRPC server over TLS.
+func newGRPC(c *tls.Config, more ...grpc.ServerOption) *grpc.Server {
+	return grpc.NewServer(append(more,
+		grpc.Creds(credentials.NewTLS(c)),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: connectionGrace,
 			Time: keepaliveEvery, Timeout: keepaliveWait}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: oftenestPing, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(maxMessage),
-	}
-	if c != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(c)))
-	}
-	return grpc.NewServer(options...)
+	)...)
 }
 
 // rpcServer serves gRPC on a port. Stopping, it lets calls end for a moment; streams do not end by themselves.
