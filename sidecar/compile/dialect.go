@@ -97,10 +97,12 @@ envoy.config.route.v3.WeightedCluster: clusters total_weight runtime_key_prefix
 envoy.config.route.v3.WeightedCluster.ClusterWeight: name weight host_rewrite_literal request_headers_to_add request_headers_to_remove
 	response_headers_to_add response_headers_to_remove typed_per_filter_config
 envoy.config.route.v3.RetryPolicy: retry_on num_retries per_try_timeout retriable_status_codes retry_host_predicate host_selection_retry_max_attempts
-	retry_back_off
+	retry_back_off retry_priority
 envoy.config.route.v3.RetryPolicy.RetryHostPredicate: name typed_config
 envoy.config.route.v3.RetryPolicy.RetryBackOff: base_interval max_interval
 envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate:
+envoy.config.route.v3.RetryPolicy.RetryPriority: name typed_config
+envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig: update_frequency
 envoy.config.route.v3.RedirectAction: https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite response_code
 	strip_query
 envoy.config.route.v3.DirectResponseAction: status body

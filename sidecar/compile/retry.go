@@ -56,5 +56,11 @@ func retry(in *routev3.RetryPolicy) (*route.Retry, error) {
 		}
 		out.OtherHost = true
 	}
+	if p := in.GetRetryPriority(); p != nil {
+		if p.GetName() != "envoy.retry_priorities.previous_priorities" {
+			return nil, wrong("retry_priority", "%q is not implemented", p.GetName())
+		}
+		out.OtherPriority = true
+	}
 	return out, nil
 }
