@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -94,9 +93,7 @@ const (
 // Run reads until ctx ends. Nobody is told of anything before everything was read once.
 func (s *Source) Run(ctx context.Context) error {
 	settings := s.watchSettings()
-	if err := s.watch(ctx); err != nil {
-		return err
-	}
+	s.watch(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { settings.Run(ctx.Done()) })
@@ -125,19 +122,19 @@ func (s *Source) Inputs() *inputs.Inputs {
 	return in
 }
 
-// watch asks the cache for every kind.
-func (s *Source) watch(ctx context.Context) error {
+// watch asks the cache for every kind, and goes on asking while the API server does not answer or does not know a kind yet: without
+// one of them nothing may be translated. Kinds that are only reported are no reason to wait.
+func (s *Source) watch(ctx context.Context) {
 	both := laneSnapshot | laneEndpoints
-	for _, err := range []error{
-		watchKind(ctx, s, &corev1.Namespace{}, s.namespaces, laneSnapshot),
-		watchKind(ctx, s, &corev1.Service{}, s.services, both),
-		watchKind(ctx, s, &discoveryv1.EndpointSlice{}, s.endpointSlices, laneEndpoints),
-		watchKind(ctx, s, &corev1.Pod{}, s.pods, laneEndpoints),
-		watchKind(ctx, s, &corev1.Node{}, s.nodes, laneEndpoints),
-	} {
-		if err != nil {
-			return err
-		}
+	core := []func() error{
+		func() error { return watchKind(ctx, s, &corev1.Namespace{}, s.namespaces, laneSnapshot) },
+		func() error { return watchKind(ctx, s, &corev1.Service{}, s.services, both) },
+		func() error { return watchKind(ctx, s, &discoveryv1.EndpointSlice{}, s.endpointSlices, laneEndpoints) },
+		func() error { return watchKind(ctx, s, &corev1.Pod{}, s.pods, laneEndpoints) },
+		func() error { return watchKind(ctx, s, &corev1.Node{}, s.nodes, laneEndpoints) },
+	}
+	for _, ask := range core {
+		s.insist(ctx, ask)
 	}
 	for _, k := range s.kinds {
 		if k.Group == inputs.GroupExtensions {
@@ -147,17 +144,25 @@ func (s *Source) watch(ctx context.Context) error {
 		if k.Kind == "ServiceEntry" {
 			concerned = both
 		}
-		err := watchKind(ctx, s, prototype(k), s.configs[k.Kind+"."+k.Group], concerned)
-		for k.Implemented && meta.IsNoMatchError(err) && ctx.Err() == nil {
-			s.opts.Log.Warn("the cluster does not know a kind yet; nothing is translated before it does", "kind", k.Kind, "group", k.Group)
-			wait(ctx, retryKind)
-			err = watchKind(ctx, s, prototype(k), s.configs[k.Kind+"."+k.Group], concerned)
-		}
-		if err != nil && !meta.IsNoMatchError(err) {
-			return err
+		ask := func() error { return watchKind(ctx, s, prototype(k), s.configs[k.Kind+"."+k.Group], concerned) }
+		if k.Implemented {
+			s.insist(ctx, ask)
+		} else if err := ask(); err != nil {
+			s.opts.Log.Info("not watched; this version does not implement the kind anyway", "kind", k.Kind, "err", err)
 		}
 	}
-	return nil
+}
+
+// insist asks until there is no error or ctx ends.
+func (s *Source) insist(ctx context.Context, ask func() error) {
+	for ctx.Err() == nil {
+		err := ask()
+		if err == nil {
+			return
+		}
+		s.opts.Log.Warn("nothing is translated before every kind can be watched", "err", err)
+		wait(ctx, retryKind)
+	}
 }
 
 // watchKind keeps a store as the cache is.

@@ -6,12 +6,14 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -30,6 +32,7 @@ import (
 type world struct {
 	ctx     context.Context
 	sources map[string]*fcache.FakeControllerSource
+	fails   atomic.Int32 // so many requests for an informer
 }
 
 func name(obj client.Object) string {
@@ -60,6 +63,9 @@ func newWorld(ctx context.Context) *world {
 }
 
 func (w *world) GetInformer(_ context.Context, obj client.Object, _ ...cache.InformerGetOption) (cache.Informer, error) {
+	if w.fails.Add(-1) >= 0 {
+		return nil, &meta.NoKindMatchError{GroupKind: obj.GetObjectKind().GroupVersionKind().GroupKind()}
+	}
 	from := w.sources[name(obj)]
 	lw := &toolscache.ListWatch{
 		ListWithContextFunc:  func(_ context.Context, o metav1.ListOptions) (runtime.Object, error) { return from.List(o) },
@@ -115,9 +121,15 @@ func (l *listener) take() []*inputs.Inputs {
 // play runs a Source over a world in a bubble of time.
 func play(t *testing.T, settings string, f func(w *world, snapshots, endpoints *listener)) {
 	t.Helper()
+	playWith(t, settings, 0, f)
+}
+
+func playWith(t *testing.T, settings string, fails int32, f func(w *world, snapshots, endpoints *listener)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		w, snapshots, endpoints := newWorld(ctx), &listener{}, &listener{}
+		w.fails.Store(fails)
 		kube := fake.NewSimpleClientset(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: wire.MeshConfigMap, Namespace: "heddle-system"},
 			Data: map[string]string{wire.MeshConfigMapKey: settings}})
 		s := New(Options{Cache: w, Kube: kube, Mesh: *DefaultMesh(), Snapshot: snapshots.tell,
@@ -217,6 +229,18 @@ func TestUnreadableSettingsHoldTranslationBack(t *testing.T) {
 	play(t, "trustDomain: [", func(w *world, snapshots, endpoints *listener) {
 		if n := len(snapshots.take()) + len(endpoints.take()); n != 0 {
 			t.Errorf("told %d times without settings", n)
+		}
+	})
+}
+
+func TestAKindThatIsNotThereYetHoldsTranslationBack(t *testing.T) {
+	playWith(t, "", 3, func(w *world, snapshots, endpoints *listener) {
+		if n := len(snapshots.take()) + len(endpoints.take()); n != 0 {
+			t.Errorf("told %d times before every kind was watched", n)
+		}
+		time.Sleep(3 * retryKind)
+		if n := len(snapshots.take()); n != 1 {
+			t.Errorf("told %d times once they were, want once", n)
 		}
 	})
 }

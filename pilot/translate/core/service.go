@@ -42,6 +42,9 @@ func Service(s *corev1.Service, mesh *model.Mesh) (*model.Service, []report.Issu
 			out.Ports = append(out.Ports, p)
 		}
 	}
+	for i := range log.Issues { // a Service is there, whatever is wrong with it
+		log.Issues[i].Severity = min(log.Issues[i].Severity, report.Partial)
+	}
 	return out, log.Issues
 }
 

@@ -145,9 +145,9 @@ func (r *reader) destination(path string, d *networking.Destination) *model.Dest
 		r.Errorf(path+".host", "a destination host is required")
 		return &model.Destination{}
 	}
-	out := &model.Destination{Host: r.host(path+".host", d.Host, false), Subset: d.Subset}
-	if net.ParseIP(d.Host) != nil {
-		r.Errorf(path+".host", "%q: a host name expected, not an address", d.Host)
+	out := &model.Destination{Host: r.host(path+".host", d.Host, true), Subset: d.Subset}
+	if net.ParseIP(d.Host) != nil || d.Host == "*" {
+		r.Errorf(path+".host", "%q: a host name expected", d.Host)
 	}
 	if d.Port != nil {
 		out.Port = values.Port(&r.Log, path+".port.number", d.Port.Number)
