@@ -186,3 +186,23 @@ func TestBindsOnceItCan(t *testing.T) {
 		return err
 	})
 }
+
+// TestReachesAServiceWhoseEndpointsHaveGone holds that a plain service is reached at its own address where all its known endpoints are gone,
+// as when they were replaced while the control plane was away.
+func TestReachesAServiceWhoseEndpointsHaveGone(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
+	defer app.Close()
+	plane := newPlane(t)
+	w := world{Inbound: portOf(t, free(t)), Outbound: portOf(t, free(t)), Timeout: "5s"}
+	text := strings.NewReplacer("envoy.transport_socket_match: {tlsMode: istio}, ", "", "namespace: shop}}}\ntransport",
+		"namespace: shop, address: \"127.0.0.1:"+portOf(t, app.Listener.Addr().String())+"\"}}}\ntransport",
+		"timeout: {{.Timeout}}", "timeout: {{.Timeout}}, retry_policy: {retry_on: connect-failure, num_retries: 2}").Replace(clientResources)
+	plane.push("web", fill(t, text, w))
+	plane.start("web")
+	eventually(t, "a first answer", func() error { _, _, err := get("http://127.0.0.1:"+w.Outbound+"/", "catalog"); return err })
+	for range 10 {
+		if status, body, err := get("http://127.0.0.1:"+w.Outbound+"/", "catalog"); err != nil || status != 200 || body != "hello" {
+			t.Fatalf("%d %s %v", status, body, err)
+		}
+	}
+}
