@@ -189,7 +189,7 @@ func (st *clientStream) WriteHead(h *exchange.Head, end bool) error {
 	if cc.away {
 		return exchange.ErrRefused
 	}
-	st.id, st.at, st.born = cc.next, cc.position(), cc.now()
+	st.id, st.at = cc.next, cc.position()
 	if cc.next += 2; cc.next > lastStreamID {
 		cc.away = true
 	}

@@ -11,7 +11,7 @@ import (
 
 const (
 	internSlots = 128
-	internBytes = 128 // longer strings are not kept
+	internBytes = 384 // room for an x-forwarded-client-cert; longer strings are not kept
 )
 
 // Encoder turns heads into header blocks. Whoever uses it holds the connection's lock, and queues the block before
