@@ -121,7 +121,6 @@ type HTTP struct {
 	KeepServer       bool   // PASS_THROUGH: leave the upstream's server header alone
 	UseRemoteAddress bool   // an edge: the peer's address is the client's; foreign x-envoy-* is removed
 	TrustedHops      uint32
-	AppendPort       bool // x-forwarded-port... reserved by xDS name append_x_forwarded_port
 	ForwardCert      ForwardCert
 	CertSubject      bool
 	CertURI          bool
@@ -138,7 +137,6 @@ type HTTP struct {
 	HeadTimeout      time.Duration       // to receive a whole head; 0: none
 	DrainTimeout     time.Duration
 	HTTP10           bool // accept HTTP/1.0
-	PreserveCase     bool // reserved: not implemented, compile refuses it
 	MaxHead          int  // bytes; 0: 60 KiB
 	MaxHeaders       int  // 0: 100
 	MaxStreams       uint32

@@ -3,11 +3,11 @@ package filter
 import "testing"
 
 func TestSort(t *testing.T) {
-	got, err := Sort([]Named{{Kind: Fault}, {Kind: Allow}, {Kind: Deny}, {Kind: PeerMetadata}, {Kind: CORS}})
+	got, err := Sort([]Named{{Kind: Fault}, {Kind: Allow}, {Kind: Deny}, {Kind: CORS}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []Kind{PeerMetadata, Deny, Allow, CORS, Fault} {
+	for i, want := range []Kind{Deny, Allow, CORS, Fault} {
 		if got[i].Kind != want {
 			t.Errorf("place %d: %v, want %v", i, got[i].Kind, want)
 		}
@@ -17,7 +17,7 @@ func TestSort(t *testing.T) {
 			t.Errorf("kind %d is accepted", k)
 		}
 	}
-	for k := PeerMetadata; k < Kinds; k++ {
+	for k := Deny; k < Kinds; k++ {
 		if k.String() == "" {
 			t.Errorf("kind %d has no name", k)
 		}

@@ -12,17 +12,16 @@ type Kind uint8
 // here because it is not optional: forward prepares the head (path normalised, foreign x-envoy-* removed, client address
 // settled, XFCC sanitised, request id given) and matches the route.
 const (
-	PeerMetadata Kind = iota + 1 // first: reads and removes what the other proxy says of itself, before anyone could trust it
-	Deny                         // refusals before grants: a DENY policy wins over every ALLOW
-	Allow                        // then grants: no ALLOW match means 403
-	CORS                         // after authorisation, so that a preflight cannot tell which origins a denied caller may use
-	Fault                        // last: what is injected stands for the upstream's behaviour, not for ours
-	Kinds                        // how many there are, plus one
+	Deny  Kind = iota + 1 // refusals before grants: a DENY policy wins over every ALLOW
+	Allow                 // then grants: no ALLOW match means 403
+	CORS                  // after authorisation, so that a preflight cannot tell which origins a denied caller may use
+	Fault                 // last: what is injected stands for the upstream's behaviour, not for ours
+	Kinds                 // how many there are, plus one
 )
 
 // String returns the name used in dumps and field paths.
 func (k Kind) String() string {
-	return [Kinds]string{"", "peer_metadata", "rbac.deny", "rbac.allow", "cors", "fault"}[k]
+	return [Kinds]string{"", "rbac.deny", "rbac.allow", "cors", "fault"}[k]
 }
 
 // Sort puts filters into their order; two of one kind keep theirs (several RBAC filters of one action may follow each

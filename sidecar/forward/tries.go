@@ -187,7 +187,11 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 	if policy != nil && policy.OtherHost {
 		picks = max(1, policy.HostPicks)
 	}
-	h, o := r.cluster.Pick(x.Conn.Destination, r.tried, picks)
+	choose := r.cluster.Pick
+	if policy != nil && policy.OtherPriority && len(r.tried) > 0 {
+		choose = r.cluster.PickElsewhere
+	}
+	h, o := choose(x.Conn.Destination, r.tried, picks)
 	if o != exchange.OK {
 		return o, false, nil
 	}

@@ -70,7 +70,7 @@ func sixFilters(t testing.TB) *mesh {
 	}
 	p := proxy(t, rs, map[string][]string{"c": {b}})
 	p.http.Filters = []filter.Named{
-		{Kind: filter.PeerMetadata, Filter: look{"x-envoy-peer-metadata"}}, {Kind: filter.Deny, Filter: look{"x-deny"}},
+		{Kind: filter.Deny, Filter: look{"x-deny-more"}}, {Kind: filter.Deny, Filter: look{"x-deny"}},
 		{Kind: filter.Allow, Filter: look{"x-allow"}}, {Kind: filter.Allow, Filter: look{"x-more"}},
 		{Kind: filter.CORS, Filter: corsFilter}, {Kind: filter.Fault, Filter: faultFilter},
 	}

@@ -185,8 +185,7 @@ const (
 	OnGRPCResourceExhausted
 	OnGRPCUnavailable
 	OnEnvoyRatelimited
-	OnRetriableHeaders
-	OnHTTP3PostConnectFailure
+	OnHTTP3PostConnectFailure // never happens: there is no HTTP/3
 )
 
 // Retry is a retry policy. It never changes.
@@ -198,5 +197,5 @@ type Retry struct {
 	Base, Max     time.Duration // back-off; 0: 25 ms, ten times Base
 	OtherHost     bool          // prefer hosts not tried yet
 	HostPicks     int           // how often to look for one; 0: 1
-	OtherPriority bool          // prefer other localities (previous_priorities)
+	OtherPriority bool          // prefer hosts of other priorities, which is to say localities (previous_priorities)
 }

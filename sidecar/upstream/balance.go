@@ -31,6 +31,32 @@ func (c *Cluster) Pick(dst netip.AddrPort, tried []*Host, picks int) (*Host, exc
 	return s.lastResort(h, tried), exchange.OK
 }
 
+// PickElsewhere chooses a host of a priority (a nearness) that no tried host has; where there is none, it is Pick.
+func (c *Cluster) PickElsewhere(dst netip.AddrPort, tried []*Host, picks int) (*Host, exchange.Outcome) {
+	s := c.state.Load()
+	been := func(p uint32) bool {
+		return slices.ContainsFunc(tried, func(h *Host) bool { return s.cfg.priority(h.Endpoint()) == p })
+	}
+	var best *Host
+	level, n := uint32(0), 0
+	for _, h := range s.hosts {
+		p := s.cfg.priority(h.Endpoint())
+		if !h.fit() || best != nil && p > level || been(p) {
+			continue
+		}
+		if best == nil || p < level {
+			level, n = p, 0
+		}
+		if n++; rand.IntN(n) == 0 { // each of the level with the same chance
+			best = h
+		}
+	}
+	if best == nil {
+		return c.Pick(dst, tried, picks)
+	}
+	return best, exchange.OK
+}
+
 func (c *Cluster) choose(s *state) *Host {
 	n := uint64(len(s.schedule))
 	if n == 1 {

@@ -460,3 +460,16 @@ func TestDNS(t *testing.T) {
 		}
 	})
 }
+
+func TestPickElsewhere(t *testing.T) {
+	c := live(Config{}, endpoint(a), endpoint(b, priority(1)), endpoint(d, priority(1), unhealthy))
+	near, far := c.Hosts()[0], c.Hosts()[1]
+	for range 20 {
+		if h, _ := c.PickElsewhere(netip.AddrPort{}, []*Host{near}, 1); h != far {
+			t.Fatalf("got %v", h.Endpoint().Address)
+		}
+	}
+	if h, _ := c.PickElsewhere(netip.AddrPort{}, []*Host{near, far}, 1); h != near {
+		t.Errorf("nowhere else to go: got %v", h.Endpoint().Address)
+	}
+}
