@@ -6,6 +6,7 @@ import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	previoushosts "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+	previouspriorities "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/priority/previous_priorities/v3"
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	xdstype "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
@@ -35,6 +36,12 @@ func retryPolicy(r *model.Retry, hashed bool) *route.RetryPolicy {
 			Name:       "envoy.retry_host_predicates.previous_hosts",
 			ConfigType: &route.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: anyOf(&previoushosts.PreviousHostsPredicate{})},
 		}}
+	}
+	if r.RemoteLocalities {
+		out.RetryPriority = &route.RetryPolicy_RetryPriority{
+			Name:       "envoy.retry_priorities.previous_priorities",
+			ConfigType: &route.RetryPolicy_RetryPriority_TypedConfig{TypedConfig: anyOf(&previouspriorities.PreviousPrioritiesConfig{UpdateFrequency: 2})},
+		}
 	}
 	if r.Backoff != 0 {
 		out.RetryBackOff = &route.RetryPolicy_RetryBackOff{BaseInterval: duration(r.Backoff)}
