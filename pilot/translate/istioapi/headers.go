@@ -8,6 +8,7 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 
 	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
 func (r *reader) headers(path string, h *networking.Headers) model.Headers {
@@ -50,6 +51,9 @@ func (r *reader) headerOps(path string, all map[string]string) []model.HeaderOp 
 		r.changeable(p, key)
 		if strings.ContainsAny(all[key], "\r\n\x00") {
 			r.Errorf(p, "a header value is one line")
+		}
+		if err := values.Format(all[key]); err != nil {
+			r.Errorf(p, "%v", err)
 		}
 		out = append(out, model.HeaderOp{Key: key, Value: all[key]})
 	}

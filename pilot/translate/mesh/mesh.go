@@ -4,7 +4,10 @@ package mesh
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -116,13 +119,34 @@ func normalization(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) {
 }
 
 func accessLog(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) {
-	m.AccessLog = model.AccessLog{JSON: c.AccessLogEncoding == meshapi.MeshConfig_JSON, Format: c.AccessLogFormat}
+	m.AccessLog = model.AccessLog{JSON: c.AccessLogEncoding == meshapi.MeshConfig_JSON}
+	logFormat(log, c, m)
 	if logsToStdout(log, "mesh.accessLogFile", c.AccessLogFile) {
 		m.AccessLog.File = Stdout
 	}
 	for i, name := range c.GetDefaultProviders().GetAccessLogging() {
 		applyAccessLog(log, fmt.Sprintf("mesh.defaultProviders.accessLogging[%d]", i), c, name, m)
 	}
+}
+
+// logFormat checks the format of the access log: a text or, for JSON, an object of texts. A bad one leaves the default in force.
+func logFormat(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) {
+	texts := []string{c.AccessLogFormat}
+	if m.AccessLog.JSON && c.AccessLogFormat != "" {
+		var object map[string]string
+		if err := json.Unmarshal([]byte(c.AccessLogFormat), &object); err != nil {
+			log.Partialf("mesh.accessLogFormat", "for JSON an object of texts is expected: %v", err)
+			return
+		}
+		texts = slices.Collect(maps.Values(object))
+	}
+	for _, text := range texts {
+		if err := values.Format(text); err != nil {
+			log.Partialf("mesh.accessLogFormat", "%v", err)
+			return
+		}
+	}
+	m.AccessLog.Format = c.AccessLogFormat
 }
 
 func logsToStdout(log *report.Log, path, file string) bool {
