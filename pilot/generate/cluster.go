@@ -134,7 +134,9 @@ func (in Cluster) resolve(c *cluster.Cluster) {
 		kind = cluster.Cluster_LOGICAL_DNS
 	}
 	c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: kind}
+	//lint:ignore SA1019 what replaces it is an extension of its own, which no dialect of ours knows
 	c.DnsRefreshRate = duration(dnsRefresh)
+	//lint:ignore SA1019 likewise
 	c.RespectDnsTtl = true
 	c.DnsLookupFamily = dnsFamily(in.Class)
 	endpoints := in.Service.DNSEndpoints

@@ -39,15 +39,6 @@ func hostMatches(pattern, host string) bool {
 	return len(host) > len(suffix) && strings.HasSuffix(host, suffix)
 }
 
-// moreSpecific orders host patterns: exact before wildcards, longer before shorter.
-func moreSpecific(a, b string) bool {
-	wildA, wildB := strings.HasPrefix(a, "*"), strings.HasPrefix(b, "*")
-	if wildA != wildB {
-		return wildB
-	}
-	return len(a) > len(b)
-}
-
 // narrower returns the more specific of two patterns that overlap.
 func narrower(a, b string) (string, bool) {
 	switch {

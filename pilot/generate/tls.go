@@ -217,6 +217,7 @@ func validated(root string, names []*matcher.StringMatcher) *tls.CommonTlsContex
 
 // untyped matches names of any type; the field is deprecated in favour of one that must know the type, and is what meshes speak.
 func untyped(names []*matcher.StringMatcher) *tls.CertificateValidationContext {
+	//lint:ignore SA1019 see above
 	return &tls.CertificateValidationContext{MatchSubjectAltNames: names}
 }
 

@@ -52,7 +52,6 @@ type Publisher struct {
 	memo  *generate.Memo
 	outer map[generate.Outbound]*generate.Set
 	own   map[ownKey]*generate.Set
-	built *model.Snapshot
 }
 
 // ownKey is what the part of a proxy's configuration that is not its view of others depends on.

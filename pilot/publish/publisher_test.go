@@ -170,7 +170,7 @@ func TestOnlyWhatChangedIsTold(t *testing.T) {
 		}
 		c.service("db", "10.96.0.9")
 		p.SetSnapshot(c.snapshot())
-		if got := told(web); got != "RouteConfiguration/80" {
+		if got := told(web); got != "Cluster/outbound|80||db.shop.svc.cluster.local RouteConfiguration/80" {
 			t.Errorf("another address of a service: told of %s", got)
 		}
 		c.service("new", "10.96.0.3")
