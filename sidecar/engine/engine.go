@@ -86,7 +86,8 @@ func New(o Options) *Engine {
 		registry: prometheus.NewRegistry()}
 	peers := &peers{}
 	e.recorder = telemetry.New(telemetry.Options{Peers: peers, Logs: e.logs, Spans: e.spans})
-	e.upstream = upstream.NewRegistry(upstream.Options{HTTP1: http1.NewTransport, HTTP2: http2.NewCodec().Transport})
+	codec := http2.NewCodec(http2.CodecOptions{Recorder: e.recorder, Log: o.Log})
+	e.upstream = upstream.NewRegistry(upstream.Options{HTTP1: http1.NewTransport, HTTP2: codec.Transport})
 	e.store = config.NewStore(e.upstream)
 	proxy := forward.New(forward.Options{Recorder: e.recorder, Log: o.Log})
 	e.manager = listener.New(listener.Options{Store: e.store, Recorder: e.recorder, Log: o.Log, Servers: listener.Servers{

@@ -1,9 +1,6 @@
 package http2
 
 import (
-	"log/slog"
-	"runtime/debug"
-
 	"golang.org/x/net/http2"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -87,7 +84,7 @@ func (ss *serverStream) run() {
 func (ss *serverStream) finish() {
 	r := recover()
 	if r != nil {
-		ss.sc.server.panicked(r)
+		ss.sc.server.alarm.ring(r)
 	}
 	c := ss.c
 	c.mu.Lock()
@@ -107,15 +104,6 @@ func (ss *serverStream) finish() {
 	c.mu.Unlock()
 	if reuse {
 		ss.sc.server.mem.streams.Put(ss)
-	}
-}
-
-func (s *Server) panicked(r any) {
-	if s.opts.Recorder != nil {
-		s.opts.Recorder.Panicked()
-	}
-	if s.opts.Log != nil {
-		s.opts.Log.Error("serving an HTTP/2 stream panicked", slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
 	}
 }
 

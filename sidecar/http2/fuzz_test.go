@@ -57,12 +57,12 @@ func (reader) Serve(x *exchange.Exchange, d exchange.Downstream, _ *config.Bound
 	}
 }
 
-type alarm struct {
+type siren struct {
 	exchange.Recorder
 	t *testing.T
 }
 
-func (a alarm) Panicked() { a.t.Error("a handler panicked") }
+func (a siren) Panicked() { a.t.Error("a handler panicked") }
 
 // seeds are conversations that reach deep.
 func seeds(f *testing.F, client bool) {
@@ -96,7 +96,7 @@ func FuzzServer(f *testing.F) {
 	store := config.NewStore(upstream.NewRegistry(upstream.Options{}))
 	store.Swap(&config.Config{Listeners: []*config.Listener{{Name: "test", Default: &config.FilterChain{HTTP: &config.HTTP{}}}}})
 	f.Fuzz(func(t *testing.T, in []byte) {
-		s := NewServer(ServerOptions{Handler: reader{}, Recorder: alarm{t: t}, Log: slog.New(slog.DiscardHandler)})
+		s := NewServer(ServerOptions{Handler: reader{}, Recorder: siren{t: t}, Log: slog.New(slog.DiscardHandler)})
 		nc := &script{r: io.MultiReader(bytes.NewReader([]byte(http2.ClientPreface)), bytes.NewReader(in))}
 		done := make(chan struct{})
 		go func() { s.Serve(session(store, nc, nil)); close(done) }()
@@ -110,7 +110,7 @@ func FuzzServer(f *testing.F) {
 
 func FuzzTransport(f *testing.F) {
 	seeds(f, true)
-	codec := NewCodec()
+	codec := NewCodec(CodecOptions{})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		hold, release := io.Pipe()
 		tr, err := codec.Transport(&script{r: io.MultiReader(hold, bytes.NewReader(in))}, &exchange.TransportInfo{})

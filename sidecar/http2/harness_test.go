@@ -223,7 +223,7 @@ func session(store *config.Store, nc net.Conn, drain *listener.Drain) *listener.
 
 // to returns a dialler of transports to addr.
 func to(t testing.TB, addr string) func() (exchange.Transport, error) {
-	codec := NewCodec()
+	codec := NewCodec(CodecOptions{})
 	return func() (exchange.Transport, error) {
 		nc, err := net.Dial("tcp", addr)
 		if err != nil {

@@ -101,7 +101,7 @@ func TestSilentUpstreamIsNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
 		go io.Copy(io.Discard, theirs)
-		tr, err := NewCodec().Transport(ours, &exchange.TransportInfo{})
+		tr, err := NewCodec(CodecOptions{}).Transport(ours, &exchange.TransportInfo{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +133,7 @@ func TestDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
 		go io.Copy(io.Discard, theirs)
-		tr, err := NewCodec().Transport(ours, &exchange.TransportInfo{})
+		tr, err := NewCodec(CodecOptions{}).Transport(ours, &exchange.TransportInfo{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,5 +187,28 @@ func TestPanicEndsTheConnection(t *testing.T) {
 				return
 			}
 		}
+	})
+}
+
+// shattering panics when it is read from.
+type shattering struct{ net.Conn }
+
+func (shattering) Read([]byte) (int, error) { panic("defect") }
+
+func TestPanicWhileReadingEndsTheTransport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		go io.Copy(io.Discard, theirs)
+		n := &counted{}
+		tr, err := NewCodec(CodecOptions{Recorder: n}).Transport(shattering{ours}, &exchange.TransportInfo{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if tr.Usable() || n.n != 1 {
+			t.Errorf("usable %v, %d panics counted", tr.Usable(), n.n)
+		}
+		tr.Close()
+		theirs.Close()
 	})
 }

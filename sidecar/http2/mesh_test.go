@@ -111,7 +111,7 @@ func start(t testing.TB, h *config.HTTP, cluster *upstream.Config, o options) *m
 	t.Helper()
 	m := &mesh{drain: listener.NewDrain(), log: &ledger{}}
 	log := slog.New(slog.DiscardHandler)
-	registry := upstream.NewRegistry(upstream.Options{HTTP1: http1.NewTransport, HTTP2: http2.NewCodec().Transport})
+	registry := upstream.NewRegistry(upstream.Options{HTTP1: http1.NewTransport, HTTP2: http2.NewCodec(http2.CodecOptions{}).Transport})
 	store := config.NewStore(registry)
 	store.Swap(&config.Config{
 		Listeners: []*config.Listener{{Name: "test", Default: &config.FilterChain{HTTP: h}}},

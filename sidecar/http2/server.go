@@ -34,10 +34,13 @@ type Server struct {
 	opts   ServerOptions
 	mem    *memory
 	drains drains
+	alarm  alarm
 }
 
 // NewServer returns a Server.
-func NewServer(o ServerOptions) *Server { return &Server{opts: o, mem: &memory{}} }
+func NewServer(o ServerOptions) *Server {
+	return &Server{opts: o, mem: &memory{}, alarm: alarm{o.Recorder, o.Log}}
+}
 
 // Serve runs a session to its end and closes its connection.
 func (s *Server) Serve(sess *listener.Session) {
@@ -116,7 +119,7 @@ func (sc *serverConn) serve() {
 	c := sc.conn
 	err := sc.preface()
 	if err == nil {
-		err = c.read()
+		err = c.readSafely(sc.server.alarm)
 	}
 	sc.pause()
 	c.end(err)

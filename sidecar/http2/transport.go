@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"log/slog"
 	"net"
 	"time"
 
@@ -10,11 +11,22 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/http2/block"
 )
 
+// CodecOptions are what a Codec needs from outside.
+type CodecOptions struct {
+	Recorder exchange.Recorder // only Panicked is called
+	Log      *slog.Logger
+}
+
 // Codec makes transports. One value serves all upstream connections of a proxy.
-type Codec struct{ mem *memory }
+type Codec struct {
+	mem   *memory
+	alarm alarm
+}
 
 // NewCodec returns a Codec.
-func NewCodec() *Codec { return &Codec{mem: &memory{}} }
+func NewCodec(o CodecOptions) *Codec {
+	return &Codec{mem: &memory{}, alarm: alarm{o.Recorder, o.Log}}
+}
 
 // Transport speaks HTTP/2 as a client on conn, which is established and secured. The preface leaves with the first
 // request. It is an upstream.Codec.
@@ -41,7 +53,9 @@ type clientConn struct {
 	pinged bool   // and nothing since
 }
 
-func (cc *clientConn) run() { cc.end(cc.read()) }
+func (cc *clientConn) run() {
+	cc.end(cc.readSafely(cc.codec.alarm))
+}
 
 // Open implements exchange.Transport.
 func (cc *clientConn) Open() (exchange.Stream, error) {

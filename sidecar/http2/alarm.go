@@ -1,0 +1,37 @@
+package http2
+
+import (
+	"errors"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// alarm counts and reports panics that were recovered. Each costs one connection.
+type alarm struct {
+	recorder exchange.Recorder
+	log      *slog.Logger
+}
+
+func (a alarm) ring(v any) {
+	if a.recorder != nil {
+		a.recorder.Panicked()
+	}
+	if a.log != nil {
+		a.log.Error("recovered from a panic on an HTTP/2 connection", "panic", v, "stack", string(debug.Stack()))
+	}
+}
+
+var errPanicked = errors.New("panic while reading")
+
+// readSafely is read, with a panic made an error.
+func (c *conn) readSafely(a alarm) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.ring(v)
+			err = errPanicked
+		}
+	}()
+	return c.read()
+}
