@@ -12,10 +12,13 @@ import (
 	"slices"
 	"strings"
 
+	"helm.sh/helm/v4/pkg/chart/common"
 	"helm.sh/helm/v4/pkg/chart/loader/archive"
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	chartutil "helm.sh/helm/v4/pkg/chart/v2/util"
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 )
@@ -52,6 +55,52 @@ func Chart(name, version string) (*chart.Chart, error) {
 	c.Metadata.Version = semver(version)
 	c.Metadata.AppVersion = version
 	return c, nil
+}
+
+// Export writes the named chart below dir for those who install with Helm itself. The definitions are in the base chart then: Helm
+// installs those that are missing and touches no other.
+func Export(name, version, dir string) error {
+	c, err := Chart(name, version)
+	if err != nil {
+		return err
+	}
+	if name == Base {
+		crds, err := CRDs(version)
+		if err != nil {
+			return err
+		}
+		for _, crd := range crds {
+			text, err := Manifest(crd)
+			if err != nil {
+				return err
+			}
+			c.Files = append(c.Files, &common.File{Name: "crds/" + crd.Name + ".json", Data: text})
+		}
+	}
+	if err := chartutil.SaveDir(c, dir); err != nil {
+		return fmt.Errorf("writing chart %s: %w", name, err)
+	}
+	return nil
+}
+
+// Manifest is a definition as JSON to apply: without a status, which is the API server's to write.
+func Manifest(crd *apiextensions.CustomResourceDefinition) ([]byte, error) {
+	crd = crd.DeepCopy()
+	crd.TypeMeta = meta.TypeMeta{APIVersion: apiextensions.SchemeGroupVersion.String(), Kind: "CustomResourceDefinition"}
+	text, err := json.Marshal(crd)
+	if err != nil {
+		return nil, fmt.Errorf("marshalling definition %s: %w", crd.Name, err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(text, &fields); err != nil {
+		return nil, fmt.Errorf("marshalling definition %s: %w", crd.Name, err)
+	}
+	delete(fields, "status")
+	out, err := json.Marshal(fields)
+	if err != nil {
+		return nil, fmt.Errorf("marshalling definition %s: %w", crd.Name, err)
+	}
+	return out, nil
 }
 
 // Files are the files of a chart, sorted by name.

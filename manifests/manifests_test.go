@@ -2,12 +2,14 @@ package manifests_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"helm.sh/helm/v4/pkg/chart/common"
 	"helm.sh/helm/v4/pkg/chart/common/util"
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/engine"
 	admission "k8s.io/api/admissionregistration/v1"
 	apps "k8s.io/api/apps/v1"
@@ -260,5 +262,30 @@ func TestDefinitionsAreStamped(t *testing.T) {
 	}
 	if len(groups) != 4 {
 		t.Errorf("definitions of other groups: %v", groups)
+	}
+}
+
+func TestExportedChartsAreWholeCharts(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{manifests.Base, manifests.ControlPlane, manifests.Gateway} {
+		if err := manifests.Export(name, "v1.2.3", dir); err != nil {
+			t.Fatal(err)
+		}
+		c, err := loader.Load(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Metadata.Version != "1.2.3" || c.Metadata.AppVersion != "v1.2.3" || len(c.Templates) == 0 {
+			t.Errorf("%s: version %s, app version %s, %d templates", name, c.Metadata.Version, c.Metadata.AppVersion, len(c.Templates))
+		}
+		crds := c.CRDObjects()
+		if (len(crds) > 0) != (name == manifests.Base) {
+			t.Errorf("%s has %d definitions", name, len(crds))
+		}
+		for _, crd := range crds {
+			if text := string(crd.File.Data); strings.Contains(text, `"status":{"conditions"`) || !strings.Contains(text, `"heddle.dev/version":"v1.2.3"`) {
+				t.Errorf("%s: a status, or no stamp", crd.Name)
+			}
+		}
 	}
 }

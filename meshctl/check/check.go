@@ -64,7 +64,12 @@ func (c *Checker) Run(ctx context.Context, pre bool) ([]Finding, error) {
 		steps = append(steps, c.controlPlane, c.webhooks, c.dataPlane)
 	}
 	for _, step := range steps {
-		if err := step(ctx); err != nil {
+		err := step(ctx)
+		if apierrors.IsForbidden(err) {
+			c.add(Error, "rights", "%v", cluster.Explain(err))
+			continue
+		}
+		if err != nil {
 			return c.found, err
 		}
 	}

@@ -1,6 +1,7 @@
 package check_test
 
 import (
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	authorization "k8s.io/api/authorization/v1"
 	core "k8s.io/api/core/v1"
 	fakeextensions "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/fake"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
@@ -24,10 +26,11 @@ import (
 
 // setup is a fake cluster; forbidden names the resources that the user may not touch.
 type setup struct {
-	version   string
-	objects   []runtime.Object
-	crds      []runtime.Object
-	forbidden string
+	version    string
+	objects    []runtime.Object
+	crds       []runtime.Object
+	forbidden  string
+	unreadable string // a resource that the user may not list
 }
 
 func (s setup) run(t *testing.T, pre bool) []check.Finding {
@@ -37,6 +40,10 @@ func (s setup) run(t *testing.T, pre bool) []check.Finding {
 		review := action.(clienttest.CreateAction).GetObject().(*authorization.SelfSubjectAccessReview)
 		review.Status.Allowed = review.Spec.ResourceAttributes.Resource != s.forbidden
 		return true, review, nil
+	})
+	kube.PrependReactor("list", "*", func(action clienttest.Action) (bool, runtime.Object, error) {
+		resource := action.GetResource().GroupResource()
+		return resource.Resource == s.unreadable, nil, apierrors.NewForbidden(resource, "", errors.New("not for eve"))
 	})
 	c := &cluster.Cluster{Kube: kube, Extensions: fakeextensions.NewClientset(s.crds...), Version: s.version}
 	found, err := check.New(c, install.New(c, install.Options{Version: "v2", Out: io.Discard})).Run(t.Context(), pre)
@@ -48,6 +55,13 @@ func (s setup) run(t *testing.T, pre bool) []check.Finding {
 
 func namespace(name, level string) *core.Namespace {
 	return &core.Namespace{ObjectMeta: meta.ObjectMeta{Name: name, Labels: map[string]string{wire.InjectionLabel: "enabled", "pod-security.kubernetes.io/enforce": level}}}
+}
+
+func TestWhatMayNotBeReadIsAFinding(t *testing.T) {
+	found := setup{version: "v1.37.2", unreadable: "nodes"}.run(t, true)
+	if !slices.ContainsFunc(found, func(f check.Finding) bool { return strings.Contains(f.Message, "missing rights: nodes") }) || len(found) < 4 {
+		t.Errorf("got %+v", found)
+	}
 }
 
 func TestFindings(t *testing.T) {

@@ -3,12 +3,14 @@ package cli
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 	"helm.sh/helm/v4/pkg/strvals"
 	"sigs.k8s.io/yaml"
 
+	"github.com/heddle-mesh/heddle/manifests"
 	"github.com/heddle-mesh/heddle/meshctl/install"
 )
 
@@ -162,6 +164,24 @@ func (a *app) gateway() *cobra.Command {
 	out.Flags().DurationVar(&g.timeout, "timeout", defaultTimeout, "how long to wait until everything has gone")
 	c.AddCommand(in, out)
 	return c
+}
+
+func (a *app) charts() *cobra.Command {
+	return &cobra.Command{
+		Use:     "charts DIR",
+		Short:   "Write the Helm charts into a folder, for those who install with Helm itself",
+		Example: "  meshctl charts ./heddle && helm install heddle-base ./heddle/base -n heddle-system --create-namespace",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			for _, name := range []string{manifests.Base, manifests.ControlPlane, manifests.Gateway} {
+				if err := manifests.Export(name, a.version, args[0]); err != nil {
+					return err
+				}
+				fmt.Fprintln(a.out, filepath.Join(args[0], name))
+			}
+			return nil
+		},
+	}
 }
 
 // namespace is the one of the flags or of the context.

@@ -87,7 +87,7 @@ func (a *app) root() *cobra.Command {
 	root.SetErr(a.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	a.flags.AddFlags(root.PersistentFlags())
-	root.AddCommand(a.install(), a.uninstall(), a.gateway(), a.check(), a.versions(), a.proxyStatus(), a.proxyConfig(), a.inject(), a.analyze())
+	root.AddCommand(a.install(), a.uninstall(), a.gateway(), a.charts(), a.check(), a.versions(), a.proxyStatus(), a.proxyConfig(), a.inject(), a.analyze())
 	checkArgs(root)
 	return root
 }

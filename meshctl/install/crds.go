@@ -2,7 +2,6 @@ package install
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -86,7 +85,7 @@ func (i *Installer) definitions(ctx context.Context) error {
 }
 
 func (i *Installer) applyDefinition(ctx context.Context, crd *extensions.CustomResourceDefinition) error {
-	body, err := Manifest(crd)
+	body, err := manifests.Manifest(crd)
 	if err != nil {
 		return err
 	}
@@ -97,26 +96,6 @@ func (i *Installer) applyDefinition(ctx context.Context, crd *extensions.CustomR
 		return fmt.Errorf("applying definition %s: %w", crd.Name, err)
 	}
 	return nil
-}
-
-// Manifest is a definition as JSON for server-side apply: without a status, which is the API server's to write.
-func Manifest(crd *extensions.CustomResourceDefinition) ([]byte, error) {
-	crd = crd.DeepCopy()
-	crd.TypeMeta = meta.TypeMeta{APIVersion: extensions.SchemeGroupVersion.String(), Kind: "CustomResourceDefinition"}
-	text, err := json.Marshal(crd)
-	if err != nil {
-		return nil, fmt.Errorf("marshalling definition %s: %w", crd.Name, err)
-	}
-	var fields map[string]any
-	if err := json.Unmarshal(text, &fields); err != nil {
-		return nil, fmt.Errorf("marshalling definition %s: %w", crd.Name, err)
-	}
-	delete(fields, "status")
-	out, err := json.Marshal(fields)
-	if err != nil {
-		return nil, fmt.Errorf("marshalling definition %s: %w", crd.Name, err)
-	}
-	return out, nil
 }
 
 func (i *Installer) established(ctx context.Context) (string, error) {

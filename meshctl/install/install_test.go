@@ -105,17 +105,6 @@ func TestForeignDefinitionsAreComparedAndLeftAlone(t *testing.T) {
 	}
 }
 
-func TestManifestHasNoStatus(t *testing.T) {
-	crds, err := manifests.CRDs("v2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := Manifest(crds[0])
-	if err != nil || bytes.Contains(text, []byte(`"status":{"conditions"`)) || !bytes.Contains(text, []byte(`"heddle.dev/version":"v2"`)) {
-		t.Errorf("got %.300s (%v)", text, err)
-	}
-}
-
 func TestRemoveNamespaceKeepsTheRootUnlessPurged(t *testing.T) {
 	ours := &core.Namespace{ObjectMeta: meta.ObjectMeta{Name: wire.SystemNamespace, Labels: map[string]string{createdLabel: "meshctl"}}}
 	theirs := &core.Namespace{ObjectMeta: meta.ObjectMeta{Name: wire.SystemNamespace}}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,7 +18,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -110,12 +108,7 @@ func (x *installation) must(args ...string) {
 // save notes how Heddle and its gateways were installed, the root, and every object of the mesh.
 func (x *installation) save() {
 	x.t.Helper()
-	flags := genericclioptions.NewConfigFlags(true)
-	flags.KubeConfig = &x.path
-	config := action.NewConfiguration(action.ConfigurationSetLogger(slog.DiscardHandler))
-	if err := config.Init(flags, "", ""); err != nil {
-		x.t.Fatal(err)
-	}
+	config := helmOf(x.t, x.path, "")
 	list := action.NewList(config)
 	list.AllNamespaces = true
 	all, err := list.Run()
