@@ -42,6 +42,25 @@ func TestTheProxyHonoursWhatPilotAccepts(t *testing.T) {
 	}
 }
 
+// TestTheProxyHonoursAMixture compiles what the golden cases do not combine.
+func TestTheProxyHonoursAMixture(t *testing.T) {
+	text, err := os.ReadFile("testdata/mix.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := source.FromYAML(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rep := translate.Translate(in, nil)
+	for _, e := range rep.Entries {
+		if len(e.Issues) > 0 {
+			t.Errorf("%s", e)
+		}
+	}
+	compileAll(t, text)
+}
+
 func compileAll(t *testing.T, text []byte) {
 	in, err := source.FromYAML(text)
 	if err != nil {

@@ -1,0 +1,24 @@
+package contract
+
+import (
+	"testing"
+
+	"github.com/heddle-mesh/heddle/pilot/translate/values"
+	"github.com/heddle-mesh/heddle/sidecar/format"
+)
+
+// TestBothSidesReadTheSameFormats holds that pilot refuses every text that the proxy would refuse, and no other.
+func TestBothSidesReadTheSameFormats(t *testing.T) {
+	texts := []string{"", "plain", "100%", "100%%", "%", "%%%", "%REQ(X-A)%", "%REQ(X-A?X-B):10%", "%REQ()%", "%REQ%", "%RESP(a):0%", "%RESP(a):x%", "%START_TIME(%s)%",
+		"%START_TIME(%s.%9f)%", "%START_TIME(%Y-%m-%dT%H:%M:%SZ)% and %DURATION%", "%DURATION(x)%", "%NO_SUCH_THING%", "%REQ(a%", "%)(%", "%req(a)%", "%DYNAMIC_METADATA(a:b)%",
+		"%HOSTNAME%", "%FILTER_STATE(x)%"}
+	for _, name := range values.Operators() {
+		texts = append(texts, "a %"+name+"% b")
+	}
+	for _, text := range texts {
+		_, theirs := format.New(text, "")
+		if ours := values.Format(text); (ours == nil) != (theirs == nil) {
+			t.Errorf("%q: pilot says %v, the proxy says %v", text, ours, theirs)
+		}
+	}
+}
