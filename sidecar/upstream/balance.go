@@ -31,17 +31,19 @@ func (c *Cluster) Pick(dst netip.AddrPort, tried []*Host, picks int) (*Host, exc
 	return s.lastResort(h, tried), exchange.OK
 }
 
-// PickElsewhere chooses a host of a priority (a nearness) that no tried host has; where there is none, it is Pick.
+// PickElsewhere chooses a host of a locality or priority that no tried host has; where there is none, it is Pick.
 func (c *Cluster) PickElsewhere(dst netip.AddrPort, tried []*Host, picks int) (*Host, exchange.Outcome) {
 	s := c.state.Load()
-	been := func(p uint32) bool {
-		return slices.ContainsFunc(tried, func(h *Host) bool { return s.cfg.priority(h.Endpoint()) == p })
+	been := func(p uint32, at exchange.Locality) bool {
+		return slices.ContainsFunc(tried, func(h *Host) bool {
+			return s.cfg.priority(h.Endpoint()) == p && h.Endpoint().Locality == at
+		})
 	}
 	var best *Host
 	level, n := uint32(0), 0
 	for _, h := range s.hosts {
 		p := s.cfg.priority(h.Endpoint())
-		if !h.fit() || best != nil && p > level || been(p) {
+		if !h.fit() || best != nil && p > level || been(p, h.Endpoint().Locality) {
 			continue
 		}
 		if best == nil || p < level {
