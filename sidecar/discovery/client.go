@@ -16,7 +16,7 @@ import (
 
 const (
 	firstBackoff = 500 * time.Millisecond
-	lastBackoff  = 15 * time.Second
+	lastBackoff  = 10 * time.Second
 	quiet        = 3 * time.Millisecond  // a batch ends when nothing came for so long
 	longest      = 50 * time.Millisecond // or when it lasted so long
 	fetchTimeout = 15 * time.Second      // a name asked for and not answered for so long counts as absent

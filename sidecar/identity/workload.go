@@ -95,7 +95,7 @@ func (w *Workload) Run(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			backoff = nextBackoff(backoff)
+			backoff = nextBackoff(backoff, w.remaining())
 			w.options.Log.Warn("no new certificate", "identity", w.options.Expected.String(), "again_in", backoff, "error", err)
 			timer.Reset(spread(backoff))
 			continue
@@ -221,11 +221,21 @@ func (signer) String() string { return "redacted" }
 // GoString keeps the key out of logs.
 func (signer) GoString() string { return "redacted" }
 
-func nextBackoff(last time.Duration) time.Duration {
-	if last == 0 {
-		return firstBackoff
+// remaining is how long the current certificate is still valid; 0 where there is none.
+func (w *Workload) remaining() time.Duration {
+	if cert := w.Certificate(); cert != nil {
+		return time.Until(cert.Leaf.NotAfter)
 	}
-	return min(2*last, lastBackoff)
+	return 0
+}
+
+// nextBackoff doubles the last wait, but leaves room for ten tries in what remains of the certificate.
+func nextBackoff(last, remaining time.Duration) time.Duration {
+	longest := lastBackoff
+	if remaining > 0 {
+		longest = min(longest, remaining/10)
+	}
+	return max(min(2*last, longest), firstBackoff)
 }
 
 // spread moves d by up to the jitter, so that workloads started together do not renew together.

@@ -210,6 +210,17 @@ func TestRetriesWithBackoffAndKeepsTheOldOne(t *testing.T) {
 	})
 }
 
+func TestRetriesMoreOftenTheLessLifeIsLeft(t *testing.T) {
+	for _, c := range []struct{ last, remaining, want time.Duration }{
+		{0, 0, firstBackoff}, {0, 12 * time.Hour, firstBackoff}, {20 * time.Second, 12 * time.Hour, lastBackoff}, {20 * time.Second, 0, lastBackoff},
+		{20 * time.Second, time.Minute, 6 * time.Second}, {20 * time.Second, time.Second, firstBackoff},
+	} {
+		if got := nextBackoff(c.last, c.remaining); got != c.want {
+			t.Errorf("after %v with %v left: %v, want %v", c.last, c.remaining, got, c.want)
+		}
+	}
+}
+
 func TestRefusesTheWrongAnswer(t *testing.T) {
 	stranger := newCA(t)
 	other, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
