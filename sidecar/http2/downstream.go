@@ -66,10 +66,11 @@ func (ss *serverStream) begin(sc *serverConn, id uint32, b *block.Decoder, end b
 func (ss *serverStream) run() {
 	defer ss.finish()
 	bound := ss.sc.session.Binding.Current()
-	if bound == nil || bound.Chain.HTTP == nil {
+	if bound == nil || bound.Chain.HTTP == nil { // no chain would take the connection today: what is open may end in peace
 		ss.c.mu.Lock()
-		ss.c.die(http2.ErrCodeNo, "configuration changed", errClosed)
+		ss.rst(http2.ErrCodeRefusedStream, exchange.ErrAborted)
 		ss.c.mu.Unlock()
+		ss.sc.drain()
 		return
 	}
 	h := ss.sc.server.opts.Handler

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -311,4 +312,45 @@ func TestGRPCCancellationsDisturbNobody(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A stream lives through every swap; a new call sees the new configuration, or is refused where there is none for it.
+func TestGRPCSwapsCutNothing(t *testing.T) {
+	old, _ := service(t, func(context.Context, string) (string, error) { return "old", nil })
+	fresh, _ := service(t, func(context.Context, string) (string, error) { return "new", nil })
+	m := build(t, old, options{h2Down: true, h2Up: true})
+	cc := grpcClient(t, m.addr)
+	s, err := cc.NewStream(short(t), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, "/test.S/Stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	round := func() {
+		t.Helper()
+		out := new(wrapperspb.StringValue)
+		if err := errors.Join(s.SendMsg(wrapperspb.String("ping")), s.RecvMsg(out)); err != nil || out.Value != "ping" {
+			t.Fatalf("got %q, %v", out.Value, err)
+		}
+	}
+	round()
+	next, moved := *m.conf, *m.conf.Clusters["up"]
+	moved.Endpoints = []*exchange.Endpoint{{Address: netip.MustParseAddrPort(fresh), Weight: 1}}
+	next.Clusters = map[string]*upstream.Config{"up": &moved}
+	m.store.Swap(&next)
+	if got, err := unary(short(t), cc, ""); got != "new" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	round()
+	gone := next
+	gone.Listeners = nil
+	m.store.Swap(&gone)
+	if _, err := unary(short(t), cc, ""); status.Code(err) != codes.Unavailable {
+		t.Errorf("got %v", err)
+	}
+	round()
+	if err := errors.Join(s.CloseSend()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RecvMsg(new(wrapperspb.StringValue)); err != io.EOF {
+		t.Errorf("the stream ended with %v", err)
+	}
 }

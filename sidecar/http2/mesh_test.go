@@ -26,6 +26,8 @@ type mesh struct {
 	addr  string
 	drain *listener.Drain
 	log   *ledger
+	store *config.Store
+	conf  *config.Config
 }
 
 // ledger is the recorder: what ended, and how.
@@ -113,10 +115,11 @@ func start(t testing.TB, h *config.HTTP, cluster *upstream.Config, o options) *m
 	log := slog.New(slog.DiscardHandler)
 	registry := upstream.NewRegistry(upstream.Options{HTTP1: http1.NewTransport, HTTP2: http2.NewCodec(http2.CodecOptions{}).Transport})
 	store := config.NewStore(registry)
-	store.Swap(&config.Config{
+	m.store, m.conf = store, &config.Config{
 		Listeners: []*config.Listener{{Name: "test", Default: &config.FilterChain{HTTP: h}}},
 		Clusters:  map[string]*upstream.Config{"up": cluster},
-	})
+	}
+	store.Swap(m.conf)
 	px := forward.New(forward.Options{Recorder: m.log, Log: log})
 	var server listener.Server = http1.NewServer(http1.Options{Proxy: px, Log: log})
 	if o.h2Down {
