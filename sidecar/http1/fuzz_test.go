@@ -184,3 +184,30 @@ func FuzzResponse(f *testing.F) {
 type sinking struct{ given }
 
 func (s *sinking) Write(p []byte) (int, error) { return len(p), nil }
+
+// TestHeadsThatAreNone: what another codec let through must not become two requests here.
+func TestHeadsThatAreNone(t *testing.T) {
+	for name, h := range map[string]exchange.Head{
+		"path":      {Method: exchange.View("GET"), Path: exchange.View("/ HTTP/1.1\r\nx: y"), Authority: exchange.View("a")},
+		"authority": {Method: exchange.View("GET"), Path: rootPath, Authority: exchange.View("a\r\nx: y")},
+		"method":    {Method: exchange.View("GET / HTTP/1.1\r\n"), Path: rootPath},
+		"length":    {Method: exchange.View("GET"), Path: rootPath, Fields: []exchange.Field{{Name: exchange.View("content-length"), Value: exchange.View("5")}}},
+	} {
+		tr, _ := NewTransport(&sinking{}, &exchange.TransportInfo{})
+		s, _ := tr.Open()
+		if err := s.WriteHead(&h, true); err != exchange.ErrProtocol || s.Reusable() {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	for want, body := range map[error]string{nil: "12345", exchange.ErrProtocol: "123456"} {
+		tr, _ := NewTransport(&sinking{}, &exchange.TransportInfo{})
+		s, _ := tr.Open()
+		h := exchange.Head{Method: exchange.View("POST"), Path: rootPath, Fields: []exchange.Field{{Name: exchange.View("content-length"), Value: exchange.View("5")}}}
+		if err := s.WriteHead(&h, false); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.WriteBody([]byte(body), true); err != want {
+			t.Errorf("a body of %d declared as 5: got %v", len(body), err)
+		}
+	}
+}

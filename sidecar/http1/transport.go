@@ -195,7 +195,7 @@ func (s *stream) WriteHead(h *exchange.Head, end bool) error {
 	up := h.Get("upgrade")
 	s.upgrade = up != nil || s.connect
 	declared, ok := s.out.begin(h, end, false)
-	if !ok {
+	if !ok || !oneWord(h.Method) || !oneWord(h.Authority) || !oneWord(h.Path) {
 		return exchange.ErrProtocol
 	}
 	w.buf = append(append(w.buf, h.Method...), ' ')
@@ -221,6 +221,16 @@ func (s *stream) WriteHead(h *exchange.Head, end bool) error {
 		return s.finish()
 	}
 	return nil
+}
+
+// oneWord says whether v fits into a request line: whoever wrote it, it must not end there and begin another.
+func oneWord(v exchange.View) bool {
+	for _, c := range v {
+		if c <= ' ' || c == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 func expectsBody(m exchange.View) bool { return m.Is("POST") || m.Is("PUT") || m.Is("PATCH") }
