@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -15,31 +17,48 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/manifests/dashboards"
+	"github.com/heddle-mesh/heddle/tests/tour"
 )
 
 const prometheusAddress = "127.0.0.1:19099"
 
-// prometheusConfig scrapes what pods ask for by annotation, as people's Prometheus does.
+// prometheusConfig scrapes the targets of a file: Debian's Prometheus is built without discovery in Kubernetes.
 const prometheusConfig = `
 global: {scrape_interval: 2s}
 scrape_configs:
   - job_name: pods
-    kubernetes_sd_configs: [{role: pod, kubeconfig_file: %q}]
-    relabel_configs:
-      - {source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scrape], action: keep, regex: "true"}
-      - {source_labels: [__meta_kubernetes_pod_phase], action: drop, regex: Pending|Succeeded|Failed|Completed}
-      - {source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_path], action: replace, target_label: __metrics_path__, regex: (.+)}
-      - source_labels: [__meta_kubernetes_pod_ip, __meta_kubernetes_pod_annotation_prometheus_io_port]
-        action: replace
-        regex: (.+);(.+)
-        replacement: $1:$2
-        target_label: __address__
-      - {source_labels: [__meta_kubernetes_namespace], target_label: namespace}
-      - {source_labels: [__meta_kubernetes_pod_name], target_label: pod}
+    file_sd_configs: [{files: [%q]}]
 `
 
+// targets writes down what pods ask for by annotation, as people's Prometheus finds it.
+func targets(t *testing.T, c *tour.Cluster, path string) {
+	t.Helper()
+	type group struct {
+		Targets []string          `json:"targets"`
+		Labels  map[string]string `json:"labels"`
+	}
+	var groups []group
+	pods, err := c.Pods(t.Context(), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pods {
+		if a := p.Annotations; a["prometheus.io/scrape"] == "true" {
+			groups = append(groups, group{[]string{p.Status.PodIP + ":" + a["prometheus.io/port"]},
+				map[string]string{"__metrics_path__": cmp.Or(a["prometheus.io/path"], "/metrics"), "namespace": p.Namespace, "pod": p.Name}})
+		}
+	}
+	text, err := json.Marshal(groups)
+	if err == nil {
+		err = os.WriteFile(path, text, 0o600)
+	}
+	if err != nil || len(groups) == 0 {
+		t.Fatalf("%d pods to scrape, error %v", len(groups), err)
+	}
+}
+
 // startPrometheus runs Debian's Prometheus until the test ends.
-func startPrometheus(t *testing.T, kubeconfig string) {
+func startPrometheus(t *testing.T, c *tour.Cluster) {
 	t.Helper()
 	if _, err := exec.LookPath("prometheus"); err != nil {
 		install := exec.Command("sh", "-c", "apt-get install -y --no-install-recommends prometheus || { apt-get update && apt-get install -y --no-install-recommends prometheus; }")
@@ -50,7 +69,9 @@ func startPrometheus(t *testing.T, kubeconfig string) {
 	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, prometheusConfig, kubeconfig), 0o600); err != nil {
+	found := filepath.Join(dir, "targets.json")
+	targets(t, c, found)
+	if err := os.WriteFile(config, fmt.Appendf(nil, prometheusConfig, found), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	log, err := os.Create(filepath.Join(dir, "log"))
@@ -106,14 +127,27 @@ var variables = strings.NewReplacer("$__rate_interval", "1m", "$namespace", ".*"
 
 func TestEveryPanelHasData(t *testing.T) {
 	c := connect(t)
-	startPrometheus(t, kubeconfig(t))
+	startPrometheus(t, c)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	go func() { // something to see, while Prometheus looks
-		for ctx.Err() == nil {
-			shop(ctx, c)
+	go func() { // something to see, while Prometheus looks: traffic, and routes that change
+		for n := 0; ctx.Err() == nil; n++ {
+			_ = c.Sample(ctx, []string{"canary/by-user.yaml", "canary/90-10.yaml"}[n%2], tour.ShopNamespace) // panels show what came of it
+			_ = c.Visit(ctx)
 		}
 	}()
+	t.Cleanup(func() {
+		if err := c.Remove(context.Background(), "canary/90-10.yaml", tour.ShopNamespace); err != nil {
+			t.Error(err)
+		}
+	})
+	eventually(t, ctx, 30*time.Second, func() error {
+		n, err := query(ctx, `up{namespace="shop"} == 1`)
+		if err == nil && n == 0 {
+			err = errors.New("prometheus has scraped no pod of the shop")
+		}
+		return err
+	})
 	paths, err := fs.Glob(dashboards.FS, "*.json")
 	if err != nil {
 		t.Fatal(err)

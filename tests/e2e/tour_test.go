@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"testing"
@@ -19,9 +18,4 @@ func TestTour(t *testing.T) {
 			}
 		})
 	}
-}
-
-// shop makes some traffic of every kind.
-func shop(ctx context.Context, c *tour.Cluster) {
-	_ = c.Visit(ctx) // panels show what came of it
 }
