@@ -67,7 +67,7 @@ func reportText(r report.Report) string {
 		return "nothing to say\n"
 	}
 	if !slices.IsSortedFunc(r.Entries, func(a, b *report.Entry) int { return a.Ref.Compare(b.Ref) }) {
-		lines = append(lines, fmt.Sprint("not sorted"))
+		lines = append(lines, "not sorted")
 	}
 	return strings.Join(lines, "\n") + "\n"
 }

@@ -35,7 +35,8 @@ func (r *reader) cors(path string, c *networking.CorsPolicy) *model.CORS {
 		}
 		out.AllowOrigins = append(out.AllowOrigins, m)
 	}
-	for _, o := range c.GetAllowOrigin() { //nolint:staticcheck // still written
+	//lint:ignore SA1019 people still write it
+	for _, o := range c.GetAllowOrigin() {
 		out.AllowOrigins = append(out.AllowOrigins, model.StringMatch{Value: o})
 	}
 	return out

@@ -25,7 +25,8 @@ func (r *reader) fault(path string, f *networking.HTTPFaultInjection) *model.Fau
 		if out.Delay < time.Millisecond {
 			r.Errorf(path+".delay.fixedDelay", "a duration of at least 1ms expected")
 		}
-		out.DelayPercent = r.percent(path+".delay.percent", float64(d.GetPercent())) //nolint:staticcheck // still written
+		//lint:ignore SA1019 people still write it
+		out.DelayPercent = r.percent(path+".delay.percent", float64(d.GetPercent()))
 		if d.Percentage != nil {
 			out.DelayPercent = r.percent(path+".delay.percentage.value", d.Percentage.Value)
 		}

@@ -123,6 +123,8 @@ func (r *reader) mirrors(path string, h *networking.HTTPRoute) []*model.Mirror {
 			out = append(out, m)
 		}
 	}
+	//lint:ignore SA1019 people still write it
+	older := h.GetMirrorPercent()
 	if h.Mirror != nil {
 		if len(h.Mirrors) > 0 {
 			r.Errorf(path+".mirror", "only one of mirror and mirrors may be given")
@@ -132,12 +134,12 @@ func (r *reader) mirrors(path string, h *networking.HTTPRoute) []*model.Mirror {
 		switch {
 		case h.MirrorPercentage != nil:
 			percent = &h.MirrorPercentage.Value
-		case h.GetMirrorPercent() != nil: //nolint:staticcheck // still written
-			v := float64(h.GetMirrorPercent().Value)
+		case older != nil:
+			v := float64(older.Value)
 			percent, pctPath = &v, path+".mirrorPercent"
 		}
 		add(path+".mirror", pctPath, h.Mirror, percent)
-	} else if h.MirrorPercentage != nil || h.GetMirrorPercent() != nil {
+	} else if h.MirrorPercentage != nil || older != nil {
 		r.Errorf(path+".mirrorPercentage", "there is no mirror")
 	}
 	for i, m := range h.Mirrors {

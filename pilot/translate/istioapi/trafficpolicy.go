@@ -85,8 +85,10 @@ func (r *reader) loadBalancer(path string, l *networking.LoadBalancerSettings) *
 
 func (r *reader) simple(path string, s networking.LoadBalancerSettings_SimpleLB) model.Balancer {
 	switch s {
-	case networking.LoadBalancerSettings_UNSPECIFIED, networking.LoadBalancerSettings_LEAST_REQUEST,
-		networking.LoadBalancerSettings_LEAST_CONN: //nolint:staticcheck // still written
+	case networking.LoadBalancerSettings_UNSPECIFIED, networking.LoadBalancerSettings_LEAST_REQUEST:
+		return model.LeastRequest
+	//lint:ignore SA1019 people still write it
+	case networking.LoadBalancerSettings_LEAST_CONN:
 		return model.LeastRequest
 	case networking.LoadBalancerSettings_ROUND_ROBIN:
 		return model.RoundRobin
