@@ -372,3 +372,41 @@ func TestBridgeRetriesWithBody(t *testing.T) {
 		}
 	})
 }
+
+// An answer that comes before the request's end reaches a client that is still sending.
+func TestBridgeEarlyAnswer(t *testing.T) {
+	every(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(413)
+		io.WriteString(w, "too much")
+	}, options{}, func(t *testing.T, c *http.Client, url string, m *mesh) {
+		for range 3 {
+			resp, body := do(t, c, newRequest(t, "POST", url, struct{ io.Reader }{bytes.NewReader(make([]byte, 2<<20))}))
+			if resp.StatusCode != 413 || body != "too much" {
+				t.Errorf("got %v %q", resp.Status, body)
+			}
+		}
+	})
+}
+
+// A body too long to be kept is sent once; the answer to that stands, be it early or late.
+func TestBridgeLongBodiesAreNotRetried(t *testing.T) {
+	every(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/late" {
+			io.Copy(io.Discard, r.Body)
+		}
+		w.WriteHeader(503)
+		io.WriteString(w, "no")
+	}, options{route: func(r *route.RouteConfig) {
+		r.Retry = &route.Retry{On: route.On5xx, Attempts: 2, Base: time.Millisecond}
+	}}, func(t *testing.T, c *http.Client, url string, m *mesh) {
+		for i, path := range []string{"/late", "/early"} {
+			resp, body := do(t, c, newRequest(t, "POST", url+path, struct{ io.Reader }{bytes.NewReader(make([]byte, 1<<20))}))
+			if resp.StatusCode != 503 || body != "no" {
+				t.Errorf("%s: got %v %q", path, resp.Status, body)
+			}
+			if e := m.log.wait(t, i+1); path == "/late" && e.attempts != 1 {
+				t.Errorf("%s: recorded %+v", path, e)
+			}
+		}
+	})
+}
