@@ -1,0 +1,86 @@
+package http1_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
+)
+
+// secure is TLS on both sides, with a test server's certificate and without checks: identities are mtls' business.
+type secure struct{ cfg *tls.Config }
+
+func newSecure(t *testing.T) *secure {
+	s := httptest.NewTLSServer(http.NotFoundHandler())
+	defer s.Close()
+	return &secure{&tls.Config{Certificates: s.TLS.Certificates, InsecureSkipVerify: true}}
+}
+
+func (s *secure) Server(ctx context.Context, raw net.Conn) (net.Conn, *exchange.Security, error) {
+	c := tls.Server(raw, s.cfg)
+	return c, &exchange.Security{}, c.HandshakeContext(ctx)
+}
+
+func (s *secure) Handshake(ctx context.Context, raw net.Conn, _ *exchange.Endpoint, _ exchange.Protocol) (net.Conn, *exchange.Security, error) {
+	c := tls.Client(raw, s.cfg)
+	return c, &exchange.Security{}, c.HandshakeContext(ctx)
+}
+
+// TestOverTLS: the upstream's silence makes the proxy listen to its client; neither that nor a client that pipelines
+// meanwhile harms the connections, which serve on.
+func TestOverTLS(t *testing.T) {
+	s := newSecure(t)
+	accepted := make(chan struct{}, 10)
+	plain := func(c net.Conn) {
+		accepted <- struct{}{}
+		r := bufio.NewReader(c)
+		for readHead(r) != "" {
+			time.Sleep(3 * 20 * time.Millisecond)
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		}
+	}
+	b := script(t, func(c net.Conn, r *bufio.Reader) { plain(tls.Server(c, s.cfg)) })
+	p := proxy(t, to("c"), map[string][]string{"c": {b}}, func(p *mesh) {
+		p.cfg.Clusters["c"].Sockets = []upstream.Socket{{TLS: s}}
+		p.cfg.Listeners[0].Chains[0].TLS = s
+	})
+	c, err := tls.Dial("tcp", p.addr(), s.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	r := bufio.NewReader(c)
+	for range 3 {
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		time.Sleep(40 * time.Millisecond) // by now the proxy listens
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		for range 2 {
+			if head := readHead(r); !strings.Contains(head, " 200 ") {
+				t.Fatalf("got %q", head)
+			}
+			if body, err := r.Peek(2); err != nil || string(body) != "ok" {
+				t.Fatalf("got %q %v", body, err)
+			}
+			_, _ = r.Discard(2)
+		}
+	}
+	if n := len(accepted); n != 1 {
+		t.Errorf("%d upstream connections", n)
+	}
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	time.Sleep(30 * time.Millisecond)
+	c.Close()
+	if rec := p.book.last(t, 7); rec.flags != "DC" {
+		t.Errorf("a client that gives up: got %+v", rec)
+	}
+}
