@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"google.golang.org/protobuf/proto"
 	mesh "istio.io/api/mesh/v1alpha1"
 
 	"github.com/heddle-mesh/heddle/api/wire"
@@ -295,7 +296,7 @@ func (s *Source) setSettings(text string) {
 		next = *s.mesh
 		next.Problems = []inputs.Problem{{Path: "mesh", Reason: err.Error() + "; the settings of before are in force"}}
 	}
-	if s.mesh == nil || !reflect.DeepEqual(*s.mesh, next) {
+	if s.mesh == nil || !proto.Equal(s.mesh.Config, next.Config) || !slices.Equal(s.mesh.Problems, next.Problems) {
 		s.mesh = &next
 		s.changed(laneSnapshot | laneEndpoints)
 	}
