@@ -16,6 +16,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/ca/attest"
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
+	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/admission"
 	"github.com/heddle-mesh/heddle/pilot/debug"
 	"github.com/heddle-mesh/heddle/pilot/discovery"
@@ -72,7 +73,7 @@ func newPilot(h *heddled) (*pilot, error) {
 
 // translator makes a snapshot of what the source reads. It is called by one goroutine at a time.
 func (p *pilot) translator() func(*inputs.Inputs) {
-	memo := translate.NewMemo()
+	memo, said := translate.NewMemo(), ""
 	return func(in *inputs.Inputs) {
 		_, span := p.tracer.Start(context.Background(), "translate", trace.WithAttributes(attribute.Int("services", len(in.Services))))
 		defer span.End()
@@ -82,7 +83,20 @@ func (p *pilot) translator() func(*inputs.Inputs) {
 		p.report.Store(&report)
 		p.publisher.SetSnapshot(snapshot)
 		p.status.Set(report)
+		said = p.tellSettings(report, in.Mesh.Namespace, said)
 	}
+}
+
+// tellSettings logs what is wrong with the mesh's settings, which have no status, when it is not what was said last. It returns what it said.
+func (p *pilot) tellSettings(r report.Report, namespace, said string) string {
+	e := r.Find(report.Ref{Kind: "ConfigMap", Namespace: namespace, Name: wire.MeshConfigMap})
+	if e == nil || e.String() == said {
+		return said
+	}
+	for _, issue := range e.Issues {
+		p.log.Warn("a setting of the mesh is not in force", "configmap", wire.MeshConfigMap, "setting", issue.Path, "reason", issue.Reason)
+	}
+	return e.String()
 }
 
 // endpointer is the endpoints' own lane, on a goroutine of its own.
