@@ -157,3 +157,30 @@ func TestLeavingTheMesh(t *testing.T) {
 		}
 	}
 }
+
+// TestLongBodies: what comes back while it is still being sent is what was sent, with a length and without.
+func TestLongBodies(t *testing.T) {
+	b := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > 0 {
+			w.Header().Set("Content-Length", r.Header.Get("Content-Length"))
+		}
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		_, _ = io.Copy(w, r.Body)
+	})
+	p := proxy(t, to("c"), map[string][]string{"c": {b}})
+	sent := strings.Repeat("0123456789abcdef", 1<<19) // 8 MiB
+	for name, body := range map[string]io.Reader{"length": strings.NewReader(sent), "chunks": io.MultiReader(strings.NewReader(sent))} {
+		resp, err := http.Post("http://"+p.addr(), "text/plain", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || string(got) != sent {
+			t.Errorf("%s: got %d bytes, %v", name, len(got), err)
+		}
+	}
+	if r := p.book.last(t, 2); r.received != 8<<20 || r.sent != 8<<20 {
+		t.Errorf("got %+v", r)
+	}
+}
