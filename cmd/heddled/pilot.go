@@ -14,9 +14,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/ca/attest"
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
-	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/admission"
 	"github.com/heddle-mesh/heddle/pilot/debug"
 	"github.com/heddle-mesh/heddle/pilot/discovery"
