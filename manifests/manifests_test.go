@@ -1,6 +1,7 @@
 package manifests_test
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -63,7 +64,7 @@ func tryRender(chart, values string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := (engine.Engine{Strict: true}).Render(c, all)
+	files, err := (engine.Engine{Strict: true}).RenderWithContext(context.Background(), c, all)
 	if err != nil {
 		return nil, err
 	}
