@@ -65,34 +65,46 @@ func (p *pool) dial(x *exchange.Exchange, deadline time.Time) (*link, exchange.O
 		defer cancel()
 	}
 	p.host.used.Store(time.Now().UnixNano())
+	o := exchange.Panicked // unless connect returns
+	var l *link
+	defer func() { p.dialled(l, o, x.Upstream.Failure) }()
 	t, err := p.connect(ctx)
+	if o = exchange.OK; err != nil {
+		o = failed(x, err, deadline)
+		return nil, o
+	}
+	l = &link{t: t}
+	p.mu.Lock()
+	p.use(l)
+	p.mu.Unlock()
+	return l, o
+}
+
+// dialled ends what take began. Those who waited for a shared connection get the place, or the failure, that it came to;
+// where only the dialler gave up, they try for themselves.
+func (p *pool) dialled(l *link, o exchange.Outcome, why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dialing--
-	if err != nil {
+	if l == nil {
 		p.total--
 		p.host.cluster.connections.Add(-1)
-		p.wakeAll()
-		return nil, p.failed(x, err, deadline)
-	}
-	l := &link{t: t}
-	p.use(l)
-	if !p.full(l) && !p.retired {
+	} else if !p.full(l) && !p.retired {
 		l.listed = true
 		p.free = append(p.free, l)
 	}
-	p.wakeAll()
-	return l, exchange.OK
-}
-
-// wakeAll lets every waiter try again: a shared connection has come, or none.
-func (p *pool) wakeAll() {
+	shared := p.proto == exchange.HTTP2 && (o == exchange.ConnectFailure || o == exchange.ConnectTimeout)
 	for len(p.waiters) > 0 {
-		p.wake()
+		if shared {
+			p.wake(turn{o, why})
+		} else {
+			p.wake(turn{})
+		}
 	}
 }
 
-func (p *pool) failed(x *exchange.Exchange, err error, deadline time.Time) exchange.Outcome {
+// failed says how a dial ended.
+func failed(x *exchange.Exchange, err error, deadline time.Time) exchange.Outcome {
 	x.Upstream.Failure = err.Error()
 	switch {
 	case x.Canceled():

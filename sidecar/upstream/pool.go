@@ -18,7 +18,7 @@ type pool struct {
 	free    []*link // those with a free place; the last one was used last
 	total   int     // connections, those being dialled included
 	dialing int
-	waiters []chan struct{}
+	waiters []chan turn
 	retired bool
 }
 
@@ -87,6 +87,9 @@ func (h *Host) Open(x *exchange.Exchange, deadline time.Time) (Lease, exchange.O
 		s, err := l.t.Open()
 		if err != nil {
 			p.refused(l)
+			if dial { // refused at once: no use in asking again
+				return Lease{}, exchange.ConnectFailure
+			}
 			continue
 		}
 		h.active.Add(1)
@@ -102,7 +105,7 @@ func (c *Config) wire(down exchange.Protocol) exchange.Protocol {
 }
 
 // take finds a usable connection with a free place; else says that the caller may dial, or gives it a place in the queue.
-func (p *pool) take() (l *link, dial bool, wait chan struct{}) {
+func (p *pool) take() (l *link, dial bool, wait chan turn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for n := len(p.free); n > 0; n = len(p.free) {
@@ -119,7 +122,7 @@ func (p *pool) take() (l *link, dial bool, wait chan struct{}) {
 		p.dialing++
 		return nil, true, nil
 	}
-	wait = make(chan struct{}, 1)
+	wait = make(chan turn, 1)
 	p.waiters = append(p.waiters, wait)
 	return nil, false, wait
 }
@@ -186,7 +189,7 @@ func (p *pool) drop(l *link) {
 	p.total--
 	p.host.cluster.connections.Add(-1)
 	_ = l.t.Close()
-	p.wake()
+	p.wake(turn{})
 }
 
 // release gives a place back. ok: the connection can be used again.
@@ -227,26 +230,32 @@ func (p *pool) list(l *link) {
 		l.listed = true
 		p.free = append(p.free, l)
 	}
-	p.wake()
+	p.wake(turn{})
 }
 
-// wake lets the longest waiter try again; p.mu is held.
-func (p *pool) wake() {
+// turn ends a wait: to try again, or with the failure of the dial that was waited for.
+type turn struct {
+	outcome exchange.Outcome
+	why     string
+}
+
+// wake gives the longest waiter its turn; p.mu is held.
+func (p *pool) wake(t turn) {
 	if len(p.waiters) == 0 {
 		return
 	}
 	w := p.waiters[0]
 	p.waiters = slices.Delete(p.waiters, 0, 1)
-	w <- struct{}{}
+	w <- t
 }
 
 // wait queues for a place; the pending limit is counted here.
-func (p *pool) wait(x *exchange.Exchange, turn chan struct{}, deadline time.Time) exchange.Outcome {
+func (p *pool) wait(x *exchange.Exchange, place chan turn, deadline time.Time) exchange.Outcome {
 	c := p.host.cluster
 	limit := c.config().Limits.Pending
 	defer c.pending.Add(-1)
 	if n := c.pending.Add(1); limit != 0 && n > int64(limit) {
-		p.forget(turn)
+		p.forget(place)
 		return exchange.Overflow
 	}
 	var late <-chan time.Time
@@ -256,26 +265,29 @@ func (p *pool) wait(x *exchange.Exchange, turn chan struct{}, deadline time.Time
 		late = t.C
 	}
 	select {
-	case <-turn:
-		return exchange.OK
+	case t := <-place:
+		if t.outcome != exchange.OK {
+			x.Upstream.Failure = t.why
+		}
+		return t.outcome
 	case <-x.Done():
-		p.forget(turn)
+		p.forget(place)
 		return exchange.ClientGone
 	case <-late:
-		p.forget(turn)
+		p.forget(place)
 		return exchange.Timeout
 	}
 }
 
 // forget leaves the queue; a turn that came meanwhile goes to the next.
-func (p *pool) forget(turn chan struct{}) {
+func (p *pool) forget(place chan turn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if i := slices.Index(p.waiters, turn); i >= 0 {
+	if i := slices.Index(p.waiters, place); i >= 0 {
 		p.waiters = slices.Delete(p.waiters, i, i+1)
 		return
 	}
-	p.wake()
+	p.wake(turn{})
 }
 
 func (p *pool) retire() {
