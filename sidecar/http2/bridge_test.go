@@ -380,7 +380,7 @@ func TestBridgeEarlyAnswer(t *testing.T) {
 		io.WriteString(w, "too much")
 	}, options{}, func(t *testing.T, c *http.Client, url string, m *mesh) {
 		for range 3 {
-			resp, body := do(t, c, newRequest(t, "POST", url, struct{ io.Reader }{bytes.NewReader(make([]byte, 2<<20))}))
+			resp, body := do(t, c, newRequest(t, "POST", url, struct{ io.Reader }{bytes.NewReader(make([]byte, 200<<10))}))
 			if resp.StatusCode != 413 || body != "too much" {
 				t.Errorf("got %v %q", resp.Status, body)
 			}
@@ -400,7 +400,7 @@ func TestBridgeLongBodiesAreNotRetried(t *testing.T) {
 		r.Retry = &route.Retry{On: route.On5xx, Attempts: 2, Base: time.Millisecond}
 	}}, func(t *testing.T, c *http.Client, url string, m *mesh) {
 		for i, path := range []string{"/late", "/early"} {
-			resp, body := do(t, c, newRequest(t, "POST", url+path, struct{ io.Reader }{bytes.NewReader(make([]byte, 1<<20))}))
+			resp, body := do(t, c, newRequest(t, "POST", url+path, struct{ io.Reader }{bytes.NewReader(make([]byte, 200<<10))}))
 			if resp.StatusCode != 503 || body != "no" {
 				t.Errorf("%s: got %v %q", path, resp.Status, body)
 			}
