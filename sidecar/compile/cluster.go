@@ -24,9 +24,10 @@ func (b *builder) cluster(in *cluster.Cluster) (*upstream.Config, error) {
 	out := &upstream.Config{
 		Info:           clusterInfo(in),
 		ConnectTimeout: duration(in.GetConnectTimeout(), 5*time.Second),
-		DNSRefresh:     duration(in.GetDnsRefreshRate(), 0),
 		Panic:          50,
 	}
+	//lint:ignore SA1019 its successor is an extension that no control plane sends yet
+	out.DNSRefresh = duration(in.GetDnsRefreshRate(), 0)
 	if at := texts(in.GetMetadata().GetFilterMetadata()[wire.ClusterMetadata])[wire.ServiceAddress]; at != "" {
 		var err error
 		if out.LastResort, err = netip.ParseAddrPort(at); err != nil {

@@ -302,7 +302,8 @@ func additions(field string, in []*core.HeaderValueOption) ([]headers.Op, error)
 		switch h.GetAppendAction() {
 		case core.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD:
 			op.Action = headers.Append
-			if !boolean(h.GetAppend(), true) { //nolint:staticcheck // still sent by control planes
+			//lint:ignore SA1019 control planes still send it
+			if !boolean(h.GetAppend(), true) {
 				op.Action = headers.Overwrite
 			}
 		case core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD:

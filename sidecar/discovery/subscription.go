@@ -67,14 +67,4 @@ func (s *subscription) overdue(now time.Time) []string {
 	return late
 }
 
-// pending says whether an answer is still awaited.
-func (s *subscription) pending() bool {
-	for _, deadline := range s.asked {
-		if !deadline.IsZero() {
-			return true
-		}
-	}
-	return false
-}
-
 func (s *subscription) names() []string { return slices.Sorted(maps.Keys(s.asked)) }
