@@ -13,8 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// Inputs is the state of the cluster at one moment. Lists are in no order. Equal pointers mean equal objects, so that results
-// may be remembered by them.
+// Inputs is the state of the cluster at one moment. Lists are in no order. Equal pointers mean equal objects, and one list in two Inputs
+// means that nothing on it changed, so that results may be remembered by them.
 type Inputs struct {
 	Mesh *Mesh // never nil
 

@@ -27,6 +27,7 @@ type EndpointMemo struct {
 	entries   *stage[inputs.ServiceEntry, *istioapi.ServiceEntry]
 	endpoints *memo.Memo[endpointKey, *model.Endpoint]
 	sets      map[model.EndpointKey]*model.EndpointSet
+	last      *gathering // the pass before
 }
 
 type workloadKey struct {
@@ -64,6 +65,9 @@ type gathering struct {
 	raw   map[model.Name]*corev1.Pod
 	all   *model.WorkloadIndex
 	sets  map[model.EndpointKey]*model.EndpointSet
+	// pods of the pass before are those of this one; then what did not change otherwise is not looked at again.
+	samePods bool
+	behindOf map[*model.Service][]*discoveryv1.EndpointSlice
 }
 
 // Endpoints translates what is behind services, and the workloads themselves. It reads no routing objects and never waits for Translate. An empty
@@ -72,17 +76,20 @@ func Endpoints(in *inputs.Inputs, memo *EndpointMemo) (*model.EndpointIndex, *mo
 	if memo == nil {
 		memo = NewEndpointMemo()
 	}
-	g := &gathering{in: in, memo: memo, sets: map[model.EndpointKey]*model.EndpointSet{}}
+	g := &gathering{in: in, memo: memo, sets: make(map[model.EndpointKey]*model.EndpointSet, len(memo.sets)),
+		behindOf: make(map[*model.Service][]*discoveryv1.EndpointSlice, len(in.Services))}
 	g.settings()
 	g.workloads()
 	g.services()
 	g.entries()
-	memo.workloads.Round()
-	memo.pool.round()
+	if !g.samePods { // otherwise most were not asked for
+		memo.workloads.Round()
+		memo.pool.round()
+		memo.endpoints.Round()
+	}
 	memo.services.round()
 	memo.entries.round()
-	memo.endpoints.Round()
-	memo.sets = g.sets
+	memo.sets, memo.last = g.sets, g
 	return &model.EndpointIndex{Sets: g.sets}, g.all
 }
 
@@ -100,6 +107,10 @@ func (g *gathering) settings() {
 
 // workloads translates pods. One that has ended keeps its name and loses its address.
 func (g *gathering) workloads() {
+	if l := g.memo.last; l != nil && l.mesh == g.mesh && sameList(l.in.Pods, g.in.Pods) && sameList(l.in.Nodes, g.in.Nodes) {
+		g.samePods, g.pods, g.raw, g.all = true, l.pods, l.raw, l.all
+		return
+	}
 	n := len(g.in.Pods)
 	g.pods, g.raw = make(map[model.Name]*model.Workload, n), make(map[model.Name]*corev1.Pod, n)
 	g.all = &model.WorkloadIndex{ByName: make(map[model.Name]*model.Workload, n), ByIP: make(map[string]*model.Workload, n)}
@@ -137,10 +148,31 @@ func (g *gathering) services() {
 		if svc.Resolution == model.ResolveAlias {
 			continue
 		}
-		for i := range svc.Ports {
-			g.put(model.EndpointKey{Host: svc.Host, Namespace: svc.Namespace, Port: svc.Ports[i].Number}, g.behind(s, svc, &svc.Ports[i], slicesOf[svc.From]))
-		}
+		g.service(s, svc, slicesOf[svc.From])
 	}
+}
+
+// service gathers the endpoints of each port of a Service, unless it, its slices and all pods are those of the pass before.
+func (g *gathering) service(s *corev1.Service, svc *model.Service, from []*discoveryv1.EndpointSlice) {
+	before, known := []*discoveryv1.EndpointSlice(nil), false
+	if g.samePods {
+		before, known = g.memo.last.behindOf[svc]
+	}
+	known = known && slices.Equal(before, from)
+	g.behindOf[svc] = from
+	for i := range svc.Ports {
+		key := model.EndpointKey{Host: svc.Host, Namespace: svc.Namespace, Port: svc.Ports[i].Number}
+		if known {
+			g.sets[key] = g.memo.sets[key]
+			continue
+		}
+		g.put(key, g.behind(s, svc, &svc.Ports[i], from))
+	}
+}
+
+// sameList reports whether two lists are one. Lists are never changed once they were handed over.
+func sameList[T any](a, b []T) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 func (g *gathering) behind(s *corev1.Service, svc *model.Service, port *model.ServicePort, from []*discoveryv1.EndpointSlice) []*model.Endpoint {

@@ -107,6 +107,33 @@ func TestWarmAndColdMemoAgree(t *testing.T) {
 	}
 }
 
+// TestEndpointsRememberBetweenPodChanges holds the same where a source hands over the very lists of before, but for what changed.
+func TestEndpointsRememberBetweenPodChanges(t *testing.T) {
+	all, rnd := corpus(t), rand.New(rand.NewPCG(3, 4))
+	warm, in := translate.NewEndpointMemo(), pick(all, rand.New(rand.NewPCG(5, 6)))
+	for round := range 100 {
+		next, fresh := *in, pick(all, rnd)
+		switch rnd.IntN(5) {
+		case 0:
+			next.EndpointSlices = fresh.EndpointSlices
+		case 1:
+			next.Services = fresh.Services
+		case 2:
+			next.Pods = fresh.Pods
+		case 3:
+			next.ServiceEntries = fresh.ServiceEntries
+		case 4:
+			next.Nodes, next.Mesh = fresh.Nodes, fresh.Mesh
+		}
+		in = &next
+		index, workloads := translate.Endpoints(in, warm)
+		coldIndex, coldWorkloads := translate.Endpoints(in, nil)
+		if diff := cmp.Diff(endpoints(coldIndex)+workloadText(coldWorkloads), endpoints(index)+workloadText(workloads)); diff != "" {
+			t.Fatalf("round %d: the endpoints differ (-cold +warm):\n%s", round, diff)
+		}
+	}
+}
+
 // TestEqualMeaningKeepsPointers holds that an object whose bytes changed, but not its meaning, keeps its place in everybody's memos.
 func TestEqualMeaningKeepsPointers(t *testing.T) {
 	for _, in := range corpus(t) {
