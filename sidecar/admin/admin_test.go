@@ -264,7 +264,7 @@ func grpcServer(t *testing.T) (int32, *health.Server) {
 	}
 	server, healthy := grpc.NewServer(), health.NewServer()
 	healthpb.RegisterHealthServer(server, healthy)
-	go server.Serve(l) //nolint:errcheck // ends with Stop
+	go server.Serve(l) // ends with Stop
 	t.Cleanup(server.Stop)
 	return port(t, l), healthy
 }

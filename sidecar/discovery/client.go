@@ -120,7 +120,7 @@ func (c *Client) dial(ctx context.Context) (stream, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	done := func() { conn.Close() } //nolint:errcheck // nothing is left to be told
+	done := func() { conn.Close() } // nothing is left to be told
 	s, err := ads.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
 	if err != nil {
 		done()

@@ -100,7 +100,7 @@ func (p *plane) on(listener net.Listener) {
 			return nil
 		},
 	}))
-	go server.Serve(listener) //nolint:errcheck // ends with Stop
+	go server.Serve(listener) // ends with Stop
 	p.t.Cleanup(server.Stop)
 }
 

@@ -184,7 +184,7 @@ func TestRetriesWithBackoffAndKeepsTheOldOne(t *testing.T) {
 		w := New(Options{Expected: shop, TTL: time.Hour, Authority: ca, Roots: roots, Log: quiet()})
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go w.Run(ctx) //nolint:errcheck // ends with ctx
+		go w.Run(ctx) // ends with ctx
 		<-w.Ready()
 		ca.mu.Lock()
 		ca.fail = errors.New("away")
@@ -255,7 +255,7 @@ func TestRootRotation(t *testing.T) {
 		w := New(Options{Expected: shop, TTL: 24 * time.Hour, Authority: current, Roots: roots, Log: quiet()})
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go w.Run(ctx) //nolint:errcheck // ends with ctx
+		go w.Run(ctx) // ends with ctx
 		<-w.Ready()
 		first := w.Certificate()
 		writeRoots(t, path, old, next)
@@ -377,7 +377,7 @@ func serve(t *testing.T, ca *testCA, host string) string {
 	}
 	server := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key})))
 	security.RegisterIstioCertificateServiceServer(server, ca)
-	go server.Serve(listener) //nolint:errcheck // ends with Stop
+	go server.Serve(listener) // ends with Stop
 	t.Cleanup(server.Stop)
 	return listener.Addr().String()
 }
