@@ -19,13 +19,13 @@ func (s Scope) String() string {
 	if s.Outbound.Sidecar != nil {
 		line("Sidecar %s limits what it sees", s.Outbound.Sidecar.From)
 	}
-	for r := range s.Outbound.Rules.all {
+	for r := range s.Outbound.Rules.All {
 		line("DestinationRule for %s selects it", r.Host)
 	}
-	for source := range s.Outbound.Sources.all {
+	for source := range s.Outbound.Sources.All {
 		line("routes for sources with %s apply", source)
 	}
-	for p := range s.Inbound.Ports.all {
+	for p := range s.Inbound.Ports.All {
 		service := "no Service"
 		if p.Service != nil {
 			service = "Service " + p.Service.From.String()
@@ -38,10 +38,10 @@ func (s Scope) String() string {
 	} else {
 		line("other ports: %s", modeText(s.Inbound.Mode))
 	}
-	for server := range s.Edge.Servers.all {
+	for server := range s.Edge.Servers.All {
 		line("Gateway %s: port %d, listens on %d", server.Gateway.ID(), server.Server.Port, server.Port)
 	}
-	for p := range policies.all {
+	for p := range policies.All {
 		line("AuthorizationPolicy %s (%s)", p.From, [...]string{"ALLOW", "DENY"}[p.Action])
 	}
 	return b.String()

@@ -2,19 +2,23 @@ package generate
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 
+	"github.com/heddle-mesh/heddle/pilot/generate/intern"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/routes"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
 // Edge is what a gateway's listeners depend on.
 type Edge struct {
 	Mesh      *model.Mesh
-	Class     Class
+	Class     naming.Class
 	Self      Self
 	Namespace string
-	Servers   *List[BoundServer]
-	Policies  *List[*model.Authorization]
+	Servers   *intern.List[BoundServer]
+	Policies  *intern.List[*model.Authorization]
 }
 
 // BoundServer is a server of a Gateway that selects the workload, on the port where the workload listens.
@@ -121,7 +125,7 @@ type edgePlan struct {
 func GenerateEdge(ix *Index, o Outbound, e Edge, m *Memo) *Set {
 	b := &edgeBuilder{builder: newBuilder(ix, o, m), edge: e, ports: map[edgePort]*edgePlan{}}
 	b.virtuals = ix.edgeVirtuals(o.Namespace)
-	for s := range e.Servers.all {
+	for s := range e.Servers.All {
 		b.place(s)
 	}
 	for at, plan := range b.ports {
@@ -135,7 +139,7 @@ func GenerateEdge(ix *Index, o Outbound, e Edge, m *Memo) *Set {
 			continue
 		}
 		in := EdgeListener{Mesh: e.Mesh, Class: e.Class, Self: e.Self, Bind: at.bind, Port: at.port, Policies: e.Policies}
-		in.Chains = m.edgeChains.of(plan.chains)
+		in.Chains = m.edgeChains.Of(plan.chains)
 		b.set.add(m.edges.Get(in, edgeListener))
 	}
 	return b.set.finish()
@@ -181,12 +185,12 @@ func (ix *Index) edgeVirtuals(namespace string) []*model.VirtualService {
 
 // attached reports whether a VirtualService has rules for a gateway.
 func attached(vs *model.VirtualService, gateway string) bool {
-	if names(vs.Gateways, gateway) {
+	if slices.Contains(vs.Gateways, gateway) {
 		return true
 	}
 	for _, r := range vs.HTTP {
 		for _, m := range r.Matches {
-			if names(m.Gateways, gateway) {
+			if slices.Contains(m.Gateways, gateway) {
 				return true
 			}
 		}
@@ -202,7 +206,7 @@ func sharedHosts(s *model.Server, vs *model.VirtualService) []string {
 			continue
 		}
 		for _, host := range vs.Hosts {
-			if both, ok := narrower(h.Host, host); ok && !names(out, both) {
+			if both, ok := naming.Narrower(h.Host, host); ok && !slices.Contains(out, both) {
 				out = append(out, both)
 			}
 		}
@@ -237,7 +241,7 @@ func (b *edgeBuilder) hostsOf(servers []BoundServer) map[string]*edgeHost {
 				if !hasVirtual(h.virtuals, vs) {
 					h.virtuals = append(h.virtuals, vs)
 				}
-				if !names(h.gateways, s.Gateway.ID()) {
+				if !slices.Contains(h.gateways, s.Gateway.ID()) {
 					h.gateways = append(h.gateways, s.Gateway.ID())
 				}
 			}
@@ -251,7 +255,7 @@ func (b *edgeBuilder) hostsOf(servers []BoundServer) map[string]*edgeHost {
 	for host, h := range out {
 		for _, s := range servers {
 			for _, of := range s.Server.Hosts {
-				h.redirect = h.redirect || s.Server.HTTPSRedirect && hostMatches(of.Host, host)
+				h.redirect = h.redirect || s.Server.HTTPSRedirect && naming.Covers(of.Host, host)
 			}
 		}
 	}
@@ -275,21 +279,21 @@ func (b *edgeBuilder) routesOf(name string, servers []BoundServer, tls bool) {
 		order = append(order, host)
 	}
 	sort.Strings(order)
-	var made []*virtualHost
+	var made []*routes.VirtualHost
 	for _, host := range order {
 		h := hosts[host]
-		in := Host{
+		in := routes.Host{
 			Mesh: b.edge.Mesh, Class: b.edge.Class, Host: host, Port: h.port, TLS: tls, RequireTLS: h.redirect,
-			Virtuals: b.m.virtuals.of(h.virtuals), Gateways: b.m.strings.of(h.gateways), Targets: b.targets(h.virtuals, nil, h.port),
+			Virtuals: b.m.virtuals.Of(h.virtuals), Gateways: b.m.strings.Of(h.gateways), Targets: b.targets(h.virtuals, nil, h.port),
 		}
-		made = append(made, b.m.hosts.Get(in, newVirtualHost))
+		made = append(made, b.m.hosts.Get(in, routes.NewVirtualHost))
 	}
-	b.set.add(b.m.routes.Get(Routes{Name: name, Hosts: b.m.vhosts.of(made)}, routeConfiguration))
+	b.set.add(b.m.routes.Get(routes.Configuration{Name: name, Hosts: b.m.vhosts.Of(made)}, routes.Make))
 }
 
 // plain makes the one chain of a plaintext HTTP port.
 func (b *edgeBuilder) plain(at edgePort, plan *edgePlan) {
-	name := "http." + portString(at.port)
+	name := "http." + naming.Port(at.port)
 	if at.bind != "" {
 		name += "." + at.bind
 	}
@@ -312,7 +316,7 @@ func (b *edgeBuilder) chainsOf(plan *edgePlan, s BoundServer) {
 		}
 		b.routesOf(name, []BoundServer{s}, true)
 		b.set.secret(s.Server.TLS.CredentialName)
-		plan.chains = append(plan.chains, edgeChain{Name: name, Names: b.m.strings.of(sni), TLS: s.Server.TLS, Routes: name})
+		plan.chains = append(plan.chains, edgeChain{Name: name, Names: b.m.strings.Of(sni), TLS: s.Server.TLS, Routes: name})
 	case serverPassthrough:
 		b.passthrough(plan, s)
 	case serverTLS, serverTCP:
@@ -329,7 +333,7 @@ func (b *edgeBuilder) duplicate(s BoundServer) {
 func hostNames(s *model.Server) []string {
 	var out []string
 	for _, h := range s.Hosts {
-		if !names(out, h.Host) {
+		if !slices.Contains(out, h.Host) {
 			out = append(out, h.Host)
 		}
 	}
@@ -372,7 +376,7 @@ func (b *edgeBuilder) passthrough(plan *edgePlan, s BoundServer) {
 				}
 				sni, ok := plan.claim(own)
 				if targets, idle := b.shares(r.Destinations, s.Server.Port); ok && targets != nil {
-					plan.chains = append(plan.chains, edgeChain{Names: b.m.strings.of(sni), Targets: targets, Idle: idle, Sniff: true})
+					plan.chains = append(plan.chains, edgeChain{Names: b.m.strings.Of(sni), Targets: targets, Idle: idle, Sniff: true})
 				}
 			}
 		}
@@ -384,7 +388,7 @@ func within(sni, hosts []string) []string {
 	var out []string
 	for _, name := range sni {
 		for _, host := range hosts {
-			if both, ok := narrower(host, name); ok && !names(out, both) {
+			if both, ok := naming.Narrower(host, name); ok && !slices.Contains(out, both) {
 				out = append(out, both)
 			}
 		}
@@ -398,7 +402,7 @@ func (b *edgeBuilder) admits(vs *model.VirtualService, m *model.L4Match, s Bound
 	if m.Gateways != nil {
 		gateways = m.Gateways
 	}
-	return names(gateways, s.Gateway.ID()) && (m.Port == 0 || m.Port == s.Server.Port) && len(sharedHosts(s.Server, vs)) > 0
+	return slices.Contains(gateways, s.Gateway.ID()) && (m.Port == 0 || m.Port == s.Server.Port) && len(sharedHosts(s.Server, vs)) > 0
 }
 
 // opaqueServer adds the chain of a TCP server, or of one that terminates TLS around bytes: the first tcp rule for it.
@@ -424,7 +428,7 @@ func (b *edgeBuilder) opaqueServer(plan *edgePlan, s BoundServer) {
 						b.duplicate(s)
 						return
 					}
-					c.Names, c.TLS = b.m.strings.of(sni), s.Server.TLS
+					c.Names, c.TLS = b.m.strings.Of(sni), s.Server.TLS
 					b.set.secret(s.Server.TLS.CredentialName)
 				}
 				plan.chains = append(plan.chains, c)

@@ -1,129 +1,22 @@
 package generate
 
 import (
-	"sort"
-
-	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	"google.golang.org/protobuf/types/known/structpb"
-
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
-
-// EndpointView is how one cluster looks at the endpoints of a service port. It is comparable.
-type EndpointView struct {
-	Key    model.EndpointKey
-	Subset *model.Subset // nil: all
-	// HealthyOnly leaves out endpoints that are not ready: the cluster's panic threshold would use them.
-	HealthyOnly bool
-	Foreign     bool
-	// peers switches mesh mTLS off for endpoints whose PeerAuthentication says DISABLE. Nil: none does.
-	peers *peerRules
-}
 
 // projection is a view on one state of the endpoints.
 type projection struct {
 	name string
 	set  *model.EndpointSet
-	view EndpointView
+	view upstream.EndpointView
 }
 
 // Endpoints returns the assignment of a cluster: set, which may be nil for a service without endpoints, as view sees it.
-func Endpoints(name string, set *model.EndpointSet, view EndpointView, m *Memo) *wire.Resource {
+func Endpoints(name string, set *model.EndpointSet, view upstream.EndpointView, m *Memo) *wire.Resource {
 	return m.endpoints.Get(projection{name, set, view}, func(p projection) *wire.Resource {
 		m.projected++
-		set := p.set
-		if set == nil {
-			set = &model.EndpointSet{}
-		}
-		return resource(wire.TypeEndpoints, p.name, assignment(p.name, set, p.view))
+		return upstream.Endpoints(p.name, p.set, p.view)
 	})
-}
-
-// assignment groups the endpoints that the view shows by locality.
-func assignment(name string, set *model.EndpointSet, view EndpointView) *endpoint.ClusterLoadAssignment {
-	groups := map[model.Locality]*endpoint.LocalityLbEndpoints{}
-	var order []model.Locality
-	for _, e := range set.Endpoints {
-		if view.Subset != nil && !view.Subset.Labels.Matches(e.Labels) || view.HealthyOnly && e.Health != model.Healthy {
-			continue
-		}
-		group := groups[e.Locality]
-		if group == nil {
-			group = &endpoint.LocalityLbEndpoints{Locality: locality(e.Locality)}
-			groups[e.Locality] = group
-			order = append(order, e.Locality)
-		}
-		lb := lbEndpoint(e, view)
-		group.LbEndpoints = append(group.LbEndpoints, lb)
-		group.LoadBalancingWeight = u32(group.GetLoadBalancingWeight().GetValue() + lb.LoadBalancingWeight.GetValue())
-	}
-	sort.Slice(order, func(i, j int) bool { return localityLess(order[i], order[j]) })
-	out := &endpoint.ClusterLoadAssignment{ClusterName: name}
-	for _, l := range order {
-		out.Endpoints = append(out.Endpoints, groups[l])
-	}
-	return out
-}
-
-func locality(l model.Locality) *core.Locality {
-	return &core.Locality{Region: l.Region, Zone: l.Zone, SubZone: l.Subzone}
-}
-
-func localityLess(a, b model.Locality) bool {
-	if a.Region != b.Region {
-		return a.Region < b.Region
-	}
-	if a.Zone != b.Zone {
-		return a.Zone < b.Zone
-	}
-	return a.Subzone < b.Subzone
-}
-
-func lbEndpoint(e *model.Endpoint, view EndpointView) *endpoint.LbEndpoint {
-	return &endpoint.LbEndpoint{
-		HostIdentifier: &endpoint.LbEndpoint_Endpoint{Endpoint: &endpoint.Endpoint{Address: tcpAddress(e.Address, e.Port)}},
-		HealthStatus:   health(e.Health), LoadBalancingWeight: u32(max(e.Weight, 1)),
-		Metadata: endpointMetadata(e, view),
-	}
-}
-
-func health(h model.Health) core.HealthStatus {
-	switch h {
-	case model.Unhealthy:
-		return core.HealthStatus_UNHEALTHY
-	case model.Draining:
-		return core.HealthStatus_DRAINING
-	}
-	return core.HealthStatus_HEALTHY
-}
-
-// endpointMetadata carries the endpoint's facts, and whether it takes mesh mTLS.
-func endpointMetadata(e *model.Endpoint, view EndpointView) *core.Metadata {
-	out := map[string]*structpb.Struct{}
-	if e.MeshTLS && (view.peers == nil || view.peers.mode(e.Workload.Namespace, e.Labels, e.Port) != model.MTLSDisable) {
-		out[wire.TLSModeMatch] = stringStruct(map[string]string{wire.TLSModeKey: wire.TLSModeMesh})
-	}
-	if facts := factStruct(e.Identity.String(), e.Workload); len(facts.Fields) > 0 && !view.Foreign {
-		out[wire.EndpointMetadata] = facts
-	}
-	if len(out) == 0 {
-		return nil
-	}
-	return &core.Metadata{FilterMetadata: out}
-}
-
-func factStruct(identity string, f model.Facts) *structpb.Struct {
-	return stringStruct(map[string]string{
-		wire.FactIdentity: identity, wire.FactWorkload: f.Workload, wire.FactNamespace: f.Namespace, wire.FactPod: f.Pod,
-		wire.FactCanonicalName: f.CanonicalName, wire.FactCanonicalRevision: f.CanonicalRevision,
-		wire.FactApp: f.App, wire.FactVersion: f.Version, wire.FactCluster: f.Cluster,
-	})
-}
-
-func tcpAddress(ip string, port uint16) *core.Address {
-	return &core.Address{Address: &core.Address_SocketAddress{SocketAddress: &core.SocketAddress{
-		Address: ip, PortSpecifier: &core.SocketAddress_PortValue{PortValue: uint32(port)},
-	}}}
 }

@@ -15,10 +15,10 @@ import (
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpproxy "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	xdstype "github.com/envoyproxy/go-control-plane/envoy/type/v3"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/heddle-mesh/heddle/pilot/generate/message"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -26,10 +26,6 @@ import (
 const (
 	filterHCM    = "envoy.filters.network.http_connection_manager"
 	filterTCP    = "envoy.filters.network.tcp_proxy"
-	filterRBAC   = "envoy.filters.network.rbac"
-	httpRBAC     = "envoy.filters.http.rbac"
-	httpFault    = "envoy.filters.http.fault"
-	httpCORS     = "envoy.filters.http.cors"
 	httpRouter   = "envoy.filters.http.router"
 	fileLog      = "envoy.access_loggers.file"
 	otelTracer   = "envoy.tracers.opentelemetry"
@@ -64,7 +60,7 @@ func httpManager(m manager) *listener.Filter {
 		AccessLog:                    accessLog(m.mesh.AccessLog),
 		UpgradeConfigs:               []*hcm.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		PathWithEscapedSlashesAction: hcm.HttpConnectionManager_KEEP_UNCHANGED,
-		StreamIdleTimeout:            duration(0),
+		StreamIdleTimeout:            message.Duration(0),
 		UseRemoteAddress:             wrapperspb.Bool(m.side == edge),
 		Tracing:                      tracing(m.mesh.Tracing, m.traced),
 	}
@@ -72,17 +68,17 @@ func httpManager(m manager) *listener.Filter {
 	if m.inline != nil {
 		c.RouteSpecifier = &hcm.HttpConnectionManager_RouteConfig{RouteConfig: m.inline}
 	} else {
-		c.RouteSpecifier = &hcm.HttpConnectionManager_Rds{Rds: &hcm.Rds{ConfigSource: ads(), RouteConfigName: m.routes}}
+		c.RouteSpecifier = &hcm.HttpConnectionManager_Rds{Rds: &hcm.Rds{ConfigSource: message.ADS(), RouteConfigName: m.routes}}
 	}
 	switch m.side {
 	case inbound:
 		c.ServerName = serverHeader
 		c.ForwardClientCertDetails = hcm.HttpConnectionManager_APPEND_FORWARD
-		c.SetCurrentClientCertDetails = &hcm.HttpConnectionManager_SetCurrentClientCertDetails{Subject: truth(), Uri: true, Dns: true}
+		c.SetCurrentClientCertDetails = &hcm.HttpConnectionManager_SetCurrentClientCertDetails{Subject: message.True(), Uri: true, Dns: true}
 	case edge:
 		atEdge(c, m.mesh)
 	}
-	return networkFilter(filterHCM, c)
+	return message.NetworkFilter(filterHCM, c)
 }
 
 // atEdge trusts no header of a client that came from outside.
@@ -90,9 +86,9 @@ func atEdge(c *hcm.HttpConnectionManager, mesh *model.Mesh) {
 	c.ServerName = serverHeader
 	c.XffNumTrustedHops = mesh.TrustedProxies
 	c.ForwardClientCertDetails = hcm.HttpConnectionManager_SANITIZE_SET
-	c.SetCurrentClientCertDetails = &hcm.HttpConnectionManager_SetCurrentClientCertDetails{Subject: truth(), Cert: true, Uri: true, Dns: true}
+	c.SetCurrentClientCertDetails = &hcm.HttpConnectionManager_SetCurrentClientCertDetails{Subject: message.True(), Cert: true, Uri: true, Dns: true}
 	c.InternalAddressConfig = &hcm.HttpConnectionManager_InternalAddressConfig{ // only the pod itself is internal
-		CidrRanges: []*core.CidrRange{{AddressPrefix: "127.0.0.1", PrefixLen: u32(32)}, {AddressPrefix: "::1", PrefixLen: u32(128)}},
+		CidrRanges: []*core.CidrRange{{AddressPrefix: "127.0.0.1", PrefixLen: message.U32(32)}, {AddressPrefix: "::1", PrefixLen: message.U32(128)}},
 	}
 }
 
@@ -107,16 +103,8 @@ func normalize(c *hcm.HttpConnectionManager, mode model.PathNormalization) {
 // httpFilters are the filters of every connection manager, in order, after authorization.
 func httpFilters() []*hcm.HttpFilter {
 	return []*hcm.HttpFilter{
-		httpFilter(httpFault, &faultfilter.HTTPFault{}), httpFilter(httpCORS, &corsfilter.Cors{}), httpFilter(httpRouter, &router.Router{}),
+		message.HTTPFilter(message.FilterFault, &faultfilter.HTTPFault{}), message.HTTPFilter(message.FilterCORS, &corsfilter.Cors{}), message.HTTPFilter(httpRouter, &router.Router{}),
 	}
-}
-
-func httpFilter(name string, config proto.Message) *hcm.HttpFilter {
-	return &hcm.HttpFilter{Name: name, ConfigType: &hcm.HttpFilter_TypedConfig{TypedConfig: anyOf(config)}}
-}
-
-func networkFilter(name string, config proto.Message) *listener.Filter {
-	return &listener.Filter{Name: name, ConfigType: &listener.Filter_TypedConfig{TypedConfig: anyOf(config)}}
 }
 
 // serviceName is what spans call the workload.
@@ -138,7 +126,7 @@ func tracing(t model.Tracing, service string) *hcm.HttpConnectionManager_Tracing
 	}
 	return &hcm.HttpConnectionManager_Tracing{
 		RandomSampling: &xdstype.Percent{Value: t.Sampling},
-		Provider: &trace.Tracing_Http{Name: otelTracer, ConfigType: &trace.Tracing_Http_TypedConfig{TypedConfig: anyOf(&trace.OpenTelemetryConfig{
+		Provider: &trace.Tracing_Http{Name: otelTracer, ConfigType: &trace.Tracing_Http_TypedConfig{TypedConfig: message.Any(&trace.OpenTelemetryConfig{
 			ServiceName: service,
 			GrpcService: &core.GrpcService{TargetSpecifier: &core.GrpcService_GoogleGrpc_{GoogleGrpc: &core.GrpcService_GoogleGrpc{
 				TargetUri: t.Target, StatPrefix: "tracing",
@@ -155,17 +143,17 @@ type weighted struct {
 
 // tcpFilter returns the network filter that relays bytes.
 func tcpFilter(mesh *model.Mesh, prefix string, targets []weighted, idle *model.Duration) *listener.Filter {
-	p := &tcpproxy.TcpProxy{StatPrefix: prefix, AccessLog: accessLog(mesh.AccessLog), IdleTimeout: optional(idle)}
+	p := &tcpproxy.TcpProxy{StatPrefix: prefix, AccessLog: accessLog(mesh.AccessLog), IdleTimeout: message.Optional(idle)}
 	if len(targets) == 1 {
 		p.ClusterSpecifier = &tcpproxy.TcpProxy_Cluster{Cluster: targets[0].Cluster}
-		return networkFilter(filterTCP, p)
+		return message.NetworkFilter(filterTCP, p)
 	}
 	group := &tcpproxy.TcpProxy_WeightedCluster{}
 	for _, t := range targets {
 		group.Clusters = append(group.Clusters, &tcpproxy.TcpProxy_WeightedCluster_ClusterWeight{Name: t.Cluster, Weight: t.Weight})
 	}
 	p.ClusterSpecifier = &tcpproxy.TcpProxy_WeightedClusters{WeightedClusters: group}
-	return networkFilter(filterTCP, p)
+	return message.NetworkFilter(filterTCP, p)
 }
 
 // accessLogFormat is the format that users of Istio parse.
@@ -206,7 +194,7 @@ func accessLog(a model.AccessLog) []*accesslog.AccessLog {
 	default:
 		format.Format = textFormat(accessLogFormat)
 	}
-	return []*accesslog.AccessLog{{Name: fileLog, ConfigType: &accesslog.AccessLog_TypedConfig{TypedConfig: anyOf(&fileaccess.FileAccessLog{
+	return []*accesslog.AccessLog{{Name: fileLog, ConfigType: &accesslog.AccessLog_TypedConfig{TypedConfig: message.Any(&fileaccess.FileAccessLog{
 		Path: a.File, AccessLogFormat: &fileaccess.FileAccessLog_LogFormat{LogFormat: format},
 	})}}}
 }
@@ -223,5 +211,5 @@ func jsonFormat(custom string) *structpb.Struct {
 			return s
 		}
 	}
-	return stringStruct(accessLogFields())
+	return message.Struct(accessLogFields())
 }

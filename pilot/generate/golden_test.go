@@ -12,6 +12,7 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/internal/golden"
 	"github.com/heddle-mesh/heddle/pilot/generate"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/source"
 	"github.com/heddle-mesh/heddle/pilot/translate"
@@ -48,12 +49,12 @@ func TestGolden(t *testing.T) {
 
 type options struct {
 	pod   model.Name
-	class generate.Class
+	class naming.Class
 	show  []string
 }
 
 func readOptions(t *testing.T, text string) options {
-	o := options{class: generate.Class{IPv4: true}}
+	o := options{class: naming.Class{IPv4: true}}
 	for line := range strings.Lines(text) {
 		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		switch word {

@@ -3,6 +3,9 @@ package generate
 import (
 	"sort"
 
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/peers"
+	"github.com/heddle-mesh/heddle/pilot/generate/routes"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -15,7 +18,7 @@ type Index struct {
 	selecting  map[string][]*model.Service // by namespace: those that choose pods
 	rules      map[string]*ruleTable       // by namespace
 	conditions []condition
-	peers      *peerRules
+	peers      *peers.Rules
 }
 
 // condition is a label condition of routes.
@@ -41,7 +44,11 @@ func NewIndex(s *model.Snapshot, endpoints *model.EndpointIndex, prev *Index) *I
 		ix.rules[namespace] = newRuleTable(rules)
 	}
 	ix.conditions = conditionsOf(s.VirtualServices)
-	ix.peers = newPeerRules(s, prev)
+	var last *peers.Rules
+	if prev != nil {
+		last = prev.peers
+	}
+	ix.peers = peers.New(s, last)
 	return ix
 }
 
@@ -77,7 +84,7 @@ func conditionsOf(virtuals []*model.VirtualService) []condition {
 		if len(s.Labels) == 0 {
 			return
 		}
-		if key := sourceKey(s.Labels); !seen[key] {
+		if key := routes.SourceKey(s.Labels); !seen[key] {
 			seen[key] = true
 			out = append(out, condition{key, s.Labels})
 		}
@@ -142,7 +149,7 @@ func (t *ruleTable) find(host string, admits func(*model.DestinationRule) bool) 
 			if best != nil && (len(r.Host) < len(best.Host) || best.Selector != nil) {
 				return
 			}
-			if hostMatches(r.Host, host) && admits(r) && (best == nil || r.Selector != nil) {
+			if naming.Covers(r.Host, host) && admits(r) && (best == nil || r.Selector != nil) {
 				best = r
 			}
 		}
@@ -179,7 +186,7 @@ func (ix *Index) rule(o Outbound, host, namespace string) *model.DestinationRule
 
 // selects reports whether a rule with a selector selects the proxy.
 func (o Outbound) selects(rule *model.DestinationRule) bool {
-	for r := range o.Rules.all {
+	for r := range o.Rules.All {
 		if r == rule {
 			return true
 		}

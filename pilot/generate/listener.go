@@ -11,6 +11,9 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/generate/message"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 )
 
 const (
@@ -22,7 +25,7 @@ const (
 func plainHTTP() []string { return []string{"http/1.0", "http/1.1", "h2c"} }
 
 func listenerFilter(name string, config proto.Message) *listener.ListenerFilter {
-	return &listener.ListenerFilter{Name: name, ConfigType: &listener.ListenerFilter_TypedConfig{TypedConfig: anyOf(config)}}
+	return &listener.ListenerFilter{Name: name, ConfigType: &listener.ListenerFilter_TypedConfig{TypedConfig: message.Any(config)}}
 }
 
 func inspectTLS() *listener.ListenerFilter {
@@ -38,21 +41,21 @@ func originalDestination() *listener.ListenerFilter {
 }
 
 // bindTo sets the listener's addresses; an empty address is the wildcard of each family.
-func bindTo(l *listener.Listener, class Class, address string, port uint16) {
+func bindTo(l *listener.Listener, class naming.Class, address string, port uint16) {
 	if address != "" {
-		l.Address = tcpAddress(address, port)
+		l.Address = message.TCPAddress(address, port)
 		return
 	}
-	all := class.wildcards()
-	l.Address = tcpAddress(all[0], port)
+	all := class.Wildcards()
+	l.Address = message.TCPAddress(all[0], port)
 	for _, a := range all[1:] {
-		l.AdditionalAddresses = append(l.AdditionalAddresses, &listener.AdditionalAddress{Address: tcpAddress(a, port)})
+		l.AdditionalAddresses = append(l.AdditionalAddresses, &listener.AdditionalAddress{Address: message.TCPAddress(a, port)})
 	}
 }
 
 // selfMetadata names the proxy's own workload, as pilot names it to others.
 func selfMetadata(self Self) *core.Metadata {
-	facts := factStruct(self.Identity.String(), self.Facts)
+	facts := upstream.Facts(self.Identity.String(), self.Facts)
 	return &core.Metadata{FilterMetadata: map[string]*structpb.Struct{wire.ListenerMetadata: facts}}
 }
 

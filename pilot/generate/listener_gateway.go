@@ -6,27 +6,32 @@ import (
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/generate/authz"
+	"github.com/heddle-mesh/heddle/pilot/generate/intern"
+	"github.com/heddle-mesh/heddle/pilot/generate/message"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/transport"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
 // EdgeListener is the inputs of a gateway's listener.
 type EdgeListener struct {
 	Mesh     *model.Mesh
-	Class    Class
+	Class    naming.Class
 	Self     Self
 	Bind     string
 	Port     uint16
-	Policies *List[*model.Authorization]
-	Chains   *List[edgeChain]
+	Policies *intern.List[*model.Authorization]
+	Chains   *intern.List[edgeChain]
 }
 
 // edgeChain is one filter chain of a gateway.
 type edgeChain struct {
 	Name    string
-	Names   *List[string]    // SNI; empty: any
-	TLS     *model.ServerTLS // nil: plaintext, or passed through
-	Routes  string           // RDS name; "": opaque
-	Targets *List[weighted]
+	Names   *intern.List[string] // SNI; empty: any
+	TLS     *model.ServerTLS     // nil: plaintext, or passed through
+	Routes  string               // RDS name; "": opaque
+	Targets *intern.List[weighted]
 	Idle    *model.Duration
 	Sniff   bool // looks at SNI though it does not terminate TLS
 }
@@ -34,37 +39,37 @@ type edgeChain struct {
 // edgeListener serves one port of a gateway.
 func edgeListener(in EdgeListener) *wire.Resource {
 	l := &listener.Listener{
-		Name: in.Class.listenerName(in.Bind, in.Port), TrafficDirection: core.TrafficDirection_OUTBOUND,
+		Name: in.Class.ListenerName(in.Bind, in.Port), TrafficDirection: core.TrafficDirection_OUTBOUND,
 		Metadata: selfMetadata(in.Self), AccessLog: accessLog(in.Mesh.AccessLog),
 	}
 	bindTo(l, in.Class, in.Bind, in.Port)
 	inspect := false
-	for c := range in.Chains.all {
+	for c := range in.Chains.All {
 		inspect = inspect || c.Sniff || c.TLS != nil
 		l.FilterChains = append(l.FilterChains, in.chain(c))
 	}
 	if inspect {
 		l.ListenerFilters = append(l.ListenerFilters, inspectTLS())
 	}
-	return resource(wire.TypeListener, l.Name, l)
+	return message.Resource(wire.TypeListener, l.Name, l)
 }
 
 func (in EdgeListener) chain(c edgeChain) *listener.FilterChain {
 	out := &listener.FilterChain{Name: c.Name}
 	if c.Names != nil {
-		out.FilterChainMatch = &listener.FilterChainMatch{ServerNames: c.Names.slice()}
+		out.FilterChainMatch = &listener.FilterChainMatch{ServerNames: c.Names.Slice()}
 	}
 	if c.TLS != nil {
 		out.TransportSocket = edgeServer(in.Mesh, c.TLS, c.Routes != "")
 	}
-	g := guard{in.Mesh, in.Policies.slice()}
+	g := authz.Guard{Mesh: in.Mesh, Policies: in.Policies.Slice()}
 	if c.Routes == "" {
-		targets := c.Targets.slice()
-		out.Filters = append(g.tcp(), tcpFilter(in.Mesh, targets[0].Cluster, targets, c.Idle))
+		targets := c.Targets.Slice()
+		out.Filters = append(g.TCP(), tcpFilter(in.Mesh, targets[0].Cluster, targets, c.Idle))
 		return out
 	}
 	out.Filters = []*listener.Filter{httpManager(manager{
-		mesh: in.Mesh, prefix: "outbound_" + in.Class.listenerName(in.Bind, in.Port), routes: c.Routes, guards: g.http(), traced: in.Self.serviceName(), side: edge,
+		mesh: in.Mesh, prefix: "outbound_" + in.Class.ListenerName(in.Bind, in.Port), routes: c.Routes, guards: g.HTTP(), traced: in.Self.serviceName(), side: edge,
 	})}
 	return out
 }
@@ -72,32 +77,32 @@ func (in EdgeListener) chain(c edgeChain) *listener.FilterChain {
 // edgeServer terminates a client's TLS with a Secret's certificate, or mesh mTLS.
 func edgeServer(mesh *model.Mesh, t *model.ServerTLS, http bool) *core.TransportSocket {
 	if t.Mode == model.ServerIstioMutual {
-		return meshServer(mesh, serverALPNs(http))
+		return transport.MeshServer(mesh, serverALPNs(http))
 	}
 	name := wire.SecretPrefix + t.CredentialName
 	c := &tls.CommonTlsContext{
 		TlsParams:                      edgeParameters(t),
-		TlsCertificateSdsSecretConfigs: []*tls.SdsSecretConfig{sds(name)},
+		TlsCertificateSdsSecretConfigs: []*tls.SdsSecretConfig{message.Secret(name)},
 	}
 	if http {
-		c.AlpnProtocols = []string{alpnHTTP2, alpnHTTP1}
+		c.AlpnProtocols = []string{transport.HTTP2, transport.HTTP1}
 	}
 	out := &tls.DownstreamTlsContext{CommonTlsContext: c}
 	if t.Mode == model.ServerMutual || t.Mode == model.ServerOptionalMutual {
 		c.ValidationContextType = &tls.CommonTlsContext_CombinedValidationContext{CombinedValidationContext: &tls.CommonTlsContext_CombinedCertificateValidationContext{
-			DefaultValidationContext:         untyped(exactNames(t.SANs)),
-			ValidationContextSdsSecretConfig: sds(name + wire.CACertSuffix),
+			DefaultValidationContext:         transport.Untyped(message.ExactNames(t.SANs)),
+			ValidationContextSdsSecretConfig: message.Secret(name + wire.CACertSuffix),
 		}}
 	}
 	if t.Mode == model.ServerMutual {
-		out.RequireClientCertificate = truth()
+		out.RequireClientCertificate = message.True()
 	}
-	return downstream(out)
+	return transport.Downstream(out)
 }
 
 // edgeParameters are a server's TLS versions and ciphers.
 func edgeParameters(t *model.ServerTLS) *tls.TlsParameters {
-	out := meshParameters()
+	out := transport.Parameters()
 	version := func(s string, otherwise tls.TlsParameters_TlsProtocol) tls.TlsParameters_TlsProtocol {
 		switch s {
 		case "1.2":

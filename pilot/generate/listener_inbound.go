@@ -11,17 +11,23 @@ import (
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/generate/authz"
+	"github.com/heddle-mesh/heddle/pilot/generate/intern"
+	"github.com/heddle-mesh/heddle/pilot/generate/message"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/transport"
+	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
 // Inbound is the inputs of all that a sidecar needs to receive traffic.
 type Inbound struct {
 	Mesh     *model.Mesh
-	Class    Class
+	Class    naming.Class
 	Self     Self
 	Mode     model.MTLSMode // of ports that nobody declared
-	Ports    *List[inboundPort]
-	Policies *List[*model.Authorization]
+	Ports    *intern.List[inboundPort]
+	Policies *intern.List[*model.Authorization]
 }
 
 // inboundPort is one port of the workload.
@@ -39,7 +45,7 @@ func (ix *Index) inboundPorts(w *model.Workload, sidecar *model.Sidecar) []inbou
 	ports := map[uint16]inboundPort{}
 	add := func(p inboundPort) {
 		if _, known := ports[p.Port]; p.Port != 0 && !known {
-			p.Mode = ix.mtls(w.Name.Namespace, w.Labels, p.Port)
+			p.Mode = ix.peers.Mode(w.Name.Namespace, w.Labels, p.Port)
 			ports[p.Port] = p
 		}
 	}
@@ -60,7 +66,7 @@ func (ix *Index) inboundPorts(w *model.Workload, sidecar *model.Sidecar) []inbou
 			}
 		}
 	}
-	for _, port := range ix.peers.ports(w.Name.Namespace, w.Labels) {
+	for _, port := range ix.peers.Ports(w.Name.Namespace, w.Labels) {
 		add(inboundPort{Port: port})
 	}
 	out := make([]inboundPort, 0, len(ports))
@@ -86,8 +92,8 @@ func targetPort(p *model.ServicePort, w *model.Workload) uint16 {
 func GenerateInbound(in Inbound, m *Memo) *Set {
 	return m.inbound.Get(in, func(in Inbound) *Set {
 		set := newSet()
-		set.add(fixedCluster(fixed{in.Mesh, in.Class, wire.ClusterInboundPassthrough}))
-		for p := range in.Ports.all {
+		set.add(upstream.MakeFixed(upstream.Fixed{Mesh: in.Mesh, Class: in.Class, Name: wire.ClusterInboundPassthrough}))
+		for p := range in.Ports.All {
 			set.add(in.cluster(p))
 		}
 		set.add(in.listener())
@@ -97,20 +103,20 @@ func GenerateInbound(in Inbound, m *Memo) *Set {
 
 // cluster delivers to the application's port.
 func (in Inbound) cluster(p inboundPort) *wire.Resource {
-	c := &cluster.Cluster{Name: inboundName(p.Port), ConnectTimeout: duration(in.Mesh.ConnectTimeout)}
-	deliver(c, in.Class)
+	c := &cluster.Cluster{Name: naming.Inbound(p.Port), ConnectTimeout: message.Duration(in.Mesh.ConnectTimeout)}
+	upstream.Deliver(c, in.Class)
 	if address, port, ok := delivery(p.Endpoint); ok {
 		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_STATIC}
 		c.LbPolicy = cluster.Cluster_ROUND_ROBIN
-		c.LoadAssignment = oneEndpoint(c.Name, address, port)
+		c.LoadAssignment = upstream.OneEndpoint(c.Name, address, port)
 		c.UpstreamBindConfig = nil
 	}
-	c.CircuitBreakers = breakers(model.ConnectionPool{})
-	c.TypedExtensionProtocolOptions = httpOptions(protocolOptions{downstream: p.Protocol == model.Unknown, http2: p.Protocol.IsHTTP2()})
+	c.CircuitBreakers = upstream.Breakers(model.ConnectionPool{})
+	c.TypedExtensionProtocolOptions = upstream.HTTPOptions(upstream.ProtocolOptions{Downstream: p.Protocol == model.Unknown, HTTP2: p.Protocol.IsHTTP2()})
 	if p.Service != nil {
-		c.Metadata = serviceMetadata(p.Service, "")
+		c.Metadata = upstream.ServiceMetadata(p.Service, "")
 	}
-	return resource(wire.TypeCluster, c.Name, c)
+	return message.Resource(wire.TypeCluster, c.Name, c)
 }
 
 // delivery splits a Sidecar's defaultEndpoint; not ok: the original destination, which 0.0.0.0 also means.
@@ -130,20 +136,20 @@ func delivery(endpoint string) (string, uint16, bool) {
 func (in Inbound) listener() *wire.Resource {
 	l := &listener.Listener{
 		Name: wire.ListenerVirtualInbound, TrafficDirection: core.TrafficDirection_INBOUND, Metadata: selfMetadata(in.Self),
-		AccessLog: accessLog(in.Mesh.AccessLog), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: duration(0),
+		AccessLog: accessLog(in.Mesh.AccessLog), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: message.Duration(0),
 		ListenerFilters: []*listener.ListenerFilter{originalDestination(), inspectTLS(), inspectHTTP()},
 		FilterChains: []*listener.FilterChain{
 			chain("virtualInbound-blackhole", portMatch(wire.PortInbound), nil, toCluster(in.Mesh, wire.ClusterBlackHole)),
 		},
 	}
 	bindTo(l, in.Class, "", wire.PortInbound)
-	g := guard{in.Mesh, in.Policies.slice()}
-	for p := range in.Ports.all {
-		l.FilterChains = append(l.FilterChains, in.chains(p, inboundName(p.Port), g)...)
+	g := authz.Guard{Mesh: in.Mesh, Policies: in.Policies.Slice()}
+	for p := range in.Ports.All {
+		l.FilterChains = append(l.FilterChains, in.chains(p, naming.Inbound(p.Port), g)...)
 	}
 	rest := inboundPort{Protocol: model.Unknown, Mode: in.Mode}
 	l.FilterChains = append(l.FilterChains, in.chains(rest, wire.ClusterInboundPassthrough, g)...)
-	return resource(wire.TypeListener, l.Name, l)
+	return message.Resource(wire.TypeListener, l.Name, l)
 }
 
 // chainKind is one row of the dialect's inbound table.
@@ -172,7 +178,7 @@ func httpChains(mode model.MTLSMode) []chainKind {
 	case model.MTLSDisable:
 		return []chainKind{{transportRaw, nil, false, true}}
 	}
-	return []chainKind{{transportTLS, meshALPNs(), true, true}, {transportRaw, nil, false, true}}
+	return []chainKind{{transportTLS, transport.MeshALPNs(), true, true}, {transportRaw, nil, false, true}}
 }
 
 func tcpChains(mode model.MTLSMode) []chainKind {
@@ -183,39 +189,39 @@ func tcpChains(mode model.MTLSMode) []chainKind {
 	case model.MTLSDisable:
 		return plain
 	}
-	return append([]chainKind{{transportTLS, meshALPNs(), true, false}}, plain...)
+	return append([]chainKind{{transportTLS, transport.MeshALPNs(), true, false}}, plain...)
 }
 
 func sniffedChains(mode model.MTLSMode) []chainKind {
 	switch mode {
 	case model.MTLSStrict:
-		return []chainKind{{transportTLS, meshHTTPALPNs(), true, true}, {transportTLS, nil, true, false}}
+		return []chainKind{{transportTLS, transport.MeshHTTPALPNs(), true, true}, {transportTLS, nil, true, false}}
 	case model.MTLSDisable:
 		return []chainKind{{transportRaw, plainHTTP(), false, true}, {transportRaw, nil, false, false}, {transportTLS, nil, false, false}}
 	}
 	return []chainKind{
-		{transportTLS, meshHTTPALPNs(), true, true}, {transportRaw, plainHTTP(), false, true},
+		{transportTLS, transport.MeshHTTPALPNs(), true, true}, {transportRaw, plainHTTP(), false, true},
 		{transportTLS, []string{wire.ALPNPeerData, wire.ALPNMesh}, true, false},
 		{transportRaw, nil, false, false}, {transportTLS, nil, false, false},
 	}
 }
 
 // chains are the filter chains of a port; port 0 is every other port.
-func (in Inbound) chains(p inboundPort, target string, g guard) []*listener.FilterChain {
+func (in Inbound) chains(p inboundPort, target string, g authz.Guard) []*listener.FilterChain {
 	var out []*listener.FilterChain
 	for _, kind := range chainKinds(p.Protocol, p.Mode) {
 		match := &listener.FilterChainMatch{TransportProtocol: kind.transport, ApplicationProtocols: kind.alpns}
 		if p.Port != 0 {
-			match.DestinationPort = u32(uint32(p.Port))
+			match.DestinationPort = message.U32(uint32(p.Port))
 		}
 		c := &listener.FilterChain{Name: in.chainName(p, kind), FilterChainMatch: match}
 		if kind.terminate {
-			c.TransportSocket = meshServer(in.Mesh, serverALPNs(kind.http))
+			c.TransportSocket = transport.MeshServer(in.Mesh, serverALPNs(kind.http))
 		}
 		if kind.http {
 			c.Filters = []*listener.Filter{in.httpFilter(p, target, g)}
 		} else {
-			c.Filters = append(g.tcp(), tcpFilter(in.Mesh, target, []weighted{{Cluster: target}}, nil))
+			c.Filters = append(g.TCP(), tcpFilter(in.Mesh, target, []weighted{{Cluster: target}}, nil))
 		}
 		out = append(out, c)
 	}
@@ -225,13 +231,13 @@ func (in Inbound) chains(p inboundPort, target string, g guard) []*listener.Filt
 // serverALPNs are what a mesh server chooses from.
 func serverALPNs(http bool) []string {
 	if http {
-		return []string{alpnHTTP2, alpnHTTP1, wire.ALPNMesh}
+		return []string{transport.HTTP2, transport.HTTP1, wire.ALPNMesh}
 	}
-	return []string{wire.ALPNMesh, alpnHTTP2, alpnHTTP1}
+	return []string{wire.ALPNMesh, transport.HTTP2, transport.HTTP1}
 }
 
 func (in Inbound) chainName(p inboundPort, kind chainKind) string {
-	name := in.Class.listenerName("", p.Port)
+	name := in.Class.ListenerName("", p.Port)
 	if p.Port == 0 {
 		name = wire.ListenerVirtualInbound
 		if kind.http {
@@ -248,28 +254,28 @@ func (in Inbound) chainName(p inboundPort, kind chainKind) string {
 }
 
 // httpFilter serves HTTP to the application.
-func (in Inbound) httpFilter(p inboundPort, target string, g guard) *listener.Filter {
+func (in Inbound) httpFilter(p inboundPort, target string, g authz.Guard) *listener.Filter {
 	number := p.Number
 	if number == 0 {
 		number = p.Port
 	}
 	action := &route.RouteAction{
-		ClusterSpecifier: &route.RouteAction_Cluster{Cluster: target}, Timeout: duration(0), MaxStreamDuration: grpcTimeout(0),
+		ClusterSpecifier: &route.RouteAction_Cluster{Cluster: target}, Timeout: message.Duration(0), MaxStreamDuration: message.GRPCTimeout(0),
 	}
 	if p.Protocol != model.GRPC && p.Protocol != model.GRPCWeb {
-		action.RetryPolicy = &route.RetryPolicy{RetryOn: "reset-before-request", NumRetries: u32(2)}
+		action.RetryPolicy = &route.RetryPolicy{RetryOn: "reset-before-request", NumRetries: message.U32(2)}
 	}
 	operation := "/*"
 	if p.Service != nil {
-		operation = p.Service.Host + ":" + portString(p.Number) + operation
+		operation = p.Service.Host + ":" + naming.Port(p.Number) + operation
 	}
 	routes := &route.RouteConfiguration{Name: target, IgnorePortInHostMatching: true, VirtualHosts: []*route.VirtualHost{{
-		Name: "inbound|http|" + portString(number), Domains: []string{"*"},
+		Name: "inbound|http|" + naming.Port(number), Domains: []string{"*"},
 		Routes: []*route.Route{{
-			Name: "default", Match: anyPath(), Action: &route.Route_Route{Route: action}, Decorator: &route.Decorator{Operation: operation},
+			Name: "default", Match: message.AnyPath(), Action: &route.Route_Route{Route: action}, Decorator: &route.Decorator{Operation: operation},
 		}},
 	}}}
 	return httpManager(manager{
-		mesh: in.Mesh, prefix: "inbound_" + in.Class.listenerName("", p.Port), inline: routes, guards: g.http(), traced: in.Self.serviceName(), side: inbound,
+		mesh: in.Mesh, prefix: "inbound_" + in.Class.ListenerName("", p.Port), inline: routes, guards: g.HTTP(), traced: in.Self.serviceName(), side: inbound,
 	})
 }

@@ -1,28 +1,29 @@
 package generate
 
 import (
-	"net/netip"
-
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/generate/intern"
+	"github.com/heddle-mesh/heddle/pilot/generate/message"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
 // Listener is the inputs of an outbound listener of a sidecar.
 type Listener struct {
 	Mesh         *model.Mesh
-	Class        Class
+	Class        naming.Class
 	RegistryOnly bool
 	Bind         string // "": wildcard
 	Port         uint16
 	// Routes is the RDS name for plaintext HTTP; "": there is none.
 	Routes string
 	// Chains are opaque connections with a condition; Default is where all others go: empty means that the destination is not known.
-	Chains  *List[l4Chain]
-	Default *List[weighted]
+	Chains  *intern.List[l4Chain]
+	Default *intern.List[weighted]
 	Idle    *model.Duration // of Default
 	// Traced is what spans call the client, where there are any.
 	Traced string
@@ -32,9 +33,9 @@ type Listener struct {
 
 // l4Chain is a condition on a connection and where it then goes.
 type l4Chain struct {
-	Names   *List[string] // SNI
-	Subnets *List[string] // destination CIDRs
-	Targets *List[weighted]
+	Names   *intern.List[string] // SNI
+	Subnets *intern.List[string] // destination CIDRs
+	Targets *intern.List[weighted]
 	Idle    *model.Duration
 }
 
@@ -47,9 +48,9 @@ func unknown(registryOnly bool) string {
 }
 
 // virtualOutbound is where captured connections arrive.
-func virtualOutbound(mesh *model.Mesh, class Class, registryOnly bool) *wire.Resource {
+func virtualOutbound(mesh *model.Mesh, class naming.Class, registryOnly bool) *wire.Resource {
 	l := &listener.Listener{
-		Name: wire.ListenerVirtualOutbound, UseOriginalDst: truth(), TrafficDirection: core.TrafficDirection_OUTBOUND,
+		Name: wire.ListenerVirtualOutbound, UseOriginalDst: message.True(), TrafficDirection: core.TrafficDirection_OUTBOUND,
 		AccessLog: accessLog(mesh.AccessLog),
 		FilterChains: []*listener.FilterChain{
 			chain("virtualOutbound-blackhole", portMatch(wire.PortOutbound), nil, toCluster(mesh, wire.ClusterBlackHole)),
@@ -57,7 +58,7 @@ func virtualOutbound(mesh *model.Mesh, class Class, registryOnly bool) *wire.Res
 		DefaultFilterChain: chain("virtualOutbound-catchall-tcp", nil, nil, toCluster(mesh, unknown(registryOnly))),
 	}
 	bindTo(l, class, "", wire.PortOutbound)
-	return resource(wire.TypeListener, l.Name, l)
+	return message.Resource(wire.TypeListener, l.Name, l)
 }
 
 func toCluster(mesh *model.Mesh, name string) *listener.Filter {
@@ -67,11 +68,11 @@ func toCluster(mesh *model.Mesh, name string) *listener.Filter {
 // outboundListener serves the connections to one port, or to one address's port.
 func outboundListener(in Listener) *wire.Resource {
 	l := &listener.Listener{
-		Name: in.Class.listenerName(in.Bind, in.Port), TrafficDirection: core.TrafficDirection_OUTBOUND,
-		BindToPort: wrapperspb.Bool(false), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: duration(0),
+		Name: in.Class.ListenerName(in.Bind, in.Port), TrafficDirection: core.TrafficDirection_OUTBOUND,
+		BindToPort: wrapperspb.Bool(false), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: message.Duration(0),
 	}
 	bindTo(l, in.Class, in.Bind, in.Port)
-	for c := range in.Chains.all {
+	for c := range in.Chains.All {
 		l.FilterChains = append(l.FilterChains, in.opaque(c))
 		in.Sniff = in.Sniff || c.Names != nil
 	}
@@ -81,39 +82,27 @@ func outboundListener(in Listener) *wire.Resource {
 	if in.Routes != "" {
 		l.ListenerFilters = append(l.ListenerFilters, inspectHTTP())
 		match := &listener.FilterChainMatch{TransportProtocol: transportRaw, ApplicationProtocols: plainHTTP()}
-		prefix := "outbound_" + in.Class.listenerName(in.Bind, in.Port)
+		prefix := "outbound_" + in.Class.ListenerName(in.Bind, in.Port)
 		l.FilterChains = append(l.FilterChains, chain("", match, nil, httpManager(manager{mesh: in.Mesh, prefix: prefix, routes: in.Routes, traced: in.Traced})))
 	}
 	l.DefaultFilterChain = in.otherwise()
-	return resource(wire.TypeListener, l.Name, l)
+	return message.Resource(wire.TypeListener, l.Name, l)
 }
 
 // otherwise is the chain for connections that match no other.
 func (in Listener) otherwise() *listener.FilterChain {
 	if in.Default != nil {
-		targets := in.Default.slice()
+		targets := in.Default.Slice()
 		return chain("", nil, nil, tcpFilter(in.Mesh, targets[0].Cluster, targets, in.Idle))
 	}
 	return chain("PassthroughFilterChain", nil, nil, toCluster(in.Mesh, unknown(in.RegistryOnly)))
 }
 
 func (in Listener) opaque(c l4Chain) *listener.FilterChain {
-	match := &listener.FilterChainMatch{ServerNames: c.Names.slice()}
-	for subnet := range c.Subnets.all {
-		match.PrefixRanges = append(match.PrefixRanges, cidr(subnet))
+	match := &listener.FilterChainMatch{ServerNames: c.Names.Slice()}
+	for subnet := range c.Subnets.All {
+		match.PrefixRanges = append(match.PrefixRanges, message.CIDR(subnet))
 	}
-	targets := c.Targets.slice()
+	targets := c.Targets.Slice()
 	return chain("", match, nil, tcpFilter(in.Mesh, targets[0].Cluster, targets, c.Idle))
-}
-
-// cidr reads an address block or a single address, which translate has checked.
-func cidr(s string) *core.CidrRange {
-	if prefix, err := netip.ParsePrefix(s); err == nil {
-		return &core.CidrRange{AddressPrefix: prefix.Masked().Addr().String(), PrefixLen: u32(uint32(prefix.Bits()))}
-	}
-	ip, err := netip.ParseAddr(s)
-	if err != nil { // matches no address that exists: an unreadable block must not widen
-		return &core.CidrRange{AddressPrefix: "::", PrefixLen: u32(128)}
-	}
-	return &core.CidrRange{AddressPrefix: ip.String(), PrefixLen: u32(uint32(ip.BitLen()))}
 }

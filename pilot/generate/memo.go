@@ -3,18 +3,21 @@ package generate
 import (
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/internal/memo"
+	"github.com/heddle-mesh/heddle/pilot/generate/intern"
+	"github.com/heddle-mesh/heddle/pilot/generate/routes"
+	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
 // Memo remembers what generators made. It is used by one goroutine at a time.
 type Memo struct {
-	clusters  *memo.Memo[Cluster, *wire.Resource]
-	hosts     *memo.Memo[Host, *virtualHost]
-	routes    *memo.Memo[Routes, *wire.Resource]
+	clusters  *memo.Memo[upstream.Cluster, *wire.Resource]
+	hosts     *memo.Memo[routes.Host, *routes.VirtualHost]
+	routes    *memo.Memo[routes.Configuration, *wire.Resource]
 	listeners *memo.Memo[Listener, *wire.Resource]
 	inbound   *memo.Memo[Inbound, *Set]
 	edges     *memo.Memo[EdgeListener, *wire.Resource]
-	fixed     *memo.Memo[fixed, *wire.Resource]
+	fixed     *memo.Memo[upstream.Fixed, *wire.Resource]
 	endpoints *memo.Memo[projection, *wire.Resource]
 	projected int // endpoints made since the last RoundEndpoints
 
@@ -22,32 +25,32 @@ type Memo struct {
 	// change of one service costs no more than its clusters.
 	reaches map[reachScope]*Reach
 
-	reached    lists[reached]
-	rules      lists[*model.DestinationRule]
-	policies   lists[*model.Authorization]
-	services   lists[*model.Service]
-	virtuals   lists[*model.VirtualService]
-	strings    lists[string]
-	targets    lists[target]
-	chains     lists[l4Chain]
-	weighted   lists[weighted]
-	ports      lists[inboundPort]
-	servers    lists[BoundServer]
-	edgeChains lists[edgeChain]
-	vhosts     lists[*virtualHost]
+	reached    intern.Lists[reached]
+	rules      intern.Lists[*model.DestinationRule]
+	policies   intern.Lists[*model.Authorization]
+	services   intern.Lists[*model.Service]
+	virtuals   intern.Lists[*model.VirtualService]
+	strings    intern.Lists[string]
+	targets    intern.Lists[routes.Target]
+	chains     intern.Lists[l4Chain]
+	weighted   intern.Lists[weighted]
+	ports      intern.Lists[inboundPort]
+	servers    intern.Lists[BoundServer]
+	edgeChains intern.Lists[edgeChain]
+	vhosts     intern.Lists[*routes.VirtualHost]
 }
 
 // NewMemo returns an empty Memo.
 func NewMemo() *Memo {
 	return &Memo{
-		clusters: memo.New[Cluster, *wire.Resource](), hosts: memo.New[Host, *virtualHost](),
-		routes: memo.New[Routes, *wire.Resource](), listeners: memo.New[Listener, *wire.Resource](),
+		clusters: memo.New[upstream.Cluster, *wire.Resource](), hosts: memo.New[routes.Host, *routes.VirtualHost](),
+		routes: memo.New[routes.Configuration, *wire.Resource](), listeners: memo.New[Listener, *wire.Resource](),
 		inbound: memo.New[Inbound, *Set](), edges: memo.New[EdgeListener, *wire.Resource](),
-		fixed: memo.New[fixed, *wire.Resource](), endpoints: memo.New[projection, *wire.Resource](),
-		reaches: map[reachScope]*Reach{}, reached: newLists[reached](), rules: newLists[*model.DestinationRule](), policies: newLists[*model.Authorization](),
-		services: newLists[*model.Service](), virtuals: newLists[*model.VirtualService](), strings: newLists[string](),
-		targets: newLists[target](), chains: newLists[l4Chain](), weighted: newLists[weighted](),
-		ports: newLists[inboundPort](), servers: newLists[BoundServer](), edgeChains: newLists[edgeChain](), vhosts: newLists[*virtualHost](),
+		fixed: memo.New[upstream.Fixed, *wire.Resource](), endpoints: memo.New[projection, *wire.Resource](),
+		reaches: map[reachScope]*Reach{}, reached: intern.New[reached](), rules: intern.New[*model.DestinationRule](), policies: intern.New[*model.Authorization](),
+		services: intern.New[*model.Service](), virtuals: intern.New[*model.VirtualService](), strings: intern.New[string](),
+		targets: intern.New[routes.Target](), chains: intern.New[l4Chain](), weighted: intern.New[weighted](),
+		ports: intern.New[inboundPort](), servers: intern.New[BoundServer](), edgeChains: intern.New[edgeChain](), vhosts: intern.New[*routes.VirtualHost](),
 	}
 }
 
@@ -62,8 +65,8 @@ func (m *Memo) Round() (hits, misses int) {
 		hits, misses = hits+h, misses+n
 	}
 	for _, r := range []round{
-		m.reached.cells, m.rules.cells, m.policies.cells, m.services.cells, m.virtuals.cells, m.strings.cells, m.targets.cells, m.chains.cells,
-		m.weighted.cells, m.ports.cells, m.servers.cells, m.vhosts.cells, m.edgeChains.cells,
+		m.reached, m.rules, m.policies, m.services, m.virtuals, m.strings, m.targets, m.chains,
+		m.weighted, m.ports, m.servers, m.vhosts, m.edgeChains,
 	} {
 		r.Round()
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -43,7 +44,7 @@ func large(n int) *model.Snapshot {
 }
 
 func scopeIn(namespace string) Outbound {
-	return Outbound{Class: Class{IPv4: true}, Namespace: namespace}
+	return Outbound{Class: naming.Class{IPv4: true}, Namespace: namespace}
 }
 
 // replaced is the snapshot with one element of a list replaced by a changed copy.

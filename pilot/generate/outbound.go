@@ -4,6 +4,11 @@ import (
 	"sort"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/generate/intern"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/peers"
+	"github.com/heddle-mesh/heddle/pilot/generate/routes"
+	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -63,9 +68,9 @@ type reached struct {
 // reachScope is what clusters depend on. Namespaces that see the same services under the same rules share them.
 type reachScope struct {
 	mesh  *model.Mesh
-	class Class
-	peers *peerRules
-	all   *List[reached]
+	class naming.Class
+	peers *peers.Rules
+	all   *intern.List[reached]
 }
 
 // clusters makes every service port's clusters and says how they look at its endpoints, or takes them from a scope that reaches the same.
@@ -76,8 +81,8 @@ func (b *builder) clusters() {
 			all = append(all, reached{s.Service, b.routable[s.Service], s.key()})
 		}
 	}
-	key := reachScope{mesh: b.ix.mesh, class: b.scope.Class, all: b.m.reached.of(all)}
-	if b.ix.peers.disables {
+	key := reachScope{mesh: b.ix.mesh, class: b.scope.Class, all: b.m.reached.Of(all)}
+	if b.ix.peers.Disables() {
 		key.peers = b.ix.peers
 	}
 	reach := b.m.reaches[key]
@@ -93,12 +98,12 @@ func (b *builder) clusters() {
 }
 
 func (b *builder) reach() *Reach {
-	r := &Reach{views: map[string]EndpointView{}, names: map[model.EndpointKey][]string{}}
+	r := &Reach{views: map[string]upstream.EndpointView{}, names: map[model.EndpointKey][]string{}}
 	for _, name := range []string{wire.ClusterBlackHole, wire.ClusterPassthrough} {
 		if name == wire.ClusterPassthrough && b.scope.Class.Router {
 			continue
 		}
-		r.clusters = append(r.clusters, b.m.fixed.Get(fixed{b.ix.mesh, b.scope.Class, name}, fixedCluster))
+		r.clusters = append(r.clusters, b.m.fixed.Get(upstream.Fixed{Mesh: b.ix.mesh, Class: b.scope.Class, Name: name}, upstream.MakeFixed))
 	}
 	for _, s := range b.services {
 		if s.Resolution == model.ResolveAlias {
@@ -125,21 +130,21 @@ func (b *builder) reach() *Reach {
 
 // cluster makes one cluster.
 func (b *builder) cluster(r *Reach, svc *model.Service, port uint16, rule *model.DestinationRule, subset *model.Subset) {
-	in := Cluster{Mesh: b.ix.mesh, Service: svc, Port: port, Subset: subset, Class: b.scope.Class}
+	in := upstream.Cluster{Mesh: b.ix.mesh, Service: svc, Port: port, Subset: subset, Class: b.scope.Class}
 	if rule != nil {
 		in.Policy = policyOf(rule, subset, port)
 		in.Selecting = rule.Selector != nil
 	}
 	if in.Class.Foreign {
-		in.Identities = b.m.strings.of(identities(b.ix.set(svc, port)))
+		in.Identities = b.m.strings.Of(identities(b.ix.set(svc, port)))
 	}
-	r.clusters = append(r.clusters, b.m.clusters.Get(in, outboundCluster))
-	if in.wantsEndpoints() {
+	r.clusters = append(r.clusters, b.m.clusters.Get(in, upstream.Make))
+	if in.WantsEndpoints() {
 		view := b.endpointView(in)
-		r.views[in.name()] = view
-		r.names[view.Key] = append(r.names[view.Key], in.name())
+		r.views[in.Name()] = view
+		r.names[view.Key] = append(r.names[view.Key], in.Name())
 	}
-	if tls := in.policy().TLS; tls != nil && tls.CredentialName != "" && (in.Class.Router || in.Selecting) {
+	if tls := in.InForce().TLS; tls != nil && tls.CredentialName != "" && (in.Class.Router || in.Selecting) {
 		r.secrets = append(r.secrets, tls.CredentialName)
 	}
 }
@@ -152,16 +157,16 @@ func policyOf(rule *model.DestinationRule, subset *model.Subset, port uint16) *m
 	return rule.Default.For(port)
 }
 
-func (b *builder) endpointView(in Cluster) EndpointView {
-	v := EndpointView{
+func (b *builder) endpointView(in upstream.Cluster) upstream.EndpointView {
+	v := upstream.EndpointView{
 		Key:    model.EndpointKey{Host: in.Service.Host, Namespace: in.Service.Namespace, Port: in.Port},
 		Subset: in.Subset, Foreign: in.Class.Foreign,
 	}
-	if o := in.policy().Outlier; o != nil && o.MinHealthPercent > 0 {
+	if o := in.InForce().Outlier; o != nil && o.MinHealthPercent > 0 {
 		v.HealthyOnly = true
 	}
-	if b.ix.peers.disables {
-		v.peers = b.ix.peers
+	if b.ix.peers.Disables() {
+		v.Peers = b.ix.peers
 	}
 	return v
 }
@@ -215,7 +220,7 @@ func (b *builder) virtualFor(host string) *model.VirtualService {
 		return vs
 	}
 	for _, w := range b.wild {
-		if hostMatches(w.pattern, host) {
+		if naming.Covers(w.pattern, host) {
 			return w.vs
 		}
 	}
@@ -224,7 +229,7 @@ func (b *builder) virtualFor(host string) *model.VirtualService {
 
 // resolve finds the cluster that a destination names, and how requests are hashed there. listenerPort stands in where neither the
 // destination nor the service decides.
-func (b *builder) resolve(d *model.Destination, listenerPort uint16) target {
+func (b *builder) resolve(d *model.Destination, listenerPort uint16) routes.Target {
 	svc := b.byHost[d.Host]
 	if svc != nil && svc.Resolution == model.ResolveAlias {
 		if real := b.byHost[svc.AliasOf]; real != nil {
@@ -241,9 +246,9 @@ func (b *builder) resolve(d *model.Destination, listenerPort uint16) target {
 			port = onlyPort(svc, listenerPort)
 		}
 	}
-	t := target{ref: d, cluster: clusterName(host, d.Subset, port)}
+	t := routes.Target{Ref: d, Cluster: naming.Cluster(host, d.Subset, port)}
 	if policy := b.policy(svc, d.Subset, port); policy != nil {
-		t.hash = policy.LoadBalancer.Hash
+		t.Hash = policy.LoadBalancer.Hash
 	}
 	return t
 }
@@ -284,8 +289,8 @@ func (b *builder) policy(svc *model.Service, subset string, port uint16) *model.
 }
 
 // targets resolves every HTTP destination of VirtualServices. Without any it says how the service itself is hashed.
-func (b *builder) targets(virtuals []*model.VirtualService, svc *model.Service, port uint16) *List[target] {
-	var out []target
+func (b *builder) targets(virtuals []*model.VirtualService, svc *model.Service, port uint16) *intern.List[routes.Target] {
+	var out []routes.Target
 	rules := false
 	for _, vs := range virtuals {
 		for _, r := range vs.HTTP {
@@ -297,32 +302,32 @@ func (b *builder) targets(virtuals []*model.VirtualService, svc *model.Service, 
 	}
 	if !rules && svc != nil {
 		if policy := b.policy(svc, "", port); policy != nil && policy.LoadBalancer.Hash != nil {
-			out = append(out, target{hash: policy.LoadBalancer.Hash})
+			out = append(out, routes.Target{Hash: policy.LoadBalancer.Hash})
 		}
 	}
-	return b.m.targets.of(out)
+	return b.m.targets.Of(out)
 }
 
 // host makes a virtual host of the mesh.
-func (b *builder) host(name string, svc *model.Service, port uint16) *virtualHost {
-	in := Host{Mesh: b.ix.mesh, Class: b.scope.Class, Host: name, Port: port, Service: svc}
-	in.Gateways = b.m.strings.of([]string{model.MeshGateway})
+func (b *builder) host(name string, svc *model.Service, port uint16) *routes.VirtualHost {
+	in := routes.Host{Mesh: b.ix.mesh, Class: b.scope.Class, Host: name, Port: port, Service: svc}
+	in.Gateways = b.m.strings.Of([]string{model.MeshGateway})
 	var virtuals []*model.VirtualService
 	if vs := b.virtualFor(name); vs != nil {
 		virtuals = append(virtuals, vs)
 		if conditional(vs) {
-			in.Client = Outbound{Namespace: b.scope.Namespace, Sources: b.scope.Sources}
+			in.Client = b.scope.client()
 		}
 	}
-	in.Virtuals = b.m.virtuals.of(virtuals)
+	in.Virtuals = b.m.virtuals.Of(virtuals)
 	in.Targets = b.targets(virtuals, svc, port)
 	if svc != nil {
 		in.Local = svc.Namespace == b.scope.Namespace
-		if in.Aliases = b.m.services.of(b.aliases[svc.Host]); in.Aliases != nil {
+		if in.Aliases = b.m.services.Of(b.aliases[svc.Host]); in.Aliases != nil {
 			in.AliasClient = b.scope.Namespace
 		}
 	}
-	return b.m.hosts.Get(in, newVirtualHost)
+	return b.m.hosts.Get(in, routes.NewVirtualHost)
 }
 
 // conditional reports whether a VirtualService has rules for certain clients only.

@@ -1,9 +1,13 @@
 package generate
 
 import (
+	"slices"
 	"sort"
 	"strings"
 
+	"github.com/heddle-mesh/heddle/pilot/generate/intern"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/routes"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -21,9 +25,9 @@ type outboundPlan struct {
 
 // sharedPort is a wildcard listener.
 type sharedPort struct {
-	hosts  []*virtualHost
+	hosts  []*routes.VirtualHost
 	chains []l4Chain
-	rest   *List[weighted]
+	rest   *intern.List[weighted]
 	idle   *model.Duration
 }
 
@@ -34,7 +38,7 @@ type boundPort struct {
 	routes  string
 	sniff   bool
 	chains  []l4Chain
-	rest    *List[weighted]
+	rest    *intern.List[weighted]
 	idle    *model.Duration
 }
 
@@ -73,7 +77,7 @@ func (p *outboundPlan) claim(svc *model.Service, port uint16) {
 }
 
 func (p *outboundPlan) key(address string, port uint16) string {
-	return plainAddress(address) + "_" + portString(port)
+	return naming.Address(address) + "_" + naming.Port(port)
 }
 
 func (p *outboundPlan) share(port uint16) *sharedPort {
@@ -110,11 +114,11 @@ func (p *outboundPlan) serve(svc *model.Service, port *model.ServicePort) {
 func (p *outboundPlan) addresses(svc *model.Service, port uint16) (single, blocks []string) {
 	for _, a := range svc.Addresses {
 		switch {
-		case !p.scope.Class.usable(a):
-		case isCIDR(a):
+		case !p.scope.Class.Usable(a):
+		case naming.IsBlock(a):
 			blocks = append(blocks, a)
 		default:
-			single = append(single, plainAddress(a))
+			single = append(single, naming.Address(a))
 		}
 	}
 	if svc.Resolution != model.ResolveHeadless {
@@ -123,7 +127,7 @@ func (p *outboundPlan) addresses(svc *model.Service, port uint16) (single, block
 	seen := map[string]bool{}
 	if set := p.ix.set(svc, port); set != nil {
 		for _, e := range set.Endpoints {
-			if e.Port == port && !seen[e.Address] && p.scope.Class.usable(e.Address) {
+			if e.Port == port && !seen[e.Address] && p.scope.Class.Usable(e.Address) {
 				seen[e.Address] = true
 				single = append(single, e.Address)
 			}
@@ -146,13 +150,13 @@ func (p *outboundPlan) bind(svc *model.Service, port *model.ServicePort, address
 	mayMix := port.Protocol != model.Mongo && port.Protocol != model.MySQL
 	switch {
 	case port.Protocol == model.Unknown:
-		l.routes, l.sniff = hostRoute(svc.Host, port.Number), true
+		l.routes, l.sniff = naming.HostRoute(svc.Host, port.Number), true
 		if len(svc.Addresses) == 0 {
-			l.routes = portString(port.Number)
+			l.routes = naming.Port(port.Number)
 		}
 		p.routesOf(svc, port.Number, l.routes)
 	case p.http[key] && mayMix:
-		l.routes, l.sniff = portString(port.Number), true
+		l.routes, l.sniff = naming.Port(port.Number), true
 	}
 	p.bound[key] = l
 	p.order = append(p.order, key)
@@ -160,11 +164,11 @@ func (p *outboundPlan) bind(svc *model.Service, port *model.ServicePort, address
 
 // routesOf makes the routes of one host's undeclared port.
 func (p *outboundPlan) routesOf(svc *model.Service, port uint16, name string) {
-	if name == portString(port) {
+	if name == naming.Port(port) {
 		return // shared with all hosts of the port
 	}
-	hosts := p.m.vhosts.of([]*virtualHost{p.host(svc.Host, svc, port)})
-	p.set.add(p.m.routes.Get(Routes{Name: name, Hosts: hosts, CatchAll: unknown(p.registryOnly())}, routeConfiguration))
+	hosts := p.m.vhosts.Of([]*routes.VirtualHost{p.host(svc.Host, svc, port)})
+	p.set.add(p.m.routes.Get(routes.Configuration{Name: name, Hosts: hosts, CatchAll: unknown(p.registryOnly())}, routes.Make))
 }
 
 // wildcard plans a port of a service without an address: it is told by SNI or by its blocks; otherwise the first service gets all.
@@ -180,26 +184,26 @@ func (p *outboundPlan) wildcard(svc *model.Service, port *model.ServicePort, blo
 	}
 	switch {
 	case len(blocks) > 0:
-		shared.chains = append(shared.chains, l4Chain{Subnets: p.m.strings.of(blocks), Targets: rest, Idle: idle})
+		shared.chains = append(shared.chains, l4Chain{Subnets: p.m.strings.Of(blocks), Targets: rest, Idle: idle})
 	case port.Protocol.IsTLS():
-		shared.chains = append(shared.chains, l4Chain{Names: p.m.strings.of([]string{svc.Host}), Targets: rest, Idle: idle})
+		shared.chains = append(shared.chains, l4Chain{Names: p.m.strings.Of([]string{svc.Host}), Targets: rest, Idle: idle})
 	case shared.rest == nil && port.Protocol != model.Unknown:
 		shared.rest, shared.idle = rest, idle
 	}
 }
 
 // own is the service itself as a target.
-func (p *outboundPlan) own(svc *model.Service, port uint16) (*List[weighted], *model.Duration) {
+func (p *outboundPlan) own(svc *model.Service, port uint16) (*intern.List[weighted], *model.Duration) {
 	var idle *model.Duration
 	if policy := p.policy(svc, "", port); policy != nil {
 		idle = policy.ConnectionPool.TCPIdleTimeout
 	}
-	return p.m.weighted.of([]weighted{{Cluster: clusterName(svc.Host, "", port), Weight: 1}}), idle
+	return p.m.weighted.Of([]weighted{{Cluster: naming.Cluster(svc.Host, "", port), Weight: 1}}), idle
 }
 
 // opaque applies the tls and tcp rules of the VirtualService that rules the service's host: conditions become chains, the first rule
 // without one says where all others go.
-func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]l4Chain, *List[weighted], *model.Duration) {
+func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]l4Chain, *intern.List[weighted], *model.Duration) {
 	vs := p.virtualFor(svc.Host)
 	if vs == nil {
 		return nil, nil, nil
@@ -210,7 +214,7 @@ func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]l4
 			targets, idle := p.shares(r.Destinations, port.Number)
 			for _, m := range r.Matches {
 				if p.holds(vs, m, port.Number) && targets != nil {
-					chains = append(chains, l4Chain{Names: p.m.strings.of(m.SNI), Subnets: p.m.strings.of(m.Subnets), Targets: targets, Idle: idle})
+					chains = append(chains, l4Chain{Names: p.m.strings.Of(m.SNI), Subnets: p.m.strings.Of(m.Subnets), Targets: targets, Idle: idle})
 				}
 			}
 		}
@@ -229,7 +233,7 @@ func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]l4
 			case len(m.Subnets) == 0:
 				return chains, targets, idle
 			default:
-				chains = append(chains, l4Chain{Subnets: p.m.strings.of(m.Subnets), Targets: targets, Idle: idle})
+				chains = append(chains, l4Chain{Subnets: p.m.strings.Of(m.Subnets), Targets: targets, Idle: idle})
 			}
 		}
 	}
@@ -242,11 +246,11 @@ func (p *outboundPlan) holds(vs *model.VirtualService, m *model.L4Match, port ui
 	if m.Gateways != nil {
 		gateways = m.Gateways
 	}
-	return names(gateways, model.MeshGateway) && (m.Port == 0 || m.Port == port) && p.scope.from(m.Source)
+	return slices.Contains(gateways, model.MeshGateway) && (m.Port == 0 || m.Port == port) && p.scope.client().Holds(m.Source)
 }
 
 // shares resolves weighted destinations; the first one's idle timeout holds for all. Nil: none has a weight.
-func (b *builder) shares(destinations []*model.Destination, port uint16) (*List[weighted], *model.Duration) {
+func (b *builder) shares(destinations []*model.Destination, port uint16) (*intern.List[weighted], *model.Duration) {
 	var out []weighted
 	var idle *model.Duration
 	for _, d := range destinations {
@@ -261,9 +265,9 @@ func (b *builder) shares(destinations []*model.Destination, port uint16) (*List[
 		if policy := b.policy(b.byHost[d.Host], d.Subset, port); policy != nil && len(out) == 0 {
 			idle = policy.ConnectionPool.TCPIdleTimeout
 		}
-		out = append(out, weighted{Cluster: t.cluster, Weight: weight})
+		out = append(out, weighted{Cluster: t.Cluster, Weight: weight})
 	}
-	return b.m.weighted.of(out), idle
+	return b.m.weighted.Of(out), idle
 }
 
 // undeclared routes the hosts of VirtualServices that are in no registry.
@@ -293,19 +297,19 @@ func (p *outboundPlan) emit() {
 		l := p.bound[key]
 		in := base
 		in.Bind, in.Port, in.Routes, in.Sniff = l.address, l.port, l.routes, l.sniff
-		in.Chains, in.Default, in.Idle = p.m.chains.of(distinct(l.chains)), l.rest, l.idle
+		in.Chains, in.Default, in.Idle = p.m.chains.Of(distinct(l.chains)), l.rest, l.idle
 		p.set.add(p.m.listeners.Get(in, outboundListener))
-		if l.routes == portString(l.port) {
+		if l.routes == naming.Port(l.port) {
 			p.share(l.port)
 		}
 	}
 	for port, s := range p.shared {
 		in := base
-		in.Port, in.Chains, in.Default, in.Idle = port, p.m.chains.of(distinct(s.chains)), s.rest, s.idle
+		in.Port, in.Chains, in.Default, in.Idle = port, p.m.chains.Of(distinct(s.chains)), s.rest, s.idle
 		if len(s.hosts) > 0 {
-			in.Routes = portString(port)
-			hosts := p.m.vhosts.of(s.hosts)
-			p.set.add(p.m.routes.Get(Routes{Name: in.Routes, Hosts: hosts, CatchAll: unknown(p.registryOnly())}, routeConfiguration))
+			in.Routes = naming.Port(port)
+			hosts := p.m.vhosts.Of(s.hosts)
+			p.set.add(p.m.routes.Get(routes.Configuration{Name: in.Routes, Hosts: hosts, CatchAll: unknown(p.registryOnly())}, routes.Make))
 		}
 		p.set.add(p.m.listeners.Get(in, outboundListener))
 	}
@@ -316,7 +320,7 @@ func distinct(chains []l4Chain) []l4Chain {
 	seen := map[string]bool{}
 	var out []l4Chain
 	for _, c := range chains {
-		key := strings.Join(c.Names.slice(), ",") + "|" + strings.Join(c.Subnets.slice(), ",")
+		key := strings.Join(c.Names.Slice(), ",") + "|" + strings.Join(c.Subnets.Slice(), ",")
 		if !seen[key] {
 			seen[key] = true
 			out = append(out, c)

@@ -1,20 +1,12 @@
 package generate
 
 import (
-	"sort"
-	"strings"
-
 	"github.com/heddle-mesh/heddle/internal/spiffe"
+	"github.com/heddle-mesh/heddle/pilot/generate/intern"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/routes"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
-
-// Class is the few properties of a proxy that many resources depend on.
-type Class struct {
-	Router  bool // a gateway; otherwise a sidecar
-	Foreign bool // a stock Envoy: no facts of ours, identities spelled out
-	IPv4    bool
-	IPv6    bool
-}
 
 // Self is how a workload names itself in telemetry. The pod is left out, so that replicas share what they are told.
 type Self struct {
@@ -31,28 +23,28 @@ type Scope struct {
 
 // Outbound is what a proxy's view of others depends on.
 type Outbound struct {
-	Class     Class
+	Class     naming.Class
 	Namespace string
 	Sidecar   *model.Sidecar
 	// Rules are the DestinationRules with a selector that select the proxy.
-	Rules *List[*model.DestinationRule]
+	Rules *intern.List[*model.DestinationRule]
 	// Traced is what spans call the workload; empty where tracing is off, so that all may share.
 	Traced string
 	// Sources are the label conditions of routes that hold for the proxy.
-	Sources *List[string]
+	Sources *intern.List[string]
 }
 
 // ScopeOf finds out what matters about a workload's proxy.
-func ScopeOf(ix *Index, w *model.Workload, class Class, m *Memo) Scope {
+func ScopeOf(ix *Index, w *model.Workload, class naming.Class, m *Memo) Scope {
 	scope := Scope{Outbound: Outbound{Class: class, Namespace: w.Name.Namespace}}
-	scope.Outbound.Rules = m.rules.of(ix.selectedRules(w))
+	scope.Outbound.Rules = m.rules.Of(ix.selectedRules(w))
 	self := Self{Facts: w.Facts, Identity: w.Identity}
 	self.Facts.Pod = ""
-	policies := m.policies.of(ix.authorizations(w))
+	policies := m.policies.Of(ix.authorizations(w))
 	if class.Router {
 		scope.Edge = Edge{
 			Mesh: ix.mesh, Class: class, Self: self, Namespace: w.Name.Namespace, Policies: policies,
-			Servers: m.servers.of(ix.servers(w)),
+			Servers: m.servers.Of(ix.servers(w)),
 		}
 		return scope
 	}
@@ -60,10 +52,10 @@ func ScopeOf(ix *Index, w *model.Workload, class Class, m *Memo) Scope {
 	if ix.mesh.Tracing.Target != "" {
 		scope.Outbound.Traced = self.serviceName()
 	}
-	scope.Outbound.Sources = m.strings.of(ix.sourcesOf(w))
+	scope.Outbound.Sources = m.strings.Of(ix.sourcesOf(w))
 	scope.Inbound = Inbound{
 		Mesh: ix.mesh, Class: class, Self: self, Policies: policies,
-		Mode: ix.mtls(w.Name.Namespace, w.Labels, 0), Ports: m.ports.of(ix.inboundPorts(w, scope.Outbound.Sidecar)),
+		Mode: ix.peers.Mode(w.Name.Namespace, w.Labels, 0), Ports: m.ports.Of(ix.inboundPorts(w, scope.Outbound.Sidecar)),
 	}
 	return scope
 }
@@ -101,16 +93,6 @@ func (ix *Index) sidecar(w *model.Workload) *model.Sidecar {
 	return root
 }
 
-// sourceKey spells a label condition.
-func sourceKey(labels model.Selector) string {
-	pairs := make([]string, 0, len(labels))
-	for k, v := range labels {
-		pairs = append(pairs, k+"="+v)
-	}
-	sort.Strings(pairs)
-	return strings.Join(pairs, ",")
-}
-
 // sourcesOf are the label conditions of routes that hold for the workload.
 func (ix *Index) sourcesOf(w *model.Workload) []string {
 	var out []string
@@ -120,23 +102,6 @@ func (ix *Index) sourcesOf(w *model.Workload) []string {
 		}
 	}
 	return out
-}
-
-// from reports whether a rule for certain sources is meant for this proxy.
-func (o Outbound) from(s model.Source) bool {
-	if s.Namespace != "" && s.Namespace != o.Namespace {
-		return false
-	}
-	if len(s.Labels) == 0 {
-		return true
-	}
-	key := sourceKey(s.Labels)
-	for held := range o.Sources.all {
-		if held == key {
-			return true
-		}
-	}
-	return false
 }
 
 // authorizations are the policies for a workload, in the snapshot's order.
@@ -151,4 +116,9 @@ func (ix *Index) authorizations(w *model.Workload) []*model.Authorization {
 		}
 	}
 	return out
+}
+
+// client is what decides which rules are for the proxy.
+func (o Outbound) client() routes.Client {
+	return routes.Client{Namespace: o.Namespace, Sources: o.Sources}
 }

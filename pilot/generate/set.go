@@ -1,10 +1,12 @@
 package generate
 
 import (
+	"slices"
 	"sort"
 	"strings"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -22,15 +24,15 @@ type Set struct {
 // Reach is the clusters that get endpoints over EDS, and how they look at them.
 type Reach struct {
 	clusters []*wire.Resource // all, sorted by name
-	views    map[string]EndpointView
+	views    map[string]upstream.EndpointView
 	names    map[model.EndpointKey][]string
 	secrets  []string
 }
 
 // View returns how a cluster looks at its endpoints; false: it has none over EDS.
-func (r *Reach) View(cluster string) (EndpointView, bool) {
+func (r *Reach) View(cluster string) (upstream.EndpointView, bool) {
 	if r == nil {
-		return EndpointView{}, false
+		return upstream.EndpointView{}, false
 	}
 	v, ok := r.views[cluster]
 	return v, ok
@@ -45,7 +47,7 @@ func (r *Reach) Clusters(key model.EndpointKey) []string {
 }
 
 // Views returns all views by cluster name.
-func (r *Reach) Views() map[string]EndpointView {
+func (r *Reach) Views() map[string]upstream.EndpointView {
 	if r == nil {
 		return nil
 	}
@@ -77,7 +79,7 @@ func (s *Set) finish() *Set {
 
 // secret notes that resources refer to a Secret.
 func (s *Set) secret(name string) {
-	if name != "" && !names(s.Secrets, name) {
+	if name != "" && !slices.Contains(s.Secrets, name) {
 		s.Secrets = append(s.Secrets, name)
 	}
 }

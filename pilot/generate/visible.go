@@ -1,6 +1,9 @@
 package generate
 
 import (
+	"slices"
+
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -28,7 +31,7 @@ func (i imported) key() string {
 	out := " "
 	for j := range i.Ports {
 		if n := i.Ports[j].Number; i.ports[n] {
-			out += portString(n) + " "
+			out += naming.Port(n) + " "
 		}
 	}
 	return out
@@ -96,20 +99,11 @@ func (ix *Index) virtuals(o Outbound, limits *imports) []*model.VirtualService {
 		return nil
 	}
 	for _, vs := range ix.snapshot.VirtualServices {
-		if vs.Export.To(o.Namespace) && names(vs.Gateways, model.MeshGateway) && limits.virtual(vs) {
+		if vs.Export.To(o.Namespace) && slices.Contains(vs.Gateways, model.MeshGateway) && limits.virtual(vs) {
 			out = append(out, vs)
 		}
 	}
 	return out
-}
-
-func names(list []string, s string) bool {
-	for _, item := range list {
-		if item == s {
-			return true
-		}
-	}
-	return false
 }
 
 // destinations are the hosts that imported VirtualServices send to: importing the rule imports them. Nil without limits.
@@ -226,7 +220,7 @@ func (im *imports) virtual(vs *model.VirtualService) bool {
 func importsHost(l *model.EgressListener, namespace, host string) bool {
 	imported := false
 	for _, h := range l.Hosts {
-		if (h.Namespace != "*" && h.Namespace != namespace) || !hostMatches(h.Host, host) {
+		if (h.Namespace != "*" && h.Namespace != namespace) || !naming.Covers(h.Host, host) {
 			continue
 		}
 		if h.Exclude {

@@ -14,6 +14,7 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/discovery"
 	"github.com/heddle-mesh/heddle/pilot/generate"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -121,8 +122,8 @@ func roleOf(w *model.Workload) string {
 }
 
 // class is what many resources depend on.
-func (c *client) class(w *model.Workload) generate.Class {
-	class := generate.Class{Router: roleOf(w) == wire.NodeRouter, Foreign: c.node.Dialect == 0}
+func (c *client) class(w *model.Workload) naming.Class {
+	class := naming.Class{Router: roleOf(w) == wire.NodeRouter, Foreign: c.node.Dialect == 0}
 	for _, ip := range w.IPs {
 		if addr, err := netip.ParseAddr(ip); err == nil {
 			class.IPv4 = class.IPv4 || addr.Unmap().Is4()

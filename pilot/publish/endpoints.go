@@ -5,6 +5,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/generate"
+	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -53,7 +54,7 @@ func (t *endpointTable) replace(next *model.EndpointIndex) []model.EndpointKey {
 }
 
 // get returns the assignment of a cluster.
-func (t *endpointTable) get(name string, view generate.EndpointView) *wire.Resource {
+func (t *endpointTable) get(name string, view upstream.EndpointView) *wire.Resource {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.memo.Projected() > maxProjected {

@@ -13,6 +13,7 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/discovery"
 	"github.com/heddle-mesh/heddle/pilot/generate"
+	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -148,7 +149,7 @@ func (g *secretGate) read(ctx context.Context, namespace, name, resource string,
 		if !x509.NewCertPool().AppendCertsFromPEM(secret.CA) {
 			return nil, fmt.Errorf("reading the CA for %s: no certificate in it", name)
 		}
-		return generate.AuthoritySecret(resource, secret.CA, secret.CRL), nil
+		return upstream.AuthoritySecret(resource, secret.CA, secret.CRL), nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
@@ -156,5 +157,5 @@ func (g *secretGate) read(ctx context.Context, namespace, name, resource string,
 	if _, err := tls.X509KeyPair(secret.Certificate, secret.Key); err != nil {
 		return nil, fmt.Errorf("reading the certificate of %s: %w", name, err)
 	}
-	return generate.CertificateSecret(resource, secret.Certificate, secret.Key), nil
+	return upstream.CertificateSecret(resource, secret.Certificate, secret.Key), nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/internal/spiffe"
 	"github.com/heddle-mesh/heddle/pilot/generate"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/source"
 	"github.com/heddle-mesh/heddle/pilot/translate"
@@ -70,11 +71,11 @@ func compileAll(t *testing.T, text []byte) {
 	endpoints, _ := translate.Endpoints(in, nil)
 	index, memo := generate.NewIndex(snap, endpoints, nil), generate.NewMemo()
 	for _, namespace := range []string{"shop", "other", "heddle-system"} {
-		compileProxy(t, index, endpoints, workload(namespace, map[string]string{"app": "web"}), generate.Class{IPv4: true}, memo)
-		compileProxy(t, index, endpoints, workload(namespace, map[string]string{"app": "a"}), generate.Class{IPv4: true, IPv6: true}, memo)
+		compileProxy(t, index, endpoints, workload(namespace, map[string]string{"app": "web"}), naming.Class{IPv4: true}, memo)
+		compileProxy(t, index, endpoints, workload(namespace, map[string]string{"app": "a"}), naming.Class{IPv4: true, IPv6: true}, memo)
 	}
 	for _, g := range snap.Gateways {
-		compileProxy(t, index, endpoints, workload(g.From.Namespace, g.Selector), generate.Class{Router: true, IPv4: true}, memo)
+		compileProxy(t, index, endpoints, workload(g.From.Namespace, g.Selector), naming.Class{Router: true, IPv4: true}, memo)
 	}
 }
 
@@ -83,7 +84,7 @@ func workload(namespace string, labels map[string]string) *model.Workload {
 		Identity: spiffe.Identity{TrustDomain: "cluster.local", Namespace: namespace, ServiceAccount: "p"}, ContainerPorts: map[string]uint16{"named": 9090}}
 }
 
-func compileProxy(t *testing.T, index *generate.Index, endpoints *model.EndpointIndex, w *model.Workload, class generate.Class, memo *generate.Memo) {
+func compileProxy(t *testing.T, index *generate.Index, endpoints *model.EndpointIndex, w *model.Workload, class naming.Class, memo *generate.Memo) {
 	t.Helper()
 	scope := generate.ScopeOf(index, w, class, memo)
 	outer := generate.GenerateOutbound(index, scope.Outbound, memo)

@@ -5,6 +5,8 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/generate"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	said "github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/sidecar/compile"
 	"github.com/heddle-mesh/heddle/sidecar/config"
@@ -26,7 +28,7 @@ func newProxy(m *mesh, p *pod) *proxy {
 	if w == nil {
 		m.t.Fatalf("pod %s was not translated", p.name)
 	}
-	scope := generate.ScopeOf(m.index, w, generate.Class{Router: p.gateway, IPv4: true, IPv6: p.v6 != ""}, m.memo)
+	scope := generate.ScopeOf(m.index, w, naming.Class{Router: p.gateway, IPv4: true, IPv6: p.v6 != ""}, m.memo)
 	outer := generate.GenerateOutbound(m.index, scope.Outbound, m.memo)
 	var own *generate.Set
 	if p.gateway {
@@ -53,8 +55,8 @@ func newProxy(m *mesh, p *pod) *proxy {
 	for _, set := range []*generate.Set{outer, own} {
 		for _, name := range set.Secrets {
 			certificate, key := m.pki.server(name)
-			secrets = append(secrets, generate.CertificateSecret(wire.SecretPrefix+name, certificate, key),
-				generate.AuthoritySecret(wire.SecretPrefix+name+wire.CACertSuffix, m.pki.bundle(), nil))
+			secrets = append(secrets, said.CertificateSecret(wire.SecretPrefix+name, certificate, key),
+				said.AuthoritySecret(wire.SecretPrefix+name+wire.CACertSuffix, m.pki.bundle(), nil))
 		}
 	}
 	for _, typ := range []string{wire.TypeCluster, wire.TypeListener, wire.TypeRoute} {

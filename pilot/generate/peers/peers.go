@@ -1,4 +1,5 @@
-package generate
+// Package peers finds out which clients a workload accepts: the precedence of PeerAuthentications. It makes no configuration.
+package peers
 
 import (
 	"slices"
@@ -6,19 +7,23 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
-// peerRules are the PeerAuthentications by namespace, oldest first.
-type peerRules struct {
+// Rules are the PeerAuthentications by namespace, oldest first.
+type Rules struct {
 	all      []*model.PeerAuthentication
 	by       map[string][]*model.PeerAuthentication
 	root     string
 	disables bool // whether any of them says DISABLE
 }
 
-func newPeerRules(s *model.Snapshot, prev *Index) *peerRules {
-	if prev != nil && prev.peers.root == s.Mesh.RootNamespace && slices.Equal(prev.peers.all, s.PeerAuthentications) {
-		return prev.peers
+// Disables reports whether any policy switches mutual TLS off.
+func (p *Rules) Disables() bool { return p.disables }
+
+// New indexes a snapshot's policies. prev, the rules before or nil, are returned where nothing changed.
+func New(s *model.Snapshot, prev *Rules) *Rules {
+	if prev != nil && prev.root == s.Mesh.RootNamespace && slices.Equal(prev.all, s.PeerAuthentications) {
+		return prev
 	}
-	p := &peerRules{all: s.PeerAuthentications, by: map[string][]*model.PeerAuthentication{}, root: s.Mesh.RootNamespace}
+	p := &Rules{all: s.PeerAuthentications, by: map[string][]*model.PeerAuthentication{}, root: s.Mesh.RootNamespace}
 	for _, a := range p.all {
 		p.by[a.From.Namespace] = append(p.by[a.From.Namespace], a)
 		p.disables = p.disables || a.Mode == model.MTLSDisable
@@ -30,7 +35,7 @@ func newPeerRules(s *model.Snapshot, prev *Index) *peerRules {
 }
 
 // chosen returns the policy for a workload itself, and its namespace's.
-func (p *peerRules) chosen(namespace string, labels model.Labels) (workload, namespaced *model.PeerAuthentication) {
+func (p *Rules) chosen(namespace string, labels model.Labels) (workload, namespaced *model.PeerAuthentication) {
 	for _, a := range p.by[namespace] {
 		switch {
 		case a.Selector == nil:
@@ -44,9 +49,9 @@ func (p *peerRules) chosen(namespace string, labels model.Labels) (workload, nam
 	return workload, namespaced
 }
 
-// mode is what a workload's port (0: any other) demands of its clients: the workload's policy, else its namespace's, else the
+// Mode is what a workload's port (0: any other) demands of its clients: the workload's policy, else its namespace's, else the
 // root's, else PERMISSIVE.
-func (p *peerRules) mode(namespace string, labels model.Labels, port uint16) model.MTLSMode {
+func (p *Rules) Mode(namespace string, labels model.Labels, port uint16) model.MTLSMode {
 	workload, namespaced := p.chosen(namespace, labels)
 	if workload != nil {
 		if mode := workload.Ports[port]; port != 0 && mode != model.MTLSUnset {
@@ -67,8 +72,8 @@ func (p *peerRules) mode(namespace string, labels model.Labels, port uint16) mod
 	return model.MTLSPermissive
 }
 
-// ports are the workload ports that a policy names, sorted.
-func (p *peerRules) ports(namespace string, labels model.Labels) []uint16 {
+// Ports are the workload ports that a policy names, sorted.
+func (p *Rules) Ports(namespace string, labels model.Labels) []uint16 {
 	workload, _ := p.chosen(namespace, labels)
 	if workload == nil {
 		return nil
@@ -79,8 +84,4 @@ func (p *peerRules) ports(namespace string, labels model.Labels) []uint16 {
 	}
 	slices.Sort(out)
 	return out
-}
-
-func (ix *Index) mtls(namespace string, labels model.Labels, port uint16) model.MTLSMode {
-	return ix.peers.mode(namespace, labels, port)
 }

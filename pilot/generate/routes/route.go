@@ -1,29 +1,33 @@
-package generate
+package routes
 
 import (
+	"slices"
+
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/heddle-mesh/heddle/pilot/generate/message"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
 // routeBuilder makes the routes of one virtual host.
 type routeBuilder struct {
 	Host
-	targets map[*model.Destination]target
+	targets map[*model.Destination]Target
 }
 
 // routes are the host's rules in order. Without any, everything goes to the service.
 func (in Host) routes() []*route.Route {
-	b := routeBuilder{Host: in, targets: map[*model.Destination]target{}}
-	for t := range in.Targets.all {
-		if t.ref != nil {
-			b.targets[t.ref] = t
+	b := routeBuilder{Host: in, targets: map[*model.Destination]Target{}}
+	for t := range in.Targets.All {
+		if t.Ref != nil {
+			b.targets[t.Ref] = t
 		}
 	}
 	var out, last []*route.Route
 	rules := false
-	for vs := range in.Virtuals.all {
+	for vs := range in.Virtuals.All {
 		routes, has := b.virtual(vs)
 		rules = rules || has
 		for _, r := range routes {
@@ -71,13 +75,13 @@ func (b routeBuilder) applies(vs *model.VirtualService, m *model.HTTPMatch) bool
 	if !b.through(gateways) || m.Port != 0 && m.Port != b.Port {
 		return false
 	}
-	return b.Class.Router || b.Client.from(m.Source)
+	return b.Class.Router || b.Client.Holds(m.Source)
 }
 
 // through reports whether one of the gateways is where the request comes through.
 func (b routeBuilder) through(gateways []string) bool {
-	for g := range b.Gateways.all {
-		if names(gateways, g) {
+	for g := range b.Gateways.All {
+		if slices.Contains(gateways, g) {
 			return true
 		}
 	}
@@ -92,23 +96,23 @@ func catchesAll(m *route.RouteMatch) bool {
 
 // plain is the route of a service without rules.
 func (b routeBuilder) plain() *route.Route {
-	name := clusterName(b.Service.Host, "", b.Port)
+	name := naming.Cluster(b.Service.Host, "", b.Port)
 	action := &route.RouteAction{
 		ClusterSpecifier: &route.RouteAction_Cluster{Cluster: name},
-		Timeout:          duration(0), MaxStreamDuration: grpcTimeout(0),
+		Timeout:          message.Duration(0), MaxStreamDuration: message.GRPCTimeout(0),
 	}
 	var hash *model.HashPolicy
-	for t := range b.Targets.all {
-		if t.cluster != "" {
-			action.ClusterSpecifier = &route.RouteAction_Cluster{Cluster: t.cluster}
+	for t := range b.Targets.All {
+		if t.Cluster != "" {
+			action.ClusterSpecifier = &route.RouteAction_Cluster{Cluster: t.Cluster}
 		}
-		hash = t.hash
+		hash = t.Hash
 	}
 	action.HashPolicy = hashPolicies(hash)
 	action.RetryPolicy = retryPolicy(b.Mesh.DefaultRetry, hash != nil)
 	return &route.Route{
-		Name: "default", Match: anyPath(), Action: &route.Route_Route{Route: action},
-		Decorator: &route.Decorator{Operation: b.Host.Host + ":" + portString(b.Port) + "/*"},
+		Name: "default", Match: message.AnyPath(), Action: &route.Route_Route{Route: action},
+		Decorator: &route.Decorator{Operation: b.Host.Host + ":" + naming.Port(b.Port) + "/*"},
 	}
 }
 
@@ -133,10 +137,10 @@ func (b routeBuilder) route(rule *model.HTTPRoute, m *model.HTTPMatch) *route.Ro
 	}
 	config := map[string]*anypb.Any{}
 	if rule.Fault != nil {
-		config[httpFault] = anyOf(faultConfig(rule.Fault))
+		config[message.FilterFault] = message.Any(faultConfig(rule.Fault))
 	}
 	if rule.CORS != nil {
-		config[httpCORS] = anyOf(corsConfig(rule.CORS))
+		config[message.FilterCORS] = message.Any(corsConfig(rule.CORS))
 	}
 	if len(config) > 0 {
 		r.TypedPerFilterConfig = config
@@ -164,14 +168,14 @@ func (b routeBuilder) operation(m *model.HTTPMatch) string {
 			path += "*"
 		}
 	}
-	return b.Host.Host + ":" + portString(b.Port) + path
+	return b.Host.Host + ":" + naming.Port(b.Port) + path
 }
 
 // forward is a rule that sends requests on.
 func (b routeBuilder) forward(rule *model.HTTPRoute, headers model.Headers) *route.RouteAction {
-	action := &route.RouteAction{Timeout: duration(0), MaxStreamDuration: grpcTimeout(0)}
+	action := &route.RouteAction{Timeout: message.Duration(0), MaxStreamDuration: message.GRPCTimeout(0)}
 	if rule.Timeout != nil {
-		action.Timeout, action.MaxStreamDuration = duration(*rule.Timeout), grpcTimeout(*rule.Timeout)
+		action.Timeout, action.MaxStreamDuration = message.Duration(*rule.Timeout), message.GRPCTimeout(*rule.Timeout)
 	}
 	hash := b.spread(action, rule.Destinations)
 	action.HashPolicy = hashPolicies(hash)
@@ -196,8 +200,8 @@ func (b routeBuilder) forward(rule *model.HTTPRoute, headers model.Headers) *rou
 func (b routeBuilder) spread(action *route.RouteAction, destinations []*model.Destination) *model.HashPolicy {
 	if len(destinations) == 1 {
 		t := b.targets[destinations[0]]
-		action.ClusterSpecifier = &route.RouteAction_Cluster{Cluster: t.cluster}
-		return t.hash
+		action.ClusterSpecifier = &route.RouteAction_Cluster{Cluster: t.Cluster}
+		return t.Hash
 	}
 	group := &route.WeightedCluster{}
 	var hash *model.HashPolicy
@@ -207,10 +211,10 @@ func (b routeBuilder) spread(action *route.RouteAction, destinations []*model.De
 		}
 		t := b.targets[d]
 		if hash == nil {
-			hash = t.hash
+			hash = t.Hash
 		}
 		w := &route.WeightedCluster_ClusterWeight{
-			Name: t.cluster, Weight: u32(d.Weight),
+			Name: t.Cluster, Weight: message.U32(d.Weight),
 			RequestHeadersToAdd:     headerOptions(d.Headers.RequestSet, d.Headers.RequestAdd),
 			RequestHeadersToRemove:  d.Headers.RequestRemove,
 			ResponseHeadersToAdd:    headerOptions(d.Headers.ResponseSet, d.Headers.ResponseAdd),
@@ -227,7 +231,7 @@ func (b routeBuilder) spread(action *route.RouteAction, destinations []*model.De
 
 func (b routeBuilder) mirror(m *model.Mirror) *route.RouteAction_RequestMirrorPolicy {
 	return &route.RouteAction_RequestMirrorPolicy{
-		Cluster: b.targets[&m.Destination].cluster, RuntimeFraction: runtimeFraction(m.Percent), DisableShadowHostSuffixAppend: true,
+		Cluster: b.targets[&m.Destination].Cluster, RuntimeFraction: message.RuntimeFraction(m.Percent), DisableShadowHostSuffixAppend: true,
 	}
 }
 

@@ -1,10 +1,11 @@
-package generate
+package routes
 
 import (
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/heddle-mesh/heddle/pilot/generate/message"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -30,7 +31,7 @@ func routeMatch(m *model.HTTPMatch) *route.RouteMatch {
 
 func pathMatch(path *model.StringMatch) *route.RouteMatch {
 	if path == nil {
-		return anyPath()
+		return message.AnyPath()
 	}
 	out := &route.RouteMatch{}
 	switch {
@@ -55,7 +56,7 @@ func headerMatch(k model.KeyMatch) *route.HeaderMatcher {
 		out.HeaderMatchSpecifier = &route.HeaderMatcher_PresentMatch{PresentMatch: true}
 		return out
 	}
-	out.HeaderMatchSpecifier = &route.HeaderMatcher_StringMatch{StringMatch: stringMatcher(k.Match)}
+	out.HeaderMatchSpecifier = &route.HeaderMatcher_StringMatch{StringMatch: message.String(k.Match)}
 	out.TreatMissingHeaderAsEmpty = k.Invert
 	return out
 }
@@ -66,30 +67,6 @@ func queryMatch(k model.KeyMatch) *route.QueryParameterMatcher {
 		out.QueryParameterMatchSpecifier = &route.QueryParameterMatcher_PresentMatch{PresentMatch: true}
 		return out
 	}
-	out.QueryParameterMatchSpecifier = &route.QueryParameterMatcher_StringMatch{StringMatch: stringMatcher(k.Match)}
+	out.QueryParameterMatchSpecifier = &route.QueryParameterMatcher_StringMatch{StringMatch: message.String(k.Match)}
 	return out
-}
-
-// stringMatcher says in Envoy's words how a string compares.
-func stringMatcher(s model.StringMatch) *matcher.StringMatcher {
-	out := &matcher.StringMatcher{IgnoreCase: s.IgnoreCase}
-	switch s.Kind {
-	case model.MatchExact:
-		out.MatchPattern = &matcher.StringMatcher_Exact{Exact: s.Value}
-	case model.MatchPrefix, model.MatchPathPrefix:
-		out.MatchPattern = &matcher.StringMatcher_Prefix{Prefix: s.Value}
-	case model.MatchSuffix:
-		out.MatchPattern = &matcher.StringMatcher_Suffix{Suffix: s.Value}
-	case model.MatchNonEmpty:
-		return regexMatcher(".+")
-	case model.MatchPresent:
-		return regexMatcher(".*")
-	default:
-		return regexMatcher(s.Value)
-	}
-	return out
-}
-
-func regexMatcher(expression string) *matcher.StringMatcher {
-	return &matcher.StringMatcher{MatchPattern: &matcher.StringMatcher_SafeRegex{SafeRegex: &matcher.RegexMatcher{Regex: expression}}}
 }

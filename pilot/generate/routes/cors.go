@@ -1,4 +1,4 @@
-package generate
+package routes
 
 import (
 	"strconv"
@@ -8,6 +8,7 @@ import (
 	corsfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/heddle-mesh/heddle/pilot/generate/message"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -19,7 +20,7 @@ func corsConfig(c *model.CORS) *corsfilter.CorsPolicy {
 		ForwardNotMatchingPreflights: wrapperspb.Bool(c.ForwardUnmatched),
 	}
 	for _, origin := range c.AllowOrigins {
-		out.AllowOriginStringMatch = append(out.AllowOriginStringMatch, stringMatcher(origin))
+		out.AllowOriginStringMatch = append(out.AllowOriginStringMatch, message.String(origin))
 	}
 	if c.MaxAge != nil {
 		out.MaxAge = strconv.FormatInt(int64(*c.MaxAge/time.Second), 10)

@@ -1,4 +1,6 @@
-package generate
+// Package upstream says how to reach others: clusters, the security of connections to them, and their endpoints. It does not decide which
+// clusters a proxy has.
+package upstream
 
 import (
 	"math"
@@ -12,6 +14,9 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/generate/intern"
+	"github.com/heddle-mesh/heddle/pilot/generate/message"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -22,11 +27,11 @@ type Cluster struct {
 	Port    uint16
 	Subset  *model.Subset        // nil: the whole service
 	Policy  *model.TrafficPolicy // nil: all defaults
-	Class   Class
+	Class   naming.Class
 	// Selecting is whether the rule behind Policy selects its clients: only then may a sidecar use a rule's Secret.
 	Selecting bool
 	// Identities are the union of the endpoints' identities, for foreign proxies only.
-	Identities *List[string]
+	Identities *intern.List[string]
 }
 
 func (in Cluster) subset() string {
@@ -36,9 +41,11 @@ func (in Cluster) subset() string {
 	return in.Subset.Name
 }
 
-func (in Cluster) name() string { return clusterName(in.Service.Host, in.subset(), in.Port) }
+// Name is what routes call the cluster.
+func (in Cluster) Name() string { return naming.Cluster(in.Service.Host, in.subset(), in.Port) }
 
-func (in Cluster) policy() *model.TrafficPolicy {
+// InForce is the policy, or all defaults.
+func (in Cluster) InForce() *model.TrafficPolicy {
 	if in.Policy == nil {
 		return &model.TrafficPolicy{}
 	}
@@ -52,20 +59,20 @@ func (in Cluster) protocol() model.Protocol {
 	return model.Unknown
 }
 
-// outboundCluster says how to reach a service port.
-func outboundCluster(in Cluster) *wire.Resource {
+// Make says how to reach a service port.
+func Make(in Cluster) *wire.Resource {
 	c := &cluster.Cluster{
-		Name:           in.name(),
-		ConnectTimeout: duration(connectTimeout(in.Mesh, in.policy())),
-		Metadata:       serviceMetadata(in.Service, in.ownAddress()),
+		Name:           in.Name(),
+		ConnectTimeout: message.Duration(connectTimeout(in.Mesh, in.InForce())),
+		Metadata:       ServiceMetadata(in.Service, in.ownAddress()),
 		CommonLbConfig: &cluster.Cluster_CommonLbConfig{},
 	}
 	in.discover(c)
-	applyBalancer(c, in.policy().LoadBalancer)
-	applyPool(c, in.policy().ConnectionPool, in.protocol())
-	applyOutlier(c, in.policy().Outlier)
+	applyBalancer(c, in.InForce().LoadBalancer)
+	applyPool(c, in.InForce().ConnectionPool, in.protocol())
+	applyOutlier(c, in.InForce().Outlier)
 	in.secure(c)
-	return resource(wire.TypeCluster, c.Name, c)
+	return message.Resource(wire.TypeCluster, c.Name, c)
 }
 
 func connectTimeout(mesh *model.Mesh, policy *model.TrafficPolicy) model.Duration {
@@ -77,7 +84,7 @@ func connectTimeout(mesh *model.Mesh, policy *model.TrafficPolicy) model.Duratio
 
 // originalDestination reports whether the cluster dials the address that the client chose.
 func (in Cluster) originalDestination() bool {
-	if in.policy().LoadBalancer.Algorithm == model.Passthrough || in.Service.Resolution == model.ResolvePassthrough {
+	if in.InForce().LoadBalancer.Algorithm == model.Passthrough || in.Service.Resolution == model.ResolvePassthrough {
 		return true
 	}
 	return in.Service.Resolution == model.ResolveHeadless && !in.Class.Router
@@ -106,8 +113,8 @@ func (in Cluster) knowsEndpoints() bool {
 	return known && !in.Class.Foreign
 }
 
-// wantsEndpoints reports whether the cluster's endpoints travel over EDS.
-func (in Cluster) wantsEndpoints() bool {
+// WantsEndpoints reports whether the cluster's endpoints travel over EDS.
+func (in Cluster) WantsEndpoints() bool {
 	switch in.Service.Resolution {
 	case model.ResolveEndpoints, model.ResolveHeadless:
 		return !in.originalDestination() || in.knowsEndpoints()
@@ -116,15 +123,7 @@ func (in Cluster) wantsEndpoints() bool {
 }
 
 func eds(name string) *cluster.Cluster_EdsClusterConfig {
-	return &cluster.Cluster_EdsClusterConfig{ServiceName: name, EdsConfig: ads()}
-}
-
-// ads says that a resource comes on the stream that named it.
-func ads() *core.ConfigSource {
-	return &core.ConfigSource{
-		ResourceApiVersion:    core.ApiVersion_V3,
-		ConfigSourceSpecifier: &core.ConfigSource_Ads{Ads: &core.AggregatedConfigSource{}},
-	}
+	return &cluster.Cluster_EdsClusterConfig{ServiceName: name, EdsConfig: message.ADS()}
 }
 
 // resolve lists host names for the proxy to look up.
@@ -135,7 +134,7 @@ func (in Cluster) resolve(c *cluster.Cluster) {
 	}
 	c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: kind}
 	//lint:ignore SA1019 what replaces it is an extension of its own, which no dialect of ours knows
-	c.DnsRefreshRate = duration(dnsRefresh)
+	c.DnsRefreshRate = message.Duration(dnsRefresh)
 	//lint:ignore SA1019 likewise
 	c.RespectDnsTtl = true
 	c.DnsLookupFamily = dnsFamily(in.Class)
@@ -166,7 +165,7 @@ func (in Cluster) resolved(e *model.Endpoint) *model.Endpoint {
 	return &completed
 }
 
-func dnsFamily(class Class) cluster.Cluster_DnsLookupFamily {
+func dnsFamily(class naming.Class) cluster.Cluster_DnsLookupFamily {
 	switch {
 	case class.IPv4 && class.IPv6:
 		return cluster.Cluster_ALL
@@ -182,83 +181,72 @@ func (in Cluster) ownAddress() string {
 		in.originalDestination() || len(in.Service.Addresses) == 0 {
 		return ""
 	}
-	return net.JoinHostPort(in.Service.Addresses[0], portString(in.Port))
+	return net.JoinHostPort(in.Service.Addresses[0], naming.Port(in.Port))
 }
 
-// serviceMetadata is what telemetry calls the destination, and the service's own address ("" for none).
-func serviceMetadata(svc *model.Service, address string) *core.Metadata {
+// ServiceMetadata is what telemetry calls the destination, and the service's own address ("" for none).
+func ServiceMetadata(svc *model.Service, address string) *core.Metadata {
 	fields := map[string]string{
 		wire.ServiceHost: svc.Host, wire.ServiceName: svc.Name, wire.ServiceNamespace: svc.Namespace, wire.ServiceAddress: address,
 	}
 	if svc.External {
 		fields[wire.ServiceExternal] = "true"
 	}
-	return &core.Metadata{FilterMetadata: map[string]*structpb.Struct{wire.ClusterMetadata: stringStruct(fields)}}
+	return &core.Metadata{FilterMetadata: map[string]*structpb.Struct{wire.ClusterMetadata: message.Struct(fields)}}
 }
 
-// stringStruct drops empty values.
-func stringStruct(fields map[string]string) *structpb.Struct {
-	out := &structpb.Struct{Fields: make(map[string]*structpb.Value, len(fields))}
-	for k, v := range fields {
-		if v != "" {
-			out.Fields[k] = structpb.NewStringValue(v)
-		}
-	}
-	return out
-}
-
-// fixed is the inputs of the clusters that every proxy of a class has.
-type fixed struct {
+// Fixed is the inputs of the clusters that every proxy of a class has.
+type Fixed struct {
 	Mesh  *model.Mesh
-	Class Class
+	Class naming.Class
 	Name  string
 }
 
-// fixedCluster is a cluster that does not stand for a service.
-func fixedCluster(in fixed) *wire.Resource {
-	c := &cluster.Cluster{Name: in.Name, ConnectTimeout: duration(in.Mesh.ConnectTimeout)}
+// MakeFixed is a cluster that does not stand for a service.
+func MakeFixed(in Fixed) *wire.Resource {
+	c := &cluster.Cluster{Name: in.Name, ConnectTimeout: message.Duration(in.Mesh.ConnectTimeout)}
 	switch in.Name {
 	case wire.ClusterBlackHole:
 		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_STATIC}
 	case wire.ClusterInboundPassthrough:
-		deliver(c, in.Class)
+		Deliver(c, in.Class)
 	default:
 		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_ORIGINAL_DST}
 		c.LbPolicy = cluster.Cluster_CLUSTER_PROVIDED
 	}
 	if in.Name != wire.ClusterBlackHole {
-		c.CircuitBreakers = breakers(model.ConnectionPool{})
-		c.TypedExtensionProtocolOptions = httpOptions(protocolOptions{downstream: true})
+		c.CircuitBreakers = Breakers(model.ConnectionPool{})
+		c.TypedExtensionProtocolOptions = HTTPOptions(ProtocolOptions{Downstream: true})
 	}
-	return resource(wire.TypeCluster, c.Name, c)
+	return message.Resource(wire.TypeCluster, c.Name, c)
 }
 
-// deliver makes c dial the application at the address that the client chose.
-func deliver(c *cluster.Cluster, class Class) {
+// Deliver makes c dial the application at the address that the client chose.
+func Deliver(c *cluster.Cluster, class naming.Class) {
 	c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_ORIGINAL_DST}
 	c.LbPolicy = cluster.Cluster_CLUSTER_PROVIDED
 	c.UpstreamBindConfig = bindSource(class)
 }
 
 // bindSource makes a cluster connect from the address that the capture rules let pass.
-func bindSource(class Class) *core.BindConfig {
+func bindSource(class naming.Class) *core.BindConfig {
 	address := func(ip string) *core.SocketAddress {
 		return &core.SocketAddress{Address: ip, PortSpecifier: &core.SocketAddress_PortValue{}}
 	}
-	out := &core.BindConfig{SourceAddress: address(class.sourceAddress())}
+	out := &core.BindConfig{SourceAddress: address(class.SourceAddress())}
 	if class.IPv4 && class.IPv6 {
 		out.ExtraSourceAddresses = []*core.ExtraSourceAddress{{Address: address(wire.InboundSourceV6)}}
 	}
 	return out
 }
 
-// breakers are the limits of a pool; zero is no limit.
-func breakers(pool model.ConnectionPool) *cluster.CircuitBreakers {
+// Breakers are the limits of a pool; zero is no limit.
+func Breakers(pool model.ConnectionPool) *cluster.CircuitBreakers {
 	limit := func(n uint32) *wrapperspb.UInt32Value {
 		if n == 0 {
 			n = math.MaxUint32
 		}
-		return u32(n)
+		return message.U32(n)
 	}
 	t := &cluster.CircuitBreakers_Thresholds{
 		MaxConnections: limit(pool.MaxConnections), MaxPendingRequests: limit(pool.MaxPendingRequests),
@@ -268,7 +256,7 @@ func breakers(pool model.ConnectionPool) *cluster.CircuitBreakers {
 	return &cluster.CircuitBreakers{Thresholds: []*cluster.CircuitBreakers_Thresholds{t}}
 }
 
-// oneEndpoint is an assignment with a single address.
-func oneEndpoint(name, address string, port uint16) *endpoint.ClusterLoadAssignment {
+// OneEndpoint is an assignment with a single address.
+func OneEndpoint(name, address string, port uint16) *endpoint.ClusterLoadAssignment {
 	return assignment(name, &model.EndpointSet{Endpoints: []*model.Endpoint{{Address: address, Port: port}}}, EndpointView{Foreign: true})
 }

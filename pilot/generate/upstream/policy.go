@@ -1,4 +1,4 @@
-package generate
+package upstream
 
 import (
 	"time"
@@ -9,6 +9,7 @@ import (
 	xdstype "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/heddle-mesh/heddle/pilot/generate/message"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -52,7 +53,7 @@ func slowStart(w *model.Warmup) *cluster.Cluster_SlowStartConfig {
 		return nil
 	}
 	return &cluster.Cluster_SlowStartConfig{
-		SlowStartWindow:  duration(w.Duration),
+		SlowStartWindow:  message.Duration(w.Duration),
 		Aggression:       &core.RuntimeDouble{DefaultValue: w.Aggression, RuntimeKey: "slow_start.aggression"},
 		MinWeightPercent: &xdstype.Percent{Value: w.MinimumPercent},
 	}
@@ -63,7 +64,7 @@ func ringHash(hash *model.HashPolicy) *cluster.Cluster_RingHashLbConfig_ {
 	if hash != nil && hash.MinRingSize != 0 {
 		size = hash.MinRingSize
 	}
-	return &cluster.Cluster_RingHashLbConfig_{RingHashLbConfig: &cluster.Cluster_RingHashLbConfig{MinimumRingSize: u64(size)}}
+	return &cluster.Cluster_RingHashLbConfig_{RingHashLbConfig: &cluster.Cluster_RingHashLbConfig{MinimumRingSize: message.U64(size)}}
 }
 
 func maglev(hash *model.HashPolicy) *cluster.Cluster_MaglevLbConfig_ {
@@ -71,53 +72,54 @@ func maglev(hash *model.HashPolicy) *cluster.Cluster_MaglevLbConfig_ {
 	if hash != nil && hash.TableSize != 0 {
 		size = hash.TableSize
 	}
-	return &cluster.Cluster_MaglevLbConfig_{MaglevLbConfig: &cluster.Cluster_MaglevLbConfig{TableSize: u64(size)}}
+	return &cluster.Cluster_MaglevLbConfig_{MaglevLbConfig: &cluster.Cluster_MaglevLbConfig{TableSize: message.U64(size)}}
 }
 
 // applyPool says how many connections and requests there may be, and how they are made.
 func applyPool(c *cluster.Cluster, pool model.ConnectionPool, protocol model.Protocol) {
-	c.CircuitBreakers = breakers(pool)
+	c.CircuitBreakers = Breakers(pool)
 	if pool.KeepaliveProbes != 0 || pool.KeepaliveTime != 0 || pool.KeepaliveInterval != 0 {
 		k := &core.TcpKeepalive{}
 		if pool.KeepaliveProbes != 0 {
-			k.KeepaliveProbes = u32(pool.KeepaliveProbes)
+			k.KeepaliveProbes = message.U32(pool.KeepaliveProbes)
 		}
 		if pool.KeepaliveTime != 0 {
-			k.KeepaliveTime = u32(uint32(pool.KeepaliveTime / time.Second))
+			k.KeepaliveTime = message.U32(uint32(pool.KeepaliveTime / time.Second))
 		}
 		if pool.KeepaliveInterval != 0 {
-			k.KeepaliveInterval = u32(uint32(pool.KeepaliveInterval / time.Second))
+			k.KeepaliveInterval = message.U32(uint32(pool.KeepaliveInterval / time.Second))
 		}
 		c.UpstreamConnectionOptions = &cluster.UpstreamConnectionOptions{TcpKeepalive: k}
 	}
-	c.TypedExtensionProtocolOptions = httpOptions(protocolOptions{
-		downstream: protocol == model.Unknown || pool.UseClientProtocol,
-		http2:      protocol.IsHTTP2() || pool.UpgradeHTTP2 && protocol.IsHTTP(),
-		pool:       pool,
+	c.TypedExtensionProtocolOptions = HTTPOptions(ProtocolOptions{
+		Downstream: protocol == model.Unknown || pool.UseClientProtocol,
+		HTTP2:      protocol.IsHTTP2() || pool.UpgradeHTTP2 && protocol.IsHTTP(),
+		Pool:       pool,
 	})
 }
 
-// protocolOptions is which HTTP a cluster speaks.
-type protocolOptions struct {
-	downstream, http2 bool
-	pool              model.ConnectionPool
+// ProtocolOptions is which HTTP a cluster speaks.
+type ProtocolOptions struct {
+	Downstream bool // whatever the client speaks
+	HTTP2      bool
+	Pool       model.ConnectionPool
 }
 
-// httpOptions returns nil where everything is the default: HTTP/1.1.
-func httpOptions(o protocolOptions) map[string]*anypb.Any {
-	options := &upstreams.HttpProtocolOptions{CommonHttpProtocolOptions: commonOptions(o.pool)}
+// HTTPOptions returns nil where everything is the default: HTTP/1.1.
+func HTTPOptions(o ProtocolOptions) map[string]*anypb.Any {
+	options := &upstreams.HttpProtocolOptions{CommonHttpProtocolOptions: commonOptions(o.Pool)}
 	h2 := &core.Http2ProtocolOptions{}
-	if o.pool.MaxConcurrentStreams != 0 {
-		h2.MaxConcurrentStreams = u32(o.pool.MaxConcurrentStreams)
+	if o.Pool.MaxConcurrentStreams != 0 {
+		h2.MaxConcurrentStreams = message.U32(o.Pool.MaxConcurrentStreams)
 	}
 	switch {
-	case o.downstream:
+	case o.Downstream:
 		options.UpstreamProtocolOptions = &upstreams.HttpProtocolOptions_UseDownstreamProtocolConfig{
 			UseDownstreamProtocolConfig: &upstreams.HttpProtocolOptions_UseDownstreamHttpConfig{
 				HttpProtocolOptions: &core.Http1ProtocolOptions{}, Http2ProtocolOptions: h2,
 			},
 		}
-	case o.http2:
+	case o.HTTP2:
 		options.UpstreamProtocolOptions = explicit(&upstreams.HttpProtocolOptions_ExplicitHttpConfig{
 			ProtocolConfig: &upstreams.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: h2},
 		})
@@ -128,7 +130,7 @@ func httpOptions(o protocolOptions) map[string]*anypb.Any {
 			ProtocolConfig: &upstreams.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{HttpProtocolOptions: &core.Http1ProtocolOptions{}},
 		})
 	}
-	return map[string]*anypb.Any{httpOptionsKey: anyOf(options)}
+	return map[string]*anypb.Any{httpOptionsKey: message.Any(options)}
 }
 
 func explicit(c *upstreams.HttpProtocolOptions_ExplicitHttpConfig) *upstreams.HttpProtocolOptions_ExplicitHttpConfig_ {
@@ -139,9 +141,9 @@ func commonOptions(pool model.ConnectionPool) *core.HttpProtocolOptions {
 	if pool.HTTPIdleTimeout == nil && pool.MaxRequestsPerConnection == 0 && pool.MaxConnectionDuration == 0 {
 		return nil
 	}
-	o := &core.HttpProtocolOptions{IdleTimeout: optional(pool.HTTPIdleTimeout), MaxConnectionDuration: nonzero(pool.MaxConnectionDuration)}
+	o := &core.HttpProtocolOptions{IdleTimeout: message.Optional(pool.HTTPIdleTimeout), MaxConnectionDuration: message.Nonzero(pool.MaxConnectionDuration)}
 	if pool.MaxRequestsPerConnection != 0 {
-		o.MaxRequestsPerConnection = u32(pool.MaxRequestsPerConnection)
+		o.MaxRequestsPerConnection = message.U32(pool.MaxRequestsPerConnection)
 	}
 	return o
 }
@@ -151,7 +153,7 @@ func applyRetryBudget(t *cluster.CircuitBreakers_Thresholds, pool model.Connecti
 		return
 	}
 	t.RetryBudget = &cluster.CircuitBreakers_Thresholds_RetryBudget{
-		BudgetPercent: &xdstype.Percent{Value: *pool.RetryBudgetPercent}, MinRetryConcurrency: u32(pool.RetryBudgetMinimum),
+		BudgetPercent: &xdstype.Percent{Value: *pool.RetryBudgetPercent}, MinRetryConcurrency: message.U32(pool.RetryBudgetMinimum),
 	}
 }
 
@@ -169,17 +171,17 @@ func applyOutlier(c *cluster.Cluster, o *model.OutlierDetection) {
 		return 100
 	}
 	c.OutlierDetection = &cluster.OutlierDetection{
-		Consecutive_5Xx: u32(o.Consecutive5xx), EnforcingConsecutive_5Xx: u32(enforce(o.Consecutive5xx)),
-		ConsecutiveGatewayFailure:          u32(o.ConsecutiveGateway),
-		EnforcingConsecutiveGatewayFailure: u32(enforce(o.ConsecutiveGateway)),
-		EnforcingSuccessRate:               u32(0),
-		Interval:                           nonzero(o.Interval), BaseEjectionTime: nonzero(o.BaseEjection),
-		MaxEjectionPercent: u32(o.MaxEjectionPercent),
+		Consecutive_5Xx: message.U32(o.Consecutive5xx), EnforcingConsecutive_5Xx: message.U32(enforce(o.Consecutive5xx)),
+		ConsecutiveGatewayFailure:          message.U32(o.ConsecutiveGateway),
+		EnforcingConsecutiveGatewayFailure: message.U32(enforce(o.ConsecutiveGateway)),
+		EnforcingSuccessRate:               message.U32(0),
+		Interval:                           message.Nonzero(o.Interval), BaseEjectionTime: message.Nonzero(o.BaseEjection),
+		MaxEjectionPercent: message.U32(o.MaxEjectionPercent),
 	}
 	if o.SplitLocalOrigin {
 		c.OutlierDetection.SplitExternalLocalOriginErrors = true
-		c.OutlierDetection.ConsecutiveLocalOriginFailure = u32(o.ConsecutiveLocalOrigin)
-		c.OutlierDetection.EnforcingConsecutiveLocalOriginFailure = u32(enforce(o.ConsecutiveLocalOrigin))
-		c.OutlierDetection.EnforcingLocalOriginSuccessRate = u32(0)
+		c.OutlierDetection.ConsecutiveLocalOriginFailure = message.U32(o.ConsecutiveLocalOrigin)
+		c.OutlierDetection.EnforcingConsecutiveLocalOriginFailure = message.U32(enforce(o.ConsecutiveLocalOrigin))
+		c.OutlierDetection.EnforcingLocalOriginSuccessRate = message.U32(0)
 	}
 }

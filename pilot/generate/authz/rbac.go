@@ -1,7 +1,10 @@
-package generate
+// Package authz says in RBAC who may do what: AuthorizationPolicies in force for one workload, as filters for requests and for connections.
+// It does not choose which policies those are.
+package authz
 
 import (
 	"fmt"
+	"slices"
 
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	rbac "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
@@ -9,45 +12,51 @@ import (
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	rbactcp "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 
+	"github.com/heddle-mesh/heddle/pilot/generate/message"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
-// guard is the authorization of one workload.
-type guard struct {
-	mesh     *model.Mesh
-	policies []*model.Authorization
+const (
+	filterRBAC = "envoy.filters.network.rbac"
+	httpRBAC   = "envoy.filters.http.rbac"
+)
+
+// Guard is the authorization of one workload.
+type Guard struct {
+	Mesh     *model.Mesh
+	Policies []*model.Authorization
 }
 
-// http returns the filters that judge requests: DENY first, then ALLOW.
-func (g guard) http() []*hcm.HttpFilter {
+// HTTP returns the filters that judge requests: DENY first, then ALLOW.
+func (g Guard) HTTP() []*hcm.HttpFilter {
 	var out []*hcm.HttpFilter
 	for _, action := range []model.Action{model.Deny, model.Allow} {
 		if rules := g.rules(action, true); rules != nil {
-			out = append(out, httpFilter(httpRBAC, &rbachttp.RBAC{Rules: rules}))
+			out = append(out, message.HTTPFilter(httpRBAC, &rbachttp.RBAC{Rules: rules}))
 		}
 	}
 	return out
 }
 
-// tcp returns the filters that judge connections whose content is not looked at.
-func (g guard) tcp() []*listener.Filter {
+// TCP returns the filters that judge connections whose content is not looked at.
+func (g Guard) TCP() []*listener.Filter {
 	var out []*listener.Filter
 	for _, action := range []model.Action{model.Deny, model.Allow} {
 		if rules := g.rules(action, false); rules != nil {
-			out = append(out, networkFilter(filterRBAC, &rbactcp.RBAC{Rules: rules, StatPrefix: "tcp."}))
+			out = append(out, message.NetworkFilter(filterRBAC, &rbactcp.RBAC{Rules: rules, StatPrefix: "tcp."}))
 		}
 	}
 	return out
 }
 
 // rules joins the policies of one action. Nil: there is none, and nothing to judge.
-func (g guard) rules(action model.Action, http bool) *rbac.RBAC {
+func (g Guard) rules(action model.Action, http bool) *rbac.RBAC {
 	out := &rbac.RBAC{Action: rbac.RBAC_ALLOW, Policies: map[string]*rbac.Policy{}}
 	if action == model.Deny {
 		out.Action = rbac.RBAC_DENY
 	}
 	found := false
-	for _, p := range g.policies {
+	for _, p := range g.Policies {
 		if p.Action != action {
 			continue
 		}
@@ -82,7 +91,7 @@ func nobody() *rbac.Policy {
 
 // judged is one rule in the making. Without HTTP, a field that needs it makes an ALLOW rule unusable and is dropped from a DENY rule.
 type judged struct {
-	guard
+	Guard
 	http   bool
 	unfit  bool // a field was met that needs HTTP
 	permit []*rbac.Permission
@@ -96,8 +105,8 @@ func (j *judged) needsHTTP() bool {
 }
 
 // policy is one rule: any of To, any of From, and every When.
-func (g guard) policy(rule *model.Rule, action model.Action, http bool) *rbac.Policy {
-	j := &judged{guard: g, http: http}
+func (g Guard) policy(rule *model.Rule, action model.Action, http bool) *rbac.Policy {
+	j := &judged{Guard: g, http: http}
 	for _, c := range rule.When {
 		j.condition(c)
 	}
@@ -110,10 +119,10 @@ func (g guard) policy(rule *model.Rule, action model.Action, http bool) *rbac.Po
 		from = []*model.RuleSource{{}}
 	}
 	for _, o := range to {
-		out.Permissions = append(out.Permissions, allPermissions(join(j.operation(o), j.permit)))
+		out.Permissions = append(out.Permissions, allPermissions(slices.Concat(j.operation(o), j.permit)))
 	}
 	for _, s := range from {
-		out.Principals = append(out.Principals, allPrincipals(join(j.source(s), j.who)))
+		out.Principals = append(out.Principals, allPrincipals(slices.Concat(j.source(s), j.who)))
 	}
 	if j.unfit && action == model.Allow {
 		return nil

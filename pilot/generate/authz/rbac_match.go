@@ -1,7 +1,8 @@
-package generate
+package authz
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -11,6 +12,7 @@ import (
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/generate/message"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -80,7 +82,7 @@ func principals(v model.Values, make func(model.StringMatch) *rbac.Principal) []
 
 func blockPermissions(blocks model.CIDRs) []*rbac.Permission {
 	address := func(s string) *rbac.Permission {
-		return &rbac.Permission{Rule: &rbac.Permission_DestinationIp{DestinationIp: cidr(s)}}
+		return &rbac.Permission{Rule: &rbac.Permission_DestinationIp{DestinationIp: message.CIDR(s)}}
 	}
 	var out []*rbac.Permission
 	if some := each(blocks.Any, address); some != nil {
@@ -93,7 +95,7 @@ func blockPermissions(blocks model.CIDRs) []*rbac.Permission {
 }
 
 func blockPrincipals(blocks model.CIDRs, make func(*core.CidrRange) *rbac.Principal) []*rbac.Principal {
-	address := func(s string) *rbac.Principal { return make(cidr(s)) }
+	address := func(s string) *rbac.Principal { return make(message.CIDR(s)) }
 	var out []*rbac.Principal
 	if some := each(blocks.Any, address); some != nil {
 		out = append(out, oneOf(some))
@@ -137,7 +139,7 @@ func portPermissions(ports, notPorts []uint16) []*rbac.Permission {
 }
 
 func headerValue(name string, s model.StringMatch) *route.HeaderMatcher {
-	return &route.HeaderMatcher{Name: name, HeaderMatchSpecifier: &route.HeaderMatcher_StringMatch{StringMatch: stringMatcher(s)}}
+	return &route.HeaderMatcher{Name: name, HeaderMatchSpecifier: &route.HeaderMatcher_StringMatch{StringMatch: message.String(s)}}
 }
 
 func headerPermission(name string, s model.StringMatch) *rbac.Permission {
@@ -148,7 +150,7 @@ func headerPermission(name string, s model.StringMatch) *rbac.Permission {
 func hostPermission(s model.StringMatch) *rbac.Permission {
 	expression := "(?i)" + pattern(s, ".*", ".+") + "(:[0-9]+)?"
 	return &rbac.Permission{Rule: &rbac.Permission_Header{Header: &route.HeaderMatcher{
-		Name: ":authority", HeaderMatchSpecifier: &route.HeaderMatcher_StringMatch{StringMatch: regexMatcher(expression)},
+		Name: ":authority", HeaderMatchSpecifier: &route.HeaderMatcher_StringMatch{StringMatch: message.Regex(expression)},
 	}}}
 }
 
@@ -156,16 +158,16 @@ func pathPermission(s model.StringMatch) *rbac.Permission {
 	if s.Kind == model.MatchTemplate {
 		template := strings.NewReplacer("{**}", "**", "{*}", "*").Replace(s.Value)
 		return &rbac.Permission{Rule: &rbac.Permission_UriTemplate{UriTemplate: &core.TypedExtensionConfig{
-			Name: "uri-template", TypedConfig: anyOf(&uritemplate.UriTemplateMatchConfig{PathTemplate: template}),
+			Name: "uri-template", TypedConfig: message.Any(&uritemplate.UriTemplateMatchConfig{PathTemplate: template}),
 		}}}
 	}
 	return &rbac.Permission{Rule: &rbac.Permission_UrlPath{UrlPath: &matcher.PathMatcher{
-		Rule: &matcher.PathMatcher_Path{Path: stringMatcher(s)},
+		Rule: &matcher.PathMatcher_Path{Path: message.String(s)},
 	}}}
 }
 
 func sniPermission(s model.StringMatch) *rbac.Permission {
-	return &rbac.Permission{Rule: &rbac.Permission_RequestedServerName{RequestedServerName: stringMatcher(s)}}
+	return &rbac.Permission{Rule: &rbac.Permission_RequestedServerName{RequestedServerName: message.String(s)}}
 }
 
 // authenticated is a peer whose identity was verified and matches. Nil: any verified peer.
@@ -183,21 +185,21 @@ func principalID(s model.StringMatch) *rbac.Principal {
 	case model.MatchRegex:
 		s.Value = scheme + "(?:" + s.Value + ")"
 	}
-	return authenticated(stringMatcher(s))
+	return authenticated(message.String(s))
 }
 
 func namespaceID(s model.StringMatch) *rbac.Principal {
-	return authenticated(regexMatcher(scheme + "[^/]+/ns/" + pattern(s, "[^/]*", "[^/]+") + "/sa/[^/]+"))
+	return authenticated(message.Regex(scheme + "[^/]+/ns/" + pattern(s, "[^/]*", "[^/]+") + "/sa/[^/]+"))
 }
 
 // accountID compares namespace/account.
 func accountID(s model.StringMatch) *rbac.Principal {
 	namespace, account, _ := strings.Cut(s.Value, "/")
-	return authenticated(regexMatcher(scheme + "[^/]+/ns/" + regexp.QuoteMeta(namespace) + "/sa/" + regexp.QuoteMeta(account)))
+	return authenticated(message.Regex(scheme + "[^/]+/ns/" + regexp.QuoteMeta(namespace) + "/sa/" + regexp.QuoteMeta(account)))
 }
 
 func trustDomainID(s model.StringMatch) *rbac.Principal {
-	return authenticated(regexMatcher(scheme + pattern(s, "[^/]*", "[^/]+") + "/ns/[^/]+/sa/[^/]+"))
+	return authenticated(message.Regex(scheme + pattern(s, "[^/]*", "[^/]+") + "/ns/[^/]+/sa/[^/]+"))
 }
 
 // pattern is a string match as part of an expression: rest stands for what a prefix or suffix leaves open, some for any value.
@@ -222,12 +224,12 @@ func (j *judged) aliased(v model.Values) model.Values {
 }
 
 func (j *judged) allNames(in []model.StringMatch) []model.StringMatch {
-	ours := append([]string{j.mesh.TrustDomain}, j.mesh.TrustDomainAliases...)
+	ours := append([]string{j.Mesh.TrustDomain}, j.Mesh.TrustDomainAliases...)
 	var out []model.StringMatch
 	for _, s := range in {
 		out = append(out, s)
 		domain, rest, cut := strings.Cut(s.Value, "/")
-		if !cut || s.Kind != model.MatchExact && s.Kind != model.MatchPrefix || !names(append(ours, defaultTrustDomain), domain) {
+		if !cut || s.Kind != model.MatchExact && s.Kind != model.MatchPrefix || !slices.Contains(append(ours, defaultTrustDomain), domain) {
 			continue
 		}
 		for _, other := range ours {

@@ -1,6 +1,8 @@
-package generate
+package routes
 
-import "github.com/heddle-mesh/heddle/pilot/model"
+import (
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
 
 // then returns the operations of a followed by those of b.
 func then(a, b model.Headers) model.Headers {

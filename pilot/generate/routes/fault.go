@@ -1,9 +1,10 @@
-package generate
+package routes
 
 import (
 	faultcommon "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/fault/v3"
 	faultfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 
+	"github.com/heddle-mesh/heddle/pilot/generate/message"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -12,11 +13,11 @@ func faultConfig(f *model.Fault) *faultfilter.HTTPFault {
 	out := &faultfilter.HTTPFault{}
 	if f.Delay > 0 && f.DelayPercent > 0 {
 		out.Delay = &faultcommon.FaultDelay{
-			FaultDelaySecifier: &faultcommon.FaultDelay_FixedDelay{FixedDelay: duration(f.Delay)}, Percentage: fraction(f.DelayPercent),
+			FaultDelaySecifier: &faultcommon.FaultDelay_FixedDelay{FixedDelay: message.Duration(f.Delay)}, Percentage: message.Fraction(f.DelayPercent),
 		}
 	}
 	if f.AbortPercent > 0 {
-		out.Abort = &faultfilter.FaultAbort{Percentage: fraction(f.AbortPercent)}
+		out.Abort = &faultfilter.FaultAbort{Percentage: message.Fraction(f.AbortPercent)}
 		if f.AbortGRPC != nil {
 			out.Abort.ErrorType = &faultfilter.FaultAbort_GrpcStatus{GrpcStatus: *f.AbortGRPC}
 		} else {

@@ -1,6 +1,7 @@
-package generate
+package routes
 
 import (
+	"slices"
 	"strings"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -8,8 +9,8 @@ import (
 	previoushosts "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	previouspriorities "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/priority/previous_priorities/v3"
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	xdstype "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
+	"github.com/heddle-mesh/heddle/pilot/generate/message"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -24,27 +25,27 @@ func retryPolicy(r *model.Retry, hashed bool) *route.RetryPolicy {
 		return nil
 	}
 	on := r.On
-	if len(r.Codes) > 0 && !names(on, retriableCodes) {
+	if len(r.Codes) > 0 && !slices.Contains(on, retriableCodes) {
 		on = append(on[:len(on):len(on)], retriableCodes)
 	}
 	out := &route.RetryPolicy{
-		RetryOn: strings.Join(on, ","), NumRetries: u32(r.Attempts), PerTryTimeout: nonzero(r.PerTry), RetriableStatusCodes: r.Codes,
+		RetryOn: strings.Join(on, ","), NumRetries: message.U32(r.Attempts), PerTryTimeout: message.Nonzero(r.PerTry), RetriableStatusCodes: r.Codes,
 	}
 	if r.IgnorePreviousHosts && !hashed {
 		out.HostSelectionRetryMaxAttempts = hostPicks
 		out.RetryHostPredicate = []*route.RetryPolicy_RetryHostPredicate{{
 			Name:       "envoy.retry_host_predicates.previous_hosts",
-			ConfigType: &route.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: anyOf(&previoushosts.PreviousHostsPredicate{})},
+			ConfigType: &route.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: message.Any(&previoushosts.PreviousHostsPredicate{})},
 		}}
 	}
 	if r.RemoteLocalities {
 		out.RetryPriority = &route.RetryPolicy_RetryPriority{
 			Name:       "envoy.retry_priorities.previous_priorities",
-			ConfigType: &route.RetryPolicy_RetryPriority_TypedConfig{TypedConfig: anyOf(&previouspriorities.PreviousPrioritiesConfig{UpdateFrequency: 2})},
+			ConfigType: &route.RetryPolicy_RetryPriority_TypedConfig{TypedConfig: message.Any(&previouspriorities.PreviousPrioritiesConfig{UpdateFrequency: 2})},
 		}
 	}
 	if r.Backoff != 0 {
-		out.RetryBackOff = &route.RetryPolicy_RetryBackOff{BaseInterval: duration(r.Backoff)}
+		out.RetryBackOff = &route.RetryPolicy_RetryBackOff{BaseInterval: message.Duration(r.Backoff)}
 	}
 	return out
 }
@@ -99,7 +100,7 @@ func hashPolicies(h *model.HashPolicy) []*route.RouteAction_HashPolicy {
 		out.PolicySpecifier = &route.RouteAction_HashPolicy_Header_{Header: &route.RouteAction_HashPolicy_Header{HeaderName: h.Header}}
 	case h.CookieName != "":
 		out.PolicySpecifier = &route.RouteAction_HashPolicy_Cookie_{Cookie: &route.RouteAction_HashPolicy_Cookie{
-			Name: h.CookieName, Path: h.CookiePath, Ttl: optional(h.CookieTTL),
+			Name: h.CookieName, Path: h.CookiePath, Ttl: message.Optional(h.CookieTTL),
 		}}
 	case h.Query != "":
 		out.PolicySpecifier = &route.RouteAction_HashPolicy_QueryParameter_{
@@ -111,13 +112,4 @@ func hashPolicies(h *model.HashPolicy) []*route.RouteAction_HashPolicy {
 		}
 	}
 	return []*route.RouteAction_HashPolicy{out}
-}
-
-// fraction is a share of 0 to 100 percent.
-func fraction(percent float64) *xdstype.FractionalPercent {
-	return &xdstype.FractionalPercent{Numerator: uint32(percent*10_000 + 0.5), Denominator: xdstype.FractionalPercent_MILLION}
-}
-
-func runtimeFraction(percent float64) *core.RuntimeFractionalPercent {
-	return &core.RuntimeFractionalPercent{DefaultValue: fraction(percent)}
 }

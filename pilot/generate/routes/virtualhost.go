@@ -1,4 +1,6 @@
-package generate
+// Package routes says where requests go: virtual hosts and their rules, joined into route configurations. Which hosts and rules a proxy has
+// is decided before.
+package routes
 
 import (
 	"slices"
@@ -10,6 +12,9 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/generate/intern"
+	"github.com/heddle-mesh/heddle/pilot/generate/message"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -19,47 +24,48 @@ const maxDirectBody = 1 << 20
 // Host is the inputs of a virtual host.
 type Host struct {
 	Mesh    *model.Mesh
-	Class   Class
+	Class   naming.Class
 	Host    string
 	Port    uint16
 	Service *model.Service // nil: the host is in no registry
 	Local   bool           // the client may say the service's name alone
-	Aliases *List[*model.Service]
+	Aliases *intern.List[*model.Service]
 	// AliasClient is the client's namespace, for the short names of Aliases; empty where there are none.
 	AliasClient string
 	// Virtuals are the VirtualServices to obey: at most one in the mesh, all for the host at a gateway.
-	Virtuals *List[*model.VirtualService]
-	Gateways *List[string] // by which of a VirtualService's gateways the request came
+	Virtuals *intern.List[*model.VirtualService]
+	Gateways *intern.List[string] // by which of a VirtualService's gateways the request came
 	// Client decides about rules for certain sources. It is zero where no rule asks.
-	Client  Outbound
-	Targets *List[target]
+	Client  Client
+	Targets *intern.List[Target]
 	// TLS is whether the request came over TLS; RequireTLS redirects it if it did not.
 	TLS, RequireTLS bool
 }
 
-// target is where a destination leads.
-type target struct {
-	ref     *model.Destination
-	cluster string
-	hash    *model.HashPolicy
+// Target is where a destination leads.
+type Target struct {
+	Ref     *model.Destination // nil: the service itself, where there are no rules
+	Cluster string             // "": the service's own
+	Hash    *model.HashPolicy
 }
 
-// virtualHost is a finished virtual host, ready to be joined with others.
-type virtualHost struct {
+// VirtualHost is a finished virtual host, ready to be joined with others.
+type VirtualHost struct {
 	message *route.VirtualHost
 	body    []byte
 	primary int // how many of the domains are the host's own: they win over another's short names
 }
 
-func newVirtualHost(in Host) *virtualHost {
+// NewVirtualHost makes a virtual host.
+func NewVirtualHost(in Host) *VirtualHost {
 	domains := in.domains()
-	message := &route.VirtualHost{
-		Name: in.Host + ":" + portString(in.Port), Domains: domains, IncludeRequestAttemptCount: true, Routes: in.routes(),
+	out := &route.VirtualHost{
+		Name: in.Host + ":" + naming.Port(in.Port), Domains: domains, IncludeRequestAttemptCount: true, Routes: in.routes(),
 	}
 	if in.RequireTLS {
-		message.RequireTls = route.VirtualHost_ALL
+		out.RequireTls = route.VirtualHost_ALL
 	}
-	return &virtualHost{message: message, body: marshal(message), primary: 1}
+	return &VirtualHost{message: out, body: message.Marshal(out), primary: 1}
 }
 
 // domains are the names that clients call the host by. The first is its own.
@@ -71,7 +77,7 @@ func (in Host) domains() []string {
 	if in.Service != nil {
 		add(in.Service, in.Local)
 	}
-	for alias := range in.Aliases.all {
+	for alias := range in.Aliases.All {
 		out = append(out, alias.Host)
 		add(alias, alias.Namespace == in.AliasClient)
 	}
@@ -105,10 +111,10 @@ func serviceDomains(mesh *model.Mesh, svc *model.Service, local bool) []string {
 		}
 	}
 	for _, a := range svc.Addresses {
-		if isCIDR(a) {
+		if naming.IsBlock(a) {
 			continue
 		}
-		if a = plainAddress(a); strings.Contains(a, ":") {
+		if a = naming.Address(a); strings.Contains(a, ":") {
 			a = "[" + a + "]"
 		}
 		out = append(out, a)
@@ -116,10 +122,10 @@ func serviceDomains(mesh *model.Mesh, svc *model.Service, local bool) []string {
 	return out
 }
 
-// Routes is the inputs of a route configuration.
-type Routes struct {
+// Configuration is the inputs of a route configuration.
+type Configuration struct {
 	Name  string
-	Hosts *List[*virtualHost]
+	Hosts *intern.List[*VirtualHost]
 	// CatchAll is the cluster for hosts that nobody declared; BlackHoleCluster answers 502. "": there is none, 404.
 	CatchAll string
 }
@@ -127,18 +133,18 @@ type Routes struct {
 // Field numbers of envoy.config.route.v3.RouteConfiguration.
 const fieldVirtualHosts = 2
 
-// routeConfiguration joins virtual hosts, each of which was marshalled once. A name that two hosts claim goes to the one
+// Make joins virtual hosts, each of which was marshalled once. A name that two hosts claim goes to the one
 // whose own it is, otherwise to the first.
-func routeConfiguration(in Routes) *wire.Resource {
-	body := marshal(&route.RouteConfiguration{
+func Make(in Configuration) *wire.Resource {
+	body := message.Marshal(&route.RouteConfiguration{
 		Name: in.Name, ValidateClusters: wrapperspb.Bool(false), IgnorePortInHostMatching: true,
-		MaxDirectResponseBodySizeBytes: u32(maxDirectBody),
+		MaxDirectResponseBodySizeBytes: message.U32(maxDirectBody),
 	})
 	join := func(host []byte) {
 		body = protowire.AppendTag(body, fieldVirtualHosts, protowire.BytesType)
 		body = protowire.AppendBytes(body, host)
 	}
-	hosts := in.Hosts.slice()
+	hosts := in.Hosts.Slice()
 	size := 0
 	for _, h := range hosts {
 		size += len(h.body) + 8 // tag and length
@@ -151,19 +157,19 @@ func routeConfiguration(in Routes) *wire.Resource {
 		}
 	}
 	if in.CatchAll != "" && owners["*"] == nil {
-		join(marshal(catchAll(in.CatchAll)))
+		join(message.Marshal(catchAll(in.CatchAll)))
 	}
-	return packed(wire.TypeRoute, in.Name, body)
+	return message.Packed(wire.TypeRoute, in.Name, body)
 }
 
 // claims settles which host owns each domain.
-func claims(hosts []*virtualHost) map[string]*virtualHost {
+func claims(hosts []*VirtualHost) map[string]*VirtualHost {
 	count := 0
 	for _, h := range hosts {
 		count += len(h.message.Domains)
 	}
-	owners := make(map[string]*virtualHost, count)
-	claim := func(h *virtualHost, domains []string) {
+	owners := make(map[string]*VirtualHost, count)
+	claim := func(h *VirtualHost, domains []string) {
 		for _, d := range domains {
 			if owners[d] == nil {
 				owners[d] = h
@@ -180,7 +186,7 @@ func claims(hosts []*virtualHost) map[string]*virtualHost {
 }
 
 // without returns the host's bytes without the domains that others own; nil: nothing is left.
-func (h *virtualHost) without(owners map[string]*virtualHost) []byte {
+func (h *VirtualHost) without(owners map[string]*VirtualHost) []byte {
 	all := true
 	for _, d := range h.message.Domains {
 		all = all && owners[d] == h
@@ -199,28 +205,20 @@ func (h *virtualHost) without(owners map[string]*virtualHost) []byte {
 	}
 	fewer := proto.CloneOf(h.message)
 	fewer.Domains = kept
-	return marshal(fewer)
+	return message.Marshal(fewer)
 }
 
 // catchAll answers for hosts that nobody declared.
 func catchAll(cluster string) *route.VirtualHost {
 	if cluster == wire.ClusterBlackHole {
 		return &route.VirtualHost{Name: "block_all", Domains: []string{"*"}, Routes: []*route.Route{{
-			Name: "block_all", Match: anyPath(), Action: &route.Route_DirectResponse{DirectResponse: &route.DirectResponseAction{Status: 502}},
+			Name: "block_all", Match: message.AnyPath(), Action: &route.Route_DirectResponse{DirectResponse: &route.DirectResponseAction{Status: 502}},
 		}}}
 	}
 	return &route.VirtualHost{Name: "allow_any", Domains: []string{"*"}, IncludeRequestAttemptCount: true, Routes: []*route.Route{{
-		Name: "allow_any", Match: anyPath(), Action: &route.Route_Route{Route: &route.RouteAction{
-			ClusterSpecifier: &route.RouteAction_Cluster{Cluster: cluster}, Timeout: duration(0),
-			MaxStreamDuration: grpcTimeout(0),
+		Name: "allow_any", Match: message.AnyPath(), Action: &route.Route_Route{Route: &route.RouteAction{
+			ClusterSpecifier: &route.RouteAction_Cluster{Cluster: cluster}, Timeout: message.Duration(0),
+			MaxStreamDuration: message.GRPCTimeout(0),
 		}},
 	}}}
-}
-
-func anyPath() *route.RouteMatch {
-	return &route.RouteMatch{PathSpecifier: &route.RouteMatch_Prefix{Prefix: "/"}}
-}
-
-func grpcTimeout(limit model.Duration) *route.RouteAction_MaxStreamDuration {
-	return &route.RouteAction_MaxStreamDuration{GrpcTimeoutHeaderMax: duration(limit)}
 }

@@ -1,0 +1,119 @@
+// Package naming is the names that stats, logs and resources share, the hosts and addresses in them, and the class of a proxy, on whose
+// address families some of them depend.
+package naming
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+)
+
+// Cluster is an outbound cluster's name.
+func Cluster(host, subset string, port uint16) string {
+	return "outbound|" + Port(port) + "|" + subset + "|" + host
+}
+
+// Inbound is the name of the cluster that delivers to the application's port.
+func Inbound(port uint16) string { return "inbound|" + Port(port) + "||" }
+
+// ServerName is the SNI of mesh mTLS to a cluster.
+func ServerName(host, subset string, port uint16) string {
+	return "outbound_." + Port(port) + "_." + subset + "_." + host
+}
+
+// HostRoute names the routes of one host's undeclared port.
+func HostRoute(host string, port uint16) string { return host + ":" + Port(port) }
+
+// Port writes a port.
+func Port(port uint16) string { return strconv.Itoa(int(port)) }
+
+// Covers reports whether pattern ("*", "*.suffix" or exact) covers host, which may itself be a wildcard.
+func Covers(pattern, host string) bool {
+	suffix, wild := strings.CutPrefix(pattern, "*")
+	if !wild {
+		return pattern == host
+	}
+	rest, wildHost := strings.CutPrefix(host, "*")
+	if wildHost {
+		return strings.HasSuffix(rest, suffix)
+	}
+	return len(host) > len(suffix) && strings.HasSuffix(host, suffix)
+}
+
+// Narrower returns the more specific of two patterns that overlap.
+func Narrower(a, b string) (string, bool) {
+	switch {
+	case Covers(a, b):
+		return b, true
+	case Covers(b, a):
+		return a, true
+	}
+	return "", false
+}
+
+// IsBlock reports whether an address of a service is a block rather than one address.
+func IsBlock(address string) bool {
+	prefix, err := netip.ParsePrefix(address)
+	return err == nil && prefix.Bits() != prefix.Addr().BitLen()
+}
+
+// Address drops a full-length prefix from an address.
+func Address(address string) string {
+	if prefix, err := netip.ParsePrefix(address); err == nil {
+		return prefix.Addr().String()
+	}
+	return address
+}
+
+// Usable reports whether clients of this class can speak the address's family.
+func (c Class) Usable(address string) bool {
+	ip, err := netip.ParseAddr(Address(address))
+	if err != nil {
+		prefix, err := netip.ParsePrefix(address)
+		if err != nil {
+			return false
+		}
+		ip = prefix.Addr()
+	}
+	if ip.Is4() {
+		return c.IPv4
+	}
+	return c.IPv6
+}
+
+// Wildcards are the addresses that stand for any, the first one first.
+func (c Class) Wildcards() []string {
+	switch {
+	case c.IPv4 && c.IPv6:
+		return []string{"0.0.0.0", "::"}
+	case c.IPv6:
+		return []string{"::"}
+	}
+	return []string{"0.0.0.0"}
+}
+
+// ListenerName names a listener that is not fixed; an empty bind is the wildcard.
+func (c Class) ListenerName(bind string, port uint16) string {
+	if bind == "" {
+		bind = c.Wildcards()[0]
+	}
+	return bind + "_" + Port(port)
+}
+
+// SourceAddress is where inbound traffic is delivered from.
+func (c Class) SourceAddress() string {
+	if c.IPv4 {
+		return wire.InboundSourceV4
+	}
+	return wire.InboundSourceV6
+}
+
+// Class is the few properties of a proxy that many resources depend on.
+type Class struct {
+	Router  bool // a gateway; otherwise a sidecar
+	Foreign bool // a stock Envoy: no facts of ours, identities spelled out
+	IPv4    bool
+	IPv6    bool
+}

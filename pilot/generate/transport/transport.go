@@ -1,0 +1,76 @@
+// Package transport is what both sides of mesh mTLS share: protocols, parameters, whom to trust. It decides nothing about when
+// connections are secured.
+package transport
+
+import (
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/generate/message"
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// The socket that secures connections, and the protocols inside that everybody knows.
+const (
+	Socket = "envoy.transport_sockets.tls"
+	HTTP1  = "http/1.1"
+	HTTP2  = "h2"
+)
+
+// MeshALPNs tell mesh mTLS from an application's own TLS.
+func MeshALPNs() []string {
+	return []string{wire.ALPNMesh, wire.ALPNPeerData, wire.ALPNHTTP10, wire.ALPNHTTP11, wire.ALPNHTTP2}
+}
+
+// MeshHTTPALPNs say that HTTP is inside mesh mTLS.
+func MeshHTTPALPNs() []string { return []string{wire.ALPNHTTP10, wire.ALPNHTTP11, wire.ALPNHTTP2} }
+
+// Parameters are TLS 1.2 to 1.3 with AEAD ciphers and forward secrecy.
+func Parameters() *tls.TlsParameters {
+	return &tls.TlsParameters{
+		TlsMinimumProtocolVersion: tls.TlsParameters_TLSv1_2,
+		TlsMaximumProtocolVersion: tls.TlsParameters_TLSv1_3,
+		CipherSuites: []string{
+			"ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384",
+			"ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256",
+		},
+	}
+}
+
+// Validated trusts a root held elsewhere and accepts the names given; none: see the dialect.
+func Validated(root string, names []*matcher.StringMatcher) *tls.CommonTlsContext_CombinedValidationContext {
+	return &tls.CommonTlsContext_CombinedValidationContext{CombinedValidationContext: &tls.CommonTlsContext_CombinedCertificateValidationContext{
+		DefaultValidationContext:         Untyped(names),
+		ValidationContextSdsSecretConfig: message.Secret(root),
+	}}
+}
+
+// Untyped matches names of any type; the field is deprecated in favour of one that must know the type, and is what meshes speak.
+func Untyped(names []*matcher.StringMatcher) *tls.CertificateValidationContext {
+	//lint:ignore SA1019 see above
+	return &tls.CertificateValidationContext{MatchSubjectAltNames: names}
+}
+
+// MeshServer terminates mesh mTLS: any identity of the trust domain or its aliases may connect.
+func MeshServer(mesh *model.Mesh, alpns []string) *core.TransportSocket {
+	names := []*matcher.StringMatcher{message.StartsWith("spiffe://" + mesh.TrustDomain + "/")}
+	for _, alias := range mesh.TrustDomainAliases {
+		names = append(names, message.StartsWith("spiffe://"+alias+"/"))
+	}
+	return Downstream(&tls.DownstreamTlsContext{
+		RequireClientCertificate: message.True(),
+		CommonTlsContext: &tls.CommonTlsContext{
+			TlsParams:                      Parameters(),
+			AlpnProtocols:                  alpns,
+			TlsCertificateSdsSecretConfigs: []*tls.SdsSecretConfig{message.Secret(wire.SecretWorkload)},
+			ValidationContextType:          Validated(wire.SecretRoot, names),
+		},
+	})
+}
+
+// Downstream wraps the server side of TLS.
+func Downstream(c *tls.DownstreamTlsContext) *core.TransportSocket {
+	return &core.TransportSocket{Name: Socket, ConfigType: &core.TransportSocket_TypedConfig{TypedConfig: message.Any(c)}}
+}

@@ -1,0 +1,177 @@
+package upstream
+
+import (
+	"strings"
+
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	rawbuffer "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
+	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/generate/message"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/transport"
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+const rawSocket = "envoy.transport_sockets.raw_buffer"
+
+// secure decides how connections to the cluster are secured: as the DestinationRule says, otherwise mesh mTLS to endpoints that take it.
+func (in Cluster) secure(c *cluster.Cluster) {
+	rule := in.InForce().TLS
+	switch {
+	case rule == nil:
+		if in.Mesh.AutoMTLS && !in.Service.External && (in.Service.Resolution != model.ResolvePassthrough) {
+			in.secureByEndpoint(c)
+		}
+	case rule.Mode == model.TLSDisable:
+	case rule.Mode == model.TLSIstioMutual:
+		c.TransportSocket = tlsTransport(in.meshContext(rule))
+	default:
+		c.TransportSocket = tlsTransport(in.originated(rule))
+	}
+}
+
+// secureByEndpoint speaks mesh mTLS to the endpoints that take it, and plaintext to the others.
+func (in Cluster) secureByEndpoint(c *cluster.Cluster) {
+	if in.originalDestination() && !in.knowsEndpoints() {
+		return // nothing is known about the endpoint dialled
+	}
+	c.TransportSocketMatches = []*cluster.Cluster_TransportSocketMatch{{
+		Name:            "tlsMode-istio",
+		Match:           message.Struct(map[string]string{wire.TLSModeKey: wire.TLSModeMesh}),
+		TransportSocket: tlsTransport(in.meshContext(nil)),
+	}, {
+		Name:  "tlsMode-disabled",
+		Match: &structpb.Struct{},
+		TransportSocket: &core.TransportSocket{
+			Name: rawSocket, ConfigType: &core.TransportSocket_TypedConfig{TypedConfig: message.Any(&rawbuffer.RawBuffer{})},
+		},
+	}}
+}
+
+func tlsTransport(c *tls.UpstreamTlsContext) *core.TransportSocket {
+	return &core.TransportSocket{Name: transport.Socket, ConfigType: &core.TransportSocket_TypedConfig{TypedConfig: message.Any(c)}}
+}
+
+// meshContext is mesh mTLS towards the cluster. Without names to match, the identity fact of the endpoint dialled is the one accepted.
+func (in Cluster) meshContext(rule *model.ClientTLS) *tls.UpstreamTlsContext {
+	sni := naming.ServerName(in.Service.Host, in.subset(), in.Port)
+	sans := in.Service.SANs
+	if in.Class.Foreign && len(sans) == 0 {
+		sans = in.Identities.Slice()
+	}
+	if rule != nil {
+		if rule.SNI != "" {
+			sni = rule.SNI
+		}
+		if len(rule.SANs) > 0 {
+			sans = rule.SANs
+		}
+	}
+	alpns := []string{wire.ALPNMesh}
+	if in.Class.Foreign {
+		alpns = in.foreignALPNs()
+	} else if in.speaksHTTP2() {
+		alpns = append(alpns, transport.HTTP2)
+	}
+	return &tls.UpstreamTlsContext{
+		Sni: sni,
+		CommonTlsContext: &tls.CommonTlsContext{
+			TlsParams:                      transport.Parameters(),
+			AlpnProtocols:                  alpns,
+			TlsCertificateSdsSecretConfigs: []*tls.SdsSecretConfig{message.Secret(wire.SecretWorkload)},
+			ValidationContextType:          transport.Validated(wire.SecretRoot, message.ExactNames(sans)),
+		},
+	}
+}
+
+func (in Cluster) speaksHTTP2() bool {
+	return in.protocol().IsHTTP2() || in.InForce().ConnectionPool.UpgradeHTTP2 && in.protocol().IsHTTP()
+}
+
+// foreignALPNs name the protocol inside for a proxy that does not do so itself.
+func (in Cluster) foreignALPNs() []string {
+	switch {
+	case in.speaksHTTP2():
+		return []string{wire.ALPNHTTP2, wire.ALPNMesh, transport.HTTP2}
+	case in.protocol().IsHTTP():
+		return []string{wire.ALPNHTTP11, wire.ALPNMesh, transport.HTTP1}
+	}
+	return []string{wire.ALPNMesh}
+}
+
+// originated is TLS of the user's own choice towards the cluster.
+func (in Cluster) originated(rule *model.ClientTLS) *tls.UpstreamTlsContext {
+	out := &tls.UpstreamTlsContext{Sni: rule.SNI, CommonTlsContext: &tls.CommonTlsContext{TlsParams: transport.Parameters()}}
+	sans := rule.SANs
+	wildcard := strings.HasPrefix(in.Service.Host, "*")
+	switch {
+	case out.Sni != "":
+	case wildcard:
+		out.AutoHostSni = true
+	default:
+		out.Sni = in.Service.Host
+	}
+	if len(sans) == 0 && !rule.InsecureSkipVerify {
+		if len(in.Service.SANs) > 0 {
+			sans = in.Service.SANs
+		} else if out.Sni != "" {
+			sans = []string{out.Sni}
+		} else {
+			out.AutoSniSanValidation = true
+		}
+	}
+	in.credentials(out.CommonTlsContext, rule, sans)
+	if in.protocol().IsHTTP() || in.protocol() == model.Unknown {
+		out.CommonTlsContext.AlpnProtocols = []string{transport.HTTP1}
+		if in.speaksHTTP2() {
+			out.CommonTlsContext.AlpnProtocols = []string{transport.HTTP2}
+		}
+	}
+	return out
+}
+
+// credentials says which certificate to show and which roots to trust.
+func (in Cluster) credentials(c *tls.CommonTlsContext, rule *model.ClientTLS, sans []string) {
+	secret := rule.CredentialName != "" && (in.Class.Router || in.Selecting)
+	if rule.Mode == model.TLSMutual {
+		if secret {
+			c.TlsCertificateSdsSecretConfigs = []*tls.SdsSecretConfig{message.Secret(wire.SecretPrefix + rule.CredentialName)}
+		} else if rule.ClientCertificate != "" {
+			c.TlsCertificates = []*tls.TlsCertificate{{CertificateChain: message.File(rule.ClientCertificate), PrivateKey: message.File(rule.PrivateKey)}}
+		}
+	}
+	if rule.InsecureSkipVerify {
+		return
+	}
+	if secret {
+		c.ValidationContextType = &tls.CommonTlsContext_CombinedValidationContext{CombinedValidationContext: &tls.CommonTlsContext_CombinedCertificateValidationContext{
+			DefaultValidationContext:         &tls.CertificateValidationContext{MatchTypedSubjectAltNames: typedNames(sans)},
+			ValidationContextSdsSecretConfig: message.Secret(wire.SecretPrefix + rule.CredentialName + wire.CACertSuffix),
+		}}
+		return
+	}
+	v := &tls.CertificateValidationContext{MatchTypedSubjectAltNames: typedNames(sans)}
+	if rule.CACertificates == "" || rule.CACertificates == "system" {
+		v.SystemRootCerts = &tls.CertificateValidationContext_SystemRootCerts{}
+	} else {
+		v.TrustedCa = message.File(rule.CACertificates)
+	}
+	c.ValidationContextType = &tls.CommonTlsContext_ValidationContext{ValidationContext: v}
+}
+
+// typedNames are the names that a server's certificate may have: SPIFFE IDs as URIs, others as DNS names.
+func typedNames(names []string) []*tls.SubjectAltNameMatcher {
+	var out []*tls.SubjectAltNameMatcher
+	for _, name := range names {
+		kind := tls.SubjectAltNameMatcher_DNS
+		if strings.Contains(name, "://") {
+			kind = tls.SubjectAltNameMatcher_URI
+		}
+		out = append(out, &tls.SubjectAltNameMatcher{SanType: kind, Matcher: message.Exactly(name)})
+	}
+	return out
+}
