@@ -61,8 +61,9 @@ func (p *pool) dial(x *exchange.Exchange, deadline time.Time) (*link, exchange.O
 		}
 	}()
 	if !deadline.IsZero() {
-		ctx, cancel = context.WithDeadline(ctx, deadline)
-		defer cancel()
+		var expire context.CancelFunc // cancel belongs to the goroutine above
+		ctx, expire = context.WithDeadline(ctx, deadline)
+		defer expire()
 	}
 	p.host.used.Store(time.Now().UnixNano())
 	o := exchange.Panicked // unless connect returns
