@@ -135,7 +135,7 @@ func build(ctx context.Context, p *play) error {
 	hash := sha256.New()
 	for _, b := range append(binaries, struct{ image, pkg, user string }{"meshctl", "./cmd/meshctl", ""}) {
 		path := filepath.Join(binFolder, b.image)
-		if err := p.command(ctx, ".", []string{"CGO_ENABLED=0"}, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+p.version, "-o", path, b.pkg); err != nil {
+		if err := p.command(ctx, ".", []string{"CGO_ENABLED=0"}, "go", "build", "-ldflags", "-s -w -X main.version="+p.version, "-o", path, b.pkg); err != nil {
 			return err
 		}
 		if b.image == "meshctl" {
