@@ -56,6 +56,11 @@ func (c ControlPlane) tls() *tls.Config {
 		// The anchors may change while the connection lives, so VerifyConnection asks for them anew at each handshake.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
+			if c.Roots.Certificates() == nil { // nobody has read them yet: do not wait for somebody to
+				if _, err := c.Roots.Load(); err != nil {
+					return err
+				}
+			}
 			return c.Roots.VerifyHost(state.PeerCertificates, name, time.Now())
 		},
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
