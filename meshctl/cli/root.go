@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"helm.sh/helm/v4/pkg/kube"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"github.com/heddle-mesh/heddle/meshctl/cluster"
@@ -48,6 +49,7 @@ type Streams struct {
 
 // Run executes one command line and returns its exit code.
 func Run(ctx context.Context, version string, args []string, s Streams) int {
+	kube.ManagedFieldsManager = "helm" // as Helm's own commands, which otherwise could not change what meshctl installed
 	a := &app{version: version, in: s.In, out: s.Out, err: s.Err, flags: genericclioptions.NewConfigFlags(true), format: output.Text}
 	root := a.root()
 	root.SetArgs(args)

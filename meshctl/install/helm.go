@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
+	"time"
 
 	"helm.sh/helm/v4/pkg/action"
 	chart "helm.sh/helm/v4/pkg/chart/v2"
@@ -38,7 +40,7 @@ func (i *Installer) release(ctx context.Context, chartName, name, namespace stri
 	if err != nil {
 		return err
 	}
-	known, err := status(config, name)
+	known, err := i.settled(ctx, config, name)
 	if err != nil {
 		return fmt.Errorf("reading release %s: %w", name, err)
 	}
@@ -56,31 +58,49 @@ func (i *Installer) release(ctx context.Context, chartName, name, namespace stri
 	return nil
 }
 
-// status returns the state of the last revision, empty where there is no release. One that was never completed (its installer was
-// killed) counts as none and is removed: it would refuse every later attempt.
-func status(config *action.Configuration, name string) (string, error) {
-	last, err := config.Releases.Last(name)
-	if errors.Is(err, driver.ErrReleaseNotFound) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	of, err := release.NewAccessor(last)
-	if err != nil {
-		return "", err
-	}
-	switch state := of.Status(); state {
-	case "pending-install", "pending-upgrade", "pending-rollback":
-		if _, err := config.Releases.Delete(name, of.Version()); err != nil {
+// abandoned is the age from which on an operation that is not complete counts as killed. Ours take seconds.
+const abandoned = time.Minute
+
+// settled returns the state of the last revision, empty where there is no release. Of an operation that is under way it waits for the
+// end; one that was killed would refuse every later attempt, and is removed from the records.
+func (i *Installer) settled(ctx context.Context, config *action.Configuration, name string) (state string, err error) {
+	for {
+		of, err := last(config, name)
+		if of == nil || err != nil {
 			return "", err
 		}
-		return status(config, name)
-	case "uninstalling", "uninstalled":
-		return "", nil
-	default:
-		return state, nil
+		state, age := of.Status(), time.Since(of.DeployedAt())
+		switch {
+		case state == "uninstalled":
+			return "", nil
+		case !strings.HasPrefix(state, "pending-") && state != "uninstalling":
+			return state, nil
+		case age > abandoned:
+			if _, err := config.Releases.Delete(name, of.Version()); err != nil {
+				return "", err
+			}
+			i.steps.done("release %s: removed the record of an operation that never ended (%s)", name, state)
+		default:
+			i.steps.done("waiting for somebody else's operation on release %s to end (%s)", name, state)
+			select {
+			case <-ctx.Done():
+				return "", fmt.Errorf("somebody else's operation (%s) does not end: %w", state, ctx.Err())
+			case <-time.After(reminder / 5):
+			}
+		}
 	}
+}
+
+// last returns the last revision of a release, nil where there is none.
+func last(config *action.Configuration, name string) (release.Accessor, error) {
+	found, err := config.Releases.Last(name)
+	if errors.Is(err, driver.ErrReleaseNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return release.NewAccessor(found)
 }
 
 func (i *Installer) first(ctx context.Context, config *action.Configuration, c *chart.Chart, name, namespace string, values map[string]any) error {

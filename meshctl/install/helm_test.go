@@ -1,0 +1,75 @@
+package install
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"helm.sh/helm/v4/pkg/action"
+	chart "helm.sh/helm/v4/pkg/chart/v2"
+	"helm.sh/helm/v4/pkg/release/common"
+	release "helm.sh/helm/v4/pkg/release/v1"
+	"helm.sh/helm/v4/pkg/storage"
+	"helm.sh/helm/v4/pkg/storage/driver"
+)
+
+// records are a release's revisions, the last one in a state since some time.
+func records(t *testing.T, state common.Status, age time.Duration) *action.Configuration {
+	t.Helper()
+	config := action.NewConfiguration()
+	config.Releases = storage.Init(driver.NewMemory())
+	for version, r := range []release.Info{{Status: common.StatusSuperseded}, {Status: state, LastDeployed: time.Now().Add(-age)}} {
+		err := config.Releases.Create(&release.Release{Name: "heddle", Namespace: "default", Version: version + 1, Info: &r,
+			Chart: &chart.Chart{Metadata: &chart.Metadata{Name: "c", Version: "1.0.0"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return config
+}
+
+func TestSettled(t *testing.T) {
+	for why, c := range map[string]struct {
+		state common.Status
+		age   time.Duration
+		want  string
+		left  int
+	}{
+		"deployed":                  {common.StatusDeployed, 0, "deployed", 2},
+		"failed, to be tried again": {common.StatusFailed, 0, "failed", 2},
+		"uninstalled, history kept": {common.StatusUninstalled, 0, "", 2},
+		"killed on the way":         {common.StatusPendingUpgrade, 2 * time.Minute, "superseded", 1},
+	} {
+		t.Run(why, func(t *testing.T) {
+			i := &Installer{steps: newProgress(io.Discard)}
+			config := records(t, c.state, c.age)
+			got, err := i.settled(t.Context(), config, "heddle")
+			all, _ := config.Releases.History("heddle")
+			if err != nil || got != c.want || len(all) != c.left {
+				t.Errorf("got %q, %d revisions (%v), want %q, %d", got, len(all), err, c.want, c.left)
+			}
+		})
+	}
+}
+
+func TestSettledWaitsForAnotherInstaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		i := &Installer{steps: newProgress(&out)}
+		config := records(t, common.StatusPendingUpgrade, time.Second)
+		go func() {
+			time.Sleep(5 * time.Second)
+			found, _ := config.Releases.Last("heddle")
+			r := found.(*release.Release)
+			r.Info.Status = common.StatusDeployed
+			_ = config.Releases.Update(r)
+		}()
+		got, err := i.settled(t.Context(), config, "heddle")
+		if err != nil || got != "deployed" || !strings.Contains(out.String(), "somebody else's operation") {
+			t.Errorf("got %q (%v), said %q", got, err, out.String())
+		}
+	})
+}
