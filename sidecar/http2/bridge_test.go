@@ -384,6 +384,7 @@ func TestBridgeEarlyAnswer(t *testing.T) {
 			if resp.StatusCode != 413 || body != "too much" {
 				t.Errorf("got %v %q", resp.Status, body)
 			}
+			c.CloseIdleConnections() // HTTP/1 ends a connection whose request was not read: no other may begin on it
 		}
 	})
 }

@@ -91,7 +91,7 @@ func newConn(nc net.Conn, mem *memory, l limits) *conn {
 		br:         newInput(nc, mem),
 		blk:        block.NewDecoder(l.head, l.fields),
 		chatter:    newBucket(2000, 100),
-		churn:      newBucket(1000, 200),
+		churn:      newBucket(5000, 1000),
 		streams:    map[uint32]*stream{},
 		enc:        block.NewEncoder(),
 		sendWindow: 65535, recvWindow: l.window, sendStream: 65535, sendFrame: frameSize,

@@ -219,15 +219,15 @@ func TestFloods(t *testing.T) {
 		frame func(h *hostile) error
 		most  int
 	}{
-		"PING":                     {func(h *hostile) error { return h.WritePing(false, [8]byte{}) }, 50_000},
-		"SETTINGS":                 {func(h *hostile) error { return h.WriteSettings() }, 50_000},
-		"PRIORITY":                 {func(h *hostile) error { return h.WritePriority(3, http2.PriorityParam{}) }, 50_000},
-		"WINDOW_UPDATE":            {func(h *hostile) error { return h.WriteWindowUpdate(0, 1) }, 50_000},
-		"frames of unknown types":  {func(h *hostile) error { return h.WriteRawFrame(0xbb, 0, 0, nil) }, 50_000},
-		"empty DATA":               {func(h *hostile) error { return h.WriteData(1, false, nil) }, 50_000},
-		"streams reset at once":    {func(h *hostile) error { return h.WriteRSTStream(h.open(h.get(), true), http2.ErrCodeCancel) }, 50_000},
-		"streams made to be reset": {func(h *hostile) error { return h.WriteWindowUpdate(h.open(h.get(), false), 1<<31-1) }, 50_000},
-		"malformed requests":       {func(h *hostile) error { h.open(h.fields("x", "y"), true); return h.err }, 50_000},
+		"PING":                     {func(h *hostile) error { return h.WritePing(false, [8]byte{}) }, 1_000_000},
+		"SETTINGS":                 {func(h *hostile) error { return h.WriteSettings() }, 1_000_000},
+		"PRIORITY":                 {func(h *hostile) error { return h.WritePriority(3, http2.PriorityParam{}) }, 1_000_000},
+		"WINDOW_UPDATE":            {func(h *hostile) error { return h.WriteWindowUpdate(0, 1) }, 1_000_000},
+		"frames of unknown types":  {func(h *hostile) error { return h.WriteRawFrame(0xbb, 0, 0, nil) }, 1_000_000},
+		"empty DATA":               {func(h *hostile) error { return h.WriteData(1, false, nil) }, 1_000_000},
+		"streams reset at once":    {func(h *hostile) error { return h.WriteRSTStream(h.open(h.get(), true), http2.ErrCodeCancel) }, 1_000_000},
+		"streams made to be reset": {func(h *hostile) error { return h.WriteWindowUpdate(h.open(h.get(), false), 1<<31-1) }, 1_000_000},
+		"malformed requests":       {func(h *hostile) error { h.open(h.fields("x", "y"), true); return h.err }, 1_000_000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := serve(t, hanging(t), nil)

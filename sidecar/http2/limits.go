@@ -33,7 +33,7 @@ const (
 	farewell         = time.Second // between the two GOAWAYs of a graceful end
 	defaultIdle      = time.Hour
 	tick             = 30 * time.Second
-	hasty            = 100 * time.Millisecond // a stream reset within counts as opened for nothing
+	hasty            = 20 * time.Millisecond // a stream reset within counts as opened for nothing
 )
 
 // limits are what one connection grants and bears.
