@@ -1,0 +1,51 @@
+package naming
+
+import "testing"
+
+func TestCovers(t *testing.T) {
+	for _, c := range []struct {
+		pattern, host string
+		want          bool
+	}{
+		{"a.example.com", "a.example.com", true},
+		{"a.example.com", "b.example.com", false},
+		{"*.example.com", "a.example.com", true},
+		{"*.example.com", "a.b.example.com", true},
+		{"*.example.com", "example.com", false},
+		{"*.example.com", ".example.com", false},
+		{"*", "anything", true},
+		{"*", "*.example.com", true},
+		{"*.example.com", "*.a.example.com", true},
+		{"*.a.example.com", "*.example.com", false},
+		{"a.example.com", "*.example.com", false},
+	} {
+		if got := Covers(c.pattern, c.host); got != c.want {
+			t.Errorf("%s covers %s: %t", c.pattern, c.host, got)
+		}
+	}
+}
+
+func TestNarrower(t *testing.T) {
+	for _, c := range []struct {
+		a, b, want string
+	}{
+		{"*", "a.com", "a.com"}, {"a.com", "*", "a.com"}, {"*.com", "*.a.com", "*.a.com"}, {"a.com", "b.com", ""}, {"*.a.com", "*.b.com", ""},
+	} {
+		if got, ok := Narrower(c.a, c.b); got != c.want || ok != (c.want != "") {
+			t.Errorf("of %s and %s: %q, %t", c.a, c.b, got, ok)
+		}
+	}
+}
+
+func TestFamilies(t *testing.T) {
+	v4, both := Class{IPv4: true}, Class{IPv4: true, IPv6: true}
+	if v4.Usable("fd00::1") || !v4.Usable("10.0.0.1") || !both.Usable("fd00::/64") || both.Usable("name") {
+		t.Error("an address of a family that the proxy lacks is usable, or the other way round")
+	}
+	if got := (Class{IPv6: true}).ListenerName("", 80); got != "::_80" {
+		t.Errorf("an IPv6 listener is called %s", got)
+	}
+	if IsBlock("10.0.0.1/32") || !IsBlock("10.0.0.0/8") || Address("10.0.0.1/32") != "10.0.0.1" {
+		t.Error("a single address is taken for a block, or the other way round")
+	}
+}
