@@ -38,12 +38,13 @@ func TestUninstallLeavesNothing(t *testing.T) {
 	x.save()
 	t.Cleanup(x.restore)
 	x.must("uninstall", "--force", "--purge")
-	never := x.state()
-	for _, object := range never {
-		if heddles(object) {
-			t.Errorf("left behind: %s", object)
+	eventually(t, t.Context(), 30*time.Second, func() error {
+		if left := slices.DeleteFunc(x.state(), func(o string) bool { return !heddles(o) }); len(left) > 0 {
+			return fmt.Errorf("left behind: %s", strings.Join(left, ", "))
 		}
-	}
+		return nil
+	})
+	never := x.state()
 	if code, said := x.meshctl(x.control...); code != cli.ExitFailed || !strings.Contains(said, "delete those pods first") {
 		t.Fatalf("installing over proxies whose root is lost: exit code %d: %s", code, said)
 	}
@@ -52,7 +53,7 @@ func TestUninstallLeavesNothing(t *testing.T) {
 	x.must(x.control...)
 	x.must("check")
 	x.must("uninstall", "--force")
-	x.same(before, "customresourcedefinition")
+	x.same(before, "customresourcedefinition ", "apiservice ")
 	x.must("uninstall", "--force", "--purge")
 	x.same(never, "namespace /heddle-system")
 }
@@ -76,7 +77,13 @@ type installation struct {
 	control  []string // meshctl install ...
 	gateways [][]string
 	root     *corev1.Secret
-	objects  []unstructured.Unstructured
+	objects  []saved
+}
+
+// saved is an object of the mesh, to be put back.
+type saved struct {
+	object   unstructured.Unstructured
+	resource schema.GroupVersionResource
 }
 
 func newInstallation(t *testing.T) *installation {
@@ -132,7 +139,7 @@ func (x *installation) save() {
 	}
 	x.each(func(o unstructured.Unstructured, kind schema.GroupVersionResource) {
 		if strings.HasSuffix(kind.Group, ".istio.io") {
-			x.objects = append(x.objects, o)
+			x.objects = append(x.objects, saved{o, kind})
 		}
 	})
 }
@@ -187,27 +194,15 @@ func (x *installation) restore() {
 		x.must(gateway...)
 	}
 	ctx := context.Background()
-	for _, o := range x.objects {
+	for _, s := range x.objects {
+		o := s.object
 		o.SetResourceVersion("")
 		o.SetUID("")
-		gvk := o.GroupVersionKind()
-		resource := schema.GroupVersionResource{Group: gvk.Group, Version: gvk.Version, Resource: plural(gvk.Kind)}
-		if _, err := x.dynamic.Resource(resource).Namespace(o.GetNamespace()).Create(ctx, &o, metav1.CreateOptions{}); err != nil {
-			x.t.Errorf("putting back %s %s/%s: %v", gvk.Kind, o.GetNamespace(), o.GetName(), err)
+		o.SetManagedFields(nil)
+		if _, err := x.dynamic.Resource(s.resource).Namespace(o.GetNamespace()).Create(ctx, &o, metav1.CreateOptions{}); err != nil {
+			x.t.Errorf("putting back %s %s/%s: %v", o.GetKind(), o.GetNamespace(), o.GetName(), err)
 		}
 	}
-}
-
-// plural is a kind's resource, for the kinds of the mesh.
-func plural(kind string) string {
-	kind = strings.ToLower(kind)
-	switch {
-	case strings.HasSuffix(kind, "y"):
-		return strings.TrimSuffix(kind, "y") + "ies"
-	case strings.HasSuffix(kind, "s"):
-		return kind
-	}
-	return kind + "s"
 }
 
 // each calls f with every object of the cluster.
@@ -256,14 +251,16 @@ func (x *installation) state() []string {
 	return slices.Compact(all)
 }
 
-// same waits until the state is the wanted one, apart from objects whose names begin with but.
-func (x *installation) same(want []string, but string) {
+// same waits until the state is the wanted one, apart from objects that begin with one of but.
+func (x *installation) same(want []string, but ...string) {
 	x.t.Helper()
+	but = append(but, "event ")
 	eventually(x.t, x.t.Context(), 30*time.Second, func() error {
 		got := x.state()
 		var diff []string
 		for _, o := range got {
-			if !slices.Contains(want, o) && !strings.HasPrefix(o, but) && !strings.HasPrefix(o, "event ") {
+			excused := slices.ContainsFunc(but, func(kind string) bool { return strings.HasPrefix(o, kind) })
+			if !slices.Contains(want, o) && !excused {
 				diff = append(diff, "too many: "+o)
 			}
 		}
