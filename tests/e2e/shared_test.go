@@ -41,6 +41,11 @@ func connect(t *testing.T) *tour.Cluster {
 	if err := c.Secrets(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	client, err := c.Pod(t.Context(), tour.ShopNamespace, "app=client")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Image = client.Spec.Containers[0].Image // the one that was loaded into the nodes
 	return c
 }
 
