@@ -55,13 +55,13 @@ func open(ctx context.Context, o options) (*play, error) {
 	p.version = strings.TrimSpace(string(out))
 	if p.own {
 		if os.Geteuid() != 0 {
-			return nil, fmt.Errorf("the demo's own cluster needs root; on a cluster of yours: make demo CONTEXT=name REGISTRY=...")
+			return nil, fmt.Errorf("the demo's own cluster needs root (on a cluster of yours: make demo CONTEXT=name REGISTRY=registry)")
 		}
 		p.registry, p.kubeconfig = "heddle.local", tour.Kubeconfig
 		return p, nil
 	}
 	if p.registry == "" {
-		return nil, fmt.Errorf("with a context, name the registry that your cluster pulls from: make demo CONTEXT=%s REGISTRY=...", o.context)
+		return nil, fmt.Errorf("no registry: say where your cluster pulls images from, make demo CONTEXT=%s REGISTRY=registry", o.context)
 	}
 	p.kubeconfig = clientcmd.NewDefaultClientConfigLoadingRules().GetDefaultFilename()
 	return p, p.agree(ctx)

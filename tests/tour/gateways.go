@@ -1,6 +1,7 @@
 package tour
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -56,13 +57,12 @@ func (c *Cluster) GatewayAddress(ctx context.Context, name string) (addr string,
 		if err != nil {
 			return fmt.Errorf("reading service %s: %w", name, err)
 		}
-		for _, i := range svc.Status.LoadBalancer.Ingress {
-			if addr = i.IP; addr == "" {
-				addr = i.Hostname
-			}
-			return nil
+		if len(svc.Status.LoadBalancer.Ingress) == 0 {
+			return fmt.Errorf("service %s has no address", name)
 		}
-		return fmt.Errorf("service %s has no address", name)
+		first := svc.Status.LoadBalancer.Ingress[0]
+		addr = cmp.Or(first.IP, first.Hostname)
+		return nil
 	})
 	return addr, err
 }
