@@ -9,7 +9,7 @@ STATE := /var/lib/heddle-cluster
 .PHONY: help demo test test-unit test-e2e test-long lint generate build images cluster cluster-down bench clean
 
 help: ## show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## a real Kubernetes, Heddle, the sample shop and the tour; on a cluster of yours: make demo CONTEXT=name REGISTRY=...
 	@go run ./tests/demo $(if $(CONTEXT),-context '$(CONTEXT)') $(if $(REGISTRY),-registry '$(REGISTRY)')
