@@ -21,7 +21,7 @@ func (a *app) analyze() *cobra.Command {
 		Long: "Say what is wrong with objects, by the checks of the validating webhook: of files by themselves (-f), of files among the\n" +
 			"cluster's objects (-f with --cluster-objects), or of the cluster's objects. Exit code 3: errors were found.",
 		Example: "  meshctl analyze -f routes.yaml",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			texts, err := a.texts(files)
 			if err != nil {

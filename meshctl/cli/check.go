@@ -17,7 +17,7 @@ func (a *app) check() *cobra.Command {
 		Use:   "check",
 		Short: "Say whether the cluster can have Heddle, and whether what is installed is sound",
 		Long:  "Say whether the cluster can have Heddle, and whether what is installed is sound. Exit code 3: errors were found.",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cl, err := a.connect(cmd.Context())
 			if err != nil {

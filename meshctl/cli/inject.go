@@ -20,7 +20,7 @@ func (a *app) inject() *cobra.Command {
 		Long: "Put proxies into the workloads of a file, as the webhook would, and print the file. The control plane is asked for its settings;\n" +
 			"with --image no cluster is asked, and an installation's defaults apply.",
 		Example: "  meshctl inject -f deployment.yaml | kubectl apply -f -",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {
 				return usageError{errors.New("inject: name a file with -f, or - for standard input")}

@@ -91,7 +91,7 @@ func (a *app) install() *cobra.Command {
 		Long: "Install or upgrade the control plane: the custom resource definitions, and the Helm releases " + install.BaseRelease + " and " + install.Release + ".\n" +
 			"It waits until new pods are injected. Definitions of another installer are never changed.",
 		Example: "  meshctl install --set trustDomain=example.org --set accessLog.enabled=true",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			i, err := a.installer(cmd, &f)
 			if err != nil {
@@ -116,7 +116,7 @@ func (a *app) uninstall() *cobra.Command {
 		Short: "Take Heddle out of the cluster",
 		Long: "Take Heddle out of the cluster, webhooks first. It refuses while pods run a proxy, and it keeps the root of the mesh and\n" +
 			"the custom resource definitions, so that a later installation goes on where this one ended.",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			i, err := a.installer(cmd, &f)
 			if err != nil {
@@ -132,14 +132,14 @@ func (a *app) uninstall() *cobra.Command {
 }
 
 func (a *app) gateway() *cobra.Command {
-	c := &cobra.Command{Use: "gateway", Short: "Install or uninstall gateways", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "gateway", Short: "Install or uninstall gateways", Args: subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var f, g chartFlags
 	in := &cobra.Command{
 		Use:     "install NAME",
 		Short:   "Install or upgrade a gateway as the Helm release NAME",
 		Example: "  meshctl gateway install internet -n edge --set istio=ingressgateway --set replicas=2",
-		Args:    cobra.ExactArgs(1),
+		Args:    one("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i, err := a.installer(cmd, &f)
 			if err != nil {
@@ -152,7 +152,7 @@ func (a *app) gateway() *cobra.Command {
 	out := &cobra.Command{
 		Use:   "uninstall NAME",
 		Short: "Uninstall a gateway",
-		Args:  cobra.ExactArgs(1),
+		Args:  one("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i, err := a.installer(cmd, &g)
 			if err != nil {
@@ -171,7 +171,7 @@ func (a *app) charts() *cobra.Command {
 		Use:     "charts DIR",
 		Short:   "Write the Helm charts into a folder, for those who install with Helm itself",
 		Example: "  meshctl charts ./heddle && helm install heddle-base ./heddle/base -n heddle-system --create-namespace",
-		Args:    cobra.ExactArgs(1),
+		Args:    one("DIR"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			for _, name := range []string{manifests.Base, manifests.ControlPlane, manifests.Gateway} {
 				if err := manifests.Export(name, a.version, args[0]); err != nil {

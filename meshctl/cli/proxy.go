@@ -21,7 +21,7 @@ func (a *app) proxyStatus() *cobra.Command {
 		Use:     "proxy-status",
 		Aliases: []string{"ps"},
 		Short:   "Say how far each proxy got with what it was told",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.connect(cmd.Context())
 			if err != nil {
@@ -37,7 +37,7 @@ func (a *app) proxyStatus() *cobra.Command {
 }
 
 func (a *app) proxyConfig() *cobra.Command {
-	c := &cobra.Command{Use: "proxy-config", Aliases: []string{"pc"}, Short: "Show what one proxy has in force", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "proxy-config", Aliases: []string{"pc"}, Short: "Show what one proxy has in force", Args: subcommand,
 		Long: "Show what one proxy has in force. PROXY is a pod, POD.NAMESPACE, or deploy/NAME.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	for _, view := range proxy.Views() {
@@ -53,7 +53,7 @@ func (a *app) view(v proxy.View) *cobra.Command {
 		Use:     v.Name + " PROXY",
 		Aliases: []string{strings.TrimSuffix(v.Name, "s")},
 		Short:   "Show a proxy's " + v.Name,
-		Args:    cobra.ExactArgs(1),
+		Args:    one("PROXY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.connect(cmd.Context())
 			if err != nil {
@@ -84,7 +84,7 @@ func (a *app) logLevel() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "log PROXY",
 		Short: "Show or set a proxy's log level",
-		Args:  cobra.ExactArgs(1),
+		Args:  one("PROXY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if level != "" && !slices.Contains(levels, level) {
 				return usageError{fmt.Errorf("--level %q is none of %s", level, strings.Join(levels, ", "))}

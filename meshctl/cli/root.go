@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"helm.sh/helm/v4/pkg/kube"
@@ -81,7 +82,7 @@ func (a *app) root() *cobra.Command {
 		Short:         "Install, inspect and debug the Heddle service mesh",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          subcommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(a.in)
@@ -90,6 +91,10 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	a.flags.AddFlags(root.PersistentFlags())
 	root.AddCommand(a.install(), a.uninstall(), a.gateway(), a.charts(), a.check(), a.versions(), a.proxyStatus(), a.proxyConfig(), a.inject(), a.analyze())
+	root.InitDefaultCompletionCmd()
+	if c, _, err := root.Find([]string{"completion"}); err == nil {
+		c.Args, c.RunE = subcommand, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 	checkArgs(root)
 	return root
 }
@@ -99,13 +104,45 @@ func checkArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return usageError{fmt.Errorf("%s: %w", cmd.CommandPath(), err)}
+				return usageError{fmt.Errorf("%s: %w", strings.TrimPrefix(cmd.CommandPath(), "meshctl "), err)}
 			}
 			return nil
 		}
 	}
 	for _, below := range c.Commands() {
 		checkArgs(below)
+	}
+}
+
+// noArgs refuses arguments.
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("it takes no argument, not %q", args[0])
+	}
+	return nil
+}
+
+// subcommand refuses what is no command below this one.
+func subcommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var known []string
+	for _, below := range c.Commands() {
+		if below.IsAvailableCommand() {
+			known = append(known, below.Name())
+		}
+	}
+	return fmt.Errorf("%q is none of %s", args[0], strings.Join(known, ", "))
+}
+
+// one demands the argument of a name.
+func one(name string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("it takes one %s, not %d", name, len(args))
+		}
+		return nil
 	}
 }
 
@@ -117,5 +154,6 @@ func (a *app) connect(ctx context.Context) (*cluster.Cluster, error) {
 // formatted adds -o to a command that prints objects.
 func (a *app) formatted(c *cobra.Command) *cobra.Command {
 	c.Flags().VarP(&a.format, "output", "o", "output format: text, json or yaml")
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp)) // fails for unknown flags only
 	return c
 }

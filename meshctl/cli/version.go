@@ -31,7 +31,7 @@ func (a *app) versions() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "Print the versions of meshctl, the control plane and the proxies",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := Versions{Client: a.version}
 			if !clientOnly {

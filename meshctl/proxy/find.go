@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	core "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -33,20 +34,27 @@ func Find(ctx context.Context, kube kubernetes.Interface, name, namespace string
 		}
 	}
 	pod, err := kube.CoreV1().Pods(namespace).Get(ctx, name, meta.GetOptions{})
-	if err == nil {
-		return withProxy(pod)
-	}
-	if at := strings.LastIndex(name, "."); at > 0 {
-		if pod, err := kube.CoreV1().Pods(name[at+1:]).Get(ctx, name[:at], meta.GetOptions{}); err == nil {
-			return withProxy(pod)
+	if at := strings.LastIndex(name, "."); err != nil && at > 0 {
+		of := name[at+1:]
+		if pod, err = kube.CoreV1().Pods(of).Get(ctx, name[:at], meta.GetOptions{}); apierrors.IsNotFound(err) {
+			return Pod{}, fmt.Errorf("there is neither pod %s in namespace %s nor pod %s in namespace %s", name[:at], of, name, namespace)
 		}
 	}
-	return Pod{}, fmt.Errorf("looking for pod %s in namespace %s: %w", name, namespace, err)
+	switch {
+	case apierrors.IsNotFound(err):
+		return Pod{}, fmt.Errorf("there is no pod %s in namespace %s", name, namespace)
+	case err != nil:
+		return Pod{}, fmt.Errorf("looking for pod %s: %w", name, err)
+	}
+	return withProxy(pod)
 }
 
 func ofDeployment(ctx context.Context, kube kubernetes.Interface, name, namespace string) (Pod, error) {
 	d, err := kube.AppsV1().Deployments(namespace).Get(ctx, name, meta.GetOptions{})
-	if err != nil {
+	switch {
+	case apierrors.IsNotFound(err):
+		return Pod{}, fmt.Errorf("there is no deployment %s in namespace %s", name, namespace)
+	case err != nil:
 		return Pod{}, fmt.Errorf("looking for deployment %s in namespace %s: %w", name, namespace, err)
 	}
 	selector, err := meta.LabelSelectorAsSelector(d.Spec.Selector)

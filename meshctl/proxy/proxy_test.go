@@ -97,7 +97,8 @@ func TestFind(t *testing.T) {
 	kube := fake.NewClientset(objects...)
 	for name, want := range map[string]string{
 		"native": "native.shop", "catalog-1.shop": "catalog-1.shop", "deploy/catalog": "catalog-1.shop", "pod/native": "native.shop",
-		"plain": "error: pod shop/plain has no proxy", "nothing": "error: looking for pod nothing in namespace shop", "service/x": "error: \"service/x\"",
+		"plain": "error: pod shop/plain has no proxy", "nothing": "error: there is no pod nothing in namespace shop",
+		"no.where": "error: there is neither pod no in namespace where nor pod no.where in namespace shop", "deploy/nil": "error: there is no deployment nil in namespace shop", "service/x": "error: \"service/x\"",
 	} {
 		pod, err := proxy.Find(t.Context(), kube, name, "shop")
 		got := pod.String()
