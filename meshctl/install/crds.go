@@ -135,12 +135,19 @@ func brief(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
-// purgeDefinitions deletes the definitions that carry our stamp, and with them every object of theirs.
+// purgeDefinitions deletes the definitions that carry our stamp, and with them every object of theirs. One by one: the API server
+// forgets the objects of definitions that are deleted as a collection, and shows them again to who installs later.
 func (i *Installer) purgeDefinitions(ctx context.Context) error {
 	crds := i.cluster.Extensions.ApiextensionsV1().CustomResourceDefinitions()
-	err := crds.DeleteCollection(ctx, meta.DeleteOptions{}, meta.ListOptions{LabelSelector: wire.VersionLabel})
+	ours, err := crds.List(ctx, meta.ListOptions{LabelSelector: wire.VersionLabel})
 	if err != nil {
-		return fmt.Errorf("deleting definitions: %w", err)
+		return fmt.Errorf("listing definitions: %w", err)
+	}
+	for n := range ours.Items {
+		err := crds.Delete(ctx, ours.Items[n].Name, meta.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("deleting definition %s: %w", ours.Items[n].Name, err)
+		}
 	}
 	return i.steps.wait(ctx, "custom resource definitions deleted", func(ctx context.Context) (string, error) {
 		left, err := crds.List(ctx, meta.ListOptions{LabelSelector: wire.VersionLabel})

@@ -105,6 +105,25 @@ func TestForeignDefinitionsAreComparedAndLeftAlone(t *testing.T) {
 	}
 }
 
+func TestPurgeDeletesOurDefinitionsOneByOne(t *testing.T) {
+	crds, err := manifests.CRDs("v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := stripped(t)
+	i, _, ext, _ := installer(nil, foreign, crds[1], crds[2])
+	ext.PrependReactor("delete-collection", "customresourcedefinitions", func(clienttest.Action) (bool, runtime.Object, error) {
+		return true, nil, errors.New("the objects would be left in the store")
+	})
+	if err := i.purgeDefinitions(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	left, err := ext.ApiextensionsV1().CustomResourceDefinitions().List(t.Context(), meta.ListOptions{})
+	if err != nil || len(left.Items) != 1 || left.Items[0].Name != foreign.Name {
+		t.Errorf("left %d (%v)", len(left.Items), err)
+	}
+}
+
 func TestRemoveNamespaceKeepsTheRootUnlessPurged(t *testing.T) {
 	ours := &core.Namespace{ObjectMeta: meta.ObjectMeta{Name: wire.SystemNamespace, Labels: map[string]string{createdLabel: "meshctl"}}}
 	theirs := &core.Namespace{ObjectMeta: meta.ObjectMeta{Name: wire.SystemNamespace}}
