@@ -119,8 +119,9 @@ type HTTP struct {
 
 	ServerName       string // the server header; empty: "istio-envoy"
 	KeepServer       bool   // PASS_THROUGH: leave the upstream's server header alone
-	UseRemoteAddress bool   // an edge: the peer's address is the client's; foreign x-envoy-* is removed
+	UseRemoteAddress bool   // an edge: the peer's address is the client's; x-envoy-* of others is removed
 	TrustedHops      uint32
+	Internal         []netip.Prefix // whose x-envoy-* an edge keeps, where no proxy is before them
 	ForwardCert      ForwardCert
 	CertSubject      bool
 	CertURI          bool

@@ -42,6 +42,7 @@ type Exchange struct {
 	Remote       netip.Addr // client address after X-Forwarded-For trust; Conn.Source's where there is none
 	OriginalPath View       // path before a rewrite, or nil
 	RouteName    string
+	Operation    string // what the route calls what is done, for spans; empty: nothing
 	VirtualHost  string
 	Upstream     Upstream
 	Attempts     int // tries begun
@@ -73,7 +74,7 @@ func (x *Exchange) Reset(c *Connection) {
 	x.Response.Reset()
 	x.Conn, x.Protocol, x.GRPC, x.Upgrade = c, 0, false, nil
 	x.Reply, x.Outcome, x.Flags, x.Details, x.Trace = Reply{}, OK, 0, "", Trace{}
-	x.Remote, x.OriginalPath, x.RouteName, x.VirtualHost = c.Source.Addr(), nil, "", ""
+	x.Remote, x.OriginalPath, x.RouteName, x.Operation, x.VirtualHost = c.Source.Addr(), nil, "", "", ""
 	x.Upstream, x.Attempts, x.GRPCStatus = Upstream{}, 0, -1
 	x.Received, x.Sent = 0, 0
 	x.Start, x.RequestEnd, x.FirstByte, x.End, x.UpstreamStart = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}

@@ -140,7 +140,7 @@ func (r *run) match() {
 	if r.route == nil {
 		return
 	}
-	x.RouteName = r.route.Name
+	x.RouteName, x.Operation = r.route.Name, r.route.Operation
 	if r.target = r.route.Pick(random()); r.target == nil {
 		return
 	}

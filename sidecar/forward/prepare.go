@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -50,8 +51,12 @@ func isGRPC(v exchange.View) bool {
 // to be ours.
 func (r *run) edge() {
 	x, h := r.x, &r.x.Request
-	h.RemoveIf(foreign)
 	peer := x.Conn.Source.Addr().Unmap()
+	if r.internal(peer) {
+		h.Set("x-envoy-internal", "true")
+	} else {
+		h.RemoveIf(foreign)
+	}
 	x.Remote = peer
 	if hops := int(r.http.TrustedHops); hops > 0 {
 		if a, ok := fromRight(h, hops); ok {
@@ -68,6 +73,11 @@ func (r *run) edge() {
 	if r.http.TrustedHops == 0 || !h.Has("x-forwarded-proto") {
 		h.SetView("x-forwarded-proto", h.Scheme)
 	}
+}
+
+// internal says whether a client may speak as one of the mesh: its address is internal, and it speaks for nobody else.
+func (r *run) internal(peer netip.Addr) bool {
+	return !r.x.Request.Has("x-forwarded-for") && slices.ContainsFunc(r.http.Internal, func(p netip.Prefix) bool { return p.Contains(peer) })
 }
 
 // foreign chooses what nobody outside may say.

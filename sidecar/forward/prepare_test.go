@@ -137,6 +137,32 @@ func TestEdge(t *testing.T) {
 	}
 }
 
+// TestInternalClient: what internal addresses may say of the mesh stays; a client with a proxy before it is not internal.
+func TestInternalClient(t *testing.T) {
+	for name, c := range map[string]struct {
+		internal string
+		before   string
+		stays    bool
+	}{
+		"internal":                 {"10.0.0.0/8", "", true},
+		"elsewhere":                {"127.0.0.1/32", "", false},
+		"internal, behind a proxy": {"10.0.0.0/8", "10.0.0.9", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fields := []string{"x-envoy-retry-on: 5xx", "x-envoy-internal: lies"}
+			if c.before != "" {
+				fields = append(fields, "x-forwarded-for: "+c.before)
+			}
+			r := request(config.HTTP{UseRemoteAddress: true, Internal: []netip.Prefix{netip.MustParsePrefix(c.internal)}}, "GET /", fields...)
+			r.prepare()
+			h := &r.x.Request
+			if h.Has("x-envoy-retry-on") != c.stays || h.Get("x-envoy-internal").Is("true") != c.stays || h.Has("x-envoy-internal") != c.stays {
+				t.Errorf("got %v", h.Fields)
+			}
+		})
+	}
+}
+
 func TestSidecarTrustsNoForwardedAddress(t *testing.T) {
 	r := request(config.HTTP{RequestID: true}, "GET /", "x-forwarded-for: 1.1.1.1", "x-request-id: kept")
 	r.prepare()

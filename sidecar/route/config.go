@@ -35,6 +35,7 @@ type VirtualHostConfig struct {
 // RouteConfig describes a route. Exactly one of Clusters, Redirect and Direct is set.
 type RouteConfig struct {
 	Name      string
+	Operation string // what spans call it; empty: they choose
 	Match     Match
 	Clusters  []Weighted // one for a plain cluster action; weights are then ignored
 	Redirect  *Redirect

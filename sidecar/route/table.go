@@ -38,15 +38,16 @@ type VirtualHost struct {
 
 // Route is a compiled RouteConfig together with what its virtual host and table add to it.
 type Route struct {
-	Name     string
-	Redirect *Redirect
-	Direct   *Direct
-	Timeout  time.Duration
-	MaxGRPC  *time.Duration
-	Idle     time.Duration
-	Retry    *Retry
-	Mirrors  []Mirror
-	AutoHost bool
+	Name      string
+	Operation string
+	Redirect  *Redirect
+	Direct    *Direct
+	Timeout   time.Duration
+	MaxGRPC   *time.Duration
+	Idle      time.Duration
+	Retry     *Retry
+	Mirrors   []Mirror
+	AutoHost  bool
 
 	match    matcher
 	rewrite  rewrite
@@ -192,7 +193,7 @@ func newVirtualHost(c *VirtualHostConfig, outer layer) (*VirtualHost, error) {
 
 func newRoute(c *RouteConfig, outer layer) (*Route, error) {
 	r := &Route{
-		Name: c.Name, Redirect: c.Redirect, Direct: c.Direct, Timeout: c.Timeout, MaxGRPC: c.MaxGRPC, Idle: c.Idle,
+		Name: c.Name, Operation: c.Operation, Redirect: c.Redirect, Direct: c.Direct, Timeout: c.Timeout, MaxGRPC: c.MaxGRPC, Idle: c.Idle,
 		Retry: c.Retry, Mirrors: c.Mirrors, AutoHost: c.Rewrite.AutoHost, upgrades: c.Upgrades,
 	}
 	if r.Retry == nil {

@@ -185,6 +185,21 @@ func TestAccessLogIsWrittenByRun(t *testing.T) {
 	}
 }
 
+// TestSpanName: the route's name for what is done, else the service's, else the virtual host's.
+func TestSpanName(t *testing.T) {
+	x := inbound(nil)
+	x.VirtualHost, x.Operation = "v", "catalog:80/items*"
+	if got := spanName(x); got != "catalog:80/items*" {
+		t.Errorf("decorated: got %q", got)
+	}
+	if x.Operation = ""; spanName(x) != cluster.Service.Host+"/*" {
+		t.Errorf("of a service: got %q", spanName(x))
+	}
+	if x.Upstream.Cluster = nil; spanName(x) != "v/*" {
+		t.Errorf("of a virtual host: got %q", spanName(x))
+	}
+}
+
 func TestTraceIsContinued(t *testing.T) {
 	const trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 	for name, c := range map[string]struct {

@@ -136,6 +136,9 @@ func (s *Spans) end(x *exchange.Exchange, self *Self) {
 }
 
 func spanName(x *exchange.Exchange) string {
+	if x.Operation != "" {
+		return x.Operation
+	}
 	if c := x.Upstream.Cluster; c != nil && c.Service.Host != "" {
 		return c.Service.Host + "/*"
 	}
