@@ -8,12 +8,12 @@ envoy.config.listener.v3.Listener: name address additional_addresses bind_to_por
 	listener_filters_timeout continue_on_listener_filters_timeout filter_chains default_filter_chain metadata access_log stat_prefix
 envoy.config.listener.v3.AdditionalAddress: address
 envoy.config.listener.v3.ListenerFilter: name typed_config
-envoy.config.listener.v3.FilterChain: name filter_chain_match filters transport_socket transport_socket_connect_timeout metadata
+envoy.config.listener.v3.FilterChain: name filter_chain_match filters transport_socket metadata
 envoy.config.listener.v3.FilterChainMatch: destination_port prefix_ranges server_names transport_protocol application_protocols
 envoy.config.listener.v3.Filter: name typed_config
 envoy.config.accesslog.v3.AccessLog: name typed_config
 envoy.extensions.access_loggers.file.v3.FileAccessLog: path log_format
-envoy.config.core.v3.SubstitutionFormatString: text_format_source json_format omit_empty_values
+envoy.config.core.v3.SubstitutionFormatString: text_format_source json_format
 envoy.config.core.v3.DataSource: filename inline_bytes inline_string
 envoy.config.core.v3.Address: socket_address
 envoy.config.core.v3.SocketAddress: address port_value protocol
@@ -40,7 +40,6 @@ envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManage
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails: subject cert uri dns
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig: upgrade_type enabled
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing: random_sampling provider max_path_tag_length
-	client_sampling overall_sampling
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig: cidr_ranges
 envoy.config.trace.v3.Tracing.Http: name typed_config
 envoy.config.trace.v3.OpenTelemetryConfig: grpc_service service_name
@@ -54,7 +53,7 @@ envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter: name typ
 envoy.config.core.v3.HttpProtocolOptions: idle_timeout max_connection_duration max_requests_per_connection headers_with_underscores_action
 	max_headers_count
 envoy.config.core.v3.Http1ProtocolOptions: accept_http_10
-envoy.config.core.v3.Http2ProtocolOptions: max_concurrent_streams initial_stream_window_size initial_connection_window_size
+envoy.config.core.v3.Http2ProtocolOptions: max_concurrent_streams
 envoy.extensions.filters.http.router.v3.Router:
 envoy.extensions.filters.http.rbac.v3.RBAC: rules rules_stat_prefix
 envoy.extensions.filters.http.fault.v3.HTTPFault: delay abort
@@ -86,14 +85,14 @@ envoy.config.route.v3.RouteMatch: prefix path safe_regex path_separated_prefix c
 envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions:
 envoy.config.route.v3.HeaderMatcher: name string_match present_match invert_match treat_missing_header_as_empty
 envoy.config.route.v3.QueryParameterMatcher: name string_match present_match
-envoy.config.route.v3.Decorator: operation propagate
+envoy.config.route.v3.Decorator: operation
 envoy.config.core.v3.HeaderValueOption: header append append_action
 envoy.config.core.v3.HeaderValue: key value
 envoy.config.route.v3.RouteAction: cluster weighted_clusters timeout max_stream_duration idle_timeout retry_policy prefix_rewrite regex_rewrite
 	host_rewrite_literal auto_host_rewrite request_mirror_policies cluster_not_found_response_code
 envoy.config.route.v3.RouteAction.MaxStreamDuration: grpc_timeout_header_max max_stream_duration
 envoy.config.route.v3.RouteAction.RequestMirrorPolicy: cluster runtime_fraction disable_shadow_host_suffix_append
-envoy.config.route.v3.WeightedCluster: clusters total_weight runtime_key_prefix
+envoy.config.route.v3.WeightedCluster: clusters
 envoy.config.route.v3.WeightedCluster.ClusterWeight: name weight host_rewrite_literal request_headers_to_add request_headers_to_remove
 	response_headers_to_add response_headers_to_remove typed_per_filter_config
 envoy.config.route.v3.RetryPolicy: retry_on num_retries per_try_timeout retriable_status_codes retry_host_predicate host_selection_retry_max_attempts
@@ -106,13 +105,11 @@ envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig:
 envoy.config.route.v3.RedirectAction: https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite response_code
 	strip_query
 envoy.config.route.v3.DirectResponseAction: status body
-envoy.config.cluster.v3.Cluster: name alt_stat_name type eds_cluster_config load_assignment connect_timeout lb_policy least_request_lb_config
+envoy.config.cluster.v3.Cluster: name alt_stat_name type eds_cluster_config load_assignment connect_timeout lb_policy
 	common_lb_config circuit_breakers outlier_detection typed_extension_protocol_options upstream_connection_options upstream_bind_config
-	dns_refresh_rate respect_dns_ttl dns_lookup_family cleanup_interval transport_socket transport_socket_matches metadata
+	dns_refresh_rate dns_lookup_family cleanup_interval transport_socket transport_socket_matches metadata
 envoy.config.cluster.v3.Cluster.EdsClusterConfig: eds_config service_name
-envoy.config.cluster.v3.Cluster.LeastRequestLbConfig: choice_count
-envoy.config.cluster.v3.Cluster.CommonLbConfig: healthy_panic_threshold locality_weighted_lb_config
-envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig:
+envoy.config.cluster.v3.Cluster.CommonLbConfig: healthy_panic_threshold
 envoy.config.cluster.v3.Cluster.TransportSocketMatch: name match transport_socket
 envoy.config.cluster.v3.CircuitBreakers: thresholds
 envoy.config.cluster.v3.CircuitBreakers.Thresholds: priority max_connections max_pending_requests max_requests max_retries track_remaining

@@ -1,6 +1,11 @@
 package compile
 
 import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -42,6 +47,42 @@ func TestEveryOtherFieldIsRefused(t *testing.T) {
 			set(m, field)
 			if err := c.check(m.Interface()); err == nil || err.Error() != string(field.Name())+": not implemented" {
 				t.Errorf("%s.%s: %v", message, field.Name(), err)
+			}
+		}
+	}
+}
+
+// ignored are fields that nothing reads: statistics, runtime keys, Envoy's own bounds and resource bookkeeping, and what is always so here.
+const ignored = `stat_prefix rules_stat_prefix alt_stat_name runtime_key track_remaining max_session_keys cleanup_interval update_frequency
+	google_re2 max_direct_response_body_size_bytes ads self resource_api_version transport_api_version initial_fetch_timeout config_source eds_config
+	sds_config cluster_name`
+
+// TestEveryHonouredFieldIsRead holds that the dialect lists no field that nothing reads: what is set must have its effect or be refused.
+func TestEveryHonouredFieldIsRead(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := map[string]bool{}
+	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "")) }
+	use := regexp.MustCompile(`\bGet(\w+)\(|\b[A-Z]\w*?_([A-Z]\w*)`)
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") || name == "dialect.go" {
+			continue
+		}
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range use.FindAllStringSubmatch(string(source), -1) {
+			read[plain(m[1]+m[2])] = true
+			read[plain(m[2][strings.LastIndexByte(m[2], '_')+1:])] = true
+		}
+	}
+	for message, fields := range newChecker() {
+		for field := range fields {
+			if !read[plain(string(field))] && !slices.Contains(strings.Fields(ignored), string(field)) {
+				t.Errorf("%s.%s is accepted and nothing reads it", message, field)
 			}
 		}
 	}

@@ -43,6 +43,9 @@ func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
 		out.Upgrades = append(out.Upgrades, route.UpgradeRule{Type: u.GetUpgradeType(), Enabled: boolean(u.GetEnabled(), true)})
 	}
 	var err error
+	if out.Internal, err = prefixes("internal_address_config.cidr_ranges", in.GetInternalAddressConfig().GetCidrRanges()); err != nil {
+		return err
+	}
 	if made.logs, err = accessLogs("access_log", in.GetAccessLog()); err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func (b *builder) virtualHost(in *routev3.VirtualHost) (route.VirtualHostConfig,
 }
 
 func (b *builder) route(in *routev3.Route) (route.RouteConfig, error) {
-	out := route.RouteConfig{Name: in.GetName()}
+	out := route.RouteConfig{Name: in.GetName(), Operation: in.GetDecorator().GetOperation()}
 	var err error
 	if out.Match, err = routeMatch(in.GetMatch()); err != nil {
 		return out, under("match", err)
@@ -230,6 +230,9 @@ func (b *builder) mirrors(in []*routev3.RouteAction_RequestMirrorPolicy) ([]rout
 	for i, m := range in {
 		if m.GetCluster() == "" {
 			return nil, wrong(fmt.Sprintf("request_mirror_policies[%d].cluster", i), "it is empty")
+		}
+		if !m.GetDisableShadowHostSuffixAppend() {
+			return nil, wrong(fmt.Sprintf("request_mirror_policies[%d].disable_shadow_host_suffix_append", i), "false is not implemented")
 		}
 		b.needs.clusters[m.GetCluster()] = true
 		made := route.Mirror{Cluster: m.GetCluster(), Fraction: 1_000_000}
