@@ -136,7 +136,7 @@ func (in Cluster) resolve(c *cluster.Cluster) {
 	//lint:ignore SA1019 what replaces it is an extension of its own, which no dialect of ours knows
 	c.DnsRefreshRate = message.Duration(dnsRefresh)
 	//lint:ignore SA1019 likewise
-	c.RespectDnsTtl = true
+	c.RespectDnsTtl = in.Class.Foreign // ours asks again at the rate alone
 	c.DnsLookupFamily = dnsFamily(in.Class)
 	endpoints := in.Service.DNSEndpoints
 	if len(endpoints) == 0 && !strings.HasPrefix(in.Service.Host, "*") {
@@ -213,6 +213,11 @@ func MakeFixed(in Fixed) *wire.Resource {
 	default:
 		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_ORIGINAL_DST}
 		c.LbPolicy = cluster.Cluster_CLUSTER_PROVIDED
+	}
+	if in.Name == wire.ClusterPassthrough {
+		c.Metadata = &core.Metadata{FilterMetadata: map[string]*structpb.Struct{
+			wire.ClusterMetadata: message.Struct(map[string]string{wire.ServiceExternal: "true"}), // nothing is known of who is there
+		}}
 	}
 	if in.Name != wire.ClusterBlackHole {
 		c.CircuitBreakers = Breakers(model.ConnectionPool{})
