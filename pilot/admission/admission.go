@@ -5,6 +5,7 @@ package admission
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -58,14 +59,19 @@ func (v *validator) Handle(_ context.Context, req admission.Request) admission.R
 		if i.Severity == report.Error {
 			errors = append(errors, text)
 		} else {
-			warnings = append(warnings, text)
+			warnings = append(warnings, name(o)+": "+text)
 		}
 	}
 	if len(errors) > 0 {
 		v.log.Info("refused an object", "kind", req.Kind.Kind, "namespace", req.Namespace, "name", req.Name, "user", req.UserInfo.Username, "errors", errors)
-		return invalid(strings.Join(errors, "; ")).WithWarnings(warnings...)
+		return invalid(name(o) + ": " + strings.Join(errors, "; ")).WithWarnings(warnings...)
 	}
 	return admission.Allowed("").WithWarnings(warnings...)
+}
+
+// name says which object is meant: whoever applies a file of many is told of the file only.
+func name(o inputs.Object) string {
+	return o.GetObjectKind().GroupVersionKind().Kind + " " + o.GetNamespace() + "/" + cmp.Or(o.GetName(), o.GetGenerateName())
 }
 
 func invalid(message string) admission.Response {

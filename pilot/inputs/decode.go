@@ -56,7 +56,7 @@ func decodeAs[S any, P message[S]](raw rawObject) Object {
 	p := P(out.Spec)
 	out.Problems = unknownFields(raw.Spec, p.ProtoReflect().Descriptor(), "spec")
 	if err := p.UnmarshalJSON(raw.Spec); err != nil {
-		out.Problems = append(out.Problems, Problem{Path: "spec", Reason: err.Error()})
+		out.Problems = append(out.Problems, locate(raw.Spec, err, func(spec json.RawMessage) error { return P(new(S)).UnmarshalJSON(spec) })...)
 		out.Spec = salvage[S, P](raw.Spec)
 	}
 	return out

@@ -228,7 +228,7 @@ func (r *run) leftOut() {
 }
 
 func unimplemented(o *inputs.Unimplemented) []report.Issue {
-	return []report.Issue{{Severity: report.Error, Reason: o.Kind + ": not implemented by this version"}}
+	return []report.Issue{{Severity: report.Error, Reason: "this kind is not implemented by this version"}}
 }
 
 // entryOf makes the report entry of an Istio object.
