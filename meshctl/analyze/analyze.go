@@ -60,7 +60,7 @@ func Analyze(files []Text, around *inputs.Inputs) ([]Finding, error) {
 	of := refs(mine)
 	overlay(in, mine, of)
 	_, all := translate.Translate(in, nil)
-	var found []Finding
+	found := []Finding{} // none is an empty list in JSON too
 	for _, u := range in.Unreadable {
 		found = append(found, Finding{report.Error.String(), u.Kind, u.Namespace, u.Name, u.Problem.Path, u.Problem.Reason})
 	}
@@ -76,6 +76,11 @@ func Analyze(files []Text, around *inputs.Inputs) ([]Finding, error) {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	return slices.Compact(found), nil
+}
+
+// In keeps the findings about objects of a namespace; "" keeps all.
+func In(found []Finding, namespace string) []Finding {
+	return slices.DeleteFunc(found, func(f Finding) bool { return namespace != "" && f.Namespace != namespace })
 }
 
 // read joins the objects of files.

@@ -3,6 +3,7 @@ package analyze_test
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,11 +74,14 @@ func TestTheCluster(t *testing.T) {
 	if err != nil || !strings.Contains(said(found), "from-the-cluster") || analyze.Errors(found) {
 		t.Errorf("an unknown destination is a warning, got %s (%v)", said(found), err)
 	}
+	if n, m := len(analyze.In(slices.Clone(found), "")), len(analyze.In(found, "other")); n == 0 || m != 0 {
+		t.Errorf("%d findings everywhere, %d in another namespace", n, m)
+	}
 }
 
 func TestAFileStandsForTheClustersObjectOfItsName(t *testing.T) {
 	found, err := analyze.Analyze(file(fmt.Sprintf(route, "catalog")), around(t))
-	if err != nil || len(found) != 0 {
+	if err != nil || found == nil || len(found) != 0 {
 		t.Errorf("got %s (%v)", said(found), err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -19,8 +21,9 @@ func (a *app) analyze() *cobra.Command {
 		Use:   "analyze [-f FILE]...",
 		Short: "Say what is wrong with objects, in files or in the cluster",
 		Long: "Say what is wrong with objects, by the checks of the validating webhook: of files by themselves (-f), of files among the\n" +
-			"cluster's objects (-f with --cluster-objects), or of the cluster's objects. Exit code 3: errors were found.",
-		Example: "  meshctl analyze -f routes.yaml",
+			"cluster's objects (-f with --cluster-objects), or of the cluster's objects (with -n, of those in one namespace). Objects of files\n" +
+			"that name no namespace are in default. Exit code 3: errors were found.",
+		Example: "  meshctl analyze -f routes.yaml\n  meshctl analyze -f folder --cluster-objects\n  meshctl analyze -n shop",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			texts, err := a.texts(files)
@@ -41,6 +44,9 @@ func (a *app) analyze() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if len(files) == 0 {
+				found = analyze.In(found, *a.flags.Namespace)
+			}
 			err = output.Print(a.out, a.format, found, func(w io.Writer) error { return analyze.Table(w, found) })
 			if err == nil && analyze.Errors(found) {
 				return errFound
@@ -48,22 +54,49 @@ func (a *app) analyze() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "YAML or JSON file, - for standard input (can be repeated)")
+	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "YAML or JSON file, folder of such, or - for standard input (can be repeated)")
 	c.Flags().BoolVar(&around, "cluster-objects", false, "judge the files among the cluster's objects")
 	return a.formatted(c)
 }
 
-// texts reads files; - is standard input.
-func (a *app) texts(files []string) ([]analyze.Text, error) {
+// texts reads files and what folders hold, in the order of names; - is standard input.
+func (a *app) texts(names []string) ([]analyze.Text, error) {
 	var out []analyze.Text
-	for _, name := range files {
-		content, err := a.file(name)
+	for _, name := range names {
+		files, err := filesOf(name)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, analyze.Text{Name: name, Content: content})
+		for _, file := range files {
+			content, err := a.file(file)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, analyze.Text{Name: file, Content: content})
+		}
 	}
 	return out, nil
+}
+
+// filesOf returns the YAML and JSON files of a folder, of which one at least must be; any other name means itself.
+func filesOf(name string) ([]string, error) {
+	if about, err := os.Stat(name); name == "-" || err != nil || !about.IsDir() {
+		return []string{name}, nil
+	}
+	entries, err := os.ReadDir(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading a folder: %w", err)
+	}
+	var files []string
+	for _, e := range entries {
+		if !e.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(e.Name())) {
+			files = append(files, filepath.Join(name, e.Name()))
+		}
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("folder %s holds no .yaml, .yml or .json file", name)
+	}
+	return files, nil
 }
 
 func (a *app) file(name string) ([]byte, error) {

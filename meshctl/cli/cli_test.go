@@ -28,34 +28,37 @@ func TestExitCodes(t *testing.T) {
 	if err := os.WriteFile(bad, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	empty := t.TempDir()
 	for line, c := range map[string]struct {
 		code int
 		says string // on the error stream
 	}{
-		"version --client":             {ExitOK, ""},
-		"version":                      {ExitNoCluster, "no cluster: there is no kubeconfig"},
-		"install":                      {ExitNoCluster, "no cluster"},
-		"uninstall --force --purge":    {ExitNoCluster, "no cluster"},
-		"check":                        {ExitNoCluster, "no cluster"},
-		"proxy-status":                 {ExitNoCluster, "no cluster"},
-		"proxy-config routes a":        {ExitNoCluster, "no cluster"},
-		"proxy-config routes":          {ExitUsage, "proxy-config routes: it takes one PROXY, not 0"},
-		"proxy-config bogus":           {ExitUsage, `"bogus" is none of clusters, endpoints`},
-		"proxy-status a":               {ExitUsage, `proxy-status: it takes no argument, not "a"`},
-		"completion tcsh":              {ExitUsage, `"tcsh" is none of bash`},
-		"proxy-config log a --level x": {ExitUsage, "none of debug"},
-		"install --no-such-flag":       {ExitUsage, "unknown flag"},
-		"install --set a":              {ExitUsage, "--set a"},
-		"install -f /no/such/file":     {ExitFailed, "no such file"},
-		"version --client -o xml":      {ExitUsage, "none of text, json, yaml"},
-		"analyze -f " + bad:            {ExitFound, ""},
-		"inject":                       {ExitUsage, "name a file"},
-		"gateway install":              {ExitUsage, "it takes one NAME"},
-		"nonsense":                     {ExitUsage, `"nonsense" is none of analyze`},
-		"completion bash":              {ExitOK, ""},
-		"inject -f /no/file --image x": {ExitFailed, "no such file"},
-		"analyze -f /no/file":          {ExitFailed, "no such file"},
-		"gateway":                      {ExitOK, ""},
+		"version --client":                {ExitOK, ""},
+		"version":                         {ExitNoCluster, "no cluster: there is no kubeconfig"},
+		"install":                         {ExitNoCluster, "no cluster"},
+		"uninstall --force --purge":       {ExitNoCluster, "no cluster"},
+		"check":                           {ExitNoCluster, "no cluster"},
+		"proxy-status":                    {ExitNoCluster, "no cluster"},
+		"proxy-config routes a":           {ExitNoCluster, "no cluster"},
+		"proxy-config routes":             {ExitUsage, "proxy-config routes: it takes one PROXY, not 0"},
+		"proxy-config bogus":              {ExitUsage, `"bogus" is none of clusters, endpoints`},
+		"proxy-status a":                  {ExitUsage, `proxy-status: it takes no argument, not "a"`},
+		"completion tcsh":                 {ExitUsage, `"tcsh" is none of bash`},
+		"proxy-config log a --level x":    {ExitUsage, "none of debug"},
+		"install --no-such-flag":          {ExitUsage, "unknown flag"},
+		"install --set a":                 {ExitUsage, "--set a"},
+		"install -f /no/such/file":        {ExitFailed, "no such file"},
+		"version --client -o xml":         {ExitUsage, "none of text, json, yaml"},
+		"analyze -f " + bad:               {ExitFound, ""},
+		"analyze -f " + filepath.Dir(bad): {ExitFound, ""},
+		"analyze -f " + empty:             {ExitFailed, "holds no .yaml"},
+		"inject":                          {ExitUsage, "name a file"},
+		"gateway install":                 {ExitUsage, "it takes one NAME"},
+		"nonsense":                        {ExitUsage, `"nonsense" is none of analyze`},
+		"completion bash":                 {ExitOK, ""},
+		"inject -f /no/file --image x":    {ExitFailed, "no such file"},
+		"analyze -f /no/file":             {ExitFailed, "no such file"},
+		"gateway":                         {ExitOK, ""},
 	} {
 		code, _, errs := run(t, "", strings.Fields(line)...)
 		if code != c.code || !strings.Contains(errs, c.says) || strings.Count(errs, "\n") > 1 {

@@ -62,9 +62,12 @@ type header struct {
 }
 
 func addDocument(in *inputs.Inputs, data []byte) error {
+	if !bytes.HasPrefix(data, []byte("{")) {
+		return errors.New("an object is expected")
+	}
 	var h header
 	if err := json.Unmarshal(data, &h); err != nil {
-		return fmt.Errorf("object expected: %w", err)
+		return fmt.Errorf("an object is expected: %w", err)
 	}
 	if h.Kind == "" || h.APIVersion == "" {
 		return errors.New("apiVersion and kind expected")
