@@ -10,10 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/heddle-mesh/heddle/tests/tour"
@@ -35,24 +31,6 @@ func loadImages(ctx context.Context, p *play) error {
 		args = append(args, path)
 	}
 	return p.command(ctx, clusterFolder, []string{"CGO_ENABLED=0"}, "go", args...)
-}
-
-// pushImages sends the images to the user's registry, with the user's own credentials.
-func pushImages(ctx context.Context, p *play) error {
-	for _, b := range binaries {
-		ref, err := name.ParseReference(p.image(b.image))
-		if err != nil {
-			return fmt.Errorf("naming image: %w", err)
-		}
-		img, err := tarball.ImageFromPath(filepath.Join(outFolder, b.image+".tar"), nil)
-		if err != nil {
-			return fmt.Errorf("reading image: %w", err)
-		}
-		if err := remote.Write(ref, img, remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithContext(ctx)); err != nil {
-			return fmt.Errorf("pushing %s: %w", ref, err)
-		}
-	}
-	return nil
 }
 
 func connect(_ context.Context, p *play) error {
