@@ -67,6 +67,16 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+func TestHelpShowsWhatIsOurs(t *testing.T) {
+	code, out, _ := run(t, "", "install", "--help")
+	if code != ExitOK || !strings.Contains(out, "--set ") || !strings.Contains(out, "--context") || strings.Contains(out, "--tls-server-name") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	if code, _, errs := run(t, "", "version", "--client", "--tls-server-name", "a"); code != ExitOK {
+		t.Errorf("a flag of kubectl: exit code %d, %s", code, errs)
+	}
+}
+
 func TestInjectReadsStandardInput(t *testing.T) {
 	pod := "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: app, image: app}]}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: a}\n"
 	code, out, errs := run(t, pod, "inject", "-f", "-", "--image", "registry/proxy:1")

@@ -80,6 +80,7 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "meshctl",
 		Short:         "Install, inspect and debug the Heddle service mesh",
+		Long:          "Install, inspect and debug the Heddle service mesh. Every flag by which kubectl reaches a cluster works here too.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          subcommand,
@@ -90,6 +91,9 @@ func (a *app) root() *cobra.Command {
 	root.SetErr(a.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	a.flags.AddFlags(root.PersistentFlags())
+	for _, name := range rare() {
+		_ = root.PersistentFlags().MarkHidden(name) // fails for flags that a later kubectl may not have
+	}
 	root.AddCommand(a.install(), a.uninstall(), a.gateway(), a.charts(), a.check(), a.versions(), a.proxyStatus(), a.proxyConfig(), a.inject(), a.analyze())
 	root.InitDefaultCompletionCmd()
 	if c, _, err := root.Find([]string{"completion"}); err == nil {
@@ -97,6 +101,12 @@ func (a *app) root() *cobra.Command {
 	}
 	checkArgs(root)
 	return root
+}
+
+// rare are flags of kubectl that few want: they work, and the help leaves them out.
+func rare() []string {
+	return []string{"as", "as-group", "as-uid", "as-user-extra", "cache-dir", "certificate-authority", "client-certificate", "client-key", "cluster",
+		"disable-compression", "insecure-skip-tls-verify", "proxy-url", "request-timeout", "server", "tls-server-name", "token", "user"}
 }
 
 // checkArgs makes wrong arguments a usageError, for a command and those below it.
