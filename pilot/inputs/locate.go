@@ -12,6 +12,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
+// most is how many values of a list or an object are named: whoever mends these sees the next.
+const most = 10
+
 // locate says which values keep a spec from being read. read reads a spec; whole is its error for data.
 func locate(data json.RawMessage, whole error, read func(json.RawMessage) error) []Problem {
 	found := search(data, "spec", read)
@@ -41,12 +44,18 @@ func within(data json.RawMessage, path string, read func(json.RawMessage) error)
 	switch {
 	case json.Unmarshal(data, &object) == nil && read(json.RawMessage("{}")) == nil:
 		for _, name := range slices.Sorted(maps.Keys(object)) {
+			if len(out) >= most {
+				break
+			}
 			out = append(out, search(object[name], path+"."+name, func(part json.RawMessage) error {
 				return read(wrap(map[string]json.RawMessage{name: part}))
 			})...)
 		}
 	case json.Unmarshal(data, &list) == nil && read(json.RawMessage("[]")) == nil:
 		for i, item := range list {
+			if len(out) >= most {
+				break
+			}
 			out = append(out, search(item, fmt.Sprintf("%s[%d]", path, i), func(part json.RawMessage) error {
 				return read(wrap([]json.RawMessage{part}))
 			})...)

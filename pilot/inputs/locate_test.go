@@ -32,3 +32,11 @@ func TestUnreadableValuesAreLocated(t *testing.T) {
 		}
 	}
 }
+
+func TestFewOfManyAreNamed(t *testing.T) {
+	many := strings.TrimSuffix(strings.Repeat("1,", 10_000), ",")
+	o, err := Decode(fmt.Appendf(nil, `{"apiVersion":"networking.istio.io/v1","kind":"DestinationRule","metadata":{"name":"a"},"spec":{"exportTo":[%s]}}`, many))
+	if err != nil || len(o.Issues()) != most {
+		t.Errorf("%d issues, want %d (%v)", len(o.Issues()), most, err)
+	}
+}
