@@ -134,6 +134,19 @@ type Connection struct {
 	Flags    Flag
 	Details  string // overrides Outcome.Details where set
 	Chain    string // name of the filter chain
+
+	// Cut says why this proxy cut the connection, OK where it did not. Any goroutine may call it; nil: nobody cuts.
+	Cut func() Outcome
+}
+
+// Gone says why a connection has ended that still had something to do: this proxy cut it, or the client gave up.
+func (c *Connection) Gone() Outcome {
+	if c.Cut != nil {
+		if o := c.Cut(); o != OK {
+			return o
+		}
+	}
+	return ClientGone
 }
 
 // Peer returns the verified identity of the client, nil where there is none.

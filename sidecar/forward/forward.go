@@ -52,6 +52,7 @@ type run struct {
 	trailers exchange.Head
 	deadline time.Time
 	timeout  time.Duration
+	until    time.Time // the current try's deadline; zero: none
 	pump     pump
 	mirrors  []*mirror
 }
@@ -65,7 +66,7 @@ func (p *Proxy) begin(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	clear(r.tried)
 	r.p, r.x, r.d, r.b, r.http = p, x, d, b, b.Chain.HTTP
 	r.vhost, r.route, r.target, r.cluster, r.tried = nil, nil, nil, nil, r.tried[:0]
-	r.body, r.whole, r.started, r.deadline, r.timeout = nil, false, false, time.Time{}, 0
+	r.body, r.whole, r.started, r.deadline, r.timeout, r.until = nil, false, false, time.Time{}, 0, time.Time{}
 	r.mirrors = nil
 	r.trailers.Reset()
 	return r
@@ -85,6 +86,9 @@ func (p *Proxy) Serve(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	}
 	if o == exchange.OK {
 		o = r.act()
+	}
+	if o == exchange.ClientGone {
+		o = x.Conn.Gone()
 	}
 	x.Fail(o)
 	if o != exchange.OK {

@@ -24,6 +24,7 @@ type pump struct {
 	complete bool // the last piece was read
 	settled  bool // the response's head has come: nobody need watch the client for the first goroutine
 	watches  bool
+	due      time.Time // the request's deadline, known since its body ended; zero: none
 	r        *run
 	s        exchange.Stream
 }
@@ -34,7 +35,7 @@ func (p *pump) start(r *run, s exchange.Stream) {
 		p.done = make(chan struct{}, 1)
 	}
 	p.began, p.over, p.settled, p.watches, p.r, p.s = true, false, false, false, r, s
-	p.passing, p.complete, p.gone = false, false, false
+	p.passing, p.complete, p.gone, p.due = false, false, false, time.Time{}
 	go p.carry()
 }
 
@@ -94,16 +95,22 @@ func (p *pump) ended() {
 		return
 	}
 	if p.r.timeout > 0 {
-		p.s.SetDeadline(now.Add(p.r.timeout))
+		p.due = now.Add(p.r.timeout)
+		if until := p.r.until; until.IsZero() || p.due.Before(until) {
+			p.s.SetDeadline(p.due)
+		}
 	}
 	p.watches = true
 	p.r.d.Watch()
 }
 
-// settle ends the watch that ended may have begun.
-func (p *pump) settle() {
+// settle ends the watch that ended may have begun, and tells r its deadline.
+func (p *pump) settle(r *run) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !p.due.IsZero() {
+		r.deadline = p.due
+	}
 	if p.settled = true; p.watches {
 		p.watches = false
 		p.r.d.Unwatch()

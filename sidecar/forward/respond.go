@@ -118,9 +118,9 @@ func (r *run) tunnel(s exchange.Stream) exchange.Outcome {
 	if err := r.d.WriteHead(false); err != nil {
 		return exchange.ClientGone
 	}
-	r.whole, r.timeout = false, 0
+	r.whole, r.timeout, r.deadline = false, 0, time.Time{}
 	r.pump.start(r, s)
-	r.pump.settle()
+	r.pump.settle(r)
 	o := r.relay(s)
 	r.pump.stop()
 	return o

@@ -199,13 +199,11 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 		r.tried = append(r.tried, h)
 	}
 	x.Upstream.Endpoint = h.Endpoint()
-	until := r.deadline
+	r.until = r.deadline
 	if policy != nil && policy.PerTry > 0 {
-		if t := time.Now().Add(policy.PerTry); until.IsZero() || t.Before(until) {
-			until = t
-		}
+		r.until = r.sooner(time.Now().Add(policy.PerTry))
 	}
-	if r.lease, o = h.Open(x, until); o != exchange.OK {
+	if r.lease, o = h.Open(x, r.until); o != exchange.OK {
 		if o == exchange.Timeout {
 			o = r.timedOut()
 		} else if o != exchange.ClientGone && o != exchange.Overflow {
@@ -219,8 +217,8 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 	if !x.Attach(r.lease.Stream) {
 		return exchange.ClientGone, false, nil
 	}
-	if !until.IsZero() {
-		r.lease.Stream.SetDeadline(until)
+	if !r.until.IsZero() {
+		r.lease.Stream.SetDeadline(r.until)
 	}
 	return r.send()
 }
@@ -246,7 +244,7 @@ func (r *run) send() (exchange.Outcome, bool, error) {
 	if r.whole {
 		r.d.Unwatch()
 	} else {
-		r.pump.settle()
+		r.pump.settle(r)
 	}
 	if err != nil {
 		return r.failed(err), false, err

@@ -171,15 +171,34 @@ func TestOutcomes(t *testing.T) {
 		{Match: route.Match{Path: "/nc"}, Clusters: []route.Weighted{{Cluster: "nope"}}},
 		{Match: route.Match{Path: "/uh"}, Clusters: []route.Weighted{{Cluster: "empty"}}},
 		{Match: route.Match{Path: "/uf"}, Clusters: []route.Weighted{{Cluster: "dead"}}},
+		{Match: route.Match{Path: "/uo"}, Clusters: []route.Weighted{{Cluster: "full"}}},
+		{Match: route.Match{Path: "/ut"}, Clusters: []route.Weighted{{Cluster: "silent"}}, Timeout: 50 * time.Millisecond},
 		{Match: route.Match{Path: "/direct"}, Direct: &route.Direct{Status: 418, Body: []byte("teapot")}},
 		{Match: route.Match{Path: "/old"}, Redirect: &route.Redirect{Path: "/new", Scheme: "https"}},
 	}
-	p := proxy(t, routes, map[string][]string{"empty": nil, "dead": {dead}})
+	asked := make(chan struct{}, 2)
+	silent := script(t, func(_ net.Conn, r *bufio.Reader) {
+		readHead(r)
+		asked <- struct{}{}
+		_, _ = r.ReadByte()
+	})
+	p := proxy(t, routes, map[string][]string{"empty": nil, "dead": {dead}, "full": {silent}, "silent": {silent}}, func(p *mesh) {
+		p.cfg.Clusters["full"].Limits.Requests = 1
+	})
+	first, err := net.Dial("tcp", p.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	_, _ = io.WriteString(first, "GET /uo HTTP/1.1\r\nHost: a\r\n\r\n")
+	<-asked
 	for i, c := range []struct{ path, want, flags, details string }{
 		{"/nothing", "HTTP/1.1 404", "NR", "route_not_found"},
 		{"/nc", "HTTP/1.1 503", "NC", "cluster_not_found"},
 		{"/uh", "HTTP/1.1 503", "UH", "no_healthy_upstream"},
 		{"/uf", "HTTP/1.1 503", "UF", "upstream_reset_before_response_started{connection_failure}"},
+		{"/uo", "HTTP/1.1 503", "UO", "upstream_reset_before_response_started{overflow}"},
+		{"/ut", "HTTP/1.1 504", "UT", "response_timeout"},
 		{"/direct", "HTTP/1.1 418", "-", "direct_response"},
 		{"/old", "location: https://a/new", "-", "direct_response"},
 	} {
@@ -194,6 +213,31 @@ func TestOutcomes(t *testing.T) {
 	grpc := p.raw("POST /uh HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 	if !strings.Contains(grpc, "HTTP/1.1 200") || !strings.Contains(grpc, "grpc-status: 14") {
 		t.Errorf("gRPC: got\n%s", grpc)
+	}
+}
+
+// TestRequestsThatAreNone: what cannot be understood is refused, recorded, and ends the connection.
+func TestRequestsThatAreNone(t *testing.T) {
+	p := proxy(t, to("c"), nil)
+	for i, c := range []struct{ send, want, details string }{
+		{"G@T / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400", "http1.codec_error"},
+		{"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 400", "http1.codec_error"},
+		{"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 61<<10) + "\r\n\r\n", "HTTP/1.1 431", "http1.headers_too_large"},
+	} {
+		nc, err := net.Dial("tcp", p.addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		_, _ = io.WriteString(nc, c.send)
+		_ = nc.SetReadDeadline(time.Now().Add(5 * time.Second))
+		got, err := io.ReadAll(nc)
+		if err != nil || !strings.HasPrefix(string(got), c.want) || !strings.Contains(string(got), "connection: close") {
+			t.Errorf("%d: got %v\n%s", i, err, got)
+		}
+		if r := p.book.last(t, i+1); r.flags != "DPE" || r.details != c.details {
+			t.Errorf("%d: got %+v", i, r)
+		}
 	}
 }
 
@@ -261,8 +305,12 @@ func TestTimeouts(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 	p.raw("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n1\r\na\r\n0\r\n\r\n")
-	if r := p.book.last(t, 3); r.flags != "UT" {
+	if r := p.book.last(t, 3); r.flags != "UT" || r.details != "response_timeout" {
 		t.Errorf("a streamed body: got %+v", r)
+	}
+	p.raw("POST /try HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n1\r\na\r\n0\r\n\r\n")
+	if r := p.book.last(t, 4); r.flags != "URX,UT" || r.attempts != 2 || r.details != "upstream_per_try_timeout" {
+		t.Errorf("a streamed body, tried again: got %+v", r)
 	}
 }
 

@@ -2,6 +2,7 @@ package http1_test
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/filter"
 	"github.com/heddle-mesh/heddle/sidecar/route"
 )
 
@@ -71,6 +73,91 @@ func TestDrain(t *testing.T) {
 	}
 	if _, err := r.ReadByte(); err != io.EOF {
 		t.Errorf("the connection stays: %v", err)
+	}
+}
+
+// TestIdleConnectionsEndWithDraining: nobody waits for clients that ask for nothing.
+func TestIdleConnectionsEndWithDraining(t *testing.T) {
+	b := backend(t, echo)
+	p := proxy(t, to("c"), map[string][]string{"c": {b}})
+	c, err := net.Dial("tcp", p.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r := bufio.NewReader(c)
+	_, _ = io.WriteString(c, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if got := readHead(r); !strings.Contains(got, " 200 ") || strings.Contains(got, "close") {
+		t.Fatalf("got %q", got)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if n := p.m.Shutdown(ctx); n != 0 || ctx.Err() != nil {
+		t.Errorf("%d connections cut, %v", n, ctx.Err())
+	}
+	if _, err := r.ReadByte(); err != io.EOF {
+		t.Errorf("the connection stays: %v", err)
+	}
+}
+
+// deny lets nobody in.
+type deny struct{}
+
+func (deny) Connection(*exchange.Connection) exchange.Outcome { return exchange.Denied }
+
+// TestCutRequestsSayWhy: a request whose connection this proxy cut is not one whose client went away.
+func TestCutRequestsSayWhy(t *testing.T) {
+	drained := func(p *mesh) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		defer cancel()
+		p.m.Shutdown(ctx)
+	}
+	revoked := func(p *mesh) {
+		l := *p.cfg.Listeners[0]
+		l.Chains = []*config.FilterChain{{HTTP: p.http, Network: []filter.Network{deny{}}}}
+		p.cfg.Listeners = []*config.Listener{&l}
+		p.swap()
+	}
+	for name, c := range map[string]struct {
+		answer, request string
+		cut             func(*mesh)
+		flags, details  string
+	}{
+		"drained before the answer":    {"", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", drained, "LR", "drained"},
+		"drained inside the answer":    {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", drained, "LR", "drained"},
+		"drained inside the request":   {"", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf", drained, "LR", "drained"},
+		"drained inside a tunnel":      {"HTTP/1.1 101 Go\r\nUpgrade: websocket\r\n\r\nhello", "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", drained, "LR", "drained"},
+		"revoked before the answer":    {"", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", revoked, "-", "permission_revoked"},
+		"revoked inside the answer":    {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", revoked, "-", "permission_revoked"},
+		"revoked while it is half way": {"", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf", revoked, "-", "permission_revoked"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			began := make(chan struct{}, 1)
+			b := script(t, func(nc net.Conn, r *bufio.Reader) {
+				readHead(r)
+				_, _ = io.WriteString(nc, c.answer)
+				began <- struct{}{}
+				_, _ = io.Copy(io.Discard, r)
+			})
+			p := proxy(t, to("c"), map[string][]string{"c": {b}}, func(p *mesh) {
+				p.cfg.Listeners[0].Via = &exchange.Via{Listener: "l", Direction: exchange.Inbound}
+			})
+			nc, err := net.Dial("tcp", p.addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			_, _ = io.WriteString(nc, c.request)
+			<-began
+			if c.answer != "" {
+				_ = readHead(bufio.NewReader(nc))
+			}
+			time.Sleep(30 * time.Millisecond)
+			c.cut(p)
+			if r := p.book.last(t, 1); r.flags != c.flags || r.details != c.details {
+				t.Errorf("got %+v", r)
+			}
+		})
 	}
 }
 

@@ -43,12 +43,15 @@ func (s *session) end(o exchange.Outcome) {
 	})
 }
 
+// cut returns why the connection was cut from outside, OK where it was not.
+func (s *session) cut() exchange.Outcome { return exchange.Outcome(s.why.Load()) }
+
 // Cut returns why the connection was cut from outside, OK where it was not.
 func (s *Session) Cut() exchange.Outcome {
 	if s.open == nil {
 		return exchange.OK
 	}
-	return exchange.Outcome(s.open.why.Load())
+	return s.open.cut()
 }
 
 // revoked judges an open connection by another configuration. Permission is a matter of inbound listeners; what leaves
@@ -127,7 +130,7 @@ func (m *Manager) forget(s *session) {
 func (m *Manager) arrive(s *session, l *config.Listener) bool {
 	local := addrPort(s.conn.LocalAddr())
 	s.facts = &exchange.Connection{
-		ID: m.nextID.Add(1), Via: l.Via, Start: time.Now(), Transport: "raw_buffer",
+		ID: m.nextID.Add(1), Via: l.Via, Start: time.Now(), Transport: "raw_buffer", Cut: s.cut,
 		Source: addrPort(s.conn.RemoteAddr()), Local: local, Destination: local,
 	}
 	if !l.RestoreDst && !l.UseOriginalDst {
