@@ -307,6 +307,30 @@ func TestBridgeClientGone(t *testing.T) {
 	})
 }
 
+// A request whose connection this proxy cut is not one whose client went away.
+func TestBridgeCut(t *testing.T) {
+	for _, o := range []exchange.Outcome{exchange.Drained, exchange.Revoked} {
+		began := make(chan struct{}, 1)
+		every(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body) // before that net/http does not watch its client
+			began <- struct{}{}
+			<-r.Context().Done()
+		}, options{}, func(t *testing.T, c *http.Client, url string, m *mesh) {
+			go func() {
+				<-began
+				time.Sleep(50 * time.Millisecond) // an HTTP/1 client is watched from then on
+				m.cut(o)
+			}()
+			if resp, err := c.Do(newRequest(t, "POST", url, strings.NewReader("x"))); err == nil {
+				t.Errorf("an answer came from nowhere: %v", resp.Status)
+			}
+			if e := m.log.wait(t, 1); e.outcome != o || strings.Contains(e.flags, "DC") {
+				t.Errorf("recorded %+v", e)
+			}
+		})
+	}
+}
+
 func TestBridgeTimeout(t *testing.T) {
 	every(t, func(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()

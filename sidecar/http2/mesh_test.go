@@ -28,6 +28,14 @@ type mesh struct {
 	log   *ledger
 	store *config.Store
 	conf  *config.Config
+	conn  atomic.Pointer[net.Conn] // the last one accepted
+	why   atomic.Uint32            // it was cut
+}
+
+// cut cuts the last connection, as the listener does.
+func (m *mesh) cut(o exchange.Outcome) {
+	m.why.Store(uint32(o))
+	(*m.conn.Load()).Close()
 }
 
 // ledger is the recorder: what ended, and how.
@@ -159,6 +167,8 @@ func (m *mesh) session(store *config.Store, nc net.Conn) *listener.Session {
 	facts := &exchange.Connection{
 		Start: time.Now(), Source: there, Local: here, Destination: here,
 		Via: &exchange.Via{Listener: "test", Direction: exchange.Inbound},
+		Cut: func() exchange.Outcome { return exchange.Outcome(m.why.Load()) },
 	}
+	m.conn.Store(&nc)
 	return &listener.Session{Conn: nc, Facts: facts, Binding: config.NewBinding(store, "test", facts), Drain: m.drain}
 }
