@@ -63,9 +63,10 @@ func TestSettledWaitsForAnotherInstaller(t *testing.T) {
 		go func() {
 			time.Sleep(5 * time.Second)
 			found, _ := config.Releases.Last("heddle")
-			r := found.(*release.Release)
-			r.Info.Status = common.StatusDeployed
-			_ = config.Releases.Update(r)
+			r, info := *found.(*release.Release), *found.(*release.Release).Info // what the reader holds stays as it is
+			info.Status = common.StatusDeployed
+			r.Info = &info
+			_ = config.Releases.Update(&r)
 		}()
 		got, err := i.settled(t.Context(), config, "heddle")
 		if err != nil || got != "deployed" || !strings.Contains(out.String(), "somebody else's operation") {
