@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	_ "sigs.k8s.io/gateway-api/pkg/consts" // keeps the module, whose definitions are read, in go.mod
 	"sigs.k8s.io/yaml"
 )
 
