@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -37,6 +38,7 @@ func TestUninstallLeavesNothing(t *testing.T) {
 	}
 	x.save()
 	t.Cleanup(x.restore)
+	x.made()
 	x.must("uninstall", "--force", "--purge")
 	eventually(t, t.Context(), 30*time.Second, func() error {
 		if left := slices.DeleteFunc(x.state(), func(o string) bool { return !heddles(o) }); len(left) > 0 {
@@ -186,9 +188,18 @@ func (x *installation) restoreRoot() {
 	})
 }
 
+// made marks the namespace as one that the installer made, as it is unless this test has put it back before.
+func (x *installation) made() {
+	patch := []byte(`{"metadata":{"labels":{"heddle.dev/created-by":"meshctl"}}}`)
+	if _, err := x.kube.CoreV1().Namespaces().Patch(context.Background(), wire.SystemNamespace, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		x.t.Error(err)
+	}
+}
+
 // restore puts everything back.
 func (x *installation) restore() {
 	x.restoreRoot()
+	x.made()
 	x.must(x.control...)
 	for _, gateway := range x.gateways {
 		x.must(gateway...)
