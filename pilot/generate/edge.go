@@ -284,7 +284,7 @@ func (b *edgeBuilder) routesOf(name string, servers []BoundServer, tls bool) {
 		h := hosts[host]
 		in := routes.Host{
 			Mesh: b.edge.Mesh, Class: b.edge.Class, Host: host, Port: h.port, TLS: tls, RequireTLS: h.redirect,
-			Virtuals: b.m.virtuals.Of(h.virtuals), Gateways: b.m.strings.Of(h.gateways), Targets: b.targets(h.virtuals, nil, h.port),
+			Virtuals: b.m.virtuals.Of(h.virtuals), Gateways: b.m.strings.Of(h.gateways), Targets: b.targets(h.virtuals, h.port),
 		}
 		made = append(made, b.m.hosts.Get(in, routes.NewVirtualHost))
 	}

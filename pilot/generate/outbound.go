@@ -246,11 +246,7 @@ func (b *builder) resolve(d *model.Destination, listenerPort uint16) routes.Targ
 			port = onlyPort(svc, listenerPort)
 		}
 	}
-	t := routes.Target{Ref: d, Cluster: naming.Cluster(host, d.Subset, port)}
-	if policy := b.policy(svc, d.Subset, port); policy != nil {
-		t.Hash = policy.LoadBalancer.Hash
-	}
-	return t
+	return routes.Target{Ref: d, Cluster: naming.Cluster(host, d.Subset, port)}
 }
 
 // onlyPort is the service's port where it has just one.
@@ -288,21 +284,14 @@ func (b *builder) policy(svc *model.Service, subset string, port uint16) *model.
 	return nil
 }
 
-// targets resolves every HTTP destination of VirtualServices. Without any it says how the service itself is hashed.
-func (b *builder) targets(virtuals []*model.VirtualService, svc *model.Service, port uint16) *intern.List[routes.Target] {
+// targets resolves every HTTP destination of VirtualServices.
+func (b *builder) targets(virtuals []*model.VirtualService, port uint16) *intern.List[routes.Target] {
 	var out []routes.Target
-	rules := false
 	for _, vs := range virtuals {
 		for _, r := range vs.HTTP {
-			rules = true
 			for d := range httpDestinations(r) {
 				out = append(out, b.resolve(d, port))
 			}
-		}
-	}
-	if !rules && svc != nil {
-		if policy := b.policy(svc, "", port); policy != nil && policy.LoadBalancer.Hash != nil {
-			out = append(out, routes.Target{Hash: policy.LoadBalancer.Hash})
 		}
 	}
 	return b.m.targets.Of(out)
@@ -320,7 +309,7 @@ func (b *builder) host(name string, svc *model.Service, port uint16) *routes.Vir
 		}
 	}
 	in.Virtuals = b.m.virtuals.Of(virtuals)
-	in.Targets = b.targets(virtuals, svc, port)
+	in.Targets = b.targets(virtuals, port)
 	if svc != nil {
 		in.Local = svc.Namespace == b.scope.Namespace
 		if in.Aliases = b.m.services.Of(b.aliases[svc.Host]); in.Aliases != nil {

@@ -50,58 +50,16 @@ const (
 	RoundRobin
 	Random
 	Passthrough
-	RingHash
-	Maglev
 )
 
 // LoadBalancer chooses an endpoint.
-type LoadBalancer struct {
-	Algorithm Balancer
-	Hash      *HashPolicy // for RingHash and Maglev
-	// Locality overrides; nil Locality means the mesh's.
-	Locality *LocalitySetting
-	Warmup   *Warmup
-}
-
-// HashPolicy is the key of consistent hashing: exactly one of Header, Cookie, SourceIP, Query is set.
-type HashPolicy struct {
-	Header      string
-	CookieName  string
-	CookiePath  string
-	CookieTTL   *Duration
-	SourceIP    bool
-	Query       string
-	MinRingSize uint64 // 0: 1024
-	TableSize   uint64 // Maglev; 0: 65537
-}
-
-// LocalitySetting is localityLbSetting.
-type LocalitySetting struct {
-	Enabled    bool
-	Failover   map[string]string // region to region
-	Distribute []Distribution
-	Priority   []string // failoverPriority labels
-}
-
-// Distribution sends shares (percent) of the traffic from one locality to others. Localities are "region/zone/subzone", "*" allowed.
-type Distribution struct {
-	From string
-	To   map[string]uint32
-}
-
-// Warmup is slow start.
-type Warmup struct {
-	Duration       Duration
-	MinimumPercent float64
-	Aggression     float64
-}
+type LoadBalancer struct{ Algorithm Balancer }
 
 // ConnectionPool is limits and timeouts; zero means the default (unlimited, or as Envoy's).
 type ConnectionPool struct {
 	MaxConnections           uint32
 	ConnectTimeout           Duration // 0: the mesh's (10 s)
 	TCPIdleTimeout           *Duration
-	MaxConnectionDuration    Duration
 	KeepaliveProbes          uint32
 	KeepaliveTime            Duration
 	KeepaliveInterval        Duration

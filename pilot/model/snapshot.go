@@ -40,8 +40,6 @@ type Mesh struct {
 	PathNormalization                                          PathNormalization
 	// TrustedProxies is gatewayTopology.numTrustedProxies.
 	TrustedProxies uint32
-	// LocalityEnabled is localityLbSetting.enabled.
-	LocalityEnabled bool
 }
 
 // AccessLog is where and how proxies log. An empty File means off.

@@ -33,6 +33,17 @@ func lower(c byte) byte {
 	return c
 }
 
+// HexDigit returns the value of a hexadecimal digit, -1 where c is none.
+func HexDigit(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return int(c|0x20-'a') + 10
+	}
+	return -1
+}
+
 // TokenByte says whether c may stand in a header name or a method (RFC 9110, token).
 func TokenByte(c byte) bool { return tokens[c] }
 

@@ -69,10 +69,10 @@ func appendDecoded(dst, p []byte, c *config.HTTP) ([]byte, bool) {
 			dst = append(dst, '/')
 		case p[i] != '%':
 			dst = append(dst, p[i])
-		case i+2 >= len(p) || hexDigit(p[i+1]) < 0 || hexDigit(p[i+2]) < 0:
+		case i+2 >= len(p) || exchange.HexDigit(p[i+1]) < 0 || exchange.HexDigit(p[i+2]) < 0:
 			return dst, false
 		default:
-			b := byte(hexDigit(p[i+1])<<4 | hexDigit(p[i+2]))
+			b := byte(exchange.HexDigit(p[i+1])<<4 | exchange.HexDigit(p[i+2]))
 			slash := b == '/' || b == '\\'
 			switch {
 			case b == 0, slash && (c.EscapedSlashes == config.SlashesReject || c.EscapedSlashes == config.SlashesUnescapeRedirect):
@@ -92,16 +92,6 @@ func appendDecoded(dst, p []byte, c *config.HTTP) ([]byte, bool) {
 
 func unreserved(b byte) bool {
 	return 'a' <= b|0x20 && b|0x20 <= 'z' || '0' <= b && b <= '9' || b == '-' || b == '.' || b == '_' || b == '~'
-}
-
-func hexDigit(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c|0x20 && c|0x20 <= 'f':
-		return int(c|0x20-'a') + 10
-	}
-	return -1
 }
 
 func upper(c byte) byte {

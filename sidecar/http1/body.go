@@ -157,7 +157,7 @@ func (b *body) advance() error {
 func (b *body) size(line []byte) error {
 	n, digits := int64(0), 0
 	for digits < len(line) && digits < 16 {
-		v := unhex(line[digits])
+		v := exchange.HexDigit(line[digits])
 		if v < 0 {
 			break
 		}
@@ -217,14 +217,4 @@ func (b *body) tail() error {
 	}
 	scratch.Fields = kept
 	return nil
-}
-
-func unhex(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c|0x20 && c|0x20 <= 'f':
-		return int(c|0x20-'a') + 10
-	}
-	return -1
 }

@@ -282,22 +282,12 @@ func unescape(src exchange.View) exchange.View {
 	}
 	var dst []byte
 	for i := 0; i < len(src); i++ {
-		if src[i] == '%' && i+2 < len(src) && unhex(src[i+1]) >= 0 && unhex(src[i+2]) >= 0 {
-			dst = append(dst, byte(unhex(src[i+1])<<4|unhex(src[i+2])))
+		if src[i] == '%' && i+2 < len(src) && exchange.HexDigit(src[i+1]) >= 0 && exchange.HexDigit(src[i+2]) >= 0 {
+			dst = append(dst, byte(exchange.HexDigit(src[i+1])<<4|exchange.HexDigit(src[i+2])))
 			i += 2
 			continue
 		}
 		dst = append(dst, src[i])
 	}
 	return dst
-}
-
-func unhex(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c|0x20 && c|0x20 <= 'f':
-		return int(c|0x20-'a') + 10
-	}
-	return -1
 }

@@ -36,13 +36,13 @@ func (c *Cluster) PickElsewhere(dst netip.AddrPort, tried []*Host, picks int) (*
 	s := c.state.Load()
 	been := func(p uint32, at exchange.Locality) bool {
 		return slices.ContainsFunc(tried, func(h *Host) bool {
-			return s.cfg.priority(h.Endpoint()) == p && h.Endpoint().Locality == at
+			return h.Endpoint().Priority == p && h.Endpoint().Locality == at
 		})
 	}
 	var best *Host
 	level, n := uint32(0), 0
 	for _, h := range s.hosts {
-		p := s.cfg.priority(h.Endpoint())
+		p := h.Endpoint().Priority
 		if !h.fit() || best != nil && p > level || been(p, h.Endpoint().Locality) {
 			continue
 		}
@@ -115,7 +115,7 @@ func schedule(cfg *Config, hosts []*Host) []*Host {
 		if !h.fit() {
 			continue
 		}
-		p := cfg.priority(h.Endpoint())
+		p := h.Endpoint().Priority
 		if len(fit) == 0 || p < level {
 			fit, level = fit[:0], p
 		}
@@ -137,26 +137,6 @@ func countFit(hosts []*Host) int {
 		}
 	}
 	return n
-}
-
-// priority ranks an endpoint: by its own priority, then by nearness.
-func (c *Config) priority(ep *exchange.Endpoint) uint32 {
-	p := ep.Priority * 8
-	if c.Locality == nil {
-		return p
-	}
-	l, at := &c.Locality.Local, &ep.Locality
-	switch {
-	case l.Region != at.Region && c.Locality.Failover[l.Region] == at.Region:
-		return p + 3
-	case l.Region != at.Region:
-		return p + 4
-	case l.Zone != at.Zone:
-		return p + 2
-	case l.SubZone != at.SubZone:
-		return p + 1
-	}
-	return p
 }
 
 // spread repeats hosts by weight in smooth weighted round-robin order; equal weights give each host one place.

@@ -104,16 +104,8 @@ type Config struct {
 	Keepalive      net.KeepAliveConfig
 	DNSRefresh     time.Duration // 0: 60 s
 	DNSFamily      byte          // 0 both, '4', '6'
-	Locality       *LocalityPolicy
 	// LastResort is dialled, in plaintext, where no known endpoint accepts connections and none of them is secured; zero: nothing is.
 	LastResort netip.AddrPort
-}
-
-// LocalityPolicy ranks endpoints by nearness to Local. Without it, Endpoint.Priority alone ranks them.
-type LocalityPolicy struct {
-	Local exchange.Locality
-	// Failover maps a region to the region that comes next.
-	Failover map[string]string
 }
 
 // Assignment is an EDS answer: the endpoints of one name. It never changes.

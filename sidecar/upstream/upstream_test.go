@@ -55,7 +55,6 @@ func count(c *Cluster, n int) map[string]int {
 const a, b, d = "10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"
 
 func TestPick(t *testing.T) {
-	near := &LocalityPolicy{Local: exchange.Locality{Region: "r1", Zone: "z1"}, Failover: map[string]string{"r1": "r3"}}
 	for name, c := range map[string]struct {
 		cfg  Config
 		eps  []*exchange.Endpoint
@@ -72,8 +71,6 @@ func TestPick(t *testing.T) {
 		"least request, all idle":  {Config{}, []*exchange.Endpoint{endpoint(a), endpoint(b), endpoint(d)}, map[string]int{a: 133, b: 133, d: 133}},
 		"best priority only":       {Config{}, []*exchange.Endpoint{endpoint(a, priority(1)), endpoint(b)}, map[string]int{b: 400}},
 		"next priority":            {Config{}, []*exchange.Endpoint{endpoint(a, priority(1)), endpoint(b, unhealthy)}, map[string]int{a: 400}},
-		"own zone":                 {Config{Locality: near}, []*exchange.Endpoint{endpoint(a, zone("r1", "z2")), endpoint(b, zone("r1", "z1"))}, map[string]int{b: 400}},
-		"failover region":          {Config{Locality: near}, []*exchange.Endpoint{endpoint(a, zone("r2", "z1")), endpoint(b, zone("r3", "z1"))}, map[string]int{b: 400}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := count(live(c.cfg, c.eps...), 400)

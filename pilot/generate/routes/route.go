@@ -17,7 +17,7 @@ type routeBuilder struct {
 	targets map[*model.Destination]Target
 }
 
-// routes are the host's rules in order. Without any, everything goes to the service.
+// routes are the host's rules in order. Without any that can hold for this proxy and port, everything goes to the service.
 func (in Host) routes() []*route.Route {
 	b := routeBuilder{Host: in, targets: map[*model.Destination]Target{}}
 	for t := range in.Targets.All {
@@ -26,11 +26,8 @@ func (in Host) routes() []*route.Route {
 		}
 	}
 	var out, last []*route.Route
-	rules := false
 	for vs := range in.Virtuals.All {
-		routes, has := b.virtual(vs)
-		rules = rules || has
-		for _, r := range routes {
+		for _, r := range b.virtual(vs) {
 			if in.Class.Router && catchesAll(r.Match) {
 				last = append(last, r) // behind the rules of the other VirtualServices of the host
 				continue
@@ -38,14 +35,14 @@ func (in Host) routes() []*route.Route {
 			out = append(out, r)
 		}
 	}
-	if !rules && in.Service != nil {
+	if out = append(out, last...); len(out) == 0 && in.Service != nil {
 		return []*route.Route{b.plain()}
 	}
-	return append(out, last...)
+	return out
 }
 
-// virtual returns the routes of one VirtualService, and whether it has HTTP rules at all.
-func (b routeBuilder) virtual(vs *model.VirtualService) ([]*route.Route, bool) {
+// virtual returns the routes of one VirtualService.
+func (b routeBuilder) virtual(vs *model.VirtualService) []*route.Route {
 	var out []*route.Route
 	for _, rule := range vs.HTTP {
 		matches := rule.Matches
@@ -59,11 +56,11 @@ func (b routeBuilder) virtual(vs *model.VirtualService) ([]*route.Route, bool) {
 			r := b.route(rule, m)
 			out = append(out, r)
 			if catchesAll(r.Match) {
-				return out, true // what follows is never reached
+				return out // what follows is never reached
 			}
 		}
 	}
-	return out, len(vs.HTTP) > 0
+	return out
 }
 
 // applies reports whether a match can hold for this proxy and port at all.
@@ -96,20 +93,10 @@ func catchesAll(m *route.RouteMatch) bool {
 
 // plain is the route of a service without rules.
 func (b routeBuilder) plain() *route.Route {
-	name := naming.Cluster(b.Service.Host, "", b.Port)
 	action := &route.RouteAction{
-		ClusterSpecifier: &route.RouteAction_Cluster{Cluster: name},
-		Timeout:          message.Duration(0), MaxStreamDuration: message.GRPCTimeout(0),
+		ClusterSpecifier: &route.RouteAction_Cluster{Cluster: naming.Cluster(b.Service.Host, "", b.Port)},
+		Timeout:          message.Duration(0), MaxStreamDuration: message.GRPCTimeout(0), RetryPolicy: retryPolicy(b.Mesh.DefaultRetry),
 	}
-	var hash *model.HashPolicy
-	for t := range b.Targets.All {
-		if t.Cluster != "" {
-			action.ClusterSpecifier = &route.RouteAction_Cluster{Cluster: t.Cluster}
-		}
-		hash = t.Hash
-	}
-	action.HashPolicy = hashPolicies(hash)
-	action.RetryPolicy = retryPolicy(b.Mesh.DefaultRetry, hash != nil)
 	return &route.Route{
 		Name: "default", Match: message.AnyPath(), Action: &route.Route_Route{Route: action},
 		Decorator: &route.Decorator{Operation: b.Host.Host + ":" + naming.Port(b.Port) + "/*"},
@@ -177,13 +164,12 @@ func (b routeBuilder) forward(rule *model.HTTPRoute, headers model.Headers) *rou
 	if rule.Timeout != nil {
 		action.Timeout, action.MaxStreamDuration = message.Duration(*rule.Timeout), message.GRPCTimeout(*rule.Timeout)
 	}
-	hash := b.spread(action, rule.Destinations)
-	action.HashPolicy = hashPolicies(hash)
+	b.spread(action, rule.Destinations)
 	retry := rule.Retry
 	if retry == nil {
 		retry = b.Mesh.DefaultRetry
 	}
-	action.RetryPolicy = retryPolicy(retry, hash != nil)
+	action.RetryPolicy = retryPolicy(retry)
 	rewrite(action, rule.Rewrite)
 	if headers.Host != "" {
 		action.HostRewriteSpecifier = &route.RouteAction_HostRewriteLiteral{HostRewriteLiteral: headers.Host}
@@ -196,25 +182,19 @@ func (b routeBuilder) forward(rule *model.HTTPRoute, headers model.Headers) *rou
 	return action
 }
 
-// spread shares requests among destinations; those of weight zero get none. It returns the hash that the first with one asks for.
-func (b routeBuilder) spread(action *route.RouteAction, destinations []*model.Destination) *model.HashPolicy {
+// spread shares requests among destinations; those of weight zero get none.
+func (b routeBuilder) spread(action *route.RouteAction, destinations []*model.Destination) {
 	if len(destinations) == 1 {
-		t := b.targets[destinations[0]]
-		action.ClusterSpecifier = &route.RouteAction_Cluster{Cluster: t.Cluster}
-		return t.Hash
+		action.ClusterSpecifier = &route.RouteAction_Cluster{Cluster: b.targets[destinations[0]].Cluster}
+		return
 	}
 	group := &route.WeightedCluster{}
-	var hash *model.HashPolicy
 	for _, d := range destinations {
 		if d.Weight == 0 {
 			continue
 		}
-		t := b.targets[d]
-		if hash == nil {
-			hash = t.Hash
-		}
 		w := &route.WeightedCluster_ClusterWeight{
-			Name: t.Cluster, Weight: message.U32(d.Weight),
+			Name: b.targets[d].Cluster, Weight: message.U32(d.Weight),
 			RequestHeadersToAdd:     headerOptions(d.Headers.RequestSet, d.Headers.RequestAdd),
 			RequestHeadersToRemove:  d.Headers.RequestRemove,
 			ResponseHeadersToAdd:    headerOptions(d.Headers.ResponseSet, d.Headers.ResponseAdd),
@@ -226,7 +206,6 @@ func (b routeBuilder) spread(action *route.RouteAction, destinations []*model.De
 		group.Clusters = append(group.Clusters, w)
 	}
 	action.ClusterSpecifier = &route.RouteAction_WeightedClusters{WeightedClusters: group}
-	return hash
 }
 
 func (b routeBuilder) mirror(m *model.Mirror) *route.RouteAction_RequestMirrorPolicy {

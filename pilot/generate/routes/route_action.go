@@ -19,8 +19,8 @@ const (
 	hostPicks      = 5 // how often a retry looks for a host that was not tried
 )
 
-// retryPolicy says when to try again. With consistent hashing a retry may go to the host that failed.
-func retryPolicy(r *model.Retry, hashed bool) *route.RetryPolicy {
+// retryPolicy says when to try again.
+func retryPolicy(r *model.Retry) *route.RetryPolicy {
 	if r == nil || r.Attempts == 0 {
 		return nil
 	}
@@ -31,7 +31,7 @@ func retryPolicy(r *model.Retry, hashed bool) *route.RetryPolicy {
 	out := &route.RetryPolicy{
 		RetryOn: strings.Join(on, ","), NumRetries: message.U32(r.Attempts), PerTryTimeout: message.Nonzero(r.PerTry), RetriableStatusCodes: r.Codes,
 	}
-	if r.IgnorePreviousHosts && !hashed {
+	if r.IgnorePreviousHosts {
 		out.HostSelectionRetryMaxAttempts = hostPicks
 		out.RetryHostPredicate = []*route.RetryPolicy_RetryHostPredicate{{
 			Name:       "envoy.retry_host_predicates.previous_hosts",
@@ -87,29 +87,4 @@ func directResponse(d *model.DirectResponse) *route.DirectResponseAction {
 		out.Body = &core.DataSource{Specifier: &core.DataSource_InlineBytes{InlineBytes: d.Body}}
 	}
 	return out
-}
-
-// hashPolicies is the key of consistent hashing.
-func hashPolicies(h *model.HashPolicy) []*route.RouteAction_HashPolicy {
-	if h == nil {
-		return nil
-	}
-	out := &route.RouteAction_HashPolicy{}
-	switch {
-	case h.Header != "":
-		out.PolicySpecifier = &route.RouteAction_HashPolicy_Header_{Header: &route.RouteAction_HashPolicy_Header{HeaderName: h.Header}}
-	case h.CookieName != "":
-		out.PolicySpecifier = &route.RouteAction_HashPolicy_Cookie_{Cookie: &route.RouteAction_HashPolicy_Cookie{
-			Name: h.CookieName, Path: h.CookiePath, Ttl: message.Optional(h.CookieTTL),
-		}}
-	case h.Query != "":
-		out.PolicySpecifier = &route.RouteAction_HashPolicy_QueryParameter_{
-			QueryParameter: &route.RouteAction_HashPolicy_QueryParameter{Name: h.Query},
-		}
-	default:
-		out.PolicySpecifier = &route.RouteAction_HashPolicy_ConnectionProperties_{
-			ConnectionProperties: &route.RouteAction_HashPolicy_ConnectionProperties{SourceIp: true},
-		}
-	}
-	return []*route.RouteAction_HashPolicy{out}
 }

@@ -46,7 +46,6 @@ type Host struct {
 type Target struct {
 	Ref     *model.Destination // nil: the service itself, where there are no rules
 	Cluster string             // "": the service's own
-	Hash    *model.HashPolicy
 }
 
 // VirtualHost is a finished virtual host, ready to be joined with others.

@@ -14,10 +14,8 @@ import (
 )
 
 const (
-	dnsRefresh         = 60 * time.Second
-	defaultRingSize    = 1024
-	defaultMaglevTable = 65537
-	httpOptionsKey     = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+	dnsRefresh     = 60 * time.Second
+	httpOptionsKey = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 )
 
 // applyBalancer says how to choose an endpoint.
@@ -29,50 +27,11 @@ func applyBalancer(c *cluster.Cluster, lb model.LoadBalancer) {
 	switch lb.Algorithm {
 	case model.RoundRobin:
 		c.LbPolicy = cluster.Cluster_ROUND_ROBIN
-		if warm := slowStart(lb.Warmup); warm != nil {
-			c.LbConfig = &cluster.Cluster_RoundRobinLbConfig_{RoundRobinLbConfig: &cluster.Cluster_RoundRobinLbConfig{SlowStartConfig: warm}}
-		}
 	case model.Random:
 		c.LbPolicy = cluster.Cluster_RANDOM
-	case model.RingHash:
-		c.LbPolicy = cluster.Cluster_RING_HASH
-		c.LbConfig = ringHash(lb.Hash)
-	case model.Maglev:
-		c.LbPolicy = cluster.Cluster_MAGLEV
-		c.LbConfig = maglev(lb.Hash)
 	default:
 		c.LbPolicy = cluster.Cluster_LEAST_REQUEST
-		if warm := slowStart(lb.Warmup); warm != nil {
-			c.LbConfig = &cluster.Cluster_LeastRequestLbConfig_{LeastRequestLbConfig: &cluster.Cluster_LeastRequestLbConfig{SlowStartConfig: warm}}
-		}
 	}
-}
-
-func slowStart(w *model.Warmup) *cluster.Cluster_SlowStartConfig {
-	if w == nil {
-		return nil
-	}
-	return &cluster.Cluster_SlowStartConfig{
-		SlowStartWindow:  message.Duration(w.Duration),
-		Aggression:       &core.RuntimeDouble{DefaultValue: w.Aggression, RuntimeKey: "slow_start.aggression"},
-		MinWeightPercent: &xdstype.Percent{Value: w.MinimumPercent},
-	}
-}
-
-func ringHash(hash *model.HashPolicy) *cluster.Cluster_RingHashLbConfig_ {
-	size := uint64(defaultRingSize)
-	if hash != nil && hash.MinRingSize != 0 {
-		size = hash.MinRingSize
-	}
-	return &cluster.Cluster_RingHashLbConfig_{RingHashLbConfig: &cluster.Cluster_RingHashLbConfig{MinimumRingSize: message.U64(size)}}
-}
-
-func maglev(hash *model.HashPolicy) *cluster.Cluster_MaglevLbConfig_ {
-	size := uint64(defaultMaglevTable)
-	if hash != nil && hash.TableSize != 0 {
-		size = hash.TableSize
-	}
-	return &cluster.Cluster_MaglevLbConfig_{MaglevLbConfig: &cluster.Cluster_MaglevLbConfig{TableSize: message.U64(size)}}
 }
 
 // applyPool says how many connections and requests there may be, and how they are made.
@@ -138,10 +97,10 @@ func explicit(c *upstreams.HttpProtocolOptions_ExplicitHttpConfig) *upstreams.Ht
 }
 
 func commonOptions(pool model.ConnectionPool) *core.HttpProtocolOptions {
-	if pool.HTTPIdleTimeout == nil && pool.MaxRequestsPerConnection == 0 && pool.MaxConnectionDuration == 0 {
+	if pool.HTTPIdleTimeout == nil && pool.MaxRequestsPerConnection == 0 {
 		return nil
 	}
-	o := &core.HttpProtocolOptions{IdleTimeout: message.Optional(pool.HTTPIdleTimeout), MaxConnectionDuration: message.Nonzero(pool.MaxConnectionDuration)}
+	o := &core.HttpProtocolOptions{IdleTimeout: message.Optional(pool.HTTPIdleTimeout)}
 	if pool.MaxRequestsPerConnection != 0 {
 		o.MaxRequestsPerConnection = message.U32(pool.MaxRequestsPerConnection)
 	}
