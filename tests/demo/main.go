@@ -50,9 +50,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	defer p.Close()
-	steps := []step{{"building binaries", build}, {"making images", makeImages}}
-	steps = append(steps, p.preparation()...)
+	steps := p.preparation()
 	if o.install {
 		steps = append(steps, step{"installing Heddle", install}, step{"deploying the shop", deployShop}, step{"deploying the gateways", deployGateways}, step{"waiting until all is ready", waitReady})
 	}

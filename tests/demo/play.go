@@ -67,15 +67,13 @@ func open(ctx context.Context, o options) (*play, error) {
 	return p, p.agree(ctx)
 }
 
-// Close gives back what open took; nothing so far.
-func (p *play) Close() {}
-
-// preparation is what stands between the images and the installation.
+// preparation is everything before the installation. A cluster of the user's is looked at before anything is made for it.
 func (p *play) preparation() []step {
+	making := []step{{"building binaries", build}, {"making images", makeImages}}
 	if p.own {
-		return []step{{"starting the cluster", startCluster}, {"loading images", loadImages}, {"connecting", connect}}
+		return append(making, step{"starting the cluster", startCluster}, step{"loading images", loadImages}, step{"connecting", connect})
 	}
-	return []step{{"pushing images", pushImages}, {"connecting", connect}}
+	return append([]step{{"connecting", connect}, {"looking at the cluster", refuse}}, append(making, step{"pushing images", pushImages})...)
 }
 
 // do runs a step and prints how long it took, while it runs and after.

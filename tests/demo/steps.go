@@ -42,7 +42,6 @@ func connect(_ context.Context, p *play) error {
 	if p.cluster, err = tour.Connect(config); err != nil {
 		return err
 	}
-	p.cluster.Image = p.image("shop")
 	if !p.own {
 		return nil
 	}
@@ -64,17 +63,25 @@ func (p *play) agree(_ context.Context) error {
 	return nil
 }
 
+// refuse ends the demo on a cluster of the user's that has Heddle, or a namespace of a name that the demo uses: both are somebody's.
+func refuse(ctx context.Context, p *play) error {
+	taken, err := p.cluster.Taken(ctx)
+	if err != nil {
+		return err
+	}
+	if len(taken) > 0 {
+		return fmt.Errorf("on the cluster of context %q there is already: %s; the demo leaves that alone", p.context, strings.Join(taken, ", "))
+	}
+	return nil
+}
+
 // install installs Heddle, or upgrades what an earlier demo installed. Certificates are short-lived, so that the tour sees one renewed.
 func install(ctx context.Context, p *play) error {
-	if !p.own {
-		if exists, err := p.cluster.Installed(ctx); err != nil || exists {
-			return errors.Join(err, fmt.Errorf("heddle is installed there already: the demo leaves it alone"))
-		}
-	}
 	return p.meshctl(ctx, "install", "--set", "image.registry="+p.registry, "--set", "image.tag="+p.tag, "--set", "accessLog.enabled=true", "--set", "certTTL=3m", "--set", "tracing.sampling=100")
 }
 
 func deployShop(ctx context.Context, p *play) error {
+	p.cluster.Image = p.image("shop")
 	for _, s := range []struct{ path, namespace string }{
 		{"shop/namespaces.yaml", ""}, {"shop/shop.yaml", tour.ShopNamespace}, {"shop/plain.yaml", tour.PlainNamespace}, {"shop/elsewhere.yaml", tour.OtherNamespace},
 	} {
@@ -128,6 +135,6 @@ func (p *play) closing(ctx context.Context) {
 		fmt.Printf("its cluster:       export KUBECONFIG=%s\nstop it all:       make cluster-down\n", p.kubeconfig)
 		return
 	}
-	fmt.Printf("stop it all:       meshctl uninstall --context %s; kubectl --context %s delete namespace %s %s %s %s\n", p.context, p.context,
+	fmt.Printf("stop it all:       kubectl --context %[1]s delete namespace %s %s %s %s && bin/meshctl uninstall --context %[1]s --purge\n", p.context,
 		tour.ShopNamespace, tour.PlainNamespace, tour.OtherNamespace, tour.GatewayNamespace)
 }

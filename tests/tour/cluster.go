@@ -298,16 +298,18 @@ func (c *Cluster) Logs(ctx context.Context, p *corev1.Pod, container string, lin
 	return string(raw), nil
 }
 
-// Installed reports whether a control plane is there.
-func (c *Cluster) Installed(ctx context.Context) (bool, error) {
-	_, err := c.kube.CoreV1().Services(wire.SystemNamespace).Get(ctx, wire.DiscoveryService, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return false, nil
+// Taken says what is there already of what the demo would create: its namespaces, and a control plane, wherever it came from.
+func (c *Cluster) Taken(ctx context.Context) ([]string, error) {
+	var taken []string
+	for _, name := range []string{wire.SystemNamespace, GatewayNamespace, ShopNamespace, PlainNamespace, OtherNamespace} {
+		switch _, err := c.kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{}); {
+		case err == nil:
+			taken = append(taken, "namespace "+name)
+		case !apierrors.IsNotFound(err):
+			return nil, fmt.Errorf("looking at namespace %s: %w", name, err)
+		}
 	}
-	if err != nil {
-		return false, fmt.Errorf("looking for an installation: %w", err)
-	}
-	return true, nil
+	return taken, nil
 }
 
 // Refresh rolls out again the Deployments of which a pod has another proxy than the given one.
