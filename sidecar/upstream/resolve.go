@@ -10,28 +10,36 @@ import (
 )
 
 // resolve looks the cluster's names up now and every refresh interval, until ctx ends. A failed look-up keeps the last
-// answer and is tried again soon.
+// answer and is tried again soon. A cluster that has no names any more is left alone until it has some again.
 func (c *Cluster) resolve(ctx context.Context) {
-	for {
+	for ctx.Err() == nil {
 		cfg := c.config()
-		wait := cfg.DNSRefresh
-		if wait == 0 {
-			wait = time.Minute
-		}
-		eps, ok := c.lookup(ctx, cfg)
-		if !c.resolved(cfg, eps, ok) {
-			continue
-		}
-		if !ok {
-			wait = min(wait, 5*time.Second)
+		var again <-chan time.Time // never, where there is nothing to look up
+		if cfg.dns() {
+			eps, ok := c.lookup(ctx, cfg)
+			if ctx.Err() != nil || !c.resolved(cfg, eps, ok) {
+				continue
+			}
+			again = time.After(cfg.refresh(ok))
 		}
 		select {
 		case <-ctx.Done():
-			return
 		case <-c.changed:
-		case <-time.After(wait):
+		case <-again:
 		}
 	}
+}
+
+// refresh is the time until names are looked up again; ok: all of them were found.
+func (c *Config) refresh(ok bool) time.Duration {
+	wait := c.DNSRefresh
+	if wait == 0 {
+		wait = time.Minute
+	}
+	if !ok {
+		wait = min(wait, 5*time.Second)
+	}
+	return wait
 }
 
 // lookup resolves every endpoint's name; those that fail are missing from the result.
@@ -71,7 +79,7 @@ func (c *Cluster) lookup(ctx context.Context, cfg *Config) (eps []*exchange.Endp
 func (c *Cluster) resolved(cfg *Config, eps []*exchange.Endpoint, ok bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.config() != cfg {
+	if c.config() != cfg || !cfg.dns() {
 		return false
 	}
 	if !c.warmed { // after the new state is there to be seen
