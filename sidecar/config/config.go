@@ -88,6 +88,8 @@ type Match struct {
 type ServerTLS interface {
 	// Server handshakes as the server on raw. An error closes the connection.
 	Server(ctx context.Context, raw net.Conn) (net.Conn, *exchange.Security, error)
+	// Accepts says whether a connection that another setting has let in shows as much of its client as this one demands.
+	Accepts(*exchange.Security) bool
 }
 
 // TCP relays bytes.

@@ -90,7 +90,8 @@ func New(o Options) *Engine {
 	e.upstream = upstream.NewRegistry(upstream.Options{HTTP1: http1.NewTransport, HTTP2: codec.Transport})
 	e.store = config.NewStore(e.upstream)
 	proxy := forward.New(forward.Options{Recorder: e.recorder, Log: o.Log})
-	e.manager = listener.New(listener.Options{Store: e.store, Recorder: e.recorder, Log: o.Log, Servers: listener.Servers{
+	all, one := connectionLimits()
+	e.manager = listener.New(listener.Options{Store: e.store, Recorder: e.recorder, Log: o.Log, MaxConnections: all, PerListener: one, Servers: listener.Servers{
 		HTTP1: http1.NewServer(http1.Options{Proxy: proxy, Log: o.Log}),
 		HTTP2: http2.NewServer(http2.ServerOptions{Handler: proxy, Recorder: e.recorder, Log: o.Log}),
 		TCP:   tcp.NewServer(tcp.Options{Recorder: e.recorder, Log: o.Log}),

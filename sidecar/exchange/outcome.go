@@ -83,8 +83,15 @@ const (
 	Revoked                          // its permission was revoked while it was open
 	Panicked                         // a defect of ours: recovered, counted
 	ConnectionCap                    // too many connections
+	HandshakeFailed                  // a client's TLS handshake failed
+	NotCaptured                      // a connection to a capture port that was not captured
+	InspectionTimeout                // a client said nothing that would choose a chain, for too long
+	Misdirected                      // the host is another server's of the same port: the client has to connect for it
 	outcomes                         // how many rows there are
 )
+
+// Outcomes is how many outcomes there are.
+const Outcomes = int(outcomes)
 
 type row struct {
 	status  int
@@ -119,11 +126,15 @@ var table = [outcomes]row{
 	FaultAbort:        {503, 14, FlagFaultInjected, "fault_filter_abort", "fault filter abort"},
 	UpgradeRefused:    {403, 7, 0, "upgrade_failed", ""},
 	LoopDetected:      {502, 14, FlagNoRoute, "loop_detected", ""},
-	BlackHole:         {502, 14, FlagUpstreamFailure, "filter_chain_not_found", ""},
+	BlackHole:         {502, 14, FlagNoRoute, "filter_chain_not_found", ""},
 	Drained:           {0, 14, FlagLocalReset, "drained", ""},
 	Revoked:           {0, 7, 0, "permission_revoked", ""},
 	Panicked:          {500, 13, FlagLocalReset, "internal_error", ""},
 	ConnectionCap:     {503, 8, FlagUpstreamOverflow, "connection_limit", ""},
+	HandshakeFailed:   {0, 14, 0, "tls_handshake_failed", ""},
+	NotCaptured:       {0, 7, 0, "not_captured", ""},
+	InspectionTimeout: {0, 4, 0, "listener_filter_timeout", ""},
+	Misdirected:       {421, 14, FlagNoRoute, "misdirected_request", ""},
 }
 
 // Status returns the HTTP status that the client gets; 0 where it gets none or the upstream's.

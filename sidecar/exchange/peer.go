@@ -132,8 +132,11 @@ type Connection struct {
 	Duration time.Duration // TCP: set before RecordConnection
 	Outcome  Outcome
 	Flags    Flag
-	Details  string // overrides Outcome.Details where set
-	Chain    string // name of the filter chain
+	// OpenedFlags are the Flags of the moment when it was opened; telemetry's own.
+	OpenedFlags Flag
+	Details     string // overrides Outcome.Details where set
+	Failure     string // why the TLS handshake failed, %DOWNSTREAM_TRANSPORT_FAILURE_REASON%
+	Chain       string // name of the filter chain
 
 	// Cut says why this proxy cut the connection, OK where it did not. Any goroutine may call it; nil: nobody cuts.
 	Cut func() Outcome

@@ -129,6 +129,8 @@ type Recorder interface {
 	Progress(c *Connection, received, sent int64)
 	// Closed runs exactly once per TCP connection, last, with the bytes since the last Progress.
 	Closed(c *Connection, received, sent int64)
+	// Refused runs once per connection that no filter chain has served; its Outcome says why.
+	Refused(c *Connection)
 	// Panicked counts a recovered panic.
 	Panicked()
 }

@@ -162,6 +162,8 @@ func exchangeOperator(name string) operator {
 		})
 	case "UPSTREAM_TRANSPORT_FAILURE_REASON":
 		return text(func(x *exchange.Exchange) string { return x.Upstream.Failure })
+	case "DOWNSTREAM_TRANSPORT_FAILURE_REASON":
+		return text(func(x *exchange.Exchange) string { return x.Conn.Failure })
 	case "TRACE_ID":
 		return func(dst []byte, x *exchange.Exchange) []byte {
 			if x.Trace.TraceID == [16]byte{} {

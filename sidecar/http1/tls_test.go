@@ -30,6 +30,8 @@ func (s *secure) Server(ctx context.Context, raw net.Conn) (net.Conn, *exchange.
 	return c, &exchange.Security{}, c.HandshakeContext(ctx)
 }
 
+func (s *secure) Accepts(*exchange.Security) bool { return true }
+
 func (s *secure) Handshake(ctx context.Context, raw net.Conn, _ *exchange.Endpoint, _ exchange.Protocol) (net.Conn, *exchange.Security, error) {
 	c := tls.Client(raw, s.cfg)
 	return c, &exchange.Security{}, c.HandshakeContext(ctx)

@@ -58,6 +58,7 @@ func (l *ledger) Begin(*exchange.Exchange)                    {}
 func (l *ledger) Opened(*exchange.Connection)                 {}
 func (l *ledger) Progress(*exchange.Connection, int64, int64) {}
 func (l *ledger) Closed(*exchange.Connection, int64, int64)   {}
+func (l *ledger) Refused(*exchange.Connection)                {}
 func (l *ledger) Panicked()                                   { l.panic.Add(1) }
 func (l *ledger) End(x *exchange.Exchange) {
 	l.mu.Lock()

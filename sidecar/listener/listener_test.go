@@ -21,14 +21,18 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
-// quiet is a recorder that counts panics.
-type quiet struct{ panics chan struct{} }
+// quiet is a recorder that counts panics, and keeps why connections were refused or closed.
+type quiet struct {
+	panics  chan struct{}
+	refused chan exchange.Outcome
+}
 
 func (quiet) Begin(*exchange.Exchange)                    {}
 func (quiet) End(*exchange.Exchange)                      {}
 func (quiet) Opened(*exchange.Connection)                 {}
 func (quiet) Progress(*exchange.Connection, int64, int64) {}
-func (quiet) Closed(*exchange.Connection, int64, int64)   {}
+func (q quiet) Closed(c *exchange.Connection, _, _ int64)   { q.refused <- c.Outcome }
+func (q quiet) Refused(c *exchange.Connection)              { q.refused <- c.Outcome }
 func (q quiet) Panicked()                                 { q.panics <- struct{}{} }
 
 // says is a Server that says who it is and what it knows.
@@ -53,7 +57,7 @@ type bench struct {
 func start(t *testing.T, servers Servers, ls ...*config.Listener) *bench {
 	t.Helper()
 	store := config.NewStore(upstream.NewRegistry(upstream.Options{}))
-	b := &bench{t, store, nil, quiet{make(chan struct{}, 1)}}
+	b := &bench{t, store, nil, quiet{make(chan struct{}, 1), make(chan exchange.Outcome, 100)}}
 	b.m = New(Options{Store: store, Servers: servers, Recorder: b.q, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Handshake: 200 * time.Millisecond})
 	b.swap(ls...)
 	t.Cleanup(func() {
@@ -112,6 +116,8 @@ func (s *server) Server(ctx context.Context, raw net.Conn) (net.Conn, *exchange.
 	st := c.ConnectionState()
 	return c, &exchange.Security{SNI: st.ServerName, ALPN: st.NegotiatedProtocol}, nil
 }
+
+func (s *server) Accepts(*exchange.Security) bool { return true }
 
 // deaf is a connection that hears nothing.
 type deaf struct{ net.Conn }

@@ -23,8 +23,9 @@ type Options struct {
 	Log      *slog.Logger
 	// Handshake bounds TLS handshakes; 0: 15 s.
 	Handshake time.Duration
-	// MaxConnections over all listeners; 0: unlimited.
+	// MaxConnections over all listeners, and how many of them one listener may have; 0: unlimited.
 	MaxConnections int64
+	PerListener    int
 }
 
 // Manager keeps the sockets that the configuration in force wants, and the connections accepted on them.
@@ -33,11 +34,13 @@ type Manager struct {
 	drains  map[exchange.Direction]*Drain
 	nextID  atomic.Uint64
 	open    atomic.Int64
+	over    atomic.Int64 // connections beyond a cap that are being refused
 	handoff atomic.Pointer[handoff]
 
 	mu       sync.Mutex
 	sockets  map[string]*socket
-	sessions map[*session]struct{}
+	sessions map[*session]string // with the listener that each counts for
+	counts   map[string]int      // sessions by listener
 	closed   bool
 	wg       sync.WaitGroup
 }
@@ -57,7 +60,8 @@ func New(o Options) *Manager {
 		opts:     o,
 		drains:   map[exchange.Direction]*Drain{exchange.Inbound: NewDrain(), exchange.Outbound: NewDrain()},
 		sockets:  map[string]*socket{},
-		sessions: map[*session]struct{}{},
+		sessions: map[*session]string{},
+		counts:   map[string]int{},
 	}
 }
 
@@ -148,12 +152,13 @@ func (m *Manager) accept(s *socket) {
 			time.Sleep(50 * time.Millisecond)
 			continue
 		}
+		name := *s.name.Load()
 		if n := m.open.Add(1); m.opts.MaxConnections > 0 && n > m.opts.MaxConnections {
 			m.open.Add(-1)
-			_ = c.Close()
+			go m.crowded(c, name)
 			continue
 		}
-		go m.serve(c, *s.name.Load())
+		go m.serve(c, name)
 	}
 }
 
@@ -177,7 +182,7 @@ func (m *Manager) Count(d exchange.Direction) (open, busy int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for s := range m.sessions {
-		if s.facts.Via.Direction != d {
+		if s.direction != d {
 			continue
 		}
 		open++

@@ -16,6 +16,9 @@ import (
 // speaks first has spoken by then.
 const patience = 5 * time.Millisecond
 
+// silence is how long a client may say nothing where the listener does not say.
+const silence = time.Hour
+
 // peeker reads the first bytes of a connection and keeps them.
 type peeker struct {
 	conn net.Conn
@@ -71,19 +74,19 @@ func (r *replayed) CloseWrite() error {
 }
 
 // inspect fills in what the first bytes say, as far as the listener wants to know. silent: the client has said nothing and
-// a plain TCP chain may go ahead. Not ok: close.
-func (m *Manager) inspect(s *session, l *config.Listener, p *peeker) (silent, ok bool) {
+// a plain TCP chain may go ahead. An outcome that is not OK: close.
+func (m *Manager) inspect(s *session, l *config.Listener, p *peeker) (silent bool, o exchange.Outcome) {
 	port := s.facts.Destination.Port()
 	tls := l.Inspect.TLS && !l.Inspect.TLSOff.Has(port)
 	http := l.Inspect.HTTP && !l.Inspect.HTTPOff.Has(port)
 	s.facts.Transport, s.facts.Offered = "raw_buffer", nil
 	if !tls && !http {
-		return false, true
+		return false, exchange.OK
 	}
 	in := &inspection{s: s, l: l, p: p, tls: tls, http: http, begun: time.Now()}
-	silent, ok = in.run()
+	silent, o = in.run()
 	_ = p.conn.SetReadDeadline(time.Time{})
-	return silent, ok
+	return silent, o
 }
 
 // inspection is the reading of first bytes until the inspectors know.
@@ -96,22 +99,29 @@ type inspection struct {
 	waited    bool
 }
 
-func (in *inspection) run() (silent, ok bool) {
+func (in *inspection) run() (silent bool, o exchange.Outcome) {
 	for {
 		if len(in.p.buf) > 0 && in.judge() {
-			return false, true
+			return false, exchange.OK
 		}
 		if !in.deadline() {
-			return false, in.l.Inspect.ContinueOnTime
+			if in.l.Inspect.ContinueOnTime {
+				return false, exchange.OK
+			}
+			return false, exchange.InspectionTimeout
 		}
+		in.s.idle.Store(len(in.p.buf) == 0)
 		err := in.p.more()
+		in.s.idle.Store(false)
 		switch {
 		case err == nil:
+		case !errors.Is(err, os.ErrDeadlineExceeded) && len(in.p.buf) == 0:
+			return false, exchange.ClientGone
 		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return false, len(in.p.buf) > 0
+			return false, exchange.OK
 		case len(in.p.buf) == 0 && !in.waited:
 			if in.waited = true; in.plain() {
-				return true, true
+				return true, exchange.OK
 			}
 		}
 	}
@@ -186,20 +196,30 @@ func offered(p exchange.Protocol) []string {
 	return []string{"http/1.1"}
 }
 
-// speaksHTTP2 decides between the HTTP codecs: by the ALPN, else by the first bytes.
-func (m *Manager) speaksHTTP2(sess *Session, p *peeker) bool {
+// speaksHTTP2 decides between the HTTP codecs: by the ALPN, else by the first bytes. Not ok: the client has gone, or said nothing for as long
+// as a client may that has a connection and no request.
+func (m *Manager) speaksHTTP2(sess *Session, h *config.HTTP, p *peeker) (two, ok bool) {
 	if sec := sess.Facts.Security; sec != nil {
 		switch sec.ALPN {
 		case "h2", "istio-h2":
-			return true
+			return true, true
 		case "http/1.1", "http/1.0", "istio-http/1.1", "istio-http/1.0":
-			return false
+			return false, true
 		}
+	}
+	wait := h.IdleTimeout
+	if wait == 0 {
+		wait = silence
 	}
 	for len(p.buf) == 0 || len(p.buf) < 4 && string(p.buf) == "PRI "[:len(p.buf)] {
-		if p.more() != nil {
-			return false
+		_ = p.conn.SetReadDeadline(time.Now().Add(wait)) // the codecs set their own
+		sess.Idle(len(p.buf) == 0)
+		err := p.more()
+		sess.Idle(false)
+		if err != nil {
+			return false, false
 		}
+		wait = m.opts.Handshake
 	}
-	return len(p.buf) >= 4 && string(p.buf[:4]) == "PRI "
+	return len(p.buf) >= 4 && string(p.buf[:4]) == "PRI ", true
 }

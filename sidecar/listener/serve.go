@@ -16,16 +16,23 @@ import (
 
 // session is a connection while it is open.
 type session struct {
-	m        *Manager
-	conn     net.Conn // as accepted
-	facts    *exchange.Connection
-	listener string
-	// admitted is a copy of the facts by which it has been let in: later configurations may revoke that.
-	admitted atomic.Pointer[exchange.Connection]
+	m         *Manager
+	conn      net.Conn // as accepted
+	facts     *exchange.Connection
+	socket    string // the listener that accepted it
+	listener  string // the one that serves it
+	direction exchange.Direction
+	admitted  atomic.Pointer[admission]
 
 	once sync.Once
 	why  atomic.Uint32
 	idle atomic.Bool // it waits for its client to ask for something
+}
+
+// admission is how a connection was let in: later configurations may revoke that.
+type admission struct {
+	facts    exchange.Connection
+	listener string
 }
 
 // Idle notes whether the session waits for its client to ask for something: ending it then cuts nothing.
@@ -54,33 +61,9 @@ func (s *Session) Cut() exchange.Outcome {
 	return s.open.cut()
 }
 
-// revoked judges an open connection by another configuration. Permission is a matter of inbound listeners; what leaves
-// a workload is not let in by anybody.
-func (s *session) revoked(live *config.Live) bool {
-	facts := s.admitted.Load()
-	if facts == nil || facts.Via.Direction != exchange.Inbound {
-		return false
-	}
-	l := live.Listener(s.listener)
-	if l == nil {
-		return false
-	}
-	again := *facts // filters may write into what they judge
-	chain := l.Choose(&again)
-	if chain == nil || (chain.TLS != nil) != (again.Security != nil) {
-		return true
-	}
-	for _, f := range chain.Network {
-		if f.Connection(&again) != exchange.OK {
-			return true
-		}
-	}
-	return false
-}
-
 // serve takes a connection from accept to its end.
 func (m *Manager) serve(c net.Conn, name string) {
-	s := &session{m: m, conn: c, listener: name}
+	s := &session{m: m, conn: c, socket: name, listener: name}
 	defer m.open.Add(-1)
 	defer func() {
 		if v := recover(); v != nil {
@@ -91,39 +74,21 @@ func (m *Manager) serve(c net.Conn, name string) {
 		m.forget(s)
 	}()
 	l := m.opts.Store.Load().Listener(name)
-	if l == nil || !m.arrive(s, l) {
+	if l == nil {
 		_ = c.Close()
 		return
 	}
-	if l = m.hand(s, l); !m.remember(s, l) {
-		_ = c.Close()
+	if !m.arrive(s, l) {
+		m.refuse(s, exchange.NotCaptured)
+		return
+	}
+	l = m.hand(s, l)
+	s.direction = s.facts.Via.Direction
+	if !m.remember(s, l) {
+		m.excess(s, l)
 		return
 	}
 	m.route(s, l, nil)
-}
-
-func (m *Manager) remember(s *session, l *config.Listener) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n := 0
-	if l.MaxConnections > 0 {
-		for o := range m.sessions {
-			if o.listener == l.Name {
-				n++
-			}
-		}
-		if n >= l.MaxConnections {
-			return false
-		}
-	}
-	m.sessions[s] = struct{}{}
-	return true
-}
-
-func (m *Manager) forget(s *session) {
-	m.mu.Lock()
-	delete(m.sessions, s)
-	m.mu.Unlock()
 }
 
 // arrive notes the connection's facts; false: refused, since a capture port is for captured connections only.
@@ -190,92 +155,128 @@ func newHandoff(live *config.Live) *handoff {
 	return h
 }
 
+// current finds the session's listener in the configuration in force; nil: there is none any more.
+func (m *Manager) current(s *session) *config.Listener {
+	l := m.opts.Store.Load().Listener(s.socket)
+	if l == nil {
+		return nil
+	}
+	s.listener, s.facts.Via = l.Name, l.Via
+	return m.hand(s, l)
+}
+
+// choose finds the chain for the session in the configuration in force. Clients take their time to speak: what was in force when they
+// came must not decide about them.
+func (m *Manager) choose(s *session) *config.FilterChain {
+	l := m.current(s)
+	if l == nil {
+		return nil
+	}
+	chain := l.Choose(s.facts)
+	if chain != nil {
+		s.facts.Chain = chain.Name
+	}
+	return chain
+}
+
 // route looks at the first bytes, chooses the chain and runs the session. first is what a client that had been silent said
 // at last.
 func (m *Manager) route(s *session, l *config.Listener, first []byte) {
 	p := &peeker{conn: s.conn, buf: first}
-	silent, ok := m.inspect(s, l, p)
-	if !ok {
-		_ = s.conn.Close()
+	silent, o := m.inspect(s, l, p)
+	if o != exchange.OK {
+		m.refuse(s, o)
 		return
 	}
-	chain := l.Choose(s.facts)
 	s.facts.Details = ""
+	chain := m.choose(s)
 	if chain == nil {
-		s.facts.Outcome = exchange.BlackHole
-		_ = s.conn.Close()
+		m.refuse(s, exchange.BlackHole)
 		return
 	}
-	s.facts.Chain = chain.Name
-	sess := &Session{
-		Conn: s.conn, Facts: s.facts, Drain: m.drains[s.facts.Via.Direction], open: s,
-		Binding: config.NewBinding(m.opts.Store, s.listener, s.facts),
-	}
+	sess := &Session{Conn: s.conn, Facts: s.facts, Drain: m.drains[s.direction], open: s}
 	if sess.Drain == nil {
 		sess.Drain = m.drains[exchange.Outbound]
 	}
-	if chain.TLS != nil && !m.secure(sess, chain, p) {
-		_ = s.conn.Close()
-		return
+	if chain.TLS != nil {
+		if o := m.secure(sess, chain, p); o != exchange.OK {
+			m.refuse(s, o)
+			return
+		}
+		if chain = m.choose(s); chain == nil || chain.TLS == nil {
+			m.refuse(s, exchange.BlackHole)
+			return
+		}
 	}
+	sess.Binding = config.NewBinding(m.opts.Store, s.listener, s.facts)
 	if !m.admit(sess, chain) {
 		_ = sess.Conn.Close()
 		return
 	}
-	facts := *s.facts
-	s.admitted.Store(&facts)
 	if silent {
-		sess.Reconsider = func(first []byte) func() { return m.reconsider(s, l, chain, first) }
+		sess.Reconsider = func(first []byte) func() { return m.reconsider(s, chain, first) }
 	}
 	m.run(sess, chain, p)
 }
 
 // reconsider chooses again once a client that had been silent has spoken; nil: the chain stays.
-func (m *Manager) reconsider(s *session, l *config.Listener, chain *config.FilterChain, first []byte) func() {
+func (m *Manager) reconsider(s *session, chain *config.FilterChain, first []byte) func() {
 	p := &peeker{conn: s.conn, buf: slices.Clone(first)}
 	facts := *s.facts
 	s.facts = &facts // the session that ends here keeps the old ones
-	if _, ok := m.inspect(s, l, p); !ok {
-		return func() { _ = s.conn.Close() }
+	l := m.current(s)
+	if l == nil {
+		return func() { m.refuse(s, exchange.BlackHole) }
 	}
-	if l.Choose(s.facts) == chain {
+	if _, o := m.inspect(s, l, p); o != exchange.OK {
+		return func() { m.refuse(s, o) }
+	}
+	if m.choose(s) == chain {
 		return nil
 	}
 	return func() { m.route(s, l, p.buf) }
 }
 
 // secure handshakes as the server.
-func (m *Manager) secure(sess *Session, chain *config.FilterChain, p *peeker) bool {
+func (m *Manager) secure(sess *Session, chain *config.FilterChain, p *peeker) exchange.Outcome {
 	ctx, cancel := context.WithTimeout(context.Background(), m.opts.Handshake)
 	defer cancel()
 	conn, sec, err := chain.TLS.Server(ctx, p.replay())
 	if err != nil {
 		m.opts.Log.Debug("handshaking with a client", "listener", sess.open.listener, "chain", chain.Name,
 			"source", sess.Facts.Source, "error", err)
-		return false
+		sess.Facts.Failure = err.Error()
+		return exchange.HandshakeFailed
 	}
 	p.conn, p.buf = conn, nil
 	sess.Conn, sess.Facts.Security = conn, sec
 	if sec != nil && sec.SNI != "" {
 		sess.Facts.SNI = sec.SNI
 	}
-	return true
+	return exchange.OK
 }
 
-// admit runs the L4 filters and records a refusal.
+// admit runs the L4 filters and records a refusal. What is put in force meanwhile judges as well: a swap before the session was admitted
+// would not have seen it, and one after it does.
 func (m *Manager) admit(sess *Session, chain *config.FilterChain) bool {
 	c := sess.Facts
+	o := exchange.OK
 	for _, f := range chain.Network {
-		o := f.Connection(c)
-		if o == exchange.OK {
-			continue
+		if o = f.Connection(c); o != exchange.OK {
+			break
 		}
-		c.Outcome, c.Flags, c.Duration = o, c.Flags|o.Flag(), time.Since(c.Start)
-		m.opts.Recorder.Opened(c)
-		m.opts.Recorder.Closed(c, 0, 0)
-		return false
 	}
-	return true
+	if o == exchange.OK {
+		sess.open.admitted.Store(&admission{*c, sess.open.listener})
+		if !sess.open.revoked(m.opts.Store.Load()) {
+			return true
+		}
+		o = exchange.Revoked
+	}
+	c.Outcome, c.Flags, c.Duration = o, c.Flags|o.Flag(), time.Since(c.Start)
+	m.opts.Recorder.Opened(c)
+	m.opts.Recorder.Closed(c, 0, 0)
+	return false
 }
 
 // run hands the session to its protocol.
@@ -286,10 +287,11 @@ func (m *Manager) run(sess *Session, chain *config.FilterChain, p *peeker) {
 		return
 	}
 	server := m.opts.Servers.HTTP1
-	if m.speaksHTTP2(sess, p) {
+	two, ok := m.speaksHTTP2(sess, chain.HTTP, p)
+	if two {
 		server = m.opts.Servers.HTTP2
 	}
-	if server == nil {
+	if server == nil || !ok {
 		_ = sess.Conn.Close()
 		return
 	}

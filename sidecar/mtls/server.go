@@ -138,6 +138,11 @@ func (s *Server) Server(ctx context.Context, raw net.Conn) (net.Conn, *exchange.
 	return conn, security, nil
 }
 
+// Accepts implements config.ServerTLS.
+func (s *Server) Accepts(security *exchange.Security) bool {
+	return s.config.Peer == nil || !s.config.Peer.Required || security.Mutual
+}
+
 func (s *Server) localURI() string {
 	if len(s.config.Certificates) == 0 {
 		return ""

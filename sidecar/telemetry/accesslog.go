@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/format"
@@ -190,7 +191,7 @@ func appendQuoted(dst, v []byte) []byte {
 		switch {
 		case c == '"' || c == '\\':
 			dst = append(dst, '\\', byte(c))
-		case c < 0x20 || c == 0x7f:
+		case control(c):
 			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 		default:
 			dst = append(dst, string(c)...)
@@ -199,11 +200,15 @@ func appendQuoted(dst, v []byte) []byte {
 	return append(dst, '"')
 }
 
-// escapeControls replaces control bytes by \xNN, so that no header can forge a line or drive a terminal.
+// control says whether c is a control character: C0, DEL or C1.
+func control(c rune) bool { return c < 0x20 || 0x7f <= c && c < 0xa0 }
+
+// escapeControls replaces the bytes of control characters, and those that are not UTF-8, by \xNN, so that no header can forge a line or
+// drive a terminal.
 func escapeControls(line []byte) []byte {
 	clean := true
 	for _, c := range line {
-		if c < 0x20 || c == 0x7f {
+		if c < 0x20 || c >= 0x7f {
 			clean = false
 			break
 		}
@@ -212,12 +217,16 @@ func escapeControls(line []byte) []byte {
 		return line
 	}
 	out := make([]byte, 0, len(line)+16)
-	for _, c := range line {
-		if c < 0x20 || c == 0x7f {
-			out = append(out, '\\', 'x', hexDigits[c>>4], hexDigits[c&15])
+	for len(line) > 0 {
+		c, n := utf8.DecodeRune(line)
+		if control(c) || c == utf8.RuneError && n == 1 {
+			for _, b := range line[:n] {
+				out = append(out, '\\', 'x', hexDigits[b>>4], hexDigits[b&15])
+			}
 		} else {
-			out = append(out, c)
+			out = append(out, line[:n]...)
 		}
+		line = line[n:]
 	}
 	return out
 }

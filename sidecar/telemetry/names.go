@@ -15,6 +15,7 @@ const (
 	MetricTCPReceived   = "istio_tcp_received_bytes_total"
 	MetricPanics        = "heddle_proxy_panics_total"
 	MetricOverflow      = "heddle_telemetry_series_overflow_total"
+	MetricRefused       = "heddle_proxy_connections_refused_total"
 	MetricLogDropped    = "heddle_access_log_dropped_total"
 	MetricSpansDropped  = "heddle_spans_dropped_total"
 )

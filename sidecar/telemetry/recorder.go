@@ -14,6 +14,14 @@ type Peers interface {
 	Workload(addr netip.Addr, identity string) *exchange.Workload
 }
 
+// knownGRPC is a grpc-status, UNKNOWN where gRPC has none of that number: what servers make up would be a series each.
+func knownGRPC(code int) int {
+	if code > 16 {
+		return 2
+	}
+	return code
+}
+
 // Self is the proxy's own workload.
 type Self struct {
 	Workload *exchange.Workload
@@ -30,12 +38,13 @@ type Options struct {
 
 // Recorder implements exchange.Recorder.
 type Recorder struct {
-	opts   Options
-	self   atomic.Pointer[Self]
-	series *store
-	panics atomic.Uint64
-	tcp    sync.Pool // *exchange.Exchange: the form in which a connection is logged
-	bare   sync.Map  // namespace -> *exchange.Workload: what a verified identity alone says
+	opts    Options
+	self    atomic.Pointer[Self]
+	series  *store
+	panics  atomic.Uint64
+	refused [exchange.Outcomes]atomic.Uint64
+	tcp     sync.Pool // *exchange.Exchange: the form in which a connection is logged
+	bare    sync.Map  // namespace -> *exchange.Workload: what a verified identity alone says
 }
 
 // New returns a Recorder.
@@ -62,7 +71,7 @@ func (r *Recorder) Begin(x *exchange.Exchange) {
 // End implements exchange.Recorder.
 func (r *Recorder) End(x *exchange.Exchange) {
 	k := r.key(x.Conn, &x.Upstream)
-	k.code, k.flags, k.protocol, k.isGRPC, k.grpc = x.Response.Status, x.Flags, x.Protocol, x.GRPC, x.GRPCStatus
+	k.code, k.flags, k.protocol, k.isGRPC, k.grpc = x.Response.Status, x.Flags, x.Protocol, x.GRPC, knownGRPC(x.GRPCStatus)
 	s := r.series.get(&k)
 	s.Requests.Add(1)
 	s.Duration.observe(float64(x.End.Sub(x.Start).Microseconds()) / 1000)
@@ -113,7 +122,10 @@ func (r *Recorder) identityOnly(id *exchange.Identity) *exchange.Workload {
 }
 
 // Opened implements exchange.Recorder.
-func (r *Recorder) Opened(c *exchange.Connection) { r.connection(c).Opened.Add(1) }
+func (r *Recorder) Opened(c *exchange.Connection) {
+	c.OpenedFlags = c.Flags
+	r.connection(c).Opened.Add(1)
+}
 
 // Progress implements exchange.Recorder.
 func (r *Recorder) Progress(c *exchange.Connection, received, sent int64) {
@@ -128,6 +140,10 @@ func (r *Recorder) Closed(c *exchange.Connection, received, sent int64) {
 	s.Received.Add(uint64(received))
 	s.Sent.Add(uint64(sent))
 	s.Closed.Add(1)
+	r.logConnection(c)
+}
+
+func (r *Recorder) logConnection(c *exchange.Connection) {
 	if c.Via.AccessLog != nil && r.opts.Logs != nil {
 		x := r.tcp.Get().(*exchange.Exchange)
 		x.Reset(c)
@@ -138,11 +154,27 @@ func (r *Recorder) Closed(c *exchange.Connection, received, sent int64) {
 	}
 }
 
-// connection returns a TCP connection's series. Flags are part of it only once the connection was refused, so that opened and closed meet.
+// connection returns a TCP connection's series. Its flags are those with which it was opened (a refused one has some already), so that
+// opened and closed meet.
 func (r *Recorder) connection(c *exchange.Connection) *Series {
 	k := r.key(c, &c.Upstream)
-	k.flags = c.Flags
+	k.flags = c.OpenedFlags
 	return r.series.get(&k)
+}
+
+// Refused implements exchange.Recorder.
+func (r *Recorder) Refused(c *exchange.Connection) {
+	r.refused[c.Outcome].Add(1)
+	r.logConnection(c)
+}
+
+// EachRefusal calls f with how many connections no chain has served, by reason.
+func (r *Recorder) EachRefusal(f func(reason string, n uint64)) {
+	for o := range r.refused {
+		if n := r.refused[o].Load(); n > 0 {
+			f(exchange.Outcome(o).Details(), n)
+		}
+	}
 }
 
 // Panicked implements exchange.Recorder.

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
 
 // bounds are the upper bounds of every histogram, those that Istio's dashboards expect: milliseconds or bytes.
@@ -80,9 +82,14 @@ func (s *store) get(k *key) *Series {
 
 // hash spreads keys over shards; maphash.Comparable would move each key to the heap.
 func (s *store) hash(k *key) uint64 {
-	h := maphash.String(s.seed, k.sourceID) + uint64(k.code)
+	h := maphash.String(s.seed, k.sourceID) + uint64(k.code)<<32 + uint64(k.flags)
 	if k.cluster != nil {
-		h += maphash.String(s.seed, k.cluster.Name)
+		h = h*31 + maphash.String(s.seed, k.cluster.Name)
+	}
+	for _, w := range [...]*exchange.Workload{k.source, k.destination} {
+		if w != nil {
+			h = h*31 + maphash.String(s.seed, w.Name)
+		}
 	}
 	return h
 }

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
@@ -32,6 +33,9 @@ type Spans struct {
 // NewSpans returns Spans that hold up to 2,048 that nobody has read.
 func NewSpans() *Spans { return &Spans{C: make(chan Span, 2048)} }
 
+// Lost counts spans that were read but could not be exported.
+func (s *Spans) Lost(n int) { s.dropped.Add(uint64(n)) }
+
 // Dropped returns how many spans were lost.
 func (s *Spans) Dropped() uint64 { return s.dropped.Load() }
 
@@ -39,7 +43,7 @@ func (s *Spans) Dropped() uint64 { return s.dropped.Load() }
 func (s *Spans) begin(x *exchange.Exchange) {
 	setting := x.Conn.Via.Tracing
 	t := &x.Trace
-	if !readW3C(x, t) && !readB3(x, t) {
+	if !readW3C(x, t) && !readB3(x, t) && !readSingleB3(x, t) {
 		binary.BigEndian.PutUint64(t.TraceID[:8], rand.Uint64())
 		binary.BigEndian.PutUint64(t.TraceID[8:], rand.Uint64()|1)
 		t.Sampled = rand.Uint32N(10_000) < setting.Sampling
@@ -94,6 +98,22 @@ func readB3(x *exchange.Exchange, t *exchange.Trace) bool {
 	}
 	sampled := x.Request.Get("x-b3-sampled")
 	t.Sampled = sampled.Is("1") || sampled.Is("true") || x.Request.Get("x-b3-flags").Is("1")
+	return true
+}
+
+// readSingleB3 reads b3: traceid-spanid, then optionally the sampling state (1, d: yes), then optionally the parent of the sender's span.
+func readSingleB3(x *exchange.Exchange, t *exchange.Trace) bool {
+	v := x.Request.Get("b3")
+	n := bytes.IndexByte(v, '-')
+	if n != 16 && n != 32 || len(v) < n+17 || len(v) > n+17 && v[n+17] != '-' {
+		return false
+	}
+	if !decode(t.TraceID[16-n/2:], v[:n]) || !decode(t.ParentID[:], v[n+1:n+17]) || t.TraceID == [16]byte{} || t.ParentID == [8]byte{} {
+		t.TraceID, t.ParentID = [16]byte{}, [8]byte{}
+		return false
+	}
+	state := v[n+17:]
+	t.Sampled = state.HasPrefix("-1") || state.HasPrefix("-d")
 	return true
 }
 

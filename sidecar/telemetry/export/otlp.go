@@ -72,6 +72,7 @@ func (e *SpanExporter) flush(ctx context.Context) {
 			continue
 		}
 		if err := e.send(ctx, target, spans); err != nil {
+			e.spans.Lost(len(spans))
 			e.log.Warn("exporting spans", "target", target, "spans", len(spans), "error", err)
 		}
 		delete(e.pending, target)

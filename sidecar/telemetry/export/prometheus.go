@@ -43,11 +43,15 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	})
 	c.counter(out, telemetry.MetricPanics, "Panics that were recovered; each closed one connection.", c.rec.Panics())
 	c.counter(out, telemetry.MetricOverflow, "Observations beyond the cap on series.", c.rec.Overflow())
+	refused := prometheus.NewDesc(telemetry.MetricRefused, "Connections that no filter chain has served, by reason.", []string{"reason"}, nil)
+	c.rec.EachRefusal(func(reason string, n uint64) {
+		out <- prometheus.MustNewConstMetric(refused, prometheus.CounterValue, float64(n), reason)
+	})
 	if c.logs != nil {
 		c.counter(out, telemetry.MetricLogDropped, "Access log lines that could not be written.", c.logs.Dropped())
 	}
 	if c.spans != nil {
-		c.counter(out, telemetry.MetricSpansDropped, "Spans that were lost before export.", c.spans.Dropped())
+		c.counter(out, telemetry.MetricSpansDropped, "Spans that were lost before or during export.", c.spans.Dropped())
 	}
 }
 
