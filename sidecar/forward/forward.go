@@ -88,12 +88,21 @@ func (p *Proxy) Serve(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 		o = r.act()
 	}
 	if o == exchange.ClientGone {
-		o = x.Conn.Gone()
+		o = r.gone()
 	}
 	x.Fail(o)
 	if o != exchange.OK {
 		r.answer(o)
 	}
+}
+
+// gone says why the client counts as gone: it gave up, was cut, or sent what is no body; the last it is told where it still can be.
+func (r *run) gone() exchange.Outcome {
+	r.pump.stop()
+	if r.pump.bad && !r.started {
+		return exchange.BadRequest
+	}
+	return r.x.Conn.Gone()
 }
 
 // Refuse answers a request that the codec could not make sense of (BadRequest, HeadTooLarge, RequestTimeout) and records
@@ -122,7 +131,7 @@ func (r *run) finish() {
 	x.End = time.Now()
 	r.p.recorder.End(x)
 	x.Detach()
-	r.lease.Close()
+	r.lease.Close(x.End)
 	for _, m := range r.mirrors {
 		m.send()
 	}
@@ -203,6 +212,8 @@ func (r *run) act() exchange.Outcome {
 	switch {
 	case r.vhost != nil && r.vhost.RequireTLS && !tls:
 		return r.upgradeToTLS()
+	case r.route == nil && r.misdirected():
+		return exchange.Misdirected
 	case r.route == nil:
 		return exchange.NoRoute
 	case x.Upgrade != nil && !r.route.Upgrade(x.Upgrade, r.http.Upgrades):
@@ -216,6 +227,12 @@ func (r *run) act() exchange.Outcome {
 		return exchange.LocalReply
 	}
 	return r.forward()
+}
+
+// misdirected says whether a host that is not known here belongs to another server of the same port.
+func (r *run) misdirected() bool {
+	l := r.b.Live.Listener(r.x.Conn.Via.Listener)
+	return r.vhost == nil && l != nil && l.Misdirected(r.b.Chain, r.x.Conn, r.x.Request.Authority)
 }
 
 // secure says whether the client used TLS: with us, or with a proxy before us that we trust to say so.

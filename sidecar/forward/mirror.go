@@ -88,11 +88,11 @@ func (m *mirror) exchange() {
 	if o != exchange.OK {
 		return
 	}
-	lease, o := h.Open(x, until)
+	lease, o := h.Open(x, nil, until)
 	if o != exchange.OK {
 		return
 	}
-	defer lease.Close()
+	defer func() { lease.Close(time.Time{}) }()
 	s := lease.Stream
 	s.SetDeadline(until)
 	if m.write(s) != nil {

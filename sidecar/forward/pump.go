@@ -18,6 +18,7 @@ type pump struct {
 	kept []byte // the body so far, for another try
 	lost bool   // it grew too long for that
 	gone bool   // the client failed
+	bad  bool   // what it sent is no body
 
 	mu       sync.Mutex
 	passing  bool // a piece is on its way to the upstream
@@ -35,7 +36,7 @@ func (p *pump) start(r *run, s exchange.Stream) {
 		p.done = make(chan struct{}, 1)
 	}
 	p.began, p.over, p.settled, p.watches, p.r, p.s = true, false, false, false, r, s
-	p.passing, p.complete, p.gone, p.due = false, false, false, time.Time{}
+	p.passing, p.complete, p.gone, p.bad, p.due = false, false, false, false, time.Time{}
 	go p.carry()
 }
 
@@ -49,7 +50,7 @@ func (p *pump) carry() {
 			return
 		}
 		if err != nil {
-			p.gone = true
+			p.gone, p.bad = true, err == exchange.ErrProtocol || err == exchange.ErrTooLarge
 			r.x.Cancel()
 			return
 		}

@@ -57,7 +57,7 @@ func (p *pump) halt(dead bool) bool {
 
 // forget ends the exchange; a long body's memory does not stay with the connection.
 func (p *pump) forget() {
-	p.began, p.lost, p.kept, p.due = false, false, p.kept[:0], time.Time{}
+	p.began, p.bad, p.lost, p.kept, p.due = false, false, false, p.kept[:0], time.Time{}
 	if cap(p.kept) > 4<<10 {
 		p.kept = nil
 	}

@@ -70,6 +70,9 @@ func retriesResponse(p *route.Retry, x *exchange.Exchange) bool {
 	return false
 }
 
+// grpcUnknown is UNKNOWN of gRPC's status codes, and what codes are that there are not.
+const grpcUnknown = 2
+
 // grpcStatus reads grpc-status, -1 where there is none.
 func grpcStatus(h *exchange.Head) int {
 	v := h.Get("grpc-status")
@@ -77,11 +80,25 @@ func grpcStatus(h *exchange.Head) int {
 		return -1
 	}
 	n, err := strconv.Atoi(string(v))
-	if err != nil || n < 0 {
-		return 2 // unknown
+	if err != nil || n < 0 || n > 16 {
+		return grpcUnknown
 	}
 	return n
 }
+
+// judged is the HTTP status by which a response's head counts for outlier detection: to gRPC the one that its grpc-status stands for, where
+// the head has one. As in Envoy, a grpc-status that comes after messages, in trailers, does not count.
+func judged(x *exchange.Exchange) int {
+	if x.GRPC {
+		if code := grpcStatus(&x.Response); code >= 0 {
+			return httpOf[code]
+		}
+	}
+	return x.Response.Status
+}
+
+// httpOf is Envoy's HTTP status for each of gRPC's codes. Never written.
+var httpOf = [17]int{200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401}
 
 // backoff is the wait before the nth retry: random, up to base * (2^n - 1), at most max.
 func backoff(p *route.Retry, n int) time.Duration {

@@ -106,14 +106,17 @@ func parseGRPCTimeout(v exchange.View) (time.Duration, bool) {
 func (r *run) tries() (o exchange.Outcome, end bool) {
 	x, policy := r.x, r.route.Retry
 	free := true // one more try for a pooled connection that turned out to be closed
+	begun := x.UpstreamStart
 	for retries := 0; ; {
-		x.Attempts++
+		if x.Attempts++; x.Attempts > 1 {
+			begun = time.Now()
+		}
 		var err error
 		o, end, err = r.try(policy)
 		if o == exchange.ClientGone {
 			return o, end
 		}
-		if free && r.stale(err) {
+		if free && r.stale(err, begun) {
 			free = false
 			r.again(false)
 			continue
@@ -156,21 +159,25 @@ func (r *run) again(answered bool) {
 			s.Abort()
 		}
 	}
-	r.lease.Close()
+	r.lease.Close(time.Time{})
 	r.x.Response.Reset()
 	r.x.GRPCStatus = -1
 }
 
+// atOnce is how soon a connection fails that its server had closed before it saw the request: a way there and back.
+const atOnce = 250 * time.Millisecond
+
 // stale says whether the try failed because a pooled connection was closed under it, so that the request, which has no
-// effect or may have it twice, was in all likelihood never seen.
-func (r *run) stale(err error) bool {
+// effect or may have it twice, was in all likelihood never seen. A server that took its time may have seen it, and is not asked again
+// unless the route says so.
+func (r *run) stale(err error, begun time.Time) bool {
 	if r.lease.Stream == nil || !r.lease.Reused() {
 		return false
 	}
 	if err == exchange.ErrRefused {
 		return r.pump.halt(true)
 	}
-	return err == exchange.ErrReset && r.whole && !r.pump.began && idempotent(r.x.Request.Method)
+	return err == exchange.ErrReset && r.whole && !r.pump.began && idempotent(r.x.Request.Method) && time.Since(begun) < atOnce
 }
 
 func idempotent(m exchange.View) bool {
@@ -203,7 +210,7 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 	if policy != nil && policy.PerTry > 0 {
 		r.until = r.sooner(time.Now().Add(policy.PerTry))
 	}
-	if r.lease, o = h.Open(x, r.until); o != exchange.OK {
+	if r.lease, o = h.Open(x, r.d, r.until); o != exchange.OK {
 		if o == exchange.Timeout {
 			o = r.timedOut()
 		} else if o != exchange.ClientGone && o != exchange.Overflow {
@@ -250,7 +257,7 @@ func (r *run) send() (exchange.Outcome, bool, error) {
 		return r.failed(err), false, err
 	}
 	x.FirstByte = time.Now()
-	r.lease.Host.Report(upstream.ResultOf(x.Response.Status))
+	r.lease.Host.Report(upstream.ResultOf(judged(x)))
 	return exchange.OK, end, nil
 }
 

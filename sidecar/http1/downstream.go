@@ -68,7 +68,11 @@ func (c *conn) WriteHead(end bool) error {
 	if c.waiting || c.sess.Drain.Begun() { // a client that was never told to continue may or may not send the body
 		c.closing = true
 	}
+	if c.orphan || c.x.Outcome == exchange.BadRequest { // where a malformed body ends nobody knows
+		c.closing = true
+	}
 	bodiless := c.head || h.Status == 204 || h.Status == 304
+	c.sink.now = c.x.FirstByte
 	declared, ok := c.out.begin(h, end, bodiless)
 	if !ok {
 		return exchange.ErrProtocol
@@ -204,7 +208,7 @@ func (c *conn) disarm() {
 	_ = c.sess.Conn.SetReadDeadline(time.Time{})
 }
 
-// look reads the connection for as long as it is watched. What it reads belongs to the next request; with a full buffer
+// look reads the connection for as long as it is watched. What it reads belongs to the next request; with a full big buffer
 // it stops looking.
 func (c *conn) look() {
 	w := &c.watch
@@ -222,7 +226,13 @@ func (c *conn) look() {
 		w.mu.Unlock()
 		close(reads)
 	}()
-	for c.src.w < len(c.src.buf) {
+	for {
+		if c.src.w == len(c.src.buf) { // pipelined requests
+			c.src.enlarge()
+		}
+		if c.src.w == len(c.src.buf) {
+			return
+		}
 		n, err := c.sess.Conn.Read(c.src.buf[c.src.w:])
 		c.src.w += n
 		if err == nil {

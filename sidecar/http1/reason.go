@@ -47,6 +47,8 @@ func reason(status int) string {
 		return "Conflict"
 	case 413:
 		return "Payload Too Large"
+	case 421:
+		return "Misdirected Request"
 	case 426:
 		return "Upgrade Required"
 	case 429:

@@ -25,16 +25,24 @@ type Server struct{ opts Options }
 // NewServer returns a Server.
 func NewServer(o Options) *Server { return &Server{o} }
 
-// defaultIdle is how long a client may keep a connection without a request, where the listener does not say.
-const defaultIdle = time.Hour
+const (
+	// defaultIdle is how long a client may keep a connection without a request, where the listener does not say.
+	defaultIdle = time.Hour
+	// edgeHead is how long a head that has begun may take at an edge, where the listener does not say. Envoy waits for ever;
+	// nobody honest needs as long as this.
+	edgeHead = time.Minute
+	// writeStall is how long a client may take no byte of what is there for it.
+	writeStall = time.Minute
+)
 
 // Serve serves requests until the client or the configuration ends the connection.
 func (s *Server) Serve(sess *listener.Session) {
 	c := &conn{sess: sess, proxy: s.opts.Proxy}
 	c.src.init(sess.Conn, sess.Peeked)
-	c.sink.nc = sess.Conn
+	c.sink.nc, c.sink.stall = sess.Conn, writeStall
 	c.body.src = &c.src
 	sess.Peeked = nil
+	c.bound = sess.Binding.Current() // may be nil: then the first request tells
 	defer c.close()
 	for c.serve() {
 	}
@@ -55,6 +63,7 @@ type conn struct {
 
 	closing bool // the connection ends with this exchange
 	aborted bool // nothing more can be written
+	orphan  bool // the listener or its chain is gone: this exchange is the last one
 	head    bool // the request is HEAD
 	waiting bool // the client waits for 100 before it sends the body
 	armed   time.Time
@@ -104,12 +113,7 @@ func (c *conn) serve() bool {
 	c.sess.Idle(true)
 	n, err := c.readHead()
 	c.sess.Idle(false)
-	c.bound = c.sess.Binding.Current()
-	if c.bound == nil || c.bound.Chain.HTTP == nil {
-		c.aborted = true // its permission was revoked: nothing it says counts any more
-		return false
-	}
-	if err == errGone {
+	if !c.bind() || err == errGone {
 		c.aborted = true
 		return false
 	}
@@ -132,6 +136,19 @@ func (c *conn) serve() bool {
 	}
 	c.proxy.Serve(&c.x, c, c.bound)
 	return c.end()
+}
+
+// bind takes the configuration in force for the next exchange; false: what the client says does not count any more. Where no chain would
+// take the connection today, it was let in by nobody's policy if it came from the workload itself or to an edge: one more
+// exchange, by the configuration of the last one, tells the client to go.
+func (c *conn) bind() bool {
+	now := c.sess.Binding.Current()
+	if now != nil && now.Chain.HTTP != nil {
+		c.bound = now
+		return true
+	}
+	c.orphan = c.sess.Facts.Via.Direction != exchange.Inbound && c.bound != nil && c.bound.Chain.HTTP != nil
+	return c.orphan
 }
 
 func (c *conn) limits() int {
@@ -179,7 +196,7 @@ var errGone = io.EOF
 
 // readHead reads until a whole head is buffered and returns its length. Empty lines before it are skipped.
 func (c *conn) readHead() (int, error) {
-	scanned, most := 0, c.headLimit()
+	scanned, most, begun := 0, c.headLimit(), false
 	for {
 		p := c.src.unread()
 		for len(p) >= 2 && scanned == 0 && p[0] == '\r' && p[1] == '\n' {
@@ -197,6 +214,10 @@ func (c *conn) readHead() (int, error) {
 		}
 		if scanned = next; scanned > len(p) {
 			scanned = len(p)
+		}
+		if len(p) > 0 && !begun {
+			begun = true
+			c.hurry()
 		}
 		if err := c.src.fill(); err != nil {
 			if done, err := c.starved(err); done {
@@ -221,24 +242,36 @@ func (c *conn) starved(err error) (bool, error) {
 // arm sets the deadline for the next head: the idle timeout, renewed only when a good part of it has passed, since that
 // costs as much as parsing.
 func (c *conn) arm() {
-	idle, head := defaultIdle, time.Duration(0)
+	idle := defaultIdle
 	if c.bound != nil && c.bound.Chain.HTTP != nil {
 		if t := c.bound.Chain.HTTP.IdleTimeout; t > 0 {
 			idle = t
 		}
-		head = c.bound.Chain.HTTP.HeadTimeout
 	}
 	now := c.x.End
 	if now.IsZero() {
 		now = time.Now()
 	}
-	if head > 0 && len(c.src.unread()) > 0 {
-		idle = min(idle, head)
-	} else if !c.armed.IsZero() && now.Sub(c.armed) < idle/16 {
+	if !c.armed.IsZero() && now.Sub(c.armed) < idle/16 {
 		return
 	}
 	c.armed = now
 	_ = c.sess.Conn.SetReadDeadline(now.Add(idle))
+}
+
+// hurry bounds the rest of a head that has begun to arrive.
+func (c *conn) hurry() {
+	most := time.Duration(0)
+	if c.bound != nil && c.bound.Chain.HTTP != nil {
+		most = c.bound.Chain.HTTP.HeadTimeout
+	}
+	if most == 0 && c.sess.Facts.Via.Gateway {
+		most = edgeHead
+	}
+	if most > 0 {
+		c.armed = time.Time{} // the next wait is for a head that has not begun
+		_ = c.sess.Conn.SetReadDeadline(time.Now().Add(most))
+	}
 }
 
 // frame decides how the request's body is delimited, and what the connection and upgrade fields mean.
@@ -253,6 +286,9 @@ func (c *conn) frame() {
 	switch {
 	case x.Request.Method.Is("CONNECT"):
 		x.Upgrade = x.Request.Method
+		if f.chunked || f.length > 0 { // a body there means nothing (RFC 9110, 9.3.6): what follows is no request
+			c.closing = true
+		}
 	case f.wantsUp && f.upgrade != nil && !f.upgrade.EqualFold("h2c") && !f.http10 && !f.chunked && f.length <= 0:
 		x.Upgrade = f.upgrade
 		x.Request.AddView(upgradeName, f.upgrade)

@@ -1,9 +1,12 @@
 package http1
 
 import (
+	"errors"
 	"net"
+	"os"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
@@ -19,6 +22,10 @@ type sink struct {
 	mem *[outBuffer]byte
 	buf []byte
 	err error
+
+	stall time.Duration // the other side is given up where it takes no byte for that long; 0: never
+	by    time.Time     // the connection's write deadline
+	now   time.Time     // what the time was a moment ago, for the next write; zero: unknown
 }
 
 func (s *sink) begin() {
@@ -40,9 +47,36 @@ func (s *sink) flush() error {
 	if s.err != nil || len(s.buf) == 0 {
 		return s.err
 	}
-	_, s.err = s.nc.Write(s.buf)
+	err := s.send(s.buf)
 	s.buf = s.mem[:0]
-	return s.err
+	return err
+}
+
+// send writes p for as long as the other side takes some of it.
+func (s *sink) send(p []byte) error {
+	for {
+		s.extend()
+		n, err := s.nc.Write(p)
+		if p = p[n:]; err == nil || n == 0 || len(p) == 0 || s.stall == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			s.err = err
+			return err
+		}
+	}
+}
+
+// extend moves the write deadline ahead where it is near.
+func (s *sink) extend() {
+	if s.stall == 0 {
+		return
+	}
+	now := s.now
+	if s.now = (time.Time{}); now.IsZero() {
+		now = time.Now()
+	}
+	if s.by.Sub(now) < s.stall/2 {
+		s.by = now.Add(s.stall)
+		_ = s.nc.SetWriteDeadline(s.by)
+	}
 }
 
 // write sends p now or later; it is free again when write returns.
@@ -61,8 +95,7 @@ func (s *sink) write(p []byte) error {
 		s.buf = append(s.buf, p...)
 		return nil
 	}
-	_, s.err = s.nc.Write(p)
-	return s.err
+	return s.send(p)
 }
 
 // chunk sends p as one chunk.

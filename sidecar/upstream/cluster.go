@@ -167,10 +167,7 @@ func (c *Cluster) retire() {
 
 // sweep closes connections that idled too long or that the other side closed, and forgets idle original destinations.
 func (c *Cluster) sweep(now time.Time) {
-	idle := c.config().IdleTimeout
-	if idle == 0 {
-		idle = time.Hour
-	}
+	idle := c.config().idle()
 	for _, h := range c.Hosts() {
 		h.sweep(now, idle)
 	}
@@ -185,6 +182,14 @@ func (c *Cluster) sweep(now time.Time) {
 			h.retire()
 		}
 	}
+}
+
+// idle is how long a pooled connection may be unused.
+func (c *Config) idle() time.Duration {
+	if c.IdleTimeout == 0 {
+		return time.Hour
+	}
+	return c.IdleTimeout
 }
 
 func endpointKey(ep *exchange.Endpoint) string {

@@ -37,12 +37,13 @@ func (h *Host) Connect(ctx context.Context) (conn *Conn, o exchange.Outcome, tex
 		c.connections.Add(-1)
 		return nil, exchange.Overflow, ""
 	}
+	h.active.Add(1)
 	raw, sec, err := h.dial(ctx, h.face.Load(), exchange.TCP)
 	if err != nil {
+		h.active.Add(-1)
 		c.connections.Add(-1)
 		return nil, dialOutcome(err), err.Error()
 	}
-	h.active.Add(1)
 	return &Conn{Conn: raw, Security: sec, host: h}, exchange.OK, ""
 }
 

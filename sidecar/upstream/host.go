@@ -64,11 +64,11 @@ func (h *Host) fit() bool {
 	return !ep.Unhealthy && !ep.Draining && !h.outlier.ejected.Load()
 }
 
-// pool returns the pool for a protocol, made on demand.
+// pool returns the pool for a protocol and what f demands, made on demand.
 func (h *Host) pool(f *face, proto exchange.Protocol) *pool {
 	if ps := h.pools.Load(); ps != nil {
 		for _, p := range *ps {
-			if p.proto == proto && p.face.tls == f.tls {
+			if p.serves(f, proto) {
 				return p
 			}
 		}
@@ -79,7 +79,7 @@ func (h *Host) pool(f *face, proto exchange.Protocol) *pool {
 	if ps := h.pools.Load(); ps != nil {
 		list = *ps
 		for _, p := range list {
-			if p.proto == proto && p.face.tls == f.tls {
+			if p.serves(f, proto) {
 				return p
 			}
 		}
@@ -88,6 +88,11 @@ func (h *Host) pool(f *face, proto exchange.Protocol) *pool {
 	list = append(list[:len(list):len(list)], p)
 	h.pools.Store(&list)
 	return p
+}
+
+// serves says whether the pool's connections are for that protocol, and were secured and proved the way that f asks for.
+func (p *pool) serves(f *face, proto exchange.Protocol) bool {
+	return p.proto == proto && p.face.tls == f.tls && p.face.ep.Identity == f.ep.Identity
 }
 
 func (h *Host) retire() {

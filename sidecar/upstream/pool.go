@@ -27,7 +27,7 @@ type link struct {
 	t      exchange.Transport
 	inUse  int
 	served uint32
-	since  time.Time // when it became idle
+	since  time.Time // when it became idle; zero: unknown
 	dead   bool
 	leaves bool // takes no new exchanges: it refused one
 	listed bool // is in free
@@ -48,8 +48,8 @@ func (l *Lease) Reused() bool { return l.reused }
 // Info returns the connection's facts.
 func (l *Lease) Info() *exchange.TransportInfo { return l.link.t.Info() }
 
-// Close ends the stream and gives the place back. It is safe to call twice.
-func (l *Lease) Close() {
+// Close ends the stream and gives the place back at the given time; zero: some time. It is safe to call twice.
+func (l *Lease) Close(now time.Time) {
 	if l.Stream == nil {
 		return
 	}
@@ -57,29 +57,44 @@ func (l *Lease) Close() {
 	l.Stream.Close()
 	l.Stream = nil
 	l.Host.active.Add(-1)
-	l.pool.release(l.link, ok)
+	l.pool.release(l.link, ok, now)
 }
 
-// Open takes a place on a connection to h, dialling where none is free. x names the protocol, ends the wait when its
-// client gives up, and gets the failure's text. The outcome is OK, Overflow, ConnectFailure, ConnectTimeout or
-// ClientGone; past deadline (zero: none) it is Timeout.
-func (h *Host) Open(x *exchange.Exchange, deadline time.Time) (Lease, exchange.Outcome) {
+// Client is watched while its request waits for a connection. exchange.Downstream is one.
+type Client interface {
+	Watch()
+	Unwatch()
+}
+
+// Open takes a place on a connection to h, dialling where none is free. x names the protocol, tells roughly the time by the beginning of
+// its first try, ends the wait when its client (nil: there is nobody to watch) gives up, and gets the failure's text.
+// The outcome is OK, Overflow, ConnectFailure, ConnectTimeout or ClientGone; past deadline (zero: none) it is Timeout.
+// The exchange counts for the balancer from here on: a host that lets dialling wait must not look idle.
+func (h *Host) Open(x *exchange.Exchange, client Client, deadline time.Time) (l Lease, o exchange.Outcome) {
+	o = exchange.Panicked // unless open returns
+	h.active.Add(1)
+	defer func() {
+		if o != exchange.OK {
+			h.active.Add(-1)
+		}
+	}()
+	l, o = h.open(x, client, deadline)
+	return l, o
+}
+
+func (h *Host) open(x *exchange.Exchange, client Client, deadline time.Time) (Lease, exchange.Outcome) {
 	f := h.face.Load()
 	p := h.pool(f, h.cluster.config().wire(x.Protocol))
 	for {
-		l, dial, wait := p.take()
-		switch {
-		case l != nil:
-		case dial:
+		l, dial, wait := p.take(x.UpstreamStart)
+		if l == nil {
 			var o exchange.Outcome
-			if l, o = p.dial(x, deadline); o != exchange.OK {
+			if l, o = p.slow(x, client, dial, wait, deadline); o != exchange.OK {
 				return Lease{}, o
 			}
-		default:
-			if o := p.wait(x, wait, deadline); o != exchange.OK {
-				return Lease{}, o
+			if l == nil {
+				continue
 			}
-			continue
 		}
 		p.mu.Lock()
 		reused := l.served > 1 // others may be taking places too
@@ -92,9 +107,20 @@ func (h *Host) Open(x *exchange.Exchange, deadline time.Time) (Lease, exchange.O
 			}
 			continue
 		}
-		h.active.Add(1)
 		return Lease{Stream: s, Host: h, pool: p, link: l, reused: reused}, exchange.OK
 	}
+}
+
+// slow dials, or waits for its turn (no link then), and has the client watched meanwhile.
+func (p *pool) slow(x *exchange.Exchange, client Client, dial bool, wait chan turn, deadline time.Time) (*link, exchange.Outcome) {
+	if client != nil {
+		client.Watch()
+		defer client.Unwatch()
+	}
+	if dial {
+		return p.dial(x, deadline)
+	}
+	return nil, p.wait(x, wait, deadline)
 }
 
 func (c *Config) wire(down exchange.Protocol) exchange.Protocol {
@@ -105,12 +131,14 @@ func (c *Config) wire(down exchange.Protocol) exchange.Protocol {
 }
 
 // take finds a usable connection with a free place; else says that the caller may dial, or gives it a place in the queue.
-func (p *pool) take() (l *link, dial bool, wait chan turn) {
+// now may be zero: nothing is too old then.
+func (p *pool) take(now time.Time) (l *link, dial bool, wait chan turn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	idle := p.host.cluster.config().idle()
 	for n := len(p.free); n > 0; n = len(p.free) {
 		l := p.free[n-1]
-		if l.inUse == 0 && !l.t.Usable() {
+		if l.inUse == 0 && (!l.since.IsZero() && now.Sub(l.since) >= idle || !l.t.Usable()) {
 			p.drop(l)
 			continue
 		}
@@ -193,7 +221,7 @@ func (p *pool) drop(l *link) {
 }
 
 // release gives a place back. ok: the connection can be used again.
-func (p *pool) release(l *link, ok bool) {
+func (p *pool) release(l *link, ok bool, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l.inUse--
@@ -210,7 +238,7 @@ func (p *pool) release(l *link, ok bool) {
 		p.unlist(l)
 	case !p.full(l):
 		if l.inUse == 0 {
-			l.since = time.Time{}
+			l.since = now
 		}
 		p.list(l)
 	}
@@ -222,7 +250,7 @@ func (p *pool) refused(l *link) {
 	l.leaves = true
 	p.unlist(l)
 	p.mu.Unlock()
-	p.release(l, false)
+	p.release(l, false, time.Time{})
 }
 
 func (p *pool) list(l *link) {
@@ -313,7 +341,7 @@ func (p *pool) sweep(now time.Time, idle time.Duration) int {
 			continue
 		}
 		if l.since.IsZero() {
-			l.since = now // idle since the last sweep at most: exact enough, and no clock on the hot path
+			l.since = now // since the last sweep at most: exact enough
 		}
 		if now.Sub(l.since) >= idle || !l.t.Usable() {
 			p.drop(l)

@@ -258,7 +258,7 @@ func pooled(t *testing.T, cfg Config) (c *Cluster, wires *[]*wire, closed *atomi
 
 func open(t *testing.T, c *Cluster) Lease {
 	t.Helper()
-	l, o := c.Hosts()[0].Open(newExchange(), time.Time{})
+	l, o := c.Hosts()[0].Open(newExchange(), nil, time.Time{})
 	if o != exchange.OK {
 		t.Fatalf("got %v", o.Details())
 	}
@@ -275,13 +275,13 @@ func TestPoolReuses(t *testing.T) {
 	c, wires, closed := pooled(t, Config{})
 	one := open(t, c)
 	two := open(t, c)
-	one.Close()
-	two.Close()
+	one.Close(time.Time{})
+	two.Close(time.Time{})
 	three := open(t, c)
 	if len(*wires) != 2 || !three.Reused() {
 		t.Fatalf("%d connections", len(*wires))
 	}
-	three.Close()
+	three.Close(time.Time{})
 	for _, w := range *wires {
 		w.dead = true // closed by the other side while idle
 	}
@@ -290,7 +290,7 @@ func TestPoolReuses(t *testing.T) {
 		t.Errorf("%d connections, %d closed", len(*wires), closed.Load())
 	}
 	(*wires)[2].dead = true // broken while in use
-	l.Close()
+	l.Close(time.Time{})
 	if closed.Load() != 3 || c.connections.Load() != 0 || c.Hosts()[0].Active() != 0 {
 		t.Errorf("%d closed, %d counted", closed.Load(), c.connections.Load())
 	}
@@ -306,7 +306,7 @@ func TestPoolShares(t *testing.T) {
 		t.Errorf("five exchanges, two each: %d connections", len(*wires))
 	}
 	for i := range ls {
-		ls[i].Close()
+		ls[i].Close(time.Time{})
 	}
 	open(t, c)
 	if len(*wires) != 3 {
@@ -319,17 +319,17 @@ func TestLimits(t *testing.T) {
 	one := open(t, c)
 	waits := make(chan exchange.Outcome)
 	go func() {
-		l, o := c.Hosts()[0].Open(newExchange(), time.Time{})
+		l, o := c.Hosts()[0].Open(newExchange(), nil, time.Time{})
 		waits <- o
-		l.Close()
+		l.Close(time.Time{})
 	}()
 	for c.pending.Load() == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	if _, o := c.Hosts()[0].Open(newExchange(), time.Time{}); o != exchange.Overflow {
+	if _, o := c.Hosts()[0].Open(newExchange(), nil, time.Time{}); o != exchange.Overflow {
 		t.Errorf("a second pending request: %v", o)
 	}
-	one.Close()
+	one.Close(time.Time{})
 	if o := <-waits; o != exchange.OK || len(*wires) != 1 {
 		t.Errorf("the pending request: %v, %d connections", o, len(*wires))
 	}
@@ -341,7 +341,7 @@ func TestLimits(t *testing.T) {
 	if !c.Begin() || c.Begin() || !c.BeginRetry() || c.BeginRetry() {
 		t.Error("requests or retries beyond the limit")
 	}
-	if _, o := c.Hosts()[0].Open(newExchange(), time.Now().Add(20*time.Millisecond)); o != exchange.Timeout {
+	if _, o := c.Hosts()[0].Open(newExchange(), nil, time.Now().Add(20*time.Millisecond)); o != exchange.Timeout {
 		t.Errorf("waiting past the deadline: %v", o)
 	}
 	x := newExchange()
@@ -349,7 +349,7 @@ func TestLimits(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		x.Cancel()
 	}()
-	if _, o := c.Hosts()[0].Open(x, time.Time{}); o != exchange.ClientGone {
+	if _, o := c.Hosts()[0].Open(x, nil, time.Time{}); o != exchange.ClientGone {
 		t.Errorf("a client that gave up while waiting: %v", o)
 	}
 }
@@ -369,7 +369,7 @@ func TestSockets(t *testing.T) {
 	}
 	c, _, _ := pooled(t, Config{Sockets: []Socket{{TLS: bad}}})
 	x := newExchange()
-	if _, o := c.Hosts()[0].Open(x, time.Time{}); o != exchange.ConnectFailure || x.Upstream.Failure != "not the identity" {
+	if _, o := c.Hosts()[0].Open(x, nil, time.Time{}); o != exchange.ConnectFailure || x.Upstream.Failure != "not the identity" {
 		t.Errorf("got %v %q", o, x.Upstream.Failure)
 	}
 }
@@ -378,12 +378,12 @@ func TestSockets(t *testing.T) {
 func TestSocketChange(t *testing.T) {
 	c, wires, closed := pooled(t, Config{Sockets: []Socket{{TLS: &shake{}}}})
 	l := open(t, c)
-	l.Close()
+	l.Close(time.Time{})
 	next := *c.Config()
 	next.Sockets = []Socket{{TLS: &shake{}}}
 	c.owner.Apply(map[string]*Config{"c": &next}, nil)
 	l = open(t, c)
-	l.Close()
+	l.Close(time.Time{})
 	if len(*wires) != 2 || closed.Load() != 1 {
 		t.Errorf("%d connections, %d closed", len(*wires), closed.Load())
 	}
@@ -500,7 +500,7 @@ func TestWaitersShareAFailure(t *testing.T) {
 	for range 10 {
 		wg.Go(func() {
 			x := newExchange()
-			if _, o := c.Hosts()[0].Open(x, time.Time{}); o != exchange.ConnectFailure || x.Upstream.Failure != "no" {
+			if _, o := c.Hosts()[0].Open(x, nil, time.Time{}); o != exchange.ConnectFailure || x.Upstream.Failure != "no" {
 				t.Errorf("got %v %q", o, x.Upstream.Failure)
 			}
 		})
@@ -516,9 +516,9 @@ func TestWaitersShareAFailure(t *testing.T) {
 				t.Error("a panic is not ours to hide")
 			}
 		}()
-		_, _ = c.Hosts()[0].Open(newExchange(), time.Time{})
+		_, _ = c.Hosts()[0].Open(newExchange(), nil, time.Time{})
 	}()
-	if _, dial, _ := c.Hosts()[0].pool(c.Hosts()[0].face.Load(), exchange.HTTP2).take(); !dial {
+	if _, dial, _ := c.Hosts()[0].pool(c.Hosts()[0].face.Load(), exchange.HTTP2).take(time.Time{}); !dial {
 		t.Error("after a panic nobody may dial")
 	}
 }

@@ -1,0 +1,146 @@
+package upstream
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// held is a resolver whose answers wait.
+type held struct{ asked, answer chan struct{} }
+
+func (h *held) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	h.asked <- struct{}{}
+	<-h.answer
+	return []netip.Addr{netip.MustParseAddr("10.0.0.1")}, nil
+}
+
+// TestDNSClusterBecomesAnother: an answer that comes late says nothing about endpoints that are assigned by now, and a cluster that goes
+// back to names is looked up again.
+func TestDNSClusterBecomesAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &held{make(chan struct{}, 10), make(chan struct{}, 10)}
+		r := NewRegistry(Options{Resolver: h})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- r.Run(ctx) }()
+		info := exchange.ClusterInfo{Name: "c"}
+		byName := map[string]*Config{"c": {Info: info, Discovery: StrictDNS, Endpoints: []*exchange.Endpoint{{Host: "a", Weight: 1}}}}
+		given := map[string]*Assignment{"c": {Name: "c", Endpoints: []*exchange.Endpoint{endpoint(b), endpoint(d)}}}
+		r.Apply(byName, nil)
+		<-h.asked
+		set := r.Apply(map[string]*Config{"c": {Info: info}}, given)
+		h.answer <- struct{}{}
+		synctest.Wait()
+		time.Sleep(5 * time.Minute)
+		if hs := set.Get("c").Hosts(); len(hs) != 2 {
+			t.Errorf("%d hosts of those that were assigned", len(hs))
+		}
+		set = r.Apply(byName, nil)
+		<-h.asked
+		h.answer <- struct{}{}
+		synctest.Wait()
+		if hs := set.Get("c").Hosts(); len(hs) != 1 || hs[0].Endpoint().Address.Addr().String() != "10.0.0.1" {
+			t.Errorf("back to names: %d hosts", len(hs))
+		}
+		cancel()
+		close(h.answer)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// stuck is a handshaker that waits for the end of its context, as an address that nobody answers for does.
+type stuck struct{ begun chan struct{} }
+
+func (s stuck) Handshake(ctx context.Context, _ net.Conn, _ *exchange.Endpoint, _ exchange.Protocol) (net.Conn, *exchange.Security, error) {
+	s.begun <- struct{}{}
+	<-ctx.Done()
+	return nil, nil, ctx.Err()
+}
+
+// watcher is a client that notes when it is watched.
+type watcher struct{ events []string }
+
+func (w *watcher) Watch()   { w.events = append(w.events, "watch") }
+func (w *watcher) Unwatch() { w.events = append(w.events, "unwatch") }
+
+// TestDiallingCounts: a host that lets dialling wait is busy to the balancer, and the client is watched meanwhile.
+func TestDiallingCounts(t *testing.T) {
+	s := stuck{make(chan struct{}, 1)}
+	c, _, _ := pooled(t, Config{Sockets: []Socket{{TLS: s}}})
+	x, w, done := newExchange(), &watcher{}, make(chan exchange.Outcome)
+	go func() {
+		_, o := c.Hosts()[0].Open(x, w, time.Time{})
+		done <- o
+	}()
+	<-s.begun
+	if n := c.Hosts()[0].Active(); n != 1 {
+		t.Errorf("%d active while dialling", n)
+	}
+	x.Cancel()
+	if o := <-done; o != exchange.ClientGone || c.Hosts()[0].Active() != 0 {
+		t.Errorf("%s, %d active", o.Details(), c.Hosts()[0].Active())
+	}
+	if len(w.events) != 2 || w.events[0] != "watch" || w.events[1] != "unwatch" {
+		t.Errorf("got %v", w.events)
+	}
+}
+
+// TestFastOpenWatchesNobody: watching is for those who wait.
+func TestFastOpenWatchesNobody(t *testing.T) {
+	c, _, _ := pooled(t, Config{})
+	l := open(t, c)
+	l.Close(time.Time{})
+	w := &watcher{}
+	l, o := c.Hosts()[0].Open(newExchange(), w, time.Time{})
+	if o != exchange.OK || len(w.events) != 0 {
+		t.Errorf("%s, %v", o.Details(), w.events)
+	}
+	l.Close(time.Time{})
+}
+
+// TestTooLongIdle: a connection that was idle for longer than it may is not used again, whenever it was swept last.
+func TestTooLongIdle(t *testing.T) {
+	c, wires, closed := pooled(t, Config{IdleTimeout: time.Second})
+	now := time.Now()
+	at := func(d time.Duration) {
+		x := newExchange()
+		x.UpstreamStart = now.Add(d)
+		l, o := c.Hosts()[0].Open(x, nil, time.Time{})
+		if o != exchange.OK {
+			t.Fatal(o.Details())
+		}
+		l.Close(x.UpstreamStart)
+	}
+	at(0)
+	at(900 * time.Millisecond)
+	if len(*wires) != 1 {
+		t.Errorf("%d connections within the time", len(*wires))
+	}
+	at(2 * time.Second)
+	if len(*wires) != 2 || closed.Load() != 1 {
+		t.Errorf("%d connections, %d closed after the time", len(*wires), closed.Load())
+	}
+}
+
+// TestIdentityKeepsPoolsApart: a connection to a workload that proved to be one does not serve exchanges that want another at that address,
+// in whatever order the change and the dialling come.
+func TestIdentityKeepsPoolsApart(t *testing.T) {
+	c, _, _ := pooled(t, Config{Sockets: []Socket{{TLS: &shake{}}}})
+	h := c.Hosts()[0]
+	before := h.face.Load()
+	ep := *before.ep
+	ep.Identity = "spiffe://td/ns/a/sa/b"
+	h.describe(&ep, before.tls)
+	old := h.pool(before, exchange.HTTP1) // by one who had looked before the change
+	if h.pool(h.face.Load(), exchange.HTTP1) == old {
+		t.Error("one pool for two identities")
+	}
+}
