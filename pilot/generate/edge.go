@@ -113,14 +113,6 @@ type edgePort struct {
 	port uint16
 }
 
-// edgePlan is one listener in the making.
-type edgePlan struct {
-	family  serverKind
-	servers []BoundServer
-	chains  []edgeChain
-	claimed map[string]bool // SNI
-}
-
 // GenerateEdge returns the listeners and routes of a gateway.
 func GenerateEdge(ix *Index, o Outbound, e Edge, m *Memo) *Set {
 	b := &edgeBuilder{builder: newBuilder(ix, o, m), edge: e, ports: map[edgePort]*edgePlan{}}
@@ -131,6 +123,9 @@ func GenerateEdge(ix *Index, o Outbound, e Edge, m *Memo) *Set {
 	for at, plan := range b.ports {
 		for _, s := range plan.servers {
 			b.chainsOf(plan, s)
+		}
+		for _, s := range plan.https {
+			b.routesOf(s.routes, []BoundServer{s.BoundServer}, plan, &s)
 		}
 		if plan.family == serverHTTP {
 			b.plain(at, plan)
@@ -150,7 +145,7 @@ func (b *edgeBuilder) place(s BoundServer) {
 	at, kind := edgePort{s.Server.Bind, s.Port}, kindOf(s.Server)
 	plan := b.ports[at]
 	if plan == nil {
-		plan = &edgePlan{family: kind.family(), claimed: map[string]bool{}}
+		plan = &edgePlan{family: kind.family(), claimed: map[string]int{}}
 		b.ports[at] = plan
 	}
 	if plan.family != kind.family() || plan.family == serverTCP && len(plan.servers) > 0 {
@@ -271,19 +266,24 @@ func hasVirtual(list []*model.VirtualService, vs *model.VirtualService) bool {
 	return false
 }
 
-// routesOf makes a route configuration for servers.
-func (b *edgeBuilder) routesOf(name string, servers []BoundServer, tls bool) {
+// routesOf makes a route configuration for servers: for one that ends TLS by itself, or for plaintext ones where tls is nil.
+func (b *edgeBuilder) routesOf(name string, servers []BoundServer, plan *edgePlan, tls *httpsServer) {
 	hosts := b.hostsOf(servers)
+	var made []*routes.VirtualHost
+	if others := plan.others(tls); len(others) > 0 {
+		made = append(made, b.m.misdirected.Get(b.m.strings.Of(others), routes.Misdirected))
+	}
 	order := make([]string, 0, len(hosts))
 	for host := range hosts {
-		order = append(order, host)
+		if plan.owns(tls, host) {
+			order = append(order, host)
+		}
 	}
 	sort.Strings(order)
-	var made []*routes.VirtualHost
 	for _, host := range order {
 		h := hosts[host]
 		in := routes.Host{
-			Mesh: b.edge.Mesh, Class: b.edge.Class, Host: host, Port: h.port, TLS: tls, RequireTLS: h.redirect,
+			Mesh: b.edge.Mesh, Class: b.edge.Class, Host: host, Port: h.port, TLS: tls != nil, RequireTLS: h.redirect,
 			Virtuals: b.m.virtuals.Of(h.virtuals), Gateways: b.m.strings.Of(h.gateways), Targets: b.targets(h.virtuals, h.port),
 		}
 		made = append(made, b.m.hosts.Get(in, routes.NewVirtualHost))
@@ -297,7 +297,7 @@ func (b *edgeBuilder) plain(at edgePort, plan *edgePlan) {
 	if at.bind != "" {
 		name += "." + at.bind
 	}
-	b.routesOf(name, plan.servers, false)
+	b.routesOf(name, plan.servers, nil, nil)
 	plan.chains = append(plan.chains, edgeChain{Routes: name})
 }
 
@@ -314,7 +314,7 @@ func (b *edgeBuilder) chainsOf(plan *edgePlan, s BoundServer) {
 		if s.Server.Bind != "" {
 			name += "." + s.Server.Bind
 		}
-		b.routesOf(name, []BoundServer{s}, true)
+		plan.https = append(plan.https, httpsServer{s, name, len(plan.chains), sni})
 		b.set.secret(s.Server.TLS.CredentialName)
 		plan.chains = append(plan.chains, edgeChain{Name: name, Names: b.m.strings.Of(sni), TLS: s.Server.TLS, Routes: name})
 	case serverPassthrough:
@@ -338,28 +338,6 @@ func hostNames(s *model.Server) []string {
 		}
 	}
 	return out
-}
-
-// claim takes the server names that no older chain has. Nil with true is any name; false: nothing was left.
-func (p *edgePlan) claim(hosts []string) ([]string, bool) {
-	var out []string
-	anyName := len(hosts) == 0
-	for _, h := range hosts {
-		anyName = anyName || h == "*"
-	}
-	if anyName {
-		hosts = []string{"*"}
-	}
-	for _, h := range hosts {
-		if !p.claimed[h] {
-			p.claimed[h] = true
-			out = append(out, h)
-		}
-	}
-	if anyName {
-		return nil, len(out) > 0
-	}
-	return out, len(out) > 0
 }
 
 // passthrough adds a chain for each SNI rule of the VirtualServices that the server admits.

@@ -11,15 +11,16 @@ import (
 
 // Memo remembers what generators made. It is used by one goroutine at a time.
 type Memo struct {
-	clusters  *memo.Memo[upstream.Cluster, *wire.Resource]
-	hosts     *memo.Memo[routes.Host, *routes.VirtualHost]
-	routes    *memo.Memo[routes.Configuration, *wire.Resource]
-	listeners *memo.Memo[Listener, *wire.Resource]
-	inbound   *memo.Memo[Inbound, *Set]
-	edges     *memo.Memo[EdgeListener, *wire.Resource]
-	fixed     *memo.Memo[upstream.Fixed, *wire.Resource]
-	endpoints *memo.Memo[projection, *wire.Resource]
-	projected int // endpoints made since the last RoundEndpoints
+	clusters    *memo.Memo[upstream.Cluster, *wire.Resource]
+	hosts       *memo.Memo[routes.Host, *routes.VirtualHost]
+	misdirected *memo.Memo[*intern.List[string], *routes.VirtualHost]
+	routes      *memo.Memo[routes.Configuration, *wire.Resource]
+	listeners   *memo.Memo[Listener, *wire.Resource]
+	inbound     *memo.Memo[Inbound, *Set]
+	edges       *memo.Memo[EdgeListener, *wire.Resource]
+	fixed       *memo.Memo[upstream.Fixed, *wire.Resource]
+	endpoints   *memo.Memo[projection, *wire.Resource]
+	projected   int // endpoints made since the last RoundEndpoints
 
 	// reaches are the clusters of this round, by what they depend on. What they are made of is remembered one by one, so that a
 	// change of one service costs no more than its clusters.
@@ -44,7 +45,8 @@ type Memo struct {
 func NewMemo() *Memo {
 	return &Memo{
 		clusters: memo.New[upstream.Cluster, *wire.Resource](), hosts: memo.New[routes.Host, *routes.VirtualHost](),
-		routes: memo.New[routes.Configuration, *wire.Resource](), listeners: memo.New[Listener, *wire.Resource](),
+		misdirected: memo.New[*intern.List[string], *routes.VirtualHost](),
+		routes:      memo.New[routes.Configuration, *wire.Resource](), listeners: memo.New[Listener, *wire.Resource](),
 		inbound: memo.New[Inbound, *Set](), edges: memo.New[EdgeListener, *wire.Resource](),
 		fixed: memo.New[upstream.Fixed, *wire.Resource](), endpoints: memo.New[projection, *wire.Resource](),
 		reaches: map[reachScope]*Reach{}, reached: intern.New[reached](), rules: intern.New[*model.DestinationRule](), policies: intern.New[*model.Authorization](),
@@ -60,7 +62,7 @@ type round interface{ Round() (hits, misses int) }
 // Round ends a generation: what it did not use is forgotten. It returns how often a resource was remembered and how often
 // one had to be made. Endpoints are a lane of their own: see RoundEndpoints.
 func (m *Memo) Round() (hits, misses int) {
-	for _, r := range []round{m.clusters, m.hosts, m.routes, m.listeners, m.inbound, m.edges, m.fixed} {
+	for _, r := range []round{m.clusters, m.hosts, m.misdirected, m.routes, m.listeners, m.inbound, m.edges, m.fixed} {
 		h, n := r.Round()
 		hits, misses = hits+h, misses+n
 	}

@@ -31,8 +31,8 @@ func (quiet) Begin(*exchange.Exchange)                    {}
 func (quiet) End(*exchange.Exchange)                      {}
 func (quiet) Opened(*exchange.Connection)                 {}
 func (quiet) Progress(*exchange.Connection, int64, int64) {}
-func (q quiet) Closed(c *exchange.Connection, _, _ int64)   { q.refused <- c.Outcome }
-func (q quiet) Refused(c *exchange.Connection)              { q.refused <- c.Outcome }
+func (q quiet) Closed(c *exchange.Connection, _, _ int64) { q.refused <- c.Outcome }
+func (q quiet) Refused(c *exchange.Connection)            { q.refused <- c.Outcome }
 func (q quiet) Panicked()                                 { q.panics <- struct{}{} }
 
 // says is a Server that says who it is and what it knows.

@@ -152,7 +152,9 @@ func TestOpenConnectionsAreJudgedAgain(t *testing.T) {
 func brokenHello(t *testing.T) string {
 	t.Helper()
 	ours, theirs := net.Pipe()
-	go func() { _ = tls.Client(ours, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}).Handshake() }()
+	go func() {
+		_ = tls.Client(ours, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}).Handshake()
+	}()
 	p := make([]byte, 1024)
 	n, err := theirs.Read(p)
 	if err != nil {

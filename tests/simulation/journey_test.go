@@ -306,6 +306,9 @@ func (m *mesh) act(p *proxy, vhost *route.VirtualHost, r *route.Route, target *r
 		j.say("301")
 		j.say("location=https://%s%s", tr.authority, tr.path)
 		return
+	case r == nil && vhost == nil && p.misdirected(c, tr.authority):
+		j.say("421")
+		return
 	case r == nil:
 		j.say("404")
 		j.say("NR")

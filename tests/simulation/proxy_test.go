@@ -92,6 +92,12 @@ func (p *proxy) captured(to netip.AddrPort) *config.Listener {
 	return rest
 }
 
+// misdirected reports whether a host belongs to another server of a connection's port.
+func (p *proxy) misdirected(c *exchange.Connection, host string) bool {
+	l := p.config.Listener(c.Via.Listener)
+	return l != nil && l.Misdirected(l.Choose(c), c, []byte(host))
+}
+
 // bound finds the listener that a gateway opened on a port.
 func (p *proxy) bound(port uint16) *config.Listener {
 	for _, l := range p.config.Listeners {

@@ -207,6 +207,14 @@ func (h *VirtualHost) without(owners map[string]*VirtualHost) []byte {
 	return message.Marshal(fewer)
 }
 
+// Misdirected answers for hosts that are another server's of the same port: their clients are to connect for them (RFC 9110, 15.5.20).
+func Misdirected(hosts *intern.List[string]) *VirtualHost {
+	out := &route.VirtualHost{Name: "misdirected", Domains: hosts.Slice(), Routes: []*route.Route{{
+		Name: "misdirected", Match: message.AnyPath(), Action: &route.Route_DirectResponse{DirectResponse: &route.DirectResponseAction{Status: 421}},
+	}}}
+	return &VirtualHost{message: out, body: message.Marshal(out), primary: len(out.Domains)}
+}
+
 // catchAll answers for hosts that nobody declared.
 func catchAll(cluster string) *route.VirtualHost {
 	if cluster == wire.ClusterBlackHole {
