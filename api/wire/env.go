@@ -51,7 +51,7 @@ const (
 // Paths on PortStatus that stand for what the kubelet would have asked the application.
 const (
 	PathAppHealth    = "/app-health/"    // + container + /livez | /readyz | /startupz
-	PathAppLifecycle = "/app-lifecycle/" // + container + /prestopz | /poststartz
+	PathAppLifecycle = "/app-lifecycle/" // + a token that only the pod's spec shows + / + container + /prestopz | /poststartz
 	PathPrometheus   = "/stats/prometheus"
 	PathReady        = "/healthz/ready"
 	PathQuit         = "/quitquitquit" // POST, from the pod itself only

@@ -46,7 +46,7 @@ func Inject(r Request, p Params) (Result, error) {
 	if pod.Annotations == nil {
 		pod.Annotations = map[string]string{}
 	}
-	probes, err := takeProbes(pod, settings)
+	probes, err := takeProbes(pod, settings, p.HookToken)
 	if err != nil {
 		return Result{Pod: r.Pod}, err
 	}

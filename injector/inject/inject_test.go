@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/yaml"
 
 	"github.com/heddle-mesh/heddle/api/wire"
@@ -30,7 +31,7 @@ type options struct {
 
 func params(o options) inject.Params {
 	p := inject.DefaultParams("heddle/proxy:test", "test")
-	p.Native = !o.Ordinary
+	p.Native, p.HookToken = !o.Ordinary, "token"
 	if o.Never != "" {
 		p.NeverInject = []labels.Selector{must(labels.Parse(o.Never))}
 	}
@@ -261,6 +262,30 @@ func TestMistakesOfTheAuthor(t *testing.T) {
 		if result, err := inject.Inject(r, params(options{})); err == nil || !strings.Contains(err.Error(), c.want) || result.Injected {
 			t.Errorf("%s: %v, want an error that says %q", c.why, err, c.want)
 		}
+	}
+}
+
+// TestHooksNeedAToken: without one, whoever reaches the pod could have its hooks run.
+func TestHooksNeedAToken(t *testing.T) {
+	hook := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Lifecycle: &corev1.Lifecycle{
+		PreStop: &corev1.LifecycleHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/bye", Port: intstr.FromInt32(80)}}}}}}}
+	r := inject.Request{Pod: hook, Namespace: "shop", NamespaceLabels: map[string]string{wire.InjectionLabel: "enabled"}}
+	p := params(options{})
+	p.HookToken = ""
+	if result, err := inject.Inject(r, p); err == nil || result.Injected {
+		t.Errorf("injected %v, %v", result.Injected, err)
+	}
+	p.HookToken = "unguessable"
+	result, err := inject.Inject(r, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := container(result.Pod, "app").Lifecycle.PreStop.HTTPGet.Path; got != "/app-lifecycle/unguessable/app/prestopz" {
+		t.Errorf("the hook's path is %s", got)
+	}
+	if _, err := inject.Inject(inject.Request{Pod: &corev1.Pod{Spec: corev1.PodSpec{Containers: result.Pod.Spec.Containers[:1]}}, Namespace: "shop",
+		NamespaceLabels: r.NamespaceLabels}, params(options{})); err == nil || !strings.Contains(err.Error(), "container app") {
+		t.Errorf("a hook that had been taken before, with another token: %v", err)
 	}
 }
 

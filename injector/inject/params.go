@@ -34,6 +34,10 @@ type Params struct {
 	// Capture is what is captured where no annotation says otherwise.
 	Capture redirect.Spec
 
+	// HookToken is part of the paths of lifecycle hooks that the proxy takes over, so that only who may read the pod can have them run: the port
+	// is open to other pods. Who injects makes it at random; pods without such hooks need none.
+	HookToken string
+
 	IgnoredNamespaces []string
 	NeverInject       []labels.Selector // of pods
 	AlwaysInject      []labels.Selector // of pods

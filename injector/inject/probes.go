@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,20 +18,28 @@ type appProbes map[string]wire.AppProbe
 
 // takeProbes redirects probes and hooks that go over the network to the proxy, which asks the application from inside the pod: the
 // kubelet has no certificate of the mesh. What runs a command stays, and so does what names a host, for it asks somebody else.
-func takeProbes(pod *corev1.Pod, s settings) (appProbes, error) {
+func takeProbes(pod *corev1.Pod, s settings, token string) (appProbes, error) {
 	taken := appProbes{}
 	if !s.rewriteProbes {
 		return taken, nil
 	}
+	hooks := wire.PathAppLifecycle + token + "/"
 	for _, containers := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
 		for i := range containers {
-			taken.takeContainer(&containers[i])
+			taken.takeContainer(&containers[i], hooks)
 		}
 	}
-	return taken, taken.check()
+	if err := taken.check(); err != nil {
+		return nil, err
+	}
+	if token == "" && slices.ContainsFunc(slices.Collect(maps.Keys(taken)), func(path string) bool { return strings.HasPrefix(path, hooks) }) {
+		return nil, errors.New("taking over lifecycle hooks: there is no token to protect them")
+	}
+	return taken, nil
 }
 
-func (t appProbes) takeContainer(c *corev1.Container) {
+// takeContainer takes a container's; hooks is what their paths begin with.
+func (t appProbes) takeContainer(c *corev1.Container, hooks string) {
 	for _, p := range []struct {
 		name  string
 		probe *corev1.Probe
@@ -42,8 +51,8 @@ func (t appProbes) takeContainer(c *corev1.Container) {
 	if c.Lifecycle == nil {
 		return
 	}
-	t.takeHook(c, c.Lifecycle.PostStart, "poststartz")
-	t.takeHook(c, c.Lifecycle.PreStop, "prestopz")
+	t.takeHook(c, c.Lifecycle.PostStart, hooks+c.Name+"/poststartz")
+	t.takeHook(c, c.Lifecycle.PreStop, hooks+c.Name+"/prestopz")
 }
 
 func (t appProbes) takeProbe(c *corev1.Container, p *corev1.Probe, path string) {
@@ -62,7 +71,7 @@ func (t appProbes) takeProbe(c *corev1.Container, p *corev1.Probe, path string) 
 	p.ProbeHandler = corev1.ProbeHandler{HTTPGet: toProxy(path)}
 }
 
-func (t appProbes) takeHook(c *corev1.Container, h *corev1.LifecycleHandler, name string) {
+func (t appProbes) takeHook(c *corev1.Container, h *corev1.LifecycleHandler, path string) {
 	if h == nil {
 		return
 	}
@@ -70,7 +79,6 @@ func (t appProbes) takeHook(c *corev1.Container, h *corev1.LifecycleHandler, nam
 	if !ok {
 		return
 	}
-	path := wire.PathAppLifecycle + c.Name + "/" + name
 	t[path] = app
 	h.HTTPGet, h.TCPSocket = toProxy(path), nil
 }
@@ -114,9 +122,13 @@ func toProxy(path string) *corev1.HTTPGetAction {
 // would ask itself for ever.
 func (t appProbes) check() error {
 	for _, path := range slices.Sorted(maps.Keys(t)) {
-		if http := t[path].HTTPGet; http != nil && http.Port == wire.PortStatus && http.Path == path {
-			container := strings.Split(path, "/")[2]
-			return fmt.Errorf("container %s: a probe asks for %s on port %d, where only the proxy answers", container, path, wire.PortStatus)
+		http := t[path].HTTPGet
+		if http == nil || http.Port != wire.PortStatus {
+			continue
+		}
+		if strings.HasPrefix(http.Path, wire.PathAppHealth) || strings.HasPrefix(http.Path, wire.PathAppLifecycle) {
+			parts := strings.Split(path, "/")
+			return fmt.Errorf("container %s: a probe asks for %s on port %d, where only the proxy answers", parts[len(parts)-2], http.Path, wire.PortStatus)
 		}
 	}
 	return nil

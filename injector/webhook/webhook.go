@@ -4,6 +4,7 @@ package webhook
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -68,7 +69,9 @@ func (h *handler) Handle(ctx context.Context, r admission.Request) admission.Res
 	if err != nil {
 		return h.failed(ctx, r, pod, http.StatusInternalServerError, fmt.Errorf("reading namespace %s: %w", r.Namespace, err))
 	}
-	result, err := inject.Inject(inject.Request{Pod: pod, Namespace: r.Namespace, NamespaceLabels: labels}, h.Params())
+	params := h.Params()
+	params.HookToken = rand.Text()
+	result, err := inject.Inject(inject.Request{Pod: pod, Namespace: r.Namespace, NamespaceLabels: labels}, params)
 	if err != nil {
 		h.count(ctx, resultRefused)
 		h.Log.Warn("pod refused", "namespace", r.Namespace, "pod", name(pod), "err", err)

@@ -221,3 +221,21 @@ func TestGarbage(t *testing.T) {
 		}
 	}
 }
+
+// TestHookTokens: each pod has a token of its own.
+func TestHookTokens(t *testing.T) {
+	const pod = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web"},"spec":{"containers":[{"name":"app","lifecycle":{"preStop":{"httpGet":{"path":"/bye","port":80}}}}]}}`
+	w, seen := serve(t, enabled), map[string]bool{}
+	for range 2 {
+		out := w.review(request(admissionv1.Create, pod))
+		at := bytes.Index(out.Patch, []byte(wire.PathAppLifecycle))
+		if !out.Allowed || at < 0 {
+			t.Fatalf("answer %+v", out)
+		}
+		token, _, _ := strings.Cut(string(out.Patch[at+len(wire.PathAppLifecycle):]), "/")
+		if seen[token] || len(token) < 20 {
+			t.Errorf("token %q", token)
+		}
+		seen[token] = true
+	}
+}

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 
@@ -53,6 +54,7 @@ func (a *app) injection(ctx context.Context, image string) (inject.Params, error
 }
 
 func (a *app) injected(text []byte, params inject.Params) error {
+	params.HookToken = rand.Text()
 	out, outcomes, err := inject.InjectYAML(bytes.NewReader(text), a.namespace(), params)
 	if err != nil {
 		return err
