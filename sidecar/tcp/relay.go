@@ -9,20 +9,11 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
-
-// record is TLS's longest record: a read never brings more, and idle connections keep a buffer of that size each way.
-const record = 16 << 10
-
-// buffers are for connections that the kernel cannot splice.
-var buffers = sync.Pool{New: func() any { return new([record]byte) }}
 
 // relay is one connection pair.
 type relay struct {
@@ -76,11 +67,6 @@ func (r *relay) run(first, said []byte, most time.Duration) {
 		})
 		defer t.Stop()
 	}
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer close(stop)
-	wg.Go(func() { r.report(stop) })
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -122,30 +108,13 @@ func (r *relay) cut() {
 	_ = r.up.Close()
 }
 
-// report tells the recorder now and then how far the relay has come.
-func (r *relay) report(stop chan struct{}) {
-	tick := time.NewTicker(progressEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-stop:
-			return
-		case <-tick.C:
-			if received, sent := r.delta(); received != 0 || sent != 0 {
-				r.recorder.Progress(r.facts, received, sent)
-			}
-		}
-	}
-}
-
 // carry moves bytes one way until the source ends (then the destination's way is closed too) or something breaks (then
-// both connections are cut). other counts the other way: while it moves, this one is not idle.
+// both connections are cut). other counts the other way: while it moves, this one is not idle. A destination that takes nothing
+// is not waited for longer than an idle one.
 func (r *relay) carry(dst, src net.Conn, count, other *atomic.Int64) {
 	l, seen := newLane(dst, src), other.Load()
 	for {
-		if r.idle > 0 {
-			_ = src.SetReadDeadline(time.Now().Add(r.idle))
-		}
+		l.arm(r.idle)
 		n, err := l.move()
 		count.Add(n)
 		switch {
@@ -153,6 +122,10 @@ func (r *relay) carry(dst, src net.Conn, count, other *atomic.Int64) {
 			closeWrite(dst)
 			return
 		case err == nil:
+		case err == errStalled:
+			r.end(exchange.IdleTimeout)
+			r.cut()
+			return
 		case r.idle > 0 && errors.Is(err, os.ErrDeadlineExceeded):
 			if now := other.Load(); n == 0 && now == seen {
 				r.end(exchange.IdleTimeout)
@@ -165,74 +138,6 @@ func (r *relay) carry(dst, src net.Conn, count, other *atomic.Int64) {
 		}
 		seen = other.Load()
 	}
-}
-
-// lane moves bytes one way.
-type lane struct {
-	dst, src net.Conn
-	to, from *net.TCPConn // both set: the kernel can splice
-	raw      syscall.RawConn
-	waiting  func(fd uintptr) bool
-	poll     [1]unix.PollFd
-	limited  io.LimitedReader
-}
-
-func newLane(dst, src net.Conn) *lane {
-	l := &lane{dst: dst, src: src}
-	to, okTo := dst.(*net.TCPConn)
-	from, okFrom := src.(*net.TCPConn)
-	if !okTo || !okFrom {
-		return l
-	}
-	if raw, err := from.SyscallConn(); err == nil {
-		l.to, l.from, l.raw, l.waiting = to, from, raw, l.look
-	}
-	return l
-}
-
-// look says whether there is something to move, and how much.
-func (l *lane) look(fd uintptr) bool {
-	l.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}
-	if n, err := unix.Poll(l.poll[:], 0); n == 0 || err != nil {
-		return false
-	}
-	n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
-	if err != nil || n < 1 {
-		n = 1 // the end, or an error: reading tells
-	}
-	l.limited = io.LimitedReader{R: l.from, N: int64(n)}
-	return true
-}
-
-// move moves what is there, waiting for something: by splice where both ends are sockets, and exactly that much, since
-// splice itself would not tell what it has moved before it is done. io.EOF: the source has ended.
-func (l *lane) move() (int64, error) {
-	if l.raw == nil {
-		return l.pass()
-	}
-	if err := l.raw.Read(l.waiting); err != nil {
-		return 0, err
-	}
-	n, err := l.to.ReadFrom(&l.limited)
-	if n == 0 && err == nil {
-		err = io.EOF
-	}
-	return n, err
-}
-
-func (l *lane) pass() (int64, error) {
-	buf := buffers.Get().(*[record]byte)
-	defer buffers.Put(buf)
-	n, err := l.src.Read(buf[:])
-	if n > 0 {
-		if _, werr := l.dst.Write(buf[:n]); werr != nil {
-			return int64(n), werr
-		}
-	}
-	if n > 0 && err == io.EOF {
-		err = nil // it comes again
-	}
-	return int64(n), err
 }
 
 // closeWrite ends one way, where the connection can; else nothing more will come, and it is closed.

@@ -31,10 +31,15 @@ type Options struct {
 }
 
 // Server relays TCP sessions.
-type Server struct{ opts Options }
+type Server struct {
+	opts     Options
+	progress progress
+}
 
 // NewServer returns a Server.
-func NewServer(o Options) *Server { return &Server{o} }
+func NewServer(o Options) *Server {
+	return &Server{opts: o, progress: progress{recorder: o.Recorder, log: o.Log}}
+}
 
 // Serve dials the chain's cluster and relays until both sides are done.
 func (s *Server) Serve(sess *listener.Session) {
@@ -60,6 +65,8 @@ func (s *Server) Serve(sess *listener.Session) {
 	r := &relay{client: sess.Conn, up: d.conn, idle: cfg.IdleTimeout, recorder: s.opts.Recorder, facts: c, log: s.opts.Log}
 	s.opts.Recorder.Opened(c)
 	defer s.finish(sess, r)
+	s.progress.join(r)
+	defer s.progress.leave(r)
 	r.run(sess.Peeked, d.said, cfg.MaxDuration)
 }
 

@@ -198,11 +198,11 @@ func TestRefusals(t *testing.T) {
 func TestIdleTimeout(t *testing.T) {
 	addr, _ := server(t, func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) })
 	chains := plain("c")
-	chains[0].TCP.IdleTimeout = 80 * time.Millisecond
+	chains[0].TCP.IdleTimeout = 300 * time.Millisecond
 	b := start(t, chains, map[string][]string{"c": {addr}}, nil)
 	c := b.dial(t)
 	for range 4 { // one way moving keeps the other open
-		time.Sleep(40 * time.Millisecond)
+		time.Sleep(120 * time.Millisecond)
 		if _, err := c.Write([]byte("x")); err != nil {
 			t.Fatal(err)
 		}
