@@ -26,10 +26,17 @@ type Proxy struct {
 	recorder exchange.Recorder
 	log      *slog.Logger
 	date     atomic.Pointer[dateText]
+	mirrors  mirrors
 }
 
 // New returns a Proxy.
 func New(o Options) *Proxy { return &Proxy{recorder: o.Recorder, log: o.Log} }
+
+// Recovered logs and counts a panic of a goroutine that a codec runs for an exchange.
+func (p *Proxy) Recovered(doing string, panicked any) {
+	p.log.Error("recovered from a panic while "+doing, "panic", panicked, "stack", string(debug.Stack()))
+	p.recorder.Panicked()
+}
 
 // run is forward's memory for one exchange; it stays with the exchange from request to request.
 type run struct {

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -13,6 +14,33 @@ const maxMirrored = 1 << 20
 
 // mirrorTime bounds a mirrored exchange: nobody waits for it.
 const mirrorTime = 30 * time.Second
+
+// maxMirrors is how many copies may be under way at a time, and mirrorMemory how many bytes of bodies they may keep: a cluster that takes
+// copies and does not answer must cost no more than that. What goes beyond is not mirrored.
+const (
+	maxMirrors   = 1000
+	mirrorMemory = 64 << 20
+)
+
+// mirrors counts the copies that are under way.
+type mirrors struct{ open, bytes atomic.Int64 }
+
+func (m *mirrors) begin() bool {
+	if m.open.Add(1) > maxMirrors {
+		m.open.Add(-1)
+		return false
+	}
+	return true
+}
+
+// keep counts n more bytes; false: there is no room for them.
+func (m *mirrors) keep(n int) bool {
+	if m.bytes.Add(int64(n)) > mirrorMemory {
+		m.bytes.Add(-int64(n))
+		return false
+	}
+	return true
+}
 
 // mirror is a copy of a request for another cluster. It is collected while the request is sent, and sent afterwards.
 type mirror struct {
@@ -32,10 +60,10 @@ func (r *run) mirror() {
 	for i := range r.route.Mirrors {
 		c := &r.route.Mirrors[i]
 		cluster := r.b.Live.Set.Get(c.Cluster)
-		if cluster == nil || x.Upgrade != nil || rand.Uint32N(1_000_000) >= c.Fraction {
+		if cluster == nil || x.Upgrade != nil || rand.Uint32N(1_000_000) >= c.Fraction || !r.p.mirrors.begin() {
 			continue
 		}
-		m := &mirror{p: r.p, cluster: cluster, conn: x.Conn, protocol: x.Protocol, complete: r.whole}
+		m := &mirror{p: r.p, cluster: cluster, conn: x.Conn, protocol: x.Protocol}
 		m.head.CopyFrom(&x.Request)
 		if r.leaves(cluster.Info()) {
 			m.head.RemoveIf(meshField)
@@ -44,7 +72,7 @@ func (r *run) mirror() {
 			m.head.Authority = m.head.Intern(c.Host)
 		}
 		if r.whole {
-			m.body = append(m.body, r.body...)
+			m.add(r.body, true)
 		}
 		r.mirrors = append(r.mirrors, m)
 	}
@@ -52,19 +80,33 @@ func (r *run) mirror() {
 
 // add collects a piece of a body that is still on its way.
 func (m *mirror) add(piece exchange.View, end bool) {
-	if m.tooLong = m.tooLong || len(m.body)+len(piece) > maxMirrored; m.tooLong {
-		m.body = nil
+	if m.tooLong = m.tooLong || len(m.body)+len(piece) > maxMirrored || !m.p.mirrors.keep(len(piece)); m.tooLong {
+		m.drop()
 		return
 	}
 	m.body, m.complete = append(m.body, piece...), end
 }
 
+// drop gives the body's memory back.
+func (m *mirror) drop() {
+	m.p.mirrors.bytes.Add(-int64(len(m.body)))
+	m.body = nil
+}
+
+// done ends the copy.
+func (m *mirror) done() {
+	m.drop()
+	m.p.mirrors.open.Add(-1)
+}
+
 // send sends the copy in a goroutine of its own and forgets the answer.
 func (m *mirror) send() {
 	if m.tooLong || !m.complete {
+		m.done()
 		return
 	}
 	go func() {
+		defer m.done()
 		defer func() {
 			if v := recover(); v != nil {
 				m.p.log.Error("recovered from a panic while mirroring", "panic", v)

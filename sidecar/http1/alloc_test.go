@@ -5,18 +5,25 @@ package http1_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"io"
 	"net"
+	"net/netip"
 	"runtime"
 	"testing"
 	"time"
 
+	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/filter"
 	"github.com/heddle-mesh/heddle/sidecar/filter/cors"
 	"github.com/heddle-mesh/heddle/sidecar/filter/fault"
 	"github.com/heddle-mesh/heddle/sidecar/filter/headers"
+	"github.com/heddle-mesh/heddle/sidecar/filter/rbac"
+	"github.com/heddle-mesh/heddle/sidecar/match"
 	"github.com/heddle-mesh/heddle/sidecar/route"
+	"github.com/heddle-mesh/heddle/sidecar/telemetry"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
 // canned answers every request with the same bytes, without allocating.
@@ -39,18 +46,82 @@ func canned(t testing.TB) string {
 	})
 }
 
-// look reads request headers, as a policy would.
-type look struct{ name string }
+// exactly is a string matcher.
+func exactly(v string) match.Config { return match.Config{Kind: match.Exact, Value: v} }
 
-func (l look) Request(x *exchange.Exchange) exchange.Outcome {
-	if x.Request.Get(l.name).Is("forbidden") || x.Conn.Peer().Known() {
-		return exchange.Denied
+// policies are two DENY and two ALLOW filters with rules of every kind that policies compile to.
+func policies(t testing.TB) []filter.Named {
+	t.Helper()
+	anybody, who := []rbac.Rule{{Kind: rbac.Any}}, rbac.Rule{Kind: rbac.Principal, Match: match.Config{Kind: match.Prefix, Value: "spiffe://elsewhere/"}}
+	deny := rbac.Config{Action: rbac.Deny, Policies: []rbac.Policy{
+		{Name: "ns[shop]-policy[deny]-rule[0]", Principals: []rbac.Rule{who}, Permissions: anybody},
+		{Name: "ns[shop]-policy[deny]-rule[1]", Principals: anybody, Permissions: []rbac.Rule{{Kind: rbac.And, Rules: []rbac.Rule{
+			{Kind: rbac.Header, Name: ":method", Match: exactly("DELETE")}, {Kind: rbac.Path, Match: match.Config{Kind: match.Prefix, Value: "/admin"}}}}}},
+	}}
+	allow := rbac.Config{Policies: []rbac.Policy{
+		{Name: "ns[shop]-policy[allow]-rule[0]", Principals: []rbac.Rule{who}, Permissions: anybody},
+		{Name: "ns[shop]-policy[allow]-rule[1]", Principals: []rbac.Rule{{Kind: rbac.Or, Rules: []rbac.Rule{
+			{Kind: rbac.Source, Prefix: netip.MustParsePrefix("127.0.0.0/8")}, {Kind: rbac.Peer}}}}, Permissions: []rbac.Rule{{Kind: rbac.And, Rules: []rbac.Rule{
+			{Kind: rbac.Template, Pattern: "/a/{*}"}, {Kind: rbac.Not, Rules: []rbac.Rule{{Kind: rbac.Header, Name: "x-user", Match: exactly("joe")}}}}}}},
+	}}
+	var out []filter.Named
+	for _, c := range []struct {
+		kind   filter.Kind
+		config rbac.Config
+	}{{filter.Deny, deny}, {filter.Deny, deny}, {filter.Allow, allow}, {filter.Allow, allow}} {
+		f, err := rbac.New(c.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, filter.Named{Kind: c.kind, Filter: f})
 	}
-	return exchange.OK
+	return out
 }
 
-// sixFilters is a mesh hop's own work: six filters, header operations both ways, a retry policy.
-func sixFilters(t testing.TB) *mesh {
+// known is a listener's and a cluster's TLS whose handshakes prove who is there and leave the bytes alone.
+type known struct{}
+
+func (known) Server(_ context.Context, raw net.Conn) (net.Conn, *exchange.Security, error) {
+	return raw, proven("spiffe://cluster.local/ns/shop/sa/storefront"), nil
+}
+func (known) Accepts(*exchange.Security) bool { return true }
+func (known) Handshake(_ context.Context, raw net.Conn, _ *exchange.Endpoint, _ exchange.Protocol) (net.Conn, *exchange.Security, error) {
+	return raw, proven("spiffe://cluster.local/ns/shop/sa/catalog"), nil
+}
+
+func proven(uri string) *exchange.Security {
+	return &exchange.Security{Mutual: true, Version: "TLSv1.3", Cipher: "TLS_AES_128_GCM_SHA256", Hash: "00ff", LocalURI: "spiffe://cluster.local/ns/shop/sa/web",
+		Identity: exchange.Identity{URI: uri, TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "storefront"}}
+}
+
+// nobody knows no workload.
+type nobody struct{}
+
+func (nobody) Workload(netip.Addr, string) *exchange.Workload { return nil }
+
+// roles are what a hop differs in.
+func roles() map[string]func(*mesh) {
+	logged := []*exchange.AccessLog{{Path: "/dev/stdout"}}
+	return map[string]func(*mesh){
+		"sidecar, outbound": func(p *mesh) {
+			p.cfg.Listeners[0].Via = &exchange.Via{Listener: "l", Direction: exchange.Outbound, AccessLog: logged}
+			p.cfg.Clusters["c"].Sockets = []upstream.Socket{{TLS: known{}}}
+		},
+		"sidecar, inbound": func(p *mesh) {
+			p.cfg.Listeners[0].Via = &exchange.Via{Listener: "l", Direction: exchange.Inbound, AccessLog: logged}
+			p.cfg.Listeners[0].Chains[0].TLS = known{}
+			p.http.ForwardCert, p.http.CertSubject, p.http.CertURI, p.http.CertDNS = config.AppendForward, true, true, true
+		},
+		"gateway": func(p *mesh) {
+			p.cfg.Listeners[0].Via = &exchange.Via{Listener: "l", Direction: exchange.Outbound, Gateway: true, AccessLog: logged}
+			p.cfg.Clusters["c"].Sockets = []upstream.Socket{{TLS: known{}}}
+			p.http.UseRemoteAddress, p.http.ForwardCert = true, config.SanitizeSet
+		},
+	}
+}
+
+// sixFilters is a mesh hop's own work: six filters, header operations both ways, a retry policy, metrics and the access log.
+func sixFilters(t testing.TB, role func(*mesh)) (*mesh, *telemetry.AccessLogs) {
 	b := canned(t)
 	corsFilter, err := cors.New(cors.Config{Origins: []cors.Origin{{Exact: "https://a"}}})
 	if err != nil {
@@ -68,13 +139,12 @@ func sixFilters(t testing.TB) *mesh {
 			Response: headers.Config{Remove: []string{"x-powered-by"}, Add: []headers.Op{{Name: "x-served", Value: "heddle"}}},
 			Retry:    &route.Retry{On: route.OnConnectFailure | route.OnRefusedStream, Attempts: 2, OtherHost: true, HostPicks: 5}},
 	}
-	p := proxy(t, rs, map[string][]string{"c": {b}})
-	p.http.Filters = []filter.Named{
-		{Kind: filter.Deny, Filter: look{"x-deny-more"}}, {Kind: filter.Deny, Filter: look{"x-deny"}},
-		{Kind: filter.Allow, Filter: look{"x-allow"}}, {Kind: filter.Allow, Filter: look{"x-more"}},
-		{Kind: filter.CORS, Filter: corsFilter}, {Kind: filter.Fault, Filter: faultFilter},
-	}
-	return p
+	logs := telemetry.NewAccessLogs(io.Discard)
+	recorder := telemetry.New(telemetry.Options{Peers: nobody{}, Logs: logs})
+	recorder.SetSelf(telemetry.Self{Workload: &exchange.Workload{Name: "web", Namespace: "shop"}, Identity: "spiffe://cluster.local/ns/shop/sa/web"})
+	p := told(t, &book{}, recorder, rs, map[string][]string{"c": {b}}, role)
+	p.http.Filters = append(policies(t), filter.Named{Kind: filter.CORS, Filter: corsFilter}, filter.Named{Kind: filter.Fault, Filter: faultFilter})
+	return p, logs
 }
 
 // caller sends the same request again and again on one connection.
@@ -106,23 +176,32 @@ func caller(t testing.TB, addr string) func() {
 	}
 }
 
+// TestNoAllocation: in every role a proxied request allocates nothing, with the filters, the metrics and the access log that a mesh has.
 func TestNoAllocation(t *testing.T) {
-	p := sixFilters(t)
-	p.book.silent = true
-	call := caller(t, p.addr())
-	for range 200 {
-		call()
-	}
-	if n := testing.AllocsPerRun(2000, call); n != 0 {
-		t.Errorf("%v allocations for a proxied keep-alive GET", n)
+	for name, role := range roles() {
+		t.Run(name, func(t *testing.T) {
+			p, logs := sixFilters(t, role)
+			writing, stop := context.WithCancel(t.Context())
+			defer stop()
+			go logs.Run(writing)
+			call := caller(t, p.addr())
+			for range 200 {
+				call()
+			}
+			if n := testing.AllocsPerRun(2000, call); n != 0 {
+				t.Errorf("%v allocations for a proxied keep-alive GET", n)
+			}
+			if logs.Dropped() > 0 {
+				t.Error("the log was not written")
+			}
+		})
 	}
 }
 
 // TestIdleMemory holds what an idle client connection and its share of everything else cost.
 func TestIdleMemory(t *testing.T) {
 	const conns, most = 500, 14 << 10
-	p := sixFilters(t)
-	p.book.silent = true
+	p, _ := sixFilters(t, func(*mesh) {})
 	caller(t, p.addr())()
 	before := inUse()
 	for range conns {
@@ -156,8 +235,7 @@ func inUse() int {
 }
 
 func BenchmarkHop(b *testing.B) {
-	p := sixFilters(b)
-	p.book.silent = true
+	p, _ := sixFilters(b, func(*mesh) {})
 	call := caller(b, p.addr())
 	call()
 	b.ReportAllocs()

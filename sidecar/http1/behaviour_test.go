@@ -344,17 +344,21 @@ func TestClientGivesUp(t *testing.T) {
 // TestClosedPooledConnection: the other side closes an idle connection; the next request must not see that.
 func TestClosedPooledConnection(t *testing.T) {
 	var conns atomic.Int32
+	closed := make(chan struct{}, 5)
 	b := script(t, func(c net.Conn, r *bufio.Reader) {
 		conns.Add(1)
 		if readHead(r) != "" {
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		}
+		_ = c.Close()
+		closed <- struct{}{}
 	})
 	p := proxy(t, to("c"), map[string][]string{"c": {b}})
 	for i := range 5 {
 		if got := p.raw("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"); !strings.Contains(got, "HTTP/1.1 200") {
 			t.Errorf("request %d: got\n%s", i, got)
 		}
+		<-closed
 		time.Sleep(20 * time.Millisecond)
 	}
 	if conns.Load() != 5 {

@@ -221,6 +221,10 @@ func (c *conn) look() {
 	w.reads = reads
 	w.mu.Unlock()
 	defer func() {
+		if v := recover(); v != nil {
+			c.proxy.Recovered("watching a client", v)
+			c.x.Cancel()
+		}
 		w.mu.Lock()
 		w.reads = nil
 		w.mu.Unlock()

@@ -95,12 +95,21 @@ type mesh struct {
 // proxy starts a listener whose routes are given, with clusters by name and addresses.
 func proxy(t testing.TB, routes []route.RouteConfig, clusters map[string][]string, change ...func(*mesh)) *mesh {
 	t.Helper()
-	p := &mesh{t: t, book: &book{}}
+	return told(t, &book{}, nil, routes, clusters, change...)
+}
+
+// told is proxy with another recorder, where that is not nil.
+func told(t testing.TB, b *book, tells exchange.Recorder, routes []route.RouteConfig, clusters map[string][]string, change ...func(*mesh)) *mesh {
+	t.Helper()
+	if tells == nil {
+		tells = b
+	}
+	p := &mesh{t: t, book: b}
 	p.reg = upstream.NewRegistry(upstream.Options{HTTP1: http1.NewTransport})
 	p.store = config.NewStore(p.reg)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	px := forward.New(forward.Options{Recorder: p.book, Log: log})
-	p.m = listener.New(listener.Options{Store: p.store, Recorder: p.book, Log: log, Servers: listener.Servers{
+	px := forward.New(forward.Options{Recorder: tells, Log: log})
+	p.m = listener.New(listener.Options{Store: p.store, Recorder: tells, Log: log, Servers: listener.Servers{
 		HTTP1: http1.NewServer(http1.Options{Proxy: px, Log: log}),
 		TCP:   tcp.NewServer(tcp.Options{Recorder: p.book, Log: log}),
 	}})

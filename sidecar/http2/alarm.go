@@ -25,11 +25,19 @@ func (a alarm) ring(v any) {
 
 var errPanicked = errors.New("panic while reading")
 
+// guard is deferred by what timers run: a panic costs the connection.
+func (c *conn) guard() {
+	if v := recover(); v != nil {
+		c.alarm.ring(v)
+		_ = c.nc.Close() // the reader notices
+	}
+}
+
 // readSafely is read, with a panic made an error.
-func (c *conn) readSafely(a alarm) (err error) {
+func (c *conn) readSafely() (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			a.ring(v)
+			c.alarm.ring(v)
 			err = errPanicked
 		}
 	}()

@@ -39,11 +39,12 @@ type side interface {
 // conn is one connection, either end of it. One goroutine reads; streams write into out under mu, and a flusher that
 // lives only while there is something to write carries it to the socket.
 type conn struct {
-	nc   net.Conn
-	side side
-	mem  *memory
-	lim  limits
-	now  func() time.Time
+	nc    net.Conn
+	alarm alarm
+	side  side
+	mem   *memory
+	lim   limits
+	now   func() time.Time
 
 	// The reader's own.
 	br      *input
@@ -85,9 +86,9 @@ type conn struct {
 	ended    sync.Cond // a stream has ended
 }
 
-func newConn(nc net.Conn, mem *memory, l limits) *conn {
+func newConn(nc net.Conn, mem *memory, l limits, a alarm) *conn {
 	c := &conn{
-		nc: nc, mem: mem, lim: l, now: time.Now,
+		nc: nc, mem: mem, lim: l, alarm: a, now: time.Now,
 		br:         newInput(nc, mem),
 		blk:        block.NewDecoder(l.head, l.fields),
 		chatter:    newBucket(2000, 100),
@@ -127,6 +128,7 @@ func (c *conn) nextTick() time.Duration {
 
 // tend looks after the connection now and then: streams that get no window, idleness, a silent peer.
 func (c *conn) tend() {
+	defer c.guard()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cause != nil {

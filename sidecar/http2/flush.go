@@ -35,17 +35,17 @@ func (c *conn) wake() {
 // flush writes until the buffer is empty. It yields once before: what other streams have to say then goes into the
 // same write.
 func (c *conn) flush() {
+	defer c.guard()
 	runtime.Gosched()
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	for c.backlog() > 0 && !c.shutDown {
 		buf := c.out
 		c.out, c.spare = c.spare, nil
 		c.queued += int64(len(*buf))
 		c.unblock()
 		c.extend()
-		c.mu.Unlock()
-		n, err := c.nc.Write(*buf)
-		c.mu.Lock()
+		n, err := c.write(*buf)
 		c.sent += int64(n)
 		*buf = (*buf)[:0]
 		c.spare = buf
@@ -61,7 +61,13 @@ func (c *conn) flush() {
 	if c.closing {
 		c.linger()
 	}
+}
+
+// write lets the lock, which is held, go while it writes.
+func (c *conn) write(p []byte) (int, error) {
 	c.mu.Unlock()
+	defer c.mu.Lock()
+	return c.nc.Write(p)
 }
 
 // extend moves the write deadline ahead, now and then. The lock is held.
@@ -81,9 +87,10 @@ func (c *conn) linger() {
 		return
 	}
 	time.AfterFunc(lingering, func() {
+		defer c.guard()
 		c.mu.Lock()
+		defer c.mu.Unlock()
 		c.shut()
-		c.mu.Unlock()
 	})
 }
 

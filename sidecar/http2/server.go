@@ -53,7 +53,7 @@ func (s *Server) Serve(sess *listener.Session) {
 	if len(sess.Peeked) > 0 {
 		nc = &peeked{Conn: nc, first: sess.Peeked}
 	}
-	sc := newServerConn(s, sess, newConn(nc, s.mem, serverLimits(b.Chain.HTTP)))
+	sc := newServerConn(s, sess, newConn(nc, s.mem, serverLimits(b.Chain.HTTP), s.alarm))
 	sc.start("", false) // first of all: nothing may go out before our settings
 	leave := s.drains.join(sess.Drain, sc)
 	sc.serve()
@@ -119,7 +119,7 @@ func (sc *serverConn) serve() {
 	c := sc.conn
 	err := sc.preface()
 	if err == nil {
-		err = c.readSafely(sc.server.alarm)
+		err = c.readSafely()
 	}
 	sc.pause()
 	c.end(err)
@@ -227,9 +227,10 @@ func (sc *serverConn) drain() {
 	*b = appendPing(*b, [8]byte([]byte(drainPing)), false)
 	c.wake()
 	time.AfterFunc(farewell, func() {
+		defer c.guard()
 		c.mu.Lock()
+		defer c.mu.Unlock()
 		sc.finish()
-		c.mu.Unlock()
 	})
 }
 

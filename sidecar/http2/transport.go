@@ -32,7 +32,7 @@ func NewCodec(o CodecOptions) *Codec {
 // request. It is an upstream.Codec.
 func (d *Codec) Transport(conn net.Conn, info *exchange.TransportInfo) (exchange.Transport, error) {
 	l := limits{head: defaultHead, fields: defaultFields, block: handshakeTimeout, window: serverWindow}
-	cc := &clientConn{conn: newConn(conn, d.mem, l), codec: d, info: info, next: 1}
+	cc := &clientConn{conn: newConn(conn, d.mem, l, d.alarm), codec: d, info: info, next: 1}
 	cc.conn.side = cc
 	cc.start(preface, true)
 	go cc.run()
@@ -54,7 +54,7 @@ type clientConn struct {
 }
 
 func (cc *clientConn) run() {
-	cc.end(cc.readSafely(cc.codec.alarm))
+	cc.end(cc.readSafely())
 }
 
 // Open implements exchange.Transport.
