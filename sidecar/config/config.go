@@ -37,7 +37,7 @@ type Listener struct {
 	Inspect        Inspect
 	Chains         []*FilterChain
 	Default        *FilterChain // nil: close
-	MaxConnections int          // 0: unlimited
+	MaxConnections int          // accepted here; 0: what the process allows
 }
 
 // Inspect says for which destination ports first bytes are looked at before a chain is chosen.

@@ -139,8 +139,8 @@ func (c *conn) serve() bool {
 }
 
 // bind takes the configuration in force for the next exchange; false: what the client says does not count any more. Where no chain would
-// take the connection today, it was let in by nobody's policy if it came from the workload itself or to an edge: one more
-// exchange, by the configuration of the last one, tells the client to go.
+// take the connection today, an inbound one has lost its permission; any other is served once more, by the configuration of the last
+// exchange, and so told to go.
 func (c *conn) bind() bool {
 	now := c.sess.Binding.Current()
 	if now != nil && now.Chain.HTTP != nil {

@@ -23,7 +23,7 @@ type Options struct {
 	Log      *slog.Logger
 	// Handshake bounds TLS handshakes; 0: 15 s.
 	Handshake time.Duration
-	// MaxConnections over all listeners, and how many of them one listener may have; 0: unlimited.
+	// MaxConnections over all listeners, and how many of them one listener may accept; 0: unlimited.
 	MaxConnections int64
 	PerListener    int
 }
@@ -39,8 +39,8 @@ type Manager struct {
 
 	mu       sync.Mutex
 	sockets  map[string]*socket
-	sessions map[*session]string // with the listener that each counts for
-	counts   map[string]int      // sessions by listener
+	sessions map[*session]struct{}
+	counts   map[string]int // sessions by the listener that accepted them
 	closed   bool
 	wg       sync.WaitGroup
 }
@@ -60,7 +60,7 @@ func New(o Options) *Manager {
 		opts:     o,
 		drains:   map[exchange.Direction]*Drain{exchange.Inbound: NewDrain(), exchange.Outbound: NewDrain()},
 		sockets:  map[string]*socket{},
-		sessions: map[*session]string{},
+		sessions: map[*session]struct{}{},
 		counts:   map[string]int{},
 	}
 }

@@ -62,7 +62,7 @@ func plainHTTP(l *config.Listener) bool {
 	return l.Default == nil && len(l.Chains) > 0 || l.Default != nil && l.Default.HTTP != nil && l.Default.TLS == nil
 }
 
-// remember makes a session one of those that are open; false: its listener has as many as it may.
+// remember makes a session one of those that are open; false: the listener that accepted it has as many as it may, whomever it hands them to.
 func (m *Manager) remember(s *session, l *config.Listener) bool {
 	limit := l.MaxConnections
 	if limit == 0 {
@@ -70,23 +70,22 @@ func (m *Manager) remember(s *session, l *config.Listener) bool {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if limit > 0 && m.counts[l.Name] >= limit {
+	if limit > 0 && m.counts[s.socket] >= limit {
 		return false
 	}
-	m.counts[l.Name]++
-	m.sessions[s] = l.Name
+	m.counts[s.socket]++
+	m.sessions[s] = struct{}{}
 	return true
 }
 
 func (m *Manager) forget(s *session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	name, ok := m.sessions[s]
-	if !ok {
+	if _, ok := m.sessions[s]; !ok {
 		return
 	}
 	delete(m.sessions, s)
-	if m.counts[name]--; m.counts[name] == 0 {
-		delete(m.counts, name)
+	if m.counts[s.socket]--; m.counts[s.socket] == 0 {
+		delete(m.counts, s.socket)
 	}
 }
