@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -87,7 +88,10 @@ func New(o Options) *Engine {
 	peers := &peers{}
 	e.recorder = telemetry.New(telemetry.Options{Peers: peers, Logs: e.logs, Spans: e.spans})
 	codec := http2.NewCodec(http2.CodecOptions{Recorder: e.recorder, Log: o.Log})
-	e.upstream = upstream.NewRegistry(upstream.Options{HTTP1: http1.NewTransport, HTTP2: codec.Transport})
+	e.upstream = upstream.NewRegistry(upstream.Options{HTTP1: http1.NewTransport, HTTP2: codec.Transport, Recovered: func(v any) {
+		o.Log.Error("recovered from a panic while keeping clusters", "panic", v, "stack", string(debug.Stack()))
+		e.recorder.Panicked()
+	}})
 	e.store = config.NewStore(e.upstream)
 	proxy := forward.New(forward.Options{Recorder: e.recorder, Log: o.Log})
 	all, one := connectionLimits()

@@ -126,6 +126,8 @@ type Resolver interface {
 type Options struct {
 	HTTP1, HTTP2 Codec
 	Resolver     Resolver // nil: net.DefaultResolver
+	// Recovered is told of panics in timers and goroutines that keep clusters alive; nil: they are not recovered.
+	Recovered func(panicked any)
 	// Mark is SO_MARK for upstream sockets, 0 for none.
 	Mark int
 }

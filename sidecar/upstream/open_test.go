@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,4 +144,43 @@ func TestIdentityKeepsPoolsApart(t *testing.T) {
 	if h.pool(h.face.Load(), exchange.HTTP1) == old {
 		t.Error("one pool for two identities")
 	}
+}
+
+// broken is a resolver with a defect.
+type broken struct{ names }
+
+func (b *broken) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	if host == "panic" {
+		b.set("panic2", "10.0.0.1")
+		panic("on purpose")
+	}
+	return b.names.LookupNetIP(ctx, network, host)
+}
+
+// TestDefectsEndNothing: a panic while a name is looked up is told of, and looking up goes on.
+func TestDefectsEndNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var panics atomic.Int32
+		r := NewRegistry(Options{Resolver: &broken{}, Recovered: func(any) { panics.Add(1) }})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- r.Run(ctx) }()
+		named := func(host string) map[string]*Config {
+			return map[string]*Config{"c": {Info: exchange.ClusterInfo{Name: "c"}, Discovery: StrictDNS, Endpoints: []*exchange.Endpoint{{Host: host, Weight: 1}}}}
+		}
+		r.Apply(named("panic"), nil)
+		time.Sleep(500 * time.Millisecond)
+		if n := panics.Load(); n != 1 {
+			t.Errorf("%d panics told of", n)
+		}
+		set := r.Apply(named("panic2"), nil)
+		time.Sleep(2 * time.Second)
+		if n := len(set.Get("c").Hosts()); n != 1 {
+			t.Errorf("%d hosts afterwards", n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

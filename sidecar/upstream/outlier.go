@@ -105,10 +105,14 @@ func (h *Host) eject(cfg *Outlier) {
 	h.outlier.ejected.Store(true)
 	c.ejected.Add(1)
 	time.AfterFunc(d, h.restore)
-	go c.reschedule() // takes the cluster's lock, which apply holds while it takes ours
+	go func() { // takes the cluster's lock, which apply holds while it takes ours
+		defer c.owner.guard()
+		c.reschedule()
+	}()
 }
 
 func (h *Host) restore() {
+	defer h.cluster.owner.guard()
 	h.outlier.ejected.Store(false)
 	h.cluster.ejected.Add(-1)
 	h.cluster.reschedule()

@@ -113,8 +113,32 @@ func (r *Registry) resolveAll(ctx context.Context, resolving map[*Cluster]contex
 		}
 		sub, stop := context.WithCancel(ctx)
 		resolving[c] = stop
-		wg.Go(func() { c.resolve(sub) })
+		wg.Go(func() { r.resolve(sub, c) })
 	})
+}
+
+// resolve has a cluster looked up until ctx ends, whatever goes wrong meanwhile.
+func (r *Registry) resolve(ctx context.Context, c *Cluster) {
+	for ctx.Err() == nil {
+		func() {
+			defer r.guard()
+			c.resolve(ctx)
+		}()
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// guard is deferred by timers and goroutines: a defect there must not end the process.
+func (r *Registry) guard() {
+	if r.opts.Recovered == nil {
+		return
+	}
+	if v := recover(); v != nil {
+		r.opts.Recovered(v)
+	}
 }
 
 func (c *Config) assignment() string {
