@@ -3,7 +3,6 @@ package listener
 import (
 	"context"
 	"net"
-	"net/netip"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -19,8 +18,10 @@ type session struct {
 	m         *Manager
 	conn      net.Conn // as accepted
 	facts     *exchange.Connection
-	socket    string // the listener that accepted it
-	listener  string // the one that serves it
+	socket    string           // the listener that accepted it
+	listener  string           // the one that serves it
+	live      *config.Live     // where at was found
+	at        *config.Listener // that listener
 	direction exchange.Direction
 	admitted  atomic.Pointer[admission]
 
@@ -73,7 +74,8 @@ func (m *Manager) serve(c net.Conn, name string) {
 		}
 		m.forget(s)
 	}()
-	l := m.opts.Store.Load().Listener(name)
+	s.live = m.opts.Store.Load()
+	l := s.live.Listener(name)
 	if l == nil {
 		_ = c.Close()
 		return
@@ -83,6 +85,7 @@ func (m *Manager) serve(c net.Conn, name string) {
 		return
 	}
 	l = m.hand(s, l)
+	s.at = l
 	s.direction = s.facts.Via.Direction
 	if !m.remember(s, l) {
 		m.excess(s, l)
@@ -106,63 +109,6 @@ func (m *Manager) arrive(s *session, l *config.Listener) bool {
 	}
 	direct := s.facts.Destination == local
 	return !l.Capture || !direct || s.facts.Source.Addr().IsLoopback()
-}
-
-// handoff finds listeners by address, for one configuration.
-type handoff struct {
-	live *config.Live
-	by   map[netip.AddrPort]*config.Listener
-}
-
-// hand gives the connection to the listener of its original destination: its exact address, else any address with its
-// port, else it stays.
-func (m *Manager) hand(s *session, l *config.Listener) *config.Listener {
-	if !l.UseOriginalDst {
-		return l
-	}
-	live := m.opts.Store.Load()
-	h := m.handoff.Load()
-	if h == nil || h.live != live {
-		h = newHandoff(live)
-		m.handoff.Store(h)
-	}
-	dst := s.facts.Destination
-	any4 := netip.IPv4Unspecified()
-	if dst.Addr().Is6() {
-		any4 = netip.IPv6Unspecified()
-	}
-	next := h.by[dst]
-	if next == nil {
-		next = h.by[netip.AddrPortFrom(any4, dst.Port())]
-	}
-	if next == nil {
-		return l
-	}
-	s.listener, s.facts.Via = next.Name, next.Via
-	return next
-}
-
-func newHandoff(live *config.Live) *handoff {
-	h := &handoff{live, map[netip.AddrPort]*config.Listener{}}
-	for _, l := range live.Listeners {
-		if !l.NoBind {
-			continue
-		}
-		for _, a := range l.Binds {
-			h.by[a] = l
-		}
-	}
-	return h
-}
-
-// current finds the session's listener in the configuration in force; nil: there is none any more.
-func (m *Manager) current(s *session) *config.Listener {
-	l := m.opts.Store.Load().Listener(s.socket)
-	if l == nil {
-		return nil
-	}
-	s.listener, s.facts.Via = l.Name, l.Via
-	return m.hand(s, l)
 }
 
 // choose finds the chain for the session in the configuration in force. Clients take their time to speak: what was in force when they

@@ -1,0 +1,69 @@
+package listener
+
+import (
+	"net/netip"
+
+	"github.com/heddle-mesh/heddle/sidecar/config"
+)
+
+// handoff finds listeners by address, for one configuration.
+type handoff struct {
+	live *config.Live
+	by   map[netip.AddrPort]*config.Listener
+}
+
+// hand gives the connection to the listener of its original destination: its exact address, else any address with its
+// port, else it stays.
+func (m *Manager) hand(s *session, l *config.Listener) *config.Listener {
+	if !l.UseOriginalDst {
+		return l
+	}
+	live := m.opts.Store.Load()
+	h := m.handoff.Load()
+	if h == nil || h.live != live {
+		h = newHandoff(live)
+		m.handoff.Store(h)
+	}
+	dst := s.facts.Destination
+	any4 := netip.IPv4Unspecified()
+	if dst.Addr().Is6() {
+		any4 = netip.IPv6Unspecified()
+	}
+	next := h.by[dst]
+	if next == nil {
+		next = h.by[netip.AddrPortFrom(any4, dst.Port())]
+	}
+	if next == nil {
+		return l
+	}
+	s.listener, s.facts.Via = next.Name, next.Via
+	return next
+}
+
+func newHandoff(live *config.Live) *handoff {
+	h := &handoff{live, map[netip.AddrPort]*config.Listener{}}
+	for _, l := range live.Listeners {
+		if !l.NoBind {
+			continue
+		}
+		for _, a := range l.Binds {
+			h.by[a] = l
+		}
+	}
+	return h
+}
+
+// current finds the session's listener in the configuration in force; nil: there is none any more.
+func (m *Manager) current(s *session) *config.Listener {
+	live := m.opts.Store.Load()
+	if live == s.live {
+		return s.at
+	}
+	l := live.Listener(s.socket)
+	if l == nil {
+		return nil
+	}
+	s.listener, s.facts.Via = l.Name, l.Via
+	s.live, s.at = live, m.hand(s, l)
+	return s.at
+}
