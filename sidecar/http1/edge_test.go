@@ -2,6 +2,7 @@ package http1_test
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"strings"
@@ -182,5 +183,41 @@ func TestManyPipelinedRequests(t *testing.T) {
 	c.Close()
 	if r := p.book.last(t, 1); r.flags != "DC" {
 		t.Errorf("got %+v", r)
+	}
+}
+
+// named is a listener's TLS of which only the name that a client asked for matters.
+type named string
+
+func (n named) Server(_ context.Context, raw net.Conn) (net.Conn, *exchange.Security, error) {
+	return raw, &exchange.Security{SNI: string(n)}, nil
+}
+func (named) Accepts(*exchange.Security) bool { return true }
+
+// TestMisdirected: at an edge, a host that another server of the port has is not missing, but asked for at the wrong place.
+func TestMisdirected(t *testing.T) {
+	p := proxy(t, nil, nil, func(p *mesh) {
+		table, err := route.New(route.Config{Name: "r", IgnorePort: true, VirtualHosts: []route.VirtualHostConfig{
+			{Name: "v", Domains: []string{"open.example.com"}, Routes: []route.RouteConfig{{Direct: &route.Direct{Status: 200}}}}}})
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		p.cfg.Routes = map[string]*route.Table{"r": table}
+		l := p.cfg.Listeners[0]
+		l.Via = &exchange.Via{Listener: "l", Direction: exchange.Outbound, Gateway: true}
+		l.Chains = []*config.FilterChain{
+			{Name: "guarded", Match: config.Match{ServerNames: []string{"guarded.example.com"}}, TLS: named("guarded.example.com"), HTTP: p.http},
+			{Name: "open", TLS: named("open.example.com"), HTTP: p.http},
+		}
+	})
+	for i, c := range []struct{ host, want, details string }{
+		{"open.example.com", " 200 ", "direct_response"}, {"guarded.example.com:443", " 421 Misdirected Request", "misdirected_request"}, {"elsewhere.example.com", " 404 ", "route_not_found"},
+	} {
+		if got := p.raw("GET / HTTP/1.1\r\nHost: " + c.host + "\r\nConnection: close\r\n\r\n"); !strings.Contains(got, c.want) {
+			t.Errorf("%s: got %q", c.host, got)
+		}
+		if r := p.book.last(t, i+1); r.details != c.details {
+			t.Errorf("%s: got %+v", c.host, r)
+		}
 	}
 }
