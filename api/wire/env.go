@@ -48,6 +48,9 @@ const (
 	MethodAwaitCompletion = "/" + ServiceCompletion + "/Await"
 )
 
+// StartupSeconds is how long a proxy may take to become ready: its startup probe gives up then, and so does CommandWait.
+const StartupSeconds = 600
+
 // Paths on PortStatus that stand for what the kubelet would have asked the application.
 const (
 	PathAppHealth    = "/app-health/"    // + container + /livez | /readyz | /startupz
@@ -108,7 +111,7 @@ const (
 	FlagExcludeOutbound     = "exclude-outbound-ports"
 	FlagExcludeInterfaces   = "exclude-interfaces"
 	CommandRedirect         = "redirect" // heddle-proxy redirect <flags>: writes the capture rules and exits
-	CommandWait             = "wait"     // heddle-proxy wait: returns 0 once 127.0.0.1:15021/healthz/ready says 200, 1 after --timeout (default 60s)
+	CommandWait             = "wait"     // heddle-proxy wait: returns 0 once 127.0.0.1:15021/healthz/ready says 200, 1 after --timeout (default StartupSeconds)
 	CommandDrain            = "drain"    // heddle-proxy drain: POST 127.0.0.1:15000/drain; returns 0 once the proxy has begun to drain
 	CommandSidecar          = "sidecar"  // heddle-proxy sidecar
 	CommandGateway          = "gateway"  // heddle-proxy gateway

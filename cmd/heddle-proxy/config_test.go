@@ -76,6 +76,15 @@ func TestWhatIsRefused(t *testing.T) {
 	}
 }
 
+// The kubelet gives a proxy as long to become ready.
+func TestWaitIsAsPatientAsTheStartupProbe(t *testing.T) {
+	for args, want := range map[string]time.Duration{"": wire.StartupSeconds * time.Second, "--timeout=3s": 3 * time.Second} {
+		if got, err := patience(strings.Fields(args)); err != nil || got != want {
+			t.Errorf("wait %s: %s (%v), want %s", args, got, err, want)
+		}
+	}
+}
+
 func TestCommands(t *testing.T) {
 	var out strings.Builder
 	if err := run(t.Context(), []string{"version"}, environment(nil), &out); err != nil || strings.TrimSpace(out.String()) != version {

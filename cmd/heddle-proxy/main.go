@@ -97,12 +97,11 @@ func capture(args []string, out io.Writer) error {
 
 // wait returns once the proxy in this pod may be given traffic.
 func wait(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet(wire.CommandWait, flag.ContinueOnError)
-	timeout := flags.Duration("timeout", time.Minute, "how long to wait")
-	if err := flags.Parse(args); err != nil {
-		return fmt.Errorf("reading flags: %w", err)
+	timeout, err := patience(args)
+	if err != nil {
+		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, *timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {
 		err := call(ctx, "GET", wire.PortReady, wire.PathReady)
@@ -115,6 +114,17 @@ func wait(ctx context.Context, args []string) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// patience is how long wait waits: by default not less than the startup probe, since the kubelet ends a container whose hook fails, and
+// starts the application all the same.
+func patience(args []string) (time.Duration, error) {
+	flags := flag.NewFlagSet(wire.CommandWait, flag.ContinueOnError)
+	timeout := flags.Duration("timeout", wire.StartupSeconds*time.Second, "how long to wait")
+	if err := flags.Parse(args); err != nil {
+		return 0, fmt.Errorf("reading flags: %w", err)
+	}
+	return *timeout, nil
 }
 
 func drain(ctx context.Context) error {

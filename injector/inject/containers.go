@@ -26,7 +26,7 @@ const (
 
 // Probes of the proxy itself, in seconds.
 const (
-	startupPeriod, startupFailures     = 1, 600
+	startupPeriod, startupFailures     = 1, wire.StartupSeconds
 	readinessPeriod, readinessFailures = 15, 4
 	probeTimeout                       = 3
 )
