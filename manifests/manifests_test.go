@@ -17,7 +17,12 @@ import (
 	core "k8s.io/api/core/v1"
 	rbac "k8s.io/api/rbac/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	fakedynamic "k8s.io/client-go/dynamic/fake"
 	psaapi "k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/yaml"
@@ -132,7 +137,13 @@ func TestControlPlaneHasNoWildcardAndReadsNoSecretClusterWide(t *testing.T) {
 }
 
 func TestWebhooksMatchNamespaces(t *testing.T) {
-	documents := render(t, manifests.ControlPlane, "")
+	documents := render(t, manifests.ControlPlane, `
+proxy:
+  alwaysInjectSelector:
+  - matchLabels: {team: mesh}
+  - matchExpressions: [{key: batch, operator: Exists}]
+  neverInjectSelector: [{matchLabels: {team: mesh}}]
+`)
 	injector := as[admission.MutatingWebhookConfiguration](t, documents, "MutatingWebhookConfiguration heddle-injector")
 	validator := as[admission.ValidatingWebhookConfiguration](t, documents, "ValidatingWebhookConfiguration heddle-validator")
 	for _, hook := range injector.Webhooks {
@@ -145,22 +156,31 @@ func TestWebhooksMatchNamespaces(t *testing.T) {
 	}
 	for _, c := range []struct {
 		why, namespace, label, pod string
-		injected, validated        bool
+		more                       labels.Set // labels of the pod
+		asked, validated           bool
 	}{
-		{"a labelled namespace", "shop", "enabled", "", true, true},
-		{"a pod that opts out of it", "shop", "enabled", "false", false, true},
-		{"a pod that opts in on its own", "plain", "", "true", true, true},
-		{"a pod that says nothing", "plain", "", "", false, true},
-		{"a namespace that opts out beats the pod", "closed", "disabled", "true", false, true},
-		{"the cluster's own namespace", "kube-system", "enabled", "true", false, false},
-		{"the control plane's namespace", "heddle-system", "enabled", "true", false, false},
+		{"a labelled namespace", "shop", "enabled", "", nil, true, true},
+		{"a pod that opts out of it", "shop", "enabled", "false", nil, false, true},
+		{"a pod that opts in on its own", "plain", "", "true", nil, true, true},
+		{"a pod that says nothing", "plain", "", "", nil, false, true},
+		{"a namespace that opts out beats the pod", "closed", "disabled", "true", nil, false, true},
+		{"the cluster's own namespace", "kube-system", "enabled", "true", nil, false, false},
+		{"the control plane's namespace", "heddle-system", "enabled", "true", nil, false, false},
+		{"a pod that is always injected", "plain", "", "", labels.Set{"team": "mesh"}, true, true},
+		{"a pod that an expression always injects", "plain", "", "", labels.Set{"batch": ""}, true, true},
+		{"one that opts in itself is asked about once", "plain", "", "true", labels.Set{"team": "mesh"}, true, true},
+		{"one that opts out", "plain", "", "false", labels.Set{"team": "mesh"}, false, true},
+		{"one in a namespace that opts out", "closed", "disabled", "", labels.Set{"team": "mesh"}, false, true},
+		{"one in a labelled namespace is asked about once", "shop", "enabled", "", labels.Set{"team": "mesh"}, true, true},
+		{"one in the cluster's own namespace, unlabelled", "kube-system", "", "", labels.Set{"team": "mesh"}, false, false},
+		{"one in the control plane's namespace, unlabelled", "heddle-system", "", "", labels.Set{"team": "mesh"}, false, false},
 	} {
 		t.Run(c.why, func(t *testing.T) {
 			namespace := labels.Set{core.LabelMetadataName: c.namespace}
 			if c.label != "" {
 				namespace[wire.InjectionLabel] = c.label
 			}
-			pod := labels.Set{}
+			pod := labels.Merge(nil, c.more)
 			if c.pod != "" {
 				pod[wire.PodInjectLabel] = c.pod
 			}
@@ -170,7 +190,7 @@ func TestWebhooksMatchNamespaces(t *testing.T) {
 					count++
 				}
 			}
-			if want := map[bool]int{true: 1, false: 0}[c.injected]; count != want {
+			if want := map[bool]int{true: 1, false: 0}[c.asked]; count != want {
 				t.Errorf("%d webhooks match, want %d", count, want)
 			}
 			if got := matches(t, validator.Webhooks[0].NamespaceSelector, namespace); got != c.validated {
@@ -222,6 +242,63 @@ func TestPilotUnderstandsTheSettings(t *testing.T) {
 			if len(entry.Issues) > 0 && v == "" || entry.State != report.Accepted {
 				t.Errorf("%s", entry)
 			}
+		}
+	}
+}
+
+// The selectors and the Secrets to pull with reach the control plane's command line.
+func TestWhatIsSaidOfInjectionReachesTheControlPlane(t *testing.T) {
+	values := "imagePullSecrets: [{name: one}, {name: two}]\nproxy: {neverInjectSelector: [{matchLabels: {a: b}}], alwaysInjectSelector: [{matchLabels: {c: d}}]}\n"
+	pod := as[apps.Deployment](t, render(t, manifests.ControlPlane, values), "Deployment heddled").Spec.Template.Spec
+	for _, want := range []string{"--proxy-image-pull-secrets=one,two", `--never-inject=[{"matchLabels":{"a":"b"}}]`, `--always-inject=[{"matchLabels":{"c":"d"}}]`} {
+		if !slices.Contains(pod.Containers[0].Args, want) {
+			t.Errorf("no %s in %q", want, pod.Containers[0].Args)
+		}
+	}
+	if len(pod.ImagePullSecrets) != 2 {
+		t.Errorf("the control plane's own: %v", pod.ImagePullSecrets)
+	}
+}
+
+// deployments is a cluster that holds one Deployment, for the charts that look around.
+type deployments struct{ namespace, name, istio string }
+
+// GetClientFor implements engine.ClientProvider.
+func (d deployments) GetClientFor(string, string) (dynamic.NamespaceableResourceInterface, bool, error) {
+	there := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apps/v1", "kind": "Deployment",
+		"metadata": map[string]any{"name": d.name, "namespace": d.namespace},
+		"spec":     map[string]any{"template": map[string]any{"metadata": map[string]any{"labels": map[string]any{"istio": d.istio}}}}}}
+	resource := schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	client := fakedynamic.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{resource: "DeploymentList"}, there)
+	return client.Resource(resource), true, nil
+}
+
+func TestOneGatewayCarriesEachIstioLabel(t *testing.T) {
+	c, err := manifests.Chart(manifests.Gateway, "v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for why, k := range map[string]struct {
+		there  deployments
+		values map[string]any
+		want   string
+	}{
+		"the second ingress":                  {deployments{"edge", "other", "ingressgateway"}, map[string]any{"istio": "ingressgateway"}, "deployment edge/other already carries istio: ingressgateway"},
+		"the second ingress, by its labels":   {deployments{"edge", "other", "ingressgateway"}, map[string]any{"labels": map[string]any{"istio": "ingressgateway"}}, "edge/other already carries"},
+		"the second egress":                   {deployments{"edge", "other", "egressgateway"}, map[string]any{"istio": "egressgateway"}, "edge/other already carries istio: egressgateway"},
+		"one of each":                         {deployments{"edge", "other", "egressgateway"}, map[string]any{"istio": "ingressgateway"}, ""},
+		"its own upgrade":                     {deployments{"gateways", "internet", "ingressgateway"}, map[string]any{"istio": "ingressgateway"}, ""},
+		"the same name in another namespace":  {deployments{"edge", "internet", "ingressgateway"}, map[string]any{"istio": "ingressgateway"}, "edge/internet already carries"},
+		"a second gateway that carries none":  {deployments{"edge", "other", "ingressgateway"}, nil, ""},
+		"a label that nobody else's is about": {deployments{"edge", "other", "custom"}, map[string]any{"labels": map[string]any{"istio": "custom"}}, ""},
+	} {
+		values, err := util.ToRenderValues(c, k.values, common.ReleaseOptions{Name: "internet", Namespace: "gateways"}, common.DefaultCapabilities)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = engine.RenderWithClientProvider(c, values, k.there)
+		if k.want == "" && err != nil || k.want != "" && (err == nil || !strings.Contains(err.Error(), k.want)) {
+			t.Errorf("%s: got %v, want %q", why, err, k.want)
 		}
 	}
 }

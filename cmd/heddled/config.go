@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	core "k8s.io/api/core/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/injector/inject"
 )
 
 // config is everything that heddled is told from outside.
@@ -32,12 +35,15 @@ type config struct {
 
 // proxyConfig is what injected proxies get.
 type proxyConfig struct {
-	image      string
-	pullPolicy core.PullPolicy
-	logLevel   string
-	drain      time.Duration
-	native     string // true | false | auto
-	resources  core.ResourceRequirements
+	image       string
+	pullPolicy  core.PullPolicy
+	pullSecrets []string
+	logLevel    string
+	drain       time.Duration
+	native      string // true | false | auto
+	resources   core.ResourceRequirements
+	never       []meta.LabelSelector // of pods that are not injected, whatever their namespace says
+	always      []meta.LabelSelector // of pods that are, unless their namespace opts out
 }
 
 // Values of --proxy-native.
@@ -47,18 +53,12 @@ const (
 	nativeFalse = "false"
 )
 
-// Defaults of durations.
-const (
-	defaultCertTTL = 24 * time.Hour
-	defaultDrain   = 45 * time.Second
-)
-
 // parse reads the command line and, for what only the pod knows, the environment.
 func parse(args []string, env func(string) string) (config, error) {
 	c := config{podName: env(wire.EnvPodName), namespace: env(wire.EnvPodNamespace)}
 	f := flag.NewFlagSet("heddled", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	var pull, resources string
+	standard := inject.DefaultParams("", version)
 	f.StringVar(&c.kubeconfig, "kubeconfig", "", "kubeconfig to use instead of the pod's service account")
 	f.StringVar(&c.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.traces, "otlp-endpoint", "", "host:port of an OTLP/gRPC receiver for the control plane's own spans")
@@ -66,14 +66,9 @@ func parse(args []string, env func(string) string) (config, error) {
 	f.StringVar(&c.domain, "cluster-domain", wire.DefaultClusterDomain, "DNS domain of the cluster")
 	f.StringVar(&c.clusterID, "cluster-id", wire.DefaultClusterID, "name of this cluster")
 	f.StringVar(&c.audience, "token-audience", wire.TokenAudience, "audience of the tokens that prove workloads")
-	f.DurationVar(&c.certTTL, "cert-ttl", defaultCertTTL, "life of certificates whose request names none, and that proxies ask for")
-	f.DurationVar(&c.maxCertTTL, "max-cert-ttl", defaultCertTTL, "longest life that may be asked for")
-	f.StringVar(&c.proxy.image, "proxy-image", "", "image of the proxy that is put into pods")
-	f.StringVar(&pull, "proxy-image-pull-policy", string(core.PullIfNotPresent), "pull policy of that image")
-	f.StringVar(&c.proxy.logLevel, "proxy-log-level", "info", "log level of proxies")
-	f.DurationVar(&c.proxy.drain, "proxy-drain-duration", defaultDrain, "how long proxies drain")
-	f.StringVar(&c.proxy.native, "proxy-native", nativeAuto, "native sidecars: true, false or auto")
-	f.StringVar(&resources, "proxy-resources", "{}", "resources of proxies, as JSON")
+	f.DurationVar(&c.certTTL, "cert-ttl", standard.CertTTL, "life of certificates whose request names none, and that proxies ask for")
+	f.DurationVar(&c.maxCertTTL, "max-cert-ttl", standard.CertTTL, "longest life that may be asked for")
+	c.proxy.register(f, standard)
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			f.SetOutput(flag.CommandLine.Output())
@@ -84,11 +79,51 @@ func parse(args []string, env func(string) string) (config, error) {
 	if f.NArg() > 0 {
 		return c, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
-	c.proxy.pullPolicy = core.PullPolicy(pull)
-	if err := json.Unmarshal([]byte(resources), &c.proxy.resources); err != nil {
-		return c, fmt.Errorf("reading --proxy-resources: %w", err)
-	}
 	return c, c.check()
+}
+
+// register declares the flags of what is put into pods.
+func (c *proxyConfig) register(f *flag.FlagSet, standard inject.Params) {
+	c.pullPolicy, c.resources = standard.PullPolicy, standard.Resources
+	f.StringVar(&c.image, "proxy-image", "", "image of the proxy that is put into pods")
+	f.Func("proxy-image-pull-policy", "pull policy of that image", func(text string) error {
+		c.pullPolicy = core.PullPolicy(text)
+		return nil
+	})
+	f.Func("proxy-image-pull-secrets", "names of Secrets to pull it with, comma-separated; each must be in the pod's own namespace", func(text string) error {
+		c.pullSecrets = strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
+		return nil
+	})
+	f.StringVar(&c.logLevel, "proxy-log-level", standard.LogLevel, "log level of proxies")
+	f.DurationVar(&c.drain, "proxy-drain-duration", standard.DrainDuration, "how long proxies drain")
+	f.StringVar(&c.native, "proxy-native", nativeAuto, "native sidecars: true, false or auto")
+	f.Func("proxy-resources", "resources of proxies, as JSON", func(text string) error {
+		c.resources = core.ResourceRequirements{}
+		return json.Unmarshal([]byte(text), &c.resources)
+	})
+	f.Func("never-inject", "label selectors of pods that get no proxy though their namespace is labelled, as a JSON list", into(&c.never))
+	f.Func("always-inject", "label selectors of pods that get a proxy though their namespace has no label, as a JSON list", into(&c.always))
+}
+
+// into reads a list of label selectors, and refuses what can select nothing.
+func into(to *[]meta.LabelSelector) func(string) error {
+	return func(text string) error {
+		decoder := json.NewDecoder(strings.NewReader(text))
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(to); err != nil {
+			return err
+		}
+		for i := range *to {
+			selector, err := meta.LabelSelectorAsSelector(&(*to)[i])
+			if err != nil {
+				return fmt.Errorf("[%d]: %w", i, err)
+			}
+			if selector.Empty() {
+				return fmt.Errorf("[%d]: it selects by nothing", i)
+			}
+		}
+		return nil
+	}
 }
 
 func (c *config) check() error {

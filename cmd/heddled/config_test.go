@@ -1,11 +1,22 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"helm.sh/helm/v4/pkg/chart/common"
+	"helm.sh/helm/v4/pkg/chart/common/util"
+	"helm.sh/helm/v4/pkg/engine"
+	apps "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"sigs.k8s.io/yaml"
+
+	"github.com/heddle-mesh/heddle/injector/inject"
+	"github.com/heddle-mesh/heddle/manifests"
 )
 
 func env(name string) string {
@@ -17,8 +28,49 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	selectors, err := parse([]string{"--proxy-image=x", `--never-inject=[{"matchLabels":{"app":"db"}},{"matchExpressions":[{"key":"batch","operator":"Exists"}]}]`,
+		`--always-inject=[{"matchLabels":{"mesh":"yes"}}]`, "--proxy-image-pull-secrets=a,b"}, env)
+	if p := selectors.proxy; err != nil || len(p.never) != 2 || p.never[0].MatchLabels["app"] != "db" || len(p.always) != 1 || !slices.Equal(p.pullSecrets, []string{"a", "b"}) {
+		t.Errorf("got %+v (%v)", selectors.proxy, err)
+	}
 	if c.podName != "heddled-0" || c.certTTL != 10*time.Second || !c.proxy.resources.Limits.Memory().Equal(resource.MustParse("64Mi")) {
 		t.Errorf("got %+v", c)
+	}
+}
+
+// The values of the control-plane chart, the flags' own defaults and what the command line uses without a cluster are one and the same.
+func TestDefaultsAreTheCharts(t *testing.T) {
+	c, err := manifests.Chart(manifests.ControlPlane, version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const image = "registry/heddle-proxy:test"
+	values, err := util.ToRenderValues(c, map[string]any{"proxy": map[string]any{"image": image, "native": true}},
+		common.ReleaseOptions{Name: "heddle", Namespace: "heddle-system"}, common.DefaultCapabilities)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := (engine.Engine{Strict: true}).RenderWithContext(t.Context(), c, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var deployment apps.Deployment
+	if err := yaml.Unmarshal([]byte(files["control-plane/templates/deployment.yaml"]), &deployment); err != nil {
+		t.Fatal(err)
+	}
+	want := inject.DefaultParams(image, version)
+	for why, args := range map[string][]string{
+		"the chart": deployment.Spec.Template.Spec.Containers[0].Args,
+		"no flags":  {"--proxy-image=" + image, "--proxy-native=true"},
+	} {
+		told, err := parse(args, env)
+		if err != nil {
+			t.Fatalf("%s: %v", why, err)
+		}
+		got := newInjection(told, nil, func() bool { return true }, nil).current()
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: %s", why, diff)
+		}
 	}
 }
 
@@ -26,10 +78,13 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 	for want, args := range map[string][]string{
 		"--proxy-image":       {},
 		`--proxy-native "no"`: {"--proxy-image=x", "--proxy-native=no"},
-		"--proxy-resources":   {"--proxy-image=x", "--proxy-resources={"},
+		"-proxy-resources:":   {"--proxy-image=x", "--proxy-resources={"},
 		"--cert-ttl 48h":      {"--proxy-image=x", "--cert-ttl=48h"},
 		`"stray"`:             {"--proxy-image=x", "stray"},
 		"pull-policy":         {"--proxy-image=x", "--proxy-image-pull-policy=Sometimes"},
+		"selects by nothing":  {"--proxy-image=x", "--never-inject=[{}]"},
+		`unknown field "app"`: {"--proxy-image=x", `--always-inject=[{"app":"x"}]`},
+		"never-inject: [0]":   {"--proxy-image=x", `--never-inject=[{"matchExpressions":[{"key":"a","operator":"Like"}]}]`},
 		"-unknown":            {"--unknown"},
 	} {
 		if _, err := parse(args, env); err == nil || !strings.Contains(err.Error(), want) {

@@ -37,7 +37,8 @@ type injection struct {
 
 func newInjection(c config, cl *cluster, merge func() bool, log *slog.Logger) *injection {
 	p := inject.DefaultParams(c.proxy.image, version)
-	p.PullPolicy, p.LogLevel, p.DrainDuration = c.proxy.pullPolicy, c.proxy.logLevel, c.proxy.drain
+	p.PullPolicy, p.PullSecrets, p.LogLevel, p.DrainDuration = c.proxy.pullPolicy, c.proxy.pullSecrets, c.proxy.logLevel, c.proxy.drain
+	p.NeverInject, p.AlwaysInject = c.proxy.never, c.proxy.always
 	p.DiscoveryAddress = fmt.Sprintf("%s.%s.svc:%d", wire.DiscoveryService, c.namespace, wire.PortDiscovery)
 	p.Audience, p.TrustDomain, p.ClusterID, p.ClusterDomain = c.audience, c.trustDomain, c.clusterID, c.domain
 	p.CertTTL, p.Resources = c.certTTL, c.proxy.resources

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/heddle-mesh/heddle/api/wire"
@@ -51,22 +52,33 @@ func wanted(r Request, p Params) (bool, string, error) {
 	if value := pod.Labels[istioInjectLabel]; value == "false" {
 		return false, fmt.Sprintf("the pod's label %s is false", istioInjectLabel), nil
 	}
-	set := labels.Set(pod.Labels)
-	if matches(p.NeverInject, set) {
-		return false, "a selector of pods that are never injected matches", nil
-	}
-	if matches(p.AlwaysInject, set) {
-		return true, "a selector of pods that are always injected matches", nil
+	never, err := matches(p.NeverInject, pod)
+	if err != nil || never {
+		return false, "a selector of pods that are never injected matches", err
 	}
 	value := r.NamespaceLabels[wire.InjectionLabel]
+	always, err := matches(p.AlwaysInject, pod)
+	if err != nil || always && value != "disabled" {
+		return true, "a selector of pods that are always injected matches", err
+	}
 	if value == "" {
 		return false, fmt.Sprintf("namespace %s has no label %s", r.Namespace, wire.InjectionLabel), nil
 	}
 	return value == "enabled", fmt.Sprintf("namespace %s has the label %s=%s", r.Namespace, wire.InjectionLabel, value), nil
 }
 
-func matches(selectors []labels.Selector, set labels.Set) bool {
-	return slices.ContainsFunc(selectors, func(s labels.Selector) bool { return !s.Empty() && s.Matches(set) })
+// matches reports whether one of selectors, which may not be empty, matches a pod.
+func matches(selectors []metav1.LabelSelector, pod *corev1.Pod) (bool, error) {
+	for i := range selectors {
+		s, err := metav1.LabelSelectorAsSelector(&selectors[i])
+		if err != nil {
+			return false, fmt.Errorf("reading a selector of the mesh: %w", err)
+		}
+		if !s.Empty() && s.Matches(labels.Set(pod.Labels)) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func parseBool(s string) (bool, error) {

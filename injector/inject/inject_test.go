@@ -9,9 +9,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/yaml"
 
@@ -27,18 +27,24 @@ type options struct {
 	Ordinary  bool              `json:"ordinary"`
 	Never     string            `json:"never"`
 	Always    string            `json:"always"`
+	Secrets   []string          `json:"secrets"` // to pull the image with
 }
 
 func params(o options) inject.Params {
 	p := inject.DefaultParams("heddle/proxy:test", "test")
 	p.Native, p.HookToken = !o.Ordinary, "token"
-	if o.Never != "" {
-		p.NeverInject = []labels.Selector{must(labels.Parse(o.Never))}
-	}
-	if o.Always != "" {
-		p.AlwaysInject = []labels.Selector{must(labels.Parse(o.Always))}
-	}
+	p.PullSecrets = o.Secrets
+	p.NeverInject, p.AlwaysInject = selectors(o.Never), selectors(o.Always)
 	return p
+}
+
+// selectors are an empty one, which must match nothing, and the one that text says.
+func selectors(text string) []metav1.LabelSelector {
+	all := []metav1.LabelSelector{{}}
+	if text != "" {
+		all = append(all, *must(metav1.ParseToLabelSelector(text)))
+	}
+	return all
 }
 
 func must[T any](v T, err error) T {
@@ -88,6 +94,7 @@ func TestInject(t *testing.T) {
 			"metrics":  value(result.Pod, wire.EnvAppPrometheus),
 			"env":      environment(result.Pod),
 			"redirect": strings.Join(container(result.Pod, wire.RedirectContainer).Command, " "),
+			"secrets":  secrets(result.Pod),
 			"limits":   string(must(yaml.Marshal(container(result.Pod, wire.ProxyContainer).Resources))),
 			"meta":     string(must(yaml.Marshal(map[string]any{"labels": result.Pod.Labels, "annotations": result.Pod.Annotations}))),
 		}
@@ -112,6 +119,14 @@ func shape(pod *corev1.Pod) string {
 		b.WriteString("\n")
 	}
 	return b.String()
+}
+
+func secrets(pod *corev1.Pod) string {
+	var names []string
+	for _, s := range pod.Spec.ImagePullSecrets {
+		names = append(names, s.Name)
+	}
+	return strings.Join(names, " ")
 }
 
 // applications are the containers that were there before.
@@ -211,6 +226,9 @@ func TestDecision(t *testing.T) {
 		{why: "an annotation beats a selector", pod: annotate(label("app", "x"), wire.PodInjectLabel, "true"), options: options{Never: "app=x"}, inject: true},
 		{why: "never beats always", pod: label("app", "x"), labels: enabled, options: options{Never: "app=x", Always: "app=x"}},
 		{why: "always beats the namespace", pod: label("app", "x"), options: options{Always: "app=x"}, inject: true},
+		{why: "a namespace that says no beats always", pod: label("app", "x"), labels: map[string]string{wire.InjectionLabel: "disabled"}, options: options{Always: "app=x"}},
+		{why: "a label beats always", pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "x", wire.PodInjectLabel: "false"}}}, options: options{Always: "app=x"}},
+		{why: "a selector with expressions", pod: label("app", "x"), labels: enabled, options: options{Never: "app in (x,y)"}},
 		{why: "a selector that does not match", pod: label("app", "y"), options: options{Always: "app=x"}},
 		{why: "the host's network", pod: host, labels: enabled},
 		{why: "Windows", pod: windows, labels: enabled},
@@ -234,6 +252,26 @@ func TestDecision(t *testing.T) {
 		if err != nil || result.Injected != c.inject || result.Reason == "" {
 			t.Errorf("%s: injected %t (%q, %v), want %t", c.why, result.Injected, result.Reason, err, c.inject)
 		}
+	}
+}
+
+// What the control plane uses reaches the command line as JSON.
+func TestParamsPassAsJSON(t *testing.T) {
+	p := params(options{Never: "app in (x,y)", Always: "app=z", Secrets: []string{"pull"}})
+	var got inject.Params
+	if err := json.Unmarshal(must(json.Marshal(p)), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(p, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestASelectorThatCannotBeRead(t *testing.T) {
+	p := inject.DefaultParams("x", "test")
+	p.NeverInject = []metav1.LabelSelector{{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "app", Operator: "Like"}}}}
+	if _, err := inject.Inject(inject.Request{Pod: &corev1.Pod{}, Namespace: "shop"}, p); err == nil || !strings.Contains(err.Error(), "selector of the mesh") {
+		t.Errorf("got %v", err)
 	}
 }
 

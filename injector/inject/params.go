@@ -5,21 +5,21 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/labels"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/injector/redirect"
 )
 
-// Params is what the mesh says about every injection. It is read only.
+// Params is what the mesh says about every injection. It is read only, and passes from the control plane to the command line as JSON.
 type Params struct {
 	Image            string // of the proxy and of the redirection
 	PullPolicy       corev1.PullPolicy
-	PullSecrets      []string
-	Version          string // recorded in the status annotation
-	DiscoveryAddress string // host:port
-	CAAddress        string // empty: DiscoveryAddress
-	Audience         string // of the projected token
+	PullSecrets      []string // Secrets to pull the image with; each must be in the pod's own namespace
+	Version          string   // recorded in the status annotation
+	DiscoveryAddress string   // host:port
+	CAAddress        string   // empty: DiscoveryAddress
+	Audience         string   // of the projected token
 	TrustDomain      string
 	ClusterID        string
 	ClusterDomain    string
@@ -39,8 +39,8 @@ type Params struct {
 	HookToken string
 
 	IgnoredNamespaces []string
-	NeverInject       []labels.Selector // of pods
-	AlwaysInject      []labels.Selector // of pods
+	NeverInject       []metav1.LabelSelector // of pods, whatever their namespace says; an empty one matches none
+	AlwaysInject      []metav1.LabelSelector // of pods, unless their namespace opts out; an empty one matches none
 	Resources         corev1.ResourceRequirements
 }
 
@@ -52,7 +52,7 @@ const (
 	defaultLogLevel = "info"
 )
 
-// DefaultParams returns the defaults of an installation with the given proxy image.
+// DefaultParams returns the defaults of an installation with the given proxy image: what the values of the control-plane chart say.
 func DefaultParams(image, version string) Params {
 	return Params{
 		Image:             image,
@@ -71,8 +71,8 @@ func DefaultParams(image, version string) Params {
 		Capture:           redirect.DefaultSpec(),
 		IgnoredNamespaces: DefaultIgnoredNamespaces(),
 		Resources: corev1.ResourceRequirements{
-			Requests: quantities("100m", "128Mi"),
-			Limits:   quantities("2", "1Gi"),
+			Requests: quantities("10m", "40Mi"),
+			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")},
 		},
 	}
 }
