@@ -20,12 +20,12 @@ const (
 	EnvClusterDomain    = "HEDDLE_CLUSTER_DOMAIN"    // default cluster.local
 	EnvLogLevel         = "HEDDLE_LOG_LEVEL"         // debug | info | warn | error; default info
 	EnvCertTTL          = "HEDDLE_CERT_TTL"          // Go duration asked for in the CSR request; default 24h, the CA caps it
-	EnvDrainDuration    = "HEDDLE_DRAIN_DURATION"    // Go duration: how long listeners drain once told to; default 45s
+	EnvDrainDuration    = "HEDDLE_DRAIN_DURATION"    // Go duration: how long connections, or a silent application, may go on at the end; default 45s
 
 	// EnvNativeSidecar is "true" where the proxy is an init container with restartPolicy Always: the kubelet then ends it after the
 	// application, and SIGTERM means that the application has gone. "false": an ordinary container, which gets SIGTERM together with
-	// the application, keeps outbound working while connections are open, and, in a pod whose restartPolicy is not
-	// Always, ends once the pod's other containers have (see EnvAwaitCompletion).
+	// the application, keeps outbound working until that has ended (as MethodAwaitCompletion says) or the drain duration is over,
+	// and, in a pod whose restartPolicy is not Always, ends once the pod's other containers have (see EnvAwaitCompletion).
 	EnvNativeSidecar = "HEDDLE_NATIVE_SIDECAR"
 	// EnvAwaitCompletion is "true" in an ordinary container of a pod that is meant to end (restartPolicy Never or OnFailure): the proxy
 	// calls MethodAwaitCompletion on the CA address and exits 0 when it returns.
@@ -41,7 +41,7 @@ const (
 )
 
 // MethodAwaitCompletion is a unary gRPC method beside the CA: google.protobuf.Empty in and out, authorised as CreateCertificate
-// is. It returns OK once every container of the caller's pod but the proxy has ended for good, and otherwise lasts until the
+// is. It returns OK once every container of the caller's pod but the proxy has ended for good (in a pod that is being deleted: has ended), and otherwise lasts until the
 // caller gives up; on any error the caller asks again later.
 const (
 	ServiceCompletion     = "heddle.injector.v1.Completion"

@@ -38,14 +38,19 @@ func serve(ctx context.Context, node string, env func(string) string) error {
 	workload := identity.New(identity.Options{Expected: s.identity, TTL: s.ttl, Authority: identity.RemoteAuthority{ControlPlane: ca}, Roots: roots,
 		Log: log.With("part", "identity")})
 	plane := identity.ControlPlane{Address: s.discovery, TokenPath: s.tokenPath, ClusterID: s.node.ClusterID, Roots: roots, Certificate: workload.Certificate}
+	ended := func(ctx context.Context) bool { return awaitEnd(ctx, ca, log) }
+	termination := engine.Termination{Alone: s.native, Drain: s.drain, Grace: s.grace}
+	if !s.native && !r.Gateway {
+		termination.Ended = ended
+	}
 	e := engine.New(engine.Options{
 		Node: s.node, Identity: workload, Dial: plane.Dial, Gateway: r.Gateway, Drains: r.Drains,
-		Termination: engine.Termination{Alone: s.native, Drain: s.drain, Grace: s.grace},
+		Termination: termination,
 		App:         s.application, Addresses: addresses(), AccessLog: os.Stdout, Log: log, Level: level, Quit: quit,
 	})
 	components := r.Stack(e)
 	if s.completion {
-		components = append(components, completion(ca, log, func() { e.ApplicationEnded(); quit() }))
+		components = append(components, completion(ended, func() { e.ApplicationEnded(); quit() }))
 	}
 	if err := lifecycle.Run(ctx, components...); err != nil {
 		return err
@@ -64,27 +69,31 @@ func addresses() engine.Addresses {
 const askAgain = 5 * time.Second
 
 // completion ends the proxy once the application has ended, in pods that are meant to.
-func completion(ca identity.ControlPlane, log *slog.Logger, quit func()) lifecycle.Component {
+func completion(ended func(context.Context) bool, quit func()) lifecycle.Component {
 	return lifecycle.Component{Name: "completion", Run: func(ctx context.Context) error {
-		for {
-			err := ca.AwaitCompletion(ctx)
-			if err == nil {
-				log.Info("the application has ended")
-				quit()
-				<-ctx.Done()
-				return nil
-			}
-			if ctx.Err() != nil {
-				return nil
-			}
-			log.Debug("asking again whether the application has ended", "error", err)
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(askAgain):
-			}
+		if ended(ctx) {
+			quit()
+			<-ctx.Done()
 		}
+		return nil
 	}}
+}
+
+// awaitEnd returns true once the control plane says that the application has ended, false when ctx ends first.
+func awaitEnd(ctx context.Context, ca identity.ControlPlane, log *slog.Logger) bool {
+	for ctx.Err() == nil {
+		err := ca.AwaitCompletion(ctx)
+		if err == nil {
+			log.Info("the application has ended")
+			return true
+		}
+		log.Debug("asking again whether the application has ended", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(askAgain):
+		}
+	}
+	return false
 }
 
 // call asks the proxy in this pod; anything but 200 is an error.

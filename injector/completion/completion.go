@@ -1,6 +1,6 @@
-// Package completion tells an ordinary sidecar that the other containers of its pod have ended for good, so that a Job completes: a
-// container cannot see that by itself, and a pod's account may not read pods. It tells a caller about its own pod only, changes
-// nothing in the cluster, and is not needed where sidecars are native.
+// Package completion tells an ordinary sidecar that the other containers of its pod have ended for good, so that a Job completes and a
+// deleted pod need not use up its grace period: a container cannot see that by itself, and a pod's account may not read pods. It tells a
+// caller about its own pod only, changes nothing in the cluster, and is not needed where sidecars are native.
 package completion
 
 import (
@@ -23,23 +23,36 @@ import (
 
 // Ended reports whether every container of pod but the proxy has ended and will not be started again.
 func Ended(pod *corev1.Pod) bool {
-	policy := pod.Spec.RestartPolicy
-	if policy != corev1.RestartPolicyNever && policy != corev1.RestartPolicyOnFailure {
-		return false
-	}
 	ended := 0
-	for _, s := range pod.Status.ContainerStatuses {
+	for i := range pod.Status.ContainerStatuses {
+		s := &pod.Status.ContainerStatuses[i]
 		if s.Name == wire.ProxyContainer {
 			continue
 		}
-		end := s.State.Terminated
-		if end == nil || policy == corev1.RestartPolicyOnFailure && end.ExitCode != 0 {
+		if !forGood(pod, &s.State) {
 			return false
 		}
 		ended++
 	}
 	return ended > 0 && ended >= applications(pod)
 }
+
+// forGood reports whether a container of pod in this state stays as it is: in a pod that is being deleted none is started again.
+func forGood(pod *corev1.Pod, state *corev1.ContainerState) bool {
+	end, deleted := state.Terminated, pod.DeletionTimestamp != nil
+	switch {
+	case deleted && state.Waiting != nil:
+		return state.Waiting.Reason == waitsToRestart
+	case end == nil:
+		return false
+	case deleted || pod.Spec.RestartPolicy == corev1.RestartPolicyNever:
+		return true
+	}
+	return pod.Spec.RestartPolicy == corev1.RestartPolicyOnFailure && end.ExitCode == 0
+}
+
+// waitsToRestart is the reason of a container that has ended and is to be started after a while.
+const waitsToRestart = "CrashLoopBackOff"
 
 // applications counts the containers that are not the proxy. One that has no status yet has not ended.
 func applications(pod *corev1.Pod) int {

@@ -46,11 +46,24 @@ func TestEnded(t *testing.T) {
 	proxy := running(wire.ProxyContainer)
 	young := job("u", corev1.RestartPolicyNever, proxy, exited("a", 0), exited("b", 0))
 	young.Status.ContainerStatuses = young.Status.ContainerStatuses[:2]
+	deleted := func(statuses ...corev1.ContainerStatus) *corev1.Pod {
+		pod := job("u", corev1.RestartPolicyAlways, append(statuses, proxy)...)
+		pod.DeletionTimestamp = &metav1.Time{}
+		return pod
+	}
+	waits := func(reason string) corev1.ContainerStatus {
+		return corev1.ContainerStatus{Name: "a", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason}}}
+	}
 	for _, c := range []struct {
 		why  string
 		pod  *corev1.Pod
 		want bool
 	}{
+		{"deleted, and running", deleted(running("a")), false},
+		{"deleted, and ended", deleted(exited("a", 143)), true},
+		{"deleted, one of two", deleted(exited("a", 0), running("b")), false},
+		{"deleted between two failures", deleted(waits("CrashLoopBackOff")), true},
+		{"deleted while it was to be started", deleted(waits("ContainerCreating")), false},
 		{"still running", job("u", corev1.RestartPolicyNever, proxy, running("a")), false},
 		{"ended well", job("u", corev1.RestartPolicyNever, proxy, exited("a", 0)), true},
 		{"failed, and not to be started again", job("u", corev1.RestartPolicyNever, proxy, exited("a", 1)), true},

@@ -11,7 +11,7 @@ import (
 
 const (
 	lookAgain = 100 * time.Millisecond
-	// settle is how long nothing may go on before an application beside us, or an edge's clients, count as finished.
+	// settle is how long nothing may go on before an edge's clients, or an application whose time is over, count as finished.
 	settle = 3 * time.Second
 	// alone is how long connections may go on when there is nobody behind them any more.
 	alone = 5 * time.Second
@@ -44,9 +44,12 @@ func (e *Engine) terminate() {
 	if t.Grace > 0 {
 		limit = min(limit, max(t.Grace-reserve, 0))
 	}
-	if t.Alone || e.finished.Load() {
+	switch {
+	case t.Alone || e.finished.Load():
 		limit = min(limit, alone)
-	} else {
+	case t.Ended != nil:
+		limit = e.awaitApplication()
+	default:
 		limit -= e.awaitQuiet(limit)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), max(limit, lookAgain))
@@ -59,8 +62,43 @@ func (e *Engine) terminate() {
 // ApplicationEnded says that nobody beside this proxy needs it any more.
 func (e *Engine) ApplicationEnded() { e.finished.Store(true) }
 
-// awaitQuiet waits until nothing has gone on for a while, at most for limit, and returns how long that took. The application beside us, or
-// clients that have not yet heard, may still open new connections.
+// dismiss ends the process in an orderly way: the application says that it asks for nothing more.
+func (e *Engine) dismiss() {
+	e.dismissed.Store(true)
+	e.options.Quit()
+}
+
+// awaitApplication serves an application that was told to end together with this proxy, and that may fall silent and still ask for
+// something before it does. It waits until the application is known to have ended; else for the drain duration, and beyond that while
+// something goes on; and at most until the grace period is nearly over. It returns how long connections may go on then.
+func (e *Engine) awaitApplication() time.Duration {
+	t, start, quietSince := e.options.Termination, time.Now(), time.Now()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		if t.Ended(ctx) {
+			e.ApplicationEnded()
+		}
+	}()
+	limit := t.Drain
+	if t.Grace > 0 {
+		limit = max(t.Grace-reserve, 0)
+	}
+	for time.Since(start) < limit {
+		if e.inUse() {
+			quietSince = time.Now()
+		}
+		silent := time.Since(quietSince) >= settle && (time.Since(start) >= t.Drain || e.dismissed.Load())
+		if silent || e.finished.Load() {
+			return min(limit-time.Since(start), alone)
+		}
+		time.Sleep(lookAgain)
+	}
+	return 0
+}
+
+// awaitQuiet waits until nothing has gone on for a while, at most for limit, and returns how long that took. Clients that have not yet
+// heard may still open new connections.
 func (e *Engine) awaitQuiet(limit time.Duration) time.Duration {
 	start, quietSince := time.Now(), time.Now()
 	for time.Since(start) < limit {

@@ -60,7 +60,9 @@ type Addresses struct {
 type Termination struct {
 	// Alone says that the application has gone when the end comes: nothing of it is waited for.
 	Alone bool
-	Drain time.Duration // how long connections may go on
+	// Ended returns true once the application beside has ended for good, false when ctx ends first. Nil: there is none.
+	Ended func(ctx context.Context) bool
+	Drain time.Duration // how long connections, or a silent application, may go on
 	Grace time.Duration // when everything must have ended; 0: unknown
 }
 
@@ -79,6 +81,8 @@ type Engine struct {
 	registry *prometheus.Registry
 	drained  drainState
 	finished atomic.Bool // the application has ended
+	// dismissed: the application asks for nothing more
+	dismissed atomic.Bool
 }
 
 // New assembles an engine.

@@ -19,7 +19,7 @@ type view struct{ e *Engine }
 func (v view) Drain() { v.e.Drain() }
 
 // Quit implements admin.Proxy.
-func (v view) Quit() { v.e.options.Quit() }
+func (v view) Quit() { v.e.dismiss() }
 
 // Ready implements admin.Proxy: a certificate, a configuration, and its listeners bound.
 func (v view) Ready() error {
