@@ -129,6 +129,59 @@ func TestServesOnWithoutItsControlPlane(t *testing.T) {
 	expect(t, w.Outbound, "/changed", 403, "RBAC")
 }
 
+// TestAnApplicationThatClosedItsPortIsLeftForAnother has one of two endpoints whose proxy is there and whose application is not, as in a
+// rolling restart: where the client's proxy may try again after a failed connection, nobody notices.
+func TestAnApplicationThatClosedItsPortIsLeftForAnother(t *testing.T) {
+	plane := newPlane(t)
+	w, _, client := pair(t, plane, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
+	gone := world{Inbound: portOf(t, free(t)), App: portOf(t, free(t)), Deny: "/secret"}
+	plane.push("leaving", fill(t, strings.ReplaceAll(serverResources, "sa/catalog", "sa/leaving"), gone))
+	plane.start("leaving")
+	endpoint := `  - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: ` + gone.Inbound + `}}}
+    metadata: {filter_metadata: {envoy.transport_socket_match: {tlsMode: istio}, heddle.workload: {identity: "spiffe://cluster.local/ns/shop/sa/leaving", workload: leaving, namespace: shop, app: catalog}}}
+`
+	both := clientResources + endpoint
+	plane.push("web", fill(t, both, w))
+	eventually(t, "an answer of the proxy alone", func() error {
+		response, err := http.DefaultClient.Do(asking(t, "POST", w.Outbound))
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != 503 || response.Header.Get("proxy-status") != "" {
+			return fmt.Errorf("%d %v", response.StatusCode, response.Header)
+		}
+		return nil
+	})
+	plane.push("web", fill(t, strings.Replace(both, "timeout: {{.Timeout}}", "timeout: {{.Timeout}}, retry_policy: {retry_on: connect-failure, num_retries: 2, host_selection_retry_max_attempts: 5, "+
+		`retry_host_predicate: [{name: envoy.retry_host_predicates.previous_hosts, typed_config: {"@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate}}]}`, 1), w))
+	eventually(t, "no failure", func() error {
+		for n := range 30 {
+			response, err := http.DefaultClient.Do(asking(t, "POST", w.Outbound))
+			if err != nil {
+				return err
+			}
+			response.Body.Close()
+			if response.StatusCode != 200 {
+				return fmt.Errorf("request %d: %d", n, response.StatusCode)
+			}
+		}
+		return nil
+	})
+	metric(t, client, 0, "heddle_proxy_panics_total")
+}
+
+// asking is a request with a body for the catalog.
+func asking(t *testing.T, method, port string) *http.Request {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, "http://127.0.0.1:"+port+"/", strings.NewReader("order"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Host = "catalog"
+	return request
+}
+
 // TestDrainsBeforeItEnds holds that a request in flight is answered while the proxy ends, and that idle connections do not hold it up.
 func TestDrainsBeforeItEnds(t *testing.T) {
 	plane := newPlane(t)

@@ -55,6 +55,8 @@ type run struct {
 	body    exchange.View // the whole request body, where it was short
 	whole   bool          // body is all of it
 	started bool          // the response's head is on its way to the client
+	// connected: a try got as far as a connection, and something may have been delivered
+	connected bool
 
 	trailers exchange.Head
 	deadline time.Time
@@ -73,6 +75,7 @@ func (p *Proxy) begin(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	clear(r.tried)
 	r.p, r.x, r.d, r.b, r.http = p, x, d, b, b.Chain.HTTP
 	r.vhost, r.route, r.target, r.cluster, r.tried = nil, nil, nil, nil, r.tried[:0]
+	r.connected = false
 	r.body, r.whole, r.started, r.deadline, r.timeout, r.until = nil, false, false, time.Time{}, 0, time.Time{}
 	r.mirrors = nil
 	r.trailers.Reset()

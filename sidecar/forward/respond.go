@@ -130,6 +130,9 @@ func (r *run) tunnel(s exchange.Stream) exchange.Outcome {
 func (r *run) dress() {
 	x := r.x
 	h := &x.Response
+	if refused(x) {
+		h.Remove(proxyStatus) // said between proxies
+	}
 	if !r.http.KeepServer || !h.Has("server") {
 		name := r.http.ServerName
 		if name == "" {
@@ -172,6 +175,7 @@ func (r *run) answer(o exchange.Outcome) {
 	}
 	r.started = true
 	body := r.reply(o)
+	r.confess(o)
 	if own && r.route != nil {
 		r.route.Incoming(nil, x)
 	}

@@ -48,6 +48,7 @@ func retriesResponse(p *route.Retry, x *exchange.Exchange) bool {
 	case p.On&route.On5xx != 0 && status >= 500,
 		p.On&route.OnGatewayError != 0 && status >= 502 && status <= 504,
 		p.On&route.OnEnvoyRatelimited != 0 && x.Response.Has("x-envoy-ratelimited"),
+		p.On&route.OnConnectFailure != 0 && refused(x),
 		p.On&route.OnRetriable4xx != 0 && status == 409,
 		p.On&route.OnRetriableStatusCodes != 0 && slices.Contains(p.Codes, status):
 		return true

@@ -218,6 +218,7 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 		}
 		return o, false, nil
 	}
+	r.connected = true
 	info := r.lease.Info()
 	x.Upstream.Security, x.Upstream.Failure = info.Security, ""
 	x.Upstream.Local = addrPort(info.Local)
