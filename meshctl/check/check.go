@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	authorization "k8s.io/api/authorization/v1"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/ca/authority"
+	"github.com/heddle-mesh/heddle/injector/inject"
 	"github.com/heddle-mesh/heddle/meshctl/cluster"
 	"github.com/heddle-mesh/heddle/meshctl/install"
 )
@@ -37,23 +37,26 @@ type Finding struct {
 	Message string `json:"message"`
 }
 
-// The oldest Kubernetes that Heddle supports, and the first whose kubelets run native sidecars without a gate.
+// oldest is the oldest Kubernetes that Heddle supports.
 const (
 	oldest        = "1.30"
-	firstNative   = "1.29"
 	probeSentence = "a pod that is to be injected gets its proxy"
 )
 
+// Injection asks the control plane what its webhook would use.
+type Injection func(ctx context.Context) (inject.Params, error)
+
 // Checker looks at one cluster.
 type Checker struct {
-	cluster *cluster.Cluster
-	install *install.Installer
-	found   []Finding
+	cluster   *cluster.Cluster
+	install   *install.Installer
+	injection Injection
+	found     []Finding
 }
 
-// New returns a Checker; version is that of this build.
-func New(c *cluster.Cluster, i *install.Installer) *Checker {
-	return &Checker{cluster: c, install: i}
+// New returns a Checker.
+func New(c *cluster.Cluster, i *install.Installer, injection Injection) *Checker {
+	return &Checker{cluster: c, install: i, injection: injection}
 }
 
 // Run makes all checks; with pre, only those of a cluster where Heddle is still to be installed. Its error says that the cluster
@@ -107,9 +110,8 @@ func (c *Checker) kubernetes(ctx context.Context) error {
 		return fmt.Errorf("listing nodes: %w", err)
 	}
 	for _, node := range nodes.Items {
-		kubelet, err := version.ParseGeneric(node.Status.NodeInfo.KubeletVersion)
-		if err == nil && kubelet.LessThan(version.MustParseGeneric(firstNative)) {
-			c.add(Warning, name, "node %s runs kubelet %s: proxies will be ordinary containers everywhere", node.Name, node.Status.NodeInfo.KubeletVersion)
+		if kubelet := node.Status.NodeInfo.KubeletVersion; !inject.NativeSupported([]string{kubelet}) {
+			c.add(Warning, name, "node %s runs kubelet %s: proxies will be ordinary containers everywhere", node.Name, kubelet)
 		}
 	}
 	c.add(OK, name, "Kubernetes %s, %d nodes", c.cluster.Version, len(nodes.Items))
@@ -225,7 +227,12 @@ func (c *Checker) webhooks(ctx context.Context) error {
 		c.add(Error, name, "the control plane's root is missing from %s", strings.Join(missing, ", "))
 		return nil
 	}
-	if err := c.install.Probe(ctx); err != nil {
+	err = c.install.Probe(ctx)
+	switch {
+	case errors.Is(err, install.ErrQuota):
+		c.add(Warning, name, "%v", err)
+		return nil
+	case err != nil:
 		c.add(Error, name, "%v", cluster.Explain(err))
 		return nil
 	}
@@ -233,8 +240,13 @@ func (c *Checker) webhooks(ctx context.Context) error {
 	return nil
 }
 
-// dataPlane looks for pods that should have a proxy and have none.
+// dataPlane looks for pods that should have a proxy and have none, as the webhook would judge them now. Where the control plane does not
+// say what it uses, which other checks tell of, an installation's defaults stand for it.
 func (c *Checker) dataPlane(ctx context.Context) error {
+	params, err := c.injection(ctx)
+	if err != nil {
+		params = inject.DefaultParams("", "")
+	}
 	list, err := c.cluster.Kube.CoreV1().Namespaces().List(ctx, meta.ListOptions{LabelSelector: wire.InjectionLabel + "=enabled"})
 	if err != nil {
 		return fmt.Errorf("listing namespaces: %w", err)
@@ -249,7 +261,7 @@ func (c *Checker) dataPlane(ctx context.Context) error {
 			switch pod := &pods.Items[n]; {
 			case pod.Annotations[wire.StatusAnnotation] != "":
 				with++
-			case shouldHaveProxy(pod):
+			case shouldHaveProxy(pod, ns.Labels, params):
 				without++
 				c.add(Warning, "data plane", "pod %s/%s started without a proxy; restart it", pod.Namespace, pod.Name)
 			}
@@ -259,7 +271,10 @@ func (c *Checker) dataPlane(ctx context.Context) error {
 	return nil
 }
 
-func shouldHaveProxy(pod *core.Pod) bool {
-	over := []core.PodPhase{core.PodSucceeded, core.PodFailed}
-	return !pod.Spec.HostNetwork && pod.Labels[wire.PodInjectLabel] != "false" && !slices.Contains(over, pod.Status.Phase)
+func shouldHaveProxy(pod *core.Pod, namespace map[string]string, params inject.Params) bool {
+	if pod.Status.Phase == core.PodSucceeded || pod.Status.Phase == core.PodFailed {
+		return false
+	}
+	result, err := inject.Inject(inject.Request{Pod: pod, Namespace: pod.Namespace, NamespaceLabels: namespace}, params)
+	return err == nil && result.Injected
 }

@@ -1,6 +1,7 @@
 package check_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	clienttest "k8s.io/client-go/testing"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/injector/inject"
 	"github.com/heddle-mesh/heddle/manifests"
 	"github.com/heddle-mesh/heddle/meshctl/check"
 	"github.com/heddle-mesh/heddle/meshctl/cluster"
@@ -30,7 +32,17 @@ type setup struct {
 	objects    []runtime.Object
 	crds       []runtime.Object
 	forbidden  string
-	unreadable string // a resource that the user may not list
+	unreadable string              // a resource that the user may not list
+	never      *meta.LabelSelector // what the control plane does not inject; nil: it does not say
+}
+
+func (s setup) injection(context.Context) (inject.Params, error) {
+	if s.never == nil {
+		return inject.Params{}, errors.New("no control plane runs")
+	}
+	p := inject.DefaultParams("x", "v2")
+	p.NeverInject = []meta.LabelSelector{*s.never}
+	return p, nil
 }
 
 func (s setup) run(t *testing.T, pre bool) []check.Finding {
@@ -46,7 +58,7 @@ func (s setup) run(t *testing.T, pre bool) []check.Finding {
 		return resource.Resource == s.unreadable, nil, apierrors.NewForbidden(resource, "", errors.New("not for eve"))
 	})
 	c := &cluster.Cluster{Kube: kube, Extensions: fakeextensions.NewClientset(s.crds...), Version: s.version}
-	found, err := check.New(c, install.New(c, install.Options{Version: "v2", Out: io.Discard})).Run(t.Context(), pre)
+	found, err := check.New(c, install.New(c, install.Options{Version: "v2", Out: io.Discard}), s.injection).Run(t.Context(), pre)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,24 +86,33 @@ func TestFindings(t *testing.T) {
 	foreign.Spec.Versions = foreign.Spec.Versions[:1]
 	one := int32(1)
 	down := &apps.Deployment{ObjectMeta: meta.ObjectMeta{Namespace: wire.SystemNamespace, Name: wire.DiscoveryService}, Spec: apps.DeploymentSpec{Replicas: &one}}
-	old := &core.Node{ObjectMeta: meta.ObjectMeta{Name: "n"}, Status: core.NodeStatus{NodeInfo: core.NodeSystemInfo{KubeletVersion: "v1.27.1"}}}
-	bare := &core.Pod{ObjectMeta: meta.ObjectMeta{Namespace: "shop", Name: "bare"}, Status: core.PodStatus{Phase: core.PodRunning}}
+	node := func(kubelet string) *core.Node {
+		return &core.Node{ObjectMeta: meta.ObjectMeta{Name: "n"}, Status: core.NodeStatus{NodeInfo: core.NodeSystemInfo{KubeletVersion: kubelet}}}
+	}
+	bare := &core.Pod{ObjectMeta: meta.ObjectMeta{Namespace: "shop", Name: "bare", Labels: map[string]string{"app": "bare"}}, Status: core.PodStatus{Phase: core.PodRunning}}
+	excused := bare.DeepCopy()
+	excused.Labels = map[string]string{"app": "excused"}
+	never := &meta.LabelSelector{MatchLabels: excused.Labels}
 	for why, c := range map[string]struct {
 		setup setup
 		pre   bool
 		level check.Level
 		want  string
 	}{
-		"a fit cluster":                    {setup{version: "v1.37.2"}, true, check.OK, "Kubernetes v1.37.2"},
-		"an old cluster":                   {setup{version: "v1.25.0"}, true, check.Error, "Kubernetes v1.25.0 is older than 1.30"},
-		"an old node":                      {setup{version: "v1.37.2", objects: []runtime.Object{old}}, true, check.Warning, "node n runs kubelet v1.27.1"},
-		"missing rights":                   {setup{version: "v1.37.2", forbidden: "clusterroles"}, true, check.Error, "this user may not create clusterroles"},
-		"a foreign definition lacks a lot": {setup{version: "v1.37.2", crds: []runtime.Object{foreign}}, true, check.Warning, foreign.Name + " belongs to another installer and lacks version"},
-		"a namespace forbids injection":    {setup{version: "v1.37.2", objects: []runtime.Object{namespace("shop", "restricted")}}, true, check.Error, "shop is labelled for injection and enforces"},
-		"not installed":                    {setup{version: "v1.37.2"}, false, check.Error, "Heddle is not installed"},
-		"no pod is available":              {setup{version: "v1.37.2", objects: []runtime.Object{down}}, false, check.Error, "0 of 0 pods available"},
-		"no webhooks":                      {setup{version: "v1.37.2"}, false, check.Error, "root is missing from webhook configuration heddle-injector"},
-		"a pod without a proxy":            {setup{version: "v1.37.2", objects: []runtime.Object{namespace("shop", ""), bare}}, false, check.Warning, "pod shop/bare started without a proxy"},
+		"a fit cluster":                      {setup{version: "v1.37.2"}, true, check.OK, "Kubernetes v1.37.2"},
+		"an old cluster":                     {setup{version: "v1.25.0"}, true, check.Error, "Kubernetes v1.25.0 is older than 1.30"},
+		"an old node":                        {setup{version: "v1.37.2", objects: []runtime.Object{node("v1.27.1")}}, true, check.Warning, "node n runs kubelet v1.27.1"},
+		"a node too old for native sidecars": {setup{version: "v1.37.2", objects: []runtime.Object{node("v1.32.9")}}, true, check.Warning, "node n runs kubelet v1.32.9"},
+		"a node that is just new enough":     {setup{version: "v1.37.2", objects: []runtime.Object{node("v1.33.0")}}, true, check.OK, "1 nodes"},
+		"missing rights":                     {setup{version: "v1.37.2", forbidden: "clusterroles"}, true, check.Error, "this user may not create clusterroles"},
+		"a foreign definition lacks a lot":   {setup{version: "v1.37.2", crds: []runtime.Object{foreign}}, true, check.Warning, foreign.Name + " belongs to another installer and lacks version"},
+		"a namespace forbids injection":      {setup{version: "v1.37.2", objects: []runtime.Object{namespace("shop", "restricted")}}, true, check.Error, "shop is labelled for injection and enforces"},
+		"not installed":                      {setup{version: "v1.37.2"}, false, check.Error, "Heddle is not installed"},
+		"no pod is available":                {setup{version: "v1.37.2", objects: []runtime.Object{down}}, false, check.Error, "0 of 0 pods available"},
+		"no webhooks":                        {setup{version: "v1.37.2"}, false, check.Error, "root is missing from webhook configuration heddle-injector"},
+		"a pod without a proxy":              {setup{version: "v1.37.2", objects: []runtime.Object{namespace("shop", ""), bare}}, false, check.Warning, "pod shop/bare started without a proxy"},
+		"a pod without a proxy, by the control plane's own word": {setup{version: "v1.37.2", objects: []runtime.Object{namespace("shop", ""), bare}, never: never}, false, check.Warning, "pod shop/bare started without a proxy"},
+		"a pod that the mesh never injects":                      {setup{version: "v1.37.2", objects: []runtime.Object{namespace("shop", ""), excused}, never: never}, false, check.OK, "0 pods with a proxy, 0 that should have one"},
 	} {
 		t.Run(why, func(t *testing.T) {
 			found := c.setup.run(t, c.pre)

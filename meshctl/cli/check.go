@@ -1,14 +1,17 @@
 package cli
 
 import (
+	"context"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/heddle-mesh/heddle/injector/inject"
 	"github.com/heddle-mesh/heddle/meshctl/check"
 	"github.com/heddle-mesh/heddle/meshctl/install"
 	"github.com/heddle-mesh/heddle/meshctl/output"
+	"github.com/heddle-mesh/heddle/meshctl/proxy"
 )
 
 func (a *app) check() *cobra.Command {
@@ -24,7 +27,9 @@ func (a *app) check() *cobra.Command {
 				return err
 			}
 			i := install.New(cl, install.Options{Version: a.version, Out: io.Discard})
-			found, err := check.New(cl, i).Run(cmd.Context(), pre)
+			found, err := check.New(cl, i, func(ctx context.Context) (inject.Params, error) {
+				return proxy.ReadInjection(ctx, cl.Kube, forwarder(cl))
+			}).Run(cmd.Context(), pre)
 			if err != nil {
 				return err
 			}

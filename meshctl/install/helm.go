@@ -9,11 +9,15 @@ import (
 	"time"
 
 	"helm.sh/helm/v4/pkg/action"
+	"helm.sh/helm/v4/pkg/chart/common/util"
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/kube"
 	"helm.sh/helm/v4/pkg/release"
+	"helm.sh/helm/v4/pkg/release/common"
+	releasev1 "helm.sh/helm/v4/pkg/release/v1"
 	"helm.sh/helm/v4/pkg/storage/driver"
 
+	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/manifests"
 	"github.com/heddle-mesh/heddle/meshctl/cluster"
 )
@@ -31,12 +35,8 @@ func helm(c *cluster.Cluster, namespace string) (*action.Configuration, error) {
 }
 
 // release installs or upgrades one chart. It does not wait for anything to become ready.
-func (i *Installer) release(ctx context.Context, chartName, name, namespace string, values map[string]any) error {
-	c, err := manifests.Chart(chartName, i.options.Version)
-	if err != nil {
-		return err
-	}
-	config, err := helm(i.cluster, namespace)
+func (i *Installer) release(ctx context.Context, c *chart.Chart, name, namespace string, values map[string]any) error {
+	config, err := i.helm(namespace)
 	if err != nil {
 		return err
 	}
@@ -52,9 +52,9 @@ func (i *Installer) release(ctx context.Context, chartName, name, namespace stri
 		err = i.again(ctx, config, c, name, namespace, values)
 	}
 	if err != nil {
-		return fmt.Errorf("installing chart %s as release %s: %w", chartName, name, err)
+		return fmt.Errorf("installing chart %s as release %s: %w", c.Metadata.Name, name, err)
 	}
-	i.steps.done("release %s/%s %s (chart %s %s)", namespace, name, verb, chartName, c.Metadata.Version)
+	i.steps.done("release %s/%s %s (chart %s %s)", namespace, name, verb, c.Metadata.Name, c.Metadata.Version)
 	return nil
 }
 
@@ -124,9 +124,68 @@ func (i *Installer) again(ctx context.Context, config *action.Configuration, c *
 	return err
 }
 
+// gatewayReleases are the releases of the gateway chart in all namespaces, whether pods of theirs run or not.
+func (i *Installer) gatewayReleases() ([]releaseName, error) {
+	config, err := i.helm("")
+	if err != nil {
+		return nil, err
+	}
+	list := action.NewList(config)
+	list.AllNamespaces = true
+	all, err := list.Run()
+	if err != nil {
+		return nil, fmt.Errorf("listing releases: %w", err)
+	}
+	var out []releaseName
+	for _, of := range all {
+		r, ok := of.(*releasev1.Release)
+		if ok && r.Chart.Metadata.Name == manifests.Gateway && r.Info.Status != common.StatusUninstalled {
+			out = append(out, releaseName{r.Name, r.Namespace})
+		}
+	}
+	return out, nil
+}
+
+// imagesOfControlPlane makes the proxies' image of the installed control plane the default of a gateway chart. It is no value of the
+// release: the next upgrade follows the control plane again.
+func (i *Installer) imagesOfControlPlane(c *chart.Chart) error {
+	config, err := i.helm(wire.SystemNamespace)
+	if err != nil {
+		return err
+	}
+	found, err := config.Releases.Last(Release)
+	if errors.Is(err, driver.ErrReleaseNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading release %s/%s: %w", wire.SystemNamespace, Release, err)
+	}
+	plane, ok := found.(*releasev1.Release)
+	if !ok || plane.Chart == nil {
+		return nil
+	}
+	values, err := util.CoalesceValues(plane.Chart, plane.Config)
+	if err != nil {
+		return fmt.Errorf("reading the values of release %s/%s: %w", wire.SystemNamespace, Release, err)
+	}
+	mine, ok := c.Values["image"].(map[string]any)
+	if !ok {
+		return nil
+	}
+	for _, key := range []string{"registry", "tag", "pullPolicy"} {
+		if text, err := values.PathValue("image." + key); err == nil && text != "" {
+			mine[key] = text
+		}
+	}
+	if mine["tag"] == "" {
+		mine["tag"] = plane.Chart.Metadata.AppVersion
+	}
+	return nil
+}
+
 // remove uninstalls a release if it exists and waits until its objects have gone.
 func (i *Installer) remove(name, namespace string) error {
-	config, err := helm(i.cluster, namespace)
+	config, err := i.helm(namespace)
 	if err != nil {
 		return err
 	}

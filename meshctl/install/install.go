@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"helm.sh/helm/v4/pkg/action"
 	core "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,11 +43,13 @@ type Installer struct {
 	cluster *cluster.Cluster
 	options Options
 	steps   *progress
+	// helm are Helm's actions for the releases of a namespace; "" lists those of all.
+	helm func(namespace string) (*action.Configuration, error)
 }
 
 // New returns an Installer.
 func New(c *cluster.Cluster, o Options) *Installer {
-	return &Installer{cluster: c, options: o, steps: newProgress(o.Out)}
+	return &Installer{cluster: c, options: o, steps: newProgress(o.Out), helm: func(namespace string) (*action.Configuration, error) { return helm(c, namespace) }}
 }
 
 // Install installs or upgrades Heddle and returns once a pod would be injected.
@@ -62,11 +65,17 @@ func (i *Installer) Install(ctx context.Context) error {
 	if err := i.definitions(ctx); err != nil {
 		return err
 	}
-	if err := i.release(ctx, manifests.Base, BaseRelease, wire.SystemNamespace, nil); err != nil {
-		return err
-	}
-	if err := i.release(ctx, manifests.ControlPlane, Release, wire.SystemNamespace, i.options.Values); err != nil {
-		return err
+	for _, r := range []struct {
+		chart, name string
+		values      map[string]any
+	}{{manifests.Base, BaseRelease, nil}, {manifests.ControlPlane, Release, i.options.Values}} {
+		c, err := manifests.Chart(r.chart, i.options.Version)
+		if err != nil {
+			return err
+		}
+		if err := i.release(ctx, c, r.name, wire.SystemNamespace, r.values); err != nil {
+			return err
+		}
 	}
 	if err := i.deploymentReady(ctx, wire.SystemNamespace, wire.DiscoveryService); err != nil {
 		return err
@@ -77,11 +86,19 @@ func (i *Installer) Install(ctx context.Context) error {
 	return i.injectionWorks(ctx)
 }
 
-// Gateway installs or upgrades a gateway and returns once its pods are ready.
+// Gateway installs or upgrades a gateway and returns once its pods are ready. Its image is the control plane's proxies' where no value
+// says otherwise.
 func (i *Installer) Gateway(ctx context.Context, name, namespace string) error {
 	ctx, cancel := context.WithTimeout(ctx, i.options.Timeout)
 	defer cancel()
-	if err := i.release(ctx, manifests.Gateway, name, namespace, i.options.Values); err != nil {
+	c, err := manifests.Chart(manifests.Gateway, i.options.Version)
+	if err != nil {
+		return err
+	}
+	if err := i.imagesOfControlPlane(c); err != nil {
+		return err
+	}
+	if err := i.release(ctx, c, name, namespace, i.options.Values); err != nil {
 		return err
 	}
 	return i.deploymentReady(ctx, namespace, name)

@@ -5,15 +5,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"helm.sh/helm/v4/pkg/action"
+	kubefake "helm.sh/helm/v4/pkg/kube/fake"
+	"helm.sh/helm/v4/pkg/release/common"
+	release "helm.sh/helm/v4/pkg/release/v1"
+	"helm.sh/helm/v4/pkg/storage"
+	"helm.sh/helm/v4/pkg/storage/driver"
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
 	extensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	fakeextensions "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/fake"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
@@ -29,7 +38,33 @@ import (
 func installer(objects []runtime.Object, crds ...runtime.Object) (*Installer, *fake.Clientset, *fakeextensions.Clientset, *bytes.Buffer) {
 	kube, ext, out := fake.NewClientset(objects...), fakeextensions.NewClientset(crds...), &bytes.Buffer{}
 	i := New(&cluster.Cluster{Kube: kube, Extensions: ext}, Options{Version: "v2", Timeout: 5 * time.Second, Out: out})
+	i.helm = helmOf()
 	return i, kube, ext, out
+}
+
+// helmOf is Helm in a cluster with these releases.
+func helmOf(releases ...*release.Release) func(string) (*action.Configuration, error) {
+	return func(namespace string) (*action.Configuration, error) {
+		config, memory := action.NewConfiguration(), driver.NewMemory()
+		config.Releases, config.KubeClient = storage.Init(memory), &kubefake.PrintingKubeClient{Out: io.Discard}
+		for _, r := range releases {
+			if err := config.Releases.Create(r); err != nil {
+				return nil, err
+			}
+		}
+		memory.SetNamespace(namespace)
+		return config, nil
+	}
+}
+
+// recorded is a release as Helm records it.
+func recorded(t *testing.T, chartName, namespace, name, version string, values map[string]any) *release.Release {
+	t.Helper()
+	c, err := manifests.Chart(chartName, version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &release.Release{Name: name, Namespace: namespace, Version: 1, Chart: c, Config: values, Info: &release.Info{Status: common.StatusDeployed}}
 }
 
 func pod(namespace, name string, labels, annotations map[string]string) *core.Pod {
@@ -42,6 +77,7 @@ func TestUninstallRefusesWhilePodsRunAProxy(t *testing.T) {
 	done := pod("shop", "job", nil, map[string]string{wire.StatusAnnotation: "{}"})
 	done.Status.Phase = core.PodSucceeded
 	i, _, _, _ := installer([]runtime.Object{injected, gateway, done, pod("plain", "other", nil, nil)})
+	i.helm = helmOf(recorded(t, manifests.Gateway, "edge", "internet", "v1", nil), recorded(t, manifests.ControlPlane, wire.SystemNamespace, Release, "v1", nil))
 	_, err := i.inUse(t.Context(), false)
 	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "2 pods") || !strings.Contains(err.Error(), "shop/catalog") {
 		t.Errorf("got %v", err)
@@ -53,6 +89,47 @@ func TestUninstallRefusesWhilePodsRunAProxy(t *testing.T) {
 	i, _, _, _ = installer([]runtime.Object{done})
 	if _, err := i.inUse(t.Context(), false); err != nil {
 		t.Errorf("a Job that has ended: %v", err)
+	}
+}
+
+// A gateway that is scaled to nothing, or cannot start, is still installed.
+func TestUninstallSeesGatewaysWithoutPods(t *testing.T) {
+	i, _, _, _ := installer(nil)
+	i.helm = helmOf(recorded(t, manifests.Gateway, "edge", "internet", "v1", nil), recorded(t, manifests.Gateway, "inside", "intranet", "v1", nil))
+	if _, err := i.inUse(t.Context(), false); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "edge/internet, inside/intranet") {
+		t.Errorf("got %v", err)
+	}
+	if gateways, err := i.inUse(t.Context(), true); err != nil || len(gateways) != 2 {
+		t.Errorf("forced: got %v, %v", gateways, err)
+	}
+}
+
+func TestAGatewaysImageIsTheControlPlanes(t *testing.T) {
+	image := func(registry, tag, policy string) map[string]any {
+		return map[string]any{"registry": registry, "tag": tag, "pullPolicy": policy}
+	}
+	for why, c := range map[string]struct {
+		plane []*release.Release
+		want  map[string]any
+	}{
+		"its values": {[]*release.Release{recorded(t, manifests.ControlPlane, wire.SystemNamespace, Release, "v1",
+			map[string]any{"image": map[string]any{"registry": "r", "tag": "t", "pullPolicy": "Never"}})}, image("r", "t", "Never")},
+		"its chart's version": {[]*release.Release{recorded(t, manifests.ControlPlane, wire.SystemNamespace, Release, "v1",
+			map[string]any{"image": map[string]any{"registry": "r"}})}, image("r", "v1", "IfNotPresent")},
+		"no control plane": {nil, image("ghcr.io/heddle-mesh", "", "IfNotPresent")},
+	} {
+		i, _, _, _ := installer(nil)
+		i.helm = helmOf(c.plane...)
+		gateway, err := manifests.Chart(manifests.Gateway, "v2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := i.imagesOfControlPlane(gateway); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, gateway.Values["image"]); diff != "" {
+			t.Errorf("%s: %s", why, diff)
+		}
 	}
 }
 
@@ -181,7 +258,7 @@ func TestProbeSaysWhatIsWrong(t *testing.T) {
 		"no webhook":            {labelled, nil, "a pod in namespace shop got no proxy", "shop"},
 		"not to be reached":     {labelled, errors.New(`failed calling webhook "x": Post "https://...": dial tcp 10.0.0.1:15017: connect: connection refused`), "connect to port 15017", "shop"},
 		"the webhook fails":     {labelled, errors.New(`failed calling webhook "x": 500`), "the webhook fails", "shop"},
-		"the namespace forbids": {labelled, errors.New(`pods "x" is forbidden: violates PodSecurity "baseline"`), "enforces forbids it", "shop"},
+		"the namespace forbids": {labelled, forbidden(`violates PodSecurity "baseline"`), "enforces forbids it", "default"},
 		"another is asked":      {strict, nil, "a pod in namespace default", "default"},
 	} {
 		t.Run(why, func(t *testing.T) {
@@ -200,6 +277,55 @@ func TestProbeSaysWhatIsWrong(t *testing.T) {
 			}
 		})
 	}
+}
+
+// forbidden is how admission in one namespace, or authorization, says no.
+func forbidden(why string) error {
+	return apierrors.NewForbidden(core.Resource("pods"), "heddle-dry-run-", errors.New(why))
+}
+
+// What a namespace forbids says nothing of injection: another is asked, and where quotas leave no room at all, the installation is over.
+func TestProbeInNamespacesThatForbid(t *testing.T) {
+	full, ranged := forbidden("exceeded quota: pods, requested: pods=1, used: pods=3, limited: pods=3"), forbidden("maximum memory usage per Container is 64Mi")
+	rights := errors.New(`User "eve" cannot create resource "pods"`)
+	for why, c := range map[string]struct {
+		answers map[string]error // by namespace; others inject
+		want    error
+		says    string // of the whole installation
+	}{
+		"one is full":                 {map[string]error{"a": full}, nil, "a dry run of a pod was injected"},
+		"one limits the proxy":        {map[string]error{"a": ranged, "b": full}, nil, "a dry run of a pod was injected"},
+		"all are full":                {map[string]error{"a": full, "b": full, "default": full}, ErrQuota, "cannot be tried: quotas leave no room for one: namespace "},
+		"all are, or forbid for good": {map[string]error{"a": full, "b": forbidden(rights.Error()), "default": full}, rights, ""},
+	} {
+		t.Run(why, func(t *testing.T) {
+			namespaces := []runtime.Object{}
+			for _, name := range []string{"a", "b", "default"} {
+				namespaces = append(namespaces, &core.Namespace{ObjectMeta: meta.ObjectMeta{Name: name, Labels: map[string]string{wire.InjectionLabel: "enabled"}}})
+			}
+			i, kube, _, out := installer(namespaces)
+			kube.PrependReactor("create", "pods", func(action clienttest.Action) (bool, runtime.Object, error) {
+				made := action.(clienttest.CreateAction).GetObject().(*core.Pod).DeepCopy()
+				made.Spec.InitContainers = []core.Container{{Name: wire.ProxyContainer}}
+				return true, made, c.answers[action.GetNamespace()]
+			})
+			if err := i.Probe(t.Context()); !like(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+			err := i.injectionWorks(t.Context())
+			if (err == nil) != (c.says != "") || !strings.Contains(out.String(), c.says) {
+				t.Errorf("installing: %v, said %q, want %q", err, out, c.says)
+			}
+		})
+	}
+}
+
+// like compares by identity, and by words where an API server's answer is between.
+func like(got, want error) bool {
+	if got == nil || want == nil {
+		return got == want
+	}
+	return errors.Is(got, want) || strings.Contains(got.Error(), want.Error())
 }
 
 func TestRolloutIsOverWhenEveryPodIsNewAndReady(t *testing.T) {

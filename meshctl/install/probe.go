@@ -14,8 +14,16 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 )
 
-// ErrInjection is what Probe returns, wrapped, where a pod would not be injected.
-var ErrInjection = errors.New("injection does not work")
+// Errors of Probe, wrapped.
+var (
+	// ErrInjection is returned where a pod would not be injected.
+	ErrInjection = errors.New("injection does not work")
+	// ErrQuota is returned where no namespace has room for a pod. Quotas are looked at last: no webhook has failed.
+	ErrQuota = errors.New("whether a pod gets its proxy cannot be tried: quotas leave no room for one")
+)
+
+// tries is how many labelled namespaces are asked before "default" is.
+const tries = 5
 
 // injectionWorks ends an installation: a dry run shows that a new pod would get its proxy.
 func (i *Installer) injectionWorks(ctx context.Context) error {
@@ -26,20 +34,38 @@ func (i *Installer) injectionWorks(ctx context.Context) error {
 		}
 		return "a dry run of a pod to be injected: " + last.Error(), nil
 	})
+	if errors.Is(last, ErrQuota) {
+		i.steps.done("%v", last)
+		return nil
+	}
 	if err != nil && last != nil {
 		return last
 	}
 	return err
 }
 
-// Probe asks the API server what it would make of a pod that is to be injected, without making it.
+// Probe asks the API server what it would make of a pod that is to be injected, without making it. What one namespace forbids (by a
+// quota, a range of limits, the user's rights) says nothing of injection, and another is asked.
 func (i *Installer) Probe(ctx context.Context) error {
-	namespace, err := i.injectedNamespace(ctx)
+	namespaces, err := i.injectedNamespaces(ctx)
 	if err != nil {
 		return err
 	}
-	pod := probePod(namespace)
-	got, err := i.cluster.Kube.CoreV1().Pods(namespace).Create(ctx, pod, meta.CreateOptions{DryRun: []string{meta.DryRunAll}})
+	var forbidden error
+	for _, namespace := range namespaces {
+		err := i.probe(ctx, namespace)
+		if !apierrors.IsForbidden(err) {
+			return err
+		}
+		if forbidden == nil || errors.Is(forbidden, ErrQuota) {
+			forbidden = err
+		}
+	}
+	return forbidden
+}
+
+func (i *Installer) probe(ctx context.Context, namespace string) error {
+	got, err := i.cluster.Kube.CoreV1().Pods(namespace).Create(ctx, probePod(namespace), meta.CreateOptions{DryRun: []string{meta.DryRunAll}})
 	switch {
 	case err == nil && !hasProxy(got):
 		return fmt.Errorf("%w: a pod in namespace %s got no proxy", ErrInjection, namespace)
@@ -52,6 +78,8 @@ func (i *Installer) Probe(ctx context.Context) error {
 			ErrInjection, wire.PortWebhook, wire.SystemNamespace, wire.DiscoveryService, err)
 	case strings.Contains(err.Error(), "violates PodSecurity"):
 		return fmt.Errorf("%w: the pod security level that namespace %s enforces forbids it: %w", ErrInjection, namespace, err)
+	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "quota: "):
+		return fmt.Errorf("%w: namespace %s: %w", ErrQuota, namespace, err)
 	}
 	return fmt.Errorf("trying a pod in namespace %s: %w", namespace, err)
 }
@@ -62,19 +90,21 @@ func unreachable(err error) bool {
 		func(words string) bool { return strings.Contains(err.Error(), words) })
 }
 
-// injectedNamespace is one that is labelled for injection, otherwise "default", where the probe asks for itself.
-func (i *Installer) injectedNamespace(ctx context.Context) (string, error) {
+// injectedNamespaces are a few that are labelled for injection, and "default", where the probe asks for itself.
+func (i *Installer) injectedNamespaces(ctx context.Context) ([]string, error) {
 	list, err := i.cluster.Kube.CoreV1().Namespaces().List(ctx, meta.ListOptions{LabelSelector: wire.InjectionLabel + "=enabled"})
 	if err != nil {
-		return "", fmt.Errorf("listing namespaces: %w", err)
+		return nil, fmt.Errorf("listing namespaces: %w", err)
 	}
+	var names []string
 	for n := range list.Items {
 		ns := &list.Items[n]
-		if ns.DeletionTimestamp == nil && ns.Name != wire.SystemNamespace && ns.Name != meta.NamespaceSystem && !ForbidsInjection(ns) {
-			return ns.Name, nil
+		never := slices.Contains([]string{wire.SystemNamespace, meta.NamespaceSystem, meta.NamespaceDefault}, ns.Name)
+		if ns.DeletionTimestamp == nil && !never && !ForbidsInjection(ns) && len(names) < tries {
+			names = append(names, ns.Name)
 		}
 	}
-	return meta.NamespaceDefault, nil
+	return append(names, meta.NamespaceDefault), nil
 }
 
 func probePod(namespace string) *core.Pod {

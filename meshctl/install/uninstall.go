@@ -66,34 +66,36 @@ func (i *Installer) RemoveGateway(_ context.Context, name, namespace string) err
 
 type releaseName struct{ name, namespace string }
 
-// inUse refuses while pods with proxies run, unless forced, and names the gateways.
+// inUse refuses while pods with proxies run or gateways are installed, unless forced, and names the gateways.
 func (i *Installer) inUse(ctx context.Context, force bool) ([]releaseName, error) {
+	gateways, err := i.gatewayReleases()
+	if err != nil {
+		return nil, err
+	}
 	pods, err := i.cluster.Kube.CoreV1().Pods(meta.NamespaceAll).List(ctx, meta.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("listing pods: %w", err)
 	}
-	var names []string
-	gateways := map[releaseName]bool{}
+	var names, releases []string
 	for n := range pods.Items {
 		pod := &pods.Items[n]
 		_, injected := pod.Annotations[wire.StatusAnnotation]
-		release := pod.Labels[gatewayLabel]
-		if ended(pod) || !injected && release == "" {
-			continue
-		}
-		names = append(names, pod.Namespace+"/"+pod.Name)
-		if release != "" {
-			gateways[releaseName{release, pod.Namespace}] = true
+		if !ended(pod) && (injected || pod.Labels[gatewayLabel] != "") {
+			names = append(names, pod.Namespace+"/"+pod.Name)
 		}
 	}
-	if len(names) > 0 && !force {
+	for _, g := range gateways {
+		releases = append(releases, g.namespace+"/"+g.name)
+	}
+	switch {
+	case force:
+		return gateways, nil
+	case len(names) > 0:
 		return nil, fmt.Errorf("%w: %d pods run a proxy (%s); restart them without injection and uninstall the gateways first, or use --force", ErrInUse, len(names), brief(names))
+	case len(releases) > 0:
+		return nil, fmt.Errorf("%w: %d gateways are installed, though no pod of theirs runs (%s); uninstall them first, or use --force", ErrInUse, len(releases), brief(releases))
 	}
-	var out []releaseName
-	for g := range gateways {
-		out = append(out, g)
-	}
-	return out, nil
+	return gateways, nil
 }
 
 func ended(pod *core.Pod) bool {
