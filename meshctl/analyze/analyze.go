@@ -47,13 +47,14 @@ type Text struct {
 // ref names an object among those of files and cluster.
 type ref struct{ kind, namespace, name string }
 
-// Analyze judges the objects of files among those of around, which may be nil. Without files it judges what is around.
-func Analyze(files []Text, around *inputs.Inputs) ([]Finding, error) {
+// Analyze judges the objects of files among those of around, which may be nil. Without files it judges what is around. Namespace is
+// that of objects in files that name none.
+func Analyze(files []Text, namespace string, around *inputs.Inputs) ([]Finding, error) {
 	in := around
 	if in == nil {
 		in = &inputs.Inputs{Mesh: source.DefaultMesh()}
 	}
-	mine, err := read(files)
+	mine, err := read(files, namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -84,10 +85,10 @@ func In(found []Finding, namespace string) []Finding {
 }
 
 // read joins the objects of files.
-func read(files []Text) (*inputs.Inputs, error) {
+func read(files []Text, namespace string) (*inputs.Inputs, error) {
 	all := &inputs.Inputs{Mesh: source.DefaultMesh()}
 	for _, file := range files {
-		in, err := source.FromYAML(file.Content)
+		in, err := source.FromYAMLIn(file.Content, namespace)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file.Name, err)
 		}

@@ -39,11 +39,11 @@ func said(found []analyze.Finding) string {
 }
 
 func TestFilesAlone(t *testing.T) {
-	found, err := analyze.Analyze(file(strings.Replace(fmt.Sprintf(route, "catalog"), "hosts:", "hots: 1\n  hosts:", 1)), nil)
+	found, err := analyze.Analyze(file(strings.Replace(fmt.Sprintf(route, "catalog"), "hosts:", "hots: 1\n  hosts:", 1)), "default", nil)
 	if err != nil || !strings.Contains(said(found), "error shop/catalog spec.hots") || !analyze.Errors(found) {
 		t.Errorf("an unknown field: %s (%v)", said(found), err)
 	}
-	if _, err := analyze.Analyze(file("a: [b"), nil); err == nil || !strings.Contains(err.Error(), "f.yaml") {
+	if _, err := analyze.Analyze(file("a: [b"), "default", nil); err == nil || !strings.Contains(err.Error(), "f.yaml") {
 		t.Errorf("text that is no YAML: %v", err)
 	}
 }
@@ -70,7 +70,7 @@ func around(t *testing.T) *inputs.Inputs {
 }
 
 func TestTheCluster(t *testing.T) {
-	found, err := analyze.Analyze(nil, around(t))
+	found, err := analyze.Analyze(nil, "default", around(t))
 	if err != nil || !strings.Contains(said(found), "from-the-cluster") || analyze.Errors(found) {
 		t.Errorf("an unknown destination is a warning, got %s (%v)", said(found), err)
 	}
@@ -80,9 +80,19 @@ func TestTheCluster(t *testing.T) {
 }
 
 func TestAFileStandsForTheClustersObjectOfItsName(t *testing.T) {
-	found, err := analyze.Analyze(file(fmt.Sprintf(route, "catalog")), around(t))
+	found, err := analyze.Analyze(file(fmt.Sprintf(route, "catalog")), "default", around(t))
 	if err != nil || found == nil || len(found) != 0 {
 		t.Errorf("got %s (%v)", said(found), err)
+	}
+}
+
+func TestAFileWithoutNamespaceIsWhereItIsSaidToBe(t *testing.T) {
+	bare := strings.Replace(fmt.Sprintf(route, "catalog"), ", namespace: shop", "", 1)
+	for namespace, unknown := range map[string]bool{"shop": false, "default": true} {
+		found, err := analyze.Analyze(file(bare), namespace, around(t))
+		if err != nil || strings.Contains(said(found), "warning "+namespace+"/catalog") != unknown {
+			t.Errorf("in %s: got %s (%v), want an unknown destination: %v", namespace, said(found), err, unknown)
+		}
 	}
 }
 

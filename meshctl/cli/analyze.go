@@ -22,7 +22,7 @@ func (a *app) analyze() *cobra.Command {
 		Short: "Say what is wrong with objects, in files or in the cluster",
 		Long: "Say what is wrong with objects, by the checks of the validating webhook: of files by themselves (-f), of files among the\n" +
 			"cluster's objects (-f with --cluster-objects), or of the cluster's objects (with -n, of those in one namespace). Objects of files\n" +
-			"that name no namespace are in default. Exit code 3: errors were found.",
+			"that name no namespace are in that of -n or of the context. Exit code 3: errors were found.",
 		Example: "  meshctl analyze -f routes.yaml\n  meshctl analyze -f folder --cluster-objects\n  meshctl analyze -n shop",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -40,7 +40,7 @@ func (a *app) analyze() *cobra.Command {
 					return err
 				}
 			}
-			found, err := analyze.Analyze(texts, in)
+			found, err := analyze.Analyze(texts, a.namespace(), in)
 			if err != nil {
 				return err
 			}

@@ -59,10 +59,25 @@ func TestExitCodes(t *testing.T) {
 		"inject -f /no/file --image x":    {ExitFailed, "no such file"},
 		"analyze -f /no/file":             {ExitFailed, "no such file"},
 		"gateway":                         {ExitOK, ""},
+		"help":                            {ExitOK, ""},
+		"help gateway install":            {ExitOK, ""},
+		"help bogus":                      {ExitUsage, `help: "bogus" is none of analyze`},
+		"help gateway bogus":              {ExitUsage, `help: "bogus" is none of install, uninstall`},
+		"help version more":               {ExitUsage, `help: version has no command "more"`},
 	} {
 		code, _, errs := run(t, "", strings.Fields(line)...)
 		if code != c.code || !strings.Contains(errs, c.says) || strings.Count(errs, "\n") > 1 {
 			t.Errorf("%s: exit code %d, want %d; said %q, want one sentence with %q", line, code, c.code, errs, c.says)
+		}
+	}
+}
+
+func TestAnalyzeTakesTheNamespaceOfTheFlags(t *testing.T) {
+	text := "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec: {hosts: [a], wrong: 1}\n"
+	for args, want := range map[string]string{"": "default/a", "-n shop": "shop/a"} {
+		code, out, errs := run(t, text, append([]string{"analyze", "-f", "-"}, strings.Fields(args)...)...)
+		if code != ExitFound || !strings.Contains(out, want) {
+			t.Errorf("%q: exit code %d, want %s in\n%s%s", args, code, want, out, errs)
 		}
 	}
 }

@@ -95,12 +95,32 @@ func (a *app) root() *cobra.Command {
 		_ = root.PersistentFlags().MarkHidden(name) // fails for flags that a later kubectl may not have
 	}
 	root.AddCommand(a.install(), a.uninstall(), a.gateway(), a.charts(), a.check(), a.versions(), a.proxyStatus(), a.proxyConfig(), a.inject(), a.analyze())
+	root.InitDefaultHelpCmd()
+	if c, _, err := root.Find([]string{"help"}); err == nil {
+		c.Args = topic
+	}
 	root.InitDefaultCompletionCmd()
 	if c, _, err := root.Find([]string{"completion"}); err == nil {
 		c.Args, c.RunE = subcommand, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
 	checkArgs(root)
 	return root
+}
+
+// topic refuses what help knows nothing of.
+func topic(c *cobra.Command, args []string) error {
+	of := c.Root()
+	for _, name := range args {
+		below, _, err := of.Find([]string{name})
+		switch {
+		case !of.HasAvailableSubCommands():
+			return fmt.Errorf("%s has no command %q", of.Name(), name)
+		case err != nil || below == of:
+			return subcommand(of, []string{name})
+		}
+		of = below
+	}
+	return nil
 }
 
 // rare are flags of kubectl that few want: they work, and the help leaves them out.

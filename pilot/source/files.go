@@ -25,10 +25,13 @@ func DefaultMesh() *inputs.Mesh {
 	return &inputs.Mesh{Config: &mesh.MeshConfig{}, Namespace: wire.SystemNamespace, ClusterID: wire.DefaultClusterID, ClusterDomain: wire.DefaultClusterDomain}
 }
 
-// FromYAML reads objects from YAML or JSON documents, Lists included. Objects without a namespace are in "default". Unknown fields and
+// FromYAML is FromYAMLIn where objects without a namespace are in "default".
+func FromYAML(text []byte) (*inputs.Inputs, error) { return FromYAMLIn(text, metav1.NamespaceDefault) }
+
+// FromYAMLIn reads objects from YAML or JSON documents, Lists included. Objects without a namespace are in namespace. Unknown fields and
 // values that cannot be read are in the Inputs, for the report to tell of; an error is text that is no YAML. Kinds that translation
 // does not look at are skipped. A ConfigMap "heddle" holds the mesh's settings.
-func FromYAML(text []byte) (*inputs.Inputs, error) {
+func FromYAMLIn(text []byte, namespace string) (*inputs.Inputs, error) {
 	in := &inputs.Inputs{Mesh: DefaultMesh()}
 	docs := yamlreader.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
 	for n := 1; ; n++ {
@@ -46,7 +49,7 @@ func FromYAML(text []byte) (*inputs.Inputs, error) {
 		if string(data) == "null" {
 			continue
 		}
-		if err := addDocument(in, data); err != nil {
+		if err := addDocument(in, data, namespace); err != nil {
 			return nil, fmt.Errorf("reading document %d: %w", n, err)
 		}
 	}
@@ -61,7 +64,7 @@ type header struct {
 	Items []json.RawMessage `json:"items"`
 }
 
-func addDocument(in *inputs.Inputs, data []byte) error {
+func addDocument(in *inputs.Inputs, data []byte, namespace string) error {
 	if !bytes.HasPrefix(data, []byte("{")) {
 		return errors.New("an object is expected")
 	}
@@ -74,13 +77,13 @@ func addDocument(in *inputs.Inputs, data []byte) error {
 	}
 	if h.Kind == "List" {
 		for i, item := range h.Items {
-			if err := addDocument(in, item); err != nil {
+			if err := addDocument(in, item, namespace); err != nil {
 				return fmt.Errorf("items[%d]: %w", i, err)
 			}
 		}
 		return nil
 	}
-	if err := addObject(in, h, data); err != nil {
+	if err := addObject(in, h, data, namespace); err != nil {
 		gv, _ := schema.ParseGroupVersion(h.APIVersion)
 		in.Unreadable = append(in.Unreadable, inputs.Unreadable{Group: gv.Group, Kind: h.Kind, Namespace: h.Metadata.Namespace,
 			Name: h.Metadata.Name, Problem: inputs.Problem{Reason: err.Error()}})
@@ -88,8 +91,8 @@ func addDocument(in *inputs.Inputs, data []byte) error {
 	return nil
 }
 
-// addObject puts one object on its list.
-func addObject(in *inputs.Inputs, h header, data []byte) error {
+// addObject puts one object on its list. Namespace is that of an object that names none.
+func addObject(in *inputs.Inputs, h header, data []byte, namespace string) error {
 	gv, err := schema.ParseGroupVersion(h.APIVersion)
 	if err != nil {
 		return fmt.Errorf("reading apiVersion: %w", err)
@@ -100,22 +103,22 @@ func addObject(in *inputs.Inputs, h header, data []byte) error {
 			return err
 		}
 		if o.GetNamespace() == "" {
-			o.SetNamespace(metav1.NamespaceDefault)
+			o.SetNamespace(namespace)
 		}
 		in.Add(o)
 		return nil
 	}
 	switch h.APIVersion + "/" + h.Kind {
 	case "v1/Namespace":
-		return addCore(&in.Namespaces, data, false)
+		return addCore(&in.Namespaces, data, "")
 	case "v1/Service":
-		return addCore(&in.Services, data, true)
+		return addCore(&in.Services, data, namespace)
 	case "discovery.k8s.io/v1/EndpointSlice":
-		return addCore(&in.EndpointSlices, data, true)
+		return addCore(&in.EndpointSlices, data, namespace)
 	case "v1/Pod":
-		return addCore(&in.Pods, data, true)
+		return addCore(&in.Pods, data, namespace)
 	case "v1/Node":
-		return addCore(&in.Nodes, data, false)
+		return addCore(&in.Nodes, data, "")
 	case "v1/ConfigMap":
 		return addMesh(in, data)
 	}
@@ -125,13 +128,13 @@ func addObject(in *inputs.Inputs, h header, data []byte) error {
 func addCore[T any, P interface {
 	*T
 	metav1.Object
-}](list *[]*T, data []byte, namespaced bool) error {
+}](list *[]*T, data []byte, namespace string) error {
 	out := new(T)
 	if err := yaml.UnmarshalStrict(data, out); err != nil {
 		return fmt.Errorf("reading object: %w", err)
 	}
-	if p := P(out); namespaced && p.GetNamespace() == "" {
-		p.SetNamespace(metav1.NamespaceDefault)
+	if p := P(out); p.GetNamespace() == "" {
+		p.SetNamespace(namespace)
 	}
 	*list = append(*list, out)
 	return nil
