@@ -6,7 +6,6 @@ const (
 	PortAdmin           = 15000 // proxy: admin, loopback only
 	PortOutbound        = 15001 // proxy: captured outbound connections
 	PortInbound         = 15006 // proxy: captured inbound connections
-	PortDiscoveryPlain  = 15010 // heddled: xDS without TLS; off by default, never with CA or Secrets
 	PortDiscovery       = 15012 // heddled: xDS and CA over TLS
 	PortMonitoring      = 15014 // heddled: metrics and debug
 	PortWebhook         = 15017 // heddled: webhooks (Service port 443)
