@@ -8,6 +8,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/heddle-mesh/heddle/api/wire"
@@ -44,6 +46,18 @@ spec:
       restartPolicy: Never
       serviceAccountName: client
       containers: [{name: client, image: "heddle.local/shop:demo", imagePullPolicy: IfNotPresent, args: [client, "-n", "3", "http://catalog.shop:8080/items"]}]
+`
+
+// guest is a pod whose application says nothing for a while after it was told to end.
+const guest = `
+apiVersion: v1
+kind: Pod
+metadata: {name: %[1]s, namespace: shop, labels: {app: %[1]s}, annotations: {sidecar.heddle.io/nativeSidecar: "%[2]v"}}
+spec:
+  serviceAccountName: client
+  terminationGracePeriodSeconds: 25
+  containers:
+  - {name: client, image: "heddle.local/shop:demo", imagePullPolicy: IfNotPresent, args: [sleep], lifecycle: {preStop: {sleep: {seconds: 15}}}}
 `
 
 // apply applies YAML for the length of the test.
@@ -98,6 +112,41 @@ func TestNativeAndOrdinarySidecars(t *testing.T) {
 			if proxyAmong(p.Spec.InitContainers) != native || proxyAmong(p.Spec.Containers) == native {
 				t.Errorf("the proxy is not where it should be: native %v", native)
 			}
+		})
+	}
+}
+
+// TestAnEndingApplicationReachesTheMesh has an application ask again after it was silent for longer than a proxy waits for a client.
+func TestAnEndingApplicationReachesTheMesh(t *testing.T) {
+	c, kube := connect(t), clientset(t)
+	for name, native := range map[string]bool{"guest-native": true, "guest-ordinary": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			apply(t, c, fmt.Sprintf(guest, name, native))
+			asks(t, c, "app="+name)
+			p, err := c.Pod(t.Context(), tour.ShopNamespace, "app="+name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			deleted := time.Now()
+			if err := c.DeletePod(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(8 * time.Second)
+			if answer, err := c.Ask(t.Context(), p, "client", "client", "-n", "5", items); err != nil || !answer.All("200") {
+				t.Errorf("8 s after the deletion: %v (%v)", answer, err)
+			}
+			eventually(t, t.Context(), 30*time.Second, func() error {
+				_, err := kube.CoreV1().Pods(p.Namespace).Get(t.Context(), p.Name, metav1.GetOptions{})
+				switch {
+				case apierrors.IsNotFound(err):
+					return nil
+				case err != nil:
+					return err
+				}
+				return fmt.Errorf("still there %s after its deletion", time.Since(deleted).Round(time.Second))
+			})
+			t.Logf("gone %s after its deletion", time.Since(deleted).Round(time.Second))
 		})
 	}
 }
