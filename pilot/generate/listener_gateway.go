@@ -77,7 +77,11 @@ func (in EdgeListener) chain(c edgeChain) *listener.FilterChain {
 // edgeServer terminates a client's TLS with a Secret's certificate, or mesh mTLS.
 func edgeServer(mesh *model.Mesh, t *model.ServerTLS, http bool) *core.TransportSocket {
 	if t.Mode == model.ServerIstioMutual {
-		return transport.MeshServer(mesh, serverALPNs(http))
+		names := transport.Members(mesh)
+		if len(t.SANs) > 0 { // among those that the mesh's root vouches for
+			names = message.ExactNames(t.SANs)
+		}
+		return transport.MeshServer(names, edgeParameters(t), serverALPNs(http))
 	}
 	name := wire.SecretPrefix + t.CredentialName
 	c := &tls.CommonTlsContext{

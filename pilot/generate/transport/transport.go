@@ -53,16 +53,21 @@ func Untyped(names []*matcher.StringMatcher) *tls.CertificateValidationContext {
 	return &tls.CertificateValidationContext{MatchSubjectAltNames: names}
 }
 
-// MeshServer terminates mesh mTLS: any identity of the trust domain or its aliases may connect.
-func MeshServer(mesh *model.Mesh, alpns []string) *core.TransportSocket {
+// Members are the names of the mesh: every identity of its trust domain and of the aliases.
+func Members(mesh *model.Mesh) []*matcher.StringMatcher {
 	names := []*matcher.StringMatcher{message.StartsWith("spiffe://" + mesh.TrustDomain + "/")}
 	for _, alias := range mesh.TrustDomainAliases {
 		names = append(names, message.StartsWith("spiffe://"+alias+"/"))
 	}
+	return names
+}
+
+// MeshServer terminates mesh mTLS: clients with one of the names may connect.
+func MeshServer(names []*matcher.StringMatcher, parameters *tls.TlsParameters, alpns []string) *core.TransportSocket {
 	return Downstream(&tls.DownstreamTlsContext{
 		RequireClientCertificate: message.True(),
 		CommonTlsContext: &tls.CommonTlsContext{
-			TlsParams:                      Parameters(),
+			TlsParams:                      parameters,
 			AlpnProtocols:                  alpns,
 			TlsCertificateSdsSecretConfigs: []*tls.SdsSecretConfig{message.Secret(wire.SecretWorkload)},
 			ValidationContextType:          Validated(wire.SecretRoot, names),

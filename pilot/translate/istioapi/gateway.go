@@ -125,7 +125,7 @@ func (r *reader) serverTLS(path string, s *networking.Server, out *model.Server)
 }
 
 func (r *reader) serverMode(path string, t *networking.ServerTLSSettings, out *model.Server) {
-	terminates, verifies := true, false
+	credential, verifies := true, false
 	switch t.Mode {
 	case networking.ServerTLSSettings_SIMPLE:
 		out.TLS.Mode = model.ServerSimple
@@ -134,20 +134,35 @@ func (r *reader) serverMode(path string, t *networking.ServerTLSSettings, out *m
 	case networking.ServerTLSSettings_OPTIONAL_MUTUAL:
 		out.TLS.Mode, verifies = model.ServerOptionalMutual, true
 	case networking.ServerTLSSettings_PASSTHROUGH:
-		out.TLS.Mode, terminates = model.ServerPassthrough, false
+		out.TLS.Mode, credential = model.ServerPassthrough, false
+		r.untouched(path, t)
 	case networking.ServerTLSSettings_ISTIO_MUTUAL:
-		out.TLS.Mode, terminates, verifies = model.ServerIstioMutual, false, true
+		out.TLS.Mode, credential, verifies = model.ServerIstioMutual, false, true
 	default:
 		r.Errorf(path+".mode", "%s: not implemented by this version", t.Mode)
 	}
 	switch {
-	case terminates && t.CredentialName == "":
+	case credential && t.CredentialName == "":
 		r.Errorf(path+".credentialName", "required for mode %s", t.Mode)
-	case !terminates && t.CredentialName != "":
+	case !credential && t.CredentialName != "":
 		r.Errorf(path+".credentialName", "mode %s has no use for it", t.Mode)
 	}
 	if len(t.SubjectAltNames) > 0 && !verifies {
 		r.Errorf(path+".subjectAltNames", "mode %s asks for no client certificate", t.Mode)
+	}
+}
+
+// untouched refuses what only the end of a TLS connection decides.
+func (r *reader) untouched(path string, t *networking.ServerTLSSettings) {
+	const why = "mode PASSTHROUGH leaves it to the backend"
+	if t.MinProtocolVersion != networking.ServerTLSSettings_TLS_AUTO {
+		r.Errorf(path+".minProtocolVersion", why)
+	}
+	if t.MaxProtocolVersion != networking.ServerTLSSettings_TLS_AUTO {
+		r.Errorf(path+".maxProtocolVersion", why)
+	}
+	if len(t.CipherSuites) > 0 {
+		r.Errorf(path+".cipherSuites", why)
 	}
 }
 
