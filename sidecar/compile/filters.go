@@ -71,7 +71,8 @@ func faultFilter(in *faultv3.HTTPFault) (filter.HTTP, error) {
 	case *faultv3.FaultAbort_HttpStatus:
 		c.Status = int(e.HttpStatus)
 	case *faultv3.FaultAbort_GrpcStatus:
-		c.GRPC = int(e.GrpcStatus)
+		code := int(e.GrpcStatus)
+		c.GRPC = &code
 	}
 	f, err := fault.New(c)
 	if err != nil {

@@ -20,7 +20,7 @@ type Reply struct {
 	Status int // 0: the outcome's own
 	Body   []byte
 	Type   string // content-type; empty means text/plain
-	GRPC   int    // grpc-status for gRPC clients; 0: the outcome's own
+	GRPC   *int   // grpc-status for gRPC clients; nil: what the status or the outcome stands for
 }
 
 // Exchange is one request in flight. Its codec owns it, resets it and uses it again; everything reachable from it is

@@ -181,3 +181,16 @@ func TestGRPCTimeout(t *testing.T) {
 		}
 	}
 }
+
+// TestFaultForGRPC: a fault's grpc-status reaches the client, 0 too; without one, the HTTP status decides.
+func TestFaultForGRPC(t *testing.T) {
+	ok := 0
+	for want, reply := range map[string]exchange.Reply{"0": {Status: 200, GRPC: &ok}, "14": {Status: 503}, "2": {Status: 200}} {
+		r := request(config.HTTP{}, "POST /shop.Catalog/Get")
+		r.p, r.x.GRPC, r.x.Reply = New(Options{}), true, reply
+		r.reply(exchange.FaultAbort)
+		if got := r.x.Response.Get("grpc-status"); !got.Is(want) || r.x.Response.Status != 200 {
+			t.Errorf("%+v: got %d, grpc-status %s", reply, r.x.Response.Status, got)
+		}
+	}
+}

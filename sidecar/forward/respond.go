@@ -230,8 +230,8 @@ func (r *run) serverName() string {
 func (r *run) grpcReply(o exchange.Outcome) {
 	x := r.x
 	h, code := &x.Response, o.GRPC()
-	if x.Reply.GRPC != 0 {
-		code = x.Reply.GRPC
+	if x.Reply.GRPC != nil {
+		code = *x.Reply.GRPC
 	} else if x.Reply.Status != 0 {
 		code = grpcOf(x.Reply.Status)
 	}

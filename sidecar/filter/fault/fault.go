@@ -18,7 +18,7 @@ type Config struct {
 	Delay      time.Duration
 	DelayShare uint32 // of 1,000,000 requests
 	Status     int    // HTTP status of aborts, 200 to 599; or
-	GRPC       int    // grpc-status of aborts, where Status is 0
+	GRPC       *int   // grpc-status of aborts, 0 to 16, where Status is 0
 	AbortShare uint32 // of 1,000,000 requests
 }
 
@@ -32,9 +32,9 @@ func New(c Config) (*Filter, error) {
 		return nil, fmt.Errorf("delay: %v is negative", c.Delay)
 	case c.Status != 0 && (c.Status < 200 || c.Status > 599):
 		return nil, fmt.Errorf("abort.status: %d is not within 200 to 599", c.Status)
-	case c.GRPC < 0 || c.GRPC > 16:
-		return nil, fmt.Errorf("abort.grpc: %d is not within 0 to 16", c.GRPC)
-	case c.AbortShare > 0 && c.Status == 0 && c.GRPC == 0:
+	case c.GRPC != nil && (*c.GRPC < 0 || *c.GRPC > 16):
+		return nil, fmt.Errorf("abort.grpc: %d is not within 0 to 16", *c.GRPC)
+	case c.AbortShare > 0 && c.Status == 0 && c.GRPC == nil:
 		return nil, fmt.Errorf("abort: neither status nor grpc")
 	case c.DelayShare > million || c.AbortShare > million:
 		return nil, fmt.Errorf("share: more than %d of %d", million, million)
@@ -53,7 +53,7 @@ func (f *Filter) Request(x *exchange.Exchange) exchange.Outcome {
 	}
 	x.Reply = exchange.Reply{Status: f.c.Status}
 	if f.c.Status == 0 {
-		x.Reply.Status, x.Reply.GRPC = statusOf(f.c.GRPC), f.c.GRPC
+		x.Reply.Status, x.Reply.GRPC = statusOf(*f.c.GRPC), f.c.GRPC
 	}
 	return exchange.FaultAbort
 }
