@@ -4,9 +4,11 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/route"
 )
 
 // request makes a run of "METHOD path" and header lines.
@@ -191,6 +193,34 @@ func TestFaultForGRPC(t *testing.T) {
 		r.reply(exchange.FaultAbort)
 		if got := r.x.Response.Get("grpc-status"); !got.Is(want) || r.x.Response.Status != 200 {
 			t.Errorf("%+v: got %d, grpc-status %s", reply, r.x.Response.Status, got)
+		}
+	}
+}
+
+// TestLimit: a gRPC client's own timeout holds, up to what the route allows; none at all is more than that.
+func TestLimit(t *testing.T) {
+	most, unlimited := 2*time.Second, time.Duration(0)
+	for name, c := range map[string]struct {
+		most  *time.Duration
+		asked string
+		want  time.Duration
+	}{
+		"nothing asked for":         {&most, "", time.Second},
+		"less":                      {&most, "500m", 500 * time.Millisecond},
+		"more":                      {&most, "3S", most},
+		"no limit":                  {&most, "0S", most},
+		"unreadable":                {&most, "soon", time.Second},
+		"the client alone decides":  {&unlimited, "3S", 3 * time.Second},
+		"the client wants no limit": {&unlimited, "0S", 0},
+		"not a matter of clients":   {nil, "3S", time.Second},
+	} {
+		r := request(config.HTTP{}, "POST /", "grpc-timeout: "+c.asked)
+		if c.asked == "" {
+			r = request(config.HTTP{}, "POST /")
+		}
+		r.route = &route.Route{Timeout: time.Second, MaxGRPC: c.most}
+		if got := r.limit(); got != c.want {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
 		}
 	}
 }

@@ -67,7 +67,7 @@ func (r *run) limit() time.Duration {
 	if !ok {
 		return t
 	}
-	if most := *r.route.MaxGRPC; most > 0 && asked > most {
+	if most := *r.route.MaxGRPC; most > 0 && (asked > most || asked == 0) { // 0: no limit
 		asked = most
 	}
 	return asked
