@@ -1,6 +1,9 @@
 package istioapi
 
 import (
+	"math"
+	"time"
+
 	networking "istio.io/api/networking/v1alpha3"
 
 	"github.com/heddle-mesh/heddle/pilot/model"
@@ -17,6 +20,9 @@ func (r *reader) cors(path string, c *networking.CorsPolicy) *model.CORS {
 		ExposeHeaders:    c.ExposeHeaders,
 		MaxAge:           values.Duration(&r.Log, path+".maxAge", c.MaxAge),
 		ForwardUnmatched: true,
+	}
+	if out.MaxAge != nil && *out.MaxAge/time.Second > math.MaxInt32 {
+		r.Errorf(path+".maxAge", "%s: at most %ds expected", *out.MaxAge, math.MaxInt32)
 	}
 	switch c.UnmatchedPreflights {
 	case networking.CorsPolicy_UNSPECIFIED, networking.CorsPolicy_FORWARD:
@@ -36,7 +42,10 @@ func (r *reader) cors(path string, c *networking.CorsPolicy) *model.CORS {
 		out.AllowOrigins = append(out.AllowOrigins, m)
 	}
 	//lint:ignore SA1019 people still write it
-	for _, o := range c.GetAllowOrigin() {
+	for i, o := range c.GetAllowOrigin() {
+		if o == "" {
+			r.Errorf(at(path+".allowOrigin", i), "empty: an origin or * expected")
+		}
 		out.AllowOrigins = append(out.AllowOrigins, model.StringMatch{Value: o})
 	}
 	return out

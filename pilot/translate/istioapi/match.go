@@ -61,7 +61,7 @@ func (r *reader) matcher(path string, m *networking.StringMatch) model.StringMat
 		if t.Regex == "*" {
 			return model.StringMatch{Kind: model.MatchPresent}
 		}
-		values.Regex(&r.Log, path+".regex", t.Regex)
+		values.FullRegex(&r.Log, path+".regex", t.Regex)
 		return model.StringMatch{Kind: model.MatchRegex, Value: t.Regex}
 	}
 	return model.StringMatch{Kind: model.MatchPresent}

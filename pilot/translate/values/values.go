@@ -4,6 +4,7 @@ package values
 
 import (
 	"net"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -156,14 +157,37 @@ func Count(log *report.Log, path string, n int32) uint32 {
 	return uint32(n)
 }
 
-// Regex records a regular expression that RE2 does not take.
-func Regex(log *report.Log, path, expr string) {
+// Regex records a regular expression that RE2 does not take. It reports whether it does.
+func Regex(log *report.Log, path, expr string) bool {
 	if expr == "" {
 		log.Errorf(path, "empty regular expression")
+		return false
 	}
 	if _, err := regexp.Compile(expr); err != nil {
 		log.Errorf(path, "bad regular expression: %v", err)
+		return false
 	}
+	return true
+}
+
+// FullRegex is Regex for an expression that must match the whole text: proxies put it between anchors, which not every one survives
+// (an open \Q quotes them).
+func FullRegex(log *report.Log, path, expr string) {
+	if !Regex(log, path, expr) {
+		return
+	}
+	if _, err := regexp.Compile(`\A(?:` + expr + `)\z`); err != nil {
+		log.Errorf(path, "bad regular expression for a whole text: %v", err)
+	}
+}
+
+// Address spells an IP address the one way in which it is compared ("fd00:0::1" is "fd00::1"); not ok: it is none.
+func Address(s string) (string, bool) {
+	ip, err := netip.ParseAddr(s)
+	if err != nil || ip.Zone() != "" {
+		return s, false
+	}
+	return ip.Unmap().String(), true
 }
 
 // CIDR says whether s is an address or a block of addresses, and returns it as a block.

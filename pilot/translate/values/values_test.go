@@ -70,3 +70,14 @@ func TestCIDR(t *testing.T) {
 		}
 	}
 }
+
+// TestFullRegex: what is accepted compiles in the proxy, which puts anchors around it.
+func TestFullRegex(t *testing.T) {
+	for expr, ok := range map[string]bool{"a|b": true, "(?i)a": true, `\Qa\E`: true, `\Qabc`: false, "a)|(b": false, "": false, "(": false} {
+		log := &report.Log{}
+		FullRegex(log, "p", expr)
+		if log.Failed() == ok {
+			t.Errorf("%q: %v", expr, log.Issues)
+		}
+	}
+}

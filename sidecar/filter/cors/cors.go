@@ -53,6 +53,9 @@ func New(c Config) (*Filter, error) {
 func compile(o Origin) (func(exchange.View) bool, error) {
 	switch {
 	case o.Regex != "":
+		if _, err := regexp.Compile(o.Regex); err != nil { // "a)|(b" would fit into the group below
+			return nil, fmt.Errorf("regex: %w", err)
+		}
 		re, err := regexp.Compile(`\A(?:` + o.Regex + `)\z`)
 		if err != nil {
 			return nil, fmt.Errorf("regex: %w", err)
