@@ -1,7 +1,6 @@
 package istioapi
 
 import (
-	"net"
 	"slices"
 	"strings"
 
@@ -43,8 +42,9 @@ func ReadGateway(o *inputs.Gateway, mesh *model.Mesh) (*model.Gateway, []report.
 }
 
 func (r *reader) server(path string, s *networking.Server) *model.Server {
-	out := &model.Server{Name: s.Name, Bind: s.Bind}
-	if s.Bind != "" && net.ParseIP(s.Bind) == nil {
+	bind, ok := values.Address(s.Bind)
+	out := &model.Server{Name: s.Name, Bind: bind}
+	if s.Bind != "" && !ok {
 		r.Errorf(path+".bind", "%q: an address expected; unix sockets are not implemented by this version", s.Bind)
 	}
 	if p := s.Port; p == nil {

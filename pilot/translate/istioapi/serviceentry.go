@@ -107,17 +107,18 @@ func (r *reader) checkSelector(spec *networking.ServiceEntry) {
 	}
 }
 
+// entryAddresses spells each address in one way, and each of them once.
 func (r *reader) entryAddresses(list []string) []string {
 	var out []string
 	for i, a := range list {
-		block, ok := values.CIDR(a)
-		switch {
-		case !ok:
+		spelled, ok := values.Address(a)
+		if !ok {
+			spelled, ok = values.CIDR(a)
+		}
+		if !ok {
 			r.Errorf(at("spec.addresses", i), "%q is not an address or a block of addresses", a)
-		case strings.Contains(a, "/"):
-			out = append(out, block)
-		default:
-			out = append(out, a)
+		} else if !slices.Contains(out, spelled) {
+			out = append(out, spelled)
 		}
 	}
 	return out
@@ -214,7 +215,8 @@ func (r *reader) dnsEndpoint(path string, e *networking.WorkloadEntry, base *mod
 }
 
 func (r *reader) endpoint(path string, e *networking.WorkloadEntry, base *model.Service, p model.ServicePort) *model.Endpoint {
-	out := &model.Endpoint{Address: e.Address, Port: p.Target, Weight: e.Weight, Locality: values.Locality(e.Locality), Labels: e.Labels}
+	address, _ := values.Address(e.Address) // others are names
+	out := &model.Endpoint{Address: address, Port: p.Target, Weight: e.Weight, Locality: values.Locality(e.Locality), Labels: e.Labels}
 	if n, ok := e.Ports[p.Name]; ok {
 		out.Port = uint16(n)
 	}
