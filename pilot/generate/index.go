@@ -19,6 +19,7 @@ type Index struct {
 	rules      map[string]*ruleTable       // by namespace
 	conditions []condition
 	peers      *peers.Rules
+	opaque     map[uint16]bool // ports that a Sidecar has its clients speak something else than HTTP on
 }
 
 // condition is a label condition of routes.
@@ -32,7 +33,14 @@ type condition struct {
 func NewIndex(s *model.Snapshot, endpoints *model.EndpointIndex, prev *Index) *Index {
 	ix := &Index{
 		snapshot: s, mesh: s.Mesh, endpoints: endpoints, byHost: make(map[string][]*model.Service, len(s.Services)),
-		selecting: map[string][]*model.Service{}, rules: make(map[string]*ruleTable, len(s.DestinationRules)),
+		selecting: map[string][]*model.Service{}, rules: make(map[string]*ruleTable, len(s.DestinationRules)), opaque: map[uint16]bool{},
+	}
+	for _, sidecar := range s.Sidecars {
+		for _, l := range sidecar.Egress {
+			if l.Protocol != model.Unknown && !l.Protocol.IsHTTP() {
+				ix.opaque[l.Port] = true
+			}
+		}
 	}
 	for _, svc := range s.Services {
 		ix.byHost[svc.Host] = append(ix.byHost[svc.Host], svc)
@@ -63,7 +71,7 @@ func (ix *Index) NeedsEndpoints(key model.EndpointKey, foreign bool) bool {
 			continue
 		}
 		port := svc.Port(key.Port)
-		return foreign || port != nil && svc.Resolution == model.ResolveHeadless && !port.Protocol.IsHTTP()
+		return foreign || port != nil && svc.Resolution == model.ResolveHeadless && (!port.Protocol.IsHTTP() || ix.opaque[key.Port])
 	}
 	return false
 }

@@ -50,7 +50,7 @@ func (p *outboundPlan) build() {
 	p.set.add(virtualOutbound(p.ix.mesh, p.scope.Class, p.registryOnly()))
 	for _, s := range p.services {
 		for i := range s.Ports {
-			port := &s.Ports[i]
+			port := p.spoken(&s.Ports[i])
 			if port.Protocol.IsHTTP() && s.has(port.Number) {
 				p.claim(s.Service, port.Number)
 			}
@@ -61,13 +61,28 @@ func (p *outboundPlan) build() {
 			continue // a name of another virtual host; if its target is in no registry, as any unknown host
 		}
 		for i := range s.Ports {
-			if port := &s.Ports[i]; s.has(port.Number) && port.Protocol != model.UDP {
+			if port := p.spoken(&s.Ports[i]); s.has(port.Number) && port.Protocol != model.UDP {
 				p.serve(s.Service, port)
 			}
 		}
 	}
 	p.undeclared()
 	p.emit()
+}
+
+// spoken is a service's port with the protocol that clients speak on it: the one that their Sidecar gives the port, where it does.
+func (p *outboundPlan) spoken(port *model.ServicePort) *model.ServicePort {
+	if p.scope.Sidecar == nil {
+		return port
+	}
+	for _, l := range p.scope.Sidecar.Egress {
+		if l.Port == port.Number && l.Protocol != model.Unknown && port.Protocol != model.UDP {
+			as := *port
+			as.Protocol = l.Protocol
+			return &as
+		}
+	}
+	return port
 }
 
 func (p *outboundPlan) claim(svc *model.Service, port uint16) {

@@ -66,9 +66,9 @@ type Sidecar struct {
 
 // EgressListener imports hosts. Port 0: all ports.
 type EgressListener struct {
-	Port     uint16
+	Port uint16
+	// Protocol is what clients speak on the port, whatever its services declare; Unknown: as they declare.
 	Protocol Protocol
-	Bind     string
 	Hosts    []EgressHost
 }
 
@@ -83,7 +83,7 @@ type EgressHost struct {
 type IngressListener struct {
 	Port     uint16
 	Protocol Protocol
-	Bind     string
-	// Endpoint is defaultEndpoint: "127.0.0.1:port", "[::1]:port" or "0.0.0.0:port" (the pod's address); "": the original destination.
+	// Endpoint is defaultEndpoint: "127.0.0.1:port", "[::1]:port", "0.0.0.0:port" or "[::]:port" (the pod's own address of the family); "": the
+	// original destination.
 	Endpoint string
 }

@@ -2,6 +2,7 @@ package istioapi
 
 import (
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,7 +43,7 @@ func ReadSidecar(o *inputs.Sidecar, mesh *model.Mesh) (*model.Sidecar, []report.
 		if l.Port == 0 && i != len(spec.Egress)-1 {
 			r.Errorf(path, "the listener without a port must be the last")
 		}
-		same := func(o *model.EgressListener) bool { return o.Port == l.Port && o.Bind == l.Bind }
+		same := func(o *model.EgressListener) bool { return o.Port == l.Port }
 		if l.Port != 0 && slices.ContainsFunc(out.Egress, same) {
 			r.Errorf(path+".port.number", "%d is there twice", l.Port)
 		}
@@ -63,9 +64,8 @@ func (r *reader) egress(path string, e *networking.IstioEgressListener) *model.E
 	if e.Port != nil {
 		out.Port, out.Protocol = r.sidecarPort(path+".port", e.Port)
 	}
-	out.Bind = r.bind(path+".bind", e.Bind)
-	if out.Bind != "" && out.Port == 0 {
-		r.Errorf(path+".bind", "needs a port")
+	if e.Bind != "" {
+		r.Errorf(path+".bind", "not implemented by this version: captured connections keep the addresses that they were made to")
 	}
 	r.captured(path+".captureMode", e.CaptureMode)
 	if len(e.Hosts) == 0 {
@@ -107,7 +107,9 @@ func (r *reader) ingress(path string, g *networking.IstioIngressListener) *model
 	} else {
 		out.Port, out.Protocol = r.sidecarPort(path+".port", g.Port)
 	}
-	out.Bind = r.bind(path+".bind", g.Bind)
+	if ip, err := netip.ParseAddr(g.Bind); g.Bind != "" && (err != nil || !ip.IsUnspecified()) {
+		r.Errorf(path+".bind", "%q: not implemented by this version: connections to every address of the pod are captured", g.Bind)
+	}
 	r.captured(path+".captureMode", g.CaptureMode)
 	if g.DefaultEndpoint == "" {
 		return out
@@ -126,13 +128,6 @@ func (r *reader) sidecarPort(path string, p *networking.SidecarPort) (uint16, mo
 		r.Errorf(path+".protocol", "%q: not implemented by this version", p.Protocol)
 	}
 	return values.Port(&r.Log, path+".number", p.Number), protocol
-}
-
-func (r *reader) bind(path, bind string) string {
-	if bind != "" && net.ParseIP(bind) == nil {
-		r.Errorf(path, "%q: an address expected; unix sockets are not implemented by this version", bind)
-	}
-	return bind
 }
 
 // captured refuses listeners that traffic is not redirected to.
