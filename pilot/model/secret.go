@@ -2,9 +2,9 @@ package model
 
 import "fmt"
 
-// Secret is what a gateway needs of a Secret: a certificate with its key, and roots to trust with what they revoked, as PEM. Any of
-// them may be empty.
-type Secret struct{ Certificate, Key, CA, CRL []byte }
+// Secret is what a gateway needs of a Secret: a certificate with its key, and roots to trust with what they revoked, as PEM; and an OCSP
+// response about the certificate, as DER (RFC 6960). Any of them may be empty.
+type Secret struct{ Certificate, Key, CA, CRL, Staple []byte }
 
 // String tells what there is, and none of it.
 func (s Secret) String() string {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/crypto/ocsp"
+
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/discovery"
 	"github.com/heddle-mesh/heddle/pilot/generate"
@@ -154,8 +156,14 @@ func (g *secretGate) read(ctx context.Context, namespace, name, resource string,
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
-	if _, err := tls.X509KeyPair(secret.Certificate, secret.Key); err != nil {
+	pair, err := tls.X509KeyPair(secret.Certificate, secret.Key)
+	if err != nil {
 		return nil, fmt.Errorf("reading the certificate of %s: %w", name, err)
 	}
-	return upstream.CertificateSecret(resource, secret.Certificate, secret.Key), nil
+	if len(secret.Staple) > 0 {
+		if _, err := ocsp.ParseResponseForCert(secret.Staple, pair.Leaf, nil); err != nil {
+			return nil, fmt.Errorf("reading the OCSP response (tls.ocsp-staple) of %s: %w", name, err)
+		}
+	}
+	return upstream.CertificateSecret(resource, secret), nil
 }

@@ -3,15 +3,19 @@ package publish
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"math/big"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ocsp"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/model"
@@ -53,6 +57,21 @@ func certificate(t *testing.T) model.Secret {
 		Key:         pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
 	}
 	out.CA = out.Certificate
+	return out
+}
+
+// staple is an OCSP response about a Secret's certificate, which signs itself.
+func staple(t *testing.T, s model.Secret) []byte {
+	t.Helper()
+	pair, err := tls.X509KeyPair(s.Certificate, s.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	about := ocsp.Response{Status: ocsp.Good, SerialNumber: pair.Leaf.SerialNumber, ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour)}
+	out, err := ocsp.CreateResponse(pair.Leaf, pair.Leaf, about, pair.PrivateKey.(crypto.Signer))
+	if err != nil {
+		t.Fatal(err)
+	}
 	return out
 }
 
@@ -123,6 +142,17 @@ func TestSecretsGoToGatewaysThatMayHaveThem(t *testing.T) {
 		v.secrets["shop/cert"] = model.Secret{Certificate: []byte("broken"), Key: []byte("broken")}
 		if get(gateway, "kubernetes://cert") != nil {
 			t.Error("a Secret that no proxy could use is sent")
+		}
+		stapled := certificate(t)
+		stapled.Staple = []byte("broken")
+		v.secrets["shop/cert"] = stapled
+		if get(gateway, "kubernetes://cert") != nil {
+			t.Error("a Secret whose OCSP response no proxy could read is sent")
+		}
+		stapled.Staple = staple(t, stapled)
+		v.secrets["shop/cert"] = stapled
+		if got := get(gateway, "kubernetes://cert"); got == nil || !bytes.Contains(got.Body, stapled.Staple) {
+			t.Error("the OCSP response is left out")
 		}
 		v.secrets["shop/cert"] = certificate(t)
 		allowed["edge"] = false

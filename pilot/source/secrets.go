@@ -101,6 +101,9 @@ func (s *Secrets) handler() toolscache.ResourceEventHandlerFuncs {
 	return toolscache.ResourceEventHandlerFuncs{AddFunc: tell, UpdateFunc: func(_, object any) { tell(object) }}
 }
 
+// stapleKey is where both kinds of Secret keep the OCSP response about their certificate.
+const stapleKey = "tls.ocsp-staple"
+
 // relevant keeps the keys that a gateway may need.
 func relevant(object any) (any, error) {
 	secret, ok := object.(*corev1.Secret)
@@ -109,7 +112,7 @@ func relevant(object any) (any, error) {
 	}
 	kept := &corev1.Secret{Data: map[string][]byte{}}
 	kept.Namespace, kept.Name, kept.ResourceVersion, kept.UID = secret.Namespace, secret.Name, secret.ResourceVersion, secret.UID
-	for _, key := range []string{"tls.crt", "tls.key", "ca.crt", "ca.crl", "cert", "key", "cacert", "crl"} {
+	for _, key := range []string{"tls.crt", "tls.key", "ca.crt", "ca.crl", stapleKey, "cert", "key", "cacert", "crl"} {
 		if value := secret.Data[key]; len(value) > 0 {
 			kept.Data[key] = value
 		}
@@ -125,7 +128,8 @@ func contentOf(secret *corev1.Secret) model.Secret {
 		}
 		return secret.Data[second]
 	}
-	return model.Secret{Certificate: pick("tls.crt", "cert"), Key: pick("tls.key", "key"), CA: pick("ca.crt", "cacert"), CRL: pick("ca.crl", "crl")}
+	return model.Secret{Certificate: pick("tls.crt", "cert"), Key: pick("tls.key", "key"), CA: pick("ca.crt", "cacert"), CRL: pick("ca.crl", "crl"),
+		Staple: secret.Data[stapleKey]}
 }
 
 // MayRead asks the API server whether a service account may read the Secrets of its namespace.

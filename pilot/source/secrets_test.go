@@ -16,7 +16,7 @@ import (
 func tlsSecret(name, certificate string) *corev1.Secret {
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "edge", Name: name},
-		Data:       map[string][]byte{"tls.crt": []byte(certificate), "tls.key": []byte("key"), "other": []byte("unneeded")},
+		Data:       map[string][]byte{"tls.crt": []byte(certificate), "tls.key": []byte("key"), "tls.ocsp-staple": []byte("staple"), "other": []byte("unneeded")},
 	}
 }
 
@@ -31,7 +31,7 @@ func TestSecretsFollowTheCluster(t *testing.T) {
 	deadline := time.Now().Add(5 * time.Second)
 	for {
 		got, err := s.Get(t.Context(), "edge", "shop")
-		if err == nil && string(got.Certificate) == "one" && string(got.Key) == "key" {
+		if err == nil && string(got.Certificate) == "one" && string(got.Key) == "key" && string(got.Staple) == "staple" {
 			break
 		}
 		if time.Now().After(deadline) {

@@ -145,5 +145,5 @@ envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher: san_type matche
 envoy.extensions.transport_sockets.tls.v3.TlsParameters: tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites
 envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig: name sds_config
 envoy.extensions.transport_sockets.tls.v3.Secret: name tls_certificate validation_context
-envoy.extensions.transport_sockets.tls.v3.TlsCertificate: certificate_chain private_key
+envoy.extensions.transport_sockets.tls.v3.TlsCertificate: certificate_chain private_key ocsp_staple
 `

@@ -25,6 +25,7 @@ func material(in *tlsv3.Secret) (mtls.Material, error) {
 	}
 	m.Chain = read("tls_certificate.certificate_chain", in.GetTlsCertificate().GetCertificateChain())
 	m.Key = read("tls_certificate.private_key", in.GetTlsCertificate().GetPrivateKey())
+	m.Staple = read("tls_certificate.ocsp_staple", in.GetTlsCertificate().GetOcspStaple())
 	m.CA = read("validation_context.trusted_ca", in.GetValidationContext().GetTrustedCa())
 	m.CRL = read("validation_context.crl", in.GetValidationContext().GetCrl())
 	return m, err

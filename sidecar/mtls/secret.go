@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/crypto/ocsp"
 )
 
 // Material is a secret's content, PEM.
@@ -19,6 +21,7 @@ type Material struct {
 	Chain, Key []byte // both or neither
 	CA         []byte
 	CRL        []byte // PEM or DER lists
+	Staple     []byte // an OCSP response about the certificate, DER (RFC 6960)
 }
 
 // Secrets are the certificates and trust bundles that the control plane sends by name. A slot stays while its content changes, so
@@ -65,6 +68,8 @@ type Secret struct {
 type content struct {
 	certificate *tls.Certificate
 	trust       *trust
+	stapled     *tls.Certificate // certificate with an OCSP response; nil: there is none
+	until       time.Time        // when stapled expires; zero: never
 }
 
 // trust is a CA bundle with its revocation lists.
@@ -77,12 +82,17 @@ type trust struct {
 // Name returns the secret's name.
 func (s *Secret) Name() string { return s.name }
 
-// Certificate returns the certificate in the slot, nil where there is none.
+// Certificate returns the certificate in the slot, nil where there is none. An OCSP response that expired is left out: clients would take
+// it for a revocation.
 func (s *Secret) Certificate() *tls.Certificate {
-	if c := s.content.Load(); c != nil {
-		return c.certificate
+	c := s.content.Load()
+	switch {
+	case c == nil:
+		return nil
+	case c.stapled != nil && (c.until.IsZero() || time.Now().Before(c.until)):
+		return c.stapled
 	}
-	return nil
+	return c.certificate
 }
 
 // verify checks chain against the slot's CA bundle and revocation lists.
@@ -137,6 +147,9 @@ func (m Material) parse() (*content, error) {
 			return nil, fmt.Errorf("tls_certificate: %w", err)
 		}
 		out.certificate = &cert
+		if err := out.staple(m.Staple); err != nil {
+			return nil, fmt.Errorf("tls_certificate.ocsp_staple: %w", err)
+		}
 	}
 	if len(m.CA)+len(m.CRL) > 0 {
 		pool, first := x509.NewCertPool(), firstCertificate(m.CA)
@@ -153,6 +166,21 @@ func (m Material) parse() (*content, error) {
 		return nil, errors.New("it holds neither a certificate nor a CA bundle")
 	}
 	return out, nil
+}
+
+// staple adds an OCSP response about the certificate. Who signed it is for clients to judge.
+func (c *content) staple(der []byte) error {
+	if len(der) == 0 {
+		return nil
+	}
+	response, err := ocsp.ParseResponseForCert(der, c.certificate.Leaf, nil)
+	if err != nil {
+		return err
+	}
+	stapled := *c.certificate
+	stapled.OCSPStaple = der
+	c.stapled, c.until = &stapled, response.NextUpdate
+	return nil
 }
 
 // firstCertificate returns the first certificate of a PEM bundle, nil where there is none.

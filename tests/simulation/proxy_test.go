@@ -55,7 +55,7 @@ func newProxy(m *mesh, p *pod) *proxy {
 	for _, set := range []*generate.Set{outer, own} {
 		for _, name := range set.Secrets {
 			certificate, key := m.pki.server(name)
-			secrets = append(secrets, said.CertificateSecret(wire.SecretPrefix+name, certificate, key),
+			secrets = append(secrets, said.CertificateSecret(wire.SecretPrefix+name, model.Secret{Certificate: certificate, Key: key}),
 				said.AuthoritySecret(wire.SecretPrefix+name+wire.CACertSuffix, m.pki.bundle(), nil))
 		}
 	}

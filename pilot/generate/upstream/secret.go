@@ -5,13 +5,16 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/generate/message"
+	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
-// CertificateSecret is the SDS resource of a certificate and its key, PEM.
-func CertificateSecret(name string, certificate, key []byte) *wire.Resource {
-	return message.Resource(wire.TypeSecret, name, &tls.Secret{Name: name, Type: &tls.Secret_TlsCertificate{TlsCertificate: &tls.TlsCertificate{
-		CertificateChain: message.Inline(certificate), PrivateKey: message.Inline(key),
-	}}})
+// CertificateSecret is the SDS resource of a Secret's certificate with its key and, where there is one, the OCSP response about it.
+func CertificateSecret(name string, s model.Secret) *wire.Resource {
+	c := &tls.TlsCertificate{CertificateChain: message.Inline(s.Certificate), PrivateKey: message.Inline(s.Key)}
+	if len(s.Staple) > 0 {
+		c.OcspStaple = message.Inline(s.Staple)
+	}
+	return message.Resource(wire.TypeSecret, name, &tls.Secret{Name: name, Type: &tls.Secret_TlsCertificate{TlsCertificate: c}})
 }
 
 // AuthoritySecret is the SDS resource of the roots to trust, and of what they revoked where crl is not empty, PEM.
