@@ -134,7 +134,7 @@ type Redirect struct {
 	Scheme     string // empty: the request's
 	Host       string // empty: the request's
 	Port       uint32 // 0: none, implied by the scheme
-	Path       string // replaces path and query
+	Path       string // replaces the path and, where it has one, the query
 	Prefix     *string
 	Regex      *RegexRewrite
 	StripQuery bool

@@ -123,7 +123,7 @@ func (r *Route) Location(x *exchange.Exchange, tls bool) int {
 func (r *Route) redirectPath(x *exchange.Exchange) []byte {
 	d := r.Redirect
 	if d.Path != "" {
-		return []byte(d.Path)
+		return withQuery(d, x.Request.Path)
 	}
 	path := r.redirect.path(&x.Response, x.Request.Path)
 	if path == nil {
@@ -133,6 +133,19 @@ func (r *Route) redirectPath(x *exchange.Exchange) []byte {
 		path, _ = splitPath(path)
 	}
 	return path
+}
+
+// withQuery is the redirect's own path, with its own query or else the request's.
+func withQuery(d *Redirect, asked exchange.View) []byte {
+	var out []byte
+	if d.Path[0] != '/' {
+		out = append(out, '/')
+	}
+	out = append(out, d.Path...)
+	if _, query := splitPath(asked); query != nil && !d.StripQuery && !strings.Contains(d.Path, "?") {
+		out = append(append(out, '?'), query...)
+	}
+	return out
 }
 
 // appendHost writes host and port: the redirect's, or else the request's, without the port that the scheme implies.

@@ -149,8 +149,11 @@ func TestRedirect(t *testing.T) {
 		host     string
 		want     string
 	}{
-		"path":                      {Redirect{Path: "/new"}, "a", "http://a/new"},
-		"path keeps no query":       {Redirect{Path: "/new?x"}, "a", "http://a/new?x"},
+		"path keeps the query":      {Redirect{Path: "/new"}, "a", "http://a/new?q"},
+		"path strips the query":     {Redirect{Path: "/new", StripQuery: true}, "a", "http://a/new"},
+		"path with its own query":   {Redirect{Path: "/new?x"}, "a", "http://a/new?x"},
+		"its own query stays":       {Redirect{Path: "/new?x", StripQuery: true}, "a", "http://a/new?x"},
+		"path without a slash":      {Redirect{Path: "new"}, "a", "http://a/new?q"},
 		"prefix":                    {Redirect{Prefix: text("/new")}, "a", "http://a/new/x?q"},
 		"strip query":               {Redirect{StripQuery: true}, "a", "http://a/old/x"},
 		"host":                      {Redirect{Host: "b"}, "a:8080", "http://b/old/x?q"},
