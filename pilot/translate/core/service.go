@@ -98,20 +98,17 @@ func servicePort(log *report.Log, path string, p *corev1.ServicePort) (model.Ser
 	return out, true
 }
 
-// PortProtocol says what a port carries: appProtocol wins over the prefix of the port's name, before its first dash. Ports whose servers
-// speak first are TCP unless declared.
+// PortProtocol says what a port carries: what appProtocol says up to its first dash or, only where there is none, what the port's name says.
+// Ports whose servers speak first are TCP unless declared.
 func PortProtocol(app *string, name string, port int32) model.Protocol {
 	if app != nil {
-		switch *app {
+		switch name = *app; name {
 		case "kubernetes.io/h2c":
 			return model.HTTP2
 		case "kubernetes.io/ws":
 			return model.HTTP
 		case "kubernetes.io/wss":
 			return model.HTTPS
-		}
-		if p, ok := values.Protocol(*app); ok {
-			return p
 		}
 	}
 	if strings.HasPrefix(strings.ToLower(name), "grpc-web") {
