@@ -200,12 +200,33 @@ func over(base, top *Policy) model.PolicySet {
 	}
 	out := model.PolicySet{All: base.Blocks.under(top.Blocks).resolve(budget)}
 	for n, b := range base.Ports {
-		put(&out, n, b.under(top.Blocks).resolve(budget))
+		merged := b.under(top.Blocks)
+		merged.TLS = portTLS(merged.TLS, base.TLS)
+		put(&out, n, merged.resolve(budget))
 	}
 	for n, b := range top.Ports {
+		b.TLS = portTLS(b.TLS, top.TLS, base.Ports[n].TLS, base.TLS)
 		put(&out, n, b.resolve(budget))
 	}
 	return out
+}
+
+// portTLS is a port's own tls. Settings without tls inherit none, so that connections are secured automatically; yet not against the mode
+// of the first policy around them that has one: ISTIO_MUTUAL asks for mutual TLS, every other rules it out.
+func portTLS(own *model.ClientTLS, around ...*model.ClientTLS) *model.ClientTLS {
+	if own != nil {
+		return own
+	}
+	for _, t := range around {
+		switch {
+		case t == nil:
+		case t.Mode == model.TLSIstioMutual:
+			return &model.ClientTLS{Mode: model.TLSIstioMutual}
+		default:
+			return &model.ClientTLS{Mode: model.TLSDisable}
+		}
+	}
+	return nil
 }
 
 func put(s *model.PolicySet, port uint16, p *model.TrafficPolicy) {
