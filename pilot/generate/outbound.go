@@ -297,8 +297,27 @@ func (b *builder) targets(virtuals []*model.VirtualService, port uint16) *intern
 	return b.m.targets.Of(out)
 }
 
-// host makes a virtual host of the mesh.
+// host makes a virtual host of the mesh, for the names of the host.
 func (b *builder) host(name string, svc *model.Service, port uint16) *routes.VirtualHost {
+	in := b.hostInputs(name, svc, port)
+	if svc != nil {
+		in.Local = svc.Namespace == b.scope.Namespace
+		if in.Aliases = b.m.services.Of(b.aliases[svc.Host]); in.Aliases != nil {
+			in.AliasClient = b.scope.Namespace
+		}
+	}
+	return b.m.hosts.Get(in, routes.NewVirtualHost)
+}
+
+// alone makes the one virtual host for connections to a service's address.
+func (b *builder) alone(svc *model.Service, port uint16) *routes.VirtualHost {
+	in := b.hostInputs(svc.Host, svc, port)
+	in.Alone = true
+	return b.m.hosts.Get(in, routes.NewVirtualHost)
+}
+
+// hostInputs is what a host's routes depend on.
+func (b *builder) hostInputs(name string, svc *model.Service, port uint16) routes.Host {
 	in := routes.Host{Mesh: b.ix.mesh, Class: b.scope.Class, Host: name, Port: port, Service: svc}
 	in.Gateways = b.m.strings.Of([]string{model.MeshGateway})
 	var virtuals []*model.VirtualService
@@ -310,13 +329,7 @@ func (b *builder) host(name string, svc *model.Service, port uint16) *routes.Vir
 	}
 	in.Virtuals = b.m.virtuals.Of(virtuals)
 	in.Targets = b.targets(virtuals, port)
-	if svc != nil {
-		in.Local = svc.Namespace == b.scope.Namespace
-		if in.Aliases = b.m.services.Of(b.aliases[svc.Host]); in.Aliases != nil {
-			in.AliasClient = b.scope.Namespace
-		}
-	}
-	return b.m.hosts.Get(in, routes.NewVirtualHost)
+	return in
 }
 
 // conditional reports whether a VirtualService has rules for certain clients only.

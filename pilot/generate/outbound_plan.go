@@ -177,13 +177,13 @@ func (p *outboundPlan) bind(svc *model.Service, port *model.ServicePort, address
 	p.order = append(p.order, key)
 }
 
-// routesOf makes the routes of one host's undeclared port.
+// routesOf makes the routes of one host's undeclared port: who dials the service's address means the service, whatever Host says.
 func (p *outboundPlan) routesOf(svc *model.Service, port uint16, name string) {
 	if name == naming.Port(port) {
 		return // shared with all hosts of the port
 	}
-	hosts := p.m.vhosts.Of([]*routes.VirtualHost{p.host(svc.Host, svc, port)})
-	p.set.add(p.m.routes.Get(routes.Configuration{Name: name, Hosts: hosts, CatchAll: unknown(p.registryOnly())}, routes.Make))
+	hosts := p.m.vhosts.Of([]*routes.VirtualHost{p.alone(svc, port)})
+	p.set.add(p.m.routes.Get(routes.Configuration{Name: name, Hosts: hosts}, routes.Make))
 }
 
 // wildcard plans a port of a service without an address: it is told by SNI or by its blocks; otherwise the first service gets all.

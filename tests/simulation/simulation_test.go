@@ -129,6 +129,8 @@ func (s *sender) words(m *mesh, words []string) error {
 			}
 		case words[i] == "http2":
 			s.protocol = exchange.HTTP2
+		case strings.HasPrefix(words[i], "host="):
+			s.authority = words[i][5:]
 		case strings.HasPrefix(words[i], "sni="):
 			s.sni = words[i][4:]
 		case isHeader:

@@ -29,6 +29,8 @@ type Host struct {
 	Port    uint16
 	Service *model.Service // nil: the host is in no registry
 	Local   bool           // the client may say the service's name alone
+	// Alone is whether connections to the service's own address lead here, so that every name is a name of the service.
+	Alone   bool
 	Aliases *intern.List[*model.Service]
 	// AliasClient is the client's namespace, for the short names of Aliases; empty where there are none.
 	AliasClient string
@@ -69,6 +71,9 @@ func NewVirtualHost(in Host) *VirtualHost {
 
 // domains are the names that clients call the host by. The first is its own.
 func (in Host) domains() []string {
+	if in.Alone {
+		return []string{"*"}
+	}
 	out := []string{in.Host}
 	add := func(svc *model.Service, local bool) {
 		out = append(out, serviceDomains(in.Mesh, svc, local)...)
