@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/heddle-mesh/heddle/internal/memo"
@@ -64,7 +63,7 @@ func (r *run) destinationRules() {
 	}
 	for _, list := range r.snap.DestinationRules {
 		slices.SortStableFunc(list, func(a, b *model.DestinationRule) int {
-			return cmp.Or(model.CompareHosts(a.Host, b.Host), cmp.Compare(a.From[0].Name, b.From[0].Name))
+			return model.CompareHosts(a.Host, b.Host) // of equal hosts the older stays first
 		})
 	}
 }
