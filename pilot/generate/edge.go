@@ -67,40 +67,6 @@ func (ix *Index) listensOn(w *model.Workload, port uint16) []uint16 {
 	return out
 }
 
-// serverKind is what a server does with connections. Servers of one port must be of one family.
-type serverKind uint8
-
-const (
-	serverHTTP        serverKind = iota + 1 // plaintext HTTP: merged
-	serverHTTPS                             // TLS ends here, HTTP inside
-	serverTLS                               // TLS ends here, bytes inside
-	serverPassthrough                       // TLS goes on to the backend
-	serverTCP                               // plaintext bytes
-)
-
-func kindOf(s *model.Server) serverKind {
-	http := s.Protocol.IsHTTP() || s.Protocol == model.HTTPS
-	switch {
-	case s.TLS == nil && s.Protocol.IsHTTP():
-		return serverHTTP
-	case s.TLS == nil:
-		return serverTCP
-	case s.TLS.Mode == model.ServerPassthrough:
-		return serverPassthrough
-	case http:
-		return serverHTTPS
-	}
-	return serverTLS
-}
-
-// family is what may share a port: plaintext HTTP, TLS told apart by SNI, or plaintext bytes.
-func (k serverKind) family() serverKind {
-	if k == serverTLS || k == serverPassthrough {
-		return serverHTTPS
-	}
-	return k
-}
-
 // edgeBuilder makes one gateway workload's listeners and routes.
 type edgeBuilder struct {
 	*builder
@@ -127,7 +93,7 @@ func GenerateEdge(ix *Index, o Outbound, e Edge, m *Memo) *Set {
 		for _, s := range plan.https {
 			b.routesOf(s.routes, []BoundServer{s.BoundServer}, plan, &s)
 		}
-		if plan.family == serverHTTP {
+		if plan.family == model.ServeHTTP {
 			b.plain(at, plan)
 		}
 		if len(plan.chains) == 0 {
@@ -142,13 +108,13 @@ func GenerateEdge(ix *Index, o Outbound, e Edge, m *Memo) *Set {
 
 // place finds a server its listener; one whose family differs from the first server's is left out.
 func (b *edgeBuilder) place(s BoundServer) {
-	at, kind := edgePort{s.Server.Bind, s.Port}, kindOf(s.Server)
+	at, kind := edgePort{s.Server.Bind, s.Port}, s.Server.Kind()
 	plan := b.ports[at]
 	if plan == nil {
-		plan = &edgePlan{family: kind.family(), claimed: map[string]int{}}
+		plan = &edgePlan{family: kind.Family(), claimed: map[string]int{}}
 		b.ports[at] = plan
 	}
-	if plan.family != kind.family() || plan.family == serverTCP && len(plan.servers) > 0 {
+	if plan.family != kind.Family() || plan.family == model.ServeTCP && len(plan.servers) > 0 {
 		b.set.Conflicts = append(b.set.Conflicts, fmt.Sprintf("Gateway %s: port %d (%s) cannot share its listener with Gateway %s",
 			s.Gateway.ID(), s.Server.Port, s.Server.PortName, plan.servers[0].Gateway.ID()))
 		return
@@ -303,8 +269,8 @@ func (b *edgeBuilder) plain(at edgePort, plan *edgePlan) {
 
 // chainsOf adds the chains of a server that does not share routes.
 func (b *edgeBuilder) chainsOf(plan *edgePlan, s BoundServer) {
-	switch kindOf(s.Server) {
-	case serverHTTPS:
+	switch s.Server.Kind() {
+	case model.ServeHTTPS:
 		sni, ok := plan.claim(hostNames(s.Server))
 		if !ok {
 			b.duplicate(s)
@@ -317,9 +283,9 @@ func (b *edgeBuilder) chainsOf(plan *edgePlan, s BoundServer) {
 		plan.https = append(plan.https, httpsServer{s, name, len(plan.chains), sni})
 		b.set.secret(s.Server.TLS.CredentialName)
 		plan.chains = append(plan.chains, edgeChain{Name: name, Names: b.m.strings.Of(sni), TLS: s.Server.TLS, Routes: name})
-	case serverPassthrough:
+	case model.ServePassthrough:
 		b.passthrough(plan, s)
-	case serverTLS, serverTCP:
+	case model.ServeTLS, model.ServeTCP:
 		b.opaqueServer(plan, s)
 	}
 }

@@ -5,11 +5,12 @@ import (
 	"strings"
 
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
 // edgePlan is one listener in the making.
 type edgePlan struct {
-	family  serverKind
+	family  model.ServerKind
 	servers []BoundServer
 	chains  []edgeChain
 	claimed map[string]int // SNI, and the index of the chain that has it

@@ -53,6 +53,41 @@ type ServerTLS struct {
 	Ciphers        []string
 }
 
+// ServerKind is what a server does with connections.
+type ServerKind uint8
+
+// The kinds of servers.
+const (
+	ServeHTTP        ServerKind = iota + 1 // plaintext HTTP
+	ServeHTTPS                             // TLS ends here, HTTP inside
+	ServeTLS                               // TLS ends here, bytes inside
+	ServePassthrough                       // TLS goes on to the backend
+	ServeTCP                               // plaintext bytes
+)
+
+// Kind says what the server does with connections.
+func (s *Server) Kind() ServerKind {
+	switch {
+	case s.TLS == nil && s.Protocol.IsHTTP():
+		return ServeHTTP
+	case s.TLS == nil:
+		return ServeTCP
+	case s.TLS.Mode == ServerPassthrough:
+		return ServePassthrough
+	case s.Protocol.IsHTTP() || s.Protocol == HTTPS:
+		return ServeHTTPS
+	}
+	return ServeTLS
+}
+
+// Family is which servers may share a port: plaintext HTTP, TLS told apart by SNI, or plaintext bytes, of which there can be one server only.
+func (k ServerKind) Family() ServerKind {
+	if k == ServeTLS || k == ServePassthrough {
+		return ServeHTTPS
+	}
+	return k
+}
+
 // Sidecar limits what a workload is told.
 type Sidecar struct {
 	From Name

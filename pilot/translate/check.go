@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -12,13 +11,12 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
 	"github.com/heddle-mesh/heddle/pilot/translate/mesh"
 	"github.com/heddle-mesh/heddle/pilot/translate/security"
-	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
 // Checker judges single objects against a mesh: the same judgement that Translate puts into its report. It is immutable.
 type Checker struct {
 	mesh     *model.Mesh
-	services map[string]*model.Service           // by host, wildcards included
+	services map[string]*model.Service           // by host; a name inside a wildcard is no host of its own
 	rules    map[string][]*model.DestinationRule // by host
 	wild     []*model.DestinationRule            // for wildcards
 	gateways map[string]*model.Gateway
@@ -121,10 +119,7 @@ func (c *Checker) context(o inputs.Object) []report.Issue {
 	case *inputs.VirtualService:
 		c.virtualService(log, o)
 	case *inputs.DestinationRule:
-		host := values.Host(o.Spec.Host, o.Namespace, c.mesh.ClusterDomain)
-		if !strings.HasPrefix(host, "*") && c.find(host) == nil {
-			log.Warnf("spec.host", "%s is not a known host", host)
-		}
+		c.destinationRule(log, o)
 	case *inputs.ServiceEntry:
 		c.serviceEntry(log, o)
 	case *inputs.Gateway:
@@ -157,55 +152,6 @@ func (c *Checker) serviceEntry(log *report.Log, o *inputs.ServiceEntry) {
 			}
 			log.Warnf(indexed("spec.hosts", i), "%s is also the %s %s, which comes first", h, kind, s.From)
 		}
-	}
-}
-
-// gateway warns of hosts that an older Gateway serves on the same port of the same pods.
-func (c *Checker) gateway(log *report.Log, o *inputs.Gateway) {
-	for i, s := range o.Spec.Servers {
-		for _, other := range c.edges {
-			if other.From == nameOf(o) {
-				break // the others are younger
-			}
-			if !maps.Equal(map[string]string(other.Selector), o.Spec.Selector) {
-				continue
-			}
-			for _, theirs := range other.Servers {
-				if uint32(theirs.Port) == s.GetPort().GetNumber() && theirs.Bind == s.Bind && sharesHost(theirs, s.Hosts) {
-					log.Warnf(indexed("spec.servers", i), "%s is older and serves the same host on port %d", other.From, theirs.Port)
-				}
-			}
-		}
-	}
-}
-
-func sharesHost(s *model.Server, hosts []string) bool {
-	for _, h := range hosts {
-		_, name, ok := strings.Cut(h, "/")
-		if !ok {
-			name = h
-		}
-		if slices.ContainsFunc(s.Hosts, func(g model.GatewayHost) bool { return g.Host == strings.ToLower(name) }) {
-			return true
-		}
-	}
-	return false
-}
-
-// find returns the service that a host name is of: itself, or the narrowest wildcard around it.
-func (c *Checker) find(host string) *model.Service {
-	if s := c.services[host]; s != nil {
-		return s
-	}
-	for rest := host; ; {
-		_, after, ok := strings.Cut(rest, ".")
-		if !ok {
-			return nil
-		}
-		if s := c.services["*."+after]; s != nil {
-			return s
-		}
-		rest = after
 	}
 }
 

@@ -47,7 +47,7 @@ func (c *Checker) virtualService(log *report.Log, o *inputs.VirtualService) {
 func (c *Checker) destination(log *report.Log, o inputs.Object, d *networking.Destination, path string, args ...any) {
 	host := values.Host(d.GetHost(), o.GetNamespace(), c.mesh.ClusterDomain)
 	at := func(field string) string { return fmt.Sprintf(path, args...) + field }
-	svc := c.find(host)
+	svc := c.services[host]
 	if svc == nil {
 		log.Warnf(at(".host"), "%s is not a known host: it cannot be reached (503)", host)
 		return
