@@ -1,6 +1,7 @@
 package istioapi
 
 import (
+	"slices"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -74,6 +75,20 @@ func (r *reader) l4Match(path string, m *networking.L4MatchAttributes) *model.L4
 		out.Gateways = r.gateways(path+".gateways", m.Gateways)
 	}
 	return out
+}
+
+// subnetsAtGateways warns of destinationSubnets that a gateway, where every connection ends, does not look at.
+func (r *reader) subnetsAtGateways(path string, matches []*model.L4Match, gateways []string) {
+	for i, m := range matches {
+		through := gateways
+		if m.Gateways != nil {
+			through = m.Gateways
+		}
+		edge := slices.IndexFunc(through, func(g string) bool { return g != model.MeshGateway })
+		if edge >= 0 && len(m.Subnets) > 0 {
+			r.Warnf(at(path, i)+".destinationSubnets", "without effect at the Gateway %s: only sidecars look at it", through[edge])
+		}
+	}
 }
 
 func (r *reader) l4Destinations(path string, routes []*networking.RouteDestination) []*model.Destination {

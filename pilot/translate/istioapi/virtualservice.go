@@ -75,10 +75,14 @@ func ReadVirtualService(o *inputs.VirtualService, mesh *model.Mesh) (*VirtualSer
 		out.HTTP = append(out.HTTP, route)
 	}
 	for i, t := range spec.Tls {
-		out.TLS = append(out.TLS, r.tlsRoute(at("spec.tls", i), t, out.Hosts))
+		route := r.tlsRoute(at("spec.tls", i), t, out.Hosts)
+		r.subnetsAtGateways(at("spec.tls", i)+".match", route.Matches, out.Gateways)
+		out.TLS = append(out.TLS, route)
 	}
 	for i, t := range spec.Tcp {
-		out.TCP = append(out.TCP, r.tcpRoute(at("spec.tcp", i), t))
+		route := r.tcpRoute(at("spec.tcp", i), t)
+		r.subnetsAtGateways(at("spec.tcp", i)+".match", route.Matches, out.Gateways)
+		out.TCP = append(out.TCP, route)
 	}
 	return out, r.Issues
 }
