@@ -254,7 +254,11 @@ func (b *edgeBuilder) routesOf(name string, servers []BoundServer, plan *edgePla
 		}
 		made = append(made, b.m.hosts.Get(in, routes.NewVirtualHost))
 	}
-	b.set.add(b.m.routes.Get(routes.Configuration{Name: name, Hosts: b.m.vhosts.Of(made)}, routes.Make))
+	c := routes.Configuration{Name: name, Hosts: b.m.vhosts.Of(made)}
+	if len(order) == 0 {
+		c.EdgePort = servers[0].Server.Port
+	}
+	b.set.add(b.m.routes.Get(c, routes.Make))
 }
 
 // plain makes the one chain of a plaintext HTTP port.

@@ -132,6 +132,8 @@ type Configuration struct {
 	Hosts *intern.List[*VirtualHost]
 	// CatchAll is the cluster for hosts that nobody declared; BlackHoleCluster answers 502. "": there is none, 404.
 	CatchAll string
+	// EdgePort is the port of a gateway's server that no VirtualService has a host of; 0: there are hosts, or these are a sidecar's routes.
+	EdgePort uint16
 }
 
 // Field numbers of envoy.config.route.v3.RouteConfiguration.
@@ -159,6 +161,9 @@ func Make(in Configuration) *wire.Resource {
 		if b := h.without(owners); b != nil {
 			join(b)
 		}
+	}
+	if in.EdgePort != 0 && owners["*"] == nil {
+		join(message.Marshal(blackhole(in.EdgePort)))
 	}
 	if in.CatchAll != "" && owners["*"] == nil {
 		join(message.Marshal(catchAll(in.CatchAll)))
@@ -218,6 +223,11 @@ func Misdirected(hosts *intern.List[string]) *VirtualHost {
 		Name: "misdirected", Match: message.AnyPath(), Action: &route.Route_DirectResponse{DirectResponse: &route.DirectResponseAction{Status: 421}},
 	}}}
 	return &VirtualHost{message: out, body: message.Marshal(out), primary: len(out.Domains)}
+}
+
+// blackhole is all that a gateway's port has while no VirtualService has a host of it. Without routes every request is answered 404.
+func blackhole(port uint16) *route.VirtualHost {
+	return &route.VirtualHost{Name: "blackhole:" + naming.Port(port), Domains: []string{"*"}}
 }
 
 // catchAll answers for hosts that nobody declared.
