@@ -1,9 +1,8 @@
 package generate
 
 import (
-	"net"
+	"net/netip"
 	"sort"
-	"strconv"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -51,7 +50,7 @@ func (ix *Index) inboundPorts(w *model.Workload, sidecar *model.Sidecar) []inbou
 	}
 	if sidecar != nil {
 		for _, l := range sidecar.Ingress {
-			add(inboundPort{Port: l.Port, Protocol: l.Protocol, Endpoint: l.Endpoint})
+			add(inboundPort{Port: l.Port, Protocol: l.Protocol, Endpoint: ownEndpoint(l.Endpoint, w)})
 		}
 	}
 	if len(ports) == 0 {
@@ -105,11 +104,13 @@ func GenerateInbound(in Inbound, m *Memo) *Set {
 func (in Inbound) cluster(p inboundPort) *wire.Resource {
 	c := &cluster.Cluster{Name: naming.Inbound(p.Port), ConnectTimeout: message.Duration(in.Mesh.ConnectTimeout)}
 	upstream.Deliver(c, in.Class)
-	if address, port, ok := delivery(p.Endpoint); ok {
+	if at, err := netip.ParseAddrPort(p.Endpoint); err == nil {
 		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_STATIC}
 		c.LbPolicy = cluster.Cluster_ROUND_ROBIN
-		c.LoadAssignment = upstream.OneEndpoint(c.Name, address, port)
-		c.UpstreamBindConfig = nil
+		c.LoadAssignment = upstream.OneEndpoint(c.Name, at.Addr().String(), at.Port())
+		if at.Addr().IsLoopback() {
+			c.UpstreamBindConfig = nil // only the pod's own address would be captured again
+		}
 	}
 	c.CircuitBreakers = upstream.Breakers(model.ConnectionPool{})
 	c.TypedExtensionProtocolOptions = upstream.HTTPOptions(upstream.ProtocolOptions{Downstream: p.Protocol == model.Unknown, HTTP2: p.Protocol.IsHTTP2()})
@@ -119,17 +120,22 @@ func (in Inbound) cluster(p inboundPort) *wire.Resource {
 	return message.Resource(wire.TypeCluster, c.Name, c)
 }
 
-// delivery splits a Sidecar's defaultEndpoint; not ok: the original destination, which 0.0.0.0 also means.
-func delivery(endpoint string) (string, uint16, bool) {
-	host, text, err := net.SplitHostPort(endpoint)
-	if err != nil {
-		return "", 0, false
+// ownEndpoint is a Sidecar's defaultEndpoint for a workload: 0.0.0.0 and [::] stand for the pod's own address, of that family if it has one.
+func ownEndpoint(endpoint string, w *model.Workload) string {
+	at, err := netip.ParseAddrPort(endpoint)
+	if err != nil || !at.Addr().IsUnspecified() {
+		return endpoint
 	}
-	port, err := strconv.ParseUint(text, 10, 16)
-	if err != nil {
-		return "", 0, false
+	var own netip.Addr
+	for _, text := range w.IPs {
+		if ip, err := netip.ParseAddr(text); err == nil && (!own.IsValid() || own.Is4() != at.Addr().Is4()) {
+			own = ip
+		}
 	}
-	return host, uint16(port), true
+	if !own.IsValid() {
+		return "" // no address is known yet: the one that the client chose
+	}
+	return netip.AddrPortFrom(own, at.Port()).String()
 }
 
 // listener is where captured inbound connections arrive.

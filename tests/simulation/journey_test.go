@@ -389,6 +389,7 @@ func (m *mesh) forward(p *proxy, name string, c *exchange.Connection, tr traffic
 		j.say("UH")
 		return
 	case strings.HasPrefix(name, "inbound|") || name == wire.ClusterInboundPassthrough:
+		j.say("address=%s", ends[0].Address.Addr())
 		m.delivered(p.pod, ends[0].Address.Port(), c.Security, tr, share, j)
 		return
 	}
