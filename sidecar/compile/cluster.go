@@ -141,9 +141,9 @@ func limits(in *cluster.Cluster, out *upstream.Config) error {
 			Requests: unlimited(number(t.GetMaxRequests(), 1024)), Retries: unlimited(number(t.GetMaxRetries(), 3)),
 		}
 		if budget := t.GetRetryBudget(); budget != nil {
-			out.Limits.RetryBudgetPercent, out.Limits.RetryBudgetMin = 20, number(budget.GetMinRetryConcurrency(), 3)
+			out.Limits.Budget = &upstream.RetryBudget{Percent: 20, Min: number(budget.GetMinRetryConcurrency(), 3)}
 			if p := budget.GetBudgetPercent(); p != nil {
-				out.Limits.RetryBudgetPercent = p.GetValue()
+				out.Limits.Budget.Percent = p.GetValue()
 			}
 		}
 	}

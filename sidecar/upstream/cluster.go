@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"math"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -215,10 +216,12 @@ func (c *Cluster) Done() { c.requests.Add(-1) }
 // BeginRetry counts a retry against the limit or the budget; false means that none is left. Each true needs one DoneRetry.
 func (c *Cluster) BeginRetry() bool {
 	l := &c.config().Limits
-	limit := int64(l.Retries)
-	if l.RetryBudgetPercent > 0 {
+	limit := int64(math.MaxInt64)
+	if b := l.Budget; b != nil {
 		active := c.requests.Load() + c.pending.Load()
-		limit = max(int64(l.RetryBudgetMin), int64(float64(active)*l.RetryBudgetPercent/100), 1)
+		limit = max(int64(b.Min), int64(float64(active)*b.Percent/100))
+	} else if l.Retries != 0 {
+		limit = int64(l.Retries)
 	}
 	if n := c.retries.Add(1); limit != 0 && n > limit {
 		c.retries.Add(-1)

@@ -68,9 +68,14 @@ type Limits struct {
 	Requests              uint32 // in flight
 	Retries               uint32 // retries in flight
 	RequestsPerConnection uint32
-	Streams               uint32  // concurrent streams per HTTP/2 connection
-	RetryBudgetPercent    float64 // of active requests; with RetryBudgetMin replaces Retries where > 0
-	RetryBudgetMin        uint32
+	Streams               uint32       // concurrent streams per HTTP/2 connection
+	Budget                *RetryBudget // replaces Retries; nil: there is none
+}
+
+// RetryBudget limits retries in flight to a share of the active requests, or to Min where that is more.
+type RetryBudget struct {
+	Percent float64 // 0 to 100
+	Min     uint32
 }
 
 // Outlier is passive health checking; a nil pointer means off.
