@@ -207,7 +207,9 @@ func protocol(in *cluster.Cluster, out *upstream.Config) error {
 		}
 		out.Limits.Streams = h2.GetMaxConcurrentStreams().GetValue()
 		common := options.GetCommonHttpProtocolOptions()
-		out.IdleTimeout = duration(common.GetIdleTimeout(), 0)
+		if out.IdleTimeout = duration(common.GetIdleTimeout(), 0); common.GetIdleTimeout() != nil && out.IdleTimeout == 0 {
+			out.IdleTimeout = -1 // an idle timeout of zero is none
+		}
 		out.Limits.RequestsPerConnection = common.GetMaxRequestsPerConnection().GetValue()
 		if common.GetMaxConnectionDuration() != nil || common.GetMaxHeadersCount() != nil || common.GetHeadersWithUnderscoresAction() != 0 {
 			return wrong(field+".common_http_protocol_options", "only idle_timeout and max_requests_per_connection are implemented for clusters")

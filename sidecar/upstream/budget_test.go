@@ -1,6 +1,9 @@
 package upstream
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // TestRetryBudget: a budget replaces the limit of retries, and a share of nothing is its minimum, not everything.
 func TestRetryBudget(t *testing.T) {
@@ -25,6 +28,30 @@ func TestRetryBudget(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("%s: %d retries at once, want %d", name, got, c.want)
+		}
+	}
+}
+
+// TestIdleTimeout: pooled connections are closed after their time, by default an hour; a negative one keeps them.
+func TestIdleTimeout(t *testing.T) {
+	for name, c := range map[string]struct {
+		idle       time.Duration
+		soon, late int32 // closed after 59 and after 61 minutes
+	}{
+		"default": {0, 0, 1},
+		"given":   {time.Minute, 1, 1},
+		"none":    {-1, 0, 0},
+	} {
+		cluster, _, closed := pooled(t, Config{IdleTimeout: c.idle})
+		l := open(t, cluster)
+		l.Close(time.Time{})
+		now := time.Now()
+		after := func(d time.Duration) int32 {
+			cluster.sweep(now.Add(d))
+			return closed.Load()
+		}
+		if after(0); after(59*time.Minute) != c.soon || after(61*time.Minute) != c.late {
+			t.Errorf("%s: %d closed", name, closed.Load())
 		}
 	}
 }

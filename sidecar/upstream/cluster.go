@@ -187,8 +187,11 @@ func (c *Cluster) sweep(now time.Time) {
 
 // idle is how long a pooled connection may be unused.
 func (c *Config) idle() time.Duration {
-	if c.IdleTimeout == 0 {
+	switch {
+	case c.IdleTimeout == 0:
 		return time.Hour
+	case c.IdleTimeout < 0:
+		return math.MaxInt64
 	}
 	return c.IdleTimeout
 }
@@ -223,7 +226,7 @@ func (c *Cluster) BeginRetry() bool {
 	} else if l.Retries != 0 {
 		limit = int64(l.Retries)
 	}
-	if n := c.retries.Add(1); limit != 0 && n > limit {
+	if c.retries.Add(1) > limit {
 		c.retries.Add(-1)
 		return false
 	}

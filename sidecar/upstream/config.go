@@ -99,7 +99,7 @@ type Config struct {
 	Balancer       Balancer
 	Protocol       WireProtocol
 	ConnectTimeout time.Duration // 0: 10 s
-	IdleTimeout    time.Duration // of pooled connections; 0: 1 h
+	IdleTimeout    time.Duration // of pooled connections; 0: 1 h, negative: none
 	Limits         Limits
 	Outlier        *Outlier
 	Panic          uint32     // percent of healthy endpoints below which all are used; 0: never
