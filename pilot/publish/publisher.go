@@ -246,7 +246,7 @@ func (p *Publisher) make(index *generate.Index, scope generate.Scope) *state {
 // refresh recomputes a connected proxy's state and tells its stream what differs.
 func (p *Publisher) refresh(c *client, index *generate.Index, workloads *model.WorkloadIndex, diffs map[pair]discovery.Changes) {
 	w := workloads.ByName[c.pod]
-	if w == nil { // the pod is being deleted: it keeps what it has
+	if w == nil || w.UID != c.workload.UID { // the pod is being deleted, or another has its name by now: it keeps what it has
 		w = c.workload
 	}
 	scope := generate.ScopeOf(index, w, c.class(w), p.memo)

@@ -277,3 +277,27 @@ func TestChangedLabelsChangeTheScope(t *testing.T) {
 		}
 	})
 }
+
+// TestANamesakeIsAnotherPod: a pod of a StatefulSet comes back under its name while its predecessor's proxy still drains.
+func TestANamesakeIsAnotherPod(t *testing.T) {
+	running(t, Options{}, func(t *testing.T, c *cluster, p *Publisher) {
+		c.service("db", "10.96.0.1")
+		c.pod("web-0", "web", true)
+		c.all(p)
+		sub := c.subscribe(t, p, "web-0", "web", wire.NodeSidecar)
+		told(sub)
+		before := sub.state.Load().own
+		successor := *c.workloads[model.Name{Namespace: "shop", Name: "web-0"}]
+		successor.UID, successor.Labels, successor.Identity = "another", model.Labels{"app": "db"}, identity("db")
+		c.workloads = map[model.Name]*model.Workload{successor.Name: &successor}
+		p.SetWorkloads(c.pods())
+		if got := told(sub); got != "" || sub.state.Load().own != before {
+			t.Errorf("the old pod's proxy is told of %q", got)
+		}
+		c.service("more", "10.96.0.2")
+		p.SetSnapshot(c.snapshot())
+		if got := told(sub); !strings.Contains(got, "outbound|80||more.shop.svc.cluster.local") || sub.workload.UID != "" {
+			t.Errorf("after another change: told of %q", got)
+		}
+	})
+}
