@@ -179,8 +179,9 @@ func (r *reader) tlsVersion(path string, v networking.ServerTLSSettings_TLSProto
 	return ""
 }
 
-// cipherSuites are those of TLS 1.2 that the proxy has, by the names that Envoy gives them.
+// cipherSuites are those of TLS 1.2 that the proxy has, by the names that Envoy gives them. The last two, without forward secrecy, are used
+// only where they are named.
 func cipherSuites() []string {
 	return []string{"ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256",
-		"ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305"}
+		"ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305", "AES256-GCM-SHA384", "AES128-GCM-SHA256"}
 }
