@@ -11,12 +11,14 @@ import (
 func (c *conn) BodyBuffered() (exchange.View, bool) {
 	switch {
 	case c.body.mode == none:
+		c.whole = true
 		return nil, true
 	case c.body.mode != length || int64(len(c.src.unread())) < c.body.left:
 		return nil, false
 	}
 	p, _, _ := c.body.read()
 	c.src.keep = c.src.r // it may be sent again
+	c.whole = true
 	return p, true
 }
 
@@ -99,7 +101,7 @@ func (c *conn) WriteHead(end bool) error {
 	c.sink.buf = append(c.sink.buf, "\r\n"...)
 	if end {
 		c.out.over = true
-		return c.Flush()
+		return c.last()
 	}
 	c.out.over = false
 	return nil
@@ -142,7 +144,7 @@ func (c *conn) WriteBody(p []byte, end bool) error {
 		err = c.sink.write(p)
 	}
 	if err == nil && end {
-		err = c.Flush()
+		err = c.last()
 		if c.out.mode == raw {
 			closeWrite(c.sess.Conn)
 		}
@@ -157,11 +159,25 @@ func (c *conn) WriteTrailers(t *exchange.Head) error {
 	}
 	c.out.over = true
 	c.sink.trailers(t)
-	return c.Flush()
+	return c.last()
 }
 
-// Flush sends what is gathered.
-func (c *conn) Flush() error { return c.sink.flush() }
+// Flush sends what is gathered, now.
+func (c *conn) Flush() error {
+	if err := c.sink.flush(); err != nil || c.sock == nil || !c.sock.Holds() {
+		return err
+	}
+	return c.sock.Release()
+}
+
+// last ends an answer. Where the client has said nothing more, it leaves with the wait for the next request.
+func (c *conn) last() error {
+	if c.sock == nil || !c.whole || c.closing || c.src.r < c.src.w {
+		return c.Flush()
+	}
+	c.sock.Hold()
+	return c.sink.flush()
+}
 
 // Abort cuts the connection: the client must see that the response is incomplete.
 func (c *conn) Abort() {

@@ -3,6 +3,7 @@ package http1
 import (
 	"io"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/forward"
 	"github.com/heddle-mesh/heddle/sidecar/listener"
+	"github.com/heddle-mesh/heddle/sidecar/sock"
 )
 
 // Options are what a Server needs from outside.
@@ -38,6 +40,7 @@ const (
 // Serve serves requests until the client or the configuration ends the connection.
 func (s *Server) Serve(sess *listener.Session) {
 	c := &conn{sess: sess, proxy: s.opts.Proxy}
+	c.listen()
 	c.src.init(sess.Conn, sess.Peeked)
 	c.sink.nc, c.sink.stall = sess.Conn, writeStall
 	c.body.src = &c.src
@@ -48,10 +51,23 @@ func (s *Server) Serve(sess *listener.Session) {
 	}
 }
 
+// listen finds the socket, so that an answer can leave with the wait for the next request.
+func (c *conn) listen() {
+	if tcp, ok := c.sess.Conn.(*net.TCPConn); ok {
+		if s, err := sock.New(tcp); err == nil {
+			c.sess.Conn = s
+		}
+	}
+	if c.sock = sock.Of(c.sess.Conn); c.sock != nil {
+		c.sock.Sent = func() { c.sess.Idle(true) }
+	}
+}
+
 // conn is one client connection and, being exchange.Downstream, the client's half of its current exchange. It owns all
 // memory that a request needs.
 type conn struct {
 	sess  *listener.Session
+	sock  *sock.Conn // nil where there is no socket of ours below
 	proxy *forward.Proxy
 	x     exchange.Exchange
 	bound *config.Bound
@@ -61,6 +77,7 @@ type conn struct {
 	body  body
 	out   out
 
+	whole   bool // the request has been read to its end
 	closing bool // the connection ends with this exchange
 	aborted bool // nothing more can be written
 	orphan  bool // the listener or its chain is gone: this exchange is the last one
@@ -92,7 +109,7 @@ const (
 )
 
 func (c *conn) close() {
-	_ = c.sink.flush()
+	_ = c.Flush()
 	if !c.aborted && (!c.body.over() || c.src.r < c.src.w) {
 		c.linger()
 	}
@@ -110,7 +127,9 @@ func (c *conn) linger() {
 // serve reads one request head and serves it; false ends the connection.
 func (c *conn) serve() bool {
 	c.arm()
-	c.sess.Idle(true)
+	if c.sock == nil || !c.sock.Holds() { // else once that is sent
+		c.sess.Idle(true)
+	}
 	n, err := c.readHead()
 	c.sess.Idle(false)
 	if !c.bind() || err == errGone {
@@ -173,7 +192,7 @@ func (c *conn) begin() {
 	c.x.Protocol = exchange.HTTP1
 	c.f = framing{}
 	c.out = out{}
-	c.closing, c.head, c.waiting = false, false, false
+	c.whole, c.closing, c.head, c.waiting = false, false, false, false
 	c.body.begin(none, 0, nil)
 	c.stopped.Store(false)
 	c.unbound = false

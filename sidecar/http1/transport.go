@@ -11,11 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/sock"
 )
 
 // transport is one upstream connection; it carries one exchange at a time.
 type transport struct {
 	nc     net.Conn
+	sock   *sock.Conn // nil where it is no TCP connection of ours
 	info   *exchange.TransportInfo
 	src    source
 	sink   sink
@@ -31,7 +33,7 @@ type transport struct {
 
 // NewTransport is an upstream.Codec.
 func NewTransport(nc net.Conn, info *exchange.TransportInfo) (exchange.Transport, error) {
-	t := &transport{nc: nc, info: info}
+	t := &transport{nc: nc, sock: sock.Of(nc), info: info}
 	t.src.init(nc, nil)
 	t.sink.nc = nc
 	t.stream.t = t
@@ -139,6 +141,7 @@ type stream struct {
 	got     bool // the response's final head was read
 	last    bool // the connection ends with this exchange
 	bad     bool
+	duplex  bool // the request goes out while the response may come in
 	scanned int
 
 	mu       sync.Mutex // deadlines
@@ -150,7 +153,7 @@ type stream struct {
 func (s *stream) begin() {
 	s.out = out{}
 	s.body.begin(none, 0, nil)
-	s.head, s.connect, s.upgrade, s.sent, s.got, s.last, s.bad = false, false, false, false, false, false, false
+	s.head, s.connect, s.upgrade, s.sent, s.got, s.last, s.bad, s.duplex = false, false, false, false, false, false, false, false
 	s.scanned = 0
 	s.trailers.Reset()
 	s.mu.Lock()
@@ -235,9 +238,14 @@ func oneWord(v exchange.View) bool {
 
 func expectsBody(m exchange.View) bool { return m.Is("POST") || m.Is("PUT") || m.Is("PATCH") }
 
+// finish ends the request. One that was written in one go leaves with the wait for its answer.
 func (s *stream) finish() error {
 	s.sent = true
-	return s.Flush()
+	if s.duplex || s.t.sock == nil {
+		return s.Flush()
+	}
+	s.t.sock.Hold()
+	return s.flush()
 }
 
 // WriteBody writes a piece of the body, or of the tunnel.
@@ -298,8 +306,21 @@ func (s *stream) WriteTrailers(t *exchange.Head) error {
 	return s.finish()
 }
 
-// Flush sends what is gathered.
+// Flush sends what is gathered, now.
 func (s *stream) Flush() error {
+	s.duplex = true
+	if err := s.flush(); err != nil {
+		return err
+	}
+	if s.t.sock != nil && s.t.sock.Holds() {
+		if err := s.t.sock.Release(); err != nil {
+			return s.failed(err)
+		}
+	}
+	return nil
+}
+
+func (s *stream) flush() error {
 	if err := s.t.sink.flush(); err != nil {
 		return s.failed(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/sock"
 )
 
 // session is a connection while it is open.
@@ -187,6 +188,11 @@ func (m *Manager) reconsider(s *session, chain *config.FilterChain, first []byte
 func (m *Manager) secure(sess *Session, chain *config.FilterChain, p *peeker) exchange.Outcome {
 	ctx, cancel := context.WithTimeout(context.Background(), m.opts.Handshake)
 	defer cancel()
+	if tcp, ok := p.conn.(*net.TCPConn); ok && chain.HTTP != nil {
+		if c, err := sock.New(tcp); err == nil {
+			p.conn = c
+		}
+	}
 	conn, sec, err := chain.TLS.Server(ctx, p.replay())
 	if err != nil {
 		m.opts.Log.Debug("handshaking with a client", "listener", sess.open.listener, "chain", chain.Name,

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/sock"
 )
 
 // Conn is a connection for TCP relaying. Close it through Release.
@@ -162,6 +163,9 @@ func (h *Host) dial(ctx context.Context, f *face, proto exchange.Protocol) (net.
 	d := net.Dialer{LocalAddr: cfg.source(f.ep.Address.Addr()), KeepAliveConfig: cfg.Keepalive, Control: mark(h.cluster.owner.opts.Mark)}
 	conn, err := d.DialContext(ctx, network, address)
 	h.noted(err)
+	if err == nil && proto == exchange.HTTP1 {
+		conn, err = socket(conn)
+	}
 	if err != nil || f.tls == nil {
 		return conn, nil, err
 	}
@@ -171,6 +175,19 @@ func (h *Host) dial(ctx context.Context, f *face, proto exchange.Protocol) (net.
 		return nil, nil, err
 	}
 	return secured, sec, nil
+}
+
+// socket is the connection as codecs want it.
+func socket(conn net.Conn) (net.Conn, error) {
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return conn, nil
+	}
+	s, err := sock.New(tcp)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return s, nil
 }
 
 // source returns the local address to dial from, nil for any.

@@ -1,0 +1,207 @@
+// Package sock is a TCP socket for codecs that ask and then wait for the answer: a write can be held until the read that follows it,
+// which then costs no read that finds nothing. It knows no protocol, and never starts a goroutine.
+package sock
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// most is how much can be held; longer writes go out at once.
+const most = 4 << 10
+
+// memory is for held writes, between uses.
+var memory = sync.Pool{New: func() any { return new([most]byte) }}
+
+// Conn is a TCP connection. Reads and writes may happen at the same time, as on any connection; Hold and Release, and the writes between
+// them, belong to the goroutine that reads.
+type Conn struct {
+	*net.TCPConn
+	// Sent, where it is set, is called once a Read has sent what was held, before it waits. It must not block.
+	Sent func()
+
+	raw syscall.RawConn
+
+	holds bool
+	mem   *[most]byte
+	held  []byte // of mem
+
+	in      []byte // what the read in progress fills
+	n       int
+	errno   syscall.Errno
+	short   bool // the held write did not go out whole
+	readers func(fd uintptr) bool
+
+	out     []byte // what the write in progress sends
+	failed  syscall.Errno
+	writers func(fd uintptr) bool
+}
+
+// New wraps a connection. It fails where c is closed.
+func New(c *net.TCPConn) (*Conn, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	s := &Conn{TCPConn: c, raw: raw}
+	s.readers, s.writers = s.fill, s.drain
+	return s, nil
+}
+
+// Of finds the Conn below TLS and whatever else wraps it; nil: there is none.
+func Of(nc net.Conn) *Conn {
+	for {
+		switch c := nc.(type) {
+		case *Conn:
+			return c
+		case interface{ NetConn() net.Conn }:
+			nc = c.NetConn()
+		default:
+			return nil
+		}
+	}
+}
+
+// Holds says whether something is held.
+func (c *Conn) Holds() bool { return len(c.held) > 0 }
+
+// Hold keeps what is written from now on until the next Read or Release, as far as there is room for it. It is for writes that the other
+// side answers, or that nobody else waits for, and a Read must follow at once.
+func (c *Conn) Hold() { c.holds = true }
+
+// Release sends what is held.
+func (c *Conn) Release() error {
+	c.holds = false
+	if len(c.held) == 0 {
+		return nil
+	}
+	defer c.forget()
+	_, err := c.send(c.held)
+	return err
+}
+
+func (c *Conn) forget() {
+	memory.Put(c.mem)
+	c.mem, c.held = nil, nil
+}
+
+// Write sends p, or holds it.
+func (c *Conn) Write(p []byte) (int, error) {
+	if !c.holds {
+		return c.send(p)
+	}
+	if len(c.held)+len(p) > most {
+		if err := c.Release(); err != nil {
+			return 0, err
+		}
+		return c.send(p)
+	}
+	if c.mem == nil {
+		c.mem = memory.Get().(*[most]byte)
+		c.held = c.mem[:0]
+	}
+	c.held = append(c.held, p...)
+	return len(p), nil
+}
+
+func (c *Conn) send(p []byte) (int, error) {
+	c.out, c.failed = p, 0
+	err := c.raw.Write(c.writers)
+	n := len(p) - len(c.out)
+	c.out = nil
+	if err == nil && c.failed != 0 {
+		err = &net.OpError{Op: "write", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("write", c.failed)}
+	}
+	return n, err
+}
+
+// drain is send's work on the descriptor; false: wait until it takes more.
+func (c *Conn) drain(fd uintptr) bool {
+	for len(c.out) > 0 {
+		n, errno := write(fd, c.out)
+		switch errno {
+		case 0:
+			c.out = c.out[n:]
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return false
+		default:
+			c.failed = errno
+			return true
+		}
+	}
+	return true
+}
+
+// Read sends what is held and reads what comes.
+func (c *Conn) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	c.holds, c.in = false, p
+	for {
+		c.n, c.errno, c.short = 0, 0, false
+		err := c.raw.Read(c.readers)
+		if c.short {
+			if err := c.Release(); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		c.in = nil
+		switch {
+		case err != nil:
+			return 0, err
+		case c.errno != 0:
+			return 0, &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("read", c.errno)}
+		case c.n == 0:
+			return 0, io.EOF
+		}
+		return c.n, nil
+	}
+}
+
+// fill is Read's work on the descriptor; false: wait until there is something to read. The held write happens here because the wait was
+// made ready before: an answer that comes while it is sent is not missed, and so none need be looked for.
+func (c *Conn) fill(fd uintptr) bool {
+	if len(c.held) > 0 {
+		if sent := c.first(fd); sent || c.short {
+			return !sent
+		}
+	}
+	for {
+		n, errno := read(fd, c.in)
+		switch errno {
+		case 0:
+			c.n = n
+			return true
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return false
+		default:
+			c.errno = errno
+			return true
+		}
+	}
+}
+
+// first sends what is held. Where it cannot, the other side may have closed after it said why: that is still to be read.
+func (c *Conn) first(fd uintptr) (sent bool) {
+	n, errno := write(fd, c.held)
+	switch {
+	case errno == 0 && n == len(c.held):
+		sent = true
+	case errno == 0 || errno == syscall.EAGAIN || errno == syscall.EINTR:
+		c.held = c.held[max(n, 0):]
+		c.short = true
+		return false
+	}
+	c.forget()
+	if c.Sent != nil {
+		c.Sent()
+	}
+	return sent
+}
