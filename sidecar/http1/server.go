@@ -3,7 +3,6 @@ package http1
 import (
 	"io"
 	"log/slog"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,8 +52,8 @@ func (s *Server) Serve(sess *listener.Session) {
 
 // listen finds the socket, so that an answer can leave with the wait for the next request.
 func (c *conn) listen() {
-	if tcp, ok := c.sess.Conn.(*net.TCPConn); ok {
-		if s, err := sock.New(tcp); err == nil {
+	if raw, ok := c.sess.Conn.(sock.Socket); ok && sock.Of(c.sess.Conn) == nil {
+		if s, err := sock.New(raw); err == nil {
 			c.sess.Conn = s
 		}
 	}

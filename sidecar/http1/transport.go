@@ -5,10 +5,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/sock"
@@ -22,11 +19,7 @@ type transport struct {
 	src    source
 	sink   sink
 	stream stream
-	raw    syscall.RawConn // nil where the connection has no descriptor
-	look   func(fd uintptr) bool
-	poll   [1]unix.PollFd
 	closed atomic.Bool
-	alive  bool // what look saw
 	busy   bool
 	drains bool
 }
@@ -38,8 +31,6 @@ func NewTransport(nc net.Conn, info *exchange.TransportInfo) (exchange.Transport
 	t.sink.nc = nc
 	t.stream.t = t
 	t.stream.body.src = &t.src
-	t.raw = descriptor(nc)
-	t.look = t.peek
 	return t, nil
 }
 
@@ -52,15 +43,6 @@ func bottom(nc net.Conn) net.Conn {
 		}
 		nc = w.NetConn()
 	}
-}
-
-func descriptor(nc net.Conn) syscall.RawConn {
-	if c, ok := bottom(nc).(syscall.Conn); ok {
-		if raw, err := c.SyscallConn(); err == nil {
-			return raw
-		}
-	}
-	return nil
 }
 
 // cut closes a connection so that the other side sees that something was not finished, and without TLS's farewell, which
@@ -95,21 +77,7 @@ func (t *transport) Usable() bool {
 	if t.closed.Load() || t.src.r != t.src.w {
 		return false
 	}
-	if t.raw == nil {
-		return true
-	}
-	t.alive = false
-	if err := t.raw.Read(t.look); err != nil {
-		return false
-	}
-	return t.alive
-}
-
-func (t *transport) peek(fd uintptr) bool {
-	t.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}
-	n, err := unix.Poll(t.poll[:], 0)
-	t.alive = n == 0 && err == nil
-	return true
+	return t.sock == nil || t.sock.Quiet()
 }
 
 // Drain takes no new exchanges.

@@ -188,8 +188,8 @@ func (m *Manager) reconsider(s *session, chain *config.FilterChain, first []byte
 func (m *Manager) secure(sess *Session, chain *config.FilterChain, p *peeker) exchange.Outcome {
 	ctx, cancel := context.WithTimeout(context.Background(), m.opts.Handshake)
 	defer cancel()
-	if tcp, ok := p.conn.(*net.TCPConn); ok && chain.HTTP != nil {
-		if c, err := sock.New(tcp); err == nil {
+	if raw, ok := p.conn.(sock.Socket); ok && chain.HTTP != nil {
+		if c, err := sock.New(raw); err == nil {
 			p.conn = c
 		}
 	}

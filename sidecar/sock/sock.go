@@ -1,4 +1,4 @@
-// Package sock is a TCP socket for codecs that ask and then wait for the answer: a write can be held until the read that follows it,
+// Package sock is a stream socket for codecs that ask and then wait for the answer: a write can be held until the read that follows it,
 // which then costs no read that finds nothing. It knows no protocol, and never starts a goroutine.
 package sock
 
@@ -16,10 +16,17 @@ const most = 4 << 10
 // memory is for held writes, between uses.
 var memory = sync.Pool{New: func() any { return new([most]byte) }}
 
-// Conn is a TCP connection. Reads and writes may happen at the same time, as on any connection; Hold and Release, and the writes between
+// Socket is a stream socket: *net.TCPConn or *net.UnixConn.
+type Socket interface {
+	net.Conn
+	syscall.Conn
+	CloseWrite() error
+}
+
+// Conn is a connection. Reads and writes may happen at the same time, as on any connection; Hold and Release, and the writes between
 // them, belong to the goroutine that reads.
 type Conn struct {
-	*net.TCPConn
+	Socket
 	// Sent, where it is set, is called once a Read has sent what was held, before it waits. It must not block.
 	Sent func()
 
@@ -35,21 +42,27 @@ type Conn struct {
 	short   bool // the held write did not go out whole
 	readers func(fd uintptr) bool
 
+	quiet  bool // what the last look saw
+	looker func(fd uintptr)
+
 	out     []byte // what the write in progress sends
 	failed  syscall.Errno
 	writers func(fd uintptr) bool
 }
 
 // New wraps a connection. It fails where c is closed.
-func New(c *net.TCPConn) (*Conn, error) {
+func New(c Socket) (*Conn, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	s := &Conn{TCPConn: c, raw: raw}
-	s.readers, s.writers = s.fill, s.drain
+	s := &Conn{Socket: c, raw: raw}
+	s.readers, s.writers, s.looker = s.fill, s.drain, s.peek
 	return s, nil
 }
+
+// NetConn returns the socket itself.
+func (c *Conn) NetConn() net.Conn { return c.Socket }
 
 // Of finds the Conn below TLS and whatever else wraps it; nil: there is none.
 func Of(nc net.Conn) *Conn {
@@ -83,6 +96,14 @@ func (c *Conn) Release() error {
 	return err
 }
 
+// Quiet says whether there is nothing to read, not even the end. It must not be called during a Read.
+func (c *Conn) Quiet() bool {
+	c.quiet = false
+	return c.raw.Control(c.looker) == nil && c.quiet
+}
+
+func (c *Conn) peek(fd uintptr) { c.quiet = peek(fd) == syscall.EAGAIN }
+
 func (c *Conn) forget() {
 	memory.Put(c.mem)
 	c.mem, c.held = nil, nil
@@ -113,7 +134,7 @@ func (c *Conn) send(p []byte) (int, error) {
 	n := len(p) - len(c.out)
 	c.out = nil
 	if err == nil && c.failed != 0 {
-		err = &net.OpError{Op: "write", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("write", c.failed)}
+		err = &net.OpError{Op: "write", Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("write", c.failed)}
 	}
 	return n, err
 }
@@ -156,7 +177,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		case err != nil:
 			return 0, err
 		case c.errno != 0:
-			return 0, &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("read", c.errno)}
+			return 0, &net.OpError{Op: "read", Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("read", c.errno)}
 		case c.n == 0:
 			return 0, io.EOF
 		}

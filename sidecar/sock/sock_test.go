@@ -204,3 +204,27 @@ func TestNoAnswerIsMissed(t *testing.T) {
 		}
 	}
 }
+
+func TestQuiet(t *testing.T) {
+	c, far := pair(t)
+	if !c.Quiet() {
+		t.Error("an open connection with nothing to read is not quiet")
+	}
+	write(t, far, "x")
+	time.Sleep(10 * time.Millisecond)
+	if c.Quiet() {
+		t.Error("quiet with a byte to read")
+	}
+	if got := read(t, c, 1); got != "x" || !c.Quiet() {
+		t.Errorf("read %q", got)
+	}
+	_ = far.Close()
+	time.Sleep(10 * time.Millisecond)
+	if c.Quiet() {
+		t.Error("quiet at the end")
+	}
+	_ = c.Close()
+	if c.Quiet() {
+		t.Error("quiet though closed")
+	}
+}

@@ -179,11 +179,11 @@ func (h *Host) dial(ctx context.Context, f *face, proto exchange.Protocol) (net.
 
 // socket is the connection as codecs want it.
 func socket(conn net.Conn) (net.Conn, error) {
-	tcp, ok := conn.(*net.TCPConn)
+	raw, ok := conn.(sock.Socket)
 	if !ok {
 		return conn, nil
 	}
-	s, err := sock.New(tcp)
+	s, err := sock.New(raw)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
