@@ -26,11 +26,12 @@ func (p Protocol) String() string {
 // errors may wrap them; compare with errors.Is, or with == on the hot path: implementations return them bare.
 var (
 	ErrReset    = errors.New("connection closed by peer") // the peer closed or reset before the message was complete
-	ErrRefused  = errors.New("stream refused by peer")    // certainly not processed: REFUSED_STREAM, GOAWAY beyond us, or closed before the first byte was sent
-	ErrProtocol = errors.New("malformed message")         // the peer broke the protocol; the transport will not be used again
-	ErrTimeout  = errors.New("deadline exceeded")         // the deadline set by SetDeadline passed
-	ErrAborted  = errors.New("aborted")                   // Abort was called
-	ErrTooLarge = errors.New("head too large")            // the peer's head exceeds the limits
+	ErrUnsent   = errors.New("connection closed before the request was sent") // nothing was sent: any request may be sent again
+	ErrRefused  = errors.New("stream refused by peer") // certainly not processed: REFUSED_STREAM, GOAWAY beyond us, or no stream left
+	ErrProtocol = errors.New("malformed message")      // the peer broke the protocol; the transport will not be used again
+	ErrTimeout  = errors.New("deadline exceeded")      // the deadline set by SetDeadline passed
+	ErrAborted  = errors.New("aborted")                // Abort was called
+	ErrTooLarge = errors.New("head too large")         // the peer's head exceeds the limits
 )
 
 // Transport is one established upstream connection that carries exchanges: one at a time (HTTP/1) or many (HTTP/2).
@@ -40,9 +41,11 @@ type Transport interface {
 	Open() (Stream, error)
 	// Slots returns how many exchanges it may carry at a time, by what the peer has said so far; at least 1.
 	Slots() int
-	// Usable looks at an idle transport before it is used again: false where the peer has closed it, sent bytes that
-	// nobody asked for, or announced that it goes away. It does not block.
+	// Usable says whether an idle transport may be used again, as far as is known without looking: false where the peer has closed it or
+	// announced that it goes away. It does not block.
 	Usable() bool
+	// Alive is Usable after a look at the idle connection: anything to read, be it the end, and it is not.
+	Alive() bool
 	// Info returns the connection's facts: addresses and, where it is secured, what the handshake proved.
 	Info() *TransportInfo
 	// Drain lets exchanges in flight finish, takes no new ones and then closes.

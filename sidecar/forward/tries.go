@@ -116,6 +116,11 @@ func (r *run) tries() (o exchange.Outcome, end bool) {
 		if o == exchange.ClientGone {
 			return o, end
 		}
+		if err == exchange.ErrUnsent {
+			x.Attempts--
+			r.again(false)
+			continue
+		}
 		if free && r.stale(err, begun) {
 			free = false
 			r.again(false)
@@ -315,6 +320,9 @@ func (r *run) readHead(s exchange.Stream) (bool, error) {
 func (r *run) failed(err error) exchange.Outcome {
 	if r.x.Canceled() || err == exchange.ErrAborted {
 		return exchange.ClientGone
+	}
+	if err == exchange.ErrUnsent {
+		return exchange.UpstreamReset
 	}
 	r.lease.Host.Report(upstream.Local)
 	switch err {

@@ -175,7 +175,7 @@ func (c *conn) last() error {
 	if c.sock == nil || !c.whole || c.closing || c.src.r < c.src.w {
 		return c.Flush()
 	}
-	c.sock.Hold()
+	c.sock.Hold(false)
 	return c.sink.flush()
 }
 
@@ -190,22 +190,22 @@ func (c *conn) Abort() {
 func (c *conn) Watch() {
 	w := &c.watch
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.on = true
-	w.mu.Unlock()
-	if w.timer == nil {
-		w.timer = time.AfterFunc(silence, c.look)
-		return
+	w.turn++
+	switch {
+	case w.armed:
+	case w.timer == nil:
+		w.timer = time.AfterFunc(silence, c.tick)
+	default:
+		w.timer.Reset(silence)
 	}
-	w.timer.Reset(silence)
+	w.armed = true
 }
 
 // Unwatch ends Watch and waits until nobody else reads the connection.
 func (c *conn) Unwatch() {
 	w := &c.watch
-	if w.timer == nil {
-		return
-	}
-	w.timer.Stop()
 	w.mu.Lock()
 	w.on = false
 	reads := w.reads
@@ -224,18 +224,31 @@ func (c *conn) disarm() {
 	_ = c.sess.Conn.SetReadDeadline(time.Time{})
 }
 
-// look reads the connection for as long as it is watched. What it reads belongs to the next request; with a full big buffer
-// it stops looking.
-func (c *conn) look() {
+// tick looks at a wait that has lasted since the last tick.
+func (c *conn) tick() {
 	w := &c.watch
 	w.mu.Lock()
-	if !w.on || w.reads != nil {
+	w.armed = false
+	switch {
+	case !w.on || w.reads != nil:
+		w.mu.Unlock()
+		return
+	case w.turn != w.seen:
+		w.seen, w.armed = w.turn, true
+		w.timer.Reset(silence)
 		w.mu.Unlock()
 		return
 	}
 	reads := make(chan struct{})
 	w.reads = reads
 	w.mu.Unlock()
+	c.look(reads)
+}
+
+// look reads the connection for as long as it is watched. What it reads belongs to the next request; with a full big
+// buffer it stops looking.
+func (c *conn) look(reads chan struct{}) {
+	w := &c.watch
 	defer func() {
 		if v := recover(); v != nil {
 			c.proxy.Recovered("watching a client", v)

@@ -89,16 +89,21 @@ type conn struct {
 	watch   watch
 }
 
-// watch notices a client that gives up while the upstream is silent.
+// watch notices a client that gives up while the upstream is silent. Its timer is not stopped and started with each request, which would
+// cost as much as parsing: it ticks while there are requests, and looks where one tick finds the wait of the last.
 type watch struct {
 	mu    sync.Mutex
 	timer *time.Timer
-	on    bool
+	armed bool          // the timer will tick
+	on    bool          // somebody waits
+	turn  uint64        // counts the waits
+	seen  uint64        // turn at the last tick
 	reads chan struct{} // non-nil while a second goroutine reads; closes when it ends
 }
 
-// silence is how long an upstream may be silent before the client is watched: a wait shorter than that costs no goroutine.
-const silence = 20 * time.Millisecond
+// silence is how long an upstream may be silent before the client is watched, up to twice that: a wait shorter than that costs no
+// goroutine.
+const silence = 10 * time.Millisecond
 
 // lingering is how long, and lingerBytes how much, is read from a client that still sends after its answer, so that the
 // answer is not lost to a reset.
@@ -115,6 +120,9 @@ func (c *conn) close() {
 	_ = c.sess.Conn.Close()
 	c.src.release()
 	c.sink.done()
+	if c.watch.timer != nil {
+		c.watch.timer.Stop()
+	}
 }
 
 func (c *conn) linger() {
@@ -131,6 +139,12 @@ func (c *conn) serve() bool {
 	}
 	n, err := c.readHead()
 	c.sess.Idle(false)
+	if c.sock != nil && c.sock.Holds() { // TLS had the next request already
+		if c.sock.Release() != nil {
+			c.aborted = true
+			return false
+		}
+	}
 	if !c.bind() || err == errGone {
 		c.aborted = true
 		return false

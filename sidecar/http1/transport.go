@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -21,6 +22,7 @@ type transport struct {
 	stream stream
 	closed atomic.Bool
 	busy   bool
+	served bool // it has carried an exchange: nothing is left over from a handshake
 	drains bool
 }
 
@@ -72,13 +74,11 @@ func (t *transport) Slots() int { return 1 }
 // Info returns the connection's facts.
 func (t *transport) Info() *exchange.TransportInfo { return t.info }
 
-// Usable looks at the idle connection: anything to read, be it the end, makes it unusable.
-func (t *transport) Usable() bool {
-	if t.closed.Load() || t.src.r != t.src.w {
-		return false
-	}
-	return t.sock == nil || t.sock.Quiet()
-}
+// Usable says whether the idle connection may serve again. Whether the other side has closed it shows when it is asked.
+func (t *transport) Usable() bool { return !t.closed.Load() && t.src.r == t.src.w }
+
+// Alive looks whether the other side has closed, or spoken.
+func (t *transport) Alive() bool { return t.Usable() && (t.sock == nil || t.sock.Quiet()) }
 
 // Drain takes no new exchanges.
 func (t *transport) Drain() { t.drains = true }
@@ -153,8 +153,11 @@ func (s *stream) failed(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.bad = true
-	if s.aborted {
+	switch {
+	case s.aborted:
 		return exchange.ErrAborted
+	case errors.Is(err, sock.ErrUnasked):
+		return exchange.ErrUnsent
 	}
 	return ioError(err)
 }
@@ -212,7 +215,7 @@ func (s *stream) finish() error {
 	if s.duplex || s.t.sock == nil {
 		return s.Flush()
 	}
-	s.t.sock.Hold()
+	s.t.sock.Hold(s.t.served)
 	return s.flush()
 }
 
@@ -276,6 +279,10 @@ func (s *stream) WriteTrailers(t *exchange.Head) error {
 
 // Flush sends what is gathered, now.
 func (s *stream) Flush() error {
+	if !s.duplex && s.t.served && s.t.sock != nil && !s.t.sock.Quiet() {
+		s.bad = true
+		return exchange.ErrUnsent
+	}
 	s.duplex = true
 	if err := s.flush(); err != nil {
 		return err
@@ -409,7 +416,7 @@ func (s *stream) Close() {
 	s.mu.Unlock()
 	t.src.done()
 	t.sink.done()
-	t.busy = false
+	t.busy, t.served = false, true
 	if !again || t.drains {
 		if t.closed.Swap(true) {
 			t.src.release()

@@ -81,6 +81,9 @@ func (cc *clientConn) Slots() int {
 	return int(max(1, min(cc.peerStreams, maxSlots)))
 }
 
+// Alive is Usable: the connection is always read.
+func (cc *clientConn) Alive() bool { return cc.Usable() }
+
 // Usable implements exchange.Transport: the reader notices what the peer does, so state is enough.
 func (cc *clientConn) Usable() bool {
 	cc.mu.Lock()

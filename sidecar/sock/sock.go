@@ -3,6 +3,7 @@
 package sock
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -33,6 +34,8 @@ type Conn struct {
 	raw syscall.RawConn
 
 	holds bool
+	alone bool // nothing may come before what is held is sent
+	early bool // something had
 	mem   *[most]byte
 	held  []byte // of mem
 
@@ -57,7 +60,7 @@ func New(c Socket) (*Conn, error) {
 		return nil, err
 	}
 	s := &Conn{Socket: c, raw: raw}
-	s.readers, s.writers, s.looker = s.fill, s.drain, s.peek
+	s.readers, s.writers, s.looker = s.fill, s.drain, s.look
 	return s, nil
 }
 
@@ -81,9 +84,14 @@ func Of(nc net.Conn) *Conn {
 // Holds says whether something is held.
 func (c *Conn) Holds() bool { return len(c.held) > 0 }
 
+// ErrUnasked is the error of a Read before which the other side had spoken, or closed, though it was not asked: what was held was not
+// sent.
+var ErrUnasked = errors.New("the other side spoke before it was asked")
+
 // Hold keeps what is written from now on until the next Read or Release, as far as there is room for it. It is for writes that the other
-// side answers, or that nobody else waits for, and a Read must follow at once.
-func (c *Conn) Hold() { c.holds = true }
+// side answers, or that nobody else waits for, and a Read must follow at once. alone: the other side may not have said anything yet; else
+// that Read fails with ErrUnasked.
+func (c *Conn) Hold(alone bool) { c.holds, c.alone = true, alone }
 
 // Release sends what is held.
 func (c *Conn) Release() error {
@@ -102,7 +110,7 @@ func (c *Conn) Quiet() bool {
 	return c.raw.Control(c.looker) == nil && c.quiet
 }
 
-func (c *Conn) peek(fd uintptr) { c.quiet = peek(fd) == syscall.EAGAIN }
+func (c *Conn) look(fd uintptr) { c.quiet = peek(fd) == syscall.EAGAIN }
 
 func (c *Conn) forget() {
 	memory.Put(c.mem)
@@ -164,7 +172,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	c.holds, c.in = false, p
 	for {
-		c.n, c.errno, c.short = 0, 0, false
+		c.n, c.errno, c.short, c.early = 0, 0, false, false
 		err := c.raw.Read(c.readers)
 		if c.short {
 			if err := c.Release(); err != nil {
@@ -176,6 +184,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 		switch {
 		case err != nil:
 			return 0, err
+		case c.early:
+			return 0, ErrUnasked
 		case c.errno != 0:
 			return 0, &net.OpError{Op: "read", Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("read", c.errno)}
 		case c.n == 0:
@@ -185,12 +195,17 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 }
 
-// fill is Read's work on the descriptor; false: wait until there is something to read. The held write happens here because the wait was
-// made ready before: an answer that comes while it is sent is not missed, and so none need be looked for.
+// fill is Read's work on the descriptor; false: wait until there is something to read. The held write happens here, where the wait is
+// ready: an answer that comes while it is sent is not missed. Where nothing had come before, none need be looked for either.
 func (c *Conn) fill(fd uintptr) bool {
 	if len(c.held) > 0 {
-		if sent := c.first(fd); sent || c.short {
-			return !sent
+		if c.early = c.alone && peek(fd) != syscall.EAGAIN; c.early {
+			c.forget()
+			return true
+		}
+		sent := c.first(fd)
+		if c.short || sent && c.alone {
+			return c.short
 		}
 	}
 	for {

@@ -66,7 +66,7 @@ func TestHeldWriteLeavesWithTheRead(t *testing.T) {
 	c, far := pair(t)
 	sent := 0
 	c.Sent = func() { sent++ }
-	c.Hold()
+	c.Hold(false)
 	write(t, c, "ques")
 	write(t, c, "tion")
 	if !c.Holds() {
@@ -89,7 +89,7 @@ func TestHeldWriteLeavesWithTheRead(t *testing.T) {
 
 func TestRelease(t *testing.T) {
 	c, far := pair(t)
-	c.Hold()
+	c.Hold(false)
 	write(t, c, "held")
 	if err := c.Release(); err != nil {
 		t.Fatal(err)
@@ -101,7 +101,7 @@ func TestRelease(t *testing.T) {
 
 func TestLongWritesAreNotHeld(t *testing.T) {
 	c, far := pair(t)
-	c.Hold()
+	c.Hold(false)
 	write(t, c, "first ")
 	long := string(bytes.Repeat([]byte("x"), 5000))
 	write(t, c, long)
@@ -113,7 +113,7 @@ func TestLongWritesAreNotHeld(t *testing.T) {
 // A socket that is full takes the held write later.
 func TestHeldWriteThatDoesNotFit(t *testing.T) {
 	c, far := pair(t)
-	_ = c.SetWriteBuffer(4096)
+	_ = c.NetConn().(*net.TCPConn).SetWriteBuffer(4096)
 	_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 	sent := 0
 	for {
@@ -126,7 +126,7 @@ func TestHeldWriteThatDoesNotFit(t *testing.T) {
 		}
 	}
 	_ = c.SetWriteDeadline(time.Time{})
-	c.Hold()
+	c.Hold(false)
 	write(t, c, "question")
 	go func() {
 		time.Sleep(20 * time.Millisecond)
@@ -148,7 +148,7 @@ func TestAnswerBeforeTheQuestion(t *testing.T) {
 	write(t, far, "408")
 	_ = far.Close()
 	time.Sleep(10 * time.Millisecond)
-	c.Hold()
+	c.Hold(false)
 	write(t, c, "question")
 	if got := read(t, c, 3); got != "408" {
 		t.Errorf("read %q", got)
@@ -157,7 +157,7 @@ func TestAnswerBeforeTheQuestion(t *testing.T) {
 
 func TestDeadlineAndEnd(t *testing.T) {
 	c, far := pair(t)
-	c.Hold()
+	c.Hold(false)
 	write(t, c, "question")
 	_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -196,8 +196,8 @@ func TestNoAnswerIsMissed(t *testing.T) {
 		}
 	}()
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-	for range 20_000 {
-		c.Hold()
+	for i := range 5_000 {
+		c.Hold(i%2 == 0)
 		write(t, c, "ping")
 		if got := read(t, c, 4); got != "ping" {
 			t.Fatalf("read %q", got)
@@ -205,26 +205,39 @@ func TestNoAnswerIsMissed(t *testing.T) {
 	}
 }
 
-func TestQuiet(t *testing.T) {
+// What came while nobody read, and before the wait, is not missed.
+func TestWhatHadCome(t *testing.T) {
 	c, far := pair(t)
-	if !c.Quiet() {
-		t.Error("an open connection with nothing to read is not quiet")
+	for range 3 {
+		write(t, far, "early")
+		time.Sleep(5 * time.Millisecond)
+		c.Hold(false)
+		write(t, c, "held")
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if got := read(t, c, 5); got != "early" {
+			t.Errorf("read %q", got)
+		}
+		if got := read(t, far, 4); got != "held" {
+			t.Errorf("arrived: %q", got)
+		}
 	}
-	write(t, far, "x")
-	time.Sleep(10 * time.Millisecond)
-	if c.Quiet() {
-		t.Error("quiet with a byte to read")
-	}
-	if got := read(t, c, 1); got != "x" || !c.Quiet() {
-		t.Errorf("read %q", got)
-	}
-	_ = far.Close()
-	time.Sleep(10 * time.Millisecond)
-	if c.Quiet() {
-		t.Error("quiet at the end")
-	}
-	_ = c.Close()
-	if c.Quiet() {
-		t.Error("quiet though closed")
+}
+
+func TestUnasked(t *testing.T) {
+	for name, first := range map[string]func(far *net.TCPConn){
+		"speaks": func(far *net.TCPConn) { write(t, far, "x") },
+		"closes": func(far *net.TCPConn) { _ = far.CloseWrite() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, far := pair(t)
+			first(far)
+			time.Sleep(10 * time.Millisecond)
+			c.Hold(true)
+			write(t, c, "question")
+			if _, err := c.Read(make([]byte, 8)); err != sock.ErrUnasked || c.Holds() {
+				t.Errorf("reading: %v", err)
+			}
+			nothing(t, far)
+		})
 	}
 }

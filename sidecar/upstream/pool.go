@@ -343,7 +343,7 @@ func (p *pool) sweep(now time.Time, idle time.Duration) int {
 		if l.since.IsZero() {
 			l.since = now // since the last sweep at most: exact enough
 		}
-		if now.Sub(l.since) >= idle || !l.t.Usable() {
+		if now.Sub(l.since) >= idle || !l.t.Alive() {
 			p.drop(l)
 		}
 	}

@@ -222,6 +222,7 @@ func (w *wire) Open() (exchange.Stream, error) {
 }
 func (w *wire) Slots() int                    { return w.slots }
 func (w *wire) Usable() bool                  { return !w.dead }
+func (w *wire) Alive() bool                   { return !w.dead }
 func (w *wire) Info() *exchange.TransportInfo { return &exchange.TransportInfo{} }
 func (w *wire) Drain()                        {}
 func (w *wire) Close() error                  { w.closed.Add(1); return nil }
