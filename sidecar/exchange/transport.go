@@ -25,13 +25,13 @@ func (p Protocol) String() string {
 // What a Stream's or a Transport's methods fail with, so that retry policies need no knowledge of the protocol. Other
 // errors may wrap them; compare with errors.Is, or with == on the hot path: implementations return them bare.
 var (
-	ErrReset    = errors.New("connection closed by peer") // the peer closed or reset before the message was complete
+	ErrReset    = errors.New("connection closed by peer")                     // the peer closed or reset before the message was complete
 	ErrUnsent   = errors.New("connection closed before the request was sent") // nothing was sent: any request may be sent again
-	ErrRefused  = errors.New("stream refused by peer") // certainly not processed: REFUSED_STREAM, GOAWAY beyond us, or no stream left
-	ErrProtocol = errors.New("malformed message")      // the peer broke the protocol; the transport will not be used again
-	ErrTimeout  = errors.New("deadline exceeded")      // the deadline set by SetDeadline passed
-	ErrAborted  = errors.New("aborted")                // Abort was called
-	ErrTooLarge = errors.New("head too large")         // the peer's head exceeds the limits
+	ErrRefused  = errors.New("stream refused by peer")                        // certainly not processed: REFUSED_STREAM, GOAWAY beyond us, or no stream left
+	ErrProtocol = errors.New("malformed message")                             // the peer broke the protocol; the transport will not be used again
+	ErrTimeout  = errors.New("deadline exceeded")                             // the deadline set by SetDeadline passed
+	ErrAborted  = errors.New("aborted")                                       // Abort was called
+	ErrTooLarge = errors.New("head too large")                                // the peer's head exceeds the limits
 )
 
 // Transport is one established upstream connection that carries exchanges: one at a time (HTTP/1) or many (HTTP/2).
