@@ -170,7 +170,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	c.holds, c.in = false, p
+	if c.holds { // nobody else writes then
+		c.holds = false
+	}
+	c.in = p
 	for {
 		c.n, c.errno, c.short, c.early = 0, 0, false, false
 		err := c.raw.Read(c.readers)
