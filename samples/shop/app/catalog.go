@@ -58,7 +58,7 @@ func runCatalog(ctx context.Context, _ []string) error {
 		answer(nil)(w, r)
 	})
 	mux.HandleFunc("/stream", stream)
-	return serve(ctx, env("LISTEN", ":8080"), mux)
+	return serve(ctx, env("LISTEN", ":8080"), signed(mux))
 }
 
 func answer(items []item) http.HandlerFunc {
@@ -69,7 +69,6 @@ func answer(items []item) http.HandlerFunc {
 			a.Headers[http.CanonicalHeaderKey(k)] = v[0]
 		}
 		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("X-Version", version())
 		_ = json.NewEncoder(w).Encode(a) // the client has gone
 	}
 }
@@ -78,7 +77,6 @@ func answer(items []item) http.HandlerFunc {
 func stream(w http.ResponseWriter, r *http.Request) {
 	seconds, _ := strconv.Atoi(r.URL.Query().Get("seconds"))
 	flush := http.NewResponseController(w)
-	w.Header().Set("X-Version", version())
 	for range max(1, seconds) * 10 {
 		if _, err := w.Write([]byte(version() + "\n")); err != nil {
 			return

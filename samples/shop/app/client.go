@@ -24,6 +24,8 @@ type tally struct {
 	Errors   map[string]int `json:"errors,omitempty"`  // by text
 	Body     string         `json:"body,omitempty"`    // of the last answer, at most 8 KiB
 	Headers  http.Header    `json:"headers,omitempty"` // of the last answer
+	BytesOut int            `json:"bytesOut"`          // of request bodies, or of lines
+	BytesIn  int            `json:"bytesIn"`           // of response bodies, or of lines
 	Seconds  float64        `json:"seconds"`
 	SlowestS float64        `json:"slowest"` // seconds
 }
@@ -34,7 +36,7 @@ type options struct {
 	headers                      headerFlags
 	n, parallel                  int
 	duration, pause, timeout     time.Duration
-	fresh, insecure, h2          bool
+	fresh, insecure, h2, stdin   bool
 	connect                      string
 }
 
@@ -56,6 +58,7 @@ func parseOptions(args []string) (options, error) {
 	f.IntVar(&o.n, "n", 1, "requests")
 	f.IntVar(&o.parallel, "c", 1, "workers")
 	f.DurationVar(&o.duration, "duration", 0, "send for this long instead of -n requests")
+	f.BoolVar(&o.stdin, "stdin", false, "end once something, or the end, comes in on standard input; with -duration")
 	f.DurationVar(&o.pause, "pause", 0, "wait between a worker's requests")
 	f.DurationVar(&o.timeout, "timeout", 15*time.Second, "limit of one request")
 	f.BoolVar(&o.fresh, "fresh", false, "a new connection for each request")
@@ -96,6 +99,12 @@ func runClient(ctx context.Context, args []string) error {
 		ctx, cancel = context.WithTimeout(ctx, o.duration)
 		defer cancel()
 		o.n = 1 << 40
+		if o.stdin {
+			go func() {
+				_, _ = os.Stdin.Read(make([]byte, 1)) // whatever comes, or nothing any more
+				cancel()
+			}()
+		}
 	}
 	c := &counter{tally: tally{Codes: map[string]int{}, Versions: map[string]int{}, Errors: map[string]int{}}, left: o.n}
 	client := &http.Client{Transport: o.transport(), Timeout: o.timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -145,6 +154,7 @@ func (c *counter) one(client *http.Client, o options) {
 		c.Errors[err.Error()]++
 		return
 	}
+	c.BytesOut, c.BytesIn = c.BytesOut+len(o.body), c.BytesIn+len(body)
 	c.Codes[fmt.Sprint(resp.StatusCode)]++
 	if v := resp.Header.Get("X-Version"); v != "" {
 		c.Versions[v]++
@@ -185,13 +195,16 @@ func runStream(ctx context.Context, args []string) error {
 	out := struct {
 		Streams  int            `json:"streams"`
 		Whole    int            `json:"whole"`
+		Shortest float64        `json:"shortest"` // seconds that the shortest whole one took
 		Versions map[string]int `json:"versions"`
 		Errors   map[string]int `json:"errors,omitempty"`
 	}{Versions: map[string]int{}, Errors: map[string]int{}}
 	var workers sync.WaitGroup
 	for range o.parallel {
 		workers.Go(func() {
+			start := time.Now()
 			resp, body, err := o.do(client)
+			took := time.Since(start).Seconds()
 			mu.Lock()
 			defer mu.Unlock()
 			out.Streams++
@@ -201,7 +214,9 @@ func runStream(ctx context.Context, args []string) error {
 			case !bytes.HasSuffix(body, []byte("end\n")):
 				out.Errors[fmt.Sprintf("status %d, cut after %d bytes", resp.StatusCode, len(body))]++
 			default:
-				out.Whole++
+				if out.Whole++; out.Whole == 1 || took < out.Shortest {
+					out.Shortest = took
+				}
 				out.Versions[resp.Header.Get("X-Version")]++
 			}
 		})
@@ -235,6 +250,7 @@ func runTCPClient(ctx context.Context, args []string) error {
 			continue
 		}
 		t.Codes["ok"]++
+		t.BytesOut, t.BytesIn = t.BytesOut+len(*line)+1, t.BytesIn+len(answer)+1 // and the ends of the lines
 		v, _, _ := strings.Cut(answer, " ")
 		t.Versions[v]++
 		t.Body = answer

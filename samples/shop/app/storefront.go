@@ -57,7 +57,15 @@ func runStorefront(ctx context.Context, _ []string) error {
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	mux.HandleFunc("/api", s.api)
 	mux.HandleFunc("/", s.html)
-	return serve(ctx, env("LISTEN", ":8080"), mux)
+	return serve(ctx, env("LISTEN", ":8080"), signed(mux))
+}
+
+// signed says in every answer, also one of an error, which version gave it.
+func signed(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Version", version())
+		h.ServeHTTP(w, r)
+	})
 }
 
 func (s *storefront) collect(r *http.Request) page {
