@@ -18,7 +18,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer stop()
 	if err := command().ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "cluster: %v\n", err)
@@ -42,7 +42,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().StringVar(&o.cache, "cache", "", "folder of built binaries and images (default: heddle in the user's cache)")
 	root.AddCommand(
 		changing(&o, "up", "start the cluster, or make sure that it runs", up),
-		changing(&o, "down", "remove the cluster and everything of it", func(ctx context.Context, c lifecycle.Cluster) error { return c.Down(ctx) }),
+		changing(&o, "down", "remove the cluster and everything of it", down),
 		&cobra.Command{Use: "status", Short: "say whether the cluster can be used", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return o.cluster().Status(cmd.Context()) }},
 		&cobra.Command{Use: "kubeconfig", Short: "print the path of the KUBECONFIG", Args: cobra.NoArgs,
@@ -70,19 +70,26 @@ func command() *cobra.Command {
 }
 
 // changing is a command that no other may overlap with.
-func changing(o *options, use, short string, run func(context.Context, lifecycle.Cluster) error) *cobra.Command {
+func changing(o *options, use, short string, run func(context.Context, lifecycle.Cluster, *lifecycle.Guard) error) *cobra.Command {
 	return &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		c := o.cluster()
-		unlock, err := lifecycle.Lock(c.Report)
+		lock, err := lifecycle.Lock(c.Report)
 		if err != nil {
 			return err
 		}
-		defer unlock()
-		return run(cmd.Context(), c)
+		defer lock.Release()
+		return run(cmd.Context(), c, lock)
 	}}
 }
 
-func up(ctx context.Context, c lifecycle.Cluster) error {
+func down(ctx context.Context, c lifecycle.Cluster, lock *lifecycle.Guard) error {
+	if err := c.Down(ctx); err != nil {
+		return err
+	}
+	return lock.Remove()
+}
+
+func up(ctx context.Context, c lifecycle.Cluster, _ *lifecycle.Guard) error {
 	if err := c.Up(ctx); err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/heddle-mesh/heddle/tests/cluster/internal/artifacts"
@@ -39,30 +38,6 @@ type Cluster struct {
 	Report  *progress.Report
 	Builder artifacts.Builder
 	BuiltAt string // the log of builds and installations
-}
-
-// Lock keeps a second call of this program away until the returned function is called. It waits for the first, and says so.
-func Lock(report *progress.Report) (unlock func(), err error) {
-	f, err := os.OpenFile("/run/heddle-cluster.lock", os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("locking the cluster: %w", err)
-	}
-	take := func() error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }
-	if err = take(); errors.Is(err, syscall.EWOULDBLOCK) {
-		err = report.Step("waiting for another command that changes the cluster", func() (err error) {
-			for until := time.Now().Add(15 * time.Minute); time.Now().Before(until); time.Sleep(200 * time.Millisecond) {
-				if err = take(); err == nil {
-					return nil
-				}
-			}
-			return err
-		})
-	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("locking the cluster: %w", err)
-	}
-	return func() { f.Close() }, nil
 }
 
 // Up leaves a healthy cluster, whatever it finds.
@@ -216,7 +191,7 @@ func (c Cluster) Down(context.Context) error {
 
 // traces says whether there is anything of a cluster on this machine.
 func (c Cluster) traces() bool {
-	paths := []string{c.Layout.Root, "/sys/fs/cgroup/" + cgroup, "/sys/fs/cgroup/memory/" + cgroup, "/sys/class/net/" + plan.MachineLink}
+	paths := []string{c.Layout.Root, record, "/sys/fs/cgroup/" + cgroup, "/sys/fs/cgroup/memory/" + cgroup, "/sys/class/net/" + plan.MachineLink}
 	for _, ns := range c.Plan.Namespaces() {
 		paths = append(paths, "/run/netns/"+ns)
 	}
@@ -254,7 +229,13 @@ func (c Cluster) clean() error {
 	for _, dir := range []string{kubeletDir, cniDir} {
 		_ = os.Remove(dir) // made as a mount point; stays where it holds anything
 	}
-	return machine.RemoveFolder(c.Layout.Root)
+	if err := machine.RemoveFolder(c.Layout.Root); err != nil {
+		return err
+	}
+	if err := os.Remove(record); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing the cluster's record: %w", err)
+	}
+	return nil
 }
 
 // end ends a group: the process that was written down, and one that runs the very same group though its record is lost.
