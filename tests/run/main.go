@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/heddle-mesh/heddle/tests/internal/process"
 )
 
 // suite is one command of the test run.
@@ -30,34 +32,41 @@ type suite struct {
 const (
 	race   = "CGO_ENABLED=1"
 	static = "CGO_ENABLED=0"
+	every  = 15 * time.Second // between two words from a quiet suite
 )
 
 // suites lists them in their order.
 func suites() []suite {
 	return []suite{
 		{"lint", "generate CRDs", ".", nil, []string{"go", "run", "./manifests/crds/gen"}, true},
-		{"lint", "gofmt", ".", nil, []string{"sh", "-c", `out=$(gofmt -l $(git ls-files '*.go')); [ -z "$out" ] || { echo "not formatted: $out"; exit 1; }`}, true},
+		{"lint", "gofmt", ".", nil, []string{"sh", "-c", `out=$(gofmt -l .) && [ -z "$out" ] || { echo "not formatted: $out"; exit 1; }`}, true},
 		{"lint", "go mod verify", ".", nil, []string{"go", "mod", "verify"}, true},
 		{"lint", "vet", ".", []string{static}, []string{"go", "vet", "./..."}, true},
 		{"lint", "vet tests/cluster", "tests/cluster", []string{static}, []string{"go", "vet", "./..."}, true},
 		{"lint", "staticcheck", ".", []string{static}, []string{"go", "tool", "staticcheck", "./..."}, true},
+		{"lint", "staticcheck tests/cluster", "tests/cluster", []string{static}, []string{"sh", "-c", judge}, true},
 		{"unit", "unit tests with -race", ".", []string{race}, []string{"sh", "-c", "go test -race -timeout 15m $(go list ./... | grep -v /tests/e2e)"}, false},
 		{"unit", "allocation tests", ".", []string{static}, []string{"go", "test", "-count=1", "-run", "Alloc|Bytes|Memory", "./sidecar/..."}, true},
 		{"unit", "the cluster's unit tests", "tests/cluster", []string{race}, []string{"go", "test", "-race", "./internal/..."}, true},
 		{"e2e", "cluster, Heddle, shop", ".", []string{static}, []string{"go", "run", "./tests/demo", "-tour=false"}, false},
 		{"e2e", "what the cluster promises", "tests/cluster", []string{static}, []string{"go", "run", "./cmd/cluster", "smoke"}, true},
-		{"e2e", "end-to-end tests", ".", []string{static, "HEDDLE_KUBECONFIG=/var/lib/heddle-cluster/kubeconfig"},
-			[]string{"go", "test", "-count=1", "-v", "-timeout", "40m", "./tests/e2e/..."}, false},
-		{"long", "fuzz", ".", []string{static}, []string{"sh", "-c", fuzz}, false},
+		{"e2e", "end-to-end tests", ".", []string{race, "HEDDLE_KUBECONFIG=/var/lib/heddle-cluster/kubeconfig"},
+			[]string{"go", "test", "-race", "-count=1", "-v", "-timeout", "40m", "./tests/e2e/..."}, false},
+		{"long", "fuzz", ".", []string{race}, []string{"sh", "-c", fuzz}, false},
 	}
 }
 
-// fuzz runs each fuzz target for a minute.
-const fuzz = `for f in $(grep -rlE '^func Fuzz' --include=*_test.go .); do
+// judge runs the staticcheck of this module on the cluster's, which has none.
+const judge = `judge=$(mktemp -d) && trap 'rm -rf "$judge"' EXIT && (cd ../.. && go build -o "$judge/staticcheck" honnef.co/go/tools/cmd/staticcheck) && "$judge/staticcheck" ./...`
+
+// fuzz runs each fuzz target for a minute, the others too when one fails.
+const fuzz = `failed=0
+for f in $(grep -rlE '^func Fuzz' --include=*_test.go .); do
   for t in $(grep -oE '^func Fuzz[A-Za-z0-9_]+' "$f" | cut -d' ' -f2); do
-    echo "$t"; go test -run '^$' -fuzz "^$t\$" -fuzztime 1m "./$(dirname "$f")"
+    echo "$t"; go test -race -run '^$' -fuzz "^$t\$" -fuzztime 1m "./$(dirname "$f")" || failed=1
   done
-done`
+done
+exit $failed`
 
 func main() {
 	only := flag.String("only", "lint,unit,e2e", "groups to run")
@@ -67,11 +76,17 @@ func main() {
 	if *long {
 		groups = []string{"lint", "unit", "e2e", "long"}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP, os.Interrupt)
 	defer stop()
 	if slices.Contains(groups, "e2e") && os.Geteuid() != 0 {
 		fmt.Fprintln(os.Stderr, "the end-to-end tests start a Kubernetes of their own and need root; without root: make test-unit")
 		os.Exit(1)
+	}
+	if slices.ContainsFunc(suites(), func(s suite) bool { return slices.Contains(groups, s.group) && slices.Contains(s.env, race) }) {
+		if err := compiler(ctx); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	}
 	passed, failed := 0, 0
 	start := time.Now()
@@ -104,7 +119,10 @@ func (s suite) run(ctx context.Context) bool {
 		out = &kept
 	}
 	cmd.Stdout, cmd.Stderr = out, out
-	err := cmd.Run()
+	if s.quiet {
+		defer s.ticking(start)()
+	}
+	err := process.Run(ctx, cmd)
 	took := time.Since(start).Round(100 * time.Millisecond)
 	if err != nil {
 		fmt.Printf("%s== %s FAILED after %v: %v\n", kept.String(), s.name, took, err)
@@ -112,4 +130,20 @@ func (s suite) run(ctx context.Context) bool {
 	}
 	fmt.Printf("== %s ok, %v\n", s.name, took)
 	return true
+}
+
+// ticking says from time to time that a quiet suite still runs, until the returned function is called.
+func (s suite) ticking(start time.Time) (stop func()) {
+	tick, done := time.NewTicker(every), make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-tick.C:
+				fmt.Printf("   ... %s, %v\n", s.name, time.Since(start).Round(time.Second))
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { tick.Stop(); close(done) }
 }
