@@ -32,12 +32,15 @@ import (
 	"github.com/heddle-mesh/heddle/samples"
 )
 
-const fieldOwner = "heddle-demo"
+const (
+	fieldOwner  = "heddle-demo"
+	forgetLimit = 3 * time.Minute // gateways drain
+)
 
 // Cluster is a connection to the cluster that is shown.
 type Cluster struct {
 	rest    *rest.Config
-	kube    *kubernetes.Clientset
+	kube    kubernetes.Interface
 	objects client.Client
 	// Image replaces heddle.local/shop:demo in samples; empty: as it is.
 	Image string
@@ -47,6 +50,7 @@ type Cluster struct {
 	Capture func(ctx context.Context, marker []byte, f func() error) (bool, error)
 	// Certs are the demo's own certificates of the ingress gateways.
 	Certs *Certificates
+	own   bool // the demo's own cluster
 }
 
 // Connect returns a Cluster, with certificates for the gateways that Secrets writes. It does no I/O; the client discovers the API.
@@ -75,7 +79,7 @@ const Kubeconfig = "/var/lib/heddle-cluster/kubeconfig"
 // Own says that this is the demo's own cluster: its wires can be listened to, and it has an outside.
 func (c *Cluster) Own() error {
 	var err error
-	c.Capture = capture
+	c.Capture, c.own = capture, true
 	if c.OutsideCA, err = os.ReadFile(filepath.Join(filepath.Dir(Kubeconfig), "outside", "ca.pem")); err != nil {
 		return fmt.Errorf("reading the outside's authority: %w", err)
 	}
@@ -205,14 +209,19 @@ func rolledOut(d *appsv1.Deployment) error {
 
 // Exec runs a command in a pod and returns what it printed.
 func (c *Cluster) Exec(ctx context.Context, p *corev1.Pod, container string, command ...string) (string, error) {
+	return c.exec(ctx, p, container, nil, command...)
+}
+
+// exec is Exec with something to read for the command; nil is nothing.
+func (c *Cluster) exec(ctx context.Context, p *corev1.Pod, container string, stdin io.Reader, command ...string) (string, error) {
 	req := c.kube.CoreV1().RESTClient().Post().Resource("pods").Namespace(p.Namespace).Name(p.Name).SubResource("exec").
-		VersionedParams(&corev1.PodExecOptions{Container: container, Command: command, Stdout: true, Stderr: true}, scheme.ParameterCodec)
+		VersionedParams(&corev1.PodExecOptions{Container: container, Command: command, Stdin: stdin != nil, Stdout: true, Stderr: true}, scheme.ParameterCodec)
 	exec, err := remotecommand.NewWebSocketExecutor(c.rest, "GET", req.URL().String())
 	if err != nil {
 		return "", fmt.Errorf("preparing exec: %w", err)
 	}
 	var stdout, stderr bytes.Buffer
-	if err := exec.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr}); err != nil {
+	if err := exec.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: stdin, Stdout: &stdout, Stderr: &stderr}); err != nil {
 		return stdout.String(), fmt.Errorf("exec in %s/%s: %w: %s", p.Namespace, p.Name, err, strings.TrimSpace(stderr.String()))
 	}
 	return stdout.String(), nil
@@ -226,10 +235,13 @@ type Tally struct {
 	Errors   map[string]int      `json:"errors"`
 	Body     string              `json:"body"`
 	Headers  map[string][]string `json:"headers"`
+	BytesOut float64             `json:"bytesOut"` // of request bodies, or of lines
+	BytesIn  float64             `json:"bytesIn"`
 	Seconds  float64             `json:"seconds"`
 	Slowest  float64             `json:"slowest"`
 	Streams  int                 `json:"streams"`
 	Whole    int                 `json:"whole"`
+	Shortest float64             `json:"shortest"` // seconds
 }
 
 // All reports whether every request got the code.
@@ -270,7 +282,11 @@ func (c *Cluster) client(ctx context.Context, from From, args ...string) (*Tally
 
 // Ask runs one of the sample's programs that print a tally (client, tcpclient, stream) in a pod.
 func (c *Cluster) Ask(ctx context.Context, p *corev1.Pod, container string, args ...string) (*Tally, error) {
-	out, err := c.Exec(ctx, p, container, append([]string{"/shop"}, args...)...)
+	return c.ask(ctx, p, container, nil, args...)
+}
+
+func (c *Cluster) ask(ctx context.Context, p *corev1.Pod, container string, stdin io.Reader, args ...string) (*Tally, error) {
+	out, err := c.exec(ctx, p, container, stdin, append([]string{"/shop"}, args...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -291,25 +307,15 @@ func (c *Cluster) program(ctx context.Context, from From, args ...string) (*Tall
 
 // Logs returns the last lines of a container's log.
 func (c *Cluster) Logs(ctx context.Context, p *corev1.Pod, container string, lines int64) (string, error) {
-	raw, err := c.kube.CoreV1().Pods(p.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{Container: container, TailLines: &lines}).DoRaw(ctx)
+	return c.log(ctx, p, &corev1.PodLogOptions{Container: container, TailLines: &lines})
+}
+
+func (c *Cluster) log(ctx context.Context, p *corev1.Pod, o *corev1.PodLogOptions) (string, error) {
+	raw, err := c.kube.CoreV1().Pods(p.Namespace).GetLogs(p.Name, o).DoRaw(ctx)
 	if err != nil {
 		return "", fmt.Errorf("reading the log of %s/%s: %w", p.Namespace, p.Name, err)
 	}
 	return string(raw), nil
-}
-
-// Taken says what is there already of what the demo would create: its namespaces, and a control plane, wherever it came from.
-func (c *Cluster) Taken(ctx context.Context) ([]string, error) {
-	var taken []string
-	for _, name := range []string{wire.SystemNamespace, GatewayNamespace, ShopNamespace, PlainNamespace, OtherNamespace} {
-		switch _, err := c.kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{}); {
-		case err == nil:
-			taken = append(taken, "namespace "+name)
-		case !apierrors.IsNotFound(err):
-			return nil, fmt.Errorf("looking at namespace %s: %w", name, err)
-		}
-	}
-	return taken, nil
 }
 
 // Refresh rolls out again the Deployments of which a pod has another proxy than the given one.
