@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,9 +18,9 @@ import (
 )
 
 // where chooses series by labels.
-type where map[string]string
+type where = map[string]string
 
-// Metric sums a counter over the pods that a selector chooses and the series that match.
+// Metric sums a counter over the pods that a selector chooses and the series that match. Of a histogram NAME, NAME_count and NAME_sum can be asked for.
 func (c *Cluster) Metric(ctx context.Context, namespace, selector, name string, match where) (float64, error) {
 	pods, err := c.Pods(ctx, namespace, selector)
 	if err != nil {
@@ -26,7 +28,7 @@ func (c *Cluster) Metric(ctx context.Context, namespace, selector, name string, 
 	}
 	total := 0.0
 	for i := range pods {
-		v, err := c.podMetric(ctx, &pods[i], name, match)
+		v, _, err := c.PodMetric(ctx, &pods[i], name, match)
 		if err != nil {
 			return 0, err
 		}
@@ -35,24 +37,32 @@ func (c *Cluster) Metric(ctx context.Context, namespace, selector, name string, 
 	return total, nil
 }
 
-func (c *Cluster) podMetric(ctx context.Context, p *corev1.Pod, name string, match where) (float64, error) {
+// PodMetric is Metric of one pod, and says how many series match.
+func (c *Cluster) PodMetric(ctx context.Context, p *corev1.Pod, name string, match where) (total float64, series int, err error) {
 	raw, err := c.kube.CoreV1().RESTClient().Get().Namespace(p.Namespace).Resource("pods").
 		Name(fmt.Sprintf("%s:%d", p.Name, wire.PortStatus)).SubResource("proxy").Suffix(wire.PathPrometheus).DoRaw(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("scraping %s/%s: %w", p.Namespace, p.Name, err)
+		return 0, 0, fmt.Errorf("scraping %s/%s: %w", p.Namespace, p.Name, err)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(raw))
 	if err != nil {
-		return 0, fmt.Errorf("parsing metrics of %s/%s: %w", p.Namespace, p.Name, err)
+		return 0, 0, fmt.Errorf("parsing metrics of %s/%s: %w", p.Namespace, p.Name, err)
 	}
-	total := 0.0
-	for _, m := range families[name].GetMetric() {
+	family, value := families[name], func(m *dto.Metric) float64 { return m.GetCounter().GetValue() + m.GetUntyped().GetValue() }
+	if base, ok := strings.CutSuffix(name, "_count"); ok && families[base] != nil {
+		family, value = families[base], func(m *dto.Metric) float64 { return float64(m.GetHistogram().GetSampleCount()) }
+	}
+	if base, ok := strings.CutSuffix(name, "_sum"); ok && families[base] != nil {
+		family, value = families[base], func(m *dto.Metric) float64 { return m.GetHistogram().GetSampleSum() }
+	}
+	for _, m := range family.GetMetric() {
 		if matches(m, match) {
-			total += m.GetCounter().GetValue() + m.GetUntyped().GetValue()
+			series++
+			total += value(m)
 		}
 	}
-	return total, nil
+	return total, series, nil
 }
 
 func matches(m *dto.Metric, match where) bool {
@@ -68,10 +78,10 @@ func matches(m *dto.Metric, match where) bool {
 	return found == len(match)
 }
 
-// reach waits until a metric has grown from before to before+n, and fails where it passes it.
-func (c *Cluster) reach(ctx context.Context, namespace, selector, name string, match where, want float64) error {
+// reach waits until a metric is want, and fails where it is not.
+func (c *Cluster) reach(ctx context.Context, selector, name string, match where, want float64) error {
 	return eventually(ctx, 10*time.Second, func(ctx context.Context) error {
-		got, err := c.Metric(ctx, namespace, selector, name, match)
+		got, err := c.Metric(ctx, ShopNamespace, selector, name, match)
 		if err != nil {
 			return err
 		}
@@ -80,4 +90,29 @@ func (c *Cluster) reach(ctx context.Context, namespace, selector, name string, m
 		}
 		return nil
 	})
+}
+
+// gauge is a metric of the shop's pods, and what it was before.
+type gauge struct {
+	selector, name string
+	match          where
+	before         float64
+}
+
+// gauges reads several metrics with the same labels.
+func (c *Cluster) gauges(ctx context.Context, selector string, match where, names ...string) ([]gauge, error) {
+	out := make([]gauge, 0, len(names))
+	for _, name := range names {
+		v, err := c.Metric(ctx, ShopNamespace, selector, name, match)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, gauge{selector, name, maps.Clone(match), v})
+	}
+	return out, nil
+}
+
+// grown waits until the metric has grown by n, no more and no less.
+func (c *Cluster) grown(ctx context.Context, g gauge, n float64) error {
+	return c.reach(ctx, g.selector, g.name, g.match, g.before+n)
 }
