@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"time"
 
@@ -22,6 +23,9 @@ const (
 	PublicHost  = "shop.example.com"
 	PrivateHost = "backoffice.example.internal"
 )
+
+// foreignLimit is how long the load balancers of somebody else's cluster may take.
+const foreignLimit = time.Minute
 
 // Secrets writes the certificates that the gateways' samples name.
 func (c *Cluster) Secrets(ctx context.Context) error {
@@ -50,15 +54,22 @@ func (c *Cluster) secret(ctx context.Context, name string, kind corev1.SecretTyp
 	return nil
 }
 
+// errNoAddress is what GatewayAddress returns, wrapped, where nobody gave the Service an address.
+var errNoAddress = errors.New("it has no address")
+
 // GatewayAddress waits for the address of a gateway's Service.
 func (c *Cluster) GatewayAddress(ctx context.Context, name string) (addr string, err error) {
-	err = eventually(ctx, settleLimit, func(ctx context.Context) error {
+	limit := settleLimit
+	if !c.own {
+		limit = foreignLimit
+	}
+	err = eventually(ctx, limit, func(ctx context.Context) error {
 		svc, err := c.kube.CoreV1().Services(GatewayNamespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return fmt.Errorf("reading service %s: %w", name, err)
 		}
 		if len(svc.Status.LoadBalancer.Ingress) == 0 {
-			return fmt.Errorf("service %s has no address", name)
+			return fmt.Errorf("service %s: %w", name, errNoAddress)
 		}
 		first := svc.Status.LoadBalancer.Ingress[0]
 		addr = cmp.Or(first.IP, first.Hostname)
@@ -69,8 +80,9 @@ func (c *Cluster) GatewayAddress(ctx context.Context, name string) (addr string,
 
 // door is a client at one gateway's address.
 type door struct {
-	addr, name string
-	client     *http.Client
+	name   string
+	proto  int // major version of HTTP
+	client *http.Client
 }
 
 // at returns a client that connects to a gateway whatever the URL says, and shows sni. It keeps its connection.
@@ -85,25 +97,43 @@ func (s *Stage) at(name, addr, sni string, h2 bool) *door {
 		}}
 	t.Protocols.SetHTTP1(!h2)
 	t.Protocols.SetHTTP2(h2)
-	return &door{addr: addr, name: name, client: &http.Client{Transport: t, Timeout: 10 * time.Second,
+	d := &door{name: name, proto: 1, client: &http.Client{Transport: t, Timeout: 10 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	if h2 {
+		d.proto = 2
+	}
+	return d
+}
+
+// answer is what a gateway sent.
+type answer struct {
+	code    int
+	version string // the mark of the shop's applications; empty where the gateway itself answered
+	proto   int    // major version of HTTP
+	reused  bool   // over a connection that an earlier request had
+	body    string
 }
 
 // get asks for a host; all requests of a door go to one URL, so that they share a connection.
-func (d *door) get(ctx context.Context, scheme, host, path string) (int, string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://gateway.invalid"+path, nil)
+func (d *door) get(ctx context.Context, host, path string) (a answer, err error) {
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { a.reused = c.Reused }})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://gateway.invalid"+path, nil)
 	if err != nil {
-		return 0, "", err
+		return answer{}, err
 	}
 	req.Host = host
 	resp, err := d.client.Do(req)
 	if err != nil {
-		return 0, "", err
+		return answer{}, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	return resp.StatusCode, string(body), err
+	a.code, a.version, a.proto, a.body = resp.StatusCode, resp.Header.Get("X-Version"), resp.ProtoMajor, string(body)
+	return a, err
 }
+
+// hosting is a gateway, and a host with a path that its application answers with 200.
+type hosting struct{ gateway, host, path string }
 
 // ingress is claim 7.
 func ingress(ctx context.Context, s *Stage) error {
@@ -111,62 +141,87 @@ func ingress(ctx context.Context, s *Stage) error {
 		return err
 	}
 	s.cleanup(ctx, "canary/90-10.yaml") // the catalog's route is the mesh's, but one version is enough here
-	for _, g := range []struct{ name, own, other, path string }{{"internet", PublicHost, PrivateHost, "/"}, {"intranet", PrivateHost, PublicHost, "/items"}} {
-		addr, err := s.GatewayAddress(ctx, g.name)
+	public, private := hosting{"internet", PublicHost, "/"}, hosting{"intranet", PrivateHost, "/items"}
+	for _, g := range []struct{ own, other hosting }{{public, private}, {private, public}} {
+		addr, err := s.GatewayAddress(ctx, g.own.gateway)
+		if errors.Is(err, errNoAddress) && !s.own {
+			return NotShown{fmt.Sprintf("this cluster gives a Service of type LoadBalancer no address: %v", err)}
+		}
 		if err != nil {
 			return err
 		}
-		if err := s.ownHost(ctx, g.name, addr, g.own, g.path); err != nil {
+		if err := s.ownHost(ctx, addr, g.own); err != nil {
 			return err
 		}
-		if err := s.otherHost(ctx, g.name, addr, g.own, g.other); err != nil {
+		if err := s.strange(ctx, addr, g.own.gateway, g.other); err != nil {
 			return err
+		}
+		for _, h2 := range []bool{false, true} {
+			if err := s.otherHost(ctx, s.at(g.own.gateway, addr, g.own.host, h2), g.own, g.other); err != nil {
+				return fmt.Errorf("HTTP/2 %v: %w", h2, err)
+			}
 		}
 	}
 	return nil
 }
 
 // ownHost wants a gateway to serve its host.
-func (s *Stage) ownHost(ctx context.Context, name, addr, host, path string) error {
-	s.Ran("curl --cacert demo-ca.pem --resolve %s:443:%s https://%s%s", host, addr, host, path)
+func (s *Stage) ownHost(ctx context.Context, addr string, own hosting) error {
+	s.Ran("curl --cacert demo-ca.pem --resolve %[1]s:443:%[2]s https://%[1]s%[3]s", own.host, addr, own.path)
 	return eventually(ctx, settleLimit, func(ctx context.Context) error {
-		code, body, err := s.at(name, addr, host, false).get(ctx, "https", host, path)
+		a, err := s.at(own.gateway, addr, own.host, false).get(ctx, own.host, own.path)
 		if err != nil {
-			return fmt.Errorf("%s gateway, own host: %w", name, err)
+			return fmt.Errorf("%s gateway, own host: %w", own.gateway, err)
 		}
-		if code != http.StatusOK {
-			return fmt.Errorf("%s gateway, own host: %d %s", name, code, body)
+		if a.code != http.StatusOK || a.version == "" {
+			return fmt.Errorf("%s gateway, own host: %d, from version %q: %s", own.gateway, a.code, a.version, a.body)
 		}
-		s.Saw("%s gateway (%s), %s: 200, %d bytes", name, addr, host, len(body))
+		s.Saw("%s gateway (%s), %s: 200 from %s, %d bytes", own.gateway, addr, own.host, a.version, len(a.body))
 		return nil
 	})
 }
 
-// otherHost wants a gateway to keep the other gateway's host to itself, however it is asked for.
-func (s *Stage) otherHost(ctx context.Context, name, addr, own, other string) error {
-	if code, _, err := s.at(name, addr, other, false).get(ctx, "https", other, "/"); err == nil {
-		return fmt.Errorf("%s gateway answered %d to the other host, SNI and Host matching", name, code)
-	} else {
-		var op *net.OpError
-		if errors.As(err, &op) && op.Op == "dial" {
-			return fmt.Errorf("%s gateway cannot be reached: %w", name, err)
-		}
-		s.Saw("%s gateway, SNI and Host %s: %v", name, other, err)
+// strange wants a gateway to shake no hands for the other gateway's host.
+func (s *Stage) strange(ctx context.Context, addr, gateway string, other hosting) error {
+	a, err := s.at(gateway, addr, other.host, false).get(ctx, other.host, other.path)
+	if err == nil {
+		return fmt.Errorf("%s gateway answered %d to the other host, SNI and Host matching", gateway, a.code)
 	}
-	for _, h2 := range []bool{false, true} {
-		d := s.at(name, addr, own, h2)
-		if code, body, err := d.get(ctx, "https", own, "/items"); err != nil || code == 0 {
-			return fmt.Errorf("%s gateway, own host (HTTP/2 %v): %d %s %w", name, h2, code, body, err)
-		}
-		code, _, err := d.get(ctx, "https", other, "/items")
-		if err != nil {
-			return fmt.Errorf("%s gateway, other host over an own connection: %w", name, err)
-		}
-		if code != http.StatusNotFound && code != http.StatusMisdirectedRequest {
-			return fmt.Errorf("%s gateway answered %d to the other host over its own host's connection (HTTP/2 %v)", name, code, h2)
-		}
-		s.Saw("%s gateway, SNI %s, then Host %s over the same connection (HTTP/2 %v): %d", name, own, other, h2, code)
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return fmt.Errorf("%s gateway cannot be reached: %w", gateway, err)
 	}
+	if slow := net.Error(nil); errors.As(err, &slow) && slow.Timeout() {
+		return fmt.Errorf("%s gateway does not refuse the other host, it says nothing: %w", gateway, err)
+	}
+	var shown *tls.CertificateVerificationError
+	if errors.As(err, &shown) {
+		return fmt.Errorf("%s gateway shows a certificate for the other host: %w", gateway, err)
+	}
+	s.Saw("%s gateway, SNI and Host %s: %v", gateway, other.host, err)
+	return nil
+}
+
+// otherHost wants a gateway to keep the other gateway's host to itself, over a connection that its own host was served on.
+func (s *Stage) otherHost(ctx context.Context, d *door, own, other hosting) error {
+	first, err := d.get(ctx, own.host, own.path)
+	if err != nil {
+		return fmt.Errorf("%s gateway, own host: %w", d.name, err)
+	}
+	if first.code != http.StatusOK || first.version == "" {
+		return fmt.Errorf("%s gateway, own host: %d, from version %q: %s", d.name, first.code, first.version, first.body)
+	}
+	second, err := d.get(ctx, other.host, other.path)
+	if err != nil {
+		return fmt.Errorf("%s gateway, other host over an own connection: %w", d.name, err)
+	}
+	if !second.reused || second.proto != d.proto || first.proto != d.proto {
+		return fmt.Errorf("%s gateway: HTTP/%d, then HTTP/%d, over the same connection: %v; want HTTP/%d over one", d.name, first.proto, second.proto, second.reused, d.proto)
+	}
+	if second.version != "" || second.code != http.StatusNotFound && second.code != http.StatusMisdirectedRequest {
+		return fmt.Errorf("%s gateway answered %d (from version %q) to the other host over its own host's connection: %s", d.name, second.code, second.version, second.body)
+	}
+	s.Saw("%s gateway, SNI and Host %s: 200; then Host %s over the same connection (HTTP/%d): %d, by the gateway itself", d.name, own.host, other.host, d.proto, second.code)
 	return nil
 }
 
