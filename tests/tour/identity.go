@@ -23,7 +23,8 @@ const (
 	settleLimit = 20 * time.Second
 )
 
-func hasProxy(p *corev1.Pod) bool {
+// HasProxy reports whether the proxy is one of a pod's containers: a sidecar, or a gateway.
+func HasProxy(p *corev1.Pod) bool {
 	for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
 		for _, c := range list {
 			if c.Name == wire.ProxyContainer {
@@ -49,7 +50,7 @@ func sidecars(ctx context.Context, s *Stage) error {
 			return fmt.Errorf("no pods in namespace %s", n.namespace)
 		}
 		for i := range pods {
-			if hasProxy(&pods[i]) != n.want {
+			if HasProxy(&pods[i]) != n.want {
 				return fmt.Errorf("pod %s/%s: proxy %v, want %v", n.namespace, pods[i].Name, !n.want, n.want)
 			}
 		}
@@ -90,7 +91,7 @@ func (s *Stage) job(ctx context.Context) error {
 	if err != nil || len(pods.Items) == 0 {
 		return fmt.Errorf("the job's pod is gone: %w", err)
 	}
-	if !hasProxy(&pods.Items[0]) {
+	if !HasProxy(&pods.Items[0]) {
 		return fmt.Errorf("the job's pod has no proxy")
 	}
 	out, err := s.Logs(ctx, &pods.Items[0], "errand", 1)
@@ -107,6 +108,10 @@ func (s *Stage) job(ctx context.Context) error {
 
 // identities is claim 2.
 func identities(ctx context.Context, s *Stage) error {
+	seen, err := s.gauges(ctx, "app=client", where{"reporter": "source", "destination_principal": catalogID, "source_principal": clientID, "response_code": "200"}, "istio_requests_total")
+	if err != nil {
+		return err
+	}
 	t, err := s.Client(ctx, fromClient, catalogURL+"/items")
 	if err != nil {
 		return err
@@ -120,39 +125,55 @@ func identities(ctx context.Context, s *Stage) error {
 		return fmt.Errorf("the catalog was told %q, want By=%s and URI=%s", xfcc, catalogID, clientID)
 	}
 	s.Saw("the catalog's proxy verified: %s", xfcc)
-	seen, err := s.Metric(ctx, ShopNamespace, "app=client", "istio_requests_total", where{"reporter": "source", "destination_principal": catalogID, "source_principal": clientID})
-	if err != nil {
-		return err
+	if err := s.grown(ctx, seen[0], 1); err != nil {
+		return fmt.Errorf("the client's proxy did not count the request as one to %s: %w", catalogID, err)
 	}
-	if seen < 1 {
-		return fmt.Errorf("the client's proxy counted no request to %s", catalogID)
-	}
-	s.Saw("the client's proxy verified: destination_principal=%s in %v requests", catalogID, seen)
+	s.Saw("the client's proxy verified: istio_requests_total{destination_principal=%q} %v + 1", catalogID, seen[0].before)
 	if err := s.impostor(ctx); err != nil {
 		return err
 	}
 	return s.wire(ctx)
 }
 
-// impostor makes the client expect another account's identity: a valid certificate of the mesh is not enough.
+// impostor makes the client expect another account's identity: a valid certificate of the mesh is not enough. The refusal must be the
+// client's proxy's own, for the name in the certificate.
 func (s *Stage) impostor(ctx context.Context) error {
 	rule := `{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: catalog, namespace: shop}, spec: {host: catalog, trafficPolicy: {tls: {mode: ISTIO_MUTUAL, subjectAltNames: ["` + identityTD + `shop/sa/storefront"]}}}}`
 	if err := s.EachYAML([]byte(rule), "", s.applyIn(ctx)); err != nil {
 		return err
 	}
 	defer s.restore(ctx)
-	return eventually(ctx, settleLimit, func(ctx context.Context) error {
-		t, err := s.client(ctx, fromClient, catalogURL+"/items")
+	var line string
+	if err := eventually(ctx, settleLimit, func(ctx context.Context) error {
+		path := unique("/items?impostor=")
+		t, err := s.client(ctx, fromClient, catalogURL+path)
 		if err != nil {
 			return err
 		}
 		if !t.All("503") {
 			return fmt.Errorf("a server with another account's certificate was accepted: %s", t)
 		}
-		s.Saw("expecting another account's identity from the catalog: %s", t)
+		if line, err = s.logLine(ctx, "app=client", path, "refusing server "+catalogID); err != nil {
+			return err
+		}
+		if flags := strings.Fields(line[strings.Index(line, path):]); len(flags) < 4 || !strings.HasPrefix(flags[3], "UF") {
+			return fmt.Errorf("the refusal does not have the flag UF: %s", line)
+		}
+		s.Saw("expecting another account's identity from the catalog: %s; the client's proxy: %s", t, line)
 		return nil
-	})
+	}); err != nil {
+		return err
+	}
+	s.restore(ctx)
+	if err := eventually(ctx, settleLimit, s.mutual); err != nil {
+		return err
+	}
+	s.Saw("expecting its own again: 200")
+	return nil
 }
+
+// unique returns a path that no request had before, so that what is said of it is said of this one.
+func unique(path string) string { return fmt.Sprint(path, time.Now().UnixNano()) }
 
 // restore puts the catalog's rules back as the tour expects them; an error shows in whatever comes next.
 func (s *Stage) restore(ctx context.Context) {
@@ -182,7 +203,7 @@ func (s *Stage) wire(ctx context.Context) error {
 	s.Ran("kubectl -n shop exec deploy/client-worker -c client -- /shop client -n 30 -H 'x-marker: ...' %s/items   # and from roamer", catalogURL)
 	s.Saw("mutual TLS off: the request's marker was seen between the nodes")
 	s.restore(ctx)
-	if err := eventually(ctx, settleLimit, func(ctx context.Context) error { return s.mutual(ctx) }); err != nil {
+	if err := eventually(ctx, settleLimit, s.mutual); err != nil {
 		return err
 	}
 	found, err := s.marker(ctx, "behind-mtls")
