@@ -47,24 +47,28 @@ func survival(ctx context.Context, s *Stage) error {
 	if err := s.apply(ctx, "canary/subsets.yaml", "canary/90-10.yaml"); err != nil {
 		return err
 	}
+	if err := s.begun(ctx); err != nil {
+		return err
+	}
 	replicas, err := s.replicas(ctx)
 	if err != nil {
 		return err
 	}
-	serial, err := s.certificate(ctx)
+	before, err := s.soonDue(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { // whatever happened, the control plane comes back
+	start := time.Now()
+	loads := []*load{s.begin(ctx, "the catalog, in the mesh", catalogURL+"/items"), s.begin(ctx, "echo, outside the mesh, restarted meanwhile", "http://echo.plain:8080/")}
+	defer func() { // whatever happened, the load ends and the control plane comes back
+		for _, l := range loads {
+			l.stop()
+		}
 		if err := s.scale(context.WithoutCancel(ctx), wire.SystemNamespace, wire.DiscoveryService, replicas); err != nil {
 			s.Saw("bringing the control plane back: %v", err)
 		}
 	}()
-	s.Ran("kubectl -n %s scale deploy/%s --replicas=0", wire.SystemNamespace, wire.DiscoveryService)
-	if err := s.scale(ctx, wire.SystemNamespace, wire.DiscoveryService, 0); err != nil {
-		return err
-	}
-	if err := s.without(ctx); err != nil {
+	if err := s.without(ctx, before); err != nil {
 		return err
 	}
 	s.Ran("kubectl -n %s scale deploy/%s --replicas=%d", wire.SystemNamespace, wire.DiscoveryService, replicas)
@@ -75,46 +79,70 @@ func survival(ctx context.Context, s *Stage) error {
 		return fmt.Errorf("what changed during the outage: %w", err)
 	}
 	s.Saw("the route that changed during the outage is in force")
-	return s.renewed(ctx, serial)
+	if err := s.renewed(ctx, before); err != nil {
+		return err
+	}
+	if err := s.settle(ctx, "v2", "-fresh"); err != nil {
+		return fmt.Errorf("after the renewal: %w", err)
+	}
+	least := time.Since(start).Seconds() - 5 // a load takes a moment to begin
+	for _, l := range loads {
+		if err := s.finish(l, least); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// without runs load for the outage, while a route changes and a backend outside the mesh restarts.
-func (s *Stage) without(ctx context.Context) error {
-	type answer struct {
-		what string
-		t    *Tally
-		err  error
+// gone waits until no pod of the control plane is left, not even one that is about to go.
+func (c *Cluster) gone(ctx context.Context) error {
+	return eventually(ctx, time.Minute, func(ctx context.Context) error {
+		list, err := c.kube.CoreV1().Pods(wire.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + wire.DiscoveryService})
+		if err != nil {
+			return fmt.Errorf("listing the control plane's pods: %w", err)
+		}
+		if n := len(list.Items); n > 0 {
+			return fmt.Errorf("%d pods of the control plane are still there", n)
+		}
+		return nil
+	})
+}
+
+// without takes the control plane away for the outage, in which a route changes, a backend outside the mesh restarts, and the client's
+// certificate passes half of its life.
+func (s *Stage) without(ctx context.Context, before certificate) error {
+	s.Ran("kubectl -n %s scale deploy/%s --replicas=0", wire.SystemNamespace, wire.DiscoveryService)
+	if err := s.scale(ctx, wire.SystemNamespace, wire.DiscoveryService, 0); err != nil {
+		return err
 	}
-	answers := make(chan answer, 2)
-	for what, url := range map[string]string{"the catalog, in the mesh": catalogURL + "/items", "echo, outside the mesh, restarted meanwhile": "http://echo.plain:8080/"} {
-		args := []string{"-c", "2", "-pause", "20ms", "-duration", outage.String(), url}
-		s.Ran("kubectl -n shop exec deploy/client-v1 -c client -- /shop client -c 2 -pause 20ms -duration %v %s", outage, url)
-		go func() {
-			t, err := s.client(ctx, fromClient, args...)
-			answers <- answer{what, t, err}
-		}()
+	if err := s.gone(ctx); err != nil {
+		return err
 	}
-	time.Sleep(outage / 6)
+	gone := time.Now()
+	s.Saw("no pod of the control plane is left")
 	if err := s.roll(ctx, PlainNamespace, "echo-v1"); err != nil {
 		return err
 	}
 	if err := s.settled(ctx, PlainNamespace, "echo-v1"); err != nil {
 		return err
 	}
-	if err := s.Sample(ctx, "canary/0-100.yaml", ShopNamespace); err != nil {
+	if err := s.apply(ctx, "canary/0-100.yaml"); err != nil {
 		return err
 	}
-	for range 2 {
-		a := <-answers
-		if a.err != nil {
-			return fmt.Errorf("%s: %w", a.what, a.err)
-		}
-		if !a.t.All("200") {
-			return fmt.Errorf("%s: %s", a.what, a.t)
-		}
-		s.Saw("%s: %s in %.0f s", a.what, a.t, a.t.Seconds)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Until(gone.Add(outage))):
 	}
-	return nil
+	t, err := s.client(ctx, fromClient, "-n", "100", catalogURL+"/items")
+	if err != nil {
+		return err
+	}
+	if t.Versions["v1"] == 0 || !t.All("200") {
+		return fmt.Errorf("the route of before the outage is not in force any more: %s", t)
+	}
+	s.Saw("a minute later, by the routes of before: %s", t)
+	return s.missed(ctx, before, gone)
 }
 
 func (s *Stage) replicas(ctx context.Context) (int32, error) {

@@ -63,10 +63,13 @@ func Claims() []Claim {
 		{8, "What cannot leave the cluster leaves through the egress gateway: HTTP, HTTPS by SNI, TLS originated by the gateway.", egress},
 		{9, "An AuthorizationPolicy lets only the storefront read the catalog.", authorization},
 		{10, "A timeout, retries and a fault, in the responses and in the metrics.", resilience},
-		{11, "With the control plane gone for a minute nothing fails, and what changed meanwhile arrives after it is back.", survival},
+		{11, "With the control plane gone for a minute, while a certificate falls due, nothing fails, and what changed meanwhile arrives after it is back.", survival},
 		{12, "The counters of both sides equal the client's own count.", counters},
 	}
 }
+
+// claimLimit is how long one claim may take.
+const claimLimit = 5 * time.Minute
 
 // Run shows the claims and prints what came of each. It stops only when ctx ends.
 func Run(ctx context.Context, c *Cluster, claims []Claim, out io.Writer) Result {
@@ -77,7 +80,7 @@ func Run(ctx context.Context, c *Cluster, claims []Claim, out io.Writer) Result 
 		}
 		fmt.Fprintf(out, "\n%2d  %s\n", claim.Number, claim.Text)
 		start := time.Now()
-		limit, cancel := context.WithTimeout(ctx, 4*time.Minute)
+		limit, cancel := context.WithTimeout(ctx, claimLimit)
 		err := claim.Show(limit, &Stage{Cluster: c, out: out})
 		cancel()
 		took := time.Since(start).Round(100 * time.Millisecond)

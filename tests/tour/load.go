@@ -1,0 +1,64 @@
+package tour
+
+import (
+	"context"
+	"fmt"
+	"io"
+)
+
+// loadLimit ends a load that nobody ended, as a duration of the client's.
+const loadLimit = "5m"
+
+// load is requests that are sent until somebody says stop.
+type load struct {
+	what string
+	key  *io.PipeWriter
+	end  chan result
+}
+
+type result struct {
+	t   *Tally
+	err error
+}
+
+// begin sends requests to a URL from the client, two at a time, until finish is called.
+func (s *Stage) begin(ctx context.Context, what, url string) *load {
+	s.Ran("kubectl -n shop exec -i deploy/client-v1 -c client -- /shop client -c 2 -pause 20ms -duration %s -stdin %s   # until the end", loadLimit, url)
+	stdin, key := io.Pipe()
+	l := &load{what: what, key: key, end: make(chan result, 1)}
+	go func() {
+		p, err := s.Pod(ctx, ShopNamespace, fromClient.Selector)
+		if err != nil {
+			l.end <- result{err: err}
+			stdin.Close()
+			return
+		}
+		t, err := s.ask(ctx, p, fromClient.Container, stdin, "client", "-c", "2", "-pause", "20ms", "-duration", loadLimit, "-stdin", url)
+		l.end <- result{t, err}
+		stdin.Close()
+	}()
+	return l
+}
+
+// stop ends the load, and may be called again.
+func (l *load) stop() {
+	_, _ = l.key.Write([]byte("\n")) // fails where the load has ended
+	l.key.Close()
+}
+
+// finish ends the load and wants every request of it, all the time, to have been answered with 200.
+func (s *Stage) finish(l *load, least float64) error {
+	l.stop()
+	r := <-l.end
+	if r.err != nil {
+		return fmt.Errorf("%s: %w", l.what, r.err)
+	}
+	if !r.t.All("200") {
+		return fmt.Errorf("%s: %s", l.what, r.t)
+	}
+	if r.t.Seconds < least {
+		return fmt.Errorf("%s: the load ended after %.0f s already, not %.0f", l.what, r.t.Seconds, least)
+	}
+	s.Saw("%s: %s in %.0f s, from before the outage until after the renewal", l.what, r.t, r.t.Seconds)
+	return nil
+}
