@@ -36,7 +36,7 @@ func main() {
 	flag.StringVar(&o.claims, "claims", "", "claims to show, by number (default: all)")
 	flag.BoolVar(&o.install, "install", true, "install Heddle and the shop; without it the cluster and the images only")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP, os.Interrupt)
 	defer stop()
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
@@ -65,6 +65,9 @@ func run(ctx context.Context, o options) error {
 	}
 	claims, err := chosen(o.claims)
 	if err != nil {
+		return err
+	}
+	if err := p.do(ctx, step{"clearing the stage", clearStage}); err != nil {
 		return err
 	}
 	fmt.Println("\nThe tour")

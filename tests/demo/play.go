@@ -12,8 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/client-go/tools/clientcmd"
-
+	"github.com/heddle-mesh/heddle/tests/internal/process"
 	"github.com/heddle-mesh/heddle/tests/tour"
 )
 
@@ -31,8 +30,8 @@ var binaries = []struct{ image, pkg, user string }{
 // play is one run of the demo.
 type play struct {
 	options
-	own        bool // the demo's own cluster
-	kubeconfig string
+	own        bool   // the demo's own cluster
+	kubeconfig string // the demo's own; empty: what the user's KUBECONFIG names
 	version    string // of the binaries
 	tag        string // of the images: changes with their content
 	registry   string
@@ -47,12 +46,10 @@ type step struct {
 
 // open looks at where the demo shall run.
 func open(ctx context.Context, o options) (*play, error) {
-	p := &play{options: o, own: o.context == "", registry: strings.TrimSuffix(o.registry, "/")}
-	out, err := exec.CommandContext(ctx, "git", "describe", "--tags", "--always", "--dirty").Output()
-	if err != nil {
-		return nil, fmt.Errorf("asking git for the version: %w", err)
+	p := &play{options: o, own: o.context == "", registry: strings.TrimSuffix(o.registry, "/"), version: "dev"}
+	if out, err := exec.CommandContext(ctx, "git", "describe", "--tags", "--always", "--dirty").Output(); err == nil { // a copy of the files has no history
+		p.version = strings.TrimSpace(string(out))
 	}
-	p.version = strings.TrimSpace(string(out))
 	if p.own {
 		if os.Geteuid() != 0 {
 			return nil, fmt.Errorf("the demo's own cluster needs root (on a cluster of yours: make demo CONTEXT=name REGISTRY=registry)")
@@ -63,7 +60,6 @@ func open(ctx context.Context, o options) (*play, error) {
 	if p.registry == "" {
 		return nil, fmt.Errorf("no registry: say where your cluster pulls images from, make demo CONTEXT=%s REGISTRY=registry", o.context)
 	}
-	p.kubeconfig = clientcmd.NewDefaultClientConfigLoadingRules().GetDefaultFilename()
 	return p, p.agree(ctx)
 }
 
@@ -105,12 +101,13 @@ func (p *play) do(ctx context.Context, s step) error {
 // command runs a program; what it printed is shown where it fails.
 func (p *play) command(ctx context.Context, dir string, env []string, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir = dir
-	// An ambient KUBECONFIG is never used.
-	cmd.Env = append(os.Environ(), append([]string{"KUBECONFIG=" + p.kubeconfig}, env...)...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+	if p.own { // an ambient KUBECONFIG is never used
+		cmd.Env = append(cmd.Env, "KUBECONFIG="+p.kubeconfig)
+	}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
+	if err := process.Run(ctx, cmd); err != nil {
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, strings.Join(lines[max(0, len(lines)-30):], "\n"))
 	}

@@ -12,6 +12,8 @@ import (
 
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/ca/authority"
 	"github.com/heddle-mesh/heddle/tests/tour"
 )
 
@@ -34,10 +36,9 @@ func loadImages(ctx context.Context, p *play) error {
 }
 
 func connect(_ context.Context, p *play) error {
-	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: p.kubeconfig}
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: p.context}).ClientConfig()
+	config, err := p.access().ClientConfig()
 	if err != nil {
-		return fmt.Errorf("reading %s: %w", p.kubeconfig, err)
+		return fmt.Errorf("finding the cluster: %w", err)
 	}
 	if p.cluster, err = tour.Connect(config); err != nil {
 		return err
@@ -48,10 +49,20 @@ func connect(_ context.Context, p *play) error {
 	return p.cluster.Own()
 }
 
+// access is how the cluster is reached: by the demo's own file, or by a context of any of the files that the user's KUBECONFIG names.
+func (p *play) access() clientcmd.ClientConfig {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	if p.own {
+		rules = &clientcmd.ClientConfigLoadingRules{ExplicitPath: p.kubeconfig}
+	}
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: p.context})
+}
+
 // agree says what the demo will do on a cluster of the user's, and asks.
 func (p *play) agree(_ context.Context) error {
-	fmt.Printf("On the cluster of context %q the demo creates the namespaces heddle-system, %s, %s, %s and %s, Heddle's CRDs, cluster roles and webhooks,\n"+
-		"and pushes three images to %s. It touches nothing else.\n", p.context, tour.GatewayNamespace, tour.ShopNamespace, tour.PlainNamespace, tour.OtherNamespace, p.registry)
+	fmt.Printf("On the cluster of context %q the demo creates the namespaces heddle-system, %s, Heddle's CRDs, cluster roles and webhooks,\n"+
+		"and pushes three images to %s. Heddle keeps a ConfigMap, %s, with the mesh's public root in every namespace. Nothing else is touched.\n",
+		p.context, strings.Join(tour.Namespaces(), ", "), p.registry, wire.RootConfigMap)
 	if p.yes {
 		return nil
 	}
@@ -75,10 +86,29 @@ func refuse(ctx context.Context, p *play) error {
 	return nil
 }
 
-// install installs Heddle, or upgrades what an earlier demo installed. Certificates are short-lived, so that the tour sees one renewed.
+// certTTL is short, so that the tour sees a certificate renewed, and long enough that one whose renewal falls into the outage outlives it.
+const certTTL = "certTTL=200s"
+
+// install installs Heddle, or upgrades what an earlier demo installed. Where that one was taken away together with its root, the shop that it
+// left on the demo's own cluster goes too.
 func install(ctx context.Context, p *play) error {
-	return p.meshctl(ctx, "install", "--set", "image.registry="+p.registry, "--set", "image.tag="+p.tag, "--set", "accessLog.enabled=true", "--set", "certTTL=3m", "--set", "tracing.sampling=100")
+	err := p.installHeddle(ctx)
+	if err == nil || !p.own || !strings.Contains(err.Error(), authority.ErrForeignProxies.Error()) {
+		return err
+	}
+	fmt.Println("  the shop trusts a root that is gone: it is deployed anew")
+	if err := p.cluster.Forget(ctx); err != nil {
+		return err
+	}
+	return p.installHeddle(ctx)
 }
+
+func (p *play) installHeddle(ctx context.Context) error {
+	return p.meshctl(ctx, "install", "--set", "image.registry="+p.registry, "--set", "image.tag="+p.tag, "--set", "accessLog.enabled=true", "--set", certTTL, "--set", "tracing.sampling=100")
+}
+
+// clearStage removes what an earlier tour left.
+func clearStage(ctx context.Context, p *play) error { return p.cluster.Clear(ctx) }
 
 func deployShop(ctx context.Context, p *play) error {
 	p.cluster.Image = p.image("shop")
@@ -99,8 +129,16 @@ func deployGateways(ctx context.Context, p *play) error {
 	if err := p.cluster.Secrets(ctx); err != nil {
 		return err
 	}
-	common := []string{"--namespace", tour.GatewayNamespace, "--set", "image.registry=" + p.registry, "--set", "image.tag=" + p.tag, "--set", "certTTL=3m"}
+	common := []string{"--namespace", tour.GatewayNamespace, "--set", "image.registry=" + p.registry, "--set", "image.tag=" + p.tag, "--set", certTTL}
 	gateways := map[string][]string{"internet": {"--set", "istio=ingressgateway"}, "intranet": nil}
+	other, err := p.cluster.Doorkeeper(ctx)
+	if err != nil {
+		return err
+	}
+	if other != "" {
+		fmt.Printf("  %s is this cluster's istio: ingressgateway: the demo's gateway goes without that label\n", other)
+		gateways["internet"] = nil
+	}
 	if p.own {
 		gateways["egress"] = []string{"-f", "samples/egress/gateway.values.yaml"}
 	}
@@ -117,7 +155,7 @@ func waitReady(ctx context.Context, p *play) error {
 	if err := p.cluster.Refresh(ctx, p.image("heddle-proxy"), tour.ShopNamespace, tour.OtherNamespace); err != nil {
 		return err
 	}
-	for _, n := range []string{tour.ShopNamespace, tour.PlainNamespace, tour.OtherNamespace, tour.GatewayNamespace} {
+	for _, n := range tour.Namespaces() {
 		if err := p.cluster.WaitReady(ctx, n, 3*time.Minute); err != nil {
 			return err
 		}
@@ -135,6 +173,6 @@ func (p *play) closing(ctx context.Context) {
 		fmt.Printf("its cluster:       export KUBECONFIG=%s\nstop it all:       make cluster-down\n", p.kubeconfig)
 		return
 	}
-	fmt.Printf("stop it all:       kubectl --context %[1]s delete namespace %s %s %s %s && bin/meshctl uninstall --context %[1]s --purge\n", p.context,
-		tour.ShopNamespace, tour.PlainNamespace, tour.OtherNamespace, tour.GatewayNamespace)
+	fmt.Printf("stop it all:       kubectl --context %[1]s delete namespace %[2]s && bin/meshctl uninstall --context %[1]s --purge\n", p.context,
+		strings.Join(tour.Namespaces(), " "))
 }
