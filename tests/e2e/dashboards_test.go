@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -19,8 +19,6 @@ import (
 	"github.com/heddle-mesh/heddle/manifests/dashboards"
 	"github.com/heddle-mesh/heddle/tests/tour"
 )
-
-const prometheusAddress = "127.0.0.1:19099"
 
 // prometheusConfig scrapes the targets of a file: Debian's Prometheus is built without discovery in Kubernetes.
 const prometheusConfig = `
@@ -57,8 +55,11 @@ func targets(t *testing.T, c *tour.Cluster, path string) {
 	}
 }
 
+// prometheus is one that runs on this machine.
+type prometheus struct{ address string }
+
 // startPrometheus runs Debian's Prometheus until the test ends.
-func startPrometheus(t *testing.T, c *tour.Cluster) {
+func startPrometheus(t *testing.T, c *tour.Cluster) prometheus {
 	t.Helper()
 	if _, err := exec.LookPath("prometheus"); err != nil {
 		install := exec.Command("sh", "-c", "apt-get install -y --no-install-recommends prometheus || { apt-get update && apt-get install -y --no-install-recommends prometheus; }")
@@ -78,7 +79,8 @@ func startPrometheus(t *testing.T, c *tour.Cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+prometheusAddress)
+	p := prometheus{freeAddress(t)}
+	cmd := exec.Command("prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+p.address)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -91,11 +93,23 @@ func startPrometheus(t *testing.T, c *tour.Cluster) {
 			t.Logf("prometheus said:\n%s", text[max(0, len(text)-3000):])
 		}
 	})
+	return p
+}
+
+// freeAddress is one that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // query asks Prometheus and returns how many series answer with a number.
-func query(ctx context.Context, expr string) (int, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+prometheusAddress+"/api/v1/query?query="+url.QueryEscape(expr), nil)
+func (p prometheus) query(ctx context.Context, expr string) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+"/api/v1/query?query="+url.QueryEscape(expr), nil)
 	if err != nil {
 		return 0, err
 	}
@@ -127,7 +141,10 @@ var variables = strings.NewReplacer("$__rate_interval", "1m", "$namespace", ".*"
 
 func TestEveryPanelHasData(t *testing.T) {
 	c := connect(t)
-	startPrometheus(t, c)
+	if err := c.Sample(t.Context(), "mtls/strict.yaml", tour.ShopNamespace); err != nil { // who scrapes is no member of the mesh
+		t.Fatal(err)
+	}
+	prom := startPrometheus(t, c)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	go func() { // something to see, while Prometheus looks: traffic, and routes that change
@@ -137,14 +154,20 @@ func TestEveryPanelHasData(t *testing.T) {
 		}
 	}()
 	t.Cleanup(func() {
-		if err := c.Remove(context.Background(), "canary/90-10.yaml", tour.ShopNamespace); err != nil {
-			t.Error(err)
+		for _, sample := range []string{"canary/90-10.yaml", "mtls/strict.yaml"} {
+			if err := c.Remove(context.Background(), sample, tour.ShopNamespace); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 	eventually(t, ctx, 30*time.Second, func() error {
-		n, err := query(ctx, `up{namespace="shop"} == 1`)
-		if err == nil && n == 0 {
-			err = errors.New("prometheus has scraped no pod of the shop")
+		up, err := prom.query(ctx, `up{namespace="shop"} == 1`)
+		if err != nil {
+			return err
+		}
+		all, err := prom.query(ctx, `up{namespace="shop"}`)
+		if err == nil && (up == 0 || up < all) {
+			err = fmt.Errorf("prometheus has scraped %d of %d pods of the shop, which takes mutual TLS only", up, all)
 		}
 		return err
 	})
@@ -170,7 +193,7 @@ func TestEveryPanelHasData(t *testing.T) {
 			for _, target := range p.Targets {
 				t.Run(path+"/"+p.Title, func(t *testing.T) {
 					eventually(t, ctx, time.Minute, func() error {
-						n, err := query(ctx, variables.Replace(target.Expr))
+						n, err := prom.query(ctx, variables.Replace(target.Expr))
 						if err == nil && n == 0 {
 							err = fmt.Errorf("no data for %s", target.Expr)
 						}

@@ -24,7 +24,7 @@ func kubeconfig(t *testing.T) string {
 	return path
 }
 
-// connect returns the cluster, with gateway certificates that were just renewed.
+// connect returns the cluster, with gateway certificates that were just renewed, and without what an earlier run left.
 func connect(t *testing.T) *tour.Cluster {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig(t))
@@ -46,6 +46,9 @@ func connect(t *testing.T) *tour.Cluster {
 		t.Fatal(err)
 	}
 	c.Image = client.Spec.Containers[0].Image // the one that was loaded into the nodes
+	if err := c.Clear(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	return c
 }
 

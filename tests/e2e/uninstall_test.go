@@ -52,7 +52,11 @@ func TestUninstallLeavesNothing(t *testing.T) {
 	}
 	x.restoreRoot()
 	before := x.state()
+	start := time.Now()
 	x.must(x.control...)
+	if took := time.Since(start); took > time.Minute {
+		t.Errorf("the installation was ready after %v, not within a minute", took.Round(time.Second))
+	}
 	x.must("check")
 	x.must("uninstall", "--force")
 	x.same(before, "customresourcedefinition ", "apiservice ")
