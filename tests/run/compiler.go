@@ -48,7 +48,7 @@ func compiles(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, words[0], append(words[1:], "-E", "-x", "c", "-o", os.DevNull, "-")...)
 	cmd.Stdin = strings.NewReader("#include <pthread.h>\n#include <stdlib.h>\n")
 	if text, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w %s", words[0], err, bytes.TrimSpace(text))
+		return fmt.Errorf("%s: %w", strings.TrimSpace(words[0]+" "+string(text)), err)
 	}
 	return nil
 }

@@ -16,11 +16,11 @@ type side struct {
 // both are the two views of calls from the client to a service.
 func both(service string) []side {
 	callee := identityTD + "shop/sa/" + service
-	labels := where{"source_principal": clientID, "destination_principal": callee, "source_canonical_service": "client", "destination_service_name": service}
-	out := []side{{"app=client", maps.Clone(labels)}, {"app=" + service, maps.Clone(labels)}}
-	out[0].match["reporter"] = "source"
-	out[1].match["reporter"], out[1].match["connection_security_policy"] = "destination", "mutual_tls"
-	return out
+	labels := where{"source_principal": clientID, "destination_principal": callee, "destination_service_name": service}
+	there := maps.Clone(labels)
+	labels["reporter"], labels["source_canonical_service"] = "source", "client"
+	there["reporter"], there["connection_security_policy"] = "destination", "mutual_tls"
+	return []side{{"app=client", labels}, {"app=" + service, there}}
 }
 
 // counters is claim 12.

@@ -14,9 +14,9 @@ import (
 
 const (
 	adminURL     = "http://127.0.0.1:15000"
-	dueLimit     = 100 * time.Second // the demo installs Heddle with certificates of 200 s: half of a life
-	renewalLimit = 40 * time.Second  // after the outage: proxies try again within a tenth of what remains
-	goingLimit   = 10 * time.Second  // what the control plane needs to go
+	dueLimit     = 2 * time.Minute  // the demo installs Heddle with certificates of 200 s: half of a life and a little
+	renewalLimit = 40 * time.Second // after the outage: proxies try again within a tenth of what remains
+	goingLimit   = 10 * time.Second // what the control plane needs to go, and what a proxy may wait for its answer
 	noRenewal    = "no new certificate"
 )
 
@@ -59,7 +59,7 @@ func (s *Stage) soonDue(ctx context.Context) (c certificate, err error) {
 		}
 		now := time.Now()
 		earliest, latest := c.due()
-		if earliest.Before(now.Add(goingLimit)) || latest.After(now.Add(outage)) {
+		if earliest.Before(now.Add(goingLimit)) || latest.After(now.Add(outage-goingLimit)) {
 			select { // there is nothing to see for a while
 			case <-ctx.Done():
 			case <-time.After(2 * time.Second):

@@ -85,7 +85,7 @@ func survival(ctx context.Context, s *Stage) error {
 	if err := s.settle(ctx, "v2", "-fresh"); err != nil {
 		return fmt.Errorf("after the renewal: %w", err)
 	}
-	least := time.Since(start).Seconds() - 5 // a load takes a moment to begin
+	least := time.Since(start).Seconds() - 10 // a load takes a moment to begin
 	for _, l := range loads {
 		if err := s.finish(l, least); err != nil {
 			return err
