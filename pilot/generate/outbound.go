@@ -18,14 +18,8 @@ type builder struct {
 	ix       *Index
 	m        *Memo
 	set      *Set
-	hosts    map[string]*model.VirtualService // by exact host: the first
-	wild     []wildHost                       // most specific first
+	rules    ruling
 	routable map[*model.Service]*model.DestinationRule
-}
-
-type wildHost struct {
-	pattern string
-	vs      *model.VirtualService
 }
 
 // GenerateOutbound returns clusters and, for sidecars, the listeners and routes for the traffic that a proxy sends.
@@ -40,13 +34,12 @@ func GenerateOutbound(ix *Index, o Outbound, m *Memo) *Set {
 
 func newBuilder(ix *Index, o Outbound, m *Memo) *builder {
 	b := &builder{
-		view: ix.see(o), ix: ix, m: m, set: newSet(), hosts: map[string]*model.VirtualService{},
-		routable: map[*model.Service]*model.DestinationRule{},
+		view: ix.see(o), ix: ix, m: m, set: newSet(), routable: map[*model.Service]*model.DestinationRule{},
 	}
 	for _, s := range b.services {
 		b.routable[s.Service] = ix.rule(o, s.Host, s.Namespace)
 	}
-	b.indexVirtuals()
+	b.rules = newRuling(b.virtuals)
 	return b
 }
 
@@ -187,46 +180,6 @@ func identities(set *model.EndpointSet) []string {
 	return out
 }
 
-// indexVirtuals notes which VirtualService rules which host: the first for each, and wildcards by how specific they are.
-func (b *builder) indexVirtuals() {
-	for _, vs := range b.virtuals {
-		for _, host := range vs.Hosts {
-			if host != "" && host[0] == '*' {
-				b.wild = insertWild(b.wild, wildHost{host, vs})
-				continue
-			}
-			if b.hosts[host] == nil {
-				b.hosts[host] = vs
-			}
-		}
-	}
-}
-
-// insertWild keeps the list most specific first, the older first among equals.
-func insertWild(list []wildHost, w wildHost) []wildHost {
-	at := len(list)
-	for at > 0 && len(list[at-1].pattern) < len(w.pattern) {
-		at--
-	}
-	list = append(list, wildHost{})
-	copy(list[at+1:], list[at:])
-	list[at] = w
-	return list
-}
-
-// virtualFor returns the VirtualService that rules a host, or nil.
-func (b *builder) virtualFor(host string) *model.VirtualService {
-	if vs := b.hosts[host]; vs != nil {
-		return vs
-	}
-	for _, w := range b.wild {
-		if naming.Covers(w.pattern, host) {
-			return w.vs
-		}
-	}
-	return nil
-}
-
 // resolve finds the cluster that a destination names, and how requests are hashed there. listenerPort stands in where neither the
 // destination nor the service decides.
 func (b *builder) resolve(d *model.Destination, listenerPort uint16) routes.Target {
@@ -321,7 +274,7 @@ func (b *builder) hostInputs(name string, svc *model.Service, port uint16) route
 	in := routes.Host{Mesh: b.ix.mesh, Class: b.scope.Class, Host: name, Port: port, Service: svc}
 	in.Gateways = b.m.strings.Of([]string{model.MeshGateway})
 	var virtuals []*model.VirtualService
-	if vs := b.virtualFor(name); vs != nil {
+	if vs := b.rules.http.find(name); vs != nil {
 		virtuals = append(virtuals, vs)
 		if conditional(vs) {
 			in.Client = b.scope.client()

@@ -216,15 +216,11 @@ func (p *outboundPlan) own(svc *model.Service, port uint16) (*intern.List[weight
 	return p.m.weighted.Of([]weighted{{Cluster: naming.Cluster(svc.Host, "", port), Weight: 1}}), idle
 }
 
-// opaque applies the tls and tcp rules of the VirtualService that rules the service's host: conditions become chains, the first rule
+// opaque applies the tls and tcp rules of the VirtualServices that rule the service's host: conditions become chains, the first rule
 // without one says where all others go.
 func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]l4Chain, *intern.List[weighted], *model.Duration) {
-	vs := p.virtualFor(svc.Host)
-	if vs == nil {
-		return nil, nil, nil
-	}
 	var chains []l4Chain
-	if port.Protocol.IsTLS() {
+	if vs := p.rules.tls.find(svc.Host); vs != nil && port.Protocol.IsTLS() {
 		for _, r := range vs.TLS {
 			targets, idle := p.shares(r.Destinations, port.Number)
 			for _, m := range r.Matches {
@@ -233,6 +229,10 @@ func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]l4
 				}
 			}
 		}
+	}
+	vs := p.rules.tcp.find(svc.Host)
+	if vs == nil {
+		return chains, nil, nil
 	}
 	for _, r := range vs.TCP {
 		targets, idle := p.shares(r.Destinations, port.Number)
@@ -288,16 +288,15 @@ func (b *builder) shares(destinations []*model.Destination, port uint16) (*inter
 // undeclared routes the hosts of VirtualServices that are in no registry.
 func (p *outboundPlan) undeclared() {
 	var hosts []string
-	for host := range p.hosts {
+	for host := range p.rules.http.exact {
 		hosts = append(hosts, host)
 	}
-	for _, w := range p.wild {
+	for _, w := range p.rules.http.wild {
 		hosts = append(hosts, w.pattern)
 	}
 	sort.Strings(hosts)
 	for i, host := range hosts {
-		vs := p.virtualFor(host)
-		if p.byHost[host] != nil || vs == nil || len(vs.HTTP) == 0 || i > 0 && hosts[i-1] == host || host == "*" {
+		if p.byHost[host] != nil || i > 0 && hosts[i-1] == host || host == "*" {
 			continue
 		}
 		shared := p.share(undeclaredHostPort)

@@ -102,21 +102,44 @@ func serves(g *model.Gateway, namespace, host string) bool {
 	})
 }
 
-// shadowed warns of hosts that an older VirtualService has for the same sidecars.
+// shadowed warns of hosts for which an older VirtualService has rules of the same protocol, for the same sidecars.
 func (c *Checker) shadowed(log *report.Log, o *inputs.VirtualService) {
 	if len(o.Spec.Gateways) > 0 && !slices.Contains(o.Spec.Gateways, model.MeshGateway) {
 		return
 	}
 	for i, h := range o.Spec.Hosts {
 		host := values.Host(h, o.Namespace, c.mesh.ClusterDomain)
-		for _, v := range c.virtuals[host] {
-			if v.From == nameOf(o) {
-				break // the others are younger
-			}
-			if v.Export.Public || v.Export.To(o.Namespace) {
-				log.Warnf(indexed("spec.hosts", i), "%s is older and has the same host: its rules are used", v.From)
-				break
+		for _, protocol := range protocolsOf(len(o.Spec.Http), len(o.Spec.Tls), len(o.Spec.Tcp)) {
+			if older := c.ruler(host, protocol, o); older != nil {
+				log.Warnf(indexed("spec.hosts", i), "%s is older and has %s rules for the same host, which are used", older.From, protocol)
 			}
 		}
 	}
+}
+
+// protocolsOf names the protocols that have rules.
+func protocolsOf(http, tls, tcp int) []string {
+	var out []string
+	for _, p := range []struct {
+		name  string
+		rules int
+	}{{"http", http}, {"tls", tls}, {"tcp", tcp}} {
+		if p.rules > 0 {
+			out = append(out, p.name)
+		}
+	}
+	return out
+}
+
+// ruler returns the VirtualService, older than o, whose rules of a protocol sidecars obey for a host; nil: there is none.
+func (c *Checker) ruler(host, protocol string, o *inputs.VirtualService) *model.VirtualService {
+	for _, v := range c.virtuals[host] {
+		if v.From == nameOf(o) {
+			return nil // the others are younger
+		}
+		if v.Export.To(o.Namespace) && slices.Contains(protocolsOf(len(v.HTTP), len(v.TLS), len(v.TCP)), protocol) {
+			return v
+		}
+	}
+	return nil
 }
