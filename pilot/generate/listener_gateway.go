@@ -81,11 +81,11 @@ func edgeServer(mesh *model.Mesh, t *model.ServerTLS, http bool) *core.Transport
 		if len(t.SANs) > 0 { // among those that the mesh's root vouches for
 			names = message.ExactNames(t.SANs)
 		}
-		return transport.MeshServer(names, edgeParameters(t), serverALPNs(http))
+		return transport.MeshServer(names, edgeParameters(mesh.MeshTLS, t), serverALPNs(http))
 	}
 	name := wire.SecretPrefix + t.CredentialName
 	c := &tls.CommonTlsContext{
-		TlsParams:                      edgeParameters(t),
+		TlsParams:                      edgeParameters(mesh.TLS, t),
 		TlsCertificateSdsSecretConfigs: []*tls.SdsSecretConfig{message.Secret(name)},
 	}
 	if http {
@@ -104,20 +104,11 @@ func edgeServer(mesh *model.Mesh, t *model.ServerTLS, http bool) *core.Transport
 	return transport.Downstream(out)
 }
 
-// edgeParameters are a server's TLS versions and ciphers.
-func edgeParameters(t *model.ServerTLS) *tls.TlsParameters {
-	out := transport.Parameters()
-	version := func(s string, otherwise tls.TlsParameters_TlsProtocol) tls.TlsParameters_TlsProtocol {
-		switch s {
-		case "1.2":
-			return tls.TlsParameters_TLSv1_2
-		case "1.3":
-			return tls.TlsParameters_TLSv1_3
-		}
-		return otherwise
-	}
-	out.TlsMinimumProtocolVersion = version(t.MinVersion, out.TlsMinimumProtocolVersion)
-	out.TlsMaximumProtocolVersion = version(t.MaxVersion, out.TlsMaximumProtocolVersion)
+// edgeParameters are a server's TLS versions and ciphers, and where it says nothing, the mesh's.
+func edgeParameters(otherwise model.TLSParameters, t *model.ServerTLS) *tls.TlsParameters {
+	out := transport.Parameters(otherwise)
+	out.TlsMaximumProtocolVersion = transport.Version(t.MaxVersion, out.TlsMaximumProtocolVersion)
+	out.TlsMinimumProtocolVersion = transport.Version(t.MinVersion, min(out.TlsMinimumProtocolVersion, out.TlsMaximumProtocolVersion))
 	if len(t.Ciphers) > 0 {
 		out.CipherSuites = t.Ciphers
 	}

@@ -222,7 +222,7 @@ func (in Inbound) chains(p inboundPort, target string, g authz.Guard) []*listene
 		}
 		c := &listener.FilterChain{Name: in.chainName(p, kind), FilterChainMatch: match}
 		if kind.terminate {
-			c.TransportSocket = transport.MeshServer(transport.Members(in.Mesh), transport.Parameters(), serverALPNs(kind.http))
+			c.TransportSocket = transport.MeshServer(transport.Members(in.Mesh), transport.Parameters(in.Mesh.MeshTLS), serverALPNs(kind.http))
 		}
 		if kind.http {
 			c.Filters = []*listener.Filter{in.httpFilter(p, target, g)}

@@ -104,6 +104,7 @@ type ClientTLS struct {
 	CredentialName string // Secret; gateways, or rules with a workload selector
 	// CACertificates is a file ("system" for the system's roots); ClientCertificate and PrivateKey are files (MUTUAL).
 	CACertificates     string
+	CRL                string // file of what those authorities revoked, PEM; "": none
 	ClientCertificate  string
 	PrivateKey         string
 	SNI                string

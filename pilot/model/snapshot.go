@@ -38,8 +38,18 @@ type Mesh struct {
 	AccessLog                                                  AccessLog
 	Tracing                                                    Tracing
 	PathNormalization                                          PathNormalization
+	// MeshTLS is what mesh mTLS agrees on; TLS is what all other TLS agrees on that proxies begin or end, where a Gateway's server says nothing
+	// narrower.
+	MeshTLS, TLS TLSParameters
 	// TrustedProxies is gatewayTopology.numTrustedProxies.
 	TrustedProxies uint32
+}
+
+// TLSParameters are what may be agreed on. Zero values are the mesh's own choice.
+type TLSParameters struct {
+	MinVersion string   // "1.2" or "1.3"; "": 1.2
+	Ciphers    []string // of TLS 1.2, by OpenSSL's names
+	Curves     []string // for key exchange, by Envoy's names: "P-256", "X25519", ...
 }
 
 // AccessLog is where and how proxies log. An empty File means off.

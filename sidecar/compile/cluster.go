@@ -211,6 +211,7 @@ func protocol(in *cluster.Cluster, out *upstream.Config) error {
 			out.IdleTimeout = -1 // an idle timeout of zero is none
 		}
 		out.Limits.RequestsPerConnection = common.GetMaxRequestsPerConnection().GetValue()
+		out.HostSNI = options.GetUpstreamHttpProtocolOptions().GetAutoSni()
 		if common.GetMaxConnectionDuration() != nil || common.GetMaxHeadersCount() != nil || common.GetHeadersWithUnderscoresAction() != 0 {
 			return wrong(field+".common_http_protocol_options", "only idle_timeout and max_requests_per_connection are implemented for clusters")
 		}

@@ -124,6 +124,8 @@ envoy.config.core.v3.TcpKeepalive: keepalive_probes keepalive_time keepalive_int
 envoy.config.core.v3.BindConfig: source_address extra_source_addresses
 envoy.config.core.v3.ExtraSourceAddress: address
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions: explicit_http_config use_downstream_protocol_config common_http_protocol_options
+	upstream_http_protocol_options
+envoy.config.core.v3.UpstreamHttpProtocolOptions: auto_sni
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig: http_protocol_options http2_protocol_options
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig: http_protocol_options http2_protocol_options
 envoy.config.endpoint.v3.ClusterLoadAssignment: cluster_name endpoints
@@ -142,7 +144,7 @@ envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext: trusted_
 	match_subject_alt_names crl
 envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts:
 envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher: san_type matcher
-envoy.extensions.transport_sockets.tls.v3.TlsParameters: tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites
+envoy.extensions.transport_sockets.tls.v3.TlsParameters: tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites ecdh_curves
 envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig: name sds_config
 envoy.extensions.transport_sockets.tls.v3.Secret: name tls_certificate validation_context
 envoy.extensions.transport_sockets.tls.v3.TlsCertificate: certificate_chain private_key ocsp_staple

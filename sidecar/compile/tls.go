@@ -153,17 +153,26 @@ func (b *builder) validation(in *tlsv3.CommonTlsContext) (trust mtls.Trust, name
 	if names, err = sans(inline); err != nil {
 		return trust, nil, false, under(field, err)
 	}
+	crl := inline.GetCrl().GetFilename()
 	switch {
+	case inline.GetCrl() != nil && crl == "":
+		return trust, nil, false, wrong(field+".crl", "only a file is implemented here")
+	case crl != "" && sds != "":
+		return trust, nil, false, wrong(field+".crl", "beside a secret, it belongs into the secret")
 	case sds == wire.SecretRoot:
 		trust.Mesh = b.options.Mesh
 	case sds != "":
 		trust.Secret = b.secret(sds)
+	case inline.GetTrustedCa().GetFilename() != "":
+		trust.File = &mtls.File{Path: inline.GetTrustedCa().GetFilename(), CRL: crl}
+	case inline.GetTrustedCa() != nil:
+		return trust, nil, false, wrong(field, "only a file, the system's roots or a secret are implemented")
+	case inline.GetSystemRootCerts() != nil && crl != "":
+		trust.File = &mtls.File{CRL: crl}
 	case inline.GetSystemRootCerts() != nil:
 		trust.System = true
-	case inline.GetTrustedCa().GetFilename() != "":
-		trust.File = &mtls.File{Path: inline.GetTrustedCa().GetFilename()}
-	case inline.GetTrustedCa() != nil || inline.GetCrl() != nil:
-		return trust, nil, false, wrong(field, "only a file, the system's roots or a secret are implemented")
+	case crl != "":
+		return trust, nil, false, wrong(field+".crl", "nothing judges certificates")
 	case len(names) > 0:
 		return trust, nil, false, wrong(field, "names are required and nothing judges certificates")
 	default:
@@ -220,5 +229,8 @@ func params(in *tlsv3.TlsParameters) (mtls.Params, error) {
 		return out, wrong("tls_params.cipher_suites", "%w", err)
 	}
 	out.Suites = suites
+	if out.Curves, err = mtls.Curves(in.GetEcdhCurves()); err != nil {
+		return out, wrong("tls_params.ecdh_curves", "%w", err)
+	}
 	return out, nil
 }

@@ -85,7 +85,7 @@ func (known) Server(_ context.Context, raw net.Conn) (net.Conn, *exchange.Securi
 	return raw, proven("spiffe://cluster.local/ns/shop/sa/storefront"), nil
 }
 func (known) Accepts(*exchange.Security) bool { return true }
-func (known) Handshake(_ context.Context, raw net.Conn, _ *exchange.Endpoint, _ exchange.Protocol) (net.Conn, *exchange.Security, error) {
+func (known) Handshake(_ context.Context, raw net.Conn, _ *exchange.Endpoint, _ string, _ exchange.Protocol) (net.Conn, *exchange.Security, error) {
 	return raw, proven("spiffe://cluster.local/ns/shop/sa/catalog"), nil
 }
 

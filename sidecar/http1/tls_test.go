@@ -32,7 +32,7 @@ func (s *secure) Server(ctx context.Context, raw net.Conn) (net.Conn, *exchange.
 
 func (s *secure) Accepts(*exchange.Security) bool { return true }
 
-func (s *secure) Handshake(ctx context.Context, raw net.Conn, _ *exchange.Endpoint, _ exchange.Protocol) (net.Conn, *exchange.Security, error) {
+func (s *secure) Handshake(ctx context.Context, raw net.Conn, _ *exchange.Endpoint, _ string, _ exchange.Protocol) (net.Conn, *exchange.Security, error) {
 	c := tls.Client(raw, s.cfg)
 	return c, &exchange.Security{}, c.HandshakeContext(ctx)
 }

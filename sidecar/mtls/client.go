@@ -17,7 +17,7 @@ import (
 type ClientConfig struct {
 	Params  Params
 	SNI     string
-	AutoSNI bool     // the endpoint's host name, where it has one
+	AutoSNI bool     // the endpoint's host name, where it has one; the name of the request comes before both
 	ALPN    []string // as configured; what is offered also depends on the protocol
 
 	Certificate Certificate // nil: the client stays anonymous
@@ -89,16 +89,24 @@ func (c ClientConfig) offers(p exchange.Protocol) []string {
 	return c.ALPN
 }
 
+// serverName is what is sent as SNI: the request's host where that decides, else the endpoint's, else the setting's.
+func (c ClientConfig) serverName(ep *exchange.Endpoint, name string) string {
+	switch {
+	case name != "":
+		return name
+	case c.AutoSNI && ep.Host != "":
+		return ep.Host
+	}
+	return c.SNI
+}
+
 // Handshake implements upstream.Handshaker.
-func (c *Client) Handshake(ctx context.Context, raw net.Conn, ep *exchange.Endpoint, p exchange.Protocol) (net.Conn, *exchange.Security, error) {
+func (c *Client) Handshake(ctx context.Context, raw net.Conn, ep *exchange.Endpoint, name string, p exchange.Protocol) (net.Conn, *exchange.Security, error) {
 	if c.config.byEndpoint() && ep.Identity == "" {
 		return nil, nil, errors.New("TLS_error: the endpoint's identity is unknown")
 	}
 	config := c.bases[p].Clone()
-	config.ServerName = c.config.SNI
-	if c.config.AutoSNI && ep.Host != "" {
-		config.ServerName = ep.Host
-	}
+	config.ServerName = c.config.serverName(ep, name)
 	config.VerifyConnection = func(state tls.ConnectionState) error { return c.judge(state.PeerCertificates, ep, config.ServerName) }
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {

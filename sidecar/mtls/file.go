@@ -9,35 +9,84 @@ import (
 	"time"
 )
 
-// File is a CA bundle in a file, read again when it changes.
+// File is a CA bundle in a file, and what its authorities revoked in another; each is read again when it changes. Who cannot read them judges
+// nobody.
 type File struct {
-	Path string
+	Path string // empty: the system's roots
+	CRL  string // empty: nothing was revoked
 
-	mu   sync.Mutex
-	at   time.Time
-	pool *x509.CertPool
+	mu    sync.Mutex
+	at    time.Time
+	crlAt time.Time
+	trust *trust
 }
 
-func (f *File) load() (*x509.CertPool, error) {
+func (f *File) load() (*trust, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	info, err := os.Stat(f.Path)
+	at, err := changed(f.Path)
 	if err != nil {
 		return nil, fmt.Errorf("reading CA bundle: %w", err)
 	}
-	if f.pool != nil && info.ModTime().Equal(f.at) {
-		return f.pool, nil
-	}
-	data, err := os.ReadFile(f.Path)
+	crlAt, err := changed(f.CRL)
 	if err != nil {
+		return nil, fmt.Errorf("reading revocation list: %w", err)
+	}
+	if f.trust != nil && at.Equal(f.at) && crlAt.Equal(f.crlAt) {
+		return f.trust, nil
+	}
+	next := &trust{}
+	if next.pool, err = readPool(f.Path); err != nil {
 		return nil, fmt.Errorf("reading CA bundle: %w", err)
+	}
+	if next.crls, err = readCRLs(f.CRL); err != nil {
+		return nil, fmt.Errorf("reading revocation list: %w", err)
+	}
+	f.trust, f.at, f.crlAt = next, at, crlAt
+	return next, nil
+}
+
+// changed returns when a file changed last; never, for no file.
+func changed(path string) (time.Time, error) {
+	if path == "" {
+		return time.Time{}, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
+}
+
+// readPool reads a CA bundle; nil is the system's.
+func readPool(path string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("reading CA bundle: %s holds no certificate", f.Path)
+		return nil, fmt.Errorf("%s holds no certificate", path)
 	}
-	f.pool, f.at = pool, info.ModTime()
 	return pool, nil
+}
+
+func readCRLs(path string) ([]*x509.RevocationList, error) {
+	if path == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	lists, err := parseCRLs(data)
+	if err == nil && len(lists) == 0 {
+		return nil, fmt.Errorf("%s holds no revocation list", path)
+	}
+	return lists, err
 }
 
 // Files are a certificate and its key in files, read again when either changes. Files that cannot be read leave what was read before.

@@ -148,6 +148,12 @@ func pair(t *testing.T) (a, b net.Conn) {
 // meet handshakes client with server, and carries one byte each way, since TLS 1.3 tells a client of its refusal only then.
 func meet(t *testing.T, server *Server, client *Client, ep *exchange.Endpoint, p exchange.Protocol) (s, c *exchange.Security, sErr, cErr error) {
 	t.Helper()
+	return meetAs(t, server, client, ep, "", p)
+}
+
+// meetAs is meet where the request says the server's name.
+func meetAs(t *testing.T, server *Server, client *Client, ep *exchange.Endpoint, name string, p exchange.Protocol) (s, c *exchange.Security, sErr, cErr error) {
+	t.Helper()
 	a, b := pair(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
@@ -164,7 +170,7 @@ func meet(t *testing.T, server *Server, client *Client, ep *exchange.Endpoint, p
 		}
 		done <- result{s, err}
 	}()
-	conn, c, cErr := client.Handshake(ctx, b, ep, p)
+	conn, c, cErr := client.Handshake(ctx, b, ep, name, p)
 	if cErr == nil {
 		_, cErr = conn.Read(make([]byte, 1))
 	}
@@ -347,6 +353,61 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
+// TestServerName: the request's host, where it decides, comes before what the endpoint and the setting say, and the server must have it.
+func TestServerName(t *testing.T) {
+	ca := newPKI(t)
+	secrets := NewSecrets()
+	if err := secrets.Put("ca", Material{CA: ca.ca()}); err != nil {
+		t.Fatal(err)
+	}
+	server := NewServer(ServerConfig{Certificates: []Certificate{ca.holder("a.example.com")}})
+	for name, c := range map[string]struct {
+		config        ClientConfig
+		host, request string
+		sni           string
+		ok            bool
+	}{
+		"the setting's":                 {ClientConfig{SNI: "a.example.com"}, "x", "", "a.example.com", true},
+		"the endpoint's":                {ClientConfig{AutoSNI: true, SNI: "x"}, "a.example.com", "", "a.example.com", true},
+		"the request's":                 {ClientConfig{AutoSNI: true, SNI: "x"}, "x", "a.example.com", "a.example.com", true},
+		"the request's, another server": {ClientConfig{AutoSNI: true}, "a.example.com", "b.example.com", "b.example.com", false},
+		"nobody says it":                {ClientConfig{AutoSNI: true}, "", "", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.config.Trust, c.config.NameFromSNI = Trust{Secret: secrets.Slot("ca")}, true
+			s, _, _, err := meetAs(t, server, NewClient(c.config), &exchange.Endpoint{Host: c.host}, c.request, exchange.HTTP1)
+			if (err == nil) != c.ok || c.ok && s.SNI != c.sni {
+				t.Errorf("error %v, server saw %+v", err, s)
+			}
+		})
+	}
+}
+
+// TestParams: what is not offered is not agreed on.
+func TestParams(t *testing.T) {
+	ca := newPKI(t)
+	for name, c := range map[string]struct {
+		server, client Params
+		version        string // of the connection; empty: none
+	}{
+		"the newest":              {Params{}, Params{}, "TLSv1.3"},
+		"1.2 at most":             {Params{}, Params{Max: tls.VersionTLS12}, "TLSv1.2"},
+		"1.3 at least":            {Params{Min: tls.VersionTLS13}, Params{Max: tls.VersionTLS12}, ""},
+		"a curve of both":         {Params{Curves: []tls.CurveID{tls.CurveP384}}, Params{Curves: []tls.CurveID{tls.CurveP256, tls.CurveP384}}, "TLSv1.3"},
+		"no curve of both":        {Params{Curves: []tls.CurveID{tls.CurveP384}}, Params{Curves: []tls.CurveID{tls.CurveP256}}, ""},
+		"no suite of both":        {Params{Max: tls.VersionTLS12, Suites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}}, Params{Suites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256}}, ""},
+		"suites are for 1.2 only": {Params{Suites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}}, Params{Suites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256}}, "TLSv1.3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := NewServer(ServerConfig{Params: c.server, Certificates: []Certificate{ca.holder("a")}})
+			s, _, _, err := meet(t, server, NewClient(ClientConfig{Params: c.client, Trust: Trust{Nothing: true}}), &exchange.Endpoint{}, exchange.HTTP1)
+			if (err == nil) != (c.version != "") || err == nil && s.Version != c.version {
+				t.Errorf("error %v, server saw %+v", err, s)
+			}
+		})
+	}
+}
+
 func TestRevocation(t *testing.T) {
 	ca := newPKI(t)
 	list, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour),
@@ -374,6 +435,61 @@ func TestRevocation(t *testing.T) {
 		if !ok && (sErr == nil || !strings.Contains(sErr.Error(), "revoked")) {
 			t.Errorf("serial %d: %v", serial, errors.Unwrap(sErr))
 		}
+	}
+}
+
+// TestRevocationFromFiles: what a list in a file revokes is refused, and nobody is believed while the list cannot be read.
+func TestRevocationFromFiles(t *testing.T) {
+	ca, dir := newPKI(t), t.TempDir()
+	file := &File{Path: filepath.Join(dir, "ca.pem"), CRL: filepath.Join(dir, "crl.pem")}
+	if err := os.WriteFile(file.Path, ca.ca(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	chain, key := ca.issue(41, "server.example.com", time.Hour)
+	cert, err := tls.X509KeyPair(chain, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := NewServer(ServerConfig{Certificates: []Certificate{holder{&cert}}})
+	client := NewClient(ClientConfig{SNI: "server.example.com", Trust: Trust{File: file}, NameFromSNI: true})
+	refused := func() string {
+		_, _, _, cErr := meet(t, server, client, &exchange.Endpoint{}, exchange.HTTP1)
+		if cErr == nil {
+			return ""
+		}
+		return cErr.Error()
+	}
+	revoke := func(at int64, serials ...int64) {
+		t.Helper()
+		list := &x509.RevocationList{Number: big.NewInt(at), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour)}
+		for _, n := range serials {
+			list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: big.NewInt(n), RevocationTime: time.Now()})
+		}
+		der, err := x509.CreateRevocationList(rand.Reader, list, ca.cert, ca.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file.CRL, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(file.CRL, time.Unix(at, 0), time.Unix(at, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if why := refused(); !strings.Contains(why, "revocation list") {
+		t.Errorf("without its list: %q", why)
+	}
+	if revoke(100, 40); refused() != "" {
+		t.Errorf("another's serial was revoked: %q", refused())
+	}
+	if revoke(200, 41); !strings.Contains(refused(), "revoked") {
+		t.Errorf("revoked: %q", refused())
+	}
+	if err := os.WriteFile(file.CRL, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if why := refused(); !strings.Contains(why, "revocation list") {
+		t.Errorf("an empty list: %q", why)
 	}
 }
 

@@ -9,12 +9,13 @@ import (
 // Params are the versions and suites of one setting. The zero value is the mesh's own: TLS 1.2 and 1.3, forward secrecy and AES-GCM
 // only.
 type Params struct {
-	Min, Max uint16   // tls.VersionTLS..; 0: 1.2 and 1.3
-	Suites   []uint16 // of TLS 1.2; none: the mesh's own
+	Min, Max uint16        // tls.VersionTLS..; 0: 1.2 and 1.3
+	Suites   []uint16      // of TLS 1.2; none: the mesh's own
+	Curves   []tls.CurveID // for key exchange; none: crypto/tls's own
 }
 
 func (p Params) apply(c *tls.Config) {
-	c.MinVersion, c.MaxVersion, c.CipherSuites = p.Min, p.Max, p.Suites
+	c.MinVersion, c.MaxVersion, c.CipherSuites, c.CurvePreferences = p.Min, p.Max, p.Suites, p.Curves
 	if c.MinVersion == 0 {
 		c.MinVersion = tls.VersionTLS12
 	}
@@ -73,4 +74,20 @@ func SuiteNames(ids []uint16) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// Curves returns the groups for key exchange of Envoy's names, and an error for a name that is unknown.
+func Curves(names []string) ([]tls.CurveID, error) {
+	known := map[string]tls.CurveID{
+		"P-256": tls.CurveP256, "P-384": tls.CurveP384, "P-521": tls.CurveP521, "X25519": tls.X25519, "X25519MLKEM768": tls.X25519MLKEM768,
+	}
+	var out []tls.CurveID
+	for _, name := range names {
+		id, ok := known[name]
+		if !ok {
+			return nil, fmt.Errorf("curve %q is unknown", name)
+		}
+		out = append(out, id)
+	}
+	return out, nil
 }

@@ -19,7 +19,7 @@ type Verifier interface {
 type Trust struct {
 	Mesh    Verifier // the mesh's own anchors: the peer must be a workload
 	Secret  *Secret  // a CA bundle that the control plane sends
-	File    *File    // a CA bundle in this container
+	File    *File    // a CA bundle, or what was revoked, in this container
 	System  bool     // the roots of the system
 	Nothing bool     // no check at all: only where the user asked for it
 }
@@ -35,11 +35,11 @@ func (t Trust) verify(chain []*x509.Certificate, usage x509.ExtKeyUsage) (spiffe
 	case t.Secret != nil:
 		return spiffe.Identity{}, t.Secret.verify(chain, options)
 	case t.File != nil:
-		pool, err := t.File.load()
+		loaded, err := t.File.load()
 		if err != nil {
 			return spiffe.Identity{}, err
 		}
-		return spiffe.Identity{}, (&trust{pool: pool}).verify(chain, options)
+		return spiffe.Identity{}, loaded.verify(chain, options)
 	case t.System:
 		return spiffe.Identity{}, (&trust{}).verify(chain, options)
 	case t.Nothing:

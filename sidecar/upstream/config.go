@@ -49,8 +49,9 @@ const (
 // must keep their pointer across configurations: connections are pooled by it.
 type Handshaker interface {
 	// Handshake secures raw for one protocol (which decides the ALPNs to offer), accepting only identities that the
-	// setting and the endpoint's facts allow. Its error's text becomes %UPSTREAM_TRANSPORT_FAILURE_REASON%.
-	Handshake(ctx context.Context, raw net.Conn, ep *exchange.Endpoint, p exchange.Protocol) (net.Conn, *exchange.Security, error)
+	// setting and the endpoint's facts allow. name is the server's where the request says it (Config.HostSNI), else empty.
+	// Its error's text becomes %UPSTREAM_TRANSPORT_FAILURE_REASON%.
+	Handshake(ctx context.Context, raw net.Conn, ep *exchange.Endpoint, name string, p exchange.Protocol) (net.Conn, *exchange.Security, error)
 }
 
 // Socket is one transport socket and the endpoints it is for: those whose Metadata contains all of Match (the key
@@ -104,6 +105,7 @@ type Config struct {
 	Outlier        *Outlier
 	Panic          uint32     // percent of healthy endpoints below which all are used; 0: never
 	Sockets        []Socket   // first match wins; none: plaintext
+	HostSNI        bool       // of secured connections for HTTP: the server's name is the host that the request is for
 	Source         netip.Addr // bind to it before dialling (127.0.0.6); zero: any
 	Source6        netip.Addr // the same for IPv6 upstreams
 	Keepalive      net.KeepAliveConfig

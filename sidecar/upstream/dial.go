@@ -39,7 +39,7 @@ func (h *Host) Connect(ctx context.Context) (conn *Conn, o exchange.Outcome, tex
 		return nil, exchange.Overflow, ""
 	}
 	h.active.Add(1)
-	raw, sec, err := h.dial(ctx, h.face.Load(), exchange.TCP)
+	raw, sec, err := h.dial(ctx, h.face.Load(), poolKey{proto: exchange.TCP})
 	if err != nil {
 		h.active.Add(-1)
 		c.connections.Add(-1)
@@ -127,7 +127,7 @@ func dialOutcome(err error) exchange.Outcome {
 }
 
 func (p *pool) connect(ctx context.Context) (exchange.Transport, error) {
-	conn, sec, err := p.host.dial(ctx, p.face, p.proto)
+	conn, sec, err := p.host.dial(ctx, p.face, p.poolKey)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (p *pool) connect(ctx context.Context) (exchange.Transport, error) {
 }
 
 // dial connects and, where the face says so, handshakes, both within the cluster's connect timeout.
-func (h *Host) dial(ctx context.Context, f *face, proto exchange.Protocol) (net.Conn, *exchange.Security, error) {
+func (h *Host) dial(ctx context.Context, f *face, k poolKey) (net.Conn, *exchange.Security, error) {
 	cfg := h.cluster.config()
 	timeout := cfg.ConnectTimeout
 	if timeout == 0 {
@@ -163,13 +163,13 @@ func (h *Host) dial(ctx context.Context, f *face, proto exchange.Protocol) (net.
 	d := net.Dialer{LocalAddr: cfg.source(f.ep.Address.Addr()), KeepAliveConfig: cfg.Keepalive, Control: mark(h.cluster.owner.opts.Mark)}
 	conn, err := d.DialContext(ctx, network, address)
 	h.noted(err)
-	if err == nil && proto == exchange.HTTP1 {
+	if err == nil && k.proto == exchange.HTTP1 {
 		conn, err = socket(conn)
 	}
 	if err != nil || f.tls == nil {
 		return conn, nil, err
 	}
-	secured, sec, err := f.tls.Handshake(ctx, conn, f.ep, proto)
+	secured, sec, err := f.tls.Handshake(ctx, conn, f.ep, k.name, k.proto)
 	if err != nil {
 		_ = conn.Close()
 		return nil, nil, err

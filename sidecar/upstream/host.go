@@ -18,6 +18,7 @@ type Host struct {
 	pools   atomic.Pointer[[]*pool]
 
 	mu      sync.Mutex // writers of pools and outlier state
+	named   map[poolKey]*pool
 	retired bool
 	outlier outlier
 }
@@ -39,12 +40,12 @@ func (h *Host) describe(ep *exchange.Endpoint, tls Handshaker) {
 		return
 	}
 	h.mu.Lock()
-	gone := h.pools.Swap(nil)
+	gone := h.all()
+	h.pools.Store(nil)
+	h.named = nil
 	h.mu.Unlock()
-	if gone != nil {
-		for _, p := range *gone {
-			p.retire()
-		}
+	for _, p := range gone {
+		p.retire()
 	}
 }
 
@@ -64,11 +65,14 @@ func (h *Host) fit() bool {
 	return !ep.Unhealthy && !ep.Draining && !h.outlier.ejected.Load()
 }
 
-// pool returns the pool for a protocol and what f demands, made on demand.
-func (h *Host) pool(f *face, proto exchange.Protocol) *pool {
+// pool returns the pool for a protocol, a server name and what f demands, made on demand.
+func (h *Host) pool(f *face, k poolKey) *pool {
+	if k.name != "" {
+		return h.poolOf(f, k)
+	}
 	if ps := h.pools.Load(); ps != nil {
 		for _, p := range *ps {
-			if p.serves(f, proto) {
+			if p.serves(f, k) {
 				return p
 			}
 		}
@@ -79,43 +83,43 @@ func (h *Host) pool(f *face, proto exchange.Protocol) *pool {
 	if ps := h.pools.Load(); ps != nil {
 		list = *ps
 		for _, p := range list {
-			if p.serves(f, proto) {
+			if p.serves(f, k) {
 				return p
 			}
 		}
 	}
-	p := &pool{host: h, face: f, proto: proto, retired: h.retired}
+	p := &pool{host: h, face: f, poolKey: k, retired: h.retired}
 	list = append(list[:len(list):len(list)], p)
 	h.pools.Store(&list)
 	return p
 }
 
-// serves says whether the pool's connections are for that protocol, and were secured and proved the way that f asks for.
-func (p *pool) serves(f *face, proto exchange.Protocol) bool {
-	return p.proto == proto && p.face.tls == f.tls && p.face.ep.Identity == f.ep.Identity
+// serves says whether the pool's connections are what k tells apart, and were secured and proved the way that f asks for.
+func (p *pool) serves(f *face, k poolKey) bool {
+	return p.poolKey == k && p.face.tls == f.tls && p.face.ep.Identity == f.ep.Identity
 }
 
 func (h *Host) retire() {
 	h.mu.Lock()
 	h.retired = true
-	ps := h.pools.Load()
+	all := h.all()
 	h.mu.Unlock()
-	if ps != nil {
-		for _, p := range *ps {
-			p.retire()
-		}
+	for _, p := range all {
+		p.retire()
 	}
 }
 
 // sweep returns how many connections are left.
 func (h *Host) sweep(now time.Time, idle time.Duration) int {
-	ps := h.pools.Load()
-	if ps == nil {
-		return 0
-	}
+	h.mu.Lock()
+	all := h.all()
+	h.mu.Unlock()
 	n := 0
-	for _, p := range *ps {
-		n += p.sweep(now, idle)
+	for _, p := range all {
+		left := p.sweep(now, idle)
+		if n += left; left == 0 {
+			h.forget(p)
+		}
 	}
 	return n
 }

@@ -13,7 +13,7 @@ import (
 // secured is a Handshaker that nothing gets to use.
 type secured struct{}
 
-func (secured) Handshake(context.Context, net.Conn, *exchange.Endpoint, exchange.Protocol) (net.Conn, *exchange.Security, error) {
+func (secured) Handshake(context.Context, net.Conn, *exchange.Endpoint, string, exchange.Protocol) (net.Conn, *exchange.Security, error) {
 	panic("not to be called")
 }
 

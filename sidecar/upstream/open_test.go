@@ -60,7 +60,7 @@ func TestDNSClusterBecomesAnother(t *testing.T) {
 // stuck is a handshaker that waits for the end of its context, as an address that nobody answers for does.
 type stuck struct{ begun chan struct{} }
 
-func (s stuck) Handshake(ctx context.Context, _ net.Conn, _ *exchange.Endpoint, _ exchange.Protocol) (net.Conn, *exchange.Security, error) {
+func (s stuck) Handshake(ctx context.Context, _ net.Conn, _ *exchange.Endpoint, _ string, _ exchange.Protocol) (net.Conn, *exchange.Security, error) {
 	s.begun <- struct{}{}
 	<-ctx.Done()
 	return nil, nil, ctx.Err()
@@ -140,8 +140,8 @@ func TestIdentityKeepsPoolsApart(t *testing.T) {
 	ep := *before.ep
 	ep.Identity = "spiffe://td/ns/a/sa/b"
 	h.describe(&ep, before.tls)
-	old := h.pool(before, exchange.HTTP1) // by one who had looked before the change
-	if h.pool(h.face.Load(), exchange.HTTP1) == old {
+	old := h.pool(before, poolKey{proto: exchange.HTTP1}) // by one who had looked before the change
+	if h.pool(h.face.Load(), poolKey{proto: exchange.HTTP1}) == old {
 		t.Error("one pool for two identities")
 	}
 }

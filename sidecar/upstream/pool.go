@@ -8,11 +8,11 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
 
-// pool is the connections to one host in one protocol with one TLS setting.
+// pool is the connections to one host in one protocol, under one server name, with one TLS setting.
 type pool struct {
-	host  *Host
-	face  *face
-	proto exchange.Protocol
+	host *Host
+	face *face
+	poolKey
 
 	mu      sync.Mutex
 	free    []*link // those with a free place; the last one was used last
@@ -83,8 +83,12 @@ func (h *Host) Open(x *exchange.Exchange, client Client, deadline time.Time) (l 
 }
 
 func (h *Host) open(x *exchange.Exchange, client Client, deadline time.Time) (Lease, exchange.Outcome) {
-	f := h.face.Load()
-	p := h.pool(f, h.cluster.config().wire(x.Protocol))
+	f, cfg := h.face.Load(), h.cluster.config()
+	k := poolKey{proto: cfg.wire(x.Protocol)}
+	if f.tls != nil && cfg.HostSNI {
+		k.name = hostOf(x.Request.Authority)
+	}
+	p := h.pool(f, k)
 	for {
 		l, dial, wait := p.take(x.UpstreamStart)
 		if l == nil {

@@ -358,7 +358,7 @@ func TestLimits(t *testing.T) {
 // shake is a handshaker that fails with a text, or succeeds.
 type shake struct{ err error }
 
-func (s *shake) Handshake(_ context.Context, c net.Conn, _ *exchange.Endpoint, _ exchange.Protocol) (net.Conn, *exchange.Security, error) {
+func (s *shake) Handshake(_ context.Context, c net.Conn, _ *exchange.Endpoint, _ string, _ exchange.Protocol) (net.Conn, *exchange.Security, error) {
 	return c, &exchange.Security{Version: "x"}, s.err
 }
 
@@ -387,6 +387,52 @@ func TestSocketChange(t *testing.T) {
 	l.Close(time.Time{})
 	if len(*wires) != 2 || closed.Load() != 1 {
 		t.Errorf("%d connections, %d closed", len(*wires), closed.Load())
+	}
+}
+
+// servers is a handshaker that notes the server names asked for.
+type servers struct{ asked []string }
+
+func (s *servers) Handshake(_ context.Context, c net.Conn, _ *exchange.Endpoint, name string, _ exchange.Protocol) (net.Conn, *exchange.Security, error) {
+	s.asked = append(s.asked, name)
+	return c, &exchange.Security{}, nil
+}
+
+// TestServerNames: where the request says who its server is, no connection serves requests for another, and names that nobody asks for any
+// more leave nothing behind.
+func TestServerNames(t *testing.T) {
+	tls := &servers{}
+	c, wires, closed := pooled(t, Config{HostSNI: true, Sockets: []Socket{{TLS: tls}}})
+	h := c.Hosts()[0]
+	ask := func(authority string) {
+		t.Helper()
+		x := newExchange()
+		x.Request.Authority = x.Request.Intern(authority)
+		l, o := h.Open(x, nil, time.Time{})
+		if o != exchange.OK {
+			t.Fatalf("%s: %v", authority, o)
+		}
+		l.Close(time.Time{})
+	}
+	for _, authority := range []string{"a.example.com", "b.example.com", "A.example.com:8080", "b.example.com", "[2001:db8::1]:80", "192.0.2.1"} {
+		ask(authority)
+	}
+	if want := []string{"a.example.com", "b.example.com", "2001:db8::1", "192.0.2.1"}; !slices.Equal(tls.asked, want) || len(*wires) != 4 {
+		t.Errorf("asked for %q over %d connections, want %q", tls.asked, len(*wires), want)
+	}
+	now := time.Now()
+	c.sweep(now)
+	if c.sweep(now.Add(2 * time.Hour)); closed.Load() != 4 || len(h.named) != 0 {
+		t.Errorf("%d of 4 idle connections closed, %d names left", closed.Load(), len(h.named))
+	}
+	if ask("a.example.com"); len(*wires) != 5 {
+		t.Errorf("%d connections after all were closed, want 5", len(*wires))
+	}
+	next := *c.Config()
+	next.Sockets = []Socket{{TLS: &servers{}}}
+	c.owner.Apply(map[string]*Config{"c": &next}, nil)
+	if closed.Load() != 5 {
+		t.Error("a connection of the TLS setting before is kept")
 	}
 }
 
@@ -484,7 +530,7 @@ type slow struct {
 	panic bool
 }
 
-func (s *slow) Handshake(context.Context, net.Conn, *exchange.Endpoint, exchange.Protocol) (net.Conn, *exchange.Security, error) {
+func (s *slow) Handshake(context.Context, net.Conn, *exchange.Endpoint, string, exchange.Protocol) (net.Conn, *exchange.Security, error) {
 	s.n.Add(1)
 	time.Sleep(50 * time.Millisecond)
 	if s.panic {
@@ -519,7 +565,7 @@ func TestWaitersShareAFailure(t *testing.T) {
 		}()
 		_, _ = c.Hosts()[0].Open(newExchange(), nil, time.Time{})
 	}()
-	if _, dial, _ := c.Hosts()[0].pool(c.Hosts()[0].face.Load(), exchange.HTTP2).take(time.Time{}); !dial {
+	if _, dial, _ := c.Hosts()[0].pool(c.Hosts()[0].face.Load(), poolKey{proto: exchange.HTTP2}).take(time.Time{}); !dial {
 		t.Error("after a panic nobody may dial")
 	}
 }

@@ -136,7 +136,7 @@ func TestIdentityFromTheCA(t *testing.T) {
 		ends := make(chan end, 1)
 		go func() { c, s, err := mesh.Server(t.Context(), accepted); ends <- end{c, s, err} }()
 		near, _, err = mtls.NewClient(mtls.ClientConfig{Certificate: client, Trust: mtls.Trust{Mesh: client.Roots()}}).
-			Handshake(t.Context(), raw, &exchange.Endpoint{Identity: catalog}, exchange.TCP)
+			Handshake(t.Context(), raw, &exchange.Endpoint{Identity: catalog}, "", exchange.TCP)
 		e := <-ends
 		if err != nil || e.err != nil {
 			t.Fatal(err, e.err)

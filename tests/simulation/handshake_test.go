@@ -12,7 +12,6 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/sniff"
-	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
 // peeked is a connection whose first bytes were looked at.
@@ -68,18 +67,41 @@ func accept(ctx context.Context, l *config.Listener, c *exchange.Connection, raw
 	_, _ = io.Copy(io.Discard, raw) // the client's last flight
 }
 
+// shake secures a connection as the client's proxy does.
+func (s *security) shake(ctx context.Context, raw net.Conn, e *exchange.Endpoint, tr traffic) error {
+	protocol, name := exchange.TCP, ""
+	if tr.http {
+		if protocol = tr.protocol; s.cluster.HostSNI {
+			name, _, _ = strings.Cut(strings.ToLower(tr.authority), ":")
+		}
+	}
+	_, _, err := s.Handshake(ctx, raw, e, name, protocol)
+	return err
+}
+
+// offered is the SNI that the world outside sees.
+func (s *security) offered(e *exchange.Endpoint, tr traffic) string {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	client, server := net.Pipe()
+	seen := make(chan string, 1)
+	go func() {
+		defer server.Close()
+		h, _, _ := hello(server)
+		seen <- h.ServerName
+	}()
+	_ = s.shake(ctx, client, e, tr) // nobody answers
+	return <-seen
+}
+
 // handshake runs mesh mTLS (or TLS of a user's choice) between two proxies, for real.
-func (m *mesh) handshake(p *pod, l *config.Listener, c *exchange.Connection, shake upstream.Handshaker, e *exchange.Endpoint, tr traffic, share float64, j *journey) {
+func (m *mesh) handshake(p *pod, l *config.Listener, c *exchange.Connection, shake *security, e *exchange.Endpoint, tr traffic, share float64, j *journey) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	client, server := net.Pipe()
 	done := make(chan shaken, 1)
 	go accept(ctx, l, c, server, done)
-	protocol := exchange.TCP
-	if tr.http {
-		protocol = tr.protocol
-	}
-	_, _, err := shake.Handshake(ctx, client, e, protocol)
+	err := shake.shake(ctx, client, e, tr)
 	client.Close()
 	got := <-done
 	if err != nil || got.security == nil {

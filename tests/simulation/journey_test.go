@@ -97,11 +97,11 @@ func (m *mesh) route(c *exchange.Connection, to netip.AddrPort, tr traffic, shar
 }
 
 // arrive brings a connection to an address: a pod with or without proxy, or the world outside.
-func (m *mesh) arrive(source, to netip.AddrPort, shake upstream.Handshaker, e *exchange.Endpoint, tr traffic, share float64, j *journey) {
+func (m *mesh) arrive(source, to netip.AddrPort, shake *security, e *exchange.Endpoint, tr traffic, share float64, j *journey) {
 	p := m.byIP[to.Addr().Unmap().String()]
 	switch {
 	case p == nil:
-		m.outside(to.String(), shake, tr, j)
+		m.outside(to.String(), shake, e, tr, j)
 		return
 	case p.proxy == nil && shake != nil:
 		j.say("503")
@@ -130,11 +130,12 @@ func (m *mesh) arrive(source, to netip.AddrPort, shake upstream.Handshaker, e *e
 }
 
 // outside notes that traffic left for the world.
-func (m *mesh) outside(where string, shake upstream.Handshaker, tr traffic, j *journey) {
+func (m *mesh) outside(where string, shake *security, e *exchange.Endpoint, tr traffic, j *journey) {
 	j.say("external=%s", where)
 	j.say("200")
 	if shake != nil {
 		j.say("originated")
+		j.say("sni=%s", shake.offered(e, tr))
 	}
 	j.final(tr)
 }
@@ -401,7 +402,7 @@ func (m *mesh) forward(p *proxy, name string, c *exchange.Connection, tr traffic
 		shake, part := socket(cluster, e), share/float64(len(ends))
 		switch {
 		case e.Host != "" && !e.Address.Addr().IsValid():
-			m.outside(fmt.Sprintf("%s:%d", e.Host, e.Address.Port()), shake, tr, j)
+			m.outside(fmt.Sprintf("%s:%d", e.Host, e.Address.Port()), shake, e, tr, j)
 		case cluster.Discovery == upstream.OriginalDst && shake == nil:
 			m.route(c, e.Address, tr, part, j)
 		default:

@@ -137,15 +137,24 @@ func (p *proxy) reach(cluster string, original netip.AddrPort) (*upstream.Config
 	return c, healthy
 }
 
+// security is how a connection to an endpoint is secured.
+type security struct {
+	upstream.Handshaker
+	cluster *upstream.Config
+}
+
 // socket is how a cluster secures a connection to an endpoint; nil: not at all.
-func socket(c *upstream.Config, e *exchange.Endpoint) upstream.Handshaker {
+func socket(c *upstream.Config, e *exchange.Endpoint) *security {
 	for _, s := range c.Sockets {
 		matches := true
 		for k, v := range s.Match {
 			matches = matches && (e.Metadata[k] == v || k == "tlsMode" && e.TLSMode == v)
 		}
+		if matches && s.TLS != nil {
+			return &security{s.TLS, c}
+		}
 		if matches {
-			return s.TLS
+			return nil
 		}
 	}
 	return nil

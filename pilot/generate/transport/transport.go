@@ -27,16 +27,32 @@ func MeshALPNs() []string {
 // MeshHTTPALPNs say that HTTP is inside mesh mTLS.
 func MeshHTTPALPNs() []string { return []string{wire.ALPNHTTP10, wire.ALPNHTTP11, wire.ALPNHTTP2} }
 
-// Parameters are TLS 1.2 to 1.3 with AEAD ciphers and forward secrecy.
-func Parameters() *tls.TlsParameters {
-	return &tls.TlsParameters{
-		TlsMinimumProtocolVersion: tls.TlsParameters_TLSv1_2,
+// Parameters are what may be agreed on: unless p says otherwise, TLS 1.2 to 1.3 with AEAD ciphers and forward secrecy.
+func Parameters(p model.TLSParameters) *tls.TlsParameters {
+	out := &tls.TlsParameters{
+		TlsMinimumProtocolVersion: Version(p.MinVersion, tls.TlsParameters_TLSv1_2),
 		TlsMaximumProtocolVersion: tls.TlsParameters_TLSv1_3,
-		CipherSuites: []string{
+		CipherSuites:              p.Ciphers,
+		EcdhCurves:                p.Curves,
+	}
+	if len(p.Ciphers) == 0 {
+		out.CipherSuites = []string{
 			"ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384",
 			"ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256",
-		},
+		}
 	}
+	return out
+}
+
+// Version is a version of TLS by the model's name.
+func Version(name string, otherwise tls.TlsParameters_TlsProtocol) tls.TlsParameters_TlsProtocol {
+	switch name {
+	case "1.2":
+		return tls.TlsParameters_TLSv1_2
+	case "1.3":
+		return tls.TlsParameters_TLSv1_3
+	}
+	return otherwise
 }
 
 // Validated trusts a root held elsewhere and accepts the names given; none: see the dialect.

@@ -69,7 +69,8 @@ func Make(in Cluster) *wire.Resource {
 	}
 	in.discover(c)
 	applyBalancer(c, in.InForce().LoadBalancer)
-	applyPool(c, in.InForce().ConnectionPool, in.protocol())
+	applyPool(c, in.InForce().ConnectionPool)
+	c.TypedExtensionProtocolOptions = HTTPOptions(in.protocols())
 	applyOutlier(c, in.InForce().Outlier)
 	in.secure(c)
 	return message.Resource(wire.TypeCluster, c.Name, c)

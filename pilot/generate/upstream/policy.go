@@ -34,8 +34,8 @@ func applyBalancer(c *cluster.Cluster, lb model.LoadBalancer) {
 	}
 }
 
-// applyPool says how many connections and requests there may be, and how they are made.
-func applyPool(c *cluster.Cluster, pool model.ConnectionPool, protocol model.Protocol) {
+// applyPool says how many connections and requests there may be, and how connections are kept.
+func applyPool(c *cluster.Cluster, pool model.ConnectionPool) {
 	c.CircuitBreakers = Breakers(pool)
 	if pool.KeepaliveProbes != 0 || pool.KeepaliveTime != 0 || pool.KeepaliveInterval != 0 {
 		k := &core.TcpKeepalive{}
@@ -50,23 +50,33 @@ func applyPool(c *cluster.Cluster, pool model.ConnectionPool, protocol model.Pro
 		}
 		c.UpstreamConnectionOptions = &cluster.UpstreamConnectionOptions{TcpKeepalive: k}
 	}
-	c.TypedExtensionProtocolOptions = HTTPOptions(ProtocolOptions{
+}
+
+// protocols says which HTTP the cluster speaks.
+func (in Cluster) protocols() ProtocolOptions {
+	pool, protocol := in.InForce().ConnectionPool, in.protocol()
+	return ProtocolOptions{
 		Downstream: protocol == model.Unknown || pool.UseClientProtocol,
-		HTTP2:      protocol.IsHTTP2() || pool.UpgradeHTTP2 && protocol.IsHTTP(),
+		HTTP2:      in.speaksHTTP2(),
+		HostSNI:    in.hostSNI(),
 		Pool:       pool,
-	})
+	}
 }
 
 // ProtocolOptions is which HTTP a cluster speaks.
 type ProtocolOptions struct {
 	Downstream bool // whatever the client speaks
 	HTTP2      bool
+	HostSNI    bool // the server's name is the host that a request is for
 	Pool       model.ConnectionPool
 }
 
 // HTTPOptions returns nil where everything is the default: HTTP/1.1.
 func HTTPOptions(o ProtocolOptions) map[string]*anypb.Any {
 	options := &upstreams.HttpProtocolOptions{CommonHttpProtocolOptions: commonOptions(o.Pool)}
+	if o.HostSNI {
+		options.UpstreamHttpProtocolOptions = &core.UpstreamHttpProtocolOptions{AutoSni: true}
+	}
 	h2 := &core.Http2ProtocolOptions{}
 	if o.Pool.MaxConcurrentStreams != 0 {
 		h2.MaxConcurrentStreams = message.U32(o.Pool.MaxConcurrentStreams)
@@ -82,7 +92,7 @@ func HTTPOptions(o ProtocolOptions) map[string]*anypb.Any {
 		options.UpstreamProtocolOptions = explicit(&upstreams.HttpProtocolOptions_ExplicitHttpConfig{
 			ProtocolConfig: &upstreams.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: h2},
 		})
-	case options.CommonHttpProtocolOptions == nil:
+	case options.CommonHttpProtocolOptions == nil && !o.HostSNI:
 		return nil
 	default:
 		options.UpstreamProtocolOptions = explicit(&upstreams.HttpProtocolOptions_ExplicitHttpConfig{

@@ -80,7 +80,7 @@ func (in Cluster) meshContext(rule *model.ClientTLS) *tls.UpstreamTlsContext {
 	return &tls.UpstreamTlsContext{
 		Sni: sni,
 		CommonTlsContext: &tls.CommonTlsContext{
-			TlsParams:                      transport.Parameters(),
+			TlsParams:                      transport.Parameters(in.Mesh.MeshTLS),
 			AlpnProtocols:                  alpns,
 			TlsCertificateSdsSecretConfigs: []*tls.SdsSecretConfig{message.Secret(wire.SecretWorkload)},
 			ValidationContextType:          transport.Validated(wire.SecretRoot, message.ExactNames(sans)),
@@ -105,12 +105,11 @@ func (in Cluster) foreignALPNs() []string {
 
 // originated is TLS of the user's own choice towards the cluster.
 func (in Cluster) originated(rule *model.ClientTLS) *tls.UpstreamTlsContext {
-	out := &tls.UpstreamTlsContext{Sni: rule.SNI, CommonTlsContext: &tls.CommonTlsContext{TlsParams: transport.Parameters()}}
+	out := &tls.UpstreamTlsContext{Sni: rule.SNI, CommonTlsContext: &tls.CommonTlsContext{TlsParams: transport.Parameters(in.Mesh.TLS)}}
 	sans := rule.SANs
-	wildcard := strings.HasPrefix(in.Service.Host, "*")
 	switch {
 	case out.Sni != "":
-	case wildcard:
+	case in.wildcard(): // the request's host where hostSNI says so, else the name that the endpoint was looked up by
 		out.AutoHostSni = true
 	default:
 		out.Sni = in.Service.Host
@@ -132,6 +131,17 @@ func (in Cluster) originated(rule *model.ClientTLS) *tls.UpstreamTlsContext {
 		}
 	}
 	return out
+}
+
+func (in Cluster) wildcard() bool { return strings.HasPrefix(in.Service.Host, "*") }
+
+// hostSNI reports whether each request says which server it is for: nobody else knows what a wildcard stands for.
+func (in Cluster) hostSNI() bool {
+	rule := in.InForce().TLS
+	if rule == nil || rule.SNI != "" || !in.wildcard() {
+		return false
+	}
+	return (rule.Mode == model.TLSSimple || rule.Mode == model.TLSMutual) && (in.protocol().IsHTTP() || in.protocol() == model.Unknown)
 }
 
 // credentials says which certificate to show and which roots to trust.
@@ -159,6 +169,9 @@ func (in Cluster) credentials(c *tls.CommonTlsContext, rule *model.ClientTLS, sa
 		v.SystemRootCerts = &tls.CertificateValidationContext_SystemRootCerts{}
 	} else {
 		v.TrustedCa = message.File(rule.CACertificates)
+	}
+	if rule.CRL != "" {
+		v.Crl = message.File(rule.CRL)
 	}
 	c.ValidationContextType = &tls.CommonTlsContext_ValidationContext{ValidationContext: v}
 }

@@ -19,7 +19,7 @@ const (
 		"http.{http1MaxPendingRequests,http2MaxRequests,maxRequestsPerConnection,maxRetries,idleTimeout,h2UpgradePolicy,useClientProtocol,maxConcurrentStreams}}," +
 		"outlierDetection.{splitExternalLocalOriginErrors,consecutiveLocalOriginFailures,consecutiveGatewayErrors,consecutive5xxErrors,interval," +
 		"baseEjectionTime,maxEjectionPercent,minHealthPercent}," +
-		"tls.{mode,clientCertificate,privateKey,caCertificates,credentialName,subjectAltNames,sni,insecureSkipVerify}}"
+		"tls.{mode,clientCertificate,privateKey,caCertificates,caCrl,credentialName,subjectAltNames,sni,insecureSkipVerify}}"
 	trafficPolicy = "trafficPolicy.{" + trafficBlocks + ",retryBudget.{percent,minRetryConcurrency},portLevelSettings.{port.number," + trafficBlocks + "}}"
 )
 

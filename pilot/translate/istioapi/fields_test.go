@@ -13,7 +13,7 @@ import (
 // brings no field that is silently ignored, or accepted by accident.
 func TestEveryFieldIsListed(t *testing.T) {
 	const blocks = "{loadBalancer.{zoneAwareLbSetting,consistentHash,localityLbSetting,warmup,warmupDurationSecs}," +
-		"connectionPool.{http.http2KeepAlive,tcp.maxConnectionDuration},outlierDetection.{consecutiveErrors,outlierDetectionHttpErrorCodes},tls.caCrl}"
+		"connectionPool.{http.http2KeepAlive,tcp.maxConnectionDuration},outlierDetection.{consecutiveErrors,outlierDetectionHttpErrorCodes}}"
 	const policy = "trafficPolicy.{" + blocks + ",portLevelSettings." + blocks + ",tunnel,proxyProtocol,retryBudget.budgetInterval}"
 	for kind, c := range map[string]struct {
 		message  proto.Message

@@ -117,7 +117,7 @@ func (r *reader) serverTLS(path string, s *networking.Server, out *model.Server)
 		r.Errorf(path+".tls.minProtocolVersion", "above maxProtocolVersion")
 	}
 	for i, c := range t.CipherSuites {
-		if !slices.Contains(cipherSuites(), c) {
+		if !values.CipherSuite(c) {
 			r.Errorf(at(path+".tls.cipherSuites", i), "%q: not a cipher suite that this version implements", c)
 		}
 	}
@@ -177,11 +177,4 @@ func (r *reader) tlsVersion(path string, v networking.ServerTLSSettings_TLSProto
 	}
 	r.Errorf(path, "%s: not implemented by this version", v)
 	return ""
-}
-
-// cipherSuites are those of TLS 1.2 that the proxy has, by the names that Envoy gives them. The last two, without forward secrecy, are used
-// only where they are named.
-func cipherSuites() []string {
-	return []string{"ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256",
-		"ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305", "AES256-GCM-SHA384", "AES128-GCM-SHA256"}
 }

@@ -105,7 +105,7 @@ func (r *reader) clientTLS(path string, t *networking.ClientTLSSettings) *model.
 	if t == nil {
 		return nil
 	}
-	out := &model.ClientTLS{CredentialName: t.CredentialName, CACertificates: t.CaCertificates, ClientCertificate: t.ClientCertificate,
+	out := &model.ClientTLS{CredentialName: t.CredentialName, CACertificates: t.CaCertificates, CRL: t.CaCrl, ClientCertificate: t.ClientCertificate,
 		PrivateKey: t.PrivateKey, SNI: t.Sni, SANs: t.SubjectAltNames, InsecureSkipVerify: t.InsecureSkipVerify.GetValue()}
 	files := t.ClientCertificate != "" || t.PrivateKey != ""
 	switch t.Mode {
@@ -123,7 +123,7 @@ func (r *reader) clientTLS(path string, t *networking.ClientTLSSettings) *model.
 		}
 	case networking.ClientTLSSettings_ISTIO_MUTUAL:
 		out.Mode = model.TLSIstioMutual
-		if files || t.CredentialName != "" || t.CaCertificates != "" || out.InsecureSkipVerify {
+		if files || t.CredentialName != "" || t.CaCertificates != "" || t.CaCrl != "" || out.InsecureSkipVerify {
 			r.Errorf(path, "mode ISTIO_MUTUAL uses the mesh's certificates: no other may be given")
 		}
 	default:
@@ -131,6 +131,12 @@ func (r *reader) clientTLS(path string, t *networking.ClientTLSSettings) *model.
 	}
 	if t.CredentialName != "" && t.CaCertificates != "" {
 		r.Errorf(path, "only one of credentialName and caCertificates may be given")
+	}
+	if t.CredentialName != "" && t.CaCrl != "" {
+		r.Errorf(path+".caCrl", "with credentialName, what was revoked is part of the Secret")
+	}
+	if out.InsecureSkipVerify && t.CaCrl != "" {
+		r.Errorf(path+".insecureSkipVerify", "contradicts caCrl")
 	}
 	if out.InsecureSkipVerify && (t.CaCertificates != "" || len(t.SubjectAltNames) > 0) {
 		r.Errorf(path+".insecureSkipVerify", "contradicts caCertificates and subjectAltNames")

@@ -37,6 +37,8 @@ var honoured = fields.New(
 	"extensionProviders.{name,opentelemetry.{service,port},envoyFileAccessLog.path}",
 	"defaultProviders.{tracing,accessLogging}",
 	"pathNormalization.normalization",
+	"meshMTLS.minProtocolVersion",
+	"tlsDefaults.{minProtocolVersion,cipherSuites,ecdhCurves}",
 )
 
 // Mesh translates the settings and, laid over them, the Telemetry that speaks for the mesh. Fields that are refused leave their default in
@@ -78,6 +80,8 @@ func Mesh(in *inputs.Mesh, telemetries []*inputs.Telemetry) (*model.Mesh, []repo
 	normalization(log, c, m)
 	accessLog(log, c, m)
 	tracing(log, c, m)
+	m.MeshTLS = model.TLSParameters{MinVersion: tlsVersion(log, "mesh.meshMTLS", c.MeshMTLS)}
+	m.TLS = tlsParameters(log, "mesh.tlsDefaults", c.TlsDefaults)
 	if o := oldest(telemetries, m.RootNamespace, c); o != nil {
 		applyTelemetry(&report.Log{}, c, o.Spec, m) // judged by itself
 	}
