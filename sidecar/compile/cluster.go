@@ -37,6 +37,7 @@ func (b *builder) cluster(in *cluster.Cluster) (*upstream.Config, error) {
 	if p := in.GetCommonLbConfig().GetHealthyPanicThreshold(); p != nil {
 		out.Panic = uint32(p.GetValue())
 	}
+	out.ByLocality = in.GetCommonLbConfig().GetLocalityWeightedLbConfig() != nil
 	for _, step := range []func(*cluster.Cluster, *upstream.Config) error{
 		b.discovery, balancer, limits, outlier, protocol, source, b.sockets,
 	} {

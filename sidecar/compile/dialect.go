@@ -109,7 +109,8 @@ envoy.config.cluster.v3.Cluster: name alt_stat_name type eds_cluster_config load
 	common_lb_config circuit_breakers outlier_detection typed_extension_protocol_options upstream_connection_options upstream_bind_config
 	dns_refresh_rate dns_lookup_family cleanup_interval transport_socket transport_socket_matches metadata
 envoy.config.cluster.v3.Cluster.EdsClusterConfig: eds_config service_name
-envoy.config.cluster.v3.Cluster.CommonLbConfig: healthy_panic_threshold
+envoy.config.cluster.v3.Cluster.CommonLbConfig: healthy_panic_threshold locality_weighted_lb_config
+envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig:
 envoy.config.cluster.v3.Cluster.TransportSocketMatch: name match transport_socket
 envoy.config.cluster.v3.CircuitBreakers: thresholds
 envoy.config.cluster.v3.CircuitBreakers.Thresholds: priority max_connections max_pending_requests max_requests max_retries track_remaining

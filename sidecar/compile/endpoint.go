@@ -30,9 +30,10 @@ func (b *builder) endpoints(in *endpoint.ClusterLoadAssignment, named bool) ([]*
 func (b *builder) endpoint(group *endpoint.LocalityLbEndpoints, in *endpoint.LbEndpoint, named bool) (*exchange.Endpoint, error) {
 	out := &exchange.Endpoint{
 		Host: in.GetEndpoint().GetHostname(), Weight: max(number(in.GetLoadBalancingWeight(), 1), 1), Priority: group.GetPriority(),
-		Locality:  exchange.Locality{Region: group.GetLocality().GetRegion(), Zone: group.GetLocality().GetZone(), SubZone: group.GetLocality().GetSubZone()},
-		Unhealthy: in.GetHealthStatus() == core.HealthStatus_UNHEALTHY || in.GetHealthStatus() == core.HealthStatus_TIMEOUT,
-		Draining:  in.GetHealthStatus() == core.HealthStatus_DRAINING,
+		Locality:       exchange.Locality{Region: group.GetLocality().GetRegion(), Zone: group.GetLocality().GetZone(), SubZone: group.GetLocality().GetSubZone()},
+		LocalityWeight: group.GetLoadBalancingWeight().GetValue(),
+		Unhealthy:      in.GetHealthStatus() == core.HealthStatus_UNHEALTHY || in.GetHealthStatus() == core.HealthStatus_TIMEOUT,
+		Draining:       in.GetHealthStatus() == core.HealthStatus_DRAINING,
 	}
 	socket := in.GetEndpoint().GetAddress().GetSocketAddress()
 	if _, err := netip.ParseAddr(socket.GetAddress()); err != nil && named && socket.GetAddress() != "" {

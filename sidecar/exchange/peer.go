@@ -62,18 +62,19 @@ type Locality struct {
 
 // Endpoint is what is known of one address of a service: facts, no policy. It never changes.
 type Endpoint struct {
-	Address   netip.AddrPort
-	Path      string // Unix domain socket; Address is zero then
-	Host      string // DNS clusters: the name that resolved to Address
-	Identity  string // SPIFFE URI that it must prove; empty where unknown
-	TLSMode   string // "istio" where it serves the mesh's mutual TLS
-	Weight    uint32 // at least 1
-	Priority  uint32
-	Locality  Locality
-	Unhealthy bool
-	Draining  bool
-	Workload  *Workload         // nil where unknown
-	Metadata  map[string]string // flat facts that transport-socket matches may name
+	Address        netip.AddrPort
+	Path           string // Unix domain socket; Address is zero then
+	Host           string // DNS clusters: the name that resolved to Address
+	Identity       string // SPIFFE URI that it must prove; empty where unknown
+	TLSMode        string // "istio" where it serves the mesh's mutual TLS
+	Weight         uint32 // at least 1
+	Priority       uint32
+	Locality       Locality
+	LocalityWeight uint32 // of all endpoints of the locality and priority together; 0: none was given
+	Unhealthy      bool
+	Draining       bool
+	Workload       *Workload         // nil where unknown
+	Metadata       map[string]string // flat facts that transport-socket matches may name
 }
 
 // Service names the service that a cluster stands for, for telemetry; zero where there is none.

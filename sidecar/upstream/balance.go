@@ -18,7 +18,7 @@ func (c *Cluster) Pick(dst netip.AddrPort, tried []*Host, picks int) (*Host, exc
 	if s.cfg.Discovery == OriginalDst || s.cfg.Balancer == Passthrough {
 		return c.original(dst)
 	}
-	if len(s.schedule) == 0 {
+	if len(s.groups) == 0 {
 		if s.cfg.dns() && (c.await(s.cfg) || c.state.Load() != s) {
 			return c.Pick(dst, tried, picks)
 		}
@@ -60,19 +60,23 @@ func (c *Cluster) PickElsewhere(dst netip.AddrPort, tried []*Host, picks int) (*
 }
 
 func (c *Cluster) choose(s *state) *Host {
-	n := uint64(len(s.schedule))
+	g := pick(s.groups)
+	n := uint64(len(g.schedule))
 	if n == 1 {
-		return s.schedule[0]
+		return g.schedule[0]
 	}
 	switch s.cfg.Balancer {
 	case RoundRobin:
-		return s.schedule[c.turn.Add(1)%n]
+		if len(s.groups) == 1 {
+			return g.schedule[c.turn.Add(1)%n]
+		}
+		return g.schedule[g.turn.Add(1)%n]
 	case Random:
-		return s.schedule[rand.Uint64N(n)]
+		return g.schedule[rand.Uint64N(n)]
 	}
 	i := rand.Uint64N(n)
 	j := (i + 1 + rand.Uint64N(n-1)) % n
-	a, b := s.schedule[i], s.schedule[j]
+	a, b := g.schedule[i], g.schedule[j]
 	if b.active.Load() < a.active.Load() {
 		return b
 	}
@@ -105,38 +109,6 @@ func (c *Cluster) original(dst netip.AddrPort) (*Host, exchange.Outcome) {
 		c.direct[dst] = h
 	}
 	return h, exchange.OK
-}
-
-// schedule lists whom to choose from: the fit hosts of the first priority that has any, or everybody in a panic, each as
-// often as it weighs, spread smoothly.
-func schedule(cfg *Config, hosts []*Host) []*Host {
-	fit, level := make([]*Host, 0, len(hosts)), uint32(0)
-	for _, h := range hosts {
-		if !h.fit() {
-			continue
-		}
-		p := h.Endpoint().Priority
-		if len(fit) == 0 || p < level {
-			fit, level = fit[:0], p
-		}
-		if p == level {
-			fit = append(fit, h)
-		}
-	}
-	if cfg.Panic > 0 && len(hosts) > 0 && 100*countFit(hosts) < int(cfg.Panic)*len(hosts) {
-		fit = slices.Clone(hosts)
-	}
-	return spread(fit)
-}
-
-func countFit(hosts []*Host) int {
-	n := 0
-	for _, h := range hosts {
-		if h.fit() {
-			n++
-		}
-	}
-	return n
 }
 
 // spread repeats hosts by weight in smooth weighted round-robin order; equal weights give each host one place.

@@ -38,10 +38,10 @@ type Cluster struct {
 
 // state is what requests read of a cluster: immutable, replaced as a whole.
 type state struct {
-	cfg      *Config
-	hosts    []*Host // all
-	last     *Host   // dialled where all others are away; nil: nothing is
-	schedule []*Host // whom to choose from: fit ones of the best priority, each as often as it weighs
+	cfg    *Config
+	hosts  []*Host  // all
+	last   *Host    // dialled where all others are away; nil: nothing is
+	groups []*group // whom to choose from
 }
 
 func newCluster(r *Registry, name string) *Cluster {
@@ -139,7 +139,7 @@ func (c *Cluster) rebuild(cfg *Config) {
 			}
 		}
 	}
-	c.state.Store(&state{cfg: cfg, hosts: hosts, last: c.resort(cfg, hosts), schedule: schedule(cfg, hosts)})
+	c.state.Store(&state{cfg: cfg, hosts: hosts, last: c.resort(cfg, hosts), groups: groups(cfg, hosts)})
 }
 
 // reschedule publishes the same hosts after an ejection began or ended.
@@ -147,7 +147,7 @@ func (c *Cluster) reschedule() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.state.Load()
-	c.state.Store(&state{cfg: s.cfg, hosts: s.hosts, last: s.last, schedule: schedule(s.cfg, s.hosts)})
+	c.state.Store(&state{cfg: s.cfg, hosts: s.hosts, last: s.last, groups: groups(s.cfg, s.hosts)})
 }
 
 // retire closes what is idle; what is in use closes after use.

@@ -103,7 +103,8 @@ type Config struct {
 	IdleTimeout    time.Duration // of pooled connections; 0: 1 h, negative: none
 	Limits         Limits
 	Outlier        *Outlier
-	Panic          uint32     // percent of healthy endpoints below which all are used; 0: never
+	Panic          uint32     // percent of healthy endpoints of a priority below which all are used; 0: never
+	ByLocality     bool       // localities of one priority share its traffic by their weights, not by the endpoints that they have
 	Sockets        []Socket   // first match wins; none: plaintext
 	HostSNI        bool       // of secured connections for HTTP: the server's name is the host that the request is for
 	Source         netip.Addr // bind to it before dialling (127.0.0.6); zero: any

@@ -30,14 +30,18 @@ func (h *Host) away() bool {
 	return at != 0 && time.Since(time.Unix(0, at)) < suspicion
 }
 
+func away(hosts []*Host) bool {
+	return !slices.ContainsFunc(hosts, func(h *Host) bool { return !h.away() })
+}
+
 // lastResort returns where to go instead of h, which was chosen: the service's own address where all that could be chosen are away, else h.
 // Endpoints change while nobody tells us: the control plane may be away, and all of them replaced.
 func (s *state) lastResort(h *Host, tried []*Host) *Host {
 	if s.last == nil || !h.away() || slices.Contains(tried, s.last) {
 		return h
 	}
-	for _, o := range s.schedule {
-		if !o.away() {
+	for _, g := range s.groups {
+		if !away(g.schedule) {
 			return h
 		}
 	}

@@ -1,0 +1,164 @@
+package upstream
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// overprovision is how much of its share a priority or a locality is trusted to take on, in percent of its fit hosts: only where less than 5 of 7
+// are fit does traffic go elsewhere. It is Envoy's overprovisioning factor.
+const overprovision = 140
+
+// group is hosts that share a part of the traffic.
+type group struct {
+	upTo     float64 // its part of the traffic and all parts before it, of 1
+	schedule []*Host // each as often as it weighs
+	turn     atomic.Uint64
+}
+
+// level is the hosts of one priority, or of one locality in it.
+type level struct {
+	all, fit []*Host
+	weight   uint64 // of a locality
+}
+
+// health is what part of its traffic the level can take on, in percent. Hosts that drain are as good as gone.
+func (l *level) health() int { return min(100, overprovision*len(l.fit)/max(1, l.staying())) }
+
+func (l *level) staying() int {
+	n := 0
+	for _, h := range l.all {
+		if !h.Endpoint().Draining {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *level) add(h *Host) {
+	l.all = append(l.all, h)
+	if h.fit() {
+		l.fit = append(l.fit, h)
+	}
+}
+
+// levels sorts hosts by priority.
+func levels(hosts []*Host) []*level {
+	var out []*level
+	var priorities []uint32
+	for _, h := range hosts {
+		at, there := slices.BinarySearch(priorities, h.Endpoint().Priority)
+		if !there {
+			priorities = slices.Insert(priorities, at, h.Endpoint().Priority)
+			out = slices.Insert(out, at, &level{})
+		}
+		out[at].add(h)
+	}
+	return out
+}
+
+// groups says whom to choose from: the first priority takes all traffic while it is healthy enough, and what it cannot take on goes to the next, as in
+// Envoy. In a panic a priority's hosts are all chosen from, fit or not.
+func groups(cfg *Config, hosts []*Host) []*group {
+	all := levels(hosts)
+	total := 0
+	for _, l := range all {
+		total = min(100, total+l.health())
+	}
+	switch {
+	case total == 0 && (cfg.Panic == 0 || len(hosts) == 0):
+		return nil
+	case total == 0:
+		return []*group{{upTo: 1, schedule: spread(slices.Clone(hosts))}}
+	}
+	var out []*group
+	for i, load := range loads(all, total) {
+		l := all[i]
+		panicking := cfg.Panic > 0 && total < 100 && 100*len(l.fit) < int(cfg.Panic)*l.staying()
+		switch {
+		case load == 0:
+		case cfg.ByLocality:
+			out = l.byLocality(out, float64(load), panicking)
+		case panicking:
+			out = append(out, &group{upTo: float64(load), schedule: spread(slices.Clone(l.all))})
+		default:
+			out = append(out, &group{upTo: float64(load), schedule: spread(l.fit)})
+		}
+	}
+	return cumulate(out)
+}
+
+// loads are the parts of the traffic, in percent, that the priorities take.
+func loads(all []*level, total int) []int {
+	out := make([]int, len(all))
+	left, first := 100, -1
+	for i, l := range all {
+		out[i] = min(left, l.health()*100/total)
+		if left -= out[i]; first < 0 && out[i] > 0 {
+			first = i
+		}
+	}
+	out[first] += left // of rounding
+	return out
+}
+
+// byLocality divides a priority's part among its localities, by their weights and by how healthy they are.
+func (l *level) byLocality(out []*group, part float64, panicking bool) []*group {
+	places := map[exchange.Locality]*level{}
+	var order []*level
+	for _, h := range l.all {
+		ep := h.Endpoint()
+		if places[ep.Locality] == nil {
+			places[ep.Locality] = &level{weight: uint64(ep.LocalityWeight)}
+			order = append(order, places[ep.Locality])
+		}
+		places[ep.Locality].add(h)
+	}
+	total := 0.0
+	share := func(p *level) float64 {
+		if panicking {
+			return float64(p.weight)
+		}
+		return float64(p.weight) * float64(p.health())
+	}
+	for _, p := range order {
+		total += share(p)
+	}
+	for _, p := range order {
+		members := p.fit
+		if panicking {
+			members = slices.Clone(p.all)
+		}
+		if s := share(p); s > 0 && len(members) > 0 {
+			out = append(out, &group{upTo: part * s / total, schedule: spread(members)})
+		}
+	}
+	return out
+}
+
+// cumulate turns parts into where they end, of 1.
+func cumulate(all []*group) []*group {
+	sum := 0.0
+	for _, g := range all {
+		sum += g.upTo
+		g.upTo = sum
+	}
+	for _, g := range all {
+		g.upTo /= sum
+		g.turn.Store(rand.Uint64())
+	}
+	return all
+}
+
+// pick returns the group for one request.
+func pick(all []*group) *group {
+	if len(all) == 1 {
+		return all[0]
+	}
+	at, _ := slices.BinarySearchFunc(all, rand.Float64(), func(g *group, r float64) int { return cmp.Compare(g.upTo, r) })
+	return all[min(at, len(all)-1)]
+}
