@@ -20,6 +20,7 @@ type Index struct {
 	conditions []condition
 	peers      *peers.Rules
 	opaque     map[uint16]bool // ports that a Sidecar has its clients speak something else than HTTP on
+	sights     sights
 }
 
 // condition is a label condition of routes.
@@ -51,7 +52,7 @@ func NewIndex(s *model.Snapshot, endpoints *model.EndpointIndex, prev *Index) *I
 	for namespace, rules := range s.DestinationRules {
 		ix.rules[namespace] = newRuleTable(rules)
 	}
-	ix.conditions = conditionsOf(s.VirtualServices)
+	ix.conditions, ix.sights = conditionsOf(s.VirtualServices), sightsOf(s)
 	var last *peers.Rules
 	if prev != nil {
 		last = prev.peers

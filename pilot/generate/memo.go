@@ -39,6 +39,7 @@ type Memo struct {
 	servers    intern.Lists[BoundServer]
 	edgeChains intern.Lists[edgeChain]
 	vhosts     intern.Lists[*routes.VirtualHost]
+	vantages   intern.Lists[upstream.Label]
 }
 
 // NewMemo returns an empty Memo.
@@ -53,6 +54,7 @@ func NewMemo() *Memo {
 		services: intern.New[*model.Service](), virtuals: intern.New[*model.VirtualService](), strings: intern.New[string](),
 		targets: intern.New[routes.Target](), chains: intern.New[l4Chain](), weighted: intern.New[weighted](),
 		ports: intern.New[inboundPort](), servers: intern.New[BoundServer](), edgeChains: intern.New[edgeChain](), vhosts: intern.New[*routes.VirtualHost](),
+		vantages: intern.New[upstream.Label](),
 	}
 }
 
@@ -68,7 +70,7 @@ func (m *Memo) Round() (hits, misses int) {
 	}
 	for _, r := range []round{
 		m.reached, m.rules, m.policies, m.services, m.virtuals, m.strings, m.targets, m.chains,
-		m.weighted, m.ports, m.servers, m.vhosts, m.edgeChains,
+		m.weighted, m.ports, m.servers, m.vhosts, m.edgeChains, m.vantages,
 	} {
 		r.Round()
 	}

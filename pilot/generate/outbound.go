@@ -63,6 +63,7 @@ type reachScope struct {
 	mesh  *model.Mesh
 	class naming.Class
 	peers *peers.Rules
+	from  upstream.Vantage
 	all   *intern.List[reached]
 }
 
@@ -74,7 +75,7 @@ func (b *builder) clusters() {
 			all = append(all, reached{s.Service, b.routable[s.Service], s.key()})
 		}
 	}
-	key := reachScope{mesh: b.ix.mesh, class: b.scope.Class, all: b.m.reached.Of(all)}
+	key := reachScope{mesh: b.ix.mesh, class: b.scope.Class, from: b.scope.From, all: b.m.reached.Of(all)}
 	if b.ix.peers.Disables() {
 		key.peers = b.ix.peers
 	}
@@ -131,6 +132,9 @@ func (b *builder) cluster(r *Reach, svc *model.Service, port uint16, rule *model
 	if in.Class.Foreign {
 		in.Identities = b.m.strings.Of(identities(b.ix.set(svc, port)))
 	}
+	if in.Resolves() {
+		in.Near = in.NearFrom(b.scope.From)
+	}
 	r.clusters = append(r.clusters, b.m.clusters.Get(in, upstream.Make))
 	if in.WantsEndpoints() {
 		view := b.endpointView(in)
@@ -153,7 +157,7 @@ func policyOf(rule *model.DestinationRule, subset *model.Subset, port uint16) *m
 func (b *builder) endpointView(in upstream.Cluster) upstream.EndpointView {
 	v := upstream.EndpointView{
 		Key:    model.EndpointKey{Host: in.Service.Host, Namespace: in.Service.Namespace, Port: in.Port},
-		Subset: in.Subset, Foreign: in.Class.Foreign,
+		Subset: in.Subset, Foreign: in.Class.Foreign, Near: in.NearFrom(b.scope.From),
 	}
 	if o := in.InForce().Outlier; o != nil && o.MinHealthPercent > 0 {
 		v.HealthyOnly = true

@@ -5,6 +5,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/generate/routes"
+	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -30,6 +31,8 @@ type Outbound struct {
 	Rules *intern.List[*model.DestinationRule]
 	// Traced is what spans call the workload; empty where tracing is off, so that all may share.
 	Traced string
+	// From is where the proxy is, as far as its mesh cares.
+	From upstream.Vantage
 	// Sources are the label conditions of routes that hold for the proxy.
 	Sources *intern.List[string]
 }
@@ -37,6 +40,7 @@ type Outbound struct {
 // ScopeOf finds out what matters about a workload's proxy.
 func ScopeOf(ix *Index, w *model.Workload, class naming.Class, m *Memo) Scope {
 	scope := Scope{Outbound: Outbound{Class: class, Namespace: w.Name.Namespace}}
+	scope.Outbound.From = ix.vantage(w, m)
 	scope.Outbound.Rules = m.rules.Of(ix.selectedRules(w))
 	self := Self{Facts: w.Facts, Identity: w.Identity}
 	self.Facts.Pod = ""

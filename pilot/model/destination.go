@@ -53,7 +53,10 @@ const (
 )
 
 // LoadBalancer chooses an endpoint.
-type LoadBalancer struct{ Algorithm Balancer }
+type LoadBalancer struct {
+	Algorithm Balancer
+	Locality  *LocalityPolicy // nil: the service's or the mesh's
+}
 
 // ConnectionPool is limits and timeouts; zero means the default (unlimited, or as Envoy's).
 type ConnectionPool struct {

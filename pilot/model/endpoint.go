@@ -19,6 +19,7 @@ type Endpoint struct {
 	Health   Health
 	Weight   uint32 // 0 means 1
 	Locality Locality
+	Node     string
 	// MeshTLS says that the workload's proxy takes mesh mTLS (label security.istio.io/tlsMode=istio).
 	MeshTLS  bool
 	Identity spiffe.Identity

@@ -35,6 +35,8 @@ type Service struct {
 	SANs []string
 	// DNSEndpoints are the addresses that ResolveDNS looks up; empty: Host itself.
 	DNSEndpoints []*Endpoint
+	// Locality is the preference that the service's traffic distribution asks for. Nil: none.
+	Locality *LocalityPolicy
 	// PublishNotReady also routes to endpoints that are not ready.
 	PublishNotReady bool
 }

@@ -38,6 +38,8 @@ type Mesh struct {
 	AccessLog                                                  AccessLog
 	Tracing                                                    Tracing
 	PathNormalization                                          PathNormalization
+	// Locality is the preference where neither a DestinationRule nor a service has one. Nil: none.
+	Locality *LocalityPolicy
 	// MeshTLS is what mesh mTLS agrees on; TLS is what all other TLS agrees on that proxies begin or end, where a Gateway's server says nothing
 	// narrower.
 	MeshTLS, TLS TLSParameters

@@ -42,6 +42,7 @@ type endpointKey struct {
 	health   model.Health
 	workload *model.Workload
 	where    model.Locality // without a workload
+	node     string         // likewise
 }
 
 // NewEndpointMemo returns an EndpointMemo that remembers nothing.
@@ -200,14 +201,15 @@ func (g *gathering) endpoint(a core.Address, namespace string) *model.Endpoint {
 		if k.where = g.nodes[a.Node]; k.where == (model.Locality{}) {
 			k.where.Zone = a.Zone
 		}
+		k.node = a.Node
 	}
 	return g.memo.endpoints.Get(k, newEndpoint)
 }
 
 func newEndpoint(k endpointKey) *model.Endpoint {
-	e := &model.Endpoint{Address: k.address, Port: k.port, Health: k.health, Locality: k.where}
+	e := &model.Endpoint{Address: k.address, Port: k.port, Health: k.health, Locality: k.where, Node: k.node}
 	if w := k.workload; w != nil {
-		e.Locality, e.Identity, e.Workload, e.Labels = w.Locality, w.Identity, w.Facts, w.Labels
+		e.Locality, e.Node, e.Identity, e.Workload, e.Labels = w.Locality, w.Node, w.Identity, w.Facts, w.Labels
 		e.MeshTLS = w.Labels[wire.TLSModeLabel] == wire.TLSModeMesh
 	}
 	return e

@@ -24,6 +24,7 @@ type Memo struct {
 	sidecars         *stage[inputs.Sidecar, *model.Sidecar]
 	peers            *stage[inputs.PeerAuthentication, *model.PeerAuthentication]
 	policies         *stage[inputs.AuthorizationPolicy, *model.Authorization]
+	distributed      *pool[model.Name, *model.Service]
 	delegated        *pool[model.Name, *model.VirtualService]
 	rules            *ruleMemo
 }
@@ -39,6 +40,7 @@ func NewMemo() *Memo {
 		sidecars:         newStage[inputs.Sidecar, *model.Sidecar](),
 		peers:            newStage[inputs.PeerAuthentication, *model.PeerAuthentication](),
 		policies:         newStage[inputs.AuthorizationPolicy, *model.Authorization](),
+		distributed:      newPool[model.Name, *model.Service](),
 		delegated:        newPool[model.Name, *model.VirtualService](),
 		rules:            newRuleMemo(),
 	}
@@ -47,7 +49,7 @@ func NewMemo() *Memo {
 // round forgets what the last call did not use.
 func (m *Memo) round() {
 	for _, s := range []interface{ round() }{m.services, m.entries, m.virtualServices, m.destinationRules, m.gateways, m.sidecars, m.peers,
-		m.policies, m.delegated, m.rules} {
+		m.policies, m.distributed, m.delegated, m.rules} {
 		s.round()
 	}
 }

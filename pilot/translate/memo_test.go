@@ -46,6 +46,7 @@ func corpus(t testing.TB) []*inputs.Inputs {
 func pick(all []*inputs.Inputs, rnd *rand.Rand) *inputs.Inputs {
 	in := &inputs.Inputs{Mesh: all[rnd.IntN(3)].Mesh}
 	for _, c := range all {
+		some(&in.Namespaces, c.Namespaces, rnd)
 		some(&in.Services, c.Services, rnd)
 		some(&in.EndpointSlices, c.EndpointSlices, rnd)
 		some(&in.Pods, c.Pods, rnd)
@@ -190,6 +191,9 @@ func renewed(t *testing.T, in *inputs.Inputs) *inputs.Inputs {
 	for _, s := range in.EndpointSlices {
 		out.EndpointSlices = append(out.EndpointSlices, s.DeepCopy())
 	}
+	for _, n := range in.Namespaces {
+		out.Namespaces = append(out.Namespaces, n.DeepCopy())
+	}
 	out.Nodes = in.Nodes
 	for _, o := range objects(in) {
 		copied := o.DeepCopyObject().(inputs.Object)
@@ -233,7 +237,7 @@ func TestInputsAreNeverChanged(t *testing.T) {
 func fingerprint(t *testing.T, in *inputs.Inputs) string {
 	t.Helper()
 	var b strings.Builder
-	for _, v := range []any{in.Services, in.Pods, in.EndpointSlices, in.Nodes} {
+	for _, v := range []any{in.Namespaces, in.Services, in.Pods, in.EndpointSlices, in.Nodes} {
 		data, err := json.Marshal(v)
 		if err != nil {
 			t.Fatal(err)

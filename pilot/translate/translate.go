@@ -14,6 +14,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
 	"github.com/heddle-mesh/heddle/pilot/translate/mesh"
 	"github.com/heddle-mesh/heddle/pilot/translate/security"
+	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
 // run is one translation.
@@ -23,6 +24,8 @@ type run struct {
 	mesh *model.Mesh
 	snap *model.Snapshot
 	rep  report.Report
+	// distribution is the traffic distribution that namespaces ask for.
+	distribution map[string]*model.LocalityPolicy
 	// judged are the objects that are in force, to be looked at once more when the whole mesh is known.
 	judged []judged
 }
@@ -40,6 +43,7 @@ func Translate(in *inputs.Inputs, memo *Memo) (*model.Snapshot, report.Report) {
 	}
 	r := &run{in: in, memo: memo, snap: &model.Snapshot{DestinationRules: map[string][]*model.DestinationRule{}}}
 	r.settings()
+	r.namespaces()
 	r.services()
 	r.serviceEntries()
 	r.virtualServices()
@@ -89,9 +93,35 @@ func (r *run) services() {
 			v, issues := core.Service(s, r.mesh)
 			return &result[*model.Service]{v, report.NewEntry(report.Ref{Kind: "Service", Namespace: s.Namespace, Name: s.Name}, s.Generation, false, issues)}
 		})
-		r.snap.Services = append(r.snap.Services, res.value)
+		r.snap.Services = append(r.snap.Services, r.distributed(res.value, s.Spec.TrafficDistribution != nil || s.Annotations[values.DistributionAnnotation] != ""))
 		if len(res.entry.Issues) > 0 {
 			r.add(res.entry)
+		}
+	}
+}
+
+// distributed gives a service that says nothing itself the traffic distribution of its namespace.
+func (r *run) distributed(s *model.Service, says bool) *model.Service {
+	policy := r.distribution[s.Namespace]
+	if says || policy == nil {
+		return s
+	}
+	out := *s
+	out.Locality = policy
+	return r.memo.distributed.intern(model.Name{Namespace: s.Namespace, Name: s.Host}, &out)
+}
+
+// namespaces reads what namespaces say of their services.
+func (r *run) namespaces() {
+	r.distribution = map[string]*model.LocalityPolicy{}
+	for _, n := range r.in.Namespaces {
+		log := &report.Log{}
+		policy := values.Distribution(log, "metadata.annotations["+values.DistributionAnnotation+"]", n.Annotations[values.DistributionAnnotation])
+		if policy != nil {
+			r.distribution[n.Name] = policy
+		}
+		if len(log.Issues) > 0 {
+			r.add(report.NewEntry(report.Ref{Kind: "Namespace", Name: n.Name}, n.Generation, false, log.Issues))
 		}
 	}
 }
@@ -105,7 +135,9 @@ func (r *run) serviceEntries() {
 		})
 		r.judge(o, res.entry)
 		if res.entry.State != report.Refused {
-			r.snap.Services = append(r.snap.Services, res.value.Services...)
+			for _, s := range res.value.Services {
+				r.snap.Services = append(r.snap.Services, r.distributed(s, o.Annotations[values.DistributionAnnotation] != ""))
+			}
 		}
 	}
 }

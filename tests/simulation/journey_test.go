@@ -398,8 +398,12 @@ func (m *mesh) forward(p *proxy, name string, c *exchange.Connection, tr traffic
 		j.say("wire=%s", tr.protocol)
 	}
 	source := netip.AddrPortFrom(netip.MustParseAddr(p.pod.ip), 40000)
+	shares := balance(cluster, ends)
 	for _, e := range ends {
-		shake, part := socket(cluster, e), share/float64(len(ends))
+		shake, part := socket(cluster, e), share*shares[e]
+		if part == 0 {
+			continue
+		}
 		switch {
 		case e.Host != "" && !e.Address.Addr().IsValid():
 			m.outside(fmt.Sprintf("%s:%d", e.Host, e.Address.Port()), shake, e, tr, j)

@@ -35,6 +35,7 @@ type pod struct {
 	gateway                      bool
 	unready                      bool
 	v6                           string
+	node                         string
 	proxy                        *proxy
 }
 
@@ -49,6 +50,7 @@ type service struct {
 	selector            map[string]string
 	headless            bool
 	alias               string
+	annotations         map[string]string
 }
 
 type servicePort struct{ number, target, protocol string }
@@ -99,6 +101,7 @@ func parsePods(text string) []*pod {
 				p.ports[key] = number
 			}
 		}
+		p.node = take(options, "node", "worker")
 		p.labels = options
 		if options["app"] == "" {
 			options["app"], _, _ = strings.Cut(name, "-")
@@ -119,7 +122,10 @@ func parseServices(text string) []*service {
 	for i, line := range lines(text) {
 		name, options, words := parseWords(line)
 		s := &service{name: name, ip: fmt.Sprintf("10.96.0.%d", i+1)}
-		s.namespace, s.alias = take(options, "ns", "default"), take(options, "alias", "")
+		s.namespace, s.alias, s.annotations = take(options, "ns", "default"), take(options, "alias", ""), map[string]string{}
+		if near := take(options, "distribution", ""); near != "" {
+			s.annotations["networking.istio.io/traffic-distribution"] = near
+		}
 		for _, w := range words {
 			if w == "headless" {
 				s.headless = true
@@ -174,9 +180,9 @@ func (p *pod) yaml() string {
 apiVersion: v1
 kind: Pod
 metadata: {name: %s, namespace: %s, uid: %s, labels: %s, annotations: %s}
-spec: {serviceAccountName: %s, nodeName: worker, containers: [{name: app, image: app, ports: [%s]}]}
+spec: {serviceAccountName: %s, nodeName: %s, containers: [{name: app, image: app, ports: [%s]}]}
 status: {phase: Running, podIP: %s, podIPs: %s, conditions: [{type: Ready, status: %q}]}
-`, p.name, p.namespace, p.name, flow(labels), flow(annotations), p.account, ports, p.ip, ips, ready)
+`, p.name, p.namespace, p.name, flow(labels), flow(annotations), p.account, p.node, ports, p.ip, ips, ready)
 }
 
 func (p servicePort) name() string {
@@ -192,7 +198,7 @@ func (s *service) yaml(pods []*pod) string {
 	for _, p := range s.ports {
 		ports += fmt.Sprintf("{name: %s, port: %s, targetPort: %s},", p.name(), p.number, p.target)
 	}
-	out := fmt.Sprintf("---\napiVersion: v1\nkind: Service\nmetadata: {name: %s, namespace: %s}\nspec: ", s.name, s.namespace)
+	out := fmt.Sprintf("---\napiVersion: v1\nkind: Service\nmetadata: {name: %s, namespace: %s, annotations: %s}\nspec: ", s.name, s.namespace, flow(s.annotations))
 	switch {
 	case s.alias != "":
 		return out + fmt.Sprintf("{type: ExternalName, externalName: %s, ports: [%s]}\n", s.alias, ports)
@@ -218,9 +224,9 @@ apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {name: %s-%s, namespace: %s, labels: {kubernetes.io/service-name: %s}}
 addressType: IPv4
-endpoints: [{addresses: [%s], conditions: {ready: %t}, nodeName: worker, targetRef: {kind: Pod, name: %s, namespace: %s}}]
+endpoints: [{addresses: [%s], conditions: {ready: %t}, nodeName: %s, targetRef: {kind: Pod, name: %s, namespace: %s}}]
 ports: [%s]
-`, s.name, p.name, s.namespace, s.name, p.ip, !p.unready, p.name, p.namespace, resolved)
+`, s.name, p.name, s.namespace, s.name, p.ip, !p.unready, p.node, p.name, p.namespace, resolved)
 	}
 	return out
 }

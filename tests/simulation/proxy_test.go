@@ -2,6 +2,8 @@ package simulation
 
 import (
 	"net/netip"
+	"slices"
+	"strconv"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/generate"
@@ -128,6 +130,9 @@ func (p *proxy) reach(cluster string, original netip.AddrPort) (*upstream.Config
 		}
 		return c, []*exchange.Endpoint{{Address: original, Weight: 1}}
 	}
+	if ordered(c, known) {
+		return c, known
+	}
 	var healthy []*exchange.Endpoint
 	for _, e := range known {
 		if !e.Unhealthy && !e.Draining {
@@ -135,6 +140,37 @@ func (p *proxy) reach(cluster string, original netip.AddrPort) (*upstream.Config
 		}
 	}
 	return c, healthy
+}
+
+// ordered reports whether endpoints are not all alike to the balancer.
+func ordered(c *upstream.Config, all []*exchange.Endpoint) bool {
+	return c.ByLocality || slices.ContainsFunc(all, func(e *exchange.Endpoint) bool { return e.Priority > 0 })
+}
+
+// balance is the share of each endpoint: the same, or what the proxy's own balancer makes of their order.
+func balance(c *upstream.Config, all []*exchange.Endpoint) map[*exchange.Endpoint]float64 {
+	out := map[*exchange.Endpoint]float64{}
+	if !ordered(c, all) {
+		for _, e := range all {
+			out[e] = 1 / float64(len(all))
+		}
+		return out
+	}
+	asked, by := *c, map[string]*exchange.Endpoint{}
+	asked.Discovery, asked.Endpoints = upstream.Static, nil
+	for i, e := range all { // hosts that are looked up have no address that tells them apart
+		named := *e
+		named.Path = strconv.Itoa(i)
+		asked.Endpoints, by[named.Path] = append(asked.Endpoints, &named), e
+	}
+	live := upstream.NewRegistry(upstream.Options{}).Apply(map[string]*upstream.Config{"": &asked}, nil).Get("")
+	const samples = 20_000
+	for range samples {
+		if h, o := live.Pick(netip.AddrPort{}, nil, 1); o == exchange.OK {
+			out[by[h.Endpoint().Path]] += 1.0 / samples
+		}
+	}
+	return out
 }
 
 // security is how a connection to an endpoint is secured.

@@ -30,6 +30,8 @@ type Cluster struct {
 	Class   naming.Class
 	// Selecting is whether the rule behind Policy selects its clients: only then may a sidecar use a rule's Secret.
 	Selecting bool
+	// Near orders endpoints that the cluster lists itself; those that travel over EDS are ordered by their view.
+	Near Near
 	// Identities are the union of the endpoints' identities, for foreign proxies only.
 	Identities *intern.List[string]
 }
@@ -67,6 +69,11 @@ func Make(in Cluster) *wire.Resource {
 		Metadata:       ServiceMetadata(in.Service, in.ownAddress()),
 		CommonLbConfig: &cluster.Cluster_CommonLbConfig{},
 	}
+	if policy := in.locality(); policy != nil && len(policy.Distribute) > 0 {
+		c.CommonLbConfig.LocalityConfigSpecifier = &cluster.Cluster_CommonLbConfig_LocalityWeightedLbConfig_{
+			LocalityWeightedLbConfig: &cluster.Cluster_CommonLbConfig_LocalityWeightedLbConfig{},
+		}
+	}
 	in.discover(c)
 	applyBalancer(c, in.InForce().LoadBalancer)
 	applyPool(c, in.InForce().ConnectionPool)
@@ -99,12 +106,17 @@ func (in Cluster) discover(c *cluster.Cluster) {
 		if in.knowsEndpoints() {
 			c.EdsClusterConfig = eds(c.Name)
 		}
-	case in.Service.Resolution == model.ResolveDNS || in.Service.Resolution == model.ResolveDNSRoundRobin:
+	case in.Resolves():
 		in.resolve(c)
 	default:
 		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_EDS}
 		c.EdsClusterConfig = eds(c.Name)
 	}
+}
+
+// Resolves reports whether the proxy looks the cluster's endpoints up by name.
+func (in Cluster) Resolves() bool {
+	return !in.originalDestination() && (in.Service.Resolution == model.ResolveDNS || in.Service.Resolution == model.ResolveDNSRoundRobin)
 }
 
 // knowsEndpoints reports whether a cluster that dials the client's choice also gets the service's endpoints, so that the proxy
@@ -150,7 +162,7 @@ func (in Cluster) resolve(c *cluster.Cluster) {
 		}
 		set.Endpoints = append(set.Endpoints, in.resolved(e))
 	}
-	c.LoadAssignment = assignment(c.Name, set, EndpointView{Foreign: in.Class.Foreign})
+	c.LoadAssignment = assignment(c.Name, set, EndpointView{Foreign: in.Class.Foreign, Near: in.Near})
 }
 
 // resolved completes an endpoint that is looked up by name: it listens on the service's port unless it says otherwise.

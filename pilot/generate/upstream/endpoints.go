@@ -1,7 +1,8 @@
 package upstream
 
 import (
-	"sort"
+	"cmp"
+	"slices"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
@@ -22,6 +23,8 @@ type EndpointView struct {
 	Foreign     bool
 	// Peers switches mesh mTLS off for endpoints whose PeerAuthentication says DISABLE. Nil: none does.
 	Peers *peers.Rules
+	// Near orders the endpoints, and shares traffic out, by where the client is.
+	Near Near
 }
 
 // Endpoints returns the assignment of a cluster: set, which may be nil for a service without endpoints, as view sees it.
@@ -32,29 +35,38 @@ func Endpoints(name string, set *model.EndpointSet, view EndpointView) *wire.Res
 	return message.Resource(wire.TypeEndpoints, name, assignment(name, set, view))
 }
 
-// assignment groups the endpoints that the view shows by locality.
+// place is what the endpoints of a group have in common.
+type place struct {
+	locality model.Locality
+	rank     uint32
+}
+
+// assignment groups the endpoints that the view shows by locality and rank.
 func assignment(name string, set *model.EndpointSet, view EndpointView) *endpoint.ClusterLoadAssignment {
-	groups := map[model.Locality]*endpoint.LocalityLbEndpoints{}
-	var order []model.Locality
+	groups := map[place]*endpoint.LocalityLbEndpoints{}
+	var order []place
 	for _, e := range set.Endpoints {
 		if view.Subset != nil && !view.Subset.Labels.Matches(e.Labels) || view.HealthyOnly && e.Health != model.Healthy {
 			continue
 		}
-		group := groups[e.Locality]
+		at := place{e.Locality, view.Near.rank(e)}
+		group := groups[at]
 		if group == nil {
-			group = &endpoint.LocalityLbEndpoints{Locality: locality(e.Locality)}
-			groups[e.Locality] = group
-			order = append(order, e.Locality)
+			group = &endpoint.LocalityLbEndpoints{Locality: locality(e.Locality), Priority: at.rank}
+			groups[at] = group
+			order = append(order, at)
 		}
 		lb := lbEndpoint(e, view)
 		group.LbEndpoints = append(group.LbEndpoints, lb)
 		group.LoadBalancingWeight = message.U32(group.GetLoadBalancingWeight().GetValue() + lb.LoadBalancingWeight.GetValue())
 	}
-	sort.Slice(order, func(i, j int) bool { return localityLess(order[i], order[j]) })
+	slices.SortFunc(order, place.compare)
 	out := &endpoint.ClusterLoadAssignment{ClusterName: name}
-	for _, l := range order {
-		out.Endpoints = append(out.Endpoints, groups[l])
+	for _, at := range order {
+		out.Endpoints = append(out.Endpoints, groups[at])
 	}
+	out.Endpoints = view.Near.shareOut(out.Endpoints)
+	inOrder(out.Endpoints)
 	return out
 }
 
@@ -62,14 +74,9 @@ func locality(l model.Locality) *core.Locality {
 	return &core.Locality{Region: l.Region, Zone: l.Zone, SubZone: l.Subzone}
 }
 
-func localityLess(a, b model.Locality) bool {
-	if a.Region != b.Region {
-		return a.Region < b.Region
-	}
-	if a.Zone != b.Zone {
-		return a.Zone < b.Zone
-	}
-	return a.Subzone < b.Subzone
+func (p place) compare(o place) int {
+	return cmp.Or(cmp.Compare(p.rank, o.rank), cmp.Compare(p.locality.Region, o.locality.Region),
+		cmp.Compare(p.locality.Zone, o.locality.Zone), cmp.Compare(p.locality.Subzone, o.locality.Subzone))
 }
 
 func lbEndpoint(e *model.Endpoint, view EndpointView) *endpoint.LbEndpoint {

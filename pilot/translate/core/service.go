@@ -27,6 +27,7 @@ func Service(s *corev1.Service, mesh *model.Mesh) (*model.Service, []report.Issu
 		Export:          values.Export(log, "metadata.annotations["+ExportAnnotation+"]", exportList(s), s.Namespace, mesh.ServiceExport),
 		PublishNotReady: s.Spec.PublishNotReadyAddresses,
 	}
+	out.Locality = distribution(log, s)
 	if len(s.Spec.Selector) > 0 {
 		out.Selector = s.Spec.Selector
 	}
@@ -61,6 +62,14 @@ func exportList(s *corev1.Service) []string {
 		}
 	}
 	return out
+}
+
+// distribution reads which endpoints are preferred: the Service's own field says it before an annotation does.
+func distribution(log *report.Log, s *corev1.Service) *model.LocalityPolicy {
+	if d := s.Spec.TrafficDistribution; d != nil {
+		return values.Distribution(log, "spec.trafficDistribution", *d)
+	}
+	return values.Distribution(log, "metadata.annotations["+values.DistributionAnnotation+"]", s.Annotations[values.DistributionAnnotation])
 }
 
 func addresses(s *corev1.Service) []string {

@@ -13,7 +13,7 @@ import (
 
 // Locality is where a node is, by its labels.
 func Locality(n *corev1.Node) model.Locality {
-	return model.Locality{Region: n.Labels[corev1.LabelTopologyRegion], Zone: n.Labels[corev1.LabelTopologyZone], Subzone: n.Labels["topology.istio.io/subzone"]}
+	return model.Locality{Region: n.Labels[model.LabelRegion], Zone: n.Labels[model.LabelZone], Subzone: n.Labels[model.LabelSubzone]}
 }
 
 // Workload translates a pod.

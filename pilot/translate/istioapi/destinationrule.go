@@ -14,7 +14,9 @@ import (
 )
 
 const (
-	trafficBlocks = "{loadBalancer.simple," +
+	// LocalityFields are the fields of a localityLbSetting that are honoured.
+	LocalityFields = "localityLbSetting.{enabled,distribute.{from,to},failover.{from,to},failoverPriority}"
+	trafficBlocks  = "{loadBalancer.{simple," + LocalityFields + "}," +
 		"connectionPool.{tcp.{maxConnections,connectTimeout,idleTimeout,tcpKeepalive.{probes,time,interval}}," +
 		"http.{http1MaxPendingRequests,http2MaxRequests,maxRequestsPerConnection,maxRetries,idleTimeout,h2UpgradePolicy,useClientProtocol,maxConcurrentStreams}}," +
 		"outlierDetection.{splitExternalLocalOriginErrors,consecutiveLocalOriginFailures,consecutiveGatewayErrors,consecutive5xxErrors,interval," +
@@ -107,6 +109,7 @@ func (r *reader) policy(path string, p *networking.TrafficPolicy) *Policy {
 		Outlier:      r.outlier(path+".outlierDetection", p.OutlierDetection),
 		TLS:          r.clientTLS(path+".tls", p.Tls),
 	}}
+	r.inertLocality(path, p)
 	if b := p.RetryBudget; b != nil {
 		out.Budget = &Budget{Percent: 20, Minimum: 3}
 		if b.Percent != nil {

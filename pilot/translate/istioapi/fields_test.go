@@ -12,7 +12,7 @@ import (
 // TestEveryFieldIsListed fails when the API has a field that is neither honoured nor refused on purpose: a new version of the API
 // brings no field that is silently ignored, or accepted by accident.
 func TestEveryFieldIsListed(t *testing.T) {
-	const blocks = "{loadBalancer.{zoneAwareLbSetting,consistentHash,localityLbSetting,warmup,warmupDurationSecs}," +
+	const blocks = "{loadBalancer.{zoneAwareLbSetting,consistentHash,warmup,warmupDurationSecs}," +
 		"connectionPool.{http.http2KeepAlive,tcp.maxConnectionDuration},outlierDetection.{consecutiveErrors,outlierDetectionHttpErrorCodes}}"
 	const policy = "trafficPolicy.{" + blocks + ",portLevelSettings." + blocks + ",tunnel,proxyProtocol,retryBudget.budgetInterval}"
 	for kind, c := range map[string]struct {

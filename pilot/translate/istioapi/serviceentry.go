@@ -47,6 +47,7 @@ func ReadServiceEntry(o *inputs.ServiceEntry, mesh *model.Mesh) (*ServiceEntry, 
 		Export:   values.Export(&r.Log, "spec.exportTo", spec.ExportTo, o.Namespace, mesh.ServiceExport),
 		SANs:     spec.SubjectAltNames,
 	}
+	base.Locality = values.Distribution(&r.Log, "metadata.annotations["+values.DistributionAnnotation+"]", o.Annotations[values.DistributionAnnotation])
 	base.Resolution = r.resolution(spec.Resolution)
 	base.Addresses = r.entryAddresses(spec.Addresses)
 	base.Ports = r.entryPorts(spec.Ports)

@@ -80,7 +80,10 @@ func (r *reader) loadBalancer(path string, l *networking.LoadBalancerSettings) *
 	if l == nil {
 		return nil
 	}
-	return &model.LoadBalancer{Algorithm: r.simple(path+".simple", l.GetSimple())}
+	return &model.LoadBalancer{
+		Algorithm: r.simple(path+".simple", l.GetSimple()),
+		Locality:  Locality(&r.Log, path+".localityLbSetting", l.LocalityLbSetting),
+	}
 }
 
 func (r *reader) simple(path string, s networking.LoadBalancerSettings_SimpleLB) model.Balancer {

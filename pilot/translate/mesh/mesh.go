@@ -37,6 +37,7 @@ var honoured = fields.New(
 	"extensionProviders.{name,opentelemetry.{service,port},envoyFileAccessLog.path}",
 	"defaultProviders.{tracing,accessLogging}",
 	"pathNormalization.normalization",
+	istioapi.LocalityFields,
 	"meshMTLS.minProtocolVersion",
 	"tlsDefaults.{minProtocolVersion,cipherSuites,ecdhCurves}",
 )
@@ -59,9 +60,9 @@ func Mesh(in *inputs.Mesh, telemetries []*inputs.Telemetry) (*model.Mesh, []repo
 		ClusterDomain:      in.ClusterDomain,
 		ClusterID:          in.ClusterID,
 		AutoMTLS:           c.EnableAutoMtls == nil || c.EnableAutoMtls.Value,
-		ConnectTimeout:     values.DurationOr(log, "mesh.connectTimeout", c.ConnectTimeout, 10*time.Second),
+		ConnectTimeout:     connectTimeout(log, c),
 		TrustedProxies:     c.GetDefaultConfig().GetGatewayTopology().GetNumTrustedProxies(),
-		DefaultRetry:       istioapi.Retry(log, "mesh.defaultHttpRetryPolicy", c.DefaultHttpRetryPolicy),
+		DefaultRetry:       retry(log, c),
 	}
 	m.ServiceExport = defaultExport(log, "mesh.defaultServiceExportTo", c.DefaultServiceExportTo)
 	m.VirtualServiceExport = defaultExport(log, "mesh.defaultVirtualServiceExportTo", c.DefaultVirtualServiceExportTo)
@@ -80,6 +81,7 @@ func Mesh(in *inputs.Mesh, telemetries []*inputs.Telemetry) (*model.Mesh, []repo
 	normalization(log, c, m)
 	accessLog(log, c, m)
 	tracing(log, c, m)
+	m.Locality = locality(log, c)
 	m.MeshTLS = model.TLSParameters{MinVersion: tlsVersion(log, "mesh.meshMTLS", c.MeshMTLS)}
 	m.TLS = tlsParameters(log, "mesh.tlsDefaults", c.TlsDefaults)
 	if o := oldest(telemetries, m.RootNamespace, c); o != nil {
@@ -89,6 +91,44 @@ func Mesh(in *inputs.Mesh, telemetries []*inputs.Telemetry) (*model.Mesh, []repo
 		log.Issues[i].Severity = min(log.Issues[i].Severity, report.Partial)
 	}
 	return m, log.Issues
+}
+
+// connectTimeout is how long connecting may take: 10 s, unless something sensible is said.
+func connectTimeout(log *report.Log, c *meshapi.MeshConfig) time.Duration {
+	const byDefault = 10 * time.Second
+	d := values.DurationOr(log, "mesh.connectTimeout", c.ConnectTimeout, byDefault)
+	if d == 0 {
+		log.Partialf("mesh.connectTimeout", "0s: a duration of at least 1ms expected")
+	}
+	if d < time.Millisecond {
+		return byDefault
+	}
+	return d
+}
+
+// retry is the policy of routes without one: Istio's, unless a sound one is said.
+func retry(log *report.Log, c *meshapi.MeshConfig) *model.Retry {
+	said := &report.Log{}
+	out := istioapi.Retry(said, "mesh.defaultHttpRetryPolicy", c.DefaultHttpRetryPolicy)
+	log.Issues = append(log.Issues, said.Issues...)
+	if said.Failed() {
+		return istioapi.Retry(said, "", nil)
+	}
+	return out
+}
+
+// locality is the preference of the mesh: the nearest first, unless something else is said.
+func locality(log *report.Log, c *meshapi.MeshConfig) *model.LocalityPolicy {
+	said := &report.Log{}
+	out := istioapi.Locality(said, "mesh.localityLbSetting", c.LocalityLbSetting)
+	log.Issues = append(log.Issues, said.Issues...)
+	switch {
+	case out != nil && out.Off:
+		return nil
+	case out == nil || said.Failed():
+		return &model.LocalityPolicy{}
+	}
+	return out
 }
 
 // trustDomain is the one that the certificate authority issues for, whatever the settings say.
