@@ -74,6 +74,7 @@ func compileAll(t *testing.T, text []byte) {
 		compileProxy(t, index, endpoints, workload(namespace, map[string]string{"app": "web"}), naming.Class{IPv4: true}, memo)
 		compileProxy(t, index, endpoints, workload(namespace, map[string]string{"app": "a"}), naming.Class{IPv4: true, IPv6: true}, memo)
 	}
+	compileProxy(t, index, endpoints, workload("shop", map[string]string{"app": "web"}), naming.Class{IPv4: true, Foreign: true}, memo)
 	for _, g := range snap.Gateways {
 		compileProxy(t, index, endpoints, workload(g.From.Namespace, g.Selector), naming.Class{Router: true, IPv4: true}, memo)
 	}
@@ -105,6 +106,14 @@ func compileProxy(t *testing.T, index *generate.Index, endpoints *model.Endpoint
 		}
 	}
 	var assignments []*wire.Resource
+	for _, r := range append(everything(outer), everything(own)...) {
+		if err := valid(r); err != nil {
+			t.Errorf("Envoy's own rules refuse %s: %v", r.Name, err)
+		}
+	}
+	if class.Foreign {
+		return
+	}
 	for name, view := range outer.Reach.Views() {
 		assignments = append(assignments, generate.Endpoints(name, endpoints.Sets[view.Key], view, memo))
 	}
@@ -113,6 +122,10 @@ func compileProxy(t *testing.T, index *generate.Index, endpoints *model.Endpoint
 		apply(typ, own.All(typ))
 	}
 	apply(wire.TypeEndpoints, assignments)
+}
+
+func everything(s *generate.Set) []*wire.Resource {
+	return append(append(s.All(wire.TypeCluster), s.All(wire.TypeListener)...), s.All(wire.TypeRoute)...)
 }
 
 // nobody has no certificate: nothing is handshaken here.
