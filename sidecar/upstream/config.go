@@ -106,7 +106,7 @@ type Config struct {
 	Panic          uint32     // percent of healthy endpoints of a priority below which all are used; 0: never
 	ByLocality     bool       // localities of one priority share its traffic by their weights, not by the endpoints that they have
 	Sockets        []Socket   // first match wins; none: plaintext
-	HostSNI        bool       // of secured connections for HTTP: the server's name is the host that the request is for
+	HostSNI        bool       // of secured connections for HTTP: the server's name is the host that the request is for, where that is no address
 	Source         netip.Addr // bind to it before dialling (127.0.0.6); zero: any
 	Source6        netip.Addr // the same for IPv6 upstreams
 	Keepalive      net.KeepAliveConfig

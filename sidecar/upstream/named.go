@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -15,13 +16,11 @@ type poolKey struct {
 	name  string // lower case, without port; empty: the TLS setting alone says it
 }
 
-// hostOf returns an authority's host as a server's name: lower case, without port and brackets.
+// hostOf returns an authority's host as a server's name: lower case, without port; empty for addresses, which are no names (RFC 6066, section 3).
 func hostOf(authority exchange.View) string {
-	host := string(authority)
-	if end := strings.IndexByte(host, ']'); end > 0 && host[0] == '[' {
-		host = host[1:end]
-	} else if before, _, ok := strings.Cut(host, ":"); ok {
-		host = before
+	host, _, _ := strings.Cut(string(authority), ":")
+	if _, err := netip.ParseAddr(host); err == nil || strings.HasPrefix(host, "[") {
+		return ""
 	}
 	return strings.ToLower(host)
 }

@@ -109,7 +109,7 @@ func (in Cluster) originated(rule *model.ClientTLS) *tls.UpstreamTlsContext {
 	sans := rule.SANs
 	switch {
 	case out.Sni != "":
-	case in.wildcard(): // the request's host where hostSNI says so, else the name that the endpoint was looked up by
+	case in.wildcard(): // the name that the endpoint was looked up by, unless the request says another
 		out.AutoHostSni = true
 	default:
 		out.Sni = in.Service.Host
@@ -117,7 +117,7 @@ func (in Cluster) originated(rule *model.ClientTLS) *tls.UpstreamTlsContext {
 	if len(sans) == 0 && !rule.InsecureSkipVerify {
 		if len(in.Service.SANs) > 0 {
 			sans = in.Service.SANs
-		} else if out.Sni != "" {
+		} else if out.Sni != "" && !in.hostSNI() {
 			sans = []string{out.Sni}
 		} else {
 			out.AutoSniSanValidation = true
@@ -135,10 +135,11 @@ func (in Cluster) originated(rule *model.ClientTLS) *tls.UpstreamTlsContext {
 
 func (in Cluster) wildcard() bool { return strings.HasPrefix(in.Service.Host, "*") }
 
-// hostSNI reports whether each request says which server it is for: nobody else knows what a wildcard stands for.
+// hostSNI reports whether each request says the server's name, be it by the host that its authority was rewritten to. A Kubernetes Service has the
+// one name that DNS has for it: its clients may call it by shorter ones.
 func (in Cluster) hostSNI() bool {
 	rule := in.InForce().TLS
-	if rule == nil || rule.SNI != "" || !in.wildcard() {
+	if rule == nil || rule.SNI != "" || !in.Service.Entry {
 		return false
 	}
 	return (rule.Mode == model.TLSSimple || rule.Mode == model.TLSMutual) && (in.protocol().IsHTTP() || in.protocol() == model.Unknown)
