@@ -21,6 +21,7 @@ func (r *reader) headers(path string, h *networking.Headers) model.Headers {
 		for _, host := range []string{"host", ":authority"} {
 			for key, value := range q.Set {
 				if strings.EqualFold(key, host) {
+					r.oneLine(path+".request.set["+key+"]", value)
 					out.Host = value
 					set = without(set, key)
 				}
@@ -49,15 +50,20 @@ func (r *reader) headerOps(path string, all map[string]string) []model.HeaderOp 
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		p := path + "[" + key + "]"
 		r.changeable(p, key)
-		if strings.ContainsAny(all[key], "\r\n\x00") {
-			r.Errorf(p, "a header value is one line")
-		}
+		r.oneLine(p, all[key])
 		if err := values.Format(all[key]); err != nil {
 			r.Errorf(p, "%v", err)
 		}
 		out = append(out, model.HeaderOp{Key: key, Value: all[key]})
 	}
 	return out
+}
+
+// oneLine records text that would end the line which it becomes part of: a header's value, a request's path.
+func (r *reader) oneLine(path, text string) {
+	if strings.ContainsAny(text, "\r\n\x00") {
+		r.Errorf(path, "one line expected")
+	}
 }
 
 func (r *reader) headerNames(path string, names []string) []string {

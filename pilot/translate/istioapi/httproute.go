@@ -96,6 +96,8 @@ func (r *reader) rewrite(path string, w *networking.HTTPRewrite) *model.Rewrite 
 		return nil
 	}
 	out := &model.Rewrite{URI: w.Uri, HasURI: w.Uri != "", Authority: w.Authority}
+	r.oneLine(path+".uri", w.Uri)
+	r.oneLine(path+".authority", w.Authority)
 	if x := w.UriRegexRewrite; x != nil {
 		if w.Uri != "" {
 			r.Errorf(path, "only one of uri and uriRegexRewrite may be given")

@@ -15,6 +15,10 @@ const prefixToken = "%PREFIX()%"
 
 func (r *reader) redirect(path string, d *networking.HTTPRedirect) *model.Redirect {
 	out := &model.Redirect{Code: d.RedirectCode, Scheme: d.Scheme, Host: d.Authority, Path: d.Uri}
+	r.oneLine(path+".uri", d.Uri)
+	r.oneLine(path+".authority", d.Authority)
+	r.oneLine(path+".scheme", d.Scheme)
+	r.oneLine(path+".prefixRewrite", d.PrefixRewrite)
 	switch d.RedirectCode {
 	case 0:
 		out.Code = 301
@@ -46,6 +50,7 @@ var group = regexp.MustCompile(`\\.?`)
 
 // substitution checks the groups that a replacement names: \0 to \9, and \\.
 func (r *reader) substitution(path string, x *networking.RegexRewrite) {
+	r.oneLine(path, x.Rewrite)
 	expr, err := regexp.Compile(x.Match)
 	if err != nil {
 		return // recorded

@@ -121,7 +121,8 @@ func (r *reader) clientTLS(path string, t *networking.ClientTLSSettings) *model.
 		}
 	case networking.ClientTLSSettings_MUTUAL:
 		out.Mode = model.TLSMutual
-		if (t.CredentialName == "") != (t.ClientCertificate != "" && t.PrivateKey != "") {
+		both := t.ClientCertificate != "" && t.PrivateKey != ""
+		if files == (t.CredentialName != "") || files && !both {
 			r.Errorf(path, "mode MUTUAL needs either credentialName or both clientCertificate and privateKey")
 		}
 	case networking.ClientTLSSettings_ISTIO_MUTUAL:
