@@ -122,6 +122,7 @@ func compileProxy(t *testing.T, index *generate.Index, endpoints *model.Endpoint
 		apply(typ, own.All(typ))
 	}
 	apply(wire.TypeEndpoints, assignments)
+	exercise(c.Config())
 }
 
 func everything(s *generate.Set) []*wire.Resource {

@@ -5,13 +5,13 @@ import "strings"
 // What is in fields of each name: mostly what is meant to be there, and the borders of it.
 var texts = map[string][]string{
 	"hosts": {"web", "web.shop.svc.cluster.local", "db", "db.shop", "alias", "api.example.com", "*.example.com", "*", "*.com", "a.example.com", "shop/*", "*/*", "./*", "~/*", "other/api.example.com",
-		"10.0.0.1", "2001:db8::1", "WEB", "edge.other.svc.cluster.local", "~shop/web.shop.svc.cluster.local", "*.shop.svc.cluster.local"},
+		"10.0.0.1", "2001:db8::1", "WEB", "edge.other.svc.cluster.local", "~shop/web.shop.svc.cluster.local", "*.shop.svc.cluster.local", "a\nb", "a b"},
 	"sniHosts":   {"web.shop.svc.cluster.local", "api.example.com", "*.example.com", "*", "a.example.com"},
 	"addresses":  {"10.0.0.1", "10.0.0.0/24", "240.0.0.1", "2001:db8::1", "2001:db8::/64", "::ffff:10.0.0.1", "0.0.0.0/0", "10.0.0.1/32", "::/0", "10.0.0.7/24", "x"},
 	"namespaces": {"shop", "other", "*", ".", "~", "sh*", "*op", "heddle-system", ""},
 	"regex":      {".*", "/items/[0-9]+", "^/p/(.*)$", "a|b", "(?i)x", "[", "(", "a{1000}", `\d+\.\d+`, "", `(?P<n>a)(b)`, `\pL+`, "x{2,1}", `(?:a*)*`, `\Qa.b\E`},
-	"rewrite":    {`/\1`, `\0`, `/\2/\1`, `\9`, `\\`, "/x", ""},
-	"path":       {"/", "/x", "/a/b", "x", "", "/%2e%2e/", "/a?b", "//", "/{*}/x", "/a/{**}", "*", "/x*", "*/x"},
+	"rewrite":    {`/\1`, `\0`, `/\2/\1`, `\9`, `\\`, "/x", "", "/a\r\nb"},
+	"path":       {"/", "/x", "/a/b", "x", "", "/%2e%2e/", "/a?b", "//", "/{*}/x", "/a/{**}", "*", "/x*", "*/x", "/a\nb"},
 	"header":     {"x-a", "X-B", "cookie", ":authority", ":method", "host", "Host", "a b", "", "user-agent", ":path", ":nosuch", "connection", "content-length", "x-envoy-retry-on", "é"},
 	"value":      {"1", "", "a b", "%UPSTREAM_HOST%", "%NO_SUCH%", "%", "%%", "%REQ(x-a)%", "é", "a\nb", "\x00", "100%"},
 	"address":    {"10.1.2.3", "api.example.com", "2001:db8::1", "127.0.0.1:8080", "0.0.0.0:80", "unix:///x", "x", "[::1]:80", "256.1.1.1"},
