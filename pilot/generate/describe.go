@@ -19,7 +19,7 @@ func (s Scope) String() string {
 	if s.Outbound.Sidecar != nil {
 		line("Sidecar %s limits what it sees", s.Outbound.Sidecar.From)
 	}
-	if from := s.Outbound.From; from.Locality != (model.Locality{}) {
+	if from := s.From; from.Locality != (model.Locality{}) {
 		line("it prefers endpoints by where it is: %s/%s/%s", from.Locality.Region, from.Locality.Zone, from.Locality.Subzone)
 	}
 	for r := range s.Outbound.Rules.All {

@@ -42,7 +42,7 @@ func TestGolden(t *testing.T) {
 		} else {
 			own = generate.GenerateInbound(scope.Inbound, m)
 		}
-		all := resources(outer, own, endpoints, m)
+		all := resources(outer, own, endpoints, scope, m)
 		return map[string]string{"names": listed(all), "resources": shown(t, all, o.show), "scope": scope.String() + strings.Join(own.Conflicts, "\n")}
 	})
 }
@@ -77,12 +77,12 @@ func readOptions(t *testing.T, text string) options {
 }
 
 // resources are everything that a proxy is told, in order.
-func resources(outer, own *generate.Set, endpoints *model.EndpointIndex, m *generate.Memo) []*wire.Resource {
+func resources(outer, own *generate.Set, endpoints *model.EndpointIndex, scope generate.Scope, m *generate.Memo) []*wire.Resource {
 	var out []*wire.Resource
 	for _, typ := range []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute} {
 		for _, c := range outer.All(wire.TypeCluster) {
 			if view, known := outer.Reach.View(c.Name); known && typ == wire.TypeEndpoints {
-				out = append(out, generate.Endpoints(c.Name, endpoints.Sets[view.Key], view, m))
+				out = append(out, generate.Endpoints(c.Name, endpoints.Sets[view.Key], view.From(scope.From), m))
 			}
 		}
 		out = append(append(out, outer.All(typ)...), own.All(typ)...)

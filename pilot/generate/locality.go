@@ -11,6 +11,8 @@ import (
 type sights struct {
 	locality, node bool
 	labels         []string // sorted
+	// resolved is whether clusters list endpoints in several places to be looked up.
+	resolved bool
 }
 
 func sightsOf(s *model.Snapshot) sights {
@@ -33,6 +35,7 @@ func sightsOf(s *model.Snapshot) sights {
 	plain := &model.TrafficPolicy{}
 	for _, svc := range s.Services {
 		consider(svc.Locality, plain)
+		out.resolved = out.resolved || len(svc.DNSEndpoints) > 1
 	}
 	consider(s.Mesh.Locality, plain)
 	for _, rules := range s.DestinationRules {
@@ -47,6 +50,7 @@ func sightsOf(s *model.Snapshot) sights {
 		}
 	}
 	slices.Sort(out.labels)
+	out.resolved = out.resolved && out.locality
 	return out
 }
 

@@ -133,7 +133,7 @@ func (b *builder) cluster(r *Reach, svc *model.Service, port uint16, rule *model
 		in.Identities = b.m.strings.Of(identities(b.ix.set(svc, port)))
 	}
 	if in.Resolves() {
-		in.Near = in.NearFrom(b.scope.From)
+		in.Near = in.Preference().From(b.scope.From)
 	}
 	r.clusters = append(r.clusters, b.m.clusters.Get(in, upstream.Make))
 	if in.WantsEndpoints() {
@@ -157,7 +157,7 @@ func policyOf(rule *model.DestinationRule, subset *model.Subset, port uint16) *m
 func (b *builder) endpointView(in upstream.Cluster) upstream.EndpointView {
 	v := upstream.EndpointView{
 		Key:    model.EndpointKey{Host: in.Service.Host, Namespace: in.Service.Namespace, Port: in.Port},
-		Subset: in.Subset, Foreign: in.Class.Foreign, Near: in.NearFrom(b.scope.From),
+		Subset: in.Subset, Foreign: in.Class.Foreign, Preference: in.Preference(),
 	}
 	if o := in.InForce().Outlier; o != nil && o.MinHealthPercent > 0 {
 		v.HealthyOnly = true

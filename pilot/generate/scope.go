@@ -17,6 +17,8 @@ type Self struct {
 
 // Scope is what about a proxy changes the answer. Proxies of equal scope share results. It is comparable, within one Memo.
 type Scope struct {
+	// From is where the proxy is, as far as its mesh cares: it orders the endpoints that the proxy is told, and nothing else.
+	From     upstream.Vantage
 	Outbound Outbound
 	Inbound  Inbound // sidecars
 	Edge     Edge    // routers
@@ -31,7 +33,7 @@ type Outbound struct {
 	Rules *intern.List[*model.DestinationRule]
 	// Traced is what spans call the workload; empty where tracing is off, so that all may share.
 	Traced string
-	// From is where the proxy is, as far as its mesh cares.
+	// From is where the proxy is, where clusters that it resolves itself depend on that.
 	From upstream.Vantage
 	// Sources are the label conditions of routes that hold for the proxy.
 	Sources *intern.List[string]
@@ -40,7 +42,11 @@ type Outbound struct {
 // ScopeOf finds out what matters about a workload's proxy.
 func ScopeOf(ix *Index, w *model.Workload, class naming.Class, m *Memo) Scope {
 	scope := Scope{Outbound: Outbound{Class: class, Namespace: w.Name.Namespace}}
-	scope.Outbound.From = ix.vantage(w, m)
+	scope.From = ix.vantage(w, m)
+	if ix.sights.resolved {
+		scope.Outbound.From = scope.From
+		scope.Outbound.From.Node = "" // what is looked up is on none
+	}
 	scope.Outbound.Rules = m.rules.Of(ix.selectedRules(w))
 	self := Self{Facts: w.Facts, Identity: w.Identity}
 	self.Facts.Pod = ""

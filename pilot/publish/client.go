@@ -15,6 +15,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/discovery"
 	"github.com/heddle-mesh/heddle/pilot/generate"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -142,6 +143,7 @@ type state struct {
 	client    *client
 	outer     *generate.Set
 	own       *generate.Set
+	from      upstream.Vantage
 }
 
 // All implements discovery.View.
@@ -170,7 +172,7 @@ func (s *state) Get(ctx context.Context, typ, name string) *wire.Resource {
 	switch typ {
 	case wire.TypeEndpoints:
 		if view, known := s.outer.Reach.View(name); known {
-			return s.publisher.endpoints.get(name, view)
+			return s.publisher.endpoints.get(name, view.From(s.from))
 		}
 		return nil
 	case wire.TypeSecret:
@@ -229,6 +231,23 @@ func (p pair) differences() discovery.Changes {
 		note(wire.TypeSecret, wire.SecretPrefix+name+wire.CACertSuffix)
 	}
 	return out
+}
+
+// reordered are the assignments that differ for a client that is elsewhere than before.
+func reordered(last, next *state) discovery.Changes {
+	if last.from == next.from {
+		return nil
+	}
+	names := map[string]bool{}
+	for name, view := range next.outer.Reach.Views() {
+		if view.From(last.from) != view.From(next.from) {
+			names[name] = true
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return discovery.Changes{typeEndpoints: names}
 }
 
 func remembered(yes bool) metric.MeasurementOption {

@@ -240,7 +240,7 @@ func (p *Publisher) make(index *generate.Index, scope generate.Scope) *state {
 		}
 		p.own[key] = own
 	}
-	return &state{publisher: p, outer: outer, own: own}
+	return &state{publisher: p, outer: outer, own: own, from: scope.From}
 }
 
 // refresh recomputes a connected proxy's state and tells its stream what differs.
@@ -256,6 +256,7 @@ func (p *Publisher) refresh(c *client, index *generate.Index, workloads *model.W
 	c.workload, c.scope = w, scope
 	c.state.Store(next)
 	p.mu.Unlock()
+	c.enqueue(reordered(last, next))
 	for _, sets := range []pair{{last.outer, next.outer}, {last.own, next.own}} {
 		if sets.old == sets.new {
 			continue

@@ -115,7 +115,7 @@ func compileProxy(t *testing.T, index *generate.Index, endpoints *model.Endpoint
 		return
 	}
 	for name, view := range outer.Reach.Views() {
-		assignments = append(assignments, generate.Endpoints(name, endpoints.Sets[view.Key], view, memo))
+		assignments = append(assignments, generate.Endpoints(name, endpoints.Sets[view.Key], view.From(scope.From), memo))
 	}
 	for _, typ := range []string{wire.TypeCluster, wire.TypeListener, wire.TypeRoute} {
 		apply(typ, outer.All(typ))

@@ -52,7 +52,7 @@ func newProxy(m *mesh, p *pod) *proxy {
 	}
 	var assignments, secrets []*wire.Resource
 	for name, view := range outer.Reach.Views() {
-		assignments = append(assignments, generate.Endpoints(name, m.endpoints.Sets[view.Key], view, m.memo))
+		assignments = append(assignments, generate.Endpoints(name, m.endpoints.Sets[view.Key], view.From(scope.From), m.memo))
 	}
 	for _, set := range []*generate.Set{outer, own} {
 		for _, name := range set.Secrets {

@@ -162,7 +162,7 @@ func (in Cluster) resolve(c *cluster.Cluster) {
 		}
 		set.Endpoints = append(set.Endpoints, in.resolved(e))
 	}
-	c.LoadAssignment = assignment(c.Name, set, EndpointView{Foreign: in.Class.Foreign, Near: in.Near})
+	c.LoadAssignment = assignment(c.Name, set, EndpointView{Foreign: in.Class.Foreign, near: in.Near})
 }
 
 // resolved completes an endpoint that is looked up by name: it listens on the service's port unless it says otherwise.

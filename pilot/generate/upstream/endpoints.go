@@ -23,8 +23,15 @@ type EndpointView struct {
 	Foreign     bool
 	// Peers switches mesh mTLS off for endpoints whose PeerAuthentication says DISABLE. Nil: none does.
 	Peers *peers.Rules
-	// Near orders the endpoints, and shares traffic out, by where the client is.
-	Near Near
+	// Preference orders the endpoints, and shares traffic out, by where each client is.
+	Preference Preference
+	near       Near
+}
+
+// From is how one client of the cluster looks at the endpoints.
+func (v EndpointView) From(where Vantage) EndpointView {
+	v.near, v.Preference = v.Preference.From(where), Preference{}
+	return v
 }
 
 // Endpoints returns the assignment of a cluster: set, which may be nil for a service without endpoints, as view sees it.
@@ -49,7 +56,7 @@ func assignment(name string, set *model.EndpointSet, view EndpointView) *endpoin
 		if view.Subset != nil && !view.Subset.Labels.Matches(e.Labels) || view.HealthyOnly && e.Health != model.Healthy {
 			continue
 		}
-		at := place{e.Locality, view.Near.rank(e)}
+		at := place{e.Locality, view.near.rank(e)}
 		group := groups[at]
 		if group == nil {
 			group = &endpoint.LocalityLbEndpoints{Locality: locality(e.Locality), Priority: at.rank}
@@ -65,7 +72,7 @@ func assignment(name string, set *model.EndpointSet, view EndpointView) *endpoin
 	for _, at := range order {
 		out.Endpoints = append(out.Endpoints, groups[at])
 	}
-	out.Endpoints = view.Near.shareOut(out.Endpoints)
+	out.Endpoints = view.near.shareOut(out.Endpoints)
 	inOrder(out.Endpoints)
 	return out
 }

@@ -43,10 +43,9 @@ func (v Vantage) label(key string) string {
 // Near is how one client prefers endpoints by where they are. It holds no more of the client than decides, so that clients share what looks the same
 // to them. The zero value prefers none. It is comparable.
 type Near struct {
-	policy *model.LocalityPolicy // orders endpoints; nil: does not
-	share  *model.Distribution   // shares traffic out; nil: does not
-	from   Vantage
-	// cluster is the name of the cluster that everybody is in.
+	policy  *model.LocalityPolicy // orders endpoints; nil: does not
+	share   *model.Distribution   // shares traffic out; nil: does not
+	from    Vantage
 	cluster string
 }
 
@@ -71,9 +70,24 @@ func Effective(l *model.LocalityPolicy, policy *model.TrafficPolicy) bool {
 	return len(l.Distribute) > 0 || l.Always || policy.Outlier != nil
 }
 
-// NearFrom is how a client prefers the cluster's endpoints.
-func (in Cluster) NearFrom(v Vantage) Near {
-	policy := in.locality()
+// Preference is how every client prefers the endpoints of a cluster by where they are. The zero value prefers none. It is comparable.
+type Preference struct {
+	policy *model.LocalityPolicy
+	// cluster is the name of the cluster that everybody is in.
+	cluster string
+}
+
+// Preference is how clients prefer the cluster's endpoints.
+func (in Cluster) Preference() Preference {
+	if policy := in.locality(); policy != nil {
+		return Preference{policy, in.Mesh.ClusterID}
+	}
+	return Preference{}
+}
+
+// From is what the preference means to one client.
+func (p Preference) From(v Vantage) Near {
+	policy := p.policy
 	if policy == nil {
 		return Near{}
 	}
@@ -90,7 +104,7 @@ func (in Cluster) NearFrom(v Vantage) Near {
 	case !slices.ContainsFunc(policy.Labels, func(l model.LabelPreference) bool { return l.Key == model.LabelHostname }):
 		v.Node = ""
 	}
-	return Near{policy: policy, from: v, cluster: in.Mesh.ClusterID}
+	return Near{policy: policy, from: v, cluster: p.cluster}
 }
 
 // rank is how near an endpoint is: 0 is the nearest.
