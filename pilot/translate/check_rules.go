@@ -6,6 +6,7 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 
 	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
 	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
@@ -20,6 +21,10 @@ func (c *Checker) destinationRule(log *report.Log, o *inputs.DestinationRule) {
 		}
 		return
 	}
+	nameless(log, "spec.trafficPolicy.tls", svc, o.Spec.GetTrafficPolicy().GetTls(), 0)
+	for i, p := range o.Spec.GetTrafficPolicy().GetPortLevelSettings() {
+		nameless(log, indexed("spec.trafficPolicy.portLevelSettings", i)+".tls", svc, p.GetTls(), p.GetPort().GetNumber())
+	}
 	everybodys := svc.Namespace == o.Namespace || o.Namespace == c.mesh.RootNamespace // others obey it at home only, as gateways do
 	if o.Spec.WorkloadSelector != nil || !everybodys {
 		return
@@ -27,6 +32,22 @@ func (c *Checker) destinationRule(log *report.Log, o *inputs.DestinationRule) {
 	forGateways(log, "spec.trafficPolicy", o.Spec.TrafficPolicy)
 	for i, s := range o.Spec.Subsets {
 		forGateways(log, indexed("spec.subsets", i)+".trafficPolicy", s.TrafficPolicy)
+	}
+}
+
+// nameless warns of TLS towards servers that nobody names: a wildcard's, on a port whose connections carry no HTTP requests that would. port 0 is
+// all ports.
+func nameless(log *report.Log, path string, svc *model.Service, t *networking.ClientTLSSettings, port uint32) {
+	originates := t.GetMode() == networking.ClientTLSSettings_SIMPLE || t.GetMode() == networking.ClientTLSSettings_MUTUAL
+	named := t.GetSni() != "" || len(t.GetSubjectAltNames())+len(svc.SANs)+len(svc.DNSEndpoints) > 0 || t.GetInsecureSkipVerify().GetValue()
+	if !originates || named || !strings.HasPrefix(svc.Host, "*") {
+		return
+	}
+	for _, p := range svc.Ports {
+		if (port == 0 || port == uint32(p.Number)) && !p.Protocol.IsHTTP() && p.Protocol != model.Unknown {
+			log.Warnf(path, "nothing names the servers of %s on port %d, so that none is accepted there: sni or subjectAltNames are needed", svc.Host, p.Number)
+			return
+		}
 	}
 }
 
