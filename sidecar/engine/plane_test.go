@@ -8,8 +8,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"log/slog"
 	"math/big"
+	random "math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -212,15 +214,20 @@ func (b *buffer) String() string {
 	return string(b.data)
 }
 
-// free returns a loopback address that nobody listens on now.
+// free returns a loopback address that nobody listens on now. Its port is none of those that the kernel gives to whoever asks for any, so
+// that no other test is given it before it is used.
 func free(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+random.IntN(10_000)))
+		if err != nil {
+			continue
+		}
+		defer listener.Close()
+		return listener.Addr().String()
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	t.Fatal("no free port in a hundred tries")
+	return ""
 }
 
 // start runs a sidecar for the account in namespace shop, whose pod has the account's name.
