@@ -146,14 +146,17 @@ func TestEveryPanelHasData(t *testing.T) {
 	}
 	prom := startPrometheus(t, c)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
+	visits := make(chan struct{})
 	go func() { // something to see, while Prometheus looks: traffic, and routes that change
+		defer close(visits)
 		for n := 0; ctx.Err() == nil; n++ {
 			_ = c.Sample(ctx, []string{"canary/by-user.yaml", "canary/90-10.yaml"}[n%2], tour.ShopNamespace) // panels show what came of it
 			_ = c.Visit(ctx)
 		}
 	}()
 	t.Cleanup(func() {
+		cancel()
+		<-visits
 		for _, sample := range []string{"canary/90-10.yaml", "mtls/strict.yaml"} {
 			if err := c.Remove(context.Background(), sample, tour.ShopNamespace); err != nil {
 				t.Error(err)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -220,11 +221,31 @@ func (c *Cluster) exec(ctx context.Context, p *corev1.Pod, container string, std
 	if err != nil {
 		return "", fmt.Errorf("preparing exec: %w", err)
 	}
-	var stdout, stderr bytes.Buffer
+	var stdout, stderr output
 	if err := exec.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: stdin, Stdout: &stdout, Stderr: &stderr}); err != nil {
 		return stdout.String(), fmt.Errorf("exec in %s/%s: %w: %s", p.Namespace, p.Name, err, strings.TrimSpace(stderr.String()))
 	}
 	return stdout.String(), nil
+}
+
+// output is what a command printed. When a context ends, the library still copies while its caller reads.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+// String returns what has come so far.
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 // Tally is what the sample's client saw.

@@ -169,7 +169,9 @@ func ingress(ctx context.Context, s *Stage) error {
 func (s *Stage) ownHost(ctx context.Context, addr string, own hosting) error {
 	s.Ran("curl --cacert demo-ca.pem --resolve %[1]s:443:%[2]s https://%[1]s%[3]s", own.host, addr, own.path)
 	return eventually(ctx, settleLimit, func(ctx context.Context) error {
-		a, err := s.at(own.gateway, addr, own.host, false).get(ctx, own.host, own.path)
+		d := s.at(own.gateway, addr, own.host, false)
+		defer d.client.CloseIdleConnections()
+		a, err := d.get(ctx, own.host, own.path)
 		if err != nil {
 			return fmt.Errorf("%s gateway, own host: %w", own.gateway, err)
 		}
@@ -183,7 +185,9 @@ func (s *Stage) ownHost(ctx context.Context, addr string, own hosting) error {
 
 // strange wants a gateway to shake no hands for the other gateway's host.
 func (s *Stage) strange(ctx context.Context, addr, gateway string, other hosting) error {
-	a, err := s.at(gateway, addr, other.host, false).get(ctx, other.host, other.path)
+	d := s.at(gateway, addr, other.host, false)
+	defer d.client.CloseIdleConnections()
+	a, err := d.get(ctx, other.host, other.path)
 	if err == nil {
 		return fmt.Errorf("%s gateway answered %d to the other host, SNI and Host matching", gateway, a.code)
 	}
@@ -204,6 +208,7 @@ func (s *Stage) strange(ctx context.Context, addr, gateway string, other hosting
 
 // otherHost wants a gateway to keep the other gateway's host to itself, over a connection that its own host was served on.
 func (s *Stage) otherHost(ctx context.Context, d *door, own, other hosting) error {
+	defer d.client.CloseIdleConnections()
 	first, err := d.get(ctx, own.host, own.path)
 	if err != nil {
 		return fmt.Errorf("%s gateway, own host: %w", d.name, err)
