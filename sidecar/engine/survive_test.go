@@ -137,10 +137,7 @@ func TestAnApplicationThatClosedItsPortIsLeftForAnother(t *testing.T) {
 	gone := world{Inbound: portOf(t, free(t)), App: portOf(t, free(t)), Deny: "/secret"}
 	plane.push("leaving", fill(t, strings.ReplaceAll(serverResources, "sa/catalog", "sa/leaving"), gone))
 	plane.start("leaving")
-	endpoint := `  - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: ` + gone.Inbound + `}}}
-    metadata: {filter_metadata: {envoy.transport_socket_match: {tlsMode: istio}, heddle.workload: {identity: "spiffe://cluster.local/ns/shop/sa/leaving", workload: leaving, namespace: shop, app: catalog}}}
-`
-	both := clientResources + endpoint
+	both := clientResources + leaving(gone)
 	plane.push("web", fill(t, both, w))
 	eventually(t, "an answer of the proxy alone", func() error {
 		response, err := http.DefaultClient.Do(asking(t, "POST", w.Outbound))
@@ -153,8 +150,7 @@ func TestAnApplicationThatClosedItsPortIsLeftForAnother(t *testing.T) {
 		}
 		return nil
 	})
-	plane.push("web", fill(t, strings.Replace(both, "timeout: {{.Timeout}}", "timeout: {{.Timeout}}, retry_policy: {retry_on: connect-failure, num_retries: 2, host_selection_retry_max_attempts: 5, "+
-		`retry_host_predicate: [{name: envoy.retry_host_predicates.previous_hosts, typed_config: {"@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate}}]}`, 1), w))
+	plane.push("web", fill(t, retried(both), w))
 	eventually(t, "no failure", func() error {
 		for n := range 30 {
 			response, err := http.DefaultClient.Do(asking(t, "POST", w.Outbound))
@@ -169,6 +165,60 @@ func TestAnApplicationThatClosedItsPortIsLeftForAnother(t *testing.T) {
 		return nil
 	})
 	metric(t, client, 0, "heddle_proxy_panics_total")
+}
+
+// TestAnApplicationThatClosesIsLeftForAnother has the application go under proxies that keep connections to it: not one request fails.
+func TestAnApplicationThatClosesIsLeftForAnother(t *testing.T) {
+	plane := newPlane(t)
+	hello := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") })
+	w, _, client := pair(t, plane, hello)
+	var served atomic.Int64
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { served.Add(1) }))
+	defer app.Close()
+	going := world{Inbound: portOf(t, free(t)), App: portOf(t, app.Listener.Addr().String()), Deny: "/secret"}
+	plane.push("leaving", fill(t, strings.ReplaceAll(serverResources, "sa/catalog", "sa/leaving"), going))
+	plane.start("leaving")
+	plane.push("web", fill(t, retried(clientResources+leaving(going)), w))
+	post := func() error {
+		response, err := http.DefaultClient.Do(asking(t, "POST", w.Outbound))
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != 200 {
+			return fmt.Errorf("%d %v", response.StatusCode, response.Header)
+		}
+		return nil
+	}
+	eventually(t, "answers of both", func() error {
+		if err := post(); err != nil {
+			return err
+		}
+		if served.Load() < 3 {
+			return fmt.Errorf("the leaving one has served %d", served.Load())
+		}
+		return nil
+	})
+	app.Close()
+	for n := range 30 {
+		if err := post(); err != nil {
+			t.Errorf("request %d after the application has gone: %v", n, err)
+		}
+	}
+	metric(t, client, 0, "heddle_proxy_panics_total")
+}
+
+// leaving is one more endpoint of the catalog, of account leaving.
+func leaving(w world) string {
+	return `  - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: ` + w.Inbound + `}}}
+    metadata: {filter_metadata: {envoy.transport_socket_match: {tlsMode: istio}, heddle.workload: {identity: "spiffe://cluster.local/ns/shop/sa/leaving", workload: leaving, namespace: shop, app: catalog}}}
+`
+}
+
+// retried gives the client's route a retry policy for connections that fail.
+func retried(resources string) string {
+	return strings.Replace(resources, "timeout: {{.Timeout}}", "timeout: {{.Timeout}}, retry_policy: {retry_on: connect-failure, num_retries: 2, host_selection_retry_max_attempts: 5, "+
+		`retry_host_predicate: [{name: envoy.retry_host_predicates.previous_hosts, typed_config: {"@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate}}]}`, 1)
 }
 
 // asking is a request with a body for the catalog.

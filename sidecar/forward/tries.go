@@ -223,7 +223,6 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 		}
 		return o, false, nil
 	}
-	r.connected = true
 	info := r.lease.Info()
 	x.Upstream.Security, x.Upstream.Failure = info.Security, ""
 	x.Upstream.Local = addrPort(info.Local)
@@ -233,7 +232,9 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 	if !r.until.IsZero() {
 		r.lease.Stream.SetDeadline(r.until)
 	}
-	return r.send()
+	o, end, err := r.send()
+	r.connected = r.connected || err != exchange.ErrUnsent
+	return o, end, err
 }
 
 // send sends the request and waits for the response's head.
