@@ -86,3 +86,54 @@ func TestOverTLS(t *testing.T) {
 		t.Errorf("a client that gives up: got %+v", rec)
 	}
 }
+
+// corked gathers what is written until it is asked to send.
+type corked struct {
+	net.Conn
+	gathers bool
+	buf     []byte
+}
+
+func (c *corked) Write(p []byte) (int, error) {
+	if c.gathers {
+		c.buf = append(c.buf, p...)
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// An upstream that sends a second answer in the same packet as the first, in a TLS record of its own, answers nobody with it.
+func TestUnaskedAnswerInsideTLS(t *testing.T) {
+	s := newSecure(t)
+	b := script(t, func(c net.Conn, _ *bufio.Reader) {
+		cork := &corked{Conn: c}
+		secured := tls.Server(cork, s.cfg)
+		r := bufio.NewReader(secured)
+		for readHead(r) != "" {
+			cork.gathers = true
+			_, _ = io.WriteString(secured, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+			_, _ = io.WriteString(secured, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno")
+			cork.gathers = false
+			_, _ = c.Write(cork.buf)
+			cork.buf = nil
+		}
+	})
+	p := proxy(t, to("c"), map[string][]string{"c": {b}}, func(p *mesh) { p.cfg.Clusters["c"].Sockets = []upstream.Socket{{TLS: s}} })
+	c, err := net.Dial("tcp", p.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	r := bufio.NewReader(c)
+	for n := range 4 {
+		_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+		if head := readHead(r); !strings.Contains(head, " 200 ") {
+			t.Fatalf("request %d: got %q", n, head)
+		}
+		body := make([]byte, 2)
+		if _, err := io.ReadFull(r, body); err != nil || string(body) != "ok" {
+			t.Fatalf("request %d: got %q %v", n, body, err)
+		}
+	}
+}

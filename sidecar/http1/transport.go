@@ -325,6 +325,10 @@ func (s *stream) ReadHead(h *exchange.Head) (end bool, err error) {
 			}
 			return false, s.failed(err)
 		}
+		if t := s.t; t.sock != nil && t.sock.Holds() { // TLS had more than the last answer: this is none to a request that has not left
+			s.bad = true
+			return false, exchange.ErrUnsent
+		}
 	}
 }
 
