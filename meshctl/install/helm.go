@@ -16,6 +16,9 @@ import (
 	"helm.sh/helm/v4/pkg/release/common"
 	releasev1 "helm.sh/helm/v4/pkg/release/v1"
 	"helm.sh/helm/v4/pkg/storage/driver"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/cli-runtime/pkg/resource"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/manifests"
@@ -184,20 +187,55 @@ func (i *Installer) imagesOfControlPlane(c *chart.Chart) error {
 }
 
 // remove uninstalls a release if it exists and waits until its objects have gone.
-func (i *Installer) remove(name, namespace string) error {
+func (i *Installer) remove(ctx context.Context, name, namespace string) error {
 	config, err := i.helm(namespace)
 	if err != nil {
 		return err
 	}
+	what := fmt.Sprintf("release %s/%s", namespace, name)
+	of, err := last(config, name)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", what, err)
+	}
+	if of == nil {
+		return nil
+	}
+	objects, err := config.KubeClient.Build(strings.NewReader(of.Manifest()), false)
+	if err != nil {
+		return fmt.Errorf("reading the objects of %s: %w", what, err)
+	}
 	uninstall := action.NewUninstall(config)
 	uninstall.IgnoreNotFound, uninstall.DeletionPropagation = true, "foreground"
-	uninstall.WaitStrategy, uninstall.Timeout = kube.StatusWatcherStrategy, i.options.Timeout
-	gone, err := uninstall.Run(name)
-	if err != nil {
-		return fmt.Errorf("uninstalling release %s/%s: %w", namespace, name, err)
+	uninstall.WaitStrategy, uninstall.Timeout = kube.HookOnlyStrategy, i.options.Timeout
+	if _, err := uninstall.Run(name); err != nil {
+		return fmt.Errorf("uninstalling %s: %w", what, err)
 	}
-	if gone != nil {
-		i.steps.done("release %s/%s uninstalled", namespace, name)
+	return i.steps.wait(ctx, what+" uninstalled", func(context.Context) (string, error) { return terminating(objects) })
+}
+
+// terminating names the objects that are on their way out. Helm's own watcher calls a release gone once every object that it has heard
+// of is, which may be the first of several.
+func terminating(objects kube.ResourceList) (string, error) {
+	var names []string
+	for _, o := range objects {
+		kind := o.Mapping.GroupVersionKind.Kind
+		found, err := resource.NewHelper(o.Client, o.Mapping).Get(o.Namespace, o.Name)
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return "", fmt.Errorf("reading %s %s/%s: %w", kind, o.Namespace, o.Name, err)
+		}
+		object, err := apimeta.Accessor(found)
+		if err != nil {
+			return "", fmt.Errorf("reading %s %s/%s: %w", kind, o.Namespace, o.Name, err)
+		}
+		if object.GetDeletionTimestamp() != nil {
+			names = append(names, kind+" "+o.Name)
+		}
 	}
-	return nil
+	if len(names) == 0 {
+		return "", nil
+	}
+	return strings.Join(names, ", ") + " to end", nil
 }

@@ -3,6 +3,7 @@ package install
 import (
 	"bytes"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,10 +11,16 @@ import (
 
 	"helm.sh/helm/v4/pkg/action"
 	chart "helm.sh/helm/v4/pkg/chart/v2"
+	"helm.sh/helm/v4/pkg/kube"
 	"helm.sh/helm/v4/pkg/release/common"
 	release "helm.sh/helm/v4/pkg/release/v1"
 	"helm.sh/helm/v4/pkg/storage"
 	"helm.sh/helm/v4/pkg/storage/driver"
+	"k8s.io/apimachinery/pkg/api/meta"
+	kinds "k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/cli-runtime/pkg/resource"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest/fake"
 )
 
 // records are a release's revisions, the last one in a state since some time.
@@ -73,4 +80,35 @@ func TestSettledWaitsForAnotherInstaller(t *testing.T) {
 			t.Errorf("got %q (%v), said %q", got, err, out.String())
 		}
 	})
+}
+
+// TestTerminating: one object that has gone says nothing of the others, and one that is kept is not waited for.
+func TestTerminating(t *testing.T) {
+	answers := map[string]string{
+		"/namespaces/default/services/going": `{"kind":"Service","apiVersion":"v1","metadata":{"name":"going","deletionTimestamp":"2026-01-01T00:00:00Z"}}`,
+		"/namespaces/default/services/kept":  `{"kind":"Service","apiVersion":"v1","metadata":{"name":"kept"}}`,
+		"/namespaces/default/services/gone":  "",
+	}
+	client := &fake.RESTClient{
+		NegotiatedSerializer: scheme.Codecs.WithoutConversion(),
+		Client: fake.CreateHTTPClient(func(r *http.Request) (*http.Response, error) {
+			body, status := answers[r.URL.Path], http.StatusOK
+			if body == "" {
+				status = http.StatusNotFound
+			}
+			return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body))}, nil
+		}),
+	}
+	mapping := &meta.RESTMapping{Resource: kinds.GroupVersionResource{Version: "v1", Resource: "services"},
+		GroupVersionKind: kinds.GroupVersionKind{Version: "v1", Kind: "Service"}, Scope: meta.RESTScopeNamespace}
+	var objects kube.ResourceList
+	for _, name := range []string{"gone", "going", "kept"} {
+		objects = append(objects, &resource.Info{Client: client, Mapping: mapping, Namespace: "default", Name: name})
+	}
+	if got, err := terminating(objects); err != nil || got != "Service going to end" {
+		t.Errorf("got %q (%v)", got, err)
+	}
+	if got, err := terminating(objects[:1]); err != nil || got != "" {
+		t.Errorf("got %q (%v) with all gone", got, err)
+	}
 }

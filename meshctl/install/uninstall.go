@@ -36,12 +36,12 @@ func (i *Installer) Uninstall(ctx context.Context, r Removal) error {
 		return err
 	}
 	for _, g := range gateways {
-		if err := i.remove(g.name, g.namespace); err != nil {
+		if err := i.remove(ctx, g.name, g.namespace); err != nil {
 			return err
 		}
 	}
 	for _, name := range []string{Release, BaseRelease} {
-		if err := i.remove(name, wire.SystemNamespace); err != nil {
+		if err := i.remove(ctx, name, wire.SystemNamespace); err != nil {
 			return err
 		}
 	}
@@ -60,8 +60,10 @@ func (i *Installer) Uninstall(ctx context.Context, r Removal) error {
 }
 
 // RemoveGateway uninstalls a gateway's release.
-func (i *Installer) RemoveGateway(_ context.Context, name, namespace string) error {
-	return i.remove(name, namespace)
+func (i *Installer) RemoveGateway(ctx context.Context, name, namespace string) error {
+	ctx, cancel := context.WithTimeout(ctx, i.options.Timeout)
+	defer cancel()
+	return i.remove(ctx, name, namespace)
 }
 
 type releaseName struct{ name, namespace string }
