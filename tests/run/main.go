@@ -1,5 +1,5 @@
 // Command run is `make test`: it runs the suites, shows progress, and prints what failed. What reads the code runs in the background, at the
-// lowest priority, beside the tests, which wait much. It installs what the suites need through Go modules and, as root, Debian packages.
+// lowest priority, beside the end-to-end tests, which wait much. It installs what the suites need through Go modules and, as root, Debian packages.
 package main
 
 import (
@@ -22,7 +22,7 @@ import (
 
 // suite is one command of the test run.
 type suite struct {
-	group   string // first, lint, unit, e2e or long
+	group   string // first, unit, lint, e2e or long
 	name    string
 	dir     string
 	env     []string
@@ -39,22 +39,23 @@ const (
 // ours is the cluster's module without the two mains that are Kubernetes and CoreDNS: vetting those would vet all that they import.
 var ours = []string{"./internal/...", "./cmd/cluster", "./cmd/toolbox"}
 
-// background is the group that runs beside the others.
+// background is the group that runs beside those that come after it.
 const background = "lint"
 
-// suites lists them in their order. vet is a suite of its own, so tests go without.
+// suites lists them in their order. vet is a suite of its own, so tests go without. vet and staticcheck read what the tests with -race have
+// compiled, which spares them to compile everything once more.
 func suites() []suite {
 	return []suite{
 		{"first", "generate CRDs", ".", nil, []string{"go", "run", "./manifests/crds/gen"}, true},
 		{"first", "gofmt", ".", nil, []string{"sh", "-c", `out=$(gofmt -l .) && [ -z "$out" ] || { echo "not formatted: $out"; exit 1; }`}, true},
-		{"lint", "go mod verify", ".", nil, []string{"go", "mod", "verify"}, true},
-		{"lint", "vet", ".", []string{static}, []string{"go", "vet", "./..."}, true},
-		{"lint", "vet tests/cluster", "tests/cluster", []string{static}, append([]string{"go", "vet"}, ours...), true},
-		{"lint", "staticcheck", ".", []string{static}, []string{"go", "tool", "staticcheck", "./..."}, true},
-		{"lint", "staticcheck tests/cluster", "tests/cluster", []string{static}, []string{"sh", "-c", judge}, true},
 		{"unit", "unit tests with -race", ".", []string{race}, []string{"sh", "-c", "go test -race -vet=off -timeout 15m $(go list ./... | grep -v /tests/e2e)"}, false},
 		{"unit", "allocation tests", ".", []string{static}, []string{"go", "test", "-vet=off", "-count=1", "-run", "Alloc|Bytes|Memory", "./sidecar/..."}, true},
 		{"unit", "the cluster's unit tests", "tests/cluster", []string{race}, []string{"go", "test", "-race", "-vet=off", "./internal/..."}, true},
+		{"lint", "go mod verify", ".", nil, []string{"go", "mod", "verify"}, true},
+		{"lint", "vet", ".", []string{race}, []string{"go", "vet", "-race", "./..."}, true},
+		{"lint", "vet without race", ".", []string{static}, []string{"go", "vet", "./sidecar/..."}, true},
+		{"lint", "vet tests/cluster", "tests/cluster", []string{static}, append([]string{"go", "vet"}, ours...), true},
+		{"lint", "staticcheck", ".", nil, []string{"sh", "-c", judge + strings.Join(ours, " ")}, true},
 		{"e2e", "cluster, Heddle, shop", ".", []string{static}, []string{"go", "run", "./tests/demo", "-tour=false"}, false},
 		{"e2e", "what the cluster promises", "tests/cluster", []string{static}, []string{"go", "run", "./cmd/cluster", "smoke"}, true},
 		{"e2e", "end-to-end tests", ".", []string{race, "HEDDLE_KUBECONFIG=/var/lib/heddle-cluster/kubeconfig"},
@@ -63,8 +64,9 @@ func suites() []suite {
 	}
 }
 
-// judge runs the staticcheck of this module on the cluster's, which has none.
-const judge = `judge=$(mktemp -d) && trap 'rm -rf "$judge"' EXIT && (cd ../.. && go build -o "$judge/staticcheck" honnef.co/go/tools/cmd/staticcheck) && "$judge/staticcheck" ./internal/... ./cmd/cluster ./cmd/toolbox`
+// judge runs staticcheck, itself without -race, on both modules.
+const judge = `judge=$(mktemp -d) && trap 'rm -rf "$judge"' EXIT && CGO_ENABLED=0 go build -o "$judge/" honnef.co/go/tools/cmd/staticcheck &&
+CGO_ENABLED=1 GOFLAGS=-race "$judge/staticcheck" ./... && cd tests/cluster && CGO_ENABLED=0 "$judge/staticcheck" `
 
 // fuzz runs each fuzz target for a minute, the others too when one fails.
 const fuzz = `failed=0
@@ -106,18 +108,18 @@ func main() {
 	}
 }
 
-// lanes runs the suites of the groups: the first ones, then those of the background beside all others.
+// lanes runs the suites of the groups, those of the background beside the ones that come after them.
 func lanes(ctx context.Context, groups []string) (failed []string, ran int) {
 	var first, back, front []suite
 	for _, s := range suites() {
 		switch {
-		case s.group == "first":
-			first = append(first, s)
-		case !slices.Contains(groups, s.group):
+		case s.group != "first" && !slices.Contains(groups, s.group):
 		case s.group == background:
 			back = append(back, s)
-		default:
+		case len(back) > 0:
 			front = append(front, s)
+		default:
+			first = append(first, s)
 		}
 	}
 	failed, ran = lane(ctx, first)
