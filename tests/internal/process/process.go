@@ -12,10 +12,13 @@ import (
 // grace is how long programs may take to end when they are asked to.
 const grace = 30 * time.Second
 
-// Run runs cmd, whose context must be ctx, as the head of a process group. When ctx ends the whole group is asked to end, since `go run` hands
+// Run runs cmd, whose context must be ctx, as the head of a process group, or of a session where SysProcAttr.Setsid says so. When ctx ends the whole group is asked to end, since `go run` hands
 // nothing on to what it runs; Run returns once the group has ended, and kills it after a while.
 func Run(ctx context.Context, cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid = !cmd.SysProcAttr.Setsid
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = grace
 	err := cmd.Run()
