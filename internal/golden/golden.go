@@ -86,3 +86,21 @@ func run(t *testing.T, path string, f func(t *testing.T, c Case) map[string]stri
 		}
 	}
 }
+
+// File compares a whole file with text, or rewrites it with -update.
+func File(t *testing.T, path string, text []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(old), string(text)); diff != "" {
+		t.Errorf("%s is not what would be written (-is +would be); rewrite it with -update:\n%s", path, diff)
+	}
+}

@@ -1,0 +1,92 @@
+package istioapi
+
+import (
+	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/heddle-mesh/heddle/pilot/translate/fields"
+)
+
+const (
+	notYet  = "not implemented by this version"
+	secrets = "certificates are named by credentialName"
+	hidden  = "hidden in the API, and read by nobody"
+)
+
+// Kinds says what becomes of each field of the kinds of networking.istio.io.
+func Kinds() []fields.Kind {
+	return []fields.Kind{virtualServices(), destinationRules(), gateways(), serviceEntries(), sidecars()}
+}
+
+func virtualServices() fields.Kind {
+	return fields.Kind{Name: "VirtualService", Message: &networking.VirtualService{}, Honoured: virtualServiceFields,
+		Refused: []fields.Note{
+			{Path: "http.match.statPrefix", Why: "metrics have the service's and the route's name already"},
+			{Path: "http.fault.delay.exponentialDelay", Why: hidden},
+			{Path: "http.fault.abort.http2Error", Why: hidden},
+			{Path: "tcp.match.sourceSubnet", Why: hidden},
+		},
+		Differs: []fields.Note{
+			{Path: "http.match.{headers,withoutHeaders}", Why: "`@request.auth.claims` is refused: this version reads no tokens of users"},
+		},
+	}
+}
+
+func destinationRules() fields.Kind {
+	const blocks = "{loadBalancer.{zoneAwareLbSetting,consistentHash,warmup,warmupDurationSecs}," +
+		"connectionPool.{http.http2KeepAlive,tcp.maxConnectionDuration},outlierDetection.outlierDetectionHttpErrorCodes}"
+	const deprecated = "outlierDetection.consecutiveErrors"
+	both := func(path string) string {
+		return "{trafficPolicy,subsets.trafficPolicy}.{" + path + ",portLevelSettings." + path + "}"
+	}
+	return fields.Kind{Name: "DestinationRule", Message: &networking.DestinationRule{}, Honoured: destinationRuleFields,
+		Refused: []fields.Note{
+			{Path: both(blocks), Why: notYet},
+			{Path: both(deprecated), Why: "replaced by consecutive5xxErrors and consecutiveGatewayErrors"},
+			{Path: "{trafficPolicy,subsets.trafficPolicy}.{tunnel,proxyProtocol,retryBudget.budgetInterval}", Why: notYet},
+		},
+	}
+}
+
+func gateways() fields.Kind {
+	return fields.Kind{Name: "Gateway", Message: &networking.Gateway{}, Honoured: gatewayFields,
+		Refused: []fields.Note{
+			{Path: "servers.defaultEndpoint", Why: hidden},
+			{Path: "servers.port.targetPort", Why: "deprecated: the port's Service says where it leads"},
+			{Path: "servers.tls.{serverCertificate,privateKey,caCertificates,caCrl}", Why: secrets + "; gateways read no files"},
+			{Path: "servers.tls.{credentialNames,caCertCredentialName,tlsCertificates,verifyCertificateSpki,verifyCertificateHash,insecureSkipVerify}", Why: notYet},
+		},
+		Differs: []fields.Note{
+			{Path: "servers.bind", Why: "an address; unix sockets are refused"},
+			{Path: "servers.tls.mode", Why: "AUTO_PASSTHROUGH is refused"},
+			{Path: "servers.tls.{minProtocolVersion,maxProtocolVersion}", Why: "TLS 1.0 and 1.1 are refused"},
+			{Path: "servers.tls.cipherSuites", Why: "suites without forward secrecy are refused"},
+		},
+	}
+}
+
+func serviceEntries() fields.Kind {
+	return fields.Kind{Name: "ServiceEntry", Message: &networking.ServiceEntry{}, Honoured: serviceEntryFields,
+		Refused: []fields.Note{{Path: "endpoints.network", Why: "there is one network"}},
+		Differs: []fields.Note{
+			{Path: "resolution", Why: "DYNAMIC_DNS is refused"},
+			{Path: "ports.protocol", Why: "UDP is refused"},
+			{Path: "endpoints.address", Why: "unix sockets are refused"},
+			{Path: "workloadSelector.labels", Why: "selects pods, with resolution STATIC"},
+		},
+	}
+}
+
+func sidecars() fields.Kind {
+	return fields.Kind{Name: "Sidecar", Message: &networking.Sidecar{}, Honoured: sidecarFields,
+		Refused: []fields.Note{
+			{Path: "{inboundConnectionPool,outboundTrafficPolicy.egressProxy,ingress.{tls,connectionPool}}", Why: notYet},
+			{Path: "{egress,ingress}.port.targetPort", Why: hidden},
+		},
+		Differs: []fields.Note{
+			{Path: "egress.bind", Why: "refused: captured connections keep the addresses that they were made to"},
+			{Path: "ingress.bind", Why: "0.0.0.0 and :: only: connections to every address of the pod are captured"},
+			{Path: "{egress,ingress}.captureMode", Why: "NONE is refused"},
+			{Path: "{egress,ingress}.port.protocol", Why: "UDP is refused"},
+		},
+	}
+}

@@ -1,0 +1,25 @@
+package security
+
+import (
+	security "istio.io/api/security/v1beta1"
+
+	"github.com/heddle-mesh/heddle/pilot/translate/fields"
+)
+
+// Kinds says what becomes of each field of the kinds of security.istio.io.
+func Kinds() []fields.Kind {
+	const users = "this version reads no tokens of users; the policy fails closed"
+	return []fields.Kind{
+		{Name: "PeerAuthentication", Message: &security.PeerAuthentication{}, Honoured: peerAuthenticationFields},
+		{Name: "AuthorizationPolicy", Message: &security.AuthorizationPolicy{}, Honoured: authorizationFields,
+			Refused: []fields.Note{
+				{Path: "{targetRef,targetRefs,provider}", Why: "not implemented by this version; the policy fails closed"},
+				{Path: "rules.from.source.{requestPrincipals,notRequestPrincipals}", Why: users},
+			},
+			Differs: []fields.Note{
+				{Path: "action", Why: "CUSTOM denies all that it selects; AUDIT is reported and decides nothing"},
+				{Path: "rules.when.key", Why: "`request.auth.*` and `experimental.*` are refused: " + users},
+			},
+		},
+	}
+}
