@@ -117,6 +117,7 @@ func objects(in *inputs.Inputs) []inputs.Object {
 	all = collect(all, in.DestinationRules)
 	all = collect(all, in.Gateways)
 	all = collect(all, in.ServiceEntries)
+	all = collect(all, in.WorkloadEntries)
 	all = collect(all, in.Sidecars)
 	all = collect(all, in.PeerAuthentications)
 	all = collect(all, in.AuthorizationPolicies)
@@ -152,7 +153,7 @@ func refOf(o inputs.Object) ref {
 // overlay lays mine over what is in in: an object of a file stands for the one of its name.
 func overlay(in, mine *inputs.Inputs, of map[ref]bool) {
 	kept := objects(in)
-	in.VirtualServices, in.DestinationRules, in.Gateways, in.ServiceEntries, in.Sidecars = nil, nil, nil, nil, nil
+	in.VirtualServices, in.DestinationRules, in.Gateways, in.ServiceEntries, in.WorkloadEntries, in.Sidecars = nil, nil, nil, nil, nil, nil
 	in.PeerAuthentications, in.AuthorizationPolicies, in.Telemetries, in.Unimplemented = nil, nil, nil, nil
 	for _, o := range kept {
 		if !of[refOf(o)] {

@@ -285,7 +285,7 @@ func (b *edgeBuilder) chainsOf(plan *edgePlan, s BoundServer) {
 			name += "." + s.Server.Bind
 		}
 		plan.https = append(plan.https, httpsServer{s, name, len(plan.chains), sni})
-		b.set.secret(s.Server.TLS.CredentialName)
+		b.set.secretsOf(s.Server.TLS)
 		plan.chains = append(plan.chains, edgeChain{Name: name, Names: b.m.strings.Of(sni), TLS: s.Server.TLS, Routes: name})
 	case model.ServePassthrough:
 		b.passthrough(plan, s)
@@ -377,7 +377,7 @@ func (b *edgeBuilder) opaqueServer(plan *edgePlan, s BoundServer) {
 						return
 					}
 					c.Names, c.TLS = b.m.strings.Of(sni), s.Server.TLS
-					b.set.secret(s.Server.TLS.CredentialName)
+					b.set.secretsOf(s.Server.TLS)
 				}
 				plan.chains = append(plan.chains, c)
 				return

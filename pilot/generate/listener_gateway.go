@@ -83,19 +83,20 @@ func edgeServer(mesh *model.Mesh, t *model.ServerTLS, http bool) *core.Transport
 		}
 		return transport.MeshServer(names, edgeParameters(mesh.MeshTLS, t), serverALPNs(http))
 	}
-	name := wire.SecretPrefix + t.CredentialName
-	c := &tls.CommonTlsContext{
-		TlsParams:                      edgeParameters(mesh.TLS, t),
-		TlsCertificateSdsSecretConfigs: []*tls.SdsSecretConfig{message.Secret(name)},
+	c := &tls.CommonTlsContext{TlsParams: edgeParameters(mesh.TLS, t)}
+	for _, name := range t.Certificates {
+		c.TlsCertificateSdsSecretConfigs = append(c.TlsCertificateSdsSecretConfigs, message.Secret(wire.SecretPrefix+name))
 	}
 	if http {
 		c.AlpnProtocols = []string{transport.HTTP2, transport.HTTP1}
 	}
 	out := &tls.DownstreamTlsContext{CommonTlsContext: c}
 	if t.Mode == model.ServerMutual || t.Mode == model.ServerOptionalMutual {
+		judged := transport.Untyped(message.ExactNames(t.SANs))
+		judged.VerifyCertificateSpki, judged.VerifyCertificateHash = t.SPKIs, t.Hashes
 		c.ValidationContextType = &tls.CommonTlsContext_CombinedValidationContext{CombinedValidationContext: &tls.CommonTlsContext_CombinedCertificateValidationContext{
-			DefaultValidationContext:         transport.Untyped(message.ExactNames(t.SANs)),
-			ValidationContextSdsSecretConfig: message.Secret(name + wire.CACertSuffix),
+			DefaultValidationContext:         judged,
+			ValidationContextSdsSecretConfig: message.Secret(wire.SecretPrefix + t.Authority + wire.CACertSuffix),
 		}}
 	}
 	if t.Mode == model.ServerMutual {

@@ -84,6 +84,14 @@ func (s *Set) secret(name string) {
 	}
 }
 
+// secretsOf notes what a server's tls block refers to.
+func (s *Set) secretsOf(t *model.ServerTLS) {
+	for _, name := range t.Certificates {
+		s.secret(name)
+	}
+	s.secret(t.Authority)
+}
+
 // All returns the resources of a type, sorted by name.
 func (s *Set) All(typeURL string) []*wire.Resource { return s.byType[typeURL] }
 

@@ -28,6 +28,7 @@ type Inputs struct {
 	DestinationRules      []*DestinationRule
 	Gateways              []*Gateway
 	ServiceEntries        []*ServiceEntry
+	WorkloadEntries       []*WorkloadEntry
 	Sidecars              []*Sidecar
 	PeerAuthentications   []*PeerAuthentication
 	AuthorizationPolicies []*AuthorizationPolicy
@@ -91,6 +92,7 @@ type (
 	DestinationRule     = Config[networking.DestinationRule]
 	Gateway             = Config[networking.Gateway]
 	ServiceEntry        = Config[networking.ServiceEntry]
+	WorkloadEntry       = Config[networking.WorkloadEntry]
 	Sidecar             = Config[networking.Sidecar]
 	PeerAuthentication  = Config[security.PeerAuthentication]
 	AuthorizationPolicy = Config[security.AuthorizationPolicy]

@@ -45,12 +45,15 @@ const (
 
 // ServerTLS is a server's tls block.
 type ServerTLS struct {
-	Mode           ServerTLSMode
-	CredentialName string
-	SANs           []string // accepted client certificates
-	MinVersion     string   // "1.2" or "1.3"; "": 1.2
-	MaxVersion     string   // "": 1.3
-	Ciphers        []string
+	Mode         ServerTLSMode
+	Certificates []string // Secrets, of one kind of key each
+	Authority    string   // Secret with the CA of clients, in itself or in its -cacert; "": clients show no certificate
+	SANs         []string // accepted client certificates
+	SPKIs        []string // likewise, by the SHA-256 of their keys, in base64; with Hashes: either will do
+	Hashes       []string // likewise, by their own SHA-256, in hex
+	MinVersion   string   // "1.2" or "1.3"; "": 1.2
+	MaxVersion   string   // "": 1.3
+	Ciphers      []string
 }
 
 // ServerKind is what a server does with connections.

@@ -81,7 +81,7 @@ func (c *cluster) withGateway(secret string) {
 		From: model.Name{Namespace: "shop", Name: "edge"}, Selector: model.Selector{"app": "edge"},
 		Servers: []*model.Server{{
 			Name: "https", Port: 443, Protocol: model.HTTPS, Hosts: []model.GatewayHost{{Namespace: "*", Host: "*"}},
-			TLS: &model.ServerTLS{Mode: model.ServerSimple, CredentialName: secret},
+			TLS: &model.ServerTLS{Mode: model.ServerSimple, Certificates: []string{secret}},
 		}},
 	}}
 }

@@ -142,7 +142,7 @@ func (s *Source) watch(ctx context.Context) {
 			continue // not ours to read
 		}
 		concerned := laneSnapshot
-		if k.Kind == "ServiceEntry" {
+		if k.Kind == "ServiceEntry" || k.Kind == "WorkloadEntry" {
 			concerned = both
 		}
 		ask := func() error { return watchKind(ctx, s, prototype(k), s.configs[k.Kind+"."+k.Group], concerned) }

@@ -95,6 +95,8 @@ func (c *Checker) alone(o inputs.Object) []report.Issue {
 		_, issues = istioapi.ReadGateway(o, c.mesh)
 	case *inputs.ServiceEntry:
 		_, issues = istioapi.ReadServiceEntry(o, c.mesh)
+	case *inputs.WorkloadEntry:
+		_, issues = istioapi.ReadWorkloadEntry(o, c.mesh)
 	case *inputs.Sidecar:
 		_, issues = istioapi.ReadSidecar(o, c.mesh)
 	case *inputs.PeerAuthentication:

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,6 +26,7 @@ type EndpointMemo struct {
 	pool      *pool[model.Name, *model.Workload]
 	services  *stage[corev1.Service, *model.Service]
 	entries   *stage[inputs.ServiceEntry, *istioapi.ServiceEntry]
+	others    *stage[inputs.WorkloadEntry, *istioapi.WorkloadEntry]
 	endpoints *memo.Memo[endpointKey, *model.Endpoint]
 	sets      map[model.EndpointKey]*model.EndpointSet
 	last      *gathering // the pass before
@@ -52,6 +54,7 @@ func NewEndpointMemo() *EndpointMemo {
 		pool:      newPool[model.Name, *model.Workload](),
 		services:  newStage[corev1.Service, *model.Service](),
 		entries:   newStage[inputs.ServiceEntry, *istioapi.ServiceEntry](),
+		others:    newStage[inputs.WorkloadEntry, *istioapi.WorkloadEntry](),
 		endpoints: memo.New[endpointKey, *model.Endpoint](),
 	}
 }
@@ -66,9 +69,11 @@ type gathering struct {
 	raw   map[model.Name]*corev1.Pod
 	all   *model.WorkloadIndex
 	sets  map[model.EndpointKey]*model.EndpointSet
+	// others are workloads that are no pods, by namespace.
+	others map[string][]*istioapi.WorkloadEntry
 	// pods of the pass before are those of this one; then what did not change otherwise is not looked at again.
-	samePods bool
-	behindOf map[*model.Service][]*discoveryv1.EndpointSlice
+	samePods, sameOthers bool
+	behindOf             map[*model.Service][]*discoveryv1.EndpointSlice
 }
 
 // Endpoints translates what is behind services, and the workloads themselves. It reads no routing objects and never waits for Translate. An empty
@@ -81,6 +86,7 @@ func Endpoints(in *inputs.Inputs, memo *EndpointMemo) (*model.EndpointIndex, *mo
 		behindOf: make(map[*model.Service][]*discoveryv1.EndpointSlice, len(in.Services))}
 	g.settings()
 	g.workloads()
+	g.workloadEntries()
 	g.services()
 	g.entries()
 	if !g.samePods { // otherwise most were not asked for
@@ -90,6 +96,7 @@ func Endpoints(in *inputs.Inputs, memo *EndpointMemo) (*model.EndpointIndex, *mo
 	}
 	memo.services.round()
 	memo.entries.round()
+	memo.others.round()
 	memo.sets, memo.last = g.sets, g
 	return &model.EndpointIndex{Sets: g.sets}, g.all
 }
@@ -132,6 +139,22 @@ func (g *gathering) workloads() {
 	}
 }
 
+// workloadEntries translates WorkloadEntries.
+func (g *gathering) workloadEntries() {
+	g.others = map[string][]*istioapi.WorkloadEntry{}
+	for _, o := range byAge(g.in.WorkloadEntries) {
+		res := g.memo.others.get(nameOf(o), key[inputs.WorkloadEntry]{o, g.mesh}, func() *result[*istioapi.WorkloadEntry] {
+			v, issues := istioapi.ReadWorkloadEntry(o, g.mesh)
+			return &result[*istioapi.WorkloadEntry]{v, entryOf(o, issues)}
+		})
+		if res.entry.State != report.Refused {
+			g.others[o.Namespace] = append(g.others[o.Namespace], res.value)
+		}
+	}
+	l := g.memo.last
+	g.sameOthers = l != nil && maps.EqualFunc(l.others, g.others, slices.Equal[[]*istioapi.WorkloadEntry])
+}
+
 // services gathers the endpoints of Services from their slices.
 func (g *gathering) services() {
 	slicesOf := map[model.Name][]*discoveryv1.EndpointSlice{}
@@ -153,10 +176,10 @@ func (g *gathering) services() {
 	}
 }
 
-// service gathers the endpoints of each port of a Service, unless it, its slices and all pods are those of the pass before.
+// service gathers the endpoints of each port of a Service, unless it, its slices and all workloads are those of the pass before.
 func (g *gathering) service(s *corev1.Service, svc *model.Service, from []*discoveryv1.EndpointSlice) {
 	before, known := []*discoveryv1.EndpointSlice(nil), false
-	if g.samePods {
+	if g.samePods && g.sameOthers {
 		before, known = g.memo.last.behindOf[svc]
 	}
 	known = known && slices.Equal(before, from)
@@ -167,7 +190,7 @@ func (g *gathering) service(s *corev1.Service, svc *model.Service, from []*disco
 			g.sets[key] = g.memo.sets[key]
 			continue
 		}
-		g.put(key, g.behind(s, svc, &svc.Ports[i], from))
+		g.put(key, append(g.behind(s, svc, &svc.Ports[i], from), g.selectedOthers(svc, svc.Selector, svc.Ports[i])...))
 	}
 }
 
@@ -232,7 +255,7 @@ func (g *gathering) entries() {
 			for _, p := range svc.Ports {
 				list := res.value.Endpoints[p.Number]
 				if res.value.Selector != nil {
-					list = g.selected(o.Namespace, res.value.Selector, p)
+					list = append(g.selected(o.Namespace, res.value.Selector, p), g.selectedOthers(svc, res.value.Selector, p)...)
 				}
 				g.put(model.EndpointKey{Host: svc.Host, Namespace: svc.Namespace, Port: p.Number}, slices.Clone(list))
 			}
@@ -249,6 +272,20 @@ func (g *gathering) selected(namespace string, s model.Selector, p model.Service
 			continue
 		}
 		out = append(out, g.memo.endpoints.Get(endpointKey{address: w.IPs[0], port: p.Target, health: core.PodReady(pod), workload: w}, newEndpoint))
+	}
+	return out
+}
+
+// selectedOthers lists the WorkloadEntries that a service of their namespace selects. No selector selects nobody.
+func (g *gathering) selectedOthers(svc *model.Service, s model.Selector, p model.ServicePort) []*model.Endpoint {
+	var out []*model.Endpoint
+	for _, w := range g.others[svc.Namespace] {
+		if len(s) == 0 || !s.Matches(w.Labels) {
+			continue
+		}
+		if e := w.Endpoint(p, svc.External); e != nil {
+			out = append(out, e)
+		}
 	}
 	return out
 }

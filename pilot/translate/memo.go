@@ -18,6 +18,7 @@ type Memo struct {
 	mesh             *model.Mesh
 	services         *stage[corev1.Service, *model.Service]
 	entries          *stage[inputs.ServiceEntry, *istioapi.ServiceEntry]
+	workloads        *stage[inputs.WorkloadEntry, *istioapi.WorkloadEntry]
 	virtualServices  *stage[inputs.VirtualService, *istioapi.VirtualService]
 	destinationRules *stage[inputs.DestinationRule, *istioapi.DestinationRule]
 	gateways         *stage[inputs.Gateway, *model.Gateway]
@@ -34,6 +35,7 @@ func NewMemo() *Memo {
 	return &Memo{
 		services:         newStage[corev1.Service, *model.Service](),
 		entries:          newStage[inputs.ServiceEntry, *istioapi.ServiceEntry](),
+		workloads:        newStage[inputs.WorkloadEntry, *istioapi.WorkloadEntry](),
 		virtualServices:  newStage[inputs.VirtualService, *istioapi.VirtualService](),
 		destinationRules: newStage[inputs.DestinationRule, *istioapi.DestinationRule](),
 		gateways:         newStage[inputs.Gateway, *model.Gateway](),
@@ -48,7 +50,7 @@ func NewMemo() *Memo {
 
 // round forgets what the last call did not use.
 func (m *Memo) round() {
-	for _, s := range []interface{ round() }{m.services, m.entries, m.virtualServices, m.destinationRules, m.gateways, m.sidecars, m.peers,
+	for _, s := range []interface{ round() }{m.services, m.entries, m.workloads, m.virtualServices, m.destinationRules, m.gateways, m.sidecars, m.peers,
 		m.policies, m.distributed, m.delegated, m.rules} {
 		s.round()
 	}

@@ -55,6 +55,7 @@ func pick(all []*inputs.Inputs, rnd *rand.Rand) *inputs.Inputs {
 		some(&in.DestinationRules, c.DestinationRules, rnd)
 		some(&in.Gateways, c.Gateways, rnd)
 		some(&in.ServiceEntries, c.ServiceEntries, rnd)
+		some(&in.WorkloadEntries, c.WorkloadEntries, rnd)
 		some(&in.Sidecars, c.Sidecars, rnd)
 		some(&in.PeerAuthentications, c.PeerAuthentications, rnd)
 		some(&in.AuthorizationPolicies, c.AuthorizationPolicies, rnd)
@@ -114,7 +115,7 @@ func TestEndpointsRememberBetweenPodChanges(t *testing.T) {
 	warm, in := translate.NewEndpointMemo(), pick(all, rand.New(rand.NewPCG(5, 6)))
 	for round := range 100 {
 		next, fresh := *in, pick(all, rnd)
-		switch rnd.IntN(5) {
+		switch rnd.IntN(6) {
 		case 0:
 			next.EndpointSlices = fresh.EndpointSlices
 		case 1:
@@ -123,6 +124,8 @@ func TestEndpointsRememberBetweenPodChanges(t *testing.T) {
 			next.Pods = fresh.Pods
 		case 3:
 			next.ServiceEntries = fresh.ServiceEntries
+		case 5:
+			next.WorkloadEntries = fresh.WorkloadEntries
 		case 4:
 			next.Nodes, next.Mesh = fresh.Nodes, fresh.Mesh
 		}
@@ -197,7 +200,7 @@ func renewed(t *testing.T, in *inputs.Inputs) *inputs.Inputs {
 	out.Nodes = in.Nodes
 	for _, o := range objects(in) {
 		copied := o.DeepCopyObject().(inputs.Object)
-		copied.SetLabels(map[string]string{"renewed": "true"})
+		copied.SetResourceVersion("2")
 		out.Add(copied)
 	}
 	return out
@@ -209,6 +212,7 @@ func objects(in *inputs.Inputs) []inputs.Object {
 	out = appendAll(out, in.DestinationRules)
 	out = appendAll(out, in.Gateways)
 	out = appendAll(out, in.ServiceEntries)
+	out = appendAll(out, in.WorkloadEntries)
 	out = appendAll(out, in.Sidecars)
 	out = appendAll(out, in.Telemetries)
 	out = appendAll(out, in.PeerAuthentications)

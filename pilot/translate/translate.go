@@ -46,6 +46,7 @@ func Translate(in *inputs.Inputs, memo *Memo) (*model.Snapshot, report.Report) {
 	r.namespaces()
 	r.services()
 	r.serviceEntries()
+	r.workloadEntries()
 	r.virtualServices()
 	r.destinationRules()
 	r.gateways()
@@ -139,6 +140,17 @@ func (r *run) serviceEntries() {
 				r.snap.Services = append(r.snap.Services, r.distributed(s, o.Annotations[values.DistributionAnnotation] != ""))
 			}
 		}
+	}
+}
+
+// workloadEntries judges WorkloadEntries. What they are behind is the endpoints' affair.
+func (r *run) workloadEntries() {
+	for _, o := range byAge(r.in.WorkloadEntries) {
+		res := r.memo.workloads.get(nameOf(o), key[inputs.WorkloadEntry]{o, r.mesh}, func() *result[*istioapi.WorkloadEntry] {
+			v, issues := istioapi.ReadWorkloadEntry(o, r.mesh)
+			return &result[*istioapi.WorkloadEntry]{v, entryOf(o, issues)}
+		})
+		r.judge(o, res.entry)
 	}
 }
 

@@ -142,7 +142,7 @@ envoy.extensions.transport_sockets.tls.v3.CommonTlsContext: tls_params alpn_prot
 envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext: default_validation_context
 	validation_context_sds_secret_config
 envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext: trusted_ca system_root_certs match_typed_subject_alt_names
-	match_subject_alt_names crl
+	match_subject_alt_names crl verify_certificate_spki verify_certificate_hash
 envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts:
 envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher: san_type matcher
 envoy.extensions.transport_sockets.tls.v3.TlsParameters: tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites ecdh_curves

@@ -1,9 +1,13 @@
 package compile
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
@@ -42,10 +46,14 @@ func (b *builder) clientSocket(in *core.TransportSocket) (upstream.Handshaker, e
 	if len(certificates) == 1 {
 		c.Certificate = certificates[0]
 	}
-	var given bool
-	if c.Trust, c.Names, given, err = b.validation(common); err != nil {
+	server, given, err := b.validation(common)
+	if err != nil {
 		return nil, under("typed_config.common_tls_context", err)
 	}
+	if len(server.Pins.Keys)+len(server.Pins.Certificates) > 0 {
+		return nil, wrong("typed_config.common_tls_context", "servers that are known by their certificate's hash are not implemented")
+	}
+	c.Trust, c.Names = server.Trust, server.Names
 	if !given {
 		if c.Certificate == b.options.Workload && c.Certificate != nil {
 			return nil, wrong("typed_config.common_tls_context", "mesh TLS without a root that judges the server")
@@ -91,15 +99,15 @@ func (b *builder) serverSocket(in *core.TransportSocket) (config.ServerTLS, erro
 	if len(c.Certificates) == 0 {
 		return nil, wrong("typed_config.common_tls_context.tls_certificate_sds_secret_configs", "a server needs a certificate")
 	}
-	trust, names, given, err := b.validation(common)
+	peer, given, err := b.validation(common)
 	if err != nil {
 		return nil, under("typed_config.common_tls_context", err)
 	}
-	required := context.GetRequireClientCertificate().GetValue()
+	peer.Required = context.GetRequireClientCertificate().GetValue()
 	switch {
 	case given:
-		c.Peer = &mtls.Peer{Required: required, Trust: trust, Names: names}
-	case required:
+		c.Peer = &peer
+	case peer.Required:
 		return nil, wrong("typed_config.common_tls_context", "client certificates are required and nothing judges them")
 	}
 	return mtls.NewServer(c), nil
@@ -137,7 +145,7 @@ func (b *builder) secret(name string) *mtls.Secret {
 }
 
 // validation reads by what the other side is judged; given is whether there is anything.
-func (b *builder) validation(in *tlsv3.CommonTlsContext) (trust mtls.Trust, names []mtls.Name, given bool, err error) {
+func (b *builder) validation(in *tlsv3.CommonTlsContext) (peer mtls.Peer, given bool, err error) {
 	var inline *tlsv3.CertificateValidationContext
 	sds, field := in.GetValidationContextSdsSecretConfig().GetName(), "validation_context"
 	switch v := in.GetValidationContextType().(type) {
@@ -148,17 +156,31 @@ func (b *builder) validation(in *tlsv3.CommonTlsContext) (trust mtls.Trust, name
 		inline = v.ValidationContext
 	case *tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig:
 	case nil:
-		return trust, nil, false, nil
+		return peer, false, nil
 	}
-	if names, err = sans(inline); err != nil {
-		return trust, nil, false, under(field, err)
+	if peer.Names, err = sans(inline); err == nil {
+		peer.Pins, err = pins(inline)
 	}
+	if err != nil {
+		return peer, false, under(field, err)
+	}
+	if peer.Trust, given, err = b.trust(inline, sds, field); err != nil || given {
+		return peer, given, err
+	}
+	if len(peer.Names)+len(peer.Pins.Keys)+len(peer.Pins.Certificates) > 0 {
+		return peer, false, wrong(field, "names or pins are required and nothing judges certificates")
+	}
+	return peer, false, nil
+}
+
+// trust reads who vouches for certificates; given is whether anybody does.
+func (b *builder) trust(inline *tlsv3.CertificateValidationContext, sds, field string) (trust mtls.Trust, given bool, err error) {
 	crl := inline.GetCrl().GetFilename()
 	switch {
 	case inline.GetCrl() != nil && crl == "":
-		return trust, nil, false, wrong(field+".crl", "only a file is implemented here")
+		return trust, false, wrong(field+".crl", "only a file is implemented here")
 	case crl != "" && sds != "":
-		return trust, nil, false, wrong(field+".crl", "beside a secret, it belongs into the secret")
+		return trust, false, wrong(field+".crl", "beside a secret, it belongs into the secret")
 	case sds == wire.SecretRoot:
 		trust.Mesh = b.options.Mesh
 	case sds != "":
@@ -166,19 +188,37 @@ func (b *builder) validation(in *tlsv3.CommonTlsContext) (trust mtls.Trust, name
 	case inline.GetTrustedCa().GetFilename() != "":
 		trust.File = &mtls.File{Path: inline.GetTrustedCa().GetFilename(), CRL: crl}
 	case inline.GetTrustedCa() != nil:
-		return trust, nil, false, wrong(field, "only a file, the system's roots or a secret are implemented")
+		return trust, false, wrong(field, "only a file, the system's roots or a secret are implemented")
 	case inline.GetSystemRootCerts() != nil && crl != "":
 		trust.File = &mtls.File{CRL: crl}
 	case inline.GetSystemRootCerts() != nil:
 		trust.System = true
 	case crl != "":
-		return trust, nil, false, wrong(field+".crl", "nothing judges certificates")
-	case len(names) > 0:
-		return trust, nil, false, wrong(field, "names are required and nothing judges certificates")
+		return trust, false, wrong(field+".crl", "nothing judges certificates")
 	default:
-		return trust, nil, false, nil
+		return trust, false, nil
 	}
-	return trust, names, true, nil
+	return trust, true, nil
+}
+
+// pins reads which certificates alone are accepted.
+func pins(in *tlsv3.CertificateValidationContext) (mtls.Pins, error) {
+	var out mtls.Pins
+	for i, text := range in.GetVerifyCertificateSpki() {
+		sum, err := base64.StdEncoding.DecodeString(text)
+		if err != nil || len(sum) != sha256.Size {
+			return out, wrong(fmt.Sprintf("verify_certificate_spki[%d]", i), "%q is no SHA-256 in base64", text)
+		}
+		out.Keys = append(out.Keys, [sha256.Size]byte(sum))
+	}
+	for i, text := range in.GetVerifyCertificateHash() {
+		sum, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
+		if err != nil || len(sum) != sha256.Size {
+			return out, wrong(fmt.Sprintf("verify_certificate_hash[%d]", i), "%q is no SHA-256 in hex", text)
+		}
+		out.Certificates = append(out.Certificates, [sha256.Size]byte(sum))
+	}
+	return out, nil
 }
 
 func sans(in *tlsv3.CertificateValidationContext) ([]mtls.Name, error) {

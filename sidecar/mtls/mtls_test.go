@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -295,6 +296,34 @@ func TestClientsAreJudged(t *testing.T) {
 			}
 			if c.ok && s.Mutual != (c.client != nil) {
 				t.Errorf("mutual: %v", s.Mutual)
+			}
+		})
+	}
+}
+
+// TestPinnedClients: beside a chain that proves it, a certificate must be one of those that are named, by itself or by its key.
+func TestPinnedClients(t *testing.T) {
+	ca := newPKI(t)
+	known, other := ca.holder(web), ca.holder(web)
+	leaf := known.Certificate().Leaf
+	byKey, byHash := sha256.Sum256(leaf.RawSubjectPublicKeyInfo), sha256.Sum256(leaf.Raw)
+	for name, c := range map[string]struct {
+		pins         Pins
+		known, other bool
+	}{
+		"none":             {Pins{}, true, true},
+		"by key":           {Pins{Keys: [][32]byte{{}, byKey}}, true, false},
+		"by hash":          {Pins{Certificates: [][32]byte{byHash}}, true, false},
+		"either will do":   {Pins{Keys: [][32]byte{{}}, Certificates: [][32]byte{byHash}}, true, false},
+		"a key is no hash": {Pins{Certificates: [][32]byte{byKey}}, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := NewServer(ServerConfig{Certificates: []Certificate{ca.holder(catalog)}, Peer: &Peer{Required: true, Trust: Trust{Mesh: ca}, Pins: c.pins}})
+			for client, want := range map[Certificate]bool{known: c.known, other: c.other} {
+				_, _, sErr, _ := meet(t, server, NewClient(ClientConfig{Certificate: client, Trust: Trust{Mesh: ca}}), &exchange.Endpoint{Identity: catalog}, exchange.HTTP1)
+				if (sErr == nil) != want {
+					t.Errorf("known %v: %v", client == known, sErr)
+				}
 			}
 		})
 	}

@@ -37,6 +37,7 @@ type Peer struct {
 	Required bool // else a client without a certificate is taken as nobody
 	Trust    Trust
 	Names    []Name // one of them must be in the certificate; none: any will do
+	Pins     Pins
 }
 
 // Server implements config.ServerTLS.
@@ -117,7 +118,19 @@ func (p *Peer) verify(chain []*x509.Certificate) (spiffe.Identity, error) {
 	if len(p.Names) > 0 && !named(chain[0], p.Names) {
 		return id, fmt.Errorf("refusing client %s: none of its names is accepted here", nameOf(chain[0]))
 	}
+	if !p.Pins.accept(chain[0]) {
+		return id, fmt.Errorf("refusing client %s: neither its certificate nor its key is accepted here", nameOf(chain[0]))
+	}
 	return id, nil
+}
+
+// Pins are the only certificates that are accepted, by their SHA-256 or by that of their key (DER of SubjectPublicKeyInfo); either will do. None:
+// any certificate.
+type Pins struct{ Keys, Certificates [][sha256.Size]byte }
+
+func (p Pins) accept(leaf *x509.Certificate) bool {
+	return len(p.Keys)+len(p.Certificates) == 0 ||
+		slices.Contains(p.Keys, sha256.Sum256(leaf.RawSubjectPublicKeyInfo)) || slices.Contains(p.Certificates, sha256.Sum256(leaf.Raw))
 }
 
 // Server implements config.ServerTLS.

@@ -74,17 +74,22 @@ func podIPs(p *corev1.Pod) []string {
 	return out
 }
 
-// facts name a pod in telemetry, by the labels that Istio looks at.
+// facts name a pod in telemetry.
 func facts(p *corev1.Pod, mesh *model.Mesh) model.Facts {
-	owner := workloadName(p)
+	out := Facts(p.Labels, workloadName(p), p.Namespace, mesh)
+	out.Pod = p.Name
+	return out
+}
+
+// Facts name a workload in telemetry by its labels and, where they do not, by the name of what owns it.
+func Facts(labels map[string]string, owner, namespace string, mesh *model.Mesh) model.Facts {
 	return model.Facts{
 		Workload:          owner,
-		Namespace:         p.Namespace,
-		Pod:               p.Name,
-		CanonicalName:     first(p.Labels, owner, wire.CanonicalNameLabel, "app.kubernetes.io/name", "app"),
-		CanonicalRevision: first(p.Labels, "latest", wire.CanonicalRevLabel, "app.kubernetes.io/version", "version"),
-		App:               p.Labels["app"],
-		Version:           p.Labels["version"],
+		Namespace:         namespace,
+		CanonicalName:     first(labels, owner, wire.CanonicalNameLabel, "app.kubernetes.io/name", "app"),
+		CanonicalRevision: first(labels, "latest", wire.CanonicalRevLabel, "app.kubernetes.io/version", "version"),
+		App:               labels["app"],
+		Version:           labels["version"],
 		Cluster:           mesh.ClusterID,
 	}
 }

@@ -1,6 +1,9 @@
 package istioapi
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -16,7 +19,7 @@ import (
 var gatewayFields = fields.New(
 	"selector",
 	"servers.{port.{number,protocol,name},bind,hosts,name}",
-	"servers.tls.{httpsRedirect,mode,credentialName,subjectAltNames,minProtocolVersion,maxProtocolVersion,cipherSuites}",
+	"servers.tls.{httpsRedirect,mode,credentialName,credentialNames,caCertCredentialName,subjectAltNames,verifyCertificateSpki,verifyCertificateHash,minProtocolVersion,maxProtocolVersion,cipherSuites}",
 )
 
 // ReadGateway translates one object.
@@ -111,7 +114,7 @@ func (r *reader) serverTLS(path string, s *networking.Server, out *model.Server)
 	if t.HttpsRedirect {
 		r.Errorf(path+".tls.httpsRedirect", "this server is the one that requests would be redirected to")
 	}
-	out.TLS = &model.ServerTLS{CredentialName: t.CredentialName, SANs: t.SubjectAltNames, Ciphers: t.CipherSuites,
+	out.TLS = &model.ServerTLS{Certificates: t.CredentialNames, SANs: t.SubjectAltNames, Ciphers: t.CipherSuites,
 		MinVersion: r.tlsVersion(path+".tls.minProtocolVersion", t.MinProtocolVersion), MaxVersion: r.tlsVersion(path+".tls.maxProtocolVersion", t.MaxProtocolVersion)}
 	if out.TLS.MinVersion == "1.3" && out.TLS.MaxVersion == "1.2" {
 		r.Errorf(path+".tls.minProtocolVersion", "above maxProtocolVersion")
@@ -141,15 +144,66 @@ func (r *reader) serverMode(path string, t *networking.ServerTLSSettings, out *m
 	default:
 		r.Errorf(path+".mode", "%s: not implemented by this version", t.Mode)
 	}
-	switch {
-	case credential && t.CredentialName == "":
-		r.Errorf(path+".credentialName", "required for mode %s", t.Mode)
-	case !credential && t.CredentialName != "":
-		r.Errorf(path+".credentialName", "mode %s has no use for it", t.Mode)
-	}
+	r.credentials(path, t, credential, out.TLS)
 	if len(t.SubjectAltNames) > 0 && !verifies {
 		r.Errorf(path+".subjectAltNames", "mode %s asks for no client certificate", t.Mode)
 	}
+	r.authority(path, t, credential && verifies, out.TLS)
+}
+
+// credentials reads which Secrets hold the server's certificates; wanted: it has some of its own.
+func (r *reader) credentials(path string, t *networking.ServerTLSSettings, wanted bool, out *model.ServerTLS) {
+	given := t.CredentialName != "" || len(t.CredentialNames) > 0
+	switch {
+	case wanted && !given:
+		r.Errorf(path+".credentialName", "required for mode %s", t.Mode)
+	case !wanted && given:
+		r.Errorf(path+".credentialName", "mode %s has no use for it", t.Mode)
+	case t.CredentialName != "" && len(t.CredentialNames) > 0:
+		r.Errorf(path+".credentialNames", "only one of credentialName and credentialNames may be given")
+	case len(t.CredentialNames) > maxCertificates:
+		r.Errorf(path+".credentialNames", "%d names: at most %d, one for each kind of key", len(t.CredentialNames), maxCertificates)
+	case slices.Contains(t.CredentialNames, ""):
+		r.Errorf(path+".credentialNames", "an empty name")
+	}
+	if t.CredentialName != "" {
+		out.Certificates = []string{t.CredentialName}
+	}
+}
+
+// maxCertificates is how many certificates a server may have.
+const maxCertificates = 2
+
+// authority reads by what client certificates are judged, beside their names; asked: this server judges them by a CA of its own.
+func (r *reader) authority(path string, t *networking.ServerTLSSettings, asked bool, out *model.ServerTLS) {
+	if !asked {
+		const why = "mode %s judges no client certificate by it"
+		if t.CaCertCredentialName != "" {
+			r.Errorf(path+".caCertCredentialName", why, t.Mode)
+		}
+		if len(t.VerifyCertificateSpki) > 0 {
+			r.Errorf(path+".verifyCertificateSpki", why, t.Mode)
+		}
+		if len(t.VerifyCertificateHash) > 0 {
+			r.Errorf(path+".verifyCertificateHash", why, t.Mode)
+		}
+		return
+	}
+	out.Authority = t.CaCertCredentialName
+	if out.Authority == "" && len(out.Certificates) > 0 {
+		out.Authority = out.Certificates[0]
+	}
+	for i, text := range t.VerifyCertificateSpki {
+		if sum, err := base64.StdEncoding.DecodeString(text); err != nil || len(sum) != sha256.Size {
+			r.Errorf(at(path+".verifyCertificateSpki", i), "%q: the SHA-256 of a public key in base64 expected", text)
+		}
+	}
+	for i, text := range t.VerifyCertificateHash {
+		if sum, err := hex.DecodeString(strings.ReplaceAll(text, ":", "")); err != nil || len(sum) != sha256.Size {
+			r.Errorf(at(path+".verifyCertificateHash", i), "%q: the SHA-256 of a certificate in hex expected", text)
+		}
+	}
+	out.SPKIs, out.Hashes = t.VerifyCertificateSpki, t.VerifyCertificateHash
 }
 
 // untouched refuses what only the end of a TLS connection decides.

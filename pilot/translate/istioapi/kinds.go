@@ -14,7 +14,7 @@ const (
 
 // Kinds says what becomes of each field of the kinds of networking.istio.io.
 func Kinds() []fields.Kind {
-	return []fields.Kind{virtualServices(), destinationRules(), gateways(), serviceEntries(), sidecars()}
+	return []fields.Kind{virtualServices(), destinationRules(), gateways(), serviceEntries(), workloadEntries(), sidecars()}
 }
 
 func virtualServices() fields.Kind {
@@ -53,11 +53,13 @@ func gateways() fields.Kind {
 			{Path: "servers.defaultEndpoint", Why: hidden},
 			{Path: "servers.port.targetPort", Why: "deprecated: the port's Service says where it leads"},
 			{Path: "servers.tls.{serverCertificate,privateKey,caCertificates,caCrl}", Why: secrets + "; gateways read no files"},
-			{Path: "servers.tls.{credentialNames,caCertCredentialName,tlsCertificates,verifyCertificateSpki,verifyCertificateHash,insecureSkipVerify}", Why: notYet},
+			{Path: "servers.tls.tlsCertificates", Why: secrets + "; gateways read no files"},
+			{Path: "servers.tls.insecureSkipVerify", Why: "a client certificate that nobody vouches for proves nothing"},
 		},
 		Differs: []fields.Note{
 			{Path: "servers.bind", Why: "an address; unix sockets are refused"},
 			{Path: "servers.tls.mode", Why: "AUTO_PASSTHROUGH is refused"},
+			{Path: "servers.tls.caCertCredentialName", Why: "a Secret, not a ConfigMap"},
 			{Path: "servers.tls.{minProtocolVersion,maxProtocolVersion}", Why: "TLS 1.0 and 1.1 are refused"},
 			{Path: "servers.tls.cipherSuites", Why: "suites without forward secrecy are refused"},
 		},
@@ -71,8 +73,15 @@ func serviceEntries() fields.Kind {
 			{Path: "resolution", Why: "DYNAMIC_DNS is refused"},
 			{Path: "ports.protocol", Why: "UDP is refused"},
 			{Path: "endpoints.address", Why: "unix sockets are refused"},
-			{Path: "workloadSelector.labels", Why: "selects pods, with resolution STATIC"},
+			{Path: "workloadSelector.labels", Why: "with resolution STATIC only"},
 		},
+	}
+}
+
+func workloadEntries() fields.Kind {
+	return fields.Kind{Name: "WorkloadEntry", Message: &networking.WorkloadEntry{}, Honoured: workloadEntryFields,
+		Refused: []fields.Note{{Path: "network", Why: "there is one network"}},
+		Differs: []fields.Note{{Path: "address", Why: "an address; names are left out with a warning, unix sockets are refused"}},
 	}
 }
 

@@ -216,14 +216,25 @@ func (r *reader) dnsEndpoint(path string, e *networking.WorkloadEntry, base *mod
 }
 
 func (r *reader) endpoint(path string, e *networking.WorkloadEntry, base *model.Service, p model.ServicePort) *model.Endpoint {
-	address, _ := values.Address(e.Address) // others are names
-	out := &model.Endpoint{Address: address, Port: p.Target, Weight: e.Weight, Locality: values.Locality(e.Locality), Labels: e.Labels}
-	if n, ok := e.Ports[p.Name]; ok {
-		out.Port = uint16(n)
-	}
+	out := r.workload(path, e)
 	if base.External {
-		return out
+		out = stranger(out)
 	}
+	if out.Port = p.Target; e.Ports[p.Name] != 0 {
+		out.Port = uint16(e.Ports[p.Name])
+	}
+	return out
+}
+
+// stranger is what an endpoint outside of the mesh has of it.
+func stranger(e *model.Endpoint) *model.Endpoint {
+	return &model.Endpoint{Address: e.Address, Port: e.Port, Weight: e.Weight, Locality: e.Locality, Labels: e.Labels}
+}
+
+// workload reads an endpoint, whatever its port.
+func (r *reader) workload(path string, e *networking.WorkloadEntry) *model.Endpoint {
+	address, _ := values.Address(e.Address) // others are names
+	out := &model.Endpoint{Address: address, Weight: e.Weight, Locality: values.Locality(e.Locality), Labels: e.Labels}
 	if e.ServiceAccount != "" {
 		id, err := spiffe.New(r.mesh.TrustDomain, r.namespace, e.ServiceAccount)
 		if err != nil {

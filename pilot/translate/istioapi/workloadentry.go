@@ -1,0 +1,85 @@
+package istioapi
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/core"
+	"github.com/heddle-mesh/heddle/pilot/translate/fields"
+	"github.com/heddle-mesh/heddle/pilot/translate/values"
+)
+
+var workloadEntryFields = fields.New("{address,ports,labels,locality,weight,serviceAccount}")
+
+// WorkloadEntry is a translated WorkloadEntry: something outside of Kubernetes that Services and ServiceEntries of its namespace select as
+// they select pods. It is immutable.
+type WorkloadEntry struct {
+	From   model.Name
+	Labels model.Labels
+	ports  map[string]uint32
+	end    *model.Endpoint // nil: its address is a name
+}
+
+// ReadWorkloadEntry translates one object. Its labels are those of its spec and, before them, its own, as in Istio.
+func ReadWorkloadEntry(o *inputs.WorkloadEntry, mesh *model.Mesh) (*WorkloadEntry, []report.Issue) {
+	r, spec := newReader(o, mesh), o.Spec
+	workloadEntryFields.Check(spec, "spec", &r.Log)
+	r.workloadAddress(spec.Address)
+	for _, name := range slices.Sorted(maps.Keys(spec.Ports)) {
+		values.Port(&r.Log, "spec.ports["+name+"]", spec.Ports[name])
+	}
+	labels := maps.Clone(spec.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, o.Labels)
+	end := r.workload("spec", &networking.WorkloadEntry{Address: spec.Address, Labels: labels, Locality: spec.Locality, Weight: spec.Weight,
+		ServiceAccount: spec.ServiceAccount})
+	end.Workload = core.Facts(labels, o.Name, o.Namespace, mesh)
+	out := &WorkloadEntry{From: from(o), Labels: labels, ports: spec.Ports}
+	if _, ok := values.Address(spec.Address); ok {
+		out.end = end
+	}
+	return out, r.Issues
+}
+
+func (r *reader) workloadAddress(address string) {
+	const path = "spec.address"
+	_, ok := values.Address(address)
+	switch {
+	case address == "":
+		r.Errorf(path, "required")
+	case strings.HasPrefix(address, "unix://"):
+		r.Errorf(path, "unix sockets are not implemented by this version")
+	case !ok && values.ValidHost(address, false) != "":
+		r.Errorf(path, "%q: %s", address, values.ValidHost(address, false))
+	case !ok:
+		r.Warnf(path, "%q: a name; what selects workloads needs addresses, and leaves this one out", address)
+	}
+}
+
+// Endpoint is the entry behind a port of a service that selects it, nil where it has no address or does not say which port that is.
+// Its ports go by the name of the service's port, or of the target port.
+func (w *WorkloadEntry) Endpoint(p model.ServicePort, external bool) *model.Endpoint {
+	port := p.Target
+	for _, name := range []string{p.TargetName, p.Name} {
+		if n := w.ports[name]; n != 0 {
+			port = uint16(n)
+		}
+	}
+	if w.end == nil || port == 0 {
+		return nil
+	}
+	out := *w.end
+	if external {
+		out = *stranger(w.end)
+	}
+	out.Port = port
+	return &out
+}
