@@ -120,6 +120,12 @@ func (b *builder) tcp(in *tcpproxy.TcpProxy) (*config.TCP, []*exchange.AccessLog
 	default:
 		return nil, nil, wrong("cluster", "it is empty")
 	}
+	for i, p := range in.GetHashPolicy() {
+		if p.GetSourceIp() == nil {
+			return nil, nil, wrong(fmt.Sprintf("hash_policy[%d]", i), "only source_ip is implemented")
+		}
+		out.HashSourceIP = true
+	}
 	for _, c := range out.Clusters {
 		b.needs.clusters[c.Cluster] = true
 	}

@@ -106,22 +106,31 @@ func (b *builder) discovery(in *cluster.Cluster, out *upstream.Config) error {
 }
 
 func balancer(in *cluster.Cluster, out *upstream.Config) error {
+	var err error
 	switch in.GetLbPolicy() {
 	case cluster.Cluster_ROUND_ROBIN:
 		out.Balancer = upstream.RoundRobin
+		out.Warmup, err = warmup("round_robin_lb_config", in.GetRoundRobinLbConfig().GetSlowStartConfig())
 	case cluster.Cluster_LEAST_REQUEST:
 		out.Balancer = upstream.LeastRequest
+		out.Warmup, err = warmup("least_request_lb_config", in.GetLeastRequestLbConfig().GetSlowStartConfig())
 	case cluster.Cluster_RANDOM:
 		out.Balancer = upstream.Random
 	case cluster.Cluster_CLUSTER_PROVIDED:
 		out.Balancer = upstream.Passthrough
+	case cluster.Cluster_RING_HASH:
+		out.Balancer = upstream.RingHash
+		out.Hashing, err = ringSizes(in.GetRingHashLbConfig())
+	case cluster.Cluster_MAGLEV:
+		out.Balancer = upstream.Maglev
+		out.Hashing, err = maglevSizes(in.GetMaglevLbConfig())
 	default:
 		return wrong("lb_policy", "%s is not implemented", in.GetLbPolicy())
 	}
 	if out.Discovery == upstream.OriginalDst {
 		out.Balancer = upstream.Passthrough
 	}
-	return nil
+	return err
 }
 
 // limits reads the circuit breakers of default priority. Absent ones are Envoy's, 1024 and for retries 3; MaxUint32 is no limit.

@@ -29,7 +29,9 @@ envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector:
 envoy.extensions.filters.listener.http_inspector.v3.HttpInspector:
 envoy.extensions.filters.network.rbac.v3.RBAC: rules stat_prefix
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy: stat_prefix cluster weighted_clusters idle_timeout access_log
-	max_downstream_connection_duration
+	max_downstream_connection_duration hash_policy
+envoy.type.v3.HashPolicy: source_ip
+envoy.type.v3.HashPolicy.SourceIp:
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster: clusters
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight: name weight
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager: codec_type stat_prefix rds route_config http_filters access_log
@@ -89,7 +91,13 @@ envoy.config.route.v3.Decorator: operation
 envoy.config.core.v3.HeaderValueOption: header append append_action
 envoy.config.core.v3.HeaderValue: key value
 envoy.config.route.v3.RouteAction: cluster weighted_clusters timeout max_stream_duration idle_timeout retry_policy prefix_rewrite regex_rewrite
-	host_rewrite_literal auto_host_rewrite request_mirror_policies cluster_not_found_response_code
+	host_rewrite_literal auto_host_rewrite request_mirror_policies cluster_not_found_response_code hash_policy
+envoy.config.route.v3.RouteAction.HashPolicy: header cookie connection_properties query_parameter terminal
+envoy.config.route.v3.RouteAction.HashPolicy.Header: header_name
+envoy.config.route.v3.RouteAction.HashPolicy.Cookie: name ttl path attributes
+envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute: name value
+envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties: source_ip
+envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter: name
 envoy.config.route.v3.RouteAction.MaxStreamDuration: grpc_timeout_header_max max_stream_duration
 envoy.config.route.v3.RouteAction.RequestMirrorPolicy: cluster runtime_fraction disable_shadow_host_suffix_append
 envoy.config.route.v3.WeightedCluster: clusters
@@ -108,6 +116,13 @@ envoy.config.route.v3.DirectResponseAction: status body
 envoy.config.cluster.v3.Cluster: name alt_stat_name type eds_cluster_config load_assignment connect_timeout lb_policy
 	common_lb_config circuit_breakers outlier_detection typed_extension_protocol_options upstream_connection_options upstream_bind_config
 	dns_refresh_rate dns_lookup_family cleanup_interval transport_socket transport_socket_matches metadata
+	ring_hash_lb_config maglev_lb_config round_robin_lb_config least_request_lb_config
+envoy.config.cluster.v3.Cluster.RoundRobinLbConfig: slow_start_config
+envoy.config.cluster.v3.Cluster.LeastRequestLbConfig: slow_start_config
+envoy.config.cluster.v3.Cluster.SlowStartConfig: slow_start_window aggression min_weight_percent
+envoy.config.core.v3.RuntimeDouble: default_value runtime_key
+envoy.config.cluster.v3.Cluster.RingHashLbConfig: minimum_ring_size maximum_ring_size hash_function
+envoy.config.cluster.v3.Cluster.MaglevLbConfig: table_size
 envoy.config.cluster.v3.Cluster.EdsClusterConfig: eds_config service_name
 envoy.config.cluster.v3.Cluster.CommonLbConfig: healthy_panic_threshold locality_weighted_lb_config
 envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig:

@@ -182,6 +182,9 @@ func (b *builder) forward(in *routev3.RouteAction, out *route.RouteConfig) error
 	if out.Mirrors, err = b.mirrors(in.GetRequestMirrorPolicies()); err != nil {
 		return err
 	}
+	if out.Hash, err = hashPolicies(in.GetHashPolicy()); err != nil {
+		return err
+	}
 	if in.GetClusterNotFoundResponseCode() != routev3.RouteAction_SERVICE_UNAVAILABLE {
 		return wrong("cluster_not_found_response_code", "%s is not implemented", in.GetClusterNotFoundResponseCode())
 	}

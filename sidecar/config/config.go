@@ -98,6 +98,8 @@ type TCP struct {
 	Clusters    []route.Weighted // only Cluster and Weight count
 	IdleTimeout time.Duration    // 0: none
 	MaxDuration time.Duration    // 0: none
+	// HashSourceIP has hashing balancers choose by the client's address.
+	HashSourceIP bool
 }
 
 // ForwardCert says what happens to x-forwarded-client-cert.

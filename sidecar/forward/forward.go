@@ -52,6 +52,8 @@ type run struct {
 	cluster *upstream.Cluster
 	lease   upstream.Lease
 	tried   []*upstream.Host
+	key     upstream.Key
+	mints   bool          // the route's policies give the client a cookie
 	body    exchange.View // the whole request body, where it was short
 	whole   bool          // body is all of it
 	started bool          // the response's head is on its way to the client
@@ -75,7 +77,7 @@ func (p *Proxy) begin(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	clear(r.tried)
 	r.p, r.x, r.d, r.b, r.http = p, x, d, b, b.Chain.HTTP
 	r.vhost, r.route, r.target, r.cluster, r.tried = nil, nil, nil, nil, r.tried[:0]
-	r.connected = false
+	r.connected, r.key, r.mints = false, upstream.Key{}, false
 	r.body, r.whole, r.started, r.deadline, r.timeout, r.until = nil, false, false, time.Time{}, 0, time.Time{}
 	r.mirrors = nil
 	r.trailers.Reset()

@@ -148,6 +148,9 @@ func (r *run) dress() {
 			return strconv.AppendInt(dst, x.FirstByte.Sub(x.UpstreamStart).Milliseconds(), 10)
 		}))
 	}
+	if r.mints {
+		r.route.Mint(x)
+	}
 	r.route.Incoming(r.target, x)
 	r.responders()
 }

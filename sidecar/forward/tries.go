@@ -21,6 +21,7 @@ func (r *run) forward() exchange.Outcome {
 	defer r.cluster.Done()
 	r.route.Outgoing(r.target, x)
 	r.outgoing()
+	r.key.Hash, r.key.Given, r.mints = r.route.Hash(x)
 	r.body, r.whole = r.d.BodyBuffered()
 	x.Received = int64(len(r.body))
 	if !r.whole {
@@ -199,11 +200,11 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 	if policy != nil && policy.OtherHost {
 		picks = max(1, policy.HostPicks)
 	}
-	choose := r.cluster.Pick
+	choose := r.cluster.PickFor
 	if policy != nil && policy.OtherPriority && len(r.tried) > 0 {
 		choose = r.cluster.PickElsewhere
 	}
-	h, o := choose(x.Conn.Destination, r.tried, picks)
+	h, o := choose(r.key, x.Conn.Destination, r.tried, picks)
 	if o != exchange.OK {
 		return o, false, nil
 	}

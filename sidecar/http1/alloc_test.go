@@ -112,11 +112,30 @@ func roles() map[string]func(*mesh) {
 			p.cfg.Listeners[0].Chains[0].TLS = known{}
 			p.http.ForwardCert, p.http.CertSubject, p.http.CertURI, p.http.CertDNS = config.AppendForward, true, true, true
 		},
+		"consistent hashing": func(p *mesh) {
+			rs := sixRoutes()
+			rs[1].Hash = []route.HashPolicy{{Kind: route.HashHeader, Name: "x-user"}, {Kind: route.HashQuery, Name: "c"}, {Kind: route.HashSourceIP},
+				{Kind: route.HashCookie, Name: "session", Cookie: &route.Cookie{TTL: time.Minute, Path: "/"}}}
+			p.routes(rs)
+			p.cfg.Clusters["c"].Balancer, p.cfg.Clusters["c"].Hashing = upstream.Maglev, upstream.Hashing{Size: 65_537}
+		},
 		"gateway": func(p *mesh) {
 			p.cfg.Listeners[0].Via = &exchange.Via{Listener: "l", Direction: exchange.Outbound, Gateway: true, AccessLog: logged}
 			p.cfg.Clusters["c"].Sockets = []upstream.Socket{{TLS: known{}}}
 			p.http.UseRemoteAddress, p.http.ForwardCert = true, config.SanitizeSet
 		},
+	}
+}
+
+// sixRoutes have header operations both ways and a retry policy.
+func sixRoutes() []route.RouteConfig {
+	return []route.RouteConfig{
+		{Match: route.Match{Path: "/other"}, Clusters: []route.Weighted{{Cluster: "c"}}},
+		{Match: route.Match{Path: "/", Headers: []route.HeaderMatch{{Name: "x-user", Match: route.StringMatch{Value: "no"}, Invert: true}}},
+			Clusters: []route.Weighted{{Cluster: "c", Weight: 90}, {Cluster: "c", Weight: 10}},
+			Request:  headers.Config{Add: []headers.Op{{Name: "x-from", Value: "%DOWNSTREAM_REMOTE_ADDRESS%", Action: headers.Overwrite}}},
+			Response: headers.Config{Remove: []string{"x-powered-by"}, Add: []headers.Op{{Name: "x-served", Value: "heddle"}}},
+			Retry:    &route.Retry{On: route.OnConnectFailure | route.OnRefusedStream, Attempts: 2, OtherHost: true, HostPicks: 5}},
 	}
 }
 
@@ -131,18 +150,10 @@ func sixFilters(t testing.TB, role func(*mesh)) (*mesh, *telemetry.AccessLogs) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rs := []route.RouteConfig{
-		{Match: route.Match{Path: "/other"}, Clusters: []route.Weighted{{Cluster: "c"}}},
-		{Match: route.Match{Path: "/", Headers: []route.HeaderMatch{{Name: "x-user", Match: route.StringMatch{Value: "no"}, Invert: true}}},
-			Clusters: []route.Weighted{{Cluster: "c", Weight: 90}, {Cluster: "c", Weight: 10}},
-			Request:  headers.Config{Add: []headers.Op{{Name: "x-from", Value: "%DOWNSTREAM_REMOTE_ADDRESS%", Action: headers.Overwrite}}},
-			Response: headers.Config{Remove: []string{"x-powered-by"}, Add: []headers.Op{{Name: "x-served", Value: "heddle"}}},
-			Retry:    &route.Retry{On: route.OnConnectFailure | route.OnRefusedStream, Attempts: 2, OtherHost: true, HostPicks: 5}},
-	}
 	logs := telemetry.NewAccessLogs(io.Discard)
 	recorder := telemetry.New(telemetry.Options{Peers: nobody{}, Logs: logs})
 	recorder.SetSelf(telemetry.Self{Workload: &exchange.Workload{Name: "web", Namespace: "shop"}, Identity: "spiffe://cluster.local/ns/shop/sa/web"})
-	p := told(t, &book{}, recorder, rs, map[string][]string{"c": {b}}, role)
+	p := told(t, &book{}, recorder, sixRoutes(), map[string][]string{"c": {b}}, role)
 	p.http.Filters = append(policies(t), filter.Named{Kind: filter.CORS, Filter: corsFilter}, filter.Named{Kind: filter.Fault, Filter: faultFilter})
 	return p, logs
 }

@@ -46,6 +46,7 @@ type RouteConfig struct {
 	Idle      time.Duration  // of the stream; 0: the listener's
 	Retry     *Retry         // nil: the virtual host's
 	Mirrors   []Mirror
+	Hash      []HashPolicy // for clusters with a hashing balancer
 	Request   headers.Config
 	Response  headers.Config
 	Overrides []filter.Override

@@ -258,16 +258,9 @@ type queryMatcher struct {
 // matches compares the first value of the parameter; names and values are percent-decoded.
 func (m *queryMatcher) matches(query exchange.View) bool {
 	for len(query) > 0 {
-		pair := query
-		if i := bytes.IndexByte(query, '&'); i >= 0 {
-			pair, query = query[:i], query[i+1:]
-		} else {
-			query = nil
-		}
-		k, v := pair, exchange.View(nil)
-		if i := bytes.IndexByte(pair, '='); i >= 0 {
-			k, v = pair[:i], pair[i+1:]
-		}
+		var pair exchange.View
+		pair, query = cut(query, '&')
+		k, v := cut(pair, '=')
 		if unescape(k).Is(m.name) {
 			return m.value.matches(unescape(v))
 		}

@@ -50,6 +50,7 @@ type Route struct {
 	AutoHost  bool
 
 	match    matcher
+	hash     []hashPolicy
 	rewrite  rewrite
 	redirect rewrite
 	clusters []*Target
@@ -194,7 +195,7 @@ func newVirtualHost(c *VirtualHostConfig, outer layer) (*VirtualHost, error) {
 func newRoute(c *RouteConfig, outer layer) (*Route, error) {
 	r := &Route{
 		Name: c.Name, Operation: c.Operation, Redirect: c.Redirect, Direct: c.Direct, Timeout: c.Timeout, MaxGRPC: c.MaxGRPC, Idle: c.Idle,
-		Retry: c.Retry, Mirrors: c.Mirrors, AutoHost: c.Rewrite.AutoHost, upgrades: c.Upgrades,
+		Retry: c.Retry, Mirrors: c.Mirrors, AutoHost: c.Rewrite.AutoHost, upgrades: c.Upgrades, hash: newHashPolicies(c.Hash),
 	}
 	if r.Retry == nil {
 		r.Retry = outer.retry

@@ -85,9 +85,13 @@ func (s *Server) dial(ctx context.Context, c *exchange.Connection, b *config.Bou
 		return dialled{outcome: exchange.NoCluster}
 	}
 	d := dialled{outcome: exchange.NoHealthyUpstream, up: exchange.Upstream{Cluster: cluster.Info()}}
+	var key upstream.Key
+	if b.Chain.TCP.HashSourceIP && c.Source.IsValid() {
+		key = upstream.Key{Hash: route.HashAddr(c.Source.Addr()), Given: true}
+	}
 	var tried []*upstream.Host
 	for range hosts {
-		h, o := cluster.Pick(c.Destination, tried, 5)
+		h, o := cluster.PickFor(key, c.Destination, tried, 5)
 		if o != exchange.OK {
 			d.outcome = o
 			return d

@@ -356,6 +356,46 @@ func TestWeights(t *testing.T) {
 	}
 }
 
+// TestStickyBySource: connections from one address go to one server, others spread.
+func TestStickyBySource(t *testing.T) {
+	var servers []string
+	var counts []*atomic.Int32
+	for range 2 {
+		addr, n := server(t, func(c *net.TCPConn) { _, _ = c.Write([]byte("x")) })
+		servers, counts = append(servers, addr), append(counts, n)
+	}
+	chains := plain("c")
+	chains[0].TCP.HashSourceIP = true
+	b := start(t, chains, map[string][]string{"c": servers}, func(b *bed) {
+		b.cfg.Clusters["c"].Balancer, b.cfg.Clusters["c"].Hashing = upstream.Maglev, upstream.Hashing{Size: 1009}
+	})
+	for host := 1; host <= 20; host++ {
+		from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(host))}}
+		before := make([]int32, len(counts))
+		for i, n := range counts {
+			before[i] = n.Load()
+		}
+		for range 3 {
+			c, err := from.Dial("tcp", b.m.Addr("l").String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.ReadAll(c)
+			c.Close()
+		}
+		for i, n := range counts {
+			if more := n.Load() - before[i]; more != 0 && more != 3 {
+				t.Errorf("127.0.0.%d: %d of 3 connections went to server %d", host, more, i)
+			}
+		}
+	}
+	for i, n := range counts {
+		if n.Load() == 0 || n.Load() == 60 {
+			t.Errorf("server %d had %d of 60 connections", i, n.Load())
+		}
+	}
+}
+
 func TestShutdownCutsAtDeadline(t *testing.T) {
 	addr, _ := server(t, func(c *net.TCPConn) { _, _ = io.Copy(c, c) })
 	b := start(t, plain("c"), map[string][]string{"c": {addr}}, nil)

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
@@ -14,25 +15,34 @@ const maxSchedule = 4096
 // Pick chooses a host; nil with the outcome where there is none. dst is the connection's original destination, for
 // clusters that follow it. Up to picks choices are made to find a host that is not among tried.
 func (c *Cluster) Pick(dst netip.AddrPort, tried []*Host, picks int) (*Host, exchange.Outcome) {
+	return c.PickFor(Key{}, dst, tried, picks)
+}
+
+// PickFor is Pick for a request with a key, which only hashing balancers look at.
+func (c *Cluster) PickFor(key Key, dst netip.AddrPort, tried []*Host, picks int) (*Host, exchange.Outcome) {
 	s := c.state.Load()
 	if s.cfg.Discovery == OriginalDst || s.cfg.Balancer == Passthrough {
 		return c.original(dst)
 	}
 	if len(s.groups) == 0 {
-		if s.cfg.dns() && (c.await(s.cfg) || c.state.Load() != s) {
-			return c.Pick(dst, tried, picks)
+		if s.awaitTables() || s.cfg.dns() && (c.await(s.cfg) || c.state.Load() != s) {
+			return c.PickFor(key, dst, tried, picks)
 		}
 		return nil, exchange.NoHealthyUpstream
 	}
-	h := c.choose(s)
+	hash := key.Hash
+	if !key.Given && s.cfg.Balancer.hashes() {
+		hash = rand.Uint64()
+	}
+	h := c.choose(s, hash, 0)
 	for n := 1; n < picks && slices.Contains(tried, h); n++ {
-		h = c.choose(s)
+		h = c.choose(s, hash, n)
 	}
 	return s.lastResort(h, tried), exchange.OK
 }
 
-// PickElsewhere chooses a host of a locality or priority that no tried host has; where there is none, it is Pick.
-func (c *Cluster) PickElsewhere(dst netip.AddrPort, tried []*Host, picks int) (*Host, exchange.Outcome) {
+// PickElsewhere chooses a host of a locality or priority that no tried host has; where there is none, it is PickFor.
+func (c *Cluster) PickElsewhere(key Key, dst netip.AddrPort, tried []*Host, picks int) (*Host, exchange.Outcome) {
 	s := c.state.Load()
 	been := func(p uint32, at exchange.Locality) bool {
 		return slices.ContainsFunc(tried, func(h *Host) bool {
@@ -54,29 +64,56 @@ func (c *Cluster) PickElsewhere(dst netip.AddrPort, tried []*Host, picks int) (*
 		}
 	}
 	if best == nil {
-		return c.Pick(dst, tried, picks)
+		return c.PickFor(key, dst, tried, picks)
 	}
 	return best, exchange.OK
 }
 
-func (c *Cluster) choose(s *state) *Host {
+func (c *Cluster) choose(s *state, hash uint64, attempt int) *Host {
+	if s.cfg.Balancer.hashes() {
+		return s.hashed(hash, attempt)
+	}
 	g := pick(s.groups)
-	n := uint64(len(g.schedule))
-	if n == 1 {
+	if len(g.schedule) == 1 {
 		return g.schedule[0]
 	}
+	if w := s.cfg.Warmup; w != nil {
+		if now := time.Now().UnixNano(); now-g.era.last < int64(w.Window) {
+			return c.chooseWarm(s, g, w, now)
+		}
+	}
+	n := uint64(len(g.schedule))
 	switch s.cfg.Balancer {
 	case RoundRobin:
-		if len(s.groups) == 1 {
-			return g.schedule[c.turn.Add(1)%n]
-		}
-		return g.schedule[g.turn.Add(1)%n]
+		return c.turned(s, g)
 	case Random:
 		return g.schedule[rand.Uint64N(n)]
 	}
 	i := rand.Uint64N(n)
 	j := (i + 1 + rand.Uint64N(n-1)) % n
-	a, b := g.schedule[i], g.schedule[j]
+	return idler(g.schedule[i], g.schedule[j])
+}
+
+// chooseWarm is choose while hosts of the group warm up.
+func (c *Cluster) chooseWarm(s *state, g *group, w *Warmup, now int64) *Host {
+	if s.cfg.Balancer == RoundRobin {
+		return g.warming(w, now, func() *Host { return c.turned(s, g) })
+	}
+	draw := func() *Host { return g.schedule[rand.Uint64N(uint64(len(g.schedule)))] }
+	return idler(g.warming(w, now, draw), g.warming(w, now, draw))
+}
+
+// turned is the next host of a round robin.
+func (c *Cluster) turned(s *state, g *group) *Host {
+	turn := &g.turn
+	if len(s.groups) == 1 {
+		turn = &c.turn
+	}
+	return g.schedule[turn.Add(1)%uint64(len(g.schedule))]
+}
+
+// idler returns the host with fewer exchanges in flight.
+func idler(a, b *Host) *Host {
 	if b.active.Load() < a.active.Load() {
 		return b
 	}

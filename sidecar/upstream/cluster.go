@@ -34,14 +34,19 @@ type Cluster struct {
 	warmed   bool
 	changed  chan struct{} // a DNS cluster's description has changed
 	answered *Config       // the description that the last DNS answer is for
+
+	planned    *plan // the next tables to make
+	building   *plan // the tables that are being made; nil: none that anybody waits for
+	tabulating bool  // somebody makes tables
 }
 
 // state is what requests read of a cluster: immutable, replaced as a whole.
 type state struct {
 	cfg    *Config
-	hosts  []*Host  // all
-	last   *Host    // dialled where all others are away; nil: nothing is
-	groups []*group // whom to choose from
+	hosts  []*Host       // all
+	last   *Host         // dialled where all others are away; nil: nothing is
+	groups []*group      // whom to choose from
+	ready  chan struct{} // closes when a hashing balancer has its first tables; nil: it has them
 }
 
 func newCluster(r *Registry, name string) *Cluster {
@@ -139,7 +144,7 @@ func (c *Cluster) rebuild(cfg *Config) {
 			}
 		}
 	}
-	c.state.Store(&state{cfg: cfg, hosts: hosts, last: c.resort(cfg, hosts), groups: groups(cfg, hosts)})
+	c.publish(&state{cfg: cfg, hosts: hosts, last: c.resort(cfg, hosts)})
 }
 
 // reschedule publishes the same hosts after an ejection began or ended.
@@ -147,7 +152,7 @@ func (c *Cluster) reschedule() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.state.Load()
-	c.state.Store(&state{cfg: s.cfg, hosts: s.hosts, last: s.last, groups: groups(s.cfg, s.hosts)})
+	c.publish(&state{cfg: s.cfg, hosts: s.hosts, last: s.last})
 }
 
 // retire closes what is idle; what is in use closes after use.
@@ -183,6 +188,13 @@ func (c *Cluster) sweep(now time.Time) {
 			h.retire()
 		}
 	}
+}
+
+func (c *Config) connectTimeout() time.Duration {
+	if c.ConnectTimeout == 0 {
+		return 10 * time.Second
+	}
+	return c.ConnectTimeout
 }
 
 // idle is how long a pooled connection may be unused.

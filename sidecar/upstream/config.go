@@ -33,7 +33,12 @@ const (
 	RoundRobin
 	Random
 	Passthrough // the original destination
+	RingHash    // the host that follows the request's hash on a ring
+	Maglev      // the host that the request's hash has in a table
 )
+
+// hashes says whether the balancer chooses by a hash of the request.
+func (b Balancer) hashes() bool { return b == RingHash || b == Maglev }
 
 // WireProtocol says what a cluster speaks.
 type WireProtocol uint8
@@ -98,6 +103,8 @@ type Config struct {
 	Assignment     string               // EDS name; Info.Name where empty
 	Endpoints      []*exchange.Endpoint // Static and DNS
 	Balancer       Balancer
+	Hashing        Hashing // of RingHash and Maglev
+	Warmup         *Warmup // of RoundRobin and LeastRequest; nil: new hosts have their full part at once
 	Protocol       WireProtocol
 	ConnectTimeout time.Duration // 0: 10 s
 	IdleTimeout    time.Duration // of pooled connections; 0: 1 h, negative: none

@@ -150,11 +150,7 @@ func (p *pool) connect(ctx context.Context) (exchange.Transport, error) {
 // dial connects and, where the face says so, handshakes, both within the cluster's connect timeout.
 func (h *Host) dial(ctx context.Context, f *face, k poolKey) (net.Conn, *exchange.Security, error) {
 	cfg := h.cluster.config()
-	timeout := cfg.ConnectTimeout
-	if timeout == 0 {
-		timeout = 10 * time.Second
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, cfg.connectTimeout())
 	defer cancel()
 	network, address := "tcp", f.ep.Address.String()
 	if f.ep.Path != "" {

@@ -14,8 +14,10 @@ type Host struct {
 	face    atomic.Pointer[face]
 	active  atomic.Int64
 	failed  atomic.Int64 // unix nanoseconds of the last failure to connect, 0 since one succeeded
+	since   atomic.Int64 // unix nanoseconds of when it came, or was said to be healthy again
 	used    atomic.Int64 // unix nanoseconds of the last new connection
 	pools   atomic.Pointer[[]*pool]
+	gone    atomic.Bool // no longer an endpoint of the cluster
 
 	mu      sync.Mutex // writers of pools and outlier state
 	named   map[poolKey]*pool
@@ -36,6 +38,9 @@ func (h *Host) describe(ep *exchange.Endpoint, tls Handshaker) {
 		return
 	}
 	h.face.Store(&face{ep, tls})
+	if old == nil || old.ep.Unhealthy && !ep.Unhealthy {
+		h.since.Store(time.Now().UnixNano())
+	}
 	if old == nil || old.tls == tls && old.ep.Identity == ep.Identity {
 		return
 	}
@@ -100,6 +105,7 @@ func (p *pool) serves(f *face, k poolKey) bool {
 }
 
 func (h *Host) retire() {
+	h.gone.Store(true)
 	h.mu.Lock()
 	h.retired = true
 	all := h.all()

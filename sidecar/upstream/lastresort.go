@@ -30,8 +30,9 @@ func (h *Host) away() bool {
 	return at != 0 && time.Since(time.Unix(0, at)) < suspicion
 }
 
-func away(hosts []*Host) bool {
-	return !slices.ContainsFunc(hosts, func(h *Host) bool { return !h.away() })
+func (g *group) away() bool {
+	return !slices.ContainsFunc(g.schedule, func(h *Host) bool { return !h.away() }) &&
+		!slices.ContainsFunc(g.members, func(m member) bool { return !m.host.away() })
 }
 
 // lastResort returns where to go instead of h, which was chosen: the service's own address where all that could be chosen are away, else h.
@@ -41,7 +42,7 @@ func (s *state) lastResort(h *Host, tried []*Host) *Host {
 		return h
 	}
 	for _, g := range s.groups {
-		if !away(g.schedule) {
+		if !g.away() {
 			return h
 		}
 	}

@@ -18,6 +18,11 @@ type group struct {
 	upTo     float64 // its part of the traffic and all parts before it, of 1
 	schedule []*Host // each as often as it weighs
 	turn     atomic.Uint64
+	era      era // of the schedule's hosts, where there is a warm-up
+
+	members []member // of a hashing balancer, instead of a schedule
+	table   *table
+	panics  bool // hosts that are not fit are chosen, too
 }
 
 // level is the hosts of one priority, or of one locality in it.
@@ -72,6 +77,8 @@ func groups(cfg *Config, hosts []*Host) []*group {
 	switch {
 	case total == 0 && (cfg.Panic == 0 || len(hosts) == 0):
 		return nil
+	case total == 0 && cfg.Balancer.hashes():
+		return []*group{hashed(1, hosts, false, true)}
 	case total == 0:
 		return []*group{{upTo: 1, schedule: spread(slices.Clone(hosts))}}
 	}
@@ -81,6 +88,14 @@ func groups(cfg *Config, hosts []*Host) []*group {
 		panicking := cfg.Panic > 0 && total < 100 && 100*len(l.fit) < int(cfg.Panic)*l.staying()
 		switch {
 		case load == 0:
+		case cfg.Balancer.hashes():
+			hosts := l.fit
+			if panicking {
+				hosts = l.all
+			}
+			if g := hashed(float64(load), hosts, cfg.ByLocality, panicking); len(g.members) > 0 {
+				out = append(out, g)
+			}
 		case cfg.ByLocality:
 			out = l.byLocality(out, float64(load), panicking)
 		case panicking:
@@ -138,6 +153,11 @@ func (l *level) byLocality(out []*group, part float64, panicking bool) []*group 
 		}
 	}
 	return out
+}
+
+// hashed is a priority's part of the traffic for a hashing balancer, whose table covers all localities.
+func hashed(part float64, hosts []*Host, byLocality, panics bool) *group {
+	return &group{upTo: part, members: members(hosts, byLocality), panics: panics}
 }
 
 // cumulate turns parts into where they end, of 1.

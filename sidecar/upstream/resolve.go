@@ -106,14 +106,10 @@ func (c *Cluster) await(cfg *Config) bool {
 		return false
 	default:
 	}
-	timeout := cfg.ConnectTimeout
-	if timeout == 0 {
-		timeout = 10 * time.Second
-	}
 	select {
 	case <-c.warm:
 		return true
-	case <-time.After(timeout):
+	case <-time.After(cfg.connectTimeout()):
 		return false
 	}
 }
