@@ -323,8 +323,8 @@ func (b *edgeBuilder) passthrough(plan *edgePlan, s BoundServer) {
 					continue // a rule for hosts of another server
 				}
 				sni, ok := plan.claim(own)
-				if targets, idle := b.shares(r.Destinations, s.Server.Port); ok && targets != nil {
-					plan.chains = append(plan.chains, edgeChain{Names: b.m.strings.Of(sni), Targets: targets, Idle: idle, Sniff: true})
+				if targets, relay := b.shares(r.Destinations, s.Server.Port); ok && targets != nil {
+					plan.chains = append(plan.chains, edgeChain{Names: b.m.strings.Of(sni), Targets: targets, Relay: relay, Sniff: true})
 				}
 			}
 		}
@@ -365,11 +365,11 @@ func (b *edgeBuilder) opaqueServer(plan *edgePlan, s BoundServer) {
 				if !b.admits(vs, m, s) {
 					continue
 				}
-				targets, idle := b.shares(r.Destinations, s.Server.Port)
+				targets, relay := b.shares(r.Destinations, s.Server.Port)
 				if targets == nil {
 					continue
 				}
-				c := edgeChain{Targets: targets, Idle: idle}
+				c := edgeChain{Targets: targets, Relay: relay}
 				if s.Server.TLS != nil {
 					sni, ok := plan.claim(hostNames(s.Server))
 					if !ok {

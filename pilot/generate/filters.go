@@ -141,9 +141,26 @@ type weighted struct {
 	Weight  uint32
 }
 
+// relay is what a traffic policy says of relayed connections.
+type relay struct {
+	Idle     *model.Duration // nil: the default
+	BySource bool            // hashing balancers choose by the client's address
+}
+
+func relayOf(p *model.TrafficPolicy) relay {
+	if p == nil {
+		return relay{}
+	}
+	key := p.LoadBalancer.Hash
+	return relay{Idle: p.ConnectionPool.TCPIdleTimeout, BySource: key != nil && key.SourceIP}
+}
+
 // tcpFilter returns the network filter that relays bytes.
-func tcpFilter(mesh *model.Mesh, prefix string, targets []weighted, idle *model.Duration) *listener.Filter {
-	p := &tcpproxy.TcpProxy{StatPrefix: prefix, AccessLog: accessLog(mesh.AccessLog), IdleTimeout: message.Optional(idle)}
+func tcpFilter(mesh *model.Mesh, prefix string, targets []weighted, r relay) *listener.Filter {
+	p := &tcpproxy.TcpProxy{StatPrefix: prefix, AccessLog: accessLog(mesh.AccessLog), IdleTimeout: message.Optional(r.Idle)}
+	if r.BySource {
+		p.HashPolicy = []*xdstype.HashPolicy{{PolicySpecifier: &xdstype.HashPolicy_SourceIp_{SourceIp: &xdstype.HashPolicy_SourceIp{}}}}
+	}
 	if len(targets) == 1 {
 		p.ClusterSpecifier = &tcpproxy.TcpProxy_Cluster{Cluster: targets[0].Cluster}
 		return message.NetworkFilter(filterTCP, p)

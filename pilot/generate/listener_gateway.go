@@ -32,7 +32,7 @@ type edgeChain struct {
 	TLS     *model.ServerTLS     // nil: plaintext, or passed through
 	Routes  string               // RDS name; "": opaque
 	Targets *intern.List[weighted]
-	Idle    *model.Duration
+	Relay   relay
 	Sniff   bool // looks at SNI though it does not terminate TLS
 }
 
@@ -65,7 +65,7 @@ func (in EdgeListener) chain(c edgeChain) *listener.FilterChain {
 	g := authz.Guard{Mesh: in.Mesh, Policies: in.Policies.Slice()}
 	if c.Routes == "" {
 		targets := c.Targets.Slice()
-		out.Filters = append(g.TCP(), tcpFilter(in.Mesh, targets[0].Cluster, targets, c.Idle))
+		out.Filters = append(g.TCP(), tcpFilter(in.Mesh, targets[0].Cluster, targets, c.Relay))
 		return out
 	}
 	out.Filters = []*listener.Filter{httpManager(manager{

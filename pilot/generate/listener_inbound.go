@@ -227,7 +227,7 @@ func (in Inbound) chains(p inboundPort, target string, g authz.Guard) []*listene
 		if kind.http {
 			c.Filters = []*listener.Filter{in.httpFilter(p, target, g)}
 		} else {
-			c.Filters = append(g.TCP(), tcpFilter(in.Mesh, target, []weighted{{Cluster: target}}, nil))
+			c.Filters = append(g.TCP(), tcpFilter(in.Mesh, target, []weighted{{Cluster: target}}, relay{}))
 		}
 		out = append(out, c)
 	}

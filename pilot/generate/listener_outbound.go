@@ -24,7 +24,7 @@ type Listener struct {
 	// Chains are opaque connections with a condition; Default is where all others go: empty means that the destination is not known.
 	Chains  *intern.List[l4Chain]
 	Default *intern.List[weighted]
-	Idle    *model.Duration // of Default
+	Relay   relay // of Default
 	// Traced is what spans call the client, where there are any.
 	Traced string
 	// Sniff looks for TLS where no chain asks for it.
@@ -36,7 +36,7 @@ type l4Chain struct {
 	Names   *intern.List[string] // SNI
 	Subnets *intern.List[string] // destination CIDRs
 	Targets *intern.List[weighted]
-	Idle    *model.Duration
+	Relay   relay
 }
 
 // unknown is the cluster for destinations that nobody declared.
@@ -62,7 +62,7 @@ func virtualOutbound(mesh *model.Mesh, class naming.Class, registryOnly bool) *w
 }
 
 func toCluster(mesh *model.Mesh, name string) *listener.Filter {
-	return tcpFilter(mesh, name, []weighted{{Cluster: name}}, nil)
+	return tcpFilter(mesh, name, []weighted{{Cluster: name}}, relay{})
 }
 
 // outboundListener serves the connections to one port, or to one address's port.
@@ -93,7 +93,7 @@ func outboundListener(in Listener) *wire.Resource {
 func (in Listener) otherwise() *listener.FilterChain {
 	if in.Default != nil {
 		targets := in.Default.Slice()
-		return chain("", nil, nil, tcpFilter(in.Mesh, targets[0].Cluster, targets, in.Idle))
+		return chain("", nil, nil, tcpFilter(in.Mesh, targets[0].Cluster, targets, in.Relay))
 	}
 	return chain("PassthroughFilterChain", nil, nil, toCluster(in.Mesh, unknown(in.RegistryOnly)))
 }
@@ -104,5 +104,5 @@ func (in Listener) opaque(c l4Chain) *listener.FilterChain {
 		match.PrefixRanges = append(match.PrefixRanges, message.CIDR(subnet))
 	}
 	targets := c.Targets.Slice()
-	return chain("", match, nil, tcpFilter(in.Mesh, targets[0].Cluster, targets, c.Idle))
+	return chain("", match, nil, tcpFilter(in.Mesh, targets[0].Cluster, targets, c.Relay))
 }

@@ -203,7 +203,15 @@ func (b *builder) resolve(d *model.Destination, listenerPort uint16) routes.Targ
 			port = onlyPort(svc, listenerPort)
 		}
 	}
-	return routes.Target{Ref: d, Cluster: naming.Cluster(host, d.Subset, port)}
+	return routes.Target{Ref: d, Cluster: naming.Cluster(host, d.Subset, port), Hash: b.hashKey(svc, d.Subset, port)}
+}
+
+// hashKey is what requests to a service's subset are hashed by; nil: nothing.
+func (b *builder) hashKey(svc *model.Service, subset string, port uint16) *model.HashKey {
+	if policy := b.policy(svc, subset, port); policy != nil {
+		return policy.LoadBalancer.Hash
+	}
+	return nil
 }
 
 // onlyPort is the service's port where it has just one.
@@ -286,6 +294,7 @@ func (b *builder) hostInputs(name string, svc *model.Service, port uint16) route
 	}
 	in.Virtuals = b.m.virtuals.Of(virtuals)
 	in.Targets = b.targets(virtuals, port)
+	in.Hash = b.hashKey(svc, "", port)
 	return in
 }
 

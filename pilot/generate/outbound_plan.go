@@ -28,7 +28,7 @@ type sharedPort struct {
 	hosts  []*routes.VirtualHost
 	chains []l4Chain
 	rest   *intern.List[weighted]
-	idle   *model.Duration
+	relay  relay
 }
 
 // boundPort is a listener of one address.
@@ -39,7 +39,7 @@ type boundPort struct {
 	sniff   bool
 	chains  []l4Chain
 	rest    *intern.List[weighted]
-	idle    *model.Duration
+	relay   relay
 }
 
 func newOutboundPlan(b *builder) *outboundPlan {
@@ -158,9 +158,9 @@ func (p *outboundPlan) bind(svc *model.Service, port *model.ServicePort, address
 		return
 	}
 	l := &boundPort{address: address, port: port.Number}
-	l.chains, l.rest, l.idle = p.opaque(svc, port)
+	l.chains, l.rest, l.relay = p.opaque(svc, port)
 	if l.rest == nil {
-		l.rest, l.idle = p.own(svc, port.Number)
+		l.rest, l.relay = p.own(svc, port.Number)
 	}
 	mayMix := port.Protocol != model.Mongo && port.Protocol != model.MySQL
 	switch {
@@ -189,70 +189,66 @@ func (p *outboundPlan) routesOf(svc *model.Service, port uint16, name string) {
 // wildcard plans a port of a service without an address: it is told by SNI or by its blocks; otherwise the first service gets all.
 func (p *outboundPlan) wildcard(svc *model.Service, port *model.ServicePort, blocks []string) {
 	shared := p.share(port.Number)
-	chains, rest, idle := p.opaque(svc, port)
+	chains, rest, relay := p.opaque(svc, port)
 	shared.chains = append(shared.chains, chains...)
 	if rest == nil && len(chains) > 0 && port.Protocol.IsTLS() {
 		return // the rules say what of its TLS goes where
 	}
 	if rest == nil {
-		rest, idle = p.own(svc, port.Number)
+		rest, relay = p.own(svc, port.Number)
 	}
 	switch {
 	case len(blocks) > 0:
-		shared.chains = append(shared.chains, l4Chain{Subnets: p.m.strings.Of(blocks), Targets: rest, Idle: idle})
+		shared.chains = append(shared.chains, l4Chain{Subnets: p.m.strings.Of(blocks), Targets: rest, Relay: relay})
 	case port.Protocol.IsTLS():
-		shared.chains = append(shared.chains, l4Chain{Names: p.m.strings.Of([]string{svc.Host}), Targets: rest, Idle: idle})
+		shared.chains = append(shared.chains, l4Chain{Names: p.m.strings.Of([]string{svc.Host}), Targets: rest, Relay: relay})
 	case shared.rest == nil && port.Protocol != model.Unknown:
-		shared.rest, shared.idle = rest, idle
+		shared.rest, shared.relay = rest, relay
 	}
 }
 
 // own is the service itself as a target.
-func (p *outboundPlan) own(svc *model.Service, port uint16) (*intern.List[weighted], *model.Duration) {
-	var idle *model.Duration
-	if policy := p.policy(svc, "", port); policy != nil {
-		idle = policy.ConnectionPool.TCPIdleTimeout
-	}
-	return p.m.weighted.Of([]weighted{{Cluster: naming.Cluster(svc.Host, "", port), Weight: 1}}), idle
+func (p *outboundPlan) own(svc *model.Service, port uint16) (*intern.List[weighted], relay) {
+	return p.m.weighted.Of([]weighted{{Cluster: naming.Cluster(svc.Host, "", port), Weight: 1}}), relayOf(p.policy(svc, "", port))
 }
 
 // opaque applies the tls and tcp rules of the VirtualServices that rule the service's host: conditions become chains, the first rule
 // without one says where all others go.
-func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]l4Chain, *intern.List[weighted], *model.Duration) {
+func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]l4Chain, *intern.List[weighted], relay) {
 	var chains []l4Chain
 	if vs := p.rules.tls.find(svc.Host); vs != nil && port.Protocol.IsTLS() {
 		for _, r := range vs.TLS {
-			targets, idle := p.shares(r.Destinations, port.Number)
+			targets, relay := p.shares(r.Destinations, port.Number)
 			for _, m := range r.Matches {
 				if p.holds(vs, m, port.Number) && targets != nil {
-					chains = append(chains, l4Chain{Names: p.m.strings.Of(m.SNI), Subnets: p.m.strings.Of(m.Subnets), Targets: targets, Idle: idle})
+					chains = append(chains, l4Chain{Names: p.m.strings.Of(m.SNI), Subnets: p.m.strings.Of(m.Subnets), Targets: targets, Relay: relay})
 				}
 			}
 		}
 	}
 	vs := p.rules.tcp.find(svc.Host)
 	if vs == nil {
-		return chains, nil, nil
+		return chains, nil, relay{}
 	}
 	for _, r := range vs.TCP {
-		targets, idle := p.shares(r.Destinations, port.Number)
+		targets, relay := p.shares(r.Destinations, port.Number)
 		if targets == nil {
 			continue
 		}
 		if len(r.Matches) == 0 {
-			return chains, targets, idle
+			return chains, targets, relay
 		}
 		for _, m := range r.Matches {
 			switch {
 			case !p.holds(vs, m, port.Number):
 			case len(m.Subnets) == 0:
-				return chains, targets, idle
+				return chains, targets, relay
 			default:
-				chains = append(chains, l4Chain{Subnets: p.m.strings.Of(m.Subnets), Targets: targets, Idle: idle})
+				chains = append(chains, l4Chain{Subnets: p.m.strings.Of(m.Subnets), Targets: targets, Relay: relay})
 			}
 		}
 	}
-	return chains, nil, nil
+	return chains, nil, relay{}
 }
 
 // holds reports whether a match can hold for this proxy and port at all.
@@ -264,10 +260,10 @@ func (p *outboundPlan) holds(vs *model.VirtualService, m *model.L4Match, port ui
 	return slices.Contains(gateways, model.MeshGateway) && (m.Port == 0 || m.Port == port) && p.scope.client().Holds(m.Source)
 }
 
-// shares resolves weighted destinations; the first one's idle timeout holds for all. Nil: none has a weight.
-func (b *builder) shares(destinations []*model.Destination, port uint16) (*intern.List[weighted], *model.Duration) {
+// shares resolves weighted destinations; what the first one's policy says of relaying holds for all. Nil: none has a weight.
+func (b *builder) shares(destinations []*model.Destination, port uint16) (*intern.List[weighted], relay) {
 	var out []weighted
-	var idle *model.Duration
+	var first relay
 	for _, d := range destinations {
 		weight := d.Weight
 		if len(destinations) == 1 {
@@ -277,12 +273,13 @@ func (b *builder) shares(destinations []*model.Destination, port uint16) (*inter
 			continue
 		}
 		t := b.resolve(d, port)
-		if policy := b.policy(b.byHost[d.Host], d.Subset, port); policy != nil && len(out) == 0 {
-			idle = policy.ConnectionPool.TCPIdleTimeout
+		if len(out) == 0 {
+			first = relayOf(b.policy(b.byHost[d.Host], d.Subset, port))
 		}
+		first.BySource = first.BySource || t.Hash != nil && t.Hash.SourceIP
 		out = append(out, weighted{Cluster: t.Cluster, Weight: weight})
 	}
-	return b.m.weighted.Of(out), idle
+	return b.m.weighted.Of(out), first
 }
 
 // undeclared routes the hosts of VirtualServices that are in no registry.
@@ -311,7 +308,7 @@ func (p *outboundPlan) emit() {
 		l := p.bound[key]
 		in := base
 		in.Bind, in.Port, in.Routes, in.Sniff = l.address, l.port, l.routes, l.sniff
-		in.Chains, in.Default, in.Idle = p.m.chains.Of(distinct(l.chains)), l.rest, l.idle
+		in.Chains, in.Default, in.Relay = p.m.chains.Of(distinct(l.chains)), l.rest, l.relay
 		p.set.add(p.m.listeners.Get(in, outboundListener))
 		if l.routes == naming.Port(l.port) {
 			p.share(l.port)
@@ -319,7 +316,7 @@ func (p *outboundPlan) emit() {
 	}
 	for port, s := range p.shared {
 		in := base
-		in.Port, in.Chains, in.Default, in.Idle = port, p.m.chains.Of(distinct(s.chains)), s.rest, s.idle
+		in.Port, in.Chains, in.Default, in.Relay = port, p.m.chains.Of(distinct(s.chains)), s.rest, s.relay
 		if len(s.hosts) > 0 {
 			in.Routes = naming.Port(port)
 			hosts := p.m.vhosts.Of(s.hosts)

@@ -50,13 +50,43 @@ const (
 	RoundRobin
 	Random
 	Passthrough
+	RingHash
+	Maglev
 )
 
 // LoadBalancer chooses an endpoint.
 type LoadBalancer struct {
 	Algorithm Balancer
+	TableSize uint64          // RingHash: the least number of places; Maglev: their number, a prime
+	Warmup    *Warmup         // of RoundRobin and LeastRequest; nil: none
+	Hash      *HashKey        // what of a request RingHash and Maglev choose by; nil: nothing, at random
 	Locality  *LocalityPolicy // nil: the service's or the mesh's
 }
+
+// Warmup has new endpoints take on their part of the traffic by and by.
+type Warmup struct {
+	Duration       Duration
+	MinimumPercent float64 // of its weight that an endpoint has at least
+	Aggression     float64 // 1: linear; more: faster in the beginning
+}
+
+// HashKey is what requests to one endpoint have in common. One field is set.
+type HashKey struct {
+	Header   string
+	Query    string // name of a query parameter
+	SourceIP bool
+	Cookie   *HashCookie
+}
+
+// HashCookie is a cookie that keeps a client at one endpoint.
+type HashCookie struct {
+	Name, Path string
+	TTL        *Duration // nil: clients without the cookie are given none; 0: for their session
+	Attributes []CookieAttribute
+}
+
+// CookieAttribute is a further attribute of a cookie; its value may be empty.
+type CookieAttribute struct{ Name, Value string }
 
 // ConnectionPool is limits and timeouts; zero means the default (unlimited, or as Envoy's).
 type ConnectionPool struct {

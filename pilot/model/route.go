@@ -119,6 +119,7 @@ type Retry struct {
 	Codes               []uint32 // status codes in retryOn
 	RemoteLocalities    bool
 	IgnorePreviousHosts bool
+	IgnorePreviousGiven bool     // by the user; otherwise retries stay where consistent hashing sends them
 	Backoff             Duration // 0: 25 ms
 }
 

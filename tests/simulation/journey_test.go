@@ -25,6 +25,7 @@ type traffic struct {
 	tls       bool // the client's own
 	sni       string
 	hops      int
+	key       upstream.Key // what hashing balancers choose by
 }
 
 // journey is what became of it, in words, and which pods it may have ended at with what share.
@@ -206,6 +207,10 @@ func (m *mesh) relay(p *proxy, t *config.TCP, c *exchange.Connection, tr traffic
 	for _, w := range t.Clusters {
 		total += float64(max(w.Weight, 1))
 	}
+	tr.key = upstream.Key{}
+	if t.HashSourceIP {
+		tr.key = upstream.Key{Hash: route.HashAddr(c.Source.Addr()), Given: true}
+	}
 	for _, w := range t.Clusters {
 		part := float64(max(w.Weight, 1)) / total
 		if len(t.Clusters) == 1 {
@@ -330,8 +335,10 @@ func (m *mesh) act(p *proxy, vhost *route.VirtualHost, r *route.Route, target *r
 		j.policy(r)
 	}
 	r.Outgoing(target, x)
+	r.Mint(x)
 	r.Incoming(target, x)
 	next := tr
+	next.key.Hash, next.key.Given, _ = r.Hash(x)
 	next.method, next.authority, next.path = x.Request.Method.Copy(), x.Request.Authority.Copy(), x.Request.Path.Copy()
 	next.headers = nil
 	for _, f := range x.Request.Fields {
@@ -339,6 +346,9 @@ func (m *mesh) act(p *proxy, vhost *route.VirtualHost, r *route.Route, target *r
 	}
 	for _, f := range x.Response.Fields {
 		j.say("<%s:%s", f.Name, f.Value)
+		if name, _, _ := strings.Cut(string(f.Value), "="); f.Name.Is("set-cookie") {
+			j.say("mints=%s", name)
+		}
 	}
 	protocol := tr.protocol
 	if cluster := p.config.Clusters[target.Cluster]; cluster != nil {
@@ -362,6 +372,9 @@ func (j *journey) policy(r *route.Route) {
 		j.say("retries=%d", r.Retry.Attempts)
 		if r.Retry.PerTry > 0 {
 			j.say("per-try=%s", r.Retry.PerTry)
+		}
+		if r.Retry.OtherHost {
+			j.say("other-host")
 		}
 	} else {
 		j.say("no-retries")
@@ -398,7 +411,7 @@ func (m *mesh) forward(p *proxy, name string, c *exchange.Connection, tr traffic
 		j.say("wire=%s", tr.protocol)
 	}
 	source := netip.AddrPortFrom(netip.MustParseAddr(p.pod.ip), 40000)
-	shares := balance(cluster, ends)
+	shares := balance(cluster, ends, tr.key)
 	for _, e := range ends {
 		shake, part := socket(cluster, e), share*shares[e]
 		if part == 0 {
@@ -421,7 +434,13 @@ func (j *journey) cluster(c *upstream.Config) {
 		return
 	}
 	j.say("cluster=%s", c.Info.Name)
-	j.say("balancer=%s", [...]string{"least-request", "round-robin", "random", "passthrough"}[c.Balancer])
+	j.say("balancer=%s", [...]string{"least-request", "round-robin", "random", "passthrough", "ring-hash", "maglev"}[c.Balancer])
+	if c.Hashing.Size > 0 {
+		j.say("table=%d", c.Hashing.Size)
+	}
+	if w := c.Warmup; w != nil {
+		j.say("warmup=%s", w.Window)
+	}
 	if c.Outlier != nil {
 		j.say("outlier=%d", c.Outlier.Consecutive5xx)
 	}

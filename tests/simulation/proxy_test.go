@@ -144,11 +144,11 @@ func (p *proxy) reach(cluster string, original netip.AddrPort) (*upstream.Config
 
 // ordered reports whether endpoints are not all alike to the balancer.
 func ordered(c *upstream.Config, all []*exchange.Endpoint) bool {
-	return c.ByLocality || slices.ContainsFunc(all, func(e *exchange.Endpoint) bool { return e.Priority > 0 })
+	return c.ByLocality || c.Hashing.Size > 0 || slices.ContainsFunc(all, func(e *exchange.Endpoint) bool { return e.Priority > 0 })
 }
 
 // balance is the share of each endpoint: the same, or what the proxy's own balancer makes of their order.
-func balance(c *upstream.Config, all []*exchange.Endpoint) map[*exchange.Endpoint]float64 {
+func balance(c *upstream.Config, all []*exchange.Endpoint, key upstream.Key) map[*exchange.Endpoint]float64 {
 	out := map[*exchange.Endpoint]float64{}
 	if !ordered(c, all) {
 		for _, e := range all {
@@ -159,16 +159,25 @@ func balance(c *upstream.Config, all []*exchange.Endpoint) map[*exchange.Endpoin
 	asked, by := *c, map[string]*exchange.Endpoint{}
 	asked.Discovery, asked.Endpoints = upstream.Static, nil
 	for i, e := range all { // hosts that are looked up have no address that tells them apart
-		named := *e
-		named.Path = strconv.Itoa(i)
-		asked.Endpoints, by[named.Path] = append(asked.Endpoints, &named), e
+		named, name := *e, e.Address.String()
+		if !e.Address.Addr().IsValid() {
+			name = strconv.Itoa(i)
+			named.Path = name
+		}
+		asked.Endpoints, by[name] = append(asked.Endpoints, &named), e
 	}
 	live := upstream.NewRegistry(upstream.Options{}).Apply(map[string]*upstream.Config{"": &asked}, nil).Get("")
 	const samples = 20_000
 	for range samples {
-		if h, o := live.Pick(netip.AddrPort{}, nil, 1); o == exchange.OK {
-			out[by[h.Endpoint().Path]] += 1.0 / samples
+		h, o := live.PickFor(key, netip.AddrPort{}, nil, 1)
+		if o != exchange.OK {
+			continue
 		}
+		name := h.Endpoint().Path
+		if name == "" {
+			name = h.Endpoint().Address.String()
+		}
+		out[by[name]] += 1.0 / samples
 	}
 	return out
 }

@@ -95,8 +95,9 @@ func catchesAll(m *route.RouteMatch) bool {
 func (b routeBuilder) plain() *route.Route {
 	action := &route.RouteAction{
 		ClusterSpecifier: &route.RouteAction_Cluster{Cluster: naming.Cluster(b.Service.Host, "", b.Port)},
-		Timeout:          message.Duration(0), MaxStreamDuration: message.GRPCTimeout(0), RetryPolicy: retryPolicy(b.Mesh.DefaultRetry),
+		Timeout:          message.Duration(0), MaxStreamDuration: message.GRPCTimeout(0), HashPolicy: hashPolicies([]*model.HashKey{b.Hash}),
 	}
+	action.RetryPolicy = retryPolicy(b.Mesh.DefaultRetry, len(action.HashPolicy) > 0)
 	return &route.Route{
 		Name: "default", Match: message.AnyPath(), Action: &route.Route_Route{Route: action},
 		Decorator: &route.Decorator{Operation: b.Host.Host + ":" + naming.Port(b.Port) + "/*"},
@@ -169,7 +170,7 @@ func (b routeBuilder) forward(rule *model.HTTPRoute, headers model.Headers) *rou
 	if retry == nil {
 		retry = b.Mesh.DefaultRetry
 	}
-	action.RetryPolicy = retryPolicy(retry)
+	action.RetryPolicy = retryPolicy(retry, len(action.HashPolicy) > 0)
 	rewrite(action, rule.Rewrite)
 	if headers.Host != "" {
 		action.HostRewriteSpecifier = &route.RouteAction_HostRewriteLiteral{HostRewriteLiteral: headers.Host}
@@ -185,14 +186,18 @@ func (b routeBuilder) forward(rule *model.HTTPRoute, headers model.Headers) *rou
 // spread shares requests among destinations; those of weight zero get none.
 func (b routeBuilder) spread(action *route.RouteAction, destinations []*model.Destination) {
 	if len(destinations) == 1 {
-		action.ClusterSpecifier = &route.RouteAction_Cluster{Cluster: b.targets[destinations[0]].Cluster}
+		t := b.targets[destinations[0]]
+		action.ClusterSpecifier = &route.RouteAction_Cluster{Cluster: t.Cluster}
+		action.HashPolicy = hashPolicies([]*model.HashKey{t.Hash})
 		return
 	}
 	group := &route.WeightedCluster{}
+	var keys []*model.HashKey
 	for _, d := range destinations {
 		if d.Weight == 0 {
 			continue
 		}
+		keys = append(keys, b.targets[d].Hash)
 		w := &route.WeightedCluster_ClusterWeight{
 			Name: b.targets[d].Cluster, Weight: message.U32(d.Weight),
 			RequestHeadersToAdd:     headerOptions(d.Headers.RequestSet, d.Headers.RequestAdd),
@@ -206,6 +211,7 @@ func (b routeBuilder) spread(action *route.RouteAction, destinations []*model.De
 		group.Clusters = append(group.Clusters, w)
 	}
 	action.ClusterSpecifier = &route.RouteAction_WeightedClusters{WeightedClusters: group}
+	action.HashPolicy = hashPolicies(keys)
 }
 
 func (b routeBuilder) mirror(m *model.Mirror) *route.RouteAction_RequestMirrorPolicy {

@@ -19,8 +19,8 @@ const (
 	hostPicks      = 5 // how often a retry looks for a host that was not tried
 )
 
-// retryPolicy says when to try again.
-func retryPolicy(r *model.Retry) *route.RetryPolicy {
+// retryPolicy says when to try again. Where requests are hashed, they stay with their host unless the user says otherwise.
+func retryPolicy(r *model.Retry, hashed bool) *route.RetryPolicy {
 	if r == nil || r.Attempts == 0 {
 		return nil
 	}
@@ -31,7 +31,7 @@ func retryPolicy(r *model.Retry) *route.RetryPolicy {
 	out := &route.RetryPolicy{
 		RetryOn: strings.Join(on, ","), NumRetries: message.U32(r.Attempts), PerTryTimeout: message.Nonzero(r.PerTry), RetriableStatusCodes: r.Codes,
 	}
-	if r.IgnorePreviousHosts {
+	if r.IgnorePreviousHosts && (!hashed || r.IgnorePreviousGiven) {
 		out.HostSelectionRetryMaxAttempts = hostPicks
 		out.RetryHostPredicate = []*route.RetryPolicy_RetryHostPredicate{{
 			Name:       "envoy.retry_host_predicates.previous_hosts",

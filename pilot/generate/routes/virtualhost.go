@@ -40,6 +40,8 @@ type Host struct {
 	// Client decides about rules for certain sources. It is zero where no rule asks.
 	Client  Client
 	Targets *intern.List[Target]
+	// Hash is what requests to the service itself are hashed by, where no rule says where they go; nil: nothing.
+	Hash *model.HashKey
 	// TLS is whether the request came over TLS; RequireTLS redirects it if it did not.
 	TLS, RequireTLS bool
 }
@@ -48,6 +50,7 @@ type Host struct {
 type Target struct {
 	Ref     *model.Destination // nil: the service itself, where there are no rules
 	Cluster string             // "": the service's own
+	Hash    *model.HashKey     // what requests are hashed by there; nil: nothing
 }
 
 // VirtualHost is a finished virtual host, ready to be joined with others.

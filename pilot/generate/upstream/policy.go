@@ -27,10 +27,30 @@ func applyBalancer(c *cluster.Cluster, lb model.LoadBalancer) {
 	switch lb.Algorithm {
 	case model.RoundRobin:
 		c.LbPolicy = cluster.Cluster_ROUND_ROBIN
+		if w := lb.Warmup; w != nil {
+			c.LbConfig = &cluster.Cluster_RoundRobinLbConfig_{RoundRobinLbConfig: &cluster.Cluster_RoundRobinLbConfig{SlowStartConfig: slowStart(w)}}
+		}
 	case model.Random:
 		c.LbPolicy = cluster.Cluster_RANDOM
+	case model.RingHash:
+		c.LbPolicy = cluster.Cluster_RING_HASH
+		c.LbConfig = &cluster.Cluster_RingHashLbConfig_{RingHashLbConfig: &cluster.Cluster_RingHashLbConfig{MinimumRingSize: message.U64(lb.TableSize)}}
+	case model.Maglev:
+		c.LbPolicy = cluster.Cluster_MAGLEV
+		c.LbConfig = &cluster.Cluster_MaglevLbConfig_{MaglevLbConfig: &cluster.Cluster_MaglevLbConfig{TableSize: message.U64(lb.TableSize)}}
 	default:
 		c.LbPolicy = cluster.Cluster_LEAST_REQUEST
+		if w := lb.Warmup; w != nil {
+			c.LbConfig = &cluster.Cluster_LeastRequestLbConfig_{LeastRequestLbConfig: &cluster.Cluster_LeastRequestLbConfig{SlowStartConfig: slowStart(w)}}
+		}
+	}
+}
+
+// slowStart has new endpoints take on traffic by and by. Envoy demands a name under which its own configuration could change the aggression.
+func slowStart(w *model.Warmup) *cluster.Cluster_SlowStartConfig {
+	return &cluster.Cluster_SlowStartConfig{
+		SlowStartWindow: message.Duration(w.Duration), MinWeightPercent: &xdstype.Percent{Value: w.MinimumPercent},
+		Aggression: &core.RuntimeDouble{DefaultValue: w.Aggression, RuntimeKey: "upstream.slow_start_aggression"},
 	}
 }
 

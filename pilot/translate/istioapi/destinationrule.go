@@ -16,7 +16,9 @@ import (
 const (
 	// LocalityFields are the fields of a localityLbSetting that are honoured.
 	LocalityFields = "localityLbSetting.{enabled,distribute.{from,to},failover.{from,to},failoverPriority}"
-	trafficBlocks  = "{loadBalancer.{simple," + LocalityFields + "}," +
+	hashFields     = "consistentHash.{httpHeaderName,httpCookie.{name,path,ttl,attributes.{name,value}},useSourceIp,httpQueryParameterName," +
+		"minimumRingSize,ringHash.minimumRingSize,maglev.tableSize}"
+	trafficBlocks = "{loadBalancer.{simple," + hashFields + ",warmup.{duration,minimumPercent,aggression},warmupDurationSecs," + LocalityFields + "}," +
 		"connectionPool.{tcp.{maxConnections,connectTimeout,idleTimeout,tcpKeepalive.{probes,time,interval}}," +
 		"http.{http1MaxPendingRequests,http2MaxRequests,maxRequestsPerConnection,maxRetries,idleTimeout,h2UpgradePolicy,useClientProtocol,maxConcurrentStreams}}," +
 		"outlierDetection.{splitExternalLocalOriginErrors,consecutiveLocalOriginFailures,consecutiveGatewayErrors,consecutive5xxErrors,interval," +

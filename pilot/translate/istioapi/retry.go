@@ -36,7 +36,7 @@ func Retry(log *report.Log, path string, p *networking.HTTPRetry) *model.Retry {
 	out.Backoff = values.DurationOr(log, path+".backoff", p.Backoff, 0)
 	out.RemoteLocalities = p.RetryRemoteLocalities.GetValue()
 	if p.RetryIgnorePreviousHosts != nil {
-		out.IgnorePreviousHosts = p.RetryIgnorePreviousHosts.Value
+		out.IgnorePreviousHosts, out.IgnorePreviousGiven = p.RetryIgnorePreviousHosts.Value, true
 	}
 	if p.RetryOn != "" {
 		out.On, out.Codes = retryOn(log, path+".retryOn", p.RetryOn)

@@ -76,34 +76,6 @@ func (r *reader) outlier(path string, o *networking.OutlierDetection) *model.Out
 	return out
 }
 
-func (r *reader) loadBalancer(path string, l *networking.LoadBalancerSettings) *model.LoadBalancer {
-	if l == nil {
-		return nil
-	}
-	return &model.LoadBalancer{
-		Algorithm: r.simple(path+".simple", l.GetSimple()),
-		Locality:  Locality(&r.Log, path+".localityLbSetting", l.LocalityLbSetting),
-	}
-}
-
-func (r *reader) simple(path string, s networking.LoadBalancerSettings_SimpleLB) model.Balancer {
-	switch s {
-	case networking.LoadBalancerSettings_UNSPECIFIED, networking.LoadBalancerSettings_LEAST_REQUEST:
-		return model.LeastRequest
-	//lint:ignore SA1019 people still write it
-	case networking.LoadBalancerSettings_LEAST_CONN:
-		return model.LeastRequest
-	case networking.LoadBalancerSettings_ROUND_ROBIN:
-		return model.RoundRobin
-	case networking.LoadBalancerSettings_RANDOM:
-		return model.Random
-	case networking.LoadBalancerSettings_PASSTHROUGH:
-		return model.Passthrough
-	}
-	r.Errorf(path, "%d: not implemented by this version", s)
-	return model.LeastRequest
-}
-
 func (r *reader) clientTLS(path string, t *networking.ClientTLSSettings) *model.ClientTLS {
 	if t == nil {
 		return nil
