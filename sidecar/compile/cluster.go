@@ -220,11 +220,27 @@ func protocol(in *cluster.Cluster, out *upstream.Config) error {
 		if out.IdleTimeout = duration(common.GetIdleTimeout(), 0); common.GetIdleTimeout() != nil && out.IdleTimeout == 0 {
 			out.IdleTimeout = -1 // an idle timeout of zero is none
 		}
+		out.MaxDuration = duration(common.GetMaxConnectionDuration(), 0)
+		if err := keepalive(h2.GetConnectionKeepalive(), &out.Ping); err != nil {
+			return under(field, err)
+		}
 		out.Limits.RequestsPerConnection = common.GetMaxRequestsPerConnection().GetValue()
 		out.HostSNI = options.GetUpstreamHttpProtocolOptions().GetAutoSni()
-		if common.GetMaxConnectionDuration() != nil || common.GetMaxHeadersCount() != nil || common.GetHeadersWithUnderscoresAction() != 0 {
-			return wrong(field+".common_http_protocol_options", "only idle_timeout and max_requests_per_connection are implemented for clusters")
+		if common.GetMaxHeadersCount() != nil || common.GetHeadersWithUnderscoresAction() != 0 {
+			return wrong(field+".common_http_protocol_options", "only idle_timeout, max_connection_duration and max_requests_per_connection are implemented for clusters")
 		}
+	}
+	return nil
+}
+
+// keepalive reads the PINGs of HTTP/2 connections.
+func keepalive(in *core.KeepaliveSettings, out *exchange.Keepalive) error {
+	if in.GetInterval().AsDuration() == 0 {
+		return nil
+	}
+	*out = exchange.Keepalive{Interval: in.GetInterval().AsDuration(), Timeout: in.GetTimeout().AsDuration()}
+	if out.Interval < time.Millisecond || out.Timeout < time.Millisecond {
+		return wrong("http2_protocol_options.connection_keepalive", "interval and timeout must be at least 1ms")
 	}
 	return nil
 }

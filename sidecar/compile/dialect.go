@@ -55,7 +55,8 @@ envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter: name typ
 envoy.config.core.v3.HttpProtocolOptions: idle_timeout max_connection_duration max_requests_per_connection headers_with_underscores_action
 	max_headers_count
 envoy.config.core.v3.Http1ProtocolOptions: accept_http_10
-envoy.config.core.v3.Http2ProtocolOptions: max_concurrent_streams
+envoy.config.core.v3.Http2ProtocolOptions: max_concurrent_streams connection_keepalive
+envoy.config.core.v3.KeepaliveSettings: interval timeout
 envoy.extensions.filters.http.router.v3.Router:
 envoy.extensions.filters.http.rbac.v3.RBAC: rules rules_stat_prefix
 envoy.extensions.filters.http.fault.v3.HTTPFault: delay abort

@@ -66,6 +66,8 @@ func refused(in *hcm.HttpConnectionManager, out *config.HTTP) error {
 		return wrong("strip_any_host_port", "not implemented")
 	case common.GetMaxConnectionDuration().AsDuration() != 0:
 		return wrong("common_http_protocol_options.max_connection_duration", "not implemented")
+	case in.GetHttp2ProtocolOptions().GetConnectionKeepalive().GetInterval().AsDuration() != 0:
+		return wrong("http2_protocol_options.connection_keepalive", "not implemented for listeners")
 	case common.GetMaxRequestsPerConnection().GetValue() != 0:
 		return wrong("common_http_protocol_options.max_requests_per_connection", "not implemented for listeners")
 	case common.GetHeadersWithUnderscoresAction() != corev3.HttpProtocolOptions_ALLOW:

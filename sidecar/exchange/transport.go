@@ -58,6 +58,13 @@ type Transport interface {
 type TransportInfo struct {
 	Local, Remote net.Addr
 	Security      *Security // nil: plaintext
+	Keepalive     Keepalive // of HTTP/2
+}
+
+// Keepalive asks the peer of a connection now and then whether it is still there. The zero Keepalive does not.
+type Keepalive struct {
+	Interval time.Duration // between an answer and the next question; up to 15 % more, at random
+	Timeout  time.Duration // a peer that has said nothing for so long after a question is given up
 }
 
 // Stream is one exchange's half of an upstream transport. Writes are buffered until Flush or until end. One goroutine

@@ -35,6 +35,7 @@ func (d *Codec) Transport(conn net.Conn, info *exchange.TransportInfo) (exchange
 	cc := &clientConn{conn: newConn(conn, d.mem, l, d.alarm), codec: d, info: info, next: 1}
 	cc.conn.side = cc
 	cc.start(preface, true)
+	cc.keepAlive()
 	go cc.run()
 	return cc, nil
 }
@@ -51,6 +52,7 @@ type clientConn struct {
 	away   bool   // no new streams: the peer goes away, we drain, or the numbers are used up
 	seen   int64  // conn.got at the last beat
 	pinged bool   // and nothing since
+	asker  asker
 }
 
 func (cc *clientConn) run() {
@@ -143,7 +145,6 @@ func (cc *clientConn) fresh(id uint32, _ *block.Decoder, _ bool) error {
 
 func (cc *clientConn) gone(*stream) {}
 func (cc *clientConn) pause()       {}
-func (cc *clientConn) pong([8]byte) {}
 func (cc *clientConn) empty()       {}
 
 // goneAway fails the streams that the peer has not processed: they may go elsewhere.

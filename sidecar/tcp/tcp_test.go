@@ -356,6 +356,26 @@ func TestWeights(t *testing.T) {
 	}
 }
 
+// TestLongestDuration: a connection ends when it has lasted as long as it may, however busy it is.
+func TestLongestDuration(t *testing.T) {
+	addr, _ := server(t, func(c *net.TCPConn) {
+		for {
+			if _, err := c.Write([]byte("x")); err != nil {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
+	chains := plain("c")
+	chains[0].TCP.MaxDuration = 200 * time.Millisecond
+	b := start(t, chains, map[string][]string{"c": {addr}}, nil)
+	begun := time.Now()
+	n, _ := io.Copy(io.Discard, b.dial(t))
+	if d := time.Since(begun); n < 2 || d < 150*time.Millisecond || d > 2*time.Second {
+		t.Errorf("%d bytes in %s", n, d)
+	}
+}
+
 // TestStickyBySource: connections from one address go to one server, others spread.
 func TestStickyBySource(t *testing.T) {
 	var servers []string

@@ -108,6 +108,8 @@ type Config struct {
 	Protocol       WireProtocol
 	ConnectTimeout time.Duration // 0: 10 s
 	IdleTimeout    time.Duration // of pooled connections; 0: 1 h, negative: none
+	MaxDuration    time.Duration // a pooled connection takes no new requests when it is as old as that; 0: any age
+	Ping           exchange.Keepalive
 	Limits         Limits
 	Outlier        *Outlier
 	Panic          uint32     // percent of healthy endpoints of a priority below which all are used; 0: never

@@ -79,6 +79,9 @@ func (p *pool) dial(x *exchange.Exchange, deadline time.Time) (*link, exchange.O
 	l = &link{t: t}
 	p.mu.Lock()
 	p.use(l)
+	if age := p.host.cluster.config().MaxDuration; age > 0 {
+		l.age = time.AfterFunc(age, func() { p.expire(l) })
+	}
 	p.mu.Unlock()
 	return l, o
 }
@@ -139,7 +142,7 @@ func (p *pool) connect(ctx context.Context) (exchange.Transport, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("no codec for %v", p.proto)
 	}
-	t, err := codec(conn, &exchange.TransportInfo{Local: conn.LocalAddr(), Remote: conn.RemoteAddr(), Security: sec})
+	t, err := codec(conn, &exchange.TransportInfo{Local: conn.LocalAddr(), Remote: conn.RemoteAddr(), Security: sec, Keepalive: p.host.cluster.config().Ping})
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("starting %v: %w", p.proto, err)

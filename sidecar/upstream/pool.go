@@ -29,8 +29,9 @@ type link struct {
 	served uint32
 	since  time.Time // when it became idle; zero: unknown
 	dead   bool
-	leaves bool // takes no new exchanges: it refused one
-	listed bool // is in free
+	leaves bool        // takes no new exchanges: it refused one, or is too old
+	listed bool        // is in free
+	age    *time.Timer // makes it leave when it is too old; nil: it may be of any age
 }
 
 // Lease is a place on a connection, with the stream that uses it. The zero Lease is empty.
@@ -218,6 +219,9 @@ func (p *pool) drop(l *link) {
 		return
 	}
 	l.dead = true
+	if l.age != nil {
+		l.age.Stop()
+	}
 	p.total--
 	p.host.cluster.connections.Add(-1)
 	_ = l.t.Close()
@@ -255,6 +259,18 @@ func (p *pool) refused(l *link) {
 	p.unlist(l)
 	p.mu.Unlock()
 	p.release(l, false, time.Time{})
+}
+
+// expire takes a connection out of use that is too old. Exchanges in flight go on.
+func (p *pool) expire(l *link) {
+	defer p.host.cluster.owner.guard()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.leaves = true
+	p.unlist(l)
+	if l.inUse == 0 {
+		p.drop(l)
+	}
 }
 
 func (p *pool) list(l *link) {
