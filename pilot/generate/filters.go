@@ -144,6 +144,7 @@ type weighted struct {
 // relay is what a traffic policy says of relayed connections.
 type relay struct {
 	Idle     *model.Duration // nil: the default
+	Longest  model.Duration  // 0: any
 	BySource bool            // hashing balancers choose by the client's address
 }
 
@@ -152,12 +153,13 @@ func relayOf(p *model.TrafficPolicy) relay {
 		return relay{}
 	}
 	key := p.LoadBalancer.Hash
-	return relay{Idle: p.ConnectionPool.TCPIdleTimeout, BySource: key != nil && key.SourceIP}
+	return relay{Idle: p.ConnectionPool.TCPIdleTimeout, Longest: p.ConnectionPool.MaxConnectionDuration, BySource: key != nil && key.SourceIP}
 }
 
 // tcpFilter returns the network filter that relays bytes.
 func tcpFilter(mesh *model.Mesh, prefix string, targets []weighted, r relay) *listener.Filter {
-	p := &tcpproxy.TcpProxy{StatPrefix: prefix, AccessLog: accessLog(mesh.AccessLog), IdleTimeout: message.Optional(r.Idle)}
+	p := &tcpproxy.TcpProxy{StatPrefix: prefix, AccessLog: accessLog(mesh.AccessLog), IdleTimeout: message.Optional(r.Idle),
+		MaxDownstreamConnectionDuration: message.Nonzero(r.Longest)}
 	if r.BySource {
 		p.HashPolicy = []*xdstype.HashPolicy{{PolicySpecifier: &xdstype.HashPolicy_SourceIp_{SourceIp: &xdstype.HashPolicy_SourceIp{}}}}
 	}

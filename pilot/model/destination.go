@@ -93,6 +93,7 @@ type ConnectionPool struct {
 	MaxConnections           uint32
 	ConnectTimeout           Duration // 0: the mesh's (10 s)
 	TCPIdleTimeout           *Duration
+	MaxConnectionDuration    Duration // 0: any
 	KeepaliveProbes          uint32
 	KeepaliveTime            Duration
 	KeepaliveInterval        Duration
@@ -102,6 +103,8 @@ type ConnectionPool struct {
 	MaxRetries               uint32
 	HTTPIdleTimeout          *Duration
 	MaxConcurrentStreams     uint32
+	PingInterval             Duration // of HTTP/2; 0: none
+	PingTimeout              Duration
 	UpgradeHTTP2             bool // h2UpgradePolicy UPGRADE
 	UseClientProtocol        bool
 	RetryBudgetPercent       *float64

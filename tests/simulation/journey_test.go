@@ -207,6 +207,9 @@ func (m *mesh) relay(p *proxy, t *config.TCP, c *exchange.Connection, tr traffic
 	for _, w := range t.Clusters {
 		total += float64(max(w.Weight, 1))
 	}
+	if t.MaxDuration > 0 && (c.Via == nil || c.Via.Direction != exchange.Inbound) {
+		j.say("longest=%s", t.MaxDuration)
+	}
 	tr.key = upstream.Key{}
 	if t.HashSourceIP {
 		tr.key = upstream.Key{Hash: route.HashAddr(c.Source.Addr()), Given: true}
@@ -437,6 +440,12 @@ func (j *journey) cluster(c *upstream.Config) {
 	j.say("balancer=%s", [...]string{"least-request", "round-robin", "random", "passthrough", "ring-hash", "maglev"}[c.Balancer])
 	if c.Hashing.Size > 0 {
 		j.say("table=%d", c.Hashing.Size)
+	}
+	if c.MaxDuration > 0 {
+		j.say("age=%s", c.MaxDuration)
+	}
+	if c.Ping.Interval > 0 {
+		j.say("ping=%s,%s", c.Ping.Interval, c.Ping.Timeout)
 	}
 	if w := c.Warmup; w != nil {
 		j.say("warmup=%s", w.Window)

@@ -101,6 +101,9 @@ func HTTPOptions(o ProtocolOptions) map[string]*anypb.Any {
 	if o.Pool.MaxConcurrentStreams != 0 {
 		h2.MaxConcurrentStreams = message.U32(o.Pool.MaxConcurrentStreams)
 	}
+	if o.Pool.PingInterval != 0 {
+		h2.ConnectionKeepalive = &core.KeepaliveSettings{Interval: message.Duration(o.Pool.PingInterval), Timeout: message.Duration(o.Pool.PingTimeout)}
+	}
 	switch {
 	case o.Downstream:
 		options.UpstreamProtocolOptions = &upstreams.HttpProtocolOptions_UseDownstreamProtocolConfig{
@@ -127,10 +130,10 @@ func explicit(c *upstreams.HttpProtocolOptions_ExplicitHttpConfig) *upstreams.Ht
 }
 
 func commonOptions(pool model.ConnectionPool) *core.HttpProtocolOptions {
-	if pool.HTTPIdleTimeout == nil && pool.MaxRequestsPerConnection == 0 {
+	if pool.HTTPIdleTimeout == nil && pool.MaxRequestsPerConnection == 0 && pool.MaxConnectionDuration == 0 {
 		return nil
 	}
-	o := &core.HttpProtocolOptions{IdleTimeout: message.Optional(pool.HTTPIdleTimeout)}
+	o := &core.HttpProtocolOptions{IdleTimeout: message.Optional(pool.HTTPIdleTimeout), MaxConnectionDuration: message.Nonzero(pool.MaxConnectionDuration)}
 	if pool.MaxRequestsPerConnection != 0 {
 		o.MaxRequestsPerConnection = message.U32(pool.MaxRequestsPerConnection)
 	}

@@ -19,8 +19,8 @@ const (
 	hashFields     = "consistentHash.{httpHeaderName,httpCookie.{name,path,ttl,attributes.{name,value}},useSourceIp,httpQueryParameterName," +
 		"minimumRingSize,ringHash.minimumRingSize,maglev.tableSize}"
 	trafficBlocks = "{loadBalancer.{simple," + hashFields + ",warmup.{duration,minimumPercent,aggression},warmupDurationSecs," + LocalityFields + "}," +
-		"connectionPool.{tcp.{maxConnections,connectTimeout,idleTimeout,tcpKeepalive.{probes,time,interval}}," +
-		"http.{http1MaxPendingRequests,http2MaxRequests,maxRequestsPerConnection,maxRetries,idleTimeout,h2UpgradePolicy,useClientProtocol,maxConcurrentStreams}}," +
+		"connectionPool.{tcp.{maxConnections,connectTimeout,idleTimeout,maxConnectionDuration,tcpKeepalive.{probes,time,interval}}," +
+		"http.{http1MaxPendingRequests,http2MaxRequests,maxRequestsPerConnection,maxRetries,idleTimeout,h2UpgradePolicy,useClientProtocol,maxConcurrentStreams,http2KeepAlive.{interval,timeout}}}," +
 		"outlierDetection.{splitExternalLocalOriginErrors,consecutiveLocalOriginFailures,consecutiveGatewayErrors,consecutive5xxErrors,interval," +
 		"baseEjectionTime,maxEjectionPercent,minHealthPercent}," +
 		"tls.{mode,clientCertificate,privateKey,caCertificates,caCrl,credentialName,subjectAltNames,sni,insecureSkipVerify}}"

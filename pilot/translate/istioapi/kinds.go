@@ -32,8 +32,7 @@ func virtualServices() fields.Kind {
 }
 
 func destinationRules() fields.Kind {
-	const blocks = "{loadBalancer.zoneAwareLbSetting," +
-		"connectionPool.{http.http2KeepAlive,tcp.maxConnectionDuration},outlierDetection.outlierDetectionHttpErrorCodes}"
+	const blocks = "{loadBalancer.zoneAwareLbSetting,outlierDetection.outlierDetectionHttpErrorCodes}"
 	const deprecated = "outlierDetection.consecutiveErrors"
 	both := func(path string) string {
 		return "{trafficPolicy,subsets.trafficPolicy}.{" + path + ",portLevelSettings." + path + "}"

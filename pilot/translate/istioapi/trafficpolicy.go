@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	networking "istio.io/api/networking/v1alpha3"
 
 	"github.com/heddle-mesh/heddle/pilot/model"
@@ -20,6 +21,7 @@ func (r *reader) connectionPool(path string, p *networking.ConnectionPoolSetting
 		out.MaxConnections = count(".tcp.maxConnections", t.MaxConnections)
 		out.ConnectTimeout = values.DurationOr(&r.Log, path+".tcp.connectTimeout", t.ConnectTimeout, 0)
 		out.TCPIdleTimeout = values.Duration(&r.Log, path+".tcp.idleTimeout", t.IdleTimeout)
+		out.MaxConnectionDuration = r.positive(path+".tcp.maxConnectionDuration", t.MaxConnectionDuration, false)
 		if k := t.TcpKeepalive; k != nil {
 			out.KeepaliveProbes = k.Probes
 			out.KeepaliveTime = values.DurationOr(&r.Log, path+".tcp.tcpKeepalive.time", k.Time, 0)
@@ -33,11 +35,24 @@ func (r *reader) connectionPool(path string, p *networking.ConnectionPoolSetting
 		out.MaxRetries = count(".http.maxRetries", h.MaxRetries)
 		out.HTTPIdleTimeout = values.Duration(&r.Log, path+".http.idleTimeout", h.IdleTimeout)
 		out.MaxConcurrentStreams = count(".http.maxConcurrentStreams", h.MaxConcurrentStreams)
+		if k := h.Http2KeepAlive; k != nil {
+			out.PingInterval = r.positive(path+".http.http2KeepAlive.interval", k.Interval, true)
+			out.PingTimeout = r.positive(path+".http.http2KeepAlive.timeout", k.Timeout, true)
+		}
 		out.UpgradeHTTP2 = h.H2UpgradePolicy == networking.ConnectionPoolSettings_HTTPSettings_UPGRADE
 		out.UseClientProtocol = h.UseClientProtocol
 		if out.UpgradeHTTP2 && out.UseClientProtocol {
 			r.Errorf(path+".http.useClientProtocol", "contradicts h2UpgradePolicy UPGRADE")
 		}
+	}
+	return out
+}
+
+// positive reads a duration that, where it is given, is not zero.
+func (r *reader) positive(path string, d *durationpb.Duration, required bool) model.Duration {
+	out := values.DurationOr(&r.Log, path, d, 0)
+	if out == 0 && (required || d != nil) {
+		r.Errorf(path, "a duration of at least 1ms expected")
 	}
 	return out
 }
