@@ -10,6 +10,7 @@ import (
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	proxyprotocol "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/proxy_protocol/v3"
 	upstreamhttp "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 
 	"github.com/heddle-mesh/heddle/api/wire"
@@ -275,19 +276,47 @@ func source(in *cluster.Cluster, out *upstream.Config) error {
 func (b *builder) sockets(in *cluster.Cluster, out *upstream.Config) error {
 	for i, m := range in.GetTransportSocketMatches() {
 		field := fmt.Sprintf("transport_socket_matches[%d]", i)
-		tls, err := b.clientSocket(m.GetTransportSocket())
-		if err != nil {
+		made := upstream.Socket{Name: m.GetName(), Match: texts(m.GetMatch())}
+		if err := b.socket(m.GetTransportSocket(), &made); err != nil {
 			return under(field+".transport_socket", err)
 		}
-		out.Sockets = append(out.Sockets, upstream.Socket{Name: m.GetName(), Match: texts(m.GetMatch()), TLS: tls})
+		out.Sockets = append(out.Sockets, made)
 	}
 	if in.GetTransportSocket() == nil {
 		return nil
 	}
-	tls, err := b.clientSocket(in.GetTransportSocket())
-	if err != nil {
+	made := upstream.Socket{Name: in.GetTransportSocket().GetName()}
+	if err := b.socket(in.GetTransportSocket(), &made); err != nil {
 		return under("transport_socket", err)
 	}
-	out.Sockets = append(out.Sockets, upstream.Socket{Name: in.GetTransportSocket().GetName(), TLS: tls})
+	out.Sockets = append(out.Sockets, made)
+	return nil
+}
+
+// socket reads how connections begin: with a PROXY header or not, then with TLS or not.
+func (b *builder) socket(in *core.TransportSocket, out *upstream.Socket) error {
+	var err error
+	if wordOf(string(in.GetTypedConfig().MessageName())) != "ProxyProtocolUpstreamTransport" {
+		out.TLS, err = b.clientSocket(in)
+		return err
+	}
+	outer, err := open("typed_config", in.GetTypedConfig(), &proxyprotocol.ProxyProtocolUpstreamTransport{})
+	if err != nil {
+		return err
+	}
+	switch v := outer.GetConfig().GetVersion(); v {
+	case core.ProxyProtocolConfig_V1:
+		out.Proxy = upstream.ProxyV1
+	case core.ProxyProtocolConfig_V2:
+		out.Proxy = upstream.ProxyV2
+	default:
+		return wrong("typed_config.config.version", "%s is not implemented", v)
+	}
+	if outer.GetTransportSocket() == nil {
+		return wrong("typed_config.transport_socket", "what comes after the header is missing")
+	}
+	if out.TLS, err = b.clientSocket(outer.GetTransportSocket()); err != nil {
+		return under("typed_config.transport_socket", err)
+	}
 	return nil
 }

@@ -151,6 +151,8 @@ envoy.config.core.v3.Locality: region zone sub_zone
 envoy.config.endpoint.v3.LbEndpoint: endpoint health_status load_balancing_weight metadata
 envoy.config.endpoint.v3.Endpoint: address hostname
 envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer:
+envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport: config transport_socket
+envoy.config.core.v3.ProxyProtocolConfig: version
 envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext: sni common_tls_context auto_host_sni auto_sni_san_validation max_session_keys
 envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext: require_client_certificate common_tls_context
 envoy.extensions.transport_sockets.tls.v3.CommonTlsContext: tls_params alpn_protocols tls_certificates tls_certificate_sds_secret_configs combined_validation_context

@@ -105,7 +105,7 @@ func (s *Server) dial(ctx context.Context, c *exchange.Connection, b *config.Bou
 			d.outcome = exchange.LoopDetected
 			return d
 		}
-		d.conn, d.outcome, d.up.Failure = h.Connect(ctx)
+		d.conn, d.outcome, d.up.Failure = h.Connect(ctx, c)
 		switch {
 		case d.outcome == exchange.OK:
 			h.Report(upstream.Good)

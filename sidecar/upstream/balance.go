@@ -142,7 +142,7 @@ func (c *Cluster) original(dst netip.AddrPort) (*Host, exchange.Outcome) {
 	if h = c.direct[dst]; h == nil {
 		ep := &exchange.Endpoint{Address: dst, Weight: 1}
 		h = &Host{cluster: c}
-		h.describe(ep, c.config().socket(ep))
+		h.describe(ep, c.config().channel(ep))
 		c.direct[dst] = h
 	}
 	return h, exchange.OK

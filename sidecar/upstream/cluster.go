@@ -118,7 +118,7 @@ func (c *Cluster) rebuild(cfg *Config) {
 		if h == nil {
 			h = &Host{cluster: c}
 		}
-		h.describe(ep, cfg.socket(ep))
+		h.describe(ep, cfg.channel(ep))
 		next[key] = h
 		hosts = append(hosts, h)
 	}
@@ -129,7 +129,7 @@ func (c *Cluster) rebuild(cfg *Config) {
 	}
 	for _, h := range c.direct {
 		ep := h.Endpoint()
-		h.describe(ep, cfg.socket(ep))
+		h.describe(ep, cfg.channel(ep))
 	}
 	c.hosts = next
 	c.facts = nil
@@ -173,17 +173,16 @@ func (c *Cluster) retire() {
 
 // sweep closes connections that idled too long or that the other side closed, and forgets idle original destinations.
 func (c *Cluster) sweep(now time.Time) {
-	idle := c.config().idle()
 	for _, h := range c.Hosts() {
-		h.sweep(now, idle)
+		h.sweep(now)
 	}
 	if last := c.state.Load().last; last != nil {
-		last.sweep(now, idle)
+		last.sweep(now)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for a, h := range c.direct {
-		if h.sweep(now, idle) == 0 && h.active.Load() == 0 && now.Sub(time.Unix(0, h.used.Load())) > time.Minute {
+		if h.sweep(now) == 0 && h.active.Load() == 0 && now.Sub(time.Unix(0, h.used.Load())) > time.Minute {
 			delete(c.direct, a)
 			h.retire()
 		}

@@ -65,6 +65,7 @@ type Socket struct {
 	Name  string
 	Match map[string]string
 	TLS   Handshaker
+	Proxy ProxyHeader // said before the handshake
 }
 
 // Limits are circuit breakers; zero means unlimited.

@@ -30,8 +30,8 @@ func (c *Conn) Release() {
 	c.host.cluster.connections.Add(-1)
 }
 
-// Connect dials h for TCP relaying. The outcome is OK, Overflow, ConnectFailure or ConnectTimeout; text says why.
-func (h *Host) Connect(ctx context.Context) (conn *Conn, o exchange.Outcome, text string) {
+// Connect dials h for TCP relaying on behalf of a client. The outcome is OK, Overflow, ConnectFailure or ConnectTimeout; text says why.
+func (h *Host) Connect(ctx context.Context, client *exchange.Connection) (conn *Conn, o exchange.Outcome, text string) {
 	c := h.cluster
 	limit := c.config().Limits.Connections
 	if n := c.connections.Add(1); limit != 0 && n > int64(limit) {
@@ -39,7 +39,7 @@ func (h *Host) Connect(ctx context.Context) (conn *Conn, o exchange.Outcome, tex
 		return nil, exchange.Overflow, ""
 	}
 	h.active.Add(1)
-	raw, sec, err := h.dial(ctx, h.face.Load(), poolKey{proto: exchange.TCP})
+	raw, sec, err := h.dial(ctx, h.face.Load(), poolKey{proto: exchange.TCP}, client)
 	if err != nil {
 		h.active.Add(-1)
 		c.connections.Add(-1)
@@ -71,7 +71,7 @@ func (p *pool) dial(x *exchange.Exchange, deadline time.Time) (*link, exchange.O
 	o := exchange.Panicked // unless connect returns
 	var l *link
 	defer func() { p.dialled(l, o, x.Upstream.Failure) }()
-	t, err := p.connect(ctx)
+	t, err := p.connect(ctx, x.Conn)
 	if o = exchange.OK; err != nil {
 		o = failed(x, err, deadline)
 		return nil, o
@@ -129,8 +129,8 @@ func dialOutcome(err error) exchange.Outcome {
 	return exchange.ConnectFailure
 }
 
-func (p *pool) connect(ctx context.Context) (exchange.Transport, error) {
-	conn, sec, err := p.host.dial(ctx, p.face, p.poolKey)
+func (p *pool) connect(ctx context.Context, client *exchange.Connection) (exchange.Transport, error) {
+	conn, sec, err := p.host.dial(ctx, p.face, p.poolKey, client)
 	if err != nil {
 		return nil, err
 	}
@@ -150,8 +150,8 @@ func (p *pool) connect(ctx context.Context) (exchange.Transport, error) {
 	return t, nil
 }
 
-// dial connects and, where the face says so, handshakes, both within the cluster's connect timeout.
-func (h *Host) dial(ctx context.Context, f *face, k poolKey) (net.Conn, *exchange.Security, error) {
+// dial connects and begins as the face says, all within the cluster's connect timeout.
+func (h *Host) dial(ctx context.Context, f *face, k poolKey, client *exchange.Connection) (net.Conn, *exchange.Security, error) {
 	cfg := h.cluster.config()
 	ctx, cancel := context.WithTimeout(ctx, cfg.connectTimeout())
 	defer cancel()
@@ -161,7 +161,11 @@ func (h *Host) dial(ctx context.Context, f *face, k poolKey) (net.Conn, *exchang
 	}
 	d := net.Dialer{LocalAddr: cfg.source(f.ep.Address.Addr()), KeepAliveConfig: cfg.Keepalive, Control: mark(h.cluster.owner.opts.Mark)}
 	conn, err := d.DialContext(ctx, network, address)
-	h.noted(err)
+	if h.noted(err); err == nil {
+		if err = f.proxy.send(conn, client); err != nil {
+			return nil, nil, errors.Join(err, conn.Close())
+		}
+	}
 	if err == nil && k.proto == exchange.HTTP1 {
 		conn, err = socket(conn)
 	}

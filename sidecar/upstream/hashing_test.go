@@ -307,7 +307,7 @@ func crew(n int) (out []member) {
 	var hosts []*Host
 	for i := range n {
 		h := &Host{cluster: c}
-		h.describe(endpoint(fmt.Sprintf("10.%d.%d.%d:80", i>>16, i>>8&255, i&255), weight(uint32(i%4+1))), nil)
+		h.describe(endpoint(fmt.Sprintf("10.%d.%d.%d:80", i>>16, i>>8&255, i&255), weight(uint32(i%4+1))), channel{})
 		hosts = append(hosts, h)
 	}
 	return members(hosts, false)

@@ -27,21 +27,21 @@ type Host struct {
 
 // face is what the configuration says of a host.
 type face struct {
-	ep  *exchange.Endpoint
-	tls Handshaker // nil: plaintext
+	ep *exchange.Endpoint
+	channel
 }
 
-// describe takes over facts; pools made with another TLS setting drain.
-func (h *Host) describe(ep *exchange.Endpoint, tls Handshaker) {
+// describe takes over facts; pools whose connections began otherwise drain.
+func (h *Host) describe(ep *exchange.Endpoint, how channel) {
 	old := h.face.Load()
-	if old != nil && old.ep == ep && old.tls == tls {
+	if old != nil && old.ep == ep && old.channel == how {
 		return
 	}
-	h.face.Store(&face{ep, tls})
+	h.face.Store(&face{ep, how})
 	if old == nil || old.ep.Unhealthy && !ep.Unhealthy {
 		h.since.Store(time.Now().UnixNano())
 	}
-	if old == nil || old.tls == tls && old.ep.Identity == ep.Identity {
+	if old == nil || old.channel == how && old.ep.Identity == ep.Identity {
 		return
 	}
 	h.mu.Lock()
@@ -70,9 +70,9 @@ func (h *Host) fit() bool {
 	return !ep.Unhealthy && !ep.Draining && !h.outlier.ejected.Load()
 }
 
-// pool returns the pool for a protocol, a server name and what f demands, made on demand.
+// pool returns the pool for what k tells apart and f demands, made on demand.
 func (h *Host) pool(f *face, k poolKey) *pool {
-	if k.name != "" {
+	if k.name != "" || k.client != "" {
 		return h.poolOf(f, k)
 	}
 	if ps := h.pools.Load(); ps != nil {
@@ -101,7 +101,7 @@ func (h *Host) pool(f *face, k poolKey) *pool {
 
 // serves says whether the pool's connections are what k tells apart, and were secured and proved the way that f asks for.
 func (p *pool) serves(f *face, k poolKey) bool {
-	return p.poolKey == k && p.face.tls == f.tls && p.face.ep.Identity == f.ep.Identity
+	return p.poolKey == k && p.face.channel == f.channel && p.face.ep.Identity == f.ep.Identity
 }
 
 func (h *Host) retire() {
@@ -116,13 +116,13 @@ func (h *Host) retire() {
 }
 
 // sweep returns how many connections are left.
-func (h *Host) sweep(now time.Time, idle time.Duration) int {
+func (h *Host) sweep(now time.Time) int {
 	h.mu.Lock()
 	all := h.all()
 	h.mu.Unlock()
 	n := 0
 	for _, p := range all {
-		left := p.sweep(now, idle)
+		left := p.sweep(now)
 		if n += left; left == 0 {
 			h.forget(p)
 		}

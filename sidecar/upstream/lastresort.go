@@ -54,7 +54,7 @@ func (s *state) lastResort(h *Host, tried []*Host) *Host {
 func (c *Cluster) resort(cfg *Config, hosts []*Host) *Host {
 	old := c.state.Load().last
 	ep := &exchange.Endpoint{Address: cfg.LastResort, Weight: 1}
-	wanted := cfg.LastResort.IsValid() && len(hosts) > 0 && cfg.socket(ep) == nil &&
+	wanted := cfg.LastResort.IsValid() && len(hosts) > 0 && cfg.channel(ep).tls == nil &&
 		!slices.ContainsFunc(hosts, func(h *Host) bool { return h.face.Load().tls != nil })
 	if old != nil && (!wanted || old.Endpoint().Address != cfg.LastResort) {
 		old.retire()
@@ -62,7 +62,7 @@ func (c *Cluster) resort(cfg *Config, hosts []*Host) *Host {
 	}
 	if wanted && old == nil {
 		old = &Host{cluster: c}
-		old.describe(ep, nil)
+		old.describe(ep, cfg.channel(ep))
 	}
 	return old
 }

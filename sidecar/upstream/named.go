@@ -10,10 +10,12 @@ import (
 )
 
 // poolKey tells a host's pools apart: connections may be shared by requests of one protocol and, where the server's name is the request's
-// host, of one host.
+// host, of one host; where connections tell whose they are, of one client's connection.
 type poolKey struct {
 	proto exchange.Protocol
 	name  string // lower case, without port; empty: the TLS setting alone says it
+	// client is clientOf, where connections begin with a PROXY header.
+	client string
 }
 
 // hostOf returns an authority's host as a server's name: lower case, without port; empty for addresses, which are no names (RFC 6066, section 3).
@@ -25,7 +27,7 @@ func hostOf(authority exchange.View) string {
 	return strings.ToLower(host)
 }
 
-// poolOf returns the pool of a server's name, made on demand. These are many, and clients choose the names: sweep forgets those that are empty.
+// poolOf returns the pool of a server's name or a client, made on demand. These are many, and clients choose the names: sweep forgets those that are empty.
 func (h *Host) poolOf(f *face, k poolKey) *pool {
 	h.mu.Lock()
 	old := h.named[k]

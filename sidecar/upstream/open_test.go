@@ -139,7 +139,7 @@ func TestIdentityKeepsPoolsApart(t *testing.T) {
 	before := h.face.Load()
 	ep := *before.ep
 	ep.Identity = "spiffe://td/ns/a/sa/b"
-	h.describe(&ep, before.tls)
+	h.describe(&ep, before.channel)
 	old := h.pool(before, poolKey{proto: exchange.HTTP1}) // by one who had looked before the change
 	if h.pool(h.face.Load(), poolKey{proto: exchange.HTTP1}) == old {
 		t.Error("one pool for two identities")

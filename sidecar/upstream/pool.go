@@ -89,6 +89,9 @@ func (h *Host) open(x *exchange.Exchange, client Client, deadline time.Time) (Le
 	if f.tls != nil && cfg.HostSNI {
 		k.name = hostOf(x.Request.Authority)
 	}
+	if f.proxy != NoProxyHeader {
+		k.client = clientOf(x.Conn)
+	}
 	p := h.pool(f, k)
 	for {
 		l, dial, wait := p.take(x.UpstreamStart)
@@ -140,7 +143,7 @@ func (c *Config) wire(down exchange.Protocol) exchange.Protocol {
 func (p *pool) take(now time.Time) (l *link, dial bool, wait chan turn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	idle := p.host.cluster.config().idle()
+	idle := p.idle()
 	for n := len(p.free); n > 0; n = len(p.free) {
 		l := p.free[n-1]
 		if l.inUse == 0 && (!l.since.IsZero() && now.Sub(l.since) >= idle || !l.t.Usable()) {
@@ -352,10 +355,20 @@ func (p *pool) retire() {
 	}
 }
 
+// idle is how long a connection may be unused.
+func (p *pool) idle() time.Duration {
+	idle := p.host.cluster.config().idle()
+	if p.client != "" {
+		idle = min(idle, proxiedIdle)
+	}
+	return idle
+}
+
 // sweep closes what idled too long or was closed by the other side; it returns how many connections are left.
-func (p *pool) sweep(now time.Time, idle time.Duration) int {
+func (p *pool) sweep(now time.Time) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	idle := p.idle()
 	for _, l := range slices.Clone(p.free) {
 		if l.inUse > 0 {
 			continue

@@ -150,14 +150,20 @@ func (c *Config) assignment() string {
 
 func (c *Config) dns() bool { return c.Discovery == StrictDNS || c.Discovery == LogicalDNS }
 
-// socket returns the handshaker for an endpoint, nil for plaintext.
-func (c *Config) socket(ep *exchange.Endpoint) Handshaker {
+// channel is how connections begin. Those that begin alike may serve the same requests.
+type channel struct {
+	tls   Handshaker // nil: plaintext
+	proxy ProxyHeader
+}
+
+// channel returns how connections to an endpoint begin.
+func (c *Config) channel(ep *exchange.Endpoint) channel {
 	for i := range c.Sockets {
-		if c.Sockets[i].matches(ep) {
-			return c.Sockets[i].TLS
+		if s := &c.Sockets[i]; s.matches(ep) {
+			return channel{s.TLS, s.Proxy}
 		}
 	}
-	return nil
+	return channel{}
 }
 
 func (s *Socket) matches(ep *exchange.Endpoint) bool {

@@ -365,7 +365,7 @@ func (s *shake) Handshake(_ context.Context, c net.Conn, _ *exchange.Endpoint, _
 func TestSockets(t *testing.T) {
 	bad := &shake{errors.New("not the identity")}
 	cfg := Config{Sockets: []Socket{{Match: map[string]string{"tlsMode": "istio"}, TLS: bad}, {Match: nil}}}
-	if cfg.socket(endpoint(a)) != nil || cfg.socket(&exchange.Endpoint{TLSMode: "istio"}) != Handshaker(bad) {
+	if cfg.channel(endpoint(a)).tls != nil || cfg.channel(&exchange.Endpoint{TLSMode: "istio"}).tls != Handshaker(bad) {
 		t.Error("sockets are chosen by the endpoint's facts")
 	}
 	c, _, _ := pooled(t, Config{Sockets: []Socket{{TLS: bad}}})
