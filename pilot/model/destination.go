@@ -39,7 +39,18 @@ type TrafficPolicy struct {
 	ConnectionPool ConnectionPool
 	Outlier        *OutlierDetection // nil: off
 	TLS            *ClientTLS        // nil: automatic
+	ProxyProtocol  ProxyProtocol
 }
+
+// ProxyProtocol is how connections tell whose they are before anything else.
+type ProxyProtocol uint8
+
+// The versions of the PROXY protocol.
+const (
+	NoProxyProtocol ProxyProtocol = iota
+	ProxyProtocolV1
+	ProxyProtocolV2
+)
 
 // Balancer is a load balancing algorithm.
 type Balancer uint8

@@ -441,6 +441,11 @@ func (j *journey) cluster(c *upstream.Config) {
 	if c.Hashing.Size > 0 {
 		j.say("table=%d", c.Hashing.Size)
 	}
+	for _, s := range c.Sockets {
+		if s.Proxy != upstream.NoProxyHeader {
+			j.say("proxy-protocol=v%d", s.Proxy)
+		}
+	}
 	if c.MaxDuration > 0 {
 		j.say("age=%s", c.MaxDuration)
 	}

@@ -80,6 +80,7 @@ func Make(in Cluster) *wire.Resource {
 	c.TypedExtensionProtocolOptions = HTTPOptions(in.protocols())
 	applyOutlier(c, in.InForce().Outlier)
 	in.secure(c)
+	tellClient(c, in.InForce().ProxyProtocol)
 	return message.Resource(wire.TypeCluster, c.Name, c)
 }
 

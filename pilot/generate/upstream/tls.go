@@ -5,7 +5,6 @@ import (
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	rawbuffer "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -44,11 +43,9 @@ func (in Cluster) secureByEndpoint(c *cluster.Cluster) {
 		Match:           message.Struct(map[string]string{wire.TLSModeKey: wire.TLSModeMesh}),
 		TransportSocket: tlsTransport(in.meshContext(nil)),
 	}, {
-		Name:  "tlsMode-disabled",
-		Match: &structpb.Struct{},
-		TransportSocket: &core.TransportSocket{
-			Name: rawSocket, ConfigType: &core.TransportSocket_TypedConfig{TypedConfig: message.Any(&rawbuffer.RawBuffer{})},
-		},
+		Name:            "tlsMode-disabled",
+		Match:           &structpb.Struct{},
+		TransportSocket: rawTransport(),
 	}}
 }
 

@@ -24,7 +24,7 @@ const (
 		"outlierDetection.{splitExternalLocalOriginErrors,consecutiveLocalOriginFailures,consecutiveGatewayErrors,consecutive5xxErrors,interval," +
 		"baseEjectionTime,maxEjectionPercent,minHealthPercent}," +
 		"tls.{mode,clientCertificate,privateKey,caCertificates,caCrl,credentialName,subjectAltNames,sni,insecureSkipVerify}}"
-	trafficPolicy = "trafficPolicy.{" + trafficBlocks + ",retryBudget.{percent,minRetryConcurrency},portLevelSettings.{port.number," + trafficBlocks + "}}"
+	trafficPolicy = "trafficPolicy.{" + trafficBlocks + ",retryBudget.{percent,minRetryConcurrency},proxyProtocol.version,portLevelSettings.{port.number," + trafficBlocks + "}}"
 )
 
 var destinationRuleFields = fields.New(
@@ -51,6 +51,7 @@ type Subset struct {
 type Policy struct {
 	Blocks
 	Budget *Budget
+	Proxy  *model.ProxyProtocol
 	Ports  map[uint16]Blocks
 }
 
@@ -121,6 +122,9 @@ func (r *reader) policy(path string, p *networking.TrafficPolicy) *Policy {
 			out.Budget.Minimum = b.MinRetryConcurrency
 		}
 	}
+	if p.ProxyProtocol != nil {
+		out.Proxy = r.proxyProtocol(path+".proxyProtocol.version", p.ProxyProtocol.Version)
+	}
 	for i, q := range p.PortLevelSettings {
 		at := at(path+".portLevelSettings", i)
 		n := values.Port(&r.Log, at+".port.number", q.GetPort().GetNumber())
@@ -138,6 +142,18 @@ func (r *reader) policy(path string, p *networking.TrafficPolicy) *Policy {
 		}
 	}
 	return out
+}
+
+func (r *reader) proxyProtocol(path string, v networking.TrafficPolicy_ProxyProtocol_VERSION) *model.ProxyProtocol {
+	out := model.ProxyProtocolV1
+	switch v {
+	case networking.TrafficPolicy_ProxyProtocol_V1:
+	case networking.TrafficPolicy_ProxyProtocol_V2:
+		out = model.ProxyProtocolV2
+	default:
+		r.Errorf(path, "%s: V1 or V2 expected", v)
+	}
+	return &out
 }
 
 // Mergeable reports whether b adds to a: the same clients obey both, or more of them obey b.
@@ -199,19 +215,22 @@ func over(base, top *Policy) model.PolicySet {
 	if top == nil {
 		return model.PolicySet{}
 	}
-	budget := top.Budget
-	if budget == nil {
-		budget = base.Budget
+	whole := Policy{Budget: top.Budget, Proxy: top.Proxy} // what ports have no settings of their own for
+	if whole.Budget == nil {
+		whole.Budget = base.Budget
 	}
-	out := model.PolicySet{All: base.Blocks.under(top.Blocks).resolve(budget)}
+	if whole.Proxy == nil {
+		whole.Proxy = base.Proxy
+	}
+	out := model.PolicySet{All: base.Blocks.under(top.Blocks).resolve(whole)}
 	for n, b := range base.Ports {
 		merged := b.under(top.Blocks)
 		merged.TLS = portTLS(merged.TLS, base.TLS)
-		put(&out, n, merged.resolve(budget))
+		put(&out, n, merged.resolve(whole))
 	}
 	for n, b := range top.Ports {
 		b.TLS = portTLS(b.TLS, top.TLS, base.Ports[n].TLS, base.TLS)
-		put(&out, n, b.resolve(budget))
+		put(&out, n, b.resolve(whole))
 	}
 	return out
 }
@@ -258,7 +277,7 @@ func (b Blocks) under(top Blocks) Blocks {
 	return top
 }
 
-func (b Blocks) resolve(budget *Budget) *model.TrafficPolicy {
+func (b Blocks) resolve(whole Policy) *model.TrafficPolicy {
 	out := &model.TrafficPolicy{Outlier: b.Outlier, TLS: b.TLS}
 	if b.LoadBalancer != nil {
 		out.LoadBalancer = *b.LoadBalancer
@@ -266,8 +285,11 @@ func (b Blocks) resolve(budget *Budget) *model.TrafficPolicy {
 	if b.Pool != nil {
 		out.ConnectionPool = *b.Pool
 	}
-	if budget != nil {
+	if budget := whole.Budget; budget != nil {
 		out.ConnectionPool.RetryBudgetPercent, out.ConnectionPool.RetryBudgetMinimum = &budget.Percent, budget.Minimum
+	}
+	if whole.Proxy != nil {
+		out.ProxyProtocol = *whole.Proxy
 	}
 	return out
 }
