@@ -102,23 +102,61 @@ func (c *corked) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// An upstream that sends a second answer in the same packet as the first, in a TLS record of its own, answers nobody with it.
-func TestUnaskedAnswerInsideTLS(t *testing.T) {
+// An upstream that sends a second answer in the same packet as the first, in a TLS record of its own, or soon after it, answers nobody with it,
+// in whatever way the next request leaves: with the wait for its answer, in several writes, or piece by piece as it comes.
+func TestUnaskedAnswer(t *testing.T) {
 	s := newSecure(t)
-	b := script(t, func(c net.Conn, _ *bufio.Reader) {
-		cork := &corked{Conn: c}
-		secured := tls.Server(cork, s.cfg)
-		r := bufio.NewReader(secured)
-		for readHead(r) != "" {
-			cork.gathers = true
-			_, _ = io.WriteString(secured, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-			_, _ = io.WriteString(secured, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno")
-			cork.gathers = false
-			_, _ = c.Write(cork.buf)
-			cork.buf = nil
-		}
-	})
-	p := proxy(t, to("c"), map[string][]string{"c": {b}}, func(p *mesh) { p.cfg.Clusters["c"].Sockets = []upstream.Socket{{TLS: s}} })
+	asks := map[string]string{
+		"small":    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx",
+		"long":     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n" + strings.Repeat("x", 5000),
+		"longer":   "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 40000\r\n\r\n" + strings.Repeat("x", 40000),
+		"streamed": "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+		"head":     "GET / HTTP/1.1\r\nHost: a\r\nX-Long: " + strings.Repeat("x", 5000) + "\r\n\r\n",
+	}
+	for name, ask := range asks {
+		t.Run("inside TLS/"+name, func(t *testing.T) {
+			b := script(t, func(c net.Conn, _ *bufio.Reader) {
+				cork := &corked{Conn: c}
+				secured := tls.Server(cork, s.cfg)
+				for r := bufio.NewReader(secured); whole(r); {
+					cork.gathers = true
+					_, _ = io.WriteString(secured, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+					_, _ = io.WriteString(secured, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno")
+					cork.gathers = false
+					_, _ = c.Write(cork.buf)
+					cork.buf = nil
+				}
+			})
+			askFourTimes(t, ask, nil, proxy(t, to("c"), map[string][]string{"c": {b}}, func(p *mesh) { p.cfg.Clusters["c"].Sockets = []upstream.Socket{{TLS: s}} }))
+		})
+		t.Run("late/"+name, func(t *testing.T) {
+			said := make(chan struct{}, 10)
+			b := script(t, func(c net.Conn, r *bufio.Reader) {
+				for whole(r) {
+					_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+					time.Sleep(10 * time.Millisecond)
+					_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno")
+					said <- struct{}{}
+				}
+			})
+			askFourTimes(t, ask, said, proxy(t, to("c"), map[string][]string{"c": {b}}))
+		})
+	}
+}
+
+// whole reads a request with its body; false: there is none.
+func whole(r *bufio.Reader) bool {
+	in, err := http.ReadRequest(r)
+	if err != nil {
+		return false
+	}
+	_, err = io.Copy(io.Discard, in.Body)
+	return err == nil
+}
+
+// askFourTimes sends a request on one connection, and expects "ok" each time. said, where it is not nil, is when to go on.
+func askFourTimes(t *testing.T, ask string, said chan struct{}, p *mesh) {
+	t.Helper()
 	c, err := net.Dial("tcp", p.addr())
 	if err != nil {
 		t.Fatal(err)
@@ -127,13 +165,16 @@ func TestUnaskedAnswerInsideTLS(t *testing.T) {
 	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
 	r := bufio.NewReader(c)
 	for n := range 4 {
-		_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+		_, _ = io.WriteString(c, ask)
 		if head := readHead(r); !strings.Contains(head, " 200 ") {
 			t.Fatalf("request %d: got %q", n, head)
 		}
 		body := make([]byte, 2)
 		if _, err := io.ReadFull(r, body); err != nil || string(body) != "ok" {
 			t.Fatalf("request %d: got %q %v", n, body, err)
+		}
+		if said != nil {
+			<-said
 		}
 	}
 }

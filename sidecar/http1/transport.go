@@ -110,6 +110,7 @@ type stream struct {
 	last    bool // the connection ends with this exchange
 	bad     bool
 	duplex  bool // the request goes out while the response may come in
+	looked  bool // nothing had come before the request's first byte went out
 	scanned int
 
 	mu       sync.Mutex // deadlines
@@ -122,6 +123,7 @@ func (s *stream) begin() {
 	s.out = out{}
 	s.body.begin(none, 0, nil)
 	s.head, s.connect, s.upgrade, s.sent, s.got, s.last, s.bad, s.duplex = false, false, false, false, false, false, false, false
+	s.looked = false
 	s.scanned = 0
 	s.trailers.Reset()
 	s.mu.Lock()
@@ -209,11 +211,34 @@ func oneWord(v exchange.View) bool {
 
 func expectsBody(m exchange.View) bool { return m.Is("POST") || m.Is("PUT") || m.Is("PATCH") }
 
-// finish ends the request. One that was written in one go leaves with the wait for its answer.
+// small is what sock holds for certain, with what TLS adds to it: a request of no more leaves with the wait for its answer.
+const small = 3 << 10
+
+// look looks, before the first byte of a request leaves that is not small, whether a connection that has served before is as it was left: what
+// the other side says unasked is no answer to this request.
+func (s *stream) look() error {
+	t := s.t
+	if s.looked || s.duplex {
+		return nil
+	}
+	if t.served && t.sock != nil && !t.sock.Silent(t.nc) {
+		s.bad = true
+		return exchange.ErrUnsent
+	}
+	s.looked = true
+	return nil
+}
+
+// finish ends the request. A small one that was written in one go leaves with the wait for its answer.
 func (s *stream) finish() error {
 	s.sent = true
 	if s.duplex || s.t.sock == nil {
 		return s.Flush()
+	}
+	if len(s.t.sink.buf) > small {
+		if err := s.look(); err != nil {
+			return err
+		}
 	}
 	s.t.sock.Hold(s.t.served)
 	return s.flush()
@@ -230,6 +255,11 @@ func (s *stream) WriteBody(p []byte, end bool) error {
 		return err
 	}
 	var err error
+	if len(w.buf)+len(p) > small {
+		if err = s.look(); err != nil {
+			return err
+		}
+	}
 	if s.out.mode == chunked {
 		if err = w.chunk(p); err == nil && end {
 			w.trailers(nil)
@@ -279,9 +309,8 @@ func (s *stream) WriteTrailers(t *exchange.Head) error {
 
 // Flush sends what is gathered, now.
 func (s *stream) Flush() error {
-	if !s.duplex && s.t.served && s.t.sock != nil && !s.t.sock.Quiet() {
-		s.bad = true
-		return exchange.ErrUnsent
+	if err := s.look(); err != nil {
+		return err
 	}
 	s.duplex = true
 	if err := s.flush(); err != nil {

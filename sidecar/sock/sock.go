@@ -47,6 +47,8 @@ type Conn struct {
 
 	quiet  bool // what the last look saw
 	looker func(fd uintptr)
+	dry    bool // Read finds nothing, whatever there is
+	probe  [1]byte
 
 	out     []byte // what the write in progress sends
 	failed  syscall.Errno
@@ -110,6 +112,35 @@ func (c *Conn) Quiet() bool {
 	return c.raw.Control(c.looker) == nil && c.quiet
 }
 
+// Silent is Quiet also about what above, which reads through c (TLS, say), has read ahead. Where there was something, it may be lost. above may
+// have to answer what concerns only itself: that write must not be held.
+func (c *Conn) Silent(above net.Conn) bool {
+	if !c.Quiet() {
+		return false
+	}
+	if above == net.Conn(c) {
+		return true
+	}
+	c.dry = true
+	n, err := above.Read(c.probe[:])
+	c.dry = false
+	return n == 0 && errors.Is(err, dried)
+}
+
+// dried is the error of a Read that must not look at the socket. TLS goes on after temporary ones.
+var dried net.Error = nothing{}
+
+type nothing struct{}
+
+// Error implements error.
+func (nothing) Error() string { return "nothing was read ahead" }
+
+// Timeout implements net.Error.
+func (nothing) Timeout() bool { return true }
+
+// Temporary implements net.Error.
+func (nothing) Temporary() bool { return true }
+
 func (c *Conn) look(fd uintptr) { c.quiet = peek(fd) == syscall.EAGAIN }
 
 func (c *Conn) forget() {
@@ -169,6 +200,9 @@ func (c *Conn) drain(fd uintptr) bool {
 func (c *Conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
+	}
+	if c.dry {
+		return 0, dried
 	}
 	if c.holds { // nobody else writes then
 		c.holds = false
