@@ -21,6 +21,7 @@ import (
 type relay struct {
 	dial  func() (exchange.Transport, error)
 	local exchange.Outcome // answer this instead
+	stays chan struct{}    // after which the handler does not end until this is closed
 
 	mu        sync.Mutex
 	transport exchange.Transport
@@ -62,6 +63,9 @@ func (r *relay) Serve(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	x.GRPC = block.IsGRPC(&x.Request)
 	if r.local != exchange.OK {
 		r.Refuse(x, d, b, r.local)
+		if r.stays != nil {
+			<-r.stays
+		}
 		return
 	}
 	st, err := r.pick()

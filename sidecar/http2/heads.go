@@ -69,7 +69,7 @@ func (c *conn) takeBlock(st *stream, kind block.Kind, end bool) error {
 		return nil
 	}
 	if st.recvEnd {
-		return c.broken(st, http2.ErrCodeStreamClosed)
+		return c.afterEnd(st)
 	}
 	if c.blk.Verdict != block.Good {
 		if c.blk.Verdict == block.TooLarge {

@@ -366,8 +366,8 @@ func TestFramesOnClosedStreams(t *testing.T) {
 		"WINDOW_UPDATE on a closed stream": {true, func(h *hostile, id uint32) { _ = h.WriteWindowUpdate(id, 1); h.open(h.get(), true) }, "404"},
 		"RST_STREAM on a closed stream":    {true, func(h *hostile, id uint32) { _ = h.WriteRSTStream(id, 0); h.open(h.get(), true) }, "404"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			b := serve(t, answering(exchange.NoRoute), nil)
+		closes := func(t *testing.T, r *relay) {
+			b := serve(t, r, nil)
 			h := attack(t, b)
 			h.next = 5
 			id := h.open(h.get(), c.end)
@@ -382,6 +382,13 @@ func TestFramesOnClosedStreams(t *testing.T) {
 			if got := h.verdict(t, id+2); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
+		}
+		t.Run(name, func(t *testing.T) { closes(t, answering(exchange.NoRoute)) })
+		t.Run(name+", its handler not yet ended", func(t *testing.T) {
+			r := answering(exchange.NoRoute)
+			r.stays = make(chan struct{})
+			defer close(r.stays) // before the bench waits for its handlers
+			closes(t, r)
 		})
 	}
 }

@@ -200,6 +200,15 @@ func (c *conn) strayData(id uint32, st *stream, ch *chunk, size int) error {
 		}
 		return nil // sent before the peer knew
 	}
+	return c.afterEnd(st)
+}
+
+// afterEnd judges a frame that its peer had no right to send after it had ended the stream. Where we have ended it too, it is closed, though the
+// exchange on it may not be done with yet. The lock is held.
+func (c *conn) afterEnd(st *stream) error {
+	if st.owner != nil && st.sendEnd {
+		return connError{http2.ErrCodeStreamClosed, "frame on a closed stream"}
+	}
 	return c.broken(st, http2.ErrCodeStreamClosed)
 }
 
