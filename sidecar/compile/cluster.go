@@ -40,7 +40,7 @@ func (b *builder) cluster(in *cluster.Cluster) (*upstream.Config, error) {
 	}
 	out.ByLocality = in.GetCommonLbConfig().GetLocalityWeightedLbConfig() != nil
 	for _, step := range []func(*cluster.Cluster, *upstream.Config) error{
-		b.discovery, balancer, limits, outlier, protocol, source, b.sockets,
+		b.discovery, balancer, limits, outlier, health, protocol, source, b.sockets,
 	} {
 		if err := step(in, out); err != nil {
 			return nil, err

@@ -115,7 +115,7 @@ envoy.config.route.v3.RedirectAction: https_redirect scheme_redirect host_redire
 	strip_query
 envoy.config.route.v3.DirectResponseAction: status body
 envoy.config.cluster.v3.Cluster: name alt_stat_name type eds_cluster_config load_assignment connect_timeout lb_policy
-	common_lb_config circuit_breakers outlier_detection typed_extension_protocol_options upstream_connection_options upstream_bind_config
+	common_lb_config circuit_breakers outlier_detection health_checks typed_extension_protocol_options upstream_connection_options upstream_bind_config
 	dns_refresh_rate dns_lookup_family cleanup_interval transport_socket transport_socket_matches metadata
 	ring_hash_lb_config maglev_lb_config round_robin_lb_config least_request_lb_config
 envoy.config.cluster.v3.Cluster.RoundRobinLbConfig: slow_start_config
@@ -142,6 +142,14 @@ envoy.config.core.v3.BindConfig: source_address extra_source_addresses
 envoy.config.core.v3.ExtraSourceAddress: address
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions: explicit_http_config use_downstream_protocol_config common_http_protocol_options
 	upstream_http_protocol_options
+envoy.config.core.v3.HealthCheck: timeout interval initial_jitter interval_jitter interval_jitter_percent unhealthy_threshold healthy_threshold
+	reuse_connection http_health_check tcp_health_check grpc_health_check no_traffic_interval no_traffic_healthy_interval unhealthy_interval
+	unhealthy_edge_interval healthy_edge_interval
+envoy.config.core.v3.HealthCheck.HttpHealthCheck: host path request_headers_to_add expected_statuses retriable_statuses codec_client_type method
+envoy.type.v3.Int64Range: start end
+envoy.config.core.v3.HealthCheck.TcpHealthCheck: send receive
+envoy.config.core.v3.HealthCheck.Payload: text binary
+envoy.config.core.v3.HealthCheck.GrpcHealthCheck: service_name authority
 envoy.config.core.v3.UpstreamHttpProtocolOptions: auto_sni
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig: http_protocol_options http2_protocol_options
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig: http_protocol_options http2_protocol_options

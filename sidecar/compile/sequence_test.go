@@ -171,7 +171,7 @@ func TestDumpSaysWhereThingsStand(t *testing.T) {
 	for _, d := range all {
 		states[d.Name] = d.State + " " + d.Error
 	}
-	if states["a"] != "warming " || states["b"] != "refused health_checks: not implemented" {
+	if states["a"] != "warming " || states["b"] != "refused health_checks[0].timeout: required, and more than 0" {
 		t.Errorf("%v", states)
 	}
 	c.Config()

@@ -25,7 +25,10 @@ func (c *Cluster) PickFor(key Key, dst netip.AddrPort, tried []*Host, picks int)
 		return c.original(dst)
 	}
 	if len(s.groups) == 0 {
-		if s.awaitTables() || s.cfg.dns() && (c.await(s.cfg) || c.state.Load() != s) {
+		if s.awaitTables() || s.cfg.dns() && (await(c.warm, s.cfg) || c.state.Load() != s) {
+			return c.PickFor(key, dst, tried, picks)
+		}
+		if s.cfg.Health != nil && len(s.hosts) > 0 && await(c.checked, s.cfg) {
 			return c.PickFor(key, dst, tried, picks)
 		}
 		return nil, exchange.NoHealthyUpstream

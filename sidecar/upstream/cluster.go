@@ -22,6 +22,7 @@ type Cluster struct {
 	connections atomic.Int64
 	ejected     atomic.Int64
 	turn        atomic.Uint64 // round robin
+	busy        atomic.Bool   // it has been connected to, for traffic
 
 	mu       sync.RWMutex
 	hosts    map[string]*Host         // by key: living, described
@@ -33,6 +34,8 @@ type Cluster struct {
 	warm     chan struct{} // closes at the first DNS answer
 	warmed   bool
 	changed  chan struct{} // a DNS cluster's description has changed
+	checked  chan struct{} // closes once health checks have found somebody, or nobody
+	found    bool          // it is closed
 	answered *Config       // the description that the last DNS answer is for
 
 	planned    *plan // the next tables to make
@@ -50,7 +53,7 @@ type state struct {
 }
 
 func newCluster(r *Registry, name string) *Cluster {
-	c := &Cluster{name: name, owner: r, hosts: map[string]*Host{}, direct: map[netip.AddrPort]*Host{}, warm: make(chan struct{}), changed: make(chan struct{}, 1)}
+	c := &Cluster{name: name, owner: r, hosts: map[string]*Host{}, direct: map[netip.AddrPort]*Host{}, warm: make(chan struct{}), checked: make(chan struct{}), changed: make(chan struct{}, 1)}
 	c.state.Store(&state{cfg: &Config{}})
 	return c
 }
@@ -117,6 +120,10 @@ func (c *Cluster) rebuild(cfg *Config) {
 		h := c.hosts[key]
 		if h == nil {
 			h = &Host{cluster: c}
+			h.sick.Store(cfg.Health != nil)
+		}
+		if cfg.Health == nil {
+			h.sick.Store(false)
 		}
 		h.describe(ep, cfg.channel(ep))
 		next[key] = h

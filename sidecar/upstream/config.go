@@ -113,6 +113,7 @@ type Config struct {
 	Ping           exchange.Keepalive
 	Limits         Limits
 	Outlier        *Outlier
+	Health         *Health
 	Panic          uint32     // percent of healthy endpoints of a priority below which all are used; 0: never
 	ByLocality     bool       // localities of one priority share its traffic by their weights, not by the endpoints that they have
 	Sockets        []Socket   // first match wins; none: plaintext

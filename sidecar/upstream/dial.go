@@ -39,6 +39,7 @@ func (h *Host) Connect(ctx context.Context, client *exchange.Connection) (conn *
 		return nil, exchange.Overflow, ""
 	}
 	h.active.Add(1)
+	c.busy.Store(true)
 	raw, sec, err := h.dial(ctx, h.face.Load(), poolKey{proto: exchange.TCP}, client)
 	if err != nil {
 		h.active.Add(-1)
@@ -68,6 +69,7 @@ func (p *pool) dial(x *exchange.Exchange, deadline time.Time) (*link, exchange.O
 		defer expire()
 	}
 	p.host.used.Store(time.Now().UnixNano())
+	p.host.cluster.busy.Store(true)
 	o := exchange.Panicked // unless connect returns
 	var l *link
 	defer func() { p.dialled(l, o, x.Upstream.Failure) }()
@@ -130,22 +132,27 @@ func dialOutcome(err error) exchange.Outcome {
 }
 
 func (p *pool) connect(ctx context.Context, client *exchange.Connection) (exchange.Transport, error) {
-	conn, sec, err := p.host.dial(ctx, p.face, p.poolKey, client)
+	return p.host.transport(ctx, p.face, p.poolKey, client)
+}
+
+// transport makes a transport on a connection of its own. client, which may be nil, is whom a PROXY header names.
+func (h *Host) transport(ctx context.Context, f *face, k poolKey, client *exchange.Connection) (exchange.Transport, error) {
+	conn, sec, err := h.dial(ctx, f, k, client)
 	if err != nil {
 		return nil, err
 	}
-	codec := p.host.cluster.owner.opts.HTTP1
-	if p.proto == exchange.HTTP2 {
-		codec = p.host.cluster.owner.opts.HTTP2
+	codec := h.cluster.owner.opts.HTTP1
+	if k.proto == exchange.HTTP2 {
+		codec = h.cluster.owner.opts.HTTP2
 	}
 	if codec == nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("no codec for %v", p.proto)
+		return nil, fmt.Errorf("no codec for %v", k.proto)
 	}
-	t, err := codec(conn, &exchange.TransportInfo{Local: conn.LocalAddr(), Remote: conn.RemoteAddr(), Security: sec, Keepalive: p.host.cluster.config().Ping})
+	t, err := codec(conn, &exchange.TransportInfo{Local: conn.LocalAddr(), Remote: conn.RemoteAddr(), Security: sec, Keepalive: h.cluster.config().Ping})
 	if err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("starting %v: %w", p.proto, err)
+		return nil, fmt.Errorf("starting %v: %w", k.proto, err)
 	}
 	return t, nil
 }

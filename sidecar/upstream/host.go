@@ -18,6 +18,8 @@ type Host struct {
 	used    atomic.Int64 // unix nanoseconds of the last new connection
 	pools   atomic.Pointer[[]*pool]
 	gone    atomic.Bool // no longer an endpoint of the cluster
+	sick    atomic.Bool // what active health checks say
+	judged  atomic.Bool // they have said something
 
 	mu      sync.Mutex // writers of pools and outlier state
 	named   map[poolKey]*pool
@@ -67,7 +69,7 @@ func (h *Host) weight() uint64 { return uint64(max(1, h.Endpoint().Weight)) }
 
 func (h *Host) fit() bool {
 	ep := h.Endpoint()
-	return !ep.Unhealthy && !ep.Draining && !h.outlier.ejected.Load()
+	return !ep.Unhealthy && !ep.Draining && !h.outlier.ejected.Load() && !h.sick.Load()
 }
 
 // pool returns the pool for what k tells apart and f demands, made on demand.

@@ -16,9 +16,9 @@ const sweepEvery = 10 * time.Second
 type Registry struct {
 	opts Options
 
-	mu  sync.Mutex
-	set *Set
-	dns chan struct{} // signals Run that the set has changed
+	mu   sync.Mutex
+	set  *Set
+	news chan struct{} // signals Run that clusters or their hosts have changed
 }
 
 // NewRegistry returns an empty registry.
@@ -26,7 +26,7 @@ func NewRegistry(o Options) *Registry {
 	if o.Resolver == nil {
 		o.Resolver = net.DefaultResolver
 	}
-	return &Registry{opts: o, set: &Set{}, dns: make(chan struct{}, 1)}
+	return &Registry{opts: o, set: &Set{}, news: make(chan struct{}, 1)}
 }
 
 // Set is the living clusters of one configuration. It never changes; its clusters do.
@@ -63,11 +63,16 @@ func (r *Registry) Apply(clusters map[string]*Config, endpoints map[string]*Assi
 		}
 	}
 	r.set = next
+	r.changed()
+	return next
+}
+
+// changed has Run look after what is new.
+func (r *Registry) changed() {
 	select {
-	case r.dns <- struct{}{}:
+	case r.news <- struct{}{}:
 	default:
 	}
-	return next
 }
 
 // Current returns the set of the last Apply.
@@ -77,13 +82,14 @@ func (r *Registry) Current() *Set {
 	return r.set
 }
 
-// Run resolves DNS clusters and closes idle connections until ctx ends.
+// Run resolves DNS clusters, checks hosts and closes idle connections until ctx ends.
 func (r *Registry) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	resolving := map[*Cluster]context.CancelFunc{}
+	checking := map[*Host]context.CancelFunc{}
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
@@ -92,8 +98,9 @@ func (r *Registry) Run(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			r.Current().Each(func(c *Cluster) { c.sweep(now) })
-		case <-r.dns:
+		case <-r.news:
 			r.resolveAll(ctx, resolving, &wg)
+			r.checkAll(ctx, checking, &wg)
 		}
 	}
 }
@@ -117,12 +124,15 @@ func (r *Registry) resolveAll(ctx context.Context, resolving map[*Cluster]contex
 	})
 }
 
-// resolve has a cluster looked up until ctx ends, whatever goes wrong meanwhile.
-func (r *Registry) resolve(ctx context.Context, c *Cluster) {
+// resolve has a cluster looked up until ctx ends.
+func (r *Registry) resolve(ctx context.Context, c *Cluster) { r.keep(ctx, c.resolve) }
+
+// keep has something done until ctx ends, whatever goes wrong meanwhile.
+func (r *Registry) keep(ctx context.Context, do func(context.Context)) {
 	for ctx.Err() == nil {
 		func() {
 			defer r.guard()
-			c.resolve(ctx)
+			do(ctx)
 		}()
 		select {
 		case <-ctx.Done():

@@ -96,18 +96,19 @@ func (c *Cluster) resolved(cfg *Config, eps []*exchange.Endpoint, ok bool) bool 
 	}
 	c.eps, c.answered = eps, cfg
 	c.rebuild(cfg)
+	c.owner.changed()
 	return true
 }
 
-// await waits, at most a connect timeout, for the first DNS answer; false where there was one before.
-func (c *Cluster) await(cfg *Config) bool {
+// await waits, at most a connect timeout, for the first DNS answer or health checks; false where there were some before.
+func await(first chan struct{}, cfg *Config) bool {
 	select {
-	case <-c.warm:
+	case <-first:
 		return false
 	default:
 	}
 	select {
-	case <-c.warm:
+	case <-first:
 		return true
 	case <-time.After(cfg.connectTimeout()):
 		return false

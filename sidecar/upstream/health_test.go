@@ -1,0 +1,78 @@
+package upstream
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestJudge follows a host through checks: + passes, - fails, ! says that it is not fit. After each, f is fit and s is sick.
+func TestJudge(t *testing.T) {
+	for name, c := range map[string]struct {
+		checks, want string
+	}{
+		"the first pass is enough":            {"+", "f"},
+		"a first failure is no verdict":       {"-++", "ssf"},
+		"passes must be in a row":             {"-+-++", "ssssf"},
+		"failures must be in a row":           {"+--+---", "ffffffs"},
+		"what the host says counts at once":   {"+!", "fs"},
+		"out at once, in after two":           {"+!++", "fssf"},
+		"a failure after it is in is one":     {"+!++-", "fssff"},
+		"what was counted is counted no more": {"+---++--", "fffssfff"},
+	} {
+		r, sick := record{}, true
+		var got strings.Builder
+		for _, check := range c.checks {
+			sick = r.judge(&Health{UnfitAfter: 3, FitAfter: 2}, sick, map[rune]result{'+': pass, '-': lost, '!': refuse}[check])
+			got.WriteByte(map[bool]byte{false: 'f', true: 's'}[sick])
+		}
+		if got.String() != c.want {
+			t.Errorf("%s: %s gives %s, want %s", name, c.checks, got.String(), c.want)
+		}
+	}
+}
+
+func TestPause(t *testing.T) {
+	c := Health{Interval: 1 * time.Second, NoTraffic: 2 * time.Second, NoTrafficFit: 3 * time.Second, UnfitInterval: 4 * time.Second,
+		UnfitEdge: 5 * time.Second, FitEdge: 6 * time.Second}
+	for name, w := range map[string]struct {
+		sick, changed, busy bool
+		want                time.Duration
+	}{
+		"fit": {false, false, true, 1}, "sick": {true, false, true, 4}, "just sick": {true, true, true, 5}, "just fit": {false, true, true, 6},
+		"no traffic, sick": {true, false, false, 2}, "no traffic, fit": {false, true, false, 3},
+	} {
+		if got := c.pause(w.sick, w.changed, w.busy); got != w.want*time.Second {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	c.Jitter, c.JitterPercent = time.Second, 50
+	low, high := time.Hour, time.Duration(0)
+	for range 1000 {
+		d := c.pause(false, false, true)
+		low, high = min(low, d), max(high, d)
+	}
+	if low < time.Second || low > 1200*time.Millisecond || high > 2500*time.Millisecond || high < 2200*time.Millisecond {
+		t.Errorf("between %v and %v", low, high)
+	}
+}
+
+func TestServingStatus(t *testing.T) {
+	for in, want := range map[string]uint64{
+		"\x00\x00\x00\x00\x02\x08\x01":          1,
+		"\x00\x00\x00\x00\x02\x08\x02":          2,
+		"\x00\x00\x00\x00\x00":                  0,
+		"\x00\x00\x00\x00\x05\x12\x01x\x08\x01": 1,
+		"\x00\x00\x00\x00\x04\x12\x09\x08\x01":  0,
+		"\x01\x00\x00\x00\x02\x08\x01":          0,
+		"\x00\x00\x00\x00\x03\x08\x01":          0,
+		"\x00\x00\x00\x00\x02\x08":              0,
+		"\x00\x00\x00\x00\x03\x08\x80\x80":      0,
+		"\x00\x00\x00\x00\x02\x0d\x01":          0,
+		"":                                      0,
+	} {
+		if got := servingStatus([]byte(in)); got != want {
+			t.Errorf("%q: got %d, want %d", in, got, want)
+		}
+	}
+}
