@@ -5,6 +5,7 @@ import (
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	httpinspector "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
 	originaldst "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
+	proxyprotocol "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
 	tlsinspector "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -34,6 +35,11 @@ func inspectTLS() *listener.ListenerFilter {
 
 func inspectHTTP() *listener.ListenerFilter {
 	return listenerFilter("envoy.filters.listener.http_inspector", &httpinspector.HttpInspector{})
+}
+
+// introduction reads the PROXY protocol's header; it stands before what looks at first bytes.
+func introduction() *listener.ListenerFilter {
+	return listenerFilter("envoy.filters.listener.proxy_protocol", &proxyprotocol.ProxyProtocol{})
 }
 
 func originalDestination() *listener.ListenerFilter {

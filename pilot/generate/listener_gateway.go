@@ -44,6 +44,9 @@ func edgeListener(in EdgeListener) *wire.Resource {
 	}
 	bindTo(l, in.Class, in.Bind, in.Port)
 	inspect := false
+	if in.Mesh.ProxyProtocol {
+		l.ListenerFilters = append(l.ListenerFilters, introduction())
+	}
 	for c := range in.Chains.All {
 		inspect = inspect || c.Sniff || c.TLS != nil
 		l.FilterChains = append(l.FilterChains, in.chain(c))

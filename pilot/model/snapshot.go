@@ -45,6 +45,8 @@ type Mesh struct {
 	MeshTLS, TLS TLSParameters
 	// TrustedProxies is gatewayTopology.numTrustedProxies.
 	TrustedProxies uint32
+	// ProxyProtocol is gatewayTopology.proxyProtocol: gateways' clients are proxies that say with the PROXY protocol for whom they connect.
+	ProxyProtocol bool
 }
 
 // TLSParameters are what may be agreed on. Zero values are the mesh's own choice.

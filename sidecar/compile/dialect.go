@@ -24,6 +24,7 @@ envoy.config.core.v3.TypedExtensionConfig: name typed_config
 envoy.config.core.v3.ConfigSource: ads resource_api_version initial_fetch_timeout self
 envoy.config.core.v3.AggregatedConfigSource:
 envoy.config.core.v3.SelfConfigSource: transport_api_version
+envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol: allow_requests_without_proxy_protocol stat_prefix
 envoy.extensions.filters.listener.original_dst.v3.OriginalDst:
 envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector:
 envoy.extensions.filters.listener.http_inspector.v3.HttpInspector:

@@ -8,6 +8,7 @@ import (
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	proxyprotocol "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/heddle-mesh/heddle/api/wire"
@@ -125,7 +126,12 @@ func binds(in *listenerv3.Listener, out *config.Listener) error {
 func inspection(in *listenerv3.Listener, out *config.Listener) error {
 	out.RestoreDst = out.UseOriginalDst
 	for i, f := range in.GetListenerFilters() {
+		field := fmt.Sprintf("listener_filters[%d]", i)
 		switch name := f.GetName(); name {
+		case "envoy.filters.listener.proxy_protocol":
+			if err := proxied(field, f, out); err != nil {
+				return err
+			}
 		case "envoy.filters.listener.original_dst":
 			out.RestoreDst = true
 		case "envoy.filters.listener.tls_inspector":
@@ -133,11 +139,26 @@ func inspection(in *listenerv3.Listener, out *config.Listener) error {
 		case "envoy.filters.listener.http_inspector":
 			out.Inspect.HTTP = true
 		default:
-			return wrong(fmt.Sprintf("listener_filters[%d]", i), "%q is not implemented", name)
+			return wrong(field, "%q is not implemented", name)
 		}
 	}
 	out.Inspect.Timeout = duration(in.GetListenerFiltersTimeout(), 15*time.Second)
 	out.Inspect.ContinueOnTime = in.GetContinueOnListenerFiltersTimeout()
+	return nil
+}
+
+// proxied reads that connections begin with the PROXY protocol's header. What looks at first bytes comes after it.
+func proxied(field string, f *listenerv3.ListenerFilter, out *config.Listener) error {
+	if out.Inspect.TLS || out.Inspect.HTTP || out.UseOriginalDst {
+		return wrong(field, "it must come before inspectors, and not with use_original_dst")
+	}
+	m, err := open(field+".typed_config", f.GetTypedConfig(), &proxyprotocol.ProxyProtocol{})
+	if err != nil {
+		return err
+	}
+	if out.Proxied = config.Proxies; m.GetAllowRequestsWithoutProxyProtocol() {
+		out.Proxied = config.MayBeProxied
+	}
 	return nil
 }
 

@@ -34,11 +34,22 @@ type Listener struct {
 	RestoreDst     bool             // learn the original destination (original_dst listener filter, or UseOriginalDst)
 	Capture        bool             // a capture port: direct connections of other pods are refused
 	Via            *exchange.Via
+	Proxied        Proxied // who connects is a proxy that says for whom
 	Inspect        Inspect
 	Chains         []*FilterChain
 	Default        *FilterChain // nil: close
 	MaxConnections int          // accepted here; 0: what the process allows
 }
+
+// Proxied says whether connections begin with the PROXY protocol's header.
+type Proxied uint8
+
+// The choices.
+const (
+	NotProxied   Proxied = iota
+	Proxies              // all do
+	MayBeProxied         // some do: clients that connect themselves are served too
+)
 
 // Inspect says for which destination ports first bytes are looked at before a chain is chosen.
 type Inspect struct {

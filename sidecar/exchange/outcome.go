@@ -87,6 +87,8 @@ const (
 	NotCaptured                      // a connection to a capture port that was not captured
 	InspectionTimeout                // a client said nothing that would choose a chain, for too long
 	Misdirected                      // the host is another server's of the same port: the client has to connect for it
+	BadIntroduction                  // the PROXY protocol's header is missing or malformed
+	RateLimited                      // a local rate limit: Reply may have its status
 	outcomes                         // how many rows there are
 )
 
@@ -135,6 +137,25 @@ var table = [outcomes]row{
 	NotCaptured:       {0, 7, 0, "not_captured", ""},
 	InspectionTimeout: {0, 4, 0, "listener_filter_timeout", ""},
 	Misdirected:       {421, 14, FlagNoRoute, "misdirected_request", ""},
+	RateLimited:       {429, 14, FlagRateLimited, "local_rate_limited", "local_rate_limited"},
+	BadIntroduction:   {0, 13, FlagDownstreamProtocol, "proxy_protocol_error", ""},
+}
+
+// GRPCOf maps an HTTP status to a gRPC code as gRPC's specification does (http-grpc-status-mapping).
+func GRPCOf(status int) int {
+	switch status {
+	case 400:
+		return 13
+	case 401:
+		return 16
+	case 403:
+		return 7
+	case 404:
+		return 12
+	case 429, 502, 503, 504:
+		return 14
+	}
+	return 2
 }
 
 // Status returns the HTTP status that the client gets; 0 where it gets none or the upstream's.

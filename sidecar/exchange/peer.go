@@ -119,7 +119,8 @@ type Connection struct {
 	ID          uint64 // unique in this process
 	Via         *Via
 	Start       time.Time
-	Source      netip.AddrPort // who connected, by the socket; never taken from a header
+	Source      netip.AddrPort // who connected, by the socket or, on a listener for the PROXY protocol, by that; never taken from a request
+	Proxy       netip.AddrPort // who connected by the socket, where that spoke for Source with the PROXY protocol; else zero
 	Local       netip.AddrPort // the socket's own address
 	Destination netip.AddrPort // where the client meant to go, before capture; Local where nothing was captured
 	Transport   string         // "tls" or "raw_buffer", as sniffed
@@ -141,6 +142,14 @@ type Connection struct {
 
 	// Cut says why this proxy cut the connection, OK where it did not. Any goroutine may call it; nil: nobody cuts.
 	Cut func() Outcome
+}
+
+// Direct returns who connected, by the socket.
+func (c *Connection) Direct() netip.AddrPort {
+	if c.Proxy.IsValid() {
+		return c.Proxy
+	}
+	return c.Source
 }
 
 // Gone says why a connection has ended that still had something to do: this proxy cut it, or the client gave up.

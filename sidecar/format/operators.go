@@ -183,7 +183,7 @@ func addressOperator(name string) operator {
 	case "DOWNSTREAM_REMOTE_ADDRESS":
 		get = func(x *exchange.Exchange) netip.AddrPort { return netip.AddrPortFrom(x.Remote, x.Conn.Source.Port()) }
 	case "DOWNSTREAM_DIRECT_REMOTE_ADDRESS":
-		get = func(x *exchange.Exchange) netip.AddrPort { return x.Conn.Source }
+		get = func(x *exchange.Exchange) netip.AddrPort { return x.Conn.Direct() }
 	case "DOWNSTREAM_LOCAL_ADDRESS":
 		get = func(x *exchange.Exchange) netip.AddrPort { return x.Conn.Destination }
 	case "UPSTREAM_LOCAL_ADDRESS":

@@ -92,7 +92,12 @@ func (m *Manager) serve(c net.Conn, name string) {
 		m.excess(s, l)
 		return
 	}
-	m.route(s, l, nil)
+	first, o := m.introduce(s, l)
+	if o != exchange.OK {
+		m.refuse(s, o)
+		return
+	}
+	m.route(s, l, first)
 }
 
 // arrive notes the connection's facts; false: refused, since a capture port is for captured connections only.
@@ -126,8 +131,8 @@ func (m *Manager) choose(s *session) *config.FilterChain {
 	return chain
 }
 
-// route looks at the first bytes, chooses the chain and runs the session. first is what a client that had been silent said
-// at last.
+// route looks at the first bytes, chooses the chain and runs the session. first is what has been read already: after a PROXY header, or what a
+// client that had been silent said at last.
 func (m *Manager) route(s *session, l *config.Listener, first []byte) {
 	p := &peeker{conn: s.conn, buf: first}
 	silent, o := m.inspect(s, l, p)

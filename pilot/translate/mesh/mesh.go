@@ -33,7 +33,7 @@ var honoured = fields.New(
 	"{accessLogFile,accessLogFormat,accessLogEncoding}",
 	"{enableTracing,enablePrometheusMerge}",
 	"defaultConfig.tracing.sampling",
-	"defaultConfig.gatewayTopology.numTrustedProxies",
+	"defaultConfig.gatewayTopology.{numTrustedProxies,proxyProtocol}",
 	"extensionProviders.{name,opentelemetry.{service,port},envoyFileAccessLog.path}",
 	"defaultProviders.{tracing,accessLogging}",
 	"pathNormalization.normalization",
@@ -62,6 +62,7 @@ func Mesh(in *inputs.Mesh, telemetries []*inputs.Telemetry) (*model.Mesh, []repo
 		AutoMTLS:           c.EnableAutoMtls == nil || c.EnableAutoMtls.Value,
 		ConnectTimeout:     connectTimeout(log, c),
 		TrustedProxies:     c.GetDefaultConfig().GetGatewayTopology().GetNumTrustedProxies(),
+		ProxyProtocol:      c.GetDefaultConfig().GetGatewayTopology().GetProxyProtocol() != nil,
 		DefaultRetry:       retry(log, c),
 	}
 	m.ServiceExport = defaultExport(log, "mesh.defaultServiceExportTo", c.DefaultServiceExportTo)

@@ -139,7 +139,7 @@ func (p port) holds(of facts) bool { return of.c.Destination.Port() == uint16(p)
 
 type directSource netip.Prefix
 
-func (s directSource) holds(of facts) bool { return covers(netip.Prefix(s), of.c.Source.Addr()) }
+func (s directSource) holds(of facts) bool { return covers(netip.Prefix(s), of.c.Direct().Addr()) }
 
 type source netip.Prefix
 
