@@ -268,7 +268,8 @@ func (b *edgeBuilder) plain(at edgePort, plan *edgePlan) {
 		name += "." + at.bind
 	}
 	b.routesOf(name, plan.servers, nil, nil)
-	plan.chains = append(plan.chains, edgeChain{Routes: name})
+	web := slices.ContainsFunc(plan.servers, func(s BoundServer) bool { return s.Server.Protocol == model.GRPCWeb })
+	plan.chains = append(plan.chains, edgeChain{Routes: name, Web: web})
 }
 
 // chainsOf adds the chains of a server that does not share routes.

@@ -2,6 +2,7 @@ package generate
 
 import (
 	"encoding/json"
+	"slices"
 
 	accesslog "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -11,6 +12,7 @@ import (
 	fileaccess "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
 	corsfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	faultfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
+	webfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_web/v3"
 	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpproxy "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
@@ -26,6 +28,7 @@ import (
 const (
 	filterHCM    = "envoy.filters.network.http_connection_manager"
 	filterTCP    = "envoy.filters.network.tcp_proxy"
+	grpcWeb      = "envoy.filters.http.grpc_web"
 	httpRouter   = "envoy.filters.http.router"
 	fileLog      = "envoy.access_loggers.file"
 	otelTracer   = "envoy.tracers.opentelemetry"
@@ -41,6 +44,7 @@ type manager struct {
 	guards []*hcm.HttpFilter         // before all others
 	traced string                    // the service in spans
 	side   side
+	web    bool // clients may speak gRPC-Web
 }
 
 // side is where a connection manager stands.
@@ -56,7 +60,7 @@ const (
 func httpManager(m manager) *listener.Filter {
 	c := &hcm.HttpConnectionManager{
 		CodecType: hcm.HttpConnectionManager_AUTO, StatPrefix: m.prefix,
-		HttpFilters:                  append(m.guards, httpFilters()...),
+		HttpFilters:                  append(m.guards, httpFilters(m.web)...),
 		AccessLog:                    accessLog(m.mesh.AccessLog),
 		UpgradeConfigs:               []*hcm.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		PathWithEscapedSlashesAction: hcm.HttpConnectionManager_KEEP_UNCHANGED,
@@ -100,11 +104,15 @@ func normalize(c *hcm.HttpConnectionManager, mode model.PathNormalization) {
 	}
 }
 
-// httpFilters are the filters of every connection manager, in order, after authorization.
-func httpFilters() []*hcm.HttpFilter {
-	return []*hcm.HttpFilter{
+// httpFilters are the filters of a connection manager, in order, after authorization.
+func httpFilters(web bool) []*hcm.HttpFilter {
+	out := []*hcm.HttpFilter{
 		message.HTTPFilter(message.FilterFault, &faultfilter.HTTPFault{}), message.HTTPFilter(message.FilterCORS, &corsfilter.Cors{}), message.HTTPFilter(httpRouter, &router.Router{}),
 	}
+	if web {
+		return slices.Insert(out, 0, message.HTTPFilter(grpcWeb, &webfilter.GrpcWeb{}))
+	}
+	return out
 }
 
 // serviceName is what spans call the workload.

@@ -34,6 +34,7 @@ type edgeChain struct {
 	Targets *intern.List[weighted]
 	Relay   relay
 	Sniff   bool // looks at SNI though it does not terminate TLS
+	Web     bool // HTTP: browsers may call gRPC services
 }
 
 // edgeListener serves one port of a gateway.
@@ -43,10 +44,10 @@ func edgeListener(in EdgeListener) *wire.Resource {
 		Metadata: selfMetadata(in.Self), AccessLog: accessLog(in.Mesh.AccessLog),
 	}
 	bindTo(l, in.Class, in.Bind, in.Port)
-	inspect := false
 	if in.Mesh.ProxyProtocol {
 		l.ListenerFilters = append(l.ListenerFilters, introduction())
 	}
+	inspect := false
 	for c := range in.Chains.All {
 		inspect = inspect || c.Sniff || c.TLS != nil
 		l.FilterChains = append(l.FilterChains, in.chain(c))
@@ -72,7 +73,7 @@ func (in EdgeListener) chain(c edgeChain) *listener.FilterChain {
 		return out
 	}
 	out.Filters = []*listener.Filter{httpManager(manager{
-		mesh: in.Mesh, prefix: "outbound_" + in.Class.ListenerName(in.Bind, in.Port), routes: c.Routes, guards: g.HTTP(), traced: in.Self.serviceName(), side: edge,
+		mesh: in.Mesh, prefix: "outbound_" + in.Class.ListenerName(in.Bind, in.Port), routes: c.Routes, guards: g.HTTP(), traced: in.Self.serviceName(), side: edge, web: c.Web,
 	})}
 	return out
 }

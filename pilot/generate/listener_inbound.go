@@ -283,5 +283,6 @@ func (in Inbound) httpFilter(p inboundPort, target string, g authz.Guard) *liste
 	}}}
 	return httpManager(manager{
 		mesh: in.Mesh, prefix: "inbound_" + in.Class.ListenerName("", p.Port), inline: routes, guards: g.HTTP(), traced: in.Self.serviceName(), side: inbound,
+		web: p.Protocol == model.GRPCWeb,
 	})
 }

@@ -60,6 +60,11 @@ envoy.config.core.v3.Http2ProtocolOptions: max_concurrent_streams connection_kee
 envoy.config.core.v3.KeepaliveSettings: interval timeout
 envoy.extensions.filters.http.router.v3.Router:
 envoy.extensions.filters.http.rbac.v3.RBAC: rules rules_stat_prefix
+envoy.extensions.filters.http.grpc_web.v3.GrpcWeb:
+envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit: stat_prefix status token_bucket filter_enabled filter_enforced
+	request_headers_to_add_when_not_enforced response_headers_to_add rate_limited_as_resource_exhausted
+envoy.type.v3.TokenBucket: max_tokens tokens_per_fill fill_interval
+envoy.type.v3.HttpStatus: code
 envoy.extensions.filters.http.fault.v3.HTTPFault: delay abort
 envoy.extensions.filters.common.fault.v3.FaultDelay: fixed_delay percentage
 envoy.extensions.filters.http.fault.v3.FaultAbort: http_status grpc_status percentage

@@ -13,6 +13,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/filter"
+	"github.com/heddle-mesh/heddle/sidecar/filter/grpcweb"
 	"github.com/heddle-mesh/heddle/sidecar/filter/rbac"
 	"github.com/heddle-mesh/heddle/sidecar/route"
 )
@@ -187,6 +188,8 @@ func httpFilter(in *hcm.HttpFilter) (*filter.Named, error) {
 			kind = filter.Deny
 		}
 		return &filter.Named{Kind: kind, Filter: f}, nil
+	case "GrpcWeb":
+		return &filter.Named{Kind: filter.GRPCWeb, Filter: grpcweb.New()}, nil
 	default:
 		return routeFilter(in.GetTypedConfig())
 	}

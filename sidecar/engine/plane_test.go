@@ -233,6 +233,12 @@ func free(t *testing.T) string {
 // start runs a sidecar for the account in namespace shop, whose pod has the account's name.
 func (p *plane) start(account string) *proxy {
 	p.t.Helper()
+	return p.startAs(role.Sidecar(), account)
+}
+
+// startAs runs a proxy in a role.
+func (p *plane) startAs(r role.Role, account string) *proxy {
+	p.t.Helper()
 	dir := p.t.TempDir()
 	token, roots := filepath.Join(dir, "token"), identity.NewRoots(filepath.Join(dir, "root.pem"))
 	for name, data := range map[string][]byte{token: []byte("/ns/shop/sa/" + account), filepath.Join(dir, "root.pem"): encode(p.cert.Raw)} {
@@ -247,8 +253,7 @@ func (p *plane) start(account string) *proxy {
 		TTL: time.Hour, Authority: identity.RemoteAuthority{ControlPlane: control}, Roots: roots, Log: log})
 	ctx, quit := context.WithCancel(context.Background())
 	out.quit = quit
-	r := role.Sidecar()
-	out.engine = engine.New(engine.Options{Node: discovery.Node{Type: r.Node, IPs: []string{"127.0.0.1"}, Pod: account, Namespace: "shop", ServiceAccount: account},
+	out.engine = engine.New(engine.Options{Gateway: r.Gateway, Node: discovery.Node{Type: r.Node, IPs: []string{"127.0.0.1"}, Pod: account, Namespace: "shop", ServiceAccount: account},
 		Identity: workload, Dial: control.Dial, Drains: r.Drains, Termination: engine.Termination{Alone: true, Drain: time.Second},
 		App: admin.App{Address: "127.0.0.1"}, Addresses: engine.Addresses{Admin: out.admin, Status: out.status, Ready: free(p.t), Prometheus: free(p.t)},
 		AccessLog: out.access, Log: log, Level: &slog.LevelVar{}, Quit: quit})

@@ -14,7 +14,7 @@ type Trace struct {
 	Sampled  bool
 }
 
-// Reply is an answer of this proxy's own, for outcomes LocalReply and FaultAbort. Further fields go to
+// Reply is an answer of this proxy's own, for outcomes LocalReply, FaultAbort and RateLimited. Further fields go to
 // Exchange.Response before the outcome is returned.
 type Reply struct {
 	Status int // 0: the outcome's own
@@ -58,6 +58,8 @@ type Exchange struct {
 	UpstreamStart time.Time // the first try's beginning; zero: none
 
 	Delay time.Duration // set by the fault filter: forward waits that long before the next filter
+	// Bridge is set by a filter that translates bodies: forward speaks with what it makes of the client's half.
+	Bridge func(Downstream) Downstream
 
 	Work any // forward's own memory, kept from one request to the next
 
@@ -78,7 +80,7 @@ func (x *Exchange) Reset(c *Connection) {
 	x.Upstream, x.Attempts, x.GRPCStatus = Upstream{}, 0, -1
 	x.Received, x.Sent = 0, 0
 	x.Start, x.RequestEnd, x.FirstByte, x.End, x.UpstreamStart = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
-	x.Delay = 0
+	x.Delay, x.Bridge = 0, nil
 	x.mu.Lock()
 	x.canceled, x.stream, x.wake = false, nil, nil
 	x.mu.Unlock()

@@ -12,16 +12,18 @@ type Kind uint8
 // here because it is not optional: forward prepares the head (path normalised, foreign x-envoy-* removed, client address
 // settled, XFCC sanitised, request id given) and matches the route.
 const (
-	Deny  Kind = iota + 1 // refusals before grants: a DENY policy wins over every ALLOW
-	Allow                 // then grants: no ALLOW match means 403
-	CORS                  // after authorisation, so that a preflight cannot tell which origins a denied caller may use
-	Fault                 // last: what is injected stands for the upstream's behaviour, not for ours
-	Kinds                 // how many there are, plus one
+	Deny      Kind = iota + 1 // refusals before grants: a DENY policy wins over every ALLOW
+	Allow                     // then grants: no ALLOW match means 403
+	GRPCWeb                   // what is refused further on is answered in gRPC-Web too
+	RateLimit                 // who is refused before takes no part of the rate
+	CORS                      // after authorisation, so that a preflight cannot tell which origins a denied caller may use
+	Fault                     // last: what is injected stands for the upstream's behaviour, not for ours
+	Kinds                     // how many there are, plus one
 )
 
 // String returns the name used in dumps and field paths.
 func (k Kind) String() string {
-	return [Kinds]string{"", "rbac.deny", "rbac.allow", "cors", "fault"}[k]
+	return [Kinds]string{"", "rbac.deny", "rbac.allow", "grpc_web", "local_ratelimit", "cors", "fault"}[k]
 }
 
 // Sort puts filters into their order; two of one kind keep theirs (several RBAC filters of one action may follow each

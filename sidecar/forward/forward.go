@@ -57,6 +57,7 @@ type run struct {
 	body    exchange.View // the whole request body, where it was short
 	whole   bool          // body is all of it
 	started bool          // the response's head is on its way to the client
+	bridged bool          // d translates bodies
 	// connected: a try got as far as a connection, and something may have been delivered
 	connected bool
 
@@ -77,7 +78,7 @@ func (p *Proxy) begin(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	clear(r.tried)
 	r.p, r.x, r.d, r.b, r.http = p, x, d, b, b.Chain.HTTP
 	r.vhost, r.route, r.target, r.cluster, r.tried = nil, nil, nil, nil, r.tried[:0]
-	r.connected, r.key, r.mints = false, upstream.Key{}, false
+	r.connected, r.key, r.mints, r.bridged = false, upstream.Key{}, false, false
 	r.body, r.whole, r.started, r.deadline, r.timeout, r.until = nil, false, false, time.Time{}, 0, time.Time{}
 	r.mirrors = nil
 	r.trailers.Reset()
@@ -182,6 +183,7 @@ func (r *run) filter() exchange.Outcome {
 			continue
 		}
 		o := f.Request(r.x)
+		r.bridge()
 		if r.x.Delay > 0 {
 			d := r.x.Delay
 			r.x.Delay = 0
@@ -194,6 +196,13 @@ func (r *run) filter() exchange.Outcome {
 		}
 	}
 	return exchange.OK
+}
+
+// bridge speaks with the client in the way that a filter has said.
+func (r *run) bridge() {
+	if r.x.Bridge != nil && !r.bridged {
+		r.d, r.bridged = r.x.Bridge(r.d), true
+	}
 }
 
 // pause waits while watching the client.

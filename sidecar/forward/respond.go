@@ -236,7 +236,7 @@ func (r *run) grpcReply(o exchange.Outcome) {
 	if x.Reply.GRPC != nil {
 		code = *x.Reply.GRPC
 	} else if x.Reply.Status != 0 {
-		code = grpcOf(x.Reply.Status)
+		code = exchange.GRPCOf(x.Reply.Status)
 	}
 	x.GRPCStatus = code
 	h.Status = 200
@@ -245,23 +245,6 @@ func (r *run) grpcReply(o exchange.Outcome) {
 	if text := o.Body(); text != "" {
 		h.Set("grpc-message", text)
 	}
-}
-
-// grpcOf maps an HTTP status as gRPC's specification does.
-func grpcOf(status int) int {
-	switch status {
-	case 400:
-		return 13
-	case 401:
-		return 16
-	case 403:
-		return 7
-	case 404:
-		return 12
-	case 429, 502, 503, 504:
-		return 14
-	}
-	return 2
 }
 
 // dateText is the date header of one second.

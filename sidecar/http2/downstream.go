@@ -195,7 +195,7 @@ func (ss *serverStream) StopBody() {
 }
 
 // Abort implements exchange.Downstream. A gRPC client learns the reason from trailers, which a response that has begun
-// can still have; others see a reset.
+// can still have; others see a reset, those of gRPC-Web too, who look for trailers in the body.
 func (ss *serverStream) Abort() {
 	c := ss.c
 	c.mu.Lock()
@@ -203,7 +203,7 @@ func (ss *serverStream) Abort() {
 	if ss.sendEnd {
 		return
 	}
-	if ss.begun && ss.x.GRPC && ss.writable() == nil {
+	if ss.begun && ss.x.GRPC && ss.x.Bridge == nil && ss.writable() == nil {
 		var t exchange.Head
 		ss.x.GRPCStatus = failure(&t, ss.x.Outcome)
 		ss.writeBlock(c.enc.Trailers(&t), true)
