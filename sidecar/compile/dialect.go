@@ -142,12 +142,6 @@ envoy.config.cluster.v3.OutlierDetection: consecutive_5xx consecutive_gateway_fa
 	max_ejection_percent enforcing_consecutive_5xx enforcing_consecutive_gateway_failure enforcing_success_rate
 	enforcing_consecutive_local_origin_failure enforcing_local_origin_success_rate enforcing_failure_percentage enforcing_failure_percentage_local_origin
 	split_external_local_origin_errors consecutive_local_origin_failure
-envoy.config.cluster.v3.UpstreamConnectionOptions: tcp_keepalive
-envoy.config.core.v3.TcpKeepalive: keepalive_probes keepalive_time keepalive_interval
-envoy.config.core.v3.BindConfig: source_address extra_source_addresses
-envoy.config.core.v3.ExtraSourceAddress: address
-envoy.extensions.upstreams.http.v3.HttpProtocolOptions: explicit_http_config use_downstream_protocol_config common_http_protocol_options
-	upstream_http_protocol_options
 envoy.config.core.v3.HealthCheck: timeout interval initial_jitter interval_jitter interval_jitter_percent unhealthy_threshold healthy_threshold
 	reuse_connection http_health_check tcp_health_check grpc_health_check no_traffic_interval no_traffic_healthy_interval unhealthy_interval
 	unhealthy_edge_interval healthy_edge_interval
@@ -156,6 +150,12 @@ envoy.type.v3.Int64Range: start end
 envoy.config.core.v3.HealthCheck.TcpHealthCheck: send receive
 envoy.config.core.v3.HealthCheck.Payload: text binary
 envoy.config.core.v3.HealthCheck.GrpcHealthCheck: service_name authority
+envoy.config.cluster.v3.UpstreamConnectionOptions: tcp_keepalive
+envoy.config.core.v3.TcpKeepalive: keepalive_probes keepalive_time keepalive_interval
+envoy.config.core.v3.BindConfig: source_address extra_source_addresses
+envoy.config.core.v3.ExtraSourceAddress: address
+envoy.extensions.upstreams.http.v3.HttpProtocolOptions: explicit_http_config use_downstream_protocol_config common_http_protocol_options
+	upstream_http_protocol_options
 envoy.config.core.v3.UpstreamHttpProtocolOptions: auto_sni
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig: http_protocol_options http2_protocol_options
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig: http_protocol_options http2_protocol_options

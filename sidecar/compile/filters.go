@@ -9,11 +9,13 @@ import (
 
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
+	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/heddle-mesh/heddle/sidecar/filter"
 	"github.com/heddle-mesh/heddle/sidecar/filter/cors"
 	"github.com/heddle-mesh/heddle/sidecar/filter/fault"
+	"github.com/heddle-mesh/heddle/sidecar/filter/ratelimit"
 	"github.com/heddle-mesh/heddle/sidecar/match"
 )
 
@@ -30,6 +32,16 @@ func routeFilter(in *anypb.Any) (*filter.Named, error) {
 			return nil, err
 		}
 		return &filter.Named{Kind: filter.Fault, Filter: f}, nil
+	case "LocalRateLimit":
+		m, err := open("local_ratelimit", in, &ratelimitv3.LocalRateLimit{})
+		if err != nil {
+			return nil, err
+		}
+		f, err := rateLimit(m)
+		if err != nil {
+			return nil, err
+		}
+		return &filter.Named{Kind: filter.RateLimit, Filter: f}, nil
 	case "Cors": // routes say everything
 		f, err := cors.New(cors.Config{})
 		if err != nil {
@@ -51,6 +63,33 @@ func routeFilter(in *anypb.Any) (*filter.Named, error) {
 	}
 }
 
+// rateLimit makes a token bucket; one that is not enabled or not enforced by a share is so for none, as in Envoy.
+func rateLimit(in *ratelimitv3.LocalRateLimit) (filter.HTTP, error) {
+	bucket := in.GetTokenBucket()
+	c := ratelimit.Config{Tokens: bucket.GetMaxTokens(), Fill: number(bucket.GetTokensPerFill(), 1), Interval: bucket.GetFillInterval().AsDuration(),
+		EnabledShare: perMillion(in.GetFilterEnabled().GetDefaultValue()), EnforcedShare: perMillion(in.GetFilterEnforced().GetDefaultValue()),
+		Exhausted: in.GetRateLimitedAsResourceExhausted()}
+	switch code := int(in.GetStatus().GetCode()); {
+	case bucket != nil && c.Tokens == 0:
+		return nil, wrong("token_bucket.max_tokens", "0")
+	case bucket != nil && c.Interval < shortestFill:
+		return nil, wrong("token_bucket.fill_interval", "%v is less than %v", c.Interval, shortestFill)
+	case code >= 400: // below, Envoy says 429
+		c.Status = code
+	}
+	var err error
+	if c.Request, err = additions("request_headers_to_add_when_not_enforced", in.GetRequestHeadersToAddWhenNotEnforced()); err != nil {
+		return nil, err
+	}
+	if c.Response, err = additions("response_headers_to_add", in.GetResponseHeadersToAdd()); err != nil {
+		return nil, err
+	}
+	return ratelimit.New(c)
+}
+
+// shortestFill is Envoy's limit.
+const shortestFill = 50 * time.Millisecond
+
 // overrides reads what a route or virtual host says to filters.
 func overrides(in map[string]*anypb.Any) ([]filter.Override, error) {
 	var out []filter.Override
@@ -58,6 +97,9 @@ func overrides(in map[string]*anypb.Any) ([]filter.Override, error) {
 		made, err := routeFilter(in[name])
 		if err != nil {
 			return nil, under("typed_per_filter_config["+name+"]", err)
+		}
+		if f, is := made.Filter.(*ratelimit.Filter); is && f.Unlimited() {
+			return nil, wrong("typed_per_filter_config["+name+"].token_bucket", "it is missing")
 		}
 		out = append(out, filter.Override{Kind: made.Kind, Filter: made.Filter})
 	}

@@ -8,7 +8,7 @@ import "github.com/heddle-mesh/heddle/sidecar/exchange"
 type HTTP interface {
 	// Request runs after routing, before an upstream is picked (and also where no route matched, so that a refusal hides
 	// which routes exist). exchange.OK lets the request go on; any other outcome ends it: the client gets the outcome's
-	// row, or x.Reply and the fields already put into x.Response for LocalReply and FaultAbort.
+	// row, or x.Reply and the fields already put into x.Response for LocalReply, FaultAbort and RateLimited.
 	Request(x *exchange.Exchange) exchange.Outcome
 }
 

@@ -173,7 +173,7 @@ func (r *run) answer(o exchange.Outcome) {
 		return
 	}
 	own := o == exchange.LocalReply || o == exchange.FaultAbort
-	if !own {
+	if !own && o != exchange.RateLimited { // whose filter has put fields there
 		x.Response.Reset()
 	}
 	r.started = true
