@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -187,6 +188,47 @@ func TestGRPCWeb(t *testing.T) {
 		t.Errorf("bad base64: %v %q", response.Header, body)
 	}
 	metric(t, p, 8, "istio_requests_total", `request_protocol="grpc"`, `grpc_response_status="0"`)
+	metric(t, p, 0, "heddle_proxy_panics_total")
+}
+
+// TestGRPCWebBrokenOff holds that an answer which breaks off in the middle does so for the client too, and does not seem complete: by a reset over
+// HTTP/2, though a gRPC client would be told by trailers, and by the connection's end over HTTP/1.1.
+func TestGRPCWebBrokenOff(t *testing.T) {
+	app := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/grpc")
+		_, _ = w.Write([]byte("\x00\x00\x00\x00\x09half"))
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	var both http.Protocols
+	both.SetHTTP1(true)
+	both.SetUnencryptedHTTP2(true)
+	app.Config.Protocols = &both
+	app.Start()
+	t.Cleanup(app.Close)
+	w, p := gateway(t, asHTTP2(gatewayResources), app.Listener.Addr().String())
+	var two http.Protocols
+	two.SetUnencryptedHTTP2(true)
+	for name, transport := range map[string]*http.Transport{"HTTP/1.1": {}, "HTTP/2": {Protocols: &two}} {
+		for _, kind := range []string{"application/grpc-web", "application/grpc-web-text"} {
+			request, err := http.NewRequestWithContext(t.Context(), "POST", "http://127.0.0.1:"+w.Inbound+"/shop.Catalog/Get", strings.NewReader("AAAAAAA="))
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set("Content-Type", kind)
+			request.Header.Set("Accept", kind)
+			response, err := (&http.Client{Transport: transport, Timeout: time.Minute}).Do(request)
+			if err != nil {
+				continue // the end came before the head was read
+			}
+			body, err := io.ReadAll(response.Body)
+			response.Body.Close()
+			if err == nil || response.Proto[:6] != name[:6] {
+				t.Errorf("%s, %s: %s %q ends as if it were complete, trailers %v", name, kind, response.Proto, body, response.Trailer)
+			}
+		}
+		transport.CloseIdleConnections()
+	}
 	metric(t, p, 0, "heddle_proxy_panics_total")
 }
 
