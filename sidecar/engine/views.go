@@ -82,7 +82,7 @@ func (v view) Clusters() any {
 		for _, host := range c.Hosts() {
 			ep := host.Endpoint()
 			v := endpointView{Address: ep.Address.String(), Host: ep.Host, Identity: ep.Identity, Weight: ep.Weight, Priority: ep.Priority,
-				TLSMode: ep.TLSMode, Healthy: !ep.Unhealthy && !ep.Draining, Ejected: host.Ejected(), Active: host.Active()}
+				TLSMode: ep.TLSMode, Healthy: !ep.Unhealthy && !ep.Draining && !host.Sick(), Ejected: host.Ejected(), Active: host.Active()}
 			if ep.Workload != nil {
 				v.Workload, v.Namespace = ep.Workload.Name, ep.Workload.Namespace
 			}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/config"
@@ -29,7 +30,7 @@ func (m *Manager) introduce(s *session, l *config.Listener) (rest []byte, o exch
 		switch {
 		case v == sniff.Yes:
 			introduced(s.facts, in)
-			return p.buf[in.Len:], exchange.OK
+			return slices.Clone(p.buf[in.Len:]), exchange.OK // the header's memory must not stay for as long as the connection
 		case v == sniff.No && !begun && l.Proxied == config.MayBeProxied:
 			return p.buf, exchange.OK
 		case v == sniff.No:

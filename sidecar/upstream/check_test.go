@@ -29,7 +29,8 @@ func checked(t *testing.T, c upstream.Health, addresses ...string) *upstream.Clu
 	for _, d := range []*time.Duration{&c.Interval, &c.NoTraffic, &c.NoTrafficFit, &c.UnfitInterval, &c.UnfitEdge, &c.FitEdge} {
 		*d = 5 * time.Millisecond
 	}
-	cfg := &upstream.Config{Info: exchange.ClusterInfo{Name: "c"}, Discovery: upstream.Static, Health: &c, ConnectTimeout: 2 * time.Second}
+	cfg := &upstream.Config{Info: exchange.ClusterInfo{Name: "c"}, Discovery: upstream.Static, Health: &c, ConnectTimeout: 2 * time.Second,
+		Outlier: &upstream.Outlier{Consecutive5xx: 1, BaseEjection: time.Hour, MaxEjectionPercent: 100}}
 	for _, a := range addresses {
 		cfg.Endpoints = append(cfg.Endpoints, &exchange.Endpoint{Address: netip.MustParseAddrPort(a), Weight: 1})
 	}
@@ -86,6 +87,23 @@ func TestHTTPChecks(t *testing.T) {
 	becomes(t, c, false)
 	if n := connections.Load(); n != 1 || asked.Load() < 6 {
 		t.Errorf("%d checks on %d connections", asked.Load(), n)
+	}
+}
+
+// A host that outlier detection has taken out is back with the next check that it passes.
+func TestChecksPardon(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer s.Close()
+	c := checked(t, upstream.Health{Method: "GET", Path: "/", Expected: []upstream.StatusRange{{From: 200, To: 201}}}, s.Listener.Addr().String())
+	becomes(t, c, true)
+	seen := false
+	for range 50 {
+		c.Hosts()[0].Report(upstream.Server)
+		seen = seen || c.Hosts()[0].Ejected() // unless a check was faster
+		becomes(t, c, true)                   // though the ejection is for an hour
+	}
+	if !seen {
+		t.Error("nobody was ejected")
 	}
 }
 

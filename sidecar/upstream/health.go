@@ -176,9 +176,15 @@ func (h *Host) check(ctx context.Context) {
 		was := h.sick.Load()
 		now := found.judge(c, was, got)
 		h.verdict(now)
+		if got == pass && !now {
+			h.pardon()
+		}
 		wait = c.pause(now, now != was, h.cluster.busy.Load())
 	}
 }
+
+// Sick says whether active health checks hold the host back.
+func (h *Host) Sick() bool { return h.sick.Load() }
 
 // verdict takes over what checks say of the host.
 func (h *Host) verdict(sick bool) {

@@ -9,8 +9,9 @@ import (
 type outlier struct {
 	fives, gateway, local atomic.Uint32 // consecutive failures
 	ejected               atomic.Bool
-	times                 uint32    // how often it was ejected lately; Host.mu
-	until                 time.Time // end of the last ejection; Host.mu
+	times                 uint32      // how often it was ejected lately; Host.mu
+	until                 time.Time   // end of the last ejection; Host.mu
+	timer                 *time.Timer // ends the ejection; Host.mu
 }
 
 // Result is how a try ended, for outlier detection.
@@ -104,7 +105,7 @@ func (h *Host) eject(cfg *Outlier) {
 	h.outlier.until = now.Add(d)
 	h.outlier.ejected.Store(true)
 	c.ejected.Add(1)
-	time.AfterFunc(d, h.restore)
+	h.outlier.timer = time.AfterFunc(d, h.restore)
 	go func() { // takes the cluster's lock, which apply holds while it takes ours
 		defer c.owner.guard()
 		c.reschedule()
@@ -113,9 +114,25 @@ func (h *Host) eject(cfg *Outlier) {
 
 func (h *Host) restore() {
 	defer h.cluster.owner.guard()
-	h.outlier.ejected.Store(false)
+	if !h.outlier.ejected.CompareAndSwap(true, false) {
+		return
+	}
 	h.cluster.ejected.Add(-1)
 	h.cluster.reschedule()
+}
+
+// pardon ends an ejection early: a health check has passed, which Envoy takes for better evidence.
+func (h *Host) pardon() {
+	if !h.outlier.ejected.Load() {
+		return
+	}
+	h.mu.Lock()
+	timer := h.outlier.timer
+	h.mu.Unlock()
+	if timer.Stop() { // else it is about to do the same
+		reset(&h.outlier.fives, &h.outlier.gateway, &h.outlier.local)
+		h.restore()
+	}
 }
 
 // Ejected says whether outlier detection holds the host back.
