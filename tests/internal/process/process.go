@@ -1,4 +1,4 @@
-// Package process runs the programs of the demo and of the test run so that none outlives them. It decides nothing about what runs.
+// Package process runs the programs of the demo, of the test run and of tests so that none outlives them. It decides nothing about what runs.
 package process
 
 import (
