@@ -55,7 +55,8 @@ func Start(t testing.TB, o Options) *Envoy {
 	if err := os.WriteFile(file, config, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e.run(o, exec.Command(binary, "--config-path", file, "--log-path", e.log(), "--log-level", "info", "--concurrency", "1", "--disable-hot-restart"))
+	e.run(o, exec.Command(binary, "--config-path", file, "--log-path", e.log(), "--log-level", "warning", "--component-log-level", "misc:error", // which complains of fields that will go
+		"--concurrency", "1", "--disable-hot-restart"))
 	e.await()
 	return e
 }
