@@ -1,6 +1,6 @@
-// Package identity holds who this proxy is: the key that it made and never gives away, the certificate that the CA signed for
-// it, and the mesh's trust anchors. It hands out a signer and a verifier. It never decides who may talk to whom, and never writes a
-// key anywhere.
+// Package identity holds who this proxy is: the key that it made, the certificate that the CA signed for it, and the mesh's trust anchors.
+// It hands out a signer and a verifier; the key itself only to who asks for it by Options.Export. It never decides who may talk to whom, and
+// never writes a key anywhere.
 package identity
 
 import (
@@ -40,6 +40,9 @@ type Options struct {
 	Authority Authority
 	Roots     *Roots
 	Log       *slog.Logger
+	// Export, if set, is given each new certificate with its key before it is in force, and again with each change of the anchors. On an error
+	// there is another try, with another key. Nil, as in every proxy of ours: the key never leaves this package.
+	Export func(Material) error
 }
 
 // Workload is this proxy's certificate, kept fresh by Run.
@@ -123,8 +126,14 @@ func (w *Workload) reloadRoots() (renew bool) {
 	if err != nil {
 		return true
 	}
-	_, err = w.options.Roots.Verify(chain, x509.ExtKeyUsageAny, time.Now())
-	return err != nil
+	if _, err = w.options.Roots.Verify(chain, x509.ExtKeyUsageAny, time.Now()); err != nil {
+		return true
+	}
+	if err := w.export(cert); err != nil {
+		w.options.Log.Warn("new trust anchors are not handed out", "error", err)
+		return true
+	}
+	return false
 }
 
 // renew makes a key, has it signed, checks what came back, and puts it in force.
@@ -152,6 +161,9 @@ func (w *Workload) renew(ctx context.Context) error {
 	cert, err := w.accept(answer, key)
 	if err != nil {
 		return fmt.Errorf("refusing the CA's answer: %w", err)
+	}
+	if err := w.export(cert); err != nil {
+		return err
 	}
 	w.current.Store(cert)
 	w.once.Do(func() { close(w.ready) })
