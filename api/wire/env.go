@@ -115,6 +115,7 @@ const (
 	CommandDrain            = "drain"    // heddle-proxy drain: POST 127.0.0.1:15000/drain; returns 0 once the proxy has begun to drain
 	CommandSidecar          = "sidecar"  // heddle-proxy sidecar
 	CommandGateway          = "gateway"  // heddle-proxy gateway
+	CommandAgent            = "agent"    // heddle-proxy agent <flags>: keeps a certificate in files for a proxy that is not ours
 	PathAdminDrain          = "/drain"   // POST, on PortAdmin
 	ProxyBinary             = "/heddle-proxy"
 	AnnotationNativeSidecar = "sidecar.heddle.io/nativeSidecar"

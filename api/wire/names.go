@@ -34,12 +34,23 @@ const (
 	PodInfoPath = "/etc/heddle/pod" // downward API: labels, annotations
 )
 
+// Files that "heddle-proxy agent" keeps in its folder, and that a foreign proxy is told to read there.
+const (
+	AgentPath = "/var/run/secrets/heddle-agent" // the folder, where nobody says another
+	FileChain = "cert-chain.pem"                // leaf first, without the root
+	FileKey   = "key.pem"                       // PKCS #8; the owner's alone
+	FileRoots = "root-cert.pem"
+)
+
 // Fixed clusters.
 const (
 	ClusterBlackHole          = "BlackHoleCluster"
 	ClusterPassthrough        = "PassthroughCluster"
 	ClusterInboundPassthrough = "InboundPassthroughCluster"
 )
+
+// ServerListenerPrefix and the address that it listens on (ip:port) is the listener that a program with gRPC's xDS server asks for.
+const ServerListenerPrefix = "xds.istio.io/grpc/lds/inbound/"
 
 // Fixed listeners.
 const (
@@ -60,6 +71,8 @@ const (
 const (
 	SecretWorkload = "default"
 	SecretRoot     = "ROOTCA"
-	SecretPrefix   = "kubernetes://" // gateways: kubernetes://name or kubernetes://name-cacert, in the gateway's namespace
-	CACertSuffix   = "-cacert"
+	// ProviderWorkload is the certificate provider that a program with gRPC's xDS client names in its bootstrap, for both.
+	ProviderWorkload = "default"
+	SecretPrefix     = "kubernetes://" // gateways: kubernetes://name or kubernetes://name-cacert, in the gateway's namespace
+	CACertSuffix     = "-cacert"
 )

@@ -14,14 +14,20 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/discovery"
 )
 
+// process is what both a proxy and an agent are told by the environment.
+type process struct {
+	identity  spiffe.Identity
+	clusterID string
+	discovery string // host:port
+	ca        string // host:port
+	ttl       time.Duration
+	level     slog.Level
+}
+
 // settings is everything that a serving proxy is told from outside.
 type settings struct {
+	process
 	node        discovery.Node
-	identity    spiffe.Identity
-	discovery   string // host:port
-	ca          string // host:port
-	ttl         time.Duration
-	level       slog.Level
 	native      bool
 	completion  bool
 	drain       time.Duration
@@ -36,23 +42,53 @@ func defaultAddress() string {
 	return wire.DiscoveryService + "." + wire.SystemNamespace + ".svc:" + strconv.Itoa(wire.PortDiscovery)
 }
 
+// either returns the value of a name in the environment, or what stands for its absence.
+func either(env func(string) string, name, absent string) string {
+	if v := env(name); v != "" {
+		return v
+	}
+	return absent
+}
+
+// readProcess reads what both a proxy and an agent are told.
+func readProcess(env func(string) string) (process, error) {
+	p := process{clusterID: either(env, wire.EnvClusterID, wire.DefaultClusterID), discovery: either(env, wire.EnvDiscoveryAddress, defaultAddress())}
+	p.ca = either(env, wire.EnvCAAddress, p.discovery)
+	var err error
+	p.identity, err = spiffe.New(either(env, wire.EnvTrustDomain, wire.DefaultTrustDomain), env(wire.EnvPodNamespace), either(env, wire.EnvServiceAccount, "default"))
+	if err != nil {
+		return p, fmt.Errorf("reading the environment: %w", err)
+	}
+	if p.ttl, err = readDuration(env, wire.EnvCertTTL, "24h"); err != nil {
+		return p, err
+	}
+	if err := p.level.UnmarshalText([]byte(either(env, wire.EnvLogLevel, "info"))); err != nil {
+		return p, fmt.Errorf("reading the environment: %s: %w", wire.EnvLogLevel, err)
+	}
+	return p, nil
+}
+
+func readDuration(env func(string) string, name, absent string) (time.Duration, error) {
+	d, err := time.ParseDuration(either(env, name, absent))
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("reading the environment: %s: %q is no duration", name, env(name))
+	}
+	return d, nil
+}
+
 // read reads the environment of a serving proxy.
 func read(node string, env func(string) string) (settings, error) {
-	or := func(name, absent string) string {
-		if v := env(name); v != "" {
-			return v
-		}
-		return absent
+	p, err := readProcess(env)
+	if err != nil {
+		return settings{}, err
 	}
 	s := settings{
-		node: discovery.Node{Type: node, Pod: env(wire.EnvPodName), Namespace: env(wire.EnvPodNamespace),
-			ServiceAccount: or(wire.EnvServiceAccount, "default"), ClusterID: or(wire.EnvClusterID, wire.DefaultClusterID),
-			ClusterDomain: or(wire.EnvClusterDomain, wire.DefaultClusterDomain), NodeName: env(wire.EnvNodeName), Version: version},
-		discovery: or(wire.EnvDiscoveryAddress, defaultAddress()),
-		native:    env(wire.EnvNativeSidecar) == "true", completion: env(wire.EnvAwaitCompletion) == "true",
+		process: p,
+		node: discovery.Node{Type: node, Pod: env(wire.EnvPodName), Namespace: p.identity.Namespace, ServiceAccount: p.identity.ServiceAccount,
+			ClusterID: p.clusterID, ClusterDomain: either(env, wire.EnvClusterDomain, wire.DefaultClusterDomain), NodeName: env(wire.EnvNodeName), Version: version},
+		native: env(wire.EnvNativeSidecar) == "true", completion: env(wire.EnvAwaitCompletion) == "true",
 		tokenPath: wire.TokenPath, rootPath: wire.RootPath,
 	}
-	s.ca = or(wire.EnvCAAddress, s.discovery)
 	for _, ip := range strings.Split(env(wire.EnvInstanceIPs), ",") {
 		if ip = strings.TrimSpace(ip); ip != "" {
 			s.node.IPs = append(s.node.IPs, ip)
@@ -61,17 +97,8 @@ func read(node string, env func(string) string) (settings, error) {
 	if len(s.node.IPs) == 0 {
 		return s, fmt.Errorf("reading the environment: %s is not set", wire.EnvInstanceIPs)
 	}
-	var err error
-	if s.identity, err = spiffe.New(or(wire.EnvTrustDomain, wire.DefaultTrustDomain), s.node.Namespace, s.node.ServiceAccount); err != nil {
-		return s, fmt.Errorf("reading the environment: %w", err)
-	}
-	for name, d := range map[string]struct {
-		to     *time.Duration
-		absent string
-	}{wire.EnvCertTTL: {&s.ttl, "24h"}, wire.EnvDrainDuration: {&s.drain, "45s"}} {
-		if *d.to, err = time.ParseDuration(or(name, d.absent)); err != nil || *d.to < 0 {
-			return s, fmt.Errorf("reading the environment: %s: %q is no duration", name, env(name))
-		}
+	if s.drain, err = readDuration(env, wire.EnvDrainDuration, "45s"); err != nil {
+		return s, err
 	}
 	if grace := env(wire.EnvTerminationGrace); grace != "" {
 		seconds, err := strconv.ParseUint(grace, 10, 31)
@@ -79,9 +106,6 @@ func read(node string, env func(string) string) (settings, error) {
 			return s, fmt.Errorf("reading the environment: %s: %w", wire.EnvTerminationGrace, err)
 		}
 		s.grace = time.Duration(seconds) * time.Second
-	}
-	if err := s.level.UnmarshalText([]byte(or(wire.EnvLogLevel, "info"))); err != nil {
-		return s, fmt.Errorf("reading the environment: %s: %w", wire.EnvLogLevel, err)
 	}
 	s.application.Address = s.node.IPs[0]
 	return s, s.readApplication(env)

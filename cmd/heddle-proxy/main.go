@@ -26,6 +26,7 @@ const usage = `heddle-proxy is the data plane of Heddle.
 
   heddle-proxy sidecar             serve beside an application, as the environment says
   heddle-proxy gateway             serve at an edge, as the environment says
+  heddle-proxy agent --out <dir>   keep a certificate in files, for a proxy that is not Heddle's
   heddle-proxy redirect <flags>    write the capture rules of this network namespace
   heddle-proxy wait [--timeout d]  return once the proxy beside is ready
   heddle-proxy drain               tell the proxy beside to send its clients elsewhere
@@ -56,6 +57,8 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 		return serve(ctx, wire.NodeSidecar, env)
 	case wire.CommandGateway:
 		return serve(ctx, wire.NodeRouter, env)
+	case wire.CommandAgent:
+		return keep(ctx, args, env)
 	case wire.CommandRedirect:
 		return capture(args, out)
 	case wire.CommandWait:
