@@ -132,7 +132,7 @@ type HTTP struct {
 	Routes     *route.Table // inline, where RouteName is empty
 	Filters    []filter.Named
 
-	ServerName       string // the server header; empty: "istio-envoy"
+	ServerName       string // the server header; empty: "envoy"
 	KeepServer       bool   // PASS_THROUGH: leave the upstream's server header alone
 	UseRemoteAddress bool   // an edge: the peer's address is the client's; x-envoy-* of others is removed
 	TrustedHops      uint32

@@ -134,11 +134,7 @@ func (r *run) dress() {
 		h.Remove(proxyStatus) // said between proxies
 	}
 	if !r.http.KeepServer || !h.Has("server") {
-		name := r.http.ServerName
-		if name == "" {
-			name = "istio-envoy"
-		}
-		h.Set("server", name)
+		h.Set("server", r.serverName())
 	}
 	if !h.Has("date") {
 		h.Set("date", r.p.now(x.FirstByte))
@@ -226,7 +222,7 @@ func (r *run) serverName() string {
 	if r.http.ServerName != "" {
 		return r.http.ServerName
 	}
-	return "istio-envoy"
+	return "envoy" // as Envoy calls itself where nobody says otherwise
 }
 
 // grpcReply is a response of trailers only.

@@ -234,7 +234,7 @@ func TestGet(t *testing.T) {
 			t.Fatal(err)
 		}
 		body, _ := io.ReadAll(resp.Body)
-		if string(body) != "hello" || resp.Header.Get("X-Saw") != p.addr()+" /a?b=c 1" || resp.Header.Get("server") != "istio-envoy" {
+		if string(body) != "hello" || resp.Header.Get("X-Saw") != p.addr()+" /a?b=c 1" || resp.Header.Get("server") != "envoy" {
 			t.Errorf("got %q %v", body, resp.Header)
 		}
 		if got := p.book.last(t, i+1); got.status != 200 || got.flags != "-" || got.details != "via_upstream" || got.sent != 5 {

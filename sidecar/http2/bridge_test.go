@@ -96,7 +96,7 @@ func TestBridgeHeads(t *testing.T) {
 		if got, want := resp.Header.Get("x-saw"), "POST kettle.example:80 /pot?lid=on [a=1; b=2; c=3] [x y] [] [] [] 3"; got != want {
 			t.Errorf("upstream saw %q, want %q", got, want)
 		}
-		if resp.StatusCode != 418 || body != "short and stout" || len(resp.Header["Set-Cookie"]) != 2 || resp.Header.Get("Server") != "istio-envoy" {
+		if resp.StatusCode != 418 || body != "short and stout" || len(resp.Header["Set-Cookie"]) != 2 || resp.Header.Get("Server") != "envoy" {
 			t.Errorf("client saw %v %q %v", resp.Status, body, resp.Header)
 		}
 		if e := m.log.wait(t, 1); e.status != 418 || e.recv != 3 || e.sent != 15 || e.outcome != exchange.OK {
