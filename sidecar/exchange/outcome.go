@@ -110,7 +110,7 @@ var table = [outcomes]row{
 	NoRoute:           {404, 12, FlagNoRoute, "route_not_found", ""},
 	NoCluster:         {503, 14, FlagNoCluster, "cluster_not_found", ""},
 	NoHealthyUpstream: {503, 14, FlagNoHealthyUpstream, "no_healthy_upstream", "no healthy upstream"},
-	ConnectFailure:    {503, 14, FlagUpstreamFailure, "upstream_reset_before_response_started{connection_failure}", "upstream connect error or disconnect/reset before headers. reset reason: connection failure"},
+	ConnectFailure:    {503, 14, FlagUpstreamFailure, "upstream_reset_before_response_started{remote_connection_failure}", "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"},
 	ConnectTimeout:    {503, 14, FlagUpstreamFailure, "upstream_reset_before_response_started{connection_timeout}", "upstream connect error or disconnect/reset before headers. reset reason: connection timeout"},
 	Overflow:          {503, 14, FlagUpstreamOverflow, "upstream_reset_before_response_started{overflow}", "upstream connect error or disconnect/reset before headers. reset reason: overflow"},
 	UpstreamReset:     {503, 14, FlagUpstreamTermination, "upstream_reset_before_response_started{connection_termination}", "upstream connect error or disconnect/reset before headers. reset reason: connection termination"},

@@ -52,16 +52,18 @@ func isGRPC(v exchange.View) bool {
 func (r *run) edge() {
 	x, h := r.x, &r.x.Request
 	peer := x.Conn.Source.Addr().Unmap()
-	if r.internal(peer) {
-		h.Set("x-envoy-internal", "true")
-	} else {
-		h.RemoveIf(foreign)
-	}
+	internal := r.internal(peer)
 	x.Remote = peer
 	if hops := int(r.http.TrustedHops); hops > 0 {
 		if a, ok := fromRight(h, hops); ok {
 			x.Remote = a
 		}
+	}
+	if internal {
+		h.Set("x-envoy-internal", "true")
+	} else {
+		h.RemoveIf(foreign)
+		h.SetView("x-envoy-external-address", h.Append(x.Remote.AppendTo))
 	}
 	old := joined(h, "x-forwarded-for")
 	h.SetView("x-forwarded-for", h.Append(func(dst []byte) []byte {

@@ -132,6 +132,9 @@ func TestEdge(t *testing.T) {
 			if r.x.Remote.String() != c.remote || !h.Get("x-forwarded-for").Is(c.forwarded) || !h.Get("x-forwarded-proto").Is(c.wantsProto) {
 				t.Errorf("got %v %q %q", r.x.Remote, h.Get("x-forwarded-for"), h.Get("x-forwarded-proto"))
 			}
+			if !h.Get("x-envoy-external-address").Is(c.remote) {
+				t.Errorf("the client is said to be %q", h.Get("x-envoy-external-address"))
+			}
 			if h.Has("x-envoy-retry-on") || h.Has("x-envoy-peer-metadata") || h.Get("x-request-id").Is("theirs") || len(h.Get("x-request-id")) != 36 {
 				t.Errorf("foreign fields stay: %v", h.Fields)
 			}

@@ -238,15 +238,31 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 	return o, end, err
 }
 
-// send sends the request and waits for the response's head.
-func (r *run) send() (exchange.Outcome, bool, error) {
-	x, s := r.x, r.lease.Stream
-	if r.vhost.AttemptCount && !r.leaves(x.Upstream.Cluster) {
+// tellTry tells a server of the mesh which try this is, and how long it may take, milliseconds.
+func (r *run) tellTry() {
+	x := r.x
+	if r.leaves(x.Upstream.Cluster) {
+		return
+	}
+	if r.vhost.AttemptCount {
 		x.Request.SetView("x-envoy-attempt-count", x.Request.Append(func(dst []byte) []byte {
 			return strconv.AppendInt(dst, int64(x.Attempts), 10)
 		}))
 	}
+	if !r.until.IsZero() {
+		left := max(1, (time.Until(r.until) + time.Millisecond - 1).Milliseconds())
+		x.Request.SetView("x-envoy-expected-rq-timeout-ms", x.Request.Append(func(dst []byte) []byte { return strconv.AppendInt(dst, left, 10) }))
+	}
+}
+
+// send sends the request and waits for the response's head.
+func (r *run) send() (exchange.Outcome, bool, error) {
+	x, s := r.x, r.lease.Stream
+	r.tellTry()
 	if r.route.AutoHost && r.lease.Host.Endpoint().Host != "" {
+		if !x.Request.Has("x-envoy-original-host") {
+			x.Request.SetView("x-envoy-original-host", x.Request.Authority)
+		}
 		x.Request.Authority = x.Request.Intern(r.lease.Host.Endpoint().Host)
 	}
 	if err := r.sendRequest(s); err != nil && err != exchange.ErrReset {

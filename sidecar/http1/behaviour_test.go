@@ -196,7 +196,7 @@ func TestOutcomes(t *testing.T) {
 		{"/nothing", "HTTP/1.1 404", "NR", "route_not_found"},
 		{"/nc", "HTTP/1.1 503", "NC", "cluster_not_found"},
 		{"/uh", "HTTP/1.1 503", "UH", "no_healthy_upstream"},
-		{"/uf", "HTTP/1.1 503", "UF", "upstream_reset_before_response_started{connection_failure}"},
+		{"/uf", "HTTP/1.1 503", "UF", "upstream_reset_before_response_started{remote_connection_failure}"},
 		{"/uo", "HTTP/1.1 503", "UO", "upstream_reset_before_response_started{overflow}"},
 		{"/ut", "HTTP/1.1 504", "UT", "response_timeout"},
 		{"/direct", "HTTP/1.1 418", "-", "direct_response"},

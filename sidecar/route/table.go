@@ -305,6 +305,7 @@ func (r *Route) Outgoing(t *Target, x *exchange.Exchange) {
 		x.Request.Path = p
 	}
 	if t.host != "" {
+		x.Request.SetView("x-envoy-original-host", x.Request.Authority)
 		x.Request.Authority = x.Request.Intern(t.host)
 	}
 }

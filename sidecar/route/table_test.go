@@ -135,7 +135,7 @@ func TestRewrite(t *testing.T) {
 			x := ask("GET a " + c.path)
 			_, r := table.Match(x)
 			r.Outgoing(r.Pick(0), x)
-			if !x.Request.Path.Is(c.want) || !x.Request.Authority.Is("other") || !x.Request.Get("x-envoy-original-path").Is(c.path) {
+			if !x.Request.Path.Is(c.want) || !x.Request.Authority.Is("other") || !x.Request.Get("x-envoy-original-path").Is(c.path) || !x.Request.Has("x-envoy-original-host") {
 				t.Errorf("got %s %s %v", x.Request.Authority, x.Request.Path, x.Request.Fields)
 			}
 		})
