@@ -15,6 +15,9 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
+// systemRoots is where Debian, Ubuntu and Alpine, and images made of them, keep the roots of the public.
+const systemRoots = "/etc/ssl/certs/ca-certificates.crt"
+
 const rawSocket = "envoy.transport_sockets.raw_buffer"
 
 // secure decides how connections to the cluster are secured: as the DestinationRule says, otherwise mesh mTLS to endpoints that take it.
@@ -56,17 +59,8 @@ func tlsTransport(c *tls.UpstreamTlsContext) *core.TransportSocket {
 // meshContext is mesh mTLS towards the cluster. Without names to match, the identity fact of the endpoint dialled is the one accepted.
 func (in Cluster) meshContext(rule *model.ClientTLS) *tls.UpstreamTlsContext {
 	sni := naming.ServerName(in.Service.Host, in.subset(), in.Port)
-	sans := in.Service.SANs
-	if in.Class.Foreign && len(sans) == 0 {
-		sans = in.Identities.Slice()
-	}
-	if rule != nil {
-		if rule.SNI != "" {
-			sni = rule.SNI
-		}
-		if len(rule.SANs) > 0 {
-			sans = rule.SANs
-		}
+	if rule != nil && rule.SNI != "" {
+		sni = rule.SNI
 	}
 	alpns := []string{wire.ALPNMesh}
 	if in.Class.Foreign {
@@ -80,9 +74,26 @@ func (in Cluster) meshContext(rule *model.ClientTLS) *tls.UpstreamTlsContext {
 			TlsParams:                      transport.Parameters(in.Mesh.MeshTLS),
 			AlpnProtocols:                  alpns,
 			TlsCertificateSdsSecretConfigs: []*tls.SdsSecretConfig{message.Secret(wire.SecretWorkload)},
-			ValidationContextType:          transport.Validated(wire.SecretRoot, message.ExactNames(sans)),
+			ValidationContextType:          transport.Validated(wire.SecretRoot, message.ExactNames(in.accepted(rule))),
 		},
 	}
+}
+
+// nobody is no workload's identity: a list of names with it accepts nobody, where an empty one would accept every member of the mesh.
+const nobody = "spiffe://"
+
+// accepted are the identities that a server may have. A foreign proxy, which cannot compare with the endpoint's fact, gets those of all endpoints;
+// while there are none, it accepts nobody.
+func (in Cluster) accepted(rule *model.ClientTLS) []string {
+	switch {
+	case rule != nil && len(rule.SANs) > 0:
+		return rule.SANs
+	case len(in.Service.SANs) > 0 || !in.Class.Foreign:
+		return in.Service.SANs
+	case in.Identities == nil:
+		return []string{nobody}
+	}
+	return in.Identities.Slice()
 }
 
 func (in Cluster) speaksHTTP2() bool {
@@ -163,9 +174,13 @@ func (in Cluster) credentials(c *tls.CommonTlsContext, rule *model.ClientTLS, sa
 		return
 	}
 	v := &tls.CertificateValidationContext{MatchTypedSubjectAltNames: typedNames(sans)}
-	if rule.CACertificates == "" || rule.CACertificates == "system" {
+	system := rule.CACertificates == "" || rule.CACertificates == "system"
+	switch {
+	case system && in.Class.Foreign: // which knows of no roots but those in files
+		v.TrustedCa = message.File(systemRoots)
+	case system:
 		v.SystemRootCerts = &tls.CertificateValidationContext_SystemRootCerts{}
-	} else {
+	default:
 		v.TrustedCa = message.File(rule.CACertificates)
 	}
 	if rule.CRL != "" {
