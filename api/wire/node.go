@@ -20,7 +20,14 @@ const (
 	MetaNodeName       = "NODE_NAME"
 	MetaVersion        = "HEDDLE_VERSION"
 	MetaDialect        = "HEDDLE_DIALECT" // decimal; absent: a foreign proxy (stock Envoy)
+	// MetaGenerator is GeneratorGRPC where the client is a program with gRPC's xDS client, without a proxy.
+	MetaGenerator = "GENERATOR"
+	// MetaCertificates is the folder of a foreign proxy's own certificate, an absolute path; absent: AgentPath. Believed: it is that proxy's disk.
+	MetaCertificates = "HEDDLE_CERTIFICATES"
 )
+
+// GeneratorGRPC is a value of MetaGenerator.
+const GeneratorGRPC = "grpc"
 
 // EndpointMetadata is the filter_metadata key under which an endpoint carries its facts: a struct with the Fact keys, all
 // strings. TLSModeMatch is the key that Envoy matches transport sockets by.

@@ -19,7 +19,7 @@ type Caller struct {
 // identity only; it is to be believed only where that pod runs as that identity. An error ends the stream as Unauthenticated.
 type Authenticate func(ctx context.Context, claimedPod string) (Caller, error)
 
-// Node is what a proxy says of itself. Nothing in it is believed beyond Dialect and Version.
+// Node is what a proxy says of itself. Nothing in it is believed beyond Dialect, Version, Generator and Certificates, which concern itself alone.
 type Node struct {
 	ID             string
 	Role           string // wire.NodeSidecar or wire.NodeRouter
@@ -27,7 +27,9 @@ type Node struct {
 	Namespace      string
 	ServiceAccount string
 	Version        string
-	Dialect        int // 0: a foreign proxy
+	Dialect        int    // 0: a foreign proxy
+	Generator      string // wire.GeneratorGRPC, or empty for proxies
+	Certificates   string // the folder where it finds its own certificate; "": the default
 }
 
 // Errors of Subscribe, which decide how the stream ends.

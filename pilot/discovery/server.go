@@ -198,7 +198,7 @@ func nodeOf(n *core.Node) Node {
 	text := func(key string) string { return n.GetMetadata().GetFields()[key].GetStringValue() }
 	out := Node{
 		ID: n.GetId(), Pod: text(wire.MetaPodName), Namespace: text(wire.MetaNamespace), ServiceAccount: text(wire.MetaServiceAccount),
-		Version: text(wire.MetaVersion),
+		Version: text(wire.MetaVersion), Certificates: text(wire.MetaCertificates), Generator: text(wire.MetaGenerator),
 	}
 	out.Dialect, _ = strconv.Atoi(text(wire.MetaDialect))
 	parts := strings.Split(out.ID, "~")

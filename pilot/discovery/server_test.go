@@ -301,6 +301,35 @@ func TestStateOfTheWorld(t *testing.T) {
 	})
 }
 
+// TestStateOfTheWorldByName holds that a client which names its listeners and clusters, as gRPC's does, is always told all of them: to it, what a
+// response lacks is gone.
+func TestStateOfTheWorldByName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		for _, name := range []string{"a", "b", "c"} {
+			w.set(wire.TypeListener, name, "1")
+		}
+		l, _ := connect(t, w, asWeb, false)
+		l.ask(&request{node: proxyNode(""), typ: wire.TypeListener, names: []string{"a"}})
+		l.want("one of three", "Listener a=1")
+		l.ask(&request{typ: wire.TypeListener, nonce: "1", names: []string{"a", "b"}})
+		l.want("another, and the first again", "Listener a=1 b=1")
+		l.ask(&request{typ: wire.TypeListener, nonce: "2", names: []string{"a", "b", "nowhere"}})
+		l.want("one that does not exist is said so by its absence, at once", "Listener a=1 b=1")
+		l.ask(&request{typ: wire.TypeListener, nonce: "3", names: []string{"a", "b", "nowhere"}})
+		l.want("an acknowledgement needs no answer", "")
+		w.Take()
+		w.set(wire.TypeListener, "b", "2")
+		w.set(wire.TypeListener, "c", "2")
+		w.tell()
+		l.want("a change of one", "Listener a=1 b=2")
+		w.set(wire.TypeListener, "a", "")
+		w.tell()
+		l.want("one that is gone", "Listener b=2")
+		l.close()
+	})
+}
+
 func TestReconnectWithOldNonceIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

@@ -167,8 +167,8 @@ func (s *stream) transmit(ctx context.Context, t *subscribed, changed []*wire.Re
 	}
 	defer func() { t.sent(changed, removed) }()
 	if !s.wire.delta() {
-		if t.wildcard {
-			return s.emit(ctx, t, &response{resources: t.everything(s.sub.View())})
+		if wildcard(t.typ) {
+			return s.emit(ctx, t, &response{resources: t.everything(ctx, s.sub.View())})
 		}
 		if len(changed) == 0 {
 			return nil

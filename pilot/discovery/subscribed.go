@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/heddle-mesh/heddle/api/wire"
@@ -151,5 +152,16 @@ func (s *subscribed) sent(changed []*wire.Resource, removed []string) {
 	}
 }
 
-// everything returns all that a state-of-the-world client of a wildcard type is to hold.
-func (s *subscribed) everything(view View) []*wire.Resource { return view.All(s.typ) }
+// everything returns all that a state-of-the-world client is to hold of listeners or clusters: of these, what a response lacks is gone.
+func (s *subscribed) everything(ctx context.Context, view View) []*wire.Resource {
+	if s.wildcard {
+		return view.All(s.typ)
+	}
+	var out []*wire.Resource
+	for _, name := range slices.Sorted(maps.Keys(s.names)) {
+		if r := view.Get(ctx, s.typ, name); r != nil {
+			out = append(out, r)
+		}
+	}
+	return out
+}

@@ -18,7 +18,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/translate"
 )
 
-// TestGolden says what a mesh means in xDS. Options, one a line: "pod namespace/name" (whose proxy), "gateway", "foreign", and
+// TestGolden says what a mesh means in xDS. Options, one a line: "pod namespace/name" (whose proxy), "gateway", "foreign", "proxyless", and
 // "show <type> <name>" (written to want/resources, whole). want/names lists everything.
 func TestGolden(t *testing.T) {
 	golden.Run(t, "testdata", func(t *testing.T, c golden.Case) map[string]string {
@@ -64,6 +64,8 @@ func readOptions(t *testing.T, text string) options {
 			o.class.Router = true
 		case "foreign":
 			o.class.Foreign = true
+		case "proxyless":
+			o.class.Foreign, o.class.Proxyless = true, true
 		case "dual":
 			o.class.IPv6 = true
 		case "show":

@@ -27,6 +27,9 @@ type Inbound struct {
 	Mode     model.MTLSMode // of ports that nobody declared
 	Ports    *intern.List[inboundPort]
 	Policies *intern.List[*model.Authorization]
+	// For programs with gRPC's xDS server: where they may listen, and whether clients are told that they take mesh mTLS.
+	Addresses *intern.List[string]
+	MeshTLS   bool
 }
 
 // inboundPort is one port of the workload.
@@ -91,6 +94,10 @@ func targetPort(p *model.ServicePort, w *model.Workload) uint16 {
 func GenerateInbound(in Inbound, m *Memo) *Set {
 	return m.inbound.Get(in, func(in Inbound) *Set {
 		set := newSet()
+		if in.Class.Proxyless {
+			in.serverListeners(set)
+			return set.finish()
+		}
 		set.add(upstream.MakeFixed(upstream.Fixed{Mesh: in.Mesh, Class: in.Class, Name: wire.ClusterInboundPassthrough}))
 		for p := range in.Ports.All {
 			set.add(in.cluster(p))

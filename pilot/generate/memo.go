@@ -19,6 +19,7 @@ type Memo struct {
 	inbound     *memo.Memo[Inbound, *Set]
 	edges       *memo.Memo[EdgeListener, *wire.Resource]
 	fixed       *memo.Memo[upstream.Fixed, *wire.Resource]
+	called      *memo.Memo[string, *wire.Resource]
 	endpoints   *memo.Memo[projection, *wire.Resource]
 	projected   int // endpoints made since the last RoundEndpoints
 
@@ -49,7 +50,7 @@ func NewMemo() *Memo {
 		misdirected: memo.New[*intern.List[string], *routes.VirtualHost](),
 		routes:      memo.New[routes.Configuration, *wire.Resource](), listeners: memo.New[Listener, *wire.Resource](),
 		inbound: memo.New[Inbound, *Set](), edges: memo.New[EdgeListener, *wire.Resource](),
-		fixed: memo.New[upstream.Fixed, *wire.Resource](), endpoints: memo.New[projection, *wire.Resource](),
+		fixed: memo.New[upstream.Fixed, *wire.Resource](), called: memo.New[string, *wire.Resource](), endpoints: memo.New[projection, *wire.Resource](),
 		reaches: map[reachScope]*Reach{}, reached: intern.New[reached](), rules: intern.New[*model.DestinationRule](), policies: intern.New[*model.Authorization](),
 		services: intern.New[*model.Service](), virtuals: intern.New[*model.VirtualService](), strings: intern.New[string](),
 		targets: intern.New[routes.Target](), chains: intern.New[l4Chain](), weighted: intern.New[weighted](),
@@ -64,7 +65,7 @@ type round interface{ Round() (hits, misses int) }
 // Round ends a generation: what it did not use is forgotten. It returns how often a resource was remembered and how often
 // one had to be made. Endpoints are a lane of their own: see RoundEndpoints.
 func (m *Memo) Round() (hits, misses int) {
-	for _, r := range []round{m.clusters, m.hosts, m.misdirected, m.routes, m.listeners, m.inbound, m.edges, m.fixed} {
+	for _, r := range []round{m.clusters, m.hosts, m.misdirected, m.routes, m.listeners, m.inbound, m.edges, m.fixed, m.called} {
 		h, n := r.Round()
 		hits, misses = hits+h, misses+n
 	}

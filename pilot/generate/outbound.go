@@ -26,7 +26,10 @@ type builder struct {
 func GenerateOutbound(ix *Index, o Outbound, m *Memo) *Set {
 	b := newBuilder(ix, o, m)
 	b.clusters()
-	if !o.Class.Router {
+	switch {
+	case o.Class.Proxyless:
+		b.proxyless()
+	case !o.Class.Router:
 		newOutboundPlan(b).build()
 	}
 	return b.set.finish()
@@ -94,7 +97,7 @@ func (b *builder) clusters() {
 func (b *builder) reach() *Reach {
 	r := &Reach{views: map[string]upstream.EndpointView{}, names: map[model.EndpointKey][]string{}}
 	for _, name := range []string{wire.ClusterBlackHole, wire.ClusterPassthrough} {
-		if name == wire.ClusterPassthrough && b.scope.Class.Router {
+		if name == wire.ClusterPassthrough && b.scope.Class.Router || b.scope.Class.Proxyless {
 			continue
 		}
 		r.clusters = append(r.clusters, b.m.fixed.Get(upstream.Fixed{Mesh: b.ix.mesh, Class: b.scope.Class, Name: name}, upstream.MakeFixed))
@@ -128,6 +131,9 @@ func (b *builder) cluster(r *Reach, svc *model.Service, port uint16, rule *model
 	if rule != nil {
 		in.Policy = policyOf(rule, subset, port)
 		in.Selecting = rule.Selector != nil
+	}
+	if in.Class.Proxyless && !in.Proxyless() {
+		return
 	}
 	if in.Class.Foreign {
 		in.Identities = b.m.strings.Of(identities(b.ix.set(svc, port)))

@@ -1,6 +1,7 @@
 package generate
 
 import (
+	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/internal/spiffe"
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
@@ -66,6 +67,10 @@ func ScopeOf(ix *Index, w *model.Workload, class naming.Class, m *Memo) Scope {
 	scope.Inbound = Inbound{
 		Mesh: ix.mesh, Class: class, Self: self, Policies: policies,
 		Mode: ix.peers.Mode(w.Name.Namespace, w.Labels, 0), Ports: m.ports.Of(ix.inboundPorts(w, scope.Outbound.Sidecar)),
+	}
+	if class.Proxyless {
+		scope.Inbound.Addresses = m.strings.Of(append([]string{"0.0.0.0", "::"}, w.IPs...))
+		scope.Inbound.MeshTLS = w.Labels[wire.TLSModeLabel] == wire.TLSModeMesh
 	}
 	return scope
 }

@@ -122,9 +122,22 @@ func roleOf(w *model.Workload) string {
 	return wire.NodeRouter
 }
 
+// proxyless reports whether the client is a program with gRPC's xDS client.
+func (c *client) proxyless() bool {
+	return c.node.Dialect == 0 && c.node.Generator == wire.GeneratorGRPC
+}
+
+// role is what the pod's proxy does. A program without a proxy is told what a sidecar would be, whatever else is in its pod.
+func (c *client) role(w *model.Workload) string {
+	if c.proxyless() {
+		return wire.NodeSidecar
+	}
+	return roleOf(w)
+}
+
 // class is what many resources depend on.
 func (c *client) class(w *model.Workload) naming.Class {
-	class := naming.Class{Router: roleOf(w) == wire.NodeRouter, Foreign: c.node.Dialect == 0}
+	class := naming.Class{Router: c.role(w) == wire.NodeRouter, Foreign: c.node.Dialect == 0, Proxyless: c.proxyless()}
 	for _, ip := range w.IPs {
 		if addr, err := netip.ParseAddr(ip); err == nil {
 			class.IPv4 = class.IPv4 || addr.Unmap().Is4()

@@ -276,7 +276,7 @@ func (p *Publisher) admit(c *client, index *generate.Index, workloads *model.Wor
 	if w == nil || !w.Identity.IsZero() && w.Identity != c.caller.Identity {
 		return
 	}
-	if role := roleOf(w); role != c.node.Role {
+	if role := c.role(w); role != c.node.Role {
 		c.refusal = fmt.Errorf("%w: the pod is a %s, not a %s", discovery.ErrContradiction, role, c.node.Role)
 	} else {
 		c.workload = w

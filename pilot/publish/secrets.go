@@ -2,10 +2,12 @@ package publish
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"path"
 	"slices"
 	"sync"
 	"time"
@@ -94,9 +96,24 @@ func (s *state) names(secret string) bool {
 	return slices.Contains(s.own.Secrets, secret) || slices.Contains(s.outer.Secrets, secret)
 }
 
+// files says where a foreign proxy finds its own certificate, or the mesh's roots, on its disk. Proxies of ours hold these themselves.
+func (c *client) files(resource string) *wire.Resource {
+	folder := cmp.Or(c.node.Certificates, wire.AgentPath)
+	switch {
+	case c.node.Dialect != 0 || !path.IsAbs(folder):
+		return nil
+	case resource == wire.SecretRoot:
+		return upstream.OwnRoots(path.Clean(folder))
+	}
+	return upstream.OwnCertificate(path.Clean(folder))
+}
+
 // secret returns an SDS resource, where the proxy's configuration refers to it and its account may read Secrets in its namespace.
 func (s *state) secret(ctx context.Context, resource string) *wire.Resource {
 	gate, c := s.publisher.secrets, s.client
+	if resource == wire.SecretWorkload || resource == wire.SecretRoot {
+		return c.files(resource)
+	}
 	name, ca, ok := generate.SecretName(resource)
 	if !ok || gate.options.Secrets == nil || !s.names(name) {
 		return nil

@@ -15,9 +15,12 @@ import (
 	"testing"
 	"time"
 
+	envoytls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"golang.org/x/crypto/ocsp"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/discovery"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -182,4 +185,50 @@ func TestNobodyGetsSecretsUnasked(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestForeignProxiesFindTheirOwnCertificate holds that a stock Envoy is told which files hold its certificate and the roots, in the folder that it
+// names, and that our own proxies, which hold them themselves, are told nothing.
+func TestForeignProxiesFindTheirOwnCertificate(t *testing.T) {
+	running(t, Options{}, func(t *testing.T, c *cluster, p *Publisher) {
+		c.pod("web-1", "web", true)
+		c.all(p)
+		for _, node := range []struct {
+			why    string
+			node   discovery.Node
+			folder string // "": nothing is told
+		}{
+			{"a foreign proxy", discovery.Node{}, wire.AgentPath},
+			{"one that says where", discovery.Node{Certificates: "/certs/"}, "/certs"},
+			{"a path from nowhere", discovery.Node{Certificates: "certs"}, ""},
+			{"a proxy of ours", discovery.Node{Dialect: wire.Dialect, Certificates: "/certs"}, ""},
+		} {
+			node.node.Role = wire.NodeSidecar
+			sub, err := p.Subscribe(t.Context(), discovery.Caller{Identity: identity("web"), Namespace: "shop", Pod: "web-1"}, node.node)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{wire.SecretWorkload, wire.SecretRoot} {
+				r := sub.View().Get(t.Context(), wire.TypeSecret, name)
+				if (r != nil) != (node.folder != "") {
+					t.Errorf("%s: %s is %v", node.why, name, r)
+				}
+				if r == nil {
+					continue
+				}
+				var s envoytls.Secret
+				if err := proto.Unmarshal(r.Body, &s); err != nil {
+					t.Fatal(err)
+				}
+				chain, key := s.GetTlsCertificate().GetCertificateChain().GetFilename(), s.GetTlsCertificate().GetPrivateKey().GetFilename()
+				if name == wire.SecretWorkload && (chain != node.folder+"/"+wire.FileChain || key != node.folder+"/"+wire.FileKey) {
+					t.Errorf("%s: %s and %s", node.why, chain, key)
+				}
+				if roots := s.GetValidationContext().GetTrustedCa().GetFilename(); name == wire.SecretRoot && roots != node.folder+"/"+wire.FileRoots {
+					t.Errorf("%s: %s", node.why, roots)
+				}
+			}
+			sub.Close()
+		}
+	})
 }

@@ -26,6 +26,9 @@ func ServerName(host, subset string, port uint16) string {
 // HostRoute names the routes of one host's undeclared port.
 func HostRoute(host string, port uint16) string { return host + ":" + Port(port) }
 
+// ServerListener is what a program with gRPC's xDS server asks for, by the address that it listens on.
+func ServerListener(address string) string { return wire.ServerListenerPrefix + address }
+
 // Port writes a port.
 func Port(port uint16) string { return strconv.Itoa(int(port)) }
 
@@ -114,6 +117,8 @@ func (c Class) SourceAddress() string {
 type Class struct {
 	Router  bool // a gateway; otherwise a sidecar
 	Foreign bool // a stock Envoy: no facts of ours, identities spelled out
-	IPv4    bool
-	IPv6    bool
+	// Proxyless is a program with an xDS client of its own, gRPC's, rather than a proxy. It is Foreign, too.
+	Proxyless bool
+	IPv4      bool
+	IPv6      bool
 }

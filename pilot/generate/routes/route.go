@@ -127,7 +127,7 @@ func (b routeBuilder) route(rule *model.HTTPRoute, m *model.HTTPMatch) *route.Ro
 	if rule.Fault != nil {
 		config[message.FilterFault] = message.Any(faultConfig(rule.Fault))
 	}
-	if rule.CORS != nil {
+	if rule.CORS != nil && !b.Class.Proxyless { // gRPC refuses filters that it does not know
 		config[message.FilterCORS] = message.Any(corsConfig(rule.CORS))
 	}
 	if len(config) > 0 {
@@ -164,6 +164,10 @@ func (b routeBuilder) forward(rule *model.HTTPRoute, headers model.Headers) *rou
 	action := &route.RouteAction{Timeout: message.Duration(0), MaxStreamDuration: message.GRPCTimeout(0)}
 	if rule.Timeout != nil {
 		action.Timeout, action.MaxStreamDuration = message.Duration(*rule.Timeout), message.GRPCTimeout(*rule.Timeout)
+		if b.Class.Foreign && !b.Class.Proxyless { // Envoy reads timeout only where max_stream_duration is absent
+			//lint:ignore SA1019 what replaces it is what must be absent
+			action.MaxStreamDuration, action.MaxGrpcTimeout = nil, message.Duration(*rule.Timeout)
+		}
 	}
 	b.spread(action, rule.Destinations)
 	retry := rule.Retry

@@ -95,3 +95,17 @@ func MeshServer(names []*matcher.StringMatcher, parameters *tls.TlsParameters, a
 func Downstream(c *tls.DownstreamTlsContext) *core.TransportSocket {
 	return &core.TransportSocket{Name: Socket, ConfigType: &core.TransportSocket_TypedConfig{TypedConfig: message.Any(c)}}
 }
+
+// Provided is both sides' part of mesh mTLS for programs with gRPC's xDS client, which take certificate and roots from a provider that their
+// bootstrap names (gRFC A29).
+func Provided(names []*matcher.StringMatcher) *tls.CommonTlsContext {
+	provider := func(what string) *tls.CertificateProviderPluginInstance {
+		return &tls.CertificateProviderPluginInstance{InstanceName: wire.ProviderWorkload, CertificateName: what}
+	}
+	v := Untyped(names)
+	v.CaCertificateProviderInstance = provider(wire.SecretRoot)
+	return &tls.CommonTlsContext{
+		TlsCertificateProviderInstance: provider(wire.SecretWorkload),
+		ValidationContextType:          &tls.CommonTlsContext_ValidationContext{ValidationContext: v},
+	}
+}

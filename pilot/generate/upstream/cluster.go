@@ -63,6 +63,9 @@ func (in Cluster) protocol() model.Protocol {
 
 // Make says how to reach a service port.
 func Make(in Cluster) *wire.Resource {
+	if in.Class.Proxyless {
+		return makeProxyless(in)
+	}
 	c := &cluster.Cluster{
 		Name:           in.Name(),
 		ConnectTimeout: message.Duration(connectTimeout(in.Mesh, in.InForce())),
@@ -96,7 +99,7 @@ func (in Cluster) originalDestination() bool {
 	if in.InForce().LoadBalancer.Algorithm == model.Passthrough || in.Service.Resolution == model.ResolvePassthrough {
 		return true
 	}
-	return in.Service.Resolution == model.ResolveHeadless && !in.Class.Router
+	return in.Service.Resolution == model.ResolveHeadless && !in.Class.Router && !in.Class.Proxyless
 }
 
 // discover says where the endpoints are.
