@@ -1,0 +1,253 @@
+package interop
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/injector/redirect"
+	"github.com/heddle-mesh/heddle/injector/redirect/kernel"
+	"github.com/heddle-mesh/heddle/internal/lifecycle"
+	"github.com/heddle-mesh/heddle/internal/spiffe"
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/sidecar/discovery"
+	"github.com/heddle-mesh/heddle/sidecar/engine"
+	"github.com/heddle-mesh/heddle/sidecar/identity"
+	"github.com/heddle-mesh/heddle/sidecar/role"
+	"github.com/heddle-mesh/heddle/tests/internal/envoy"
+	"github.com/heddle-mesh/heddle/tests/internal/netlab"
+	"github.com/heddle-mesh/heddle/tests/internal/process"
+)
+
+// guest is one pod: a host of the lab, its proxy, and what Services find it by.
+type guest struct {
+	name, namespace, account, ip string
+	labels                       map[string]string
+	proxy                        string // "envoy", "heddle" or "": none
+	gateway                      bool
+}
+
+func (g guest) address() netip.Addr { return netip.MustParseAddr(g.ip) }
+
+// yaml is the pod as a cluster has it.
+func (g guest) yaml() string {
+	labels, annotations := "", ""
+	for k, v := range g.labels {
+		labels += k + ": " + v + ", "
+	}
+	if g.proxy != "" && !g.gateway {
+		labels += wire.TLSModeLabel + ": istio"
+		annotations = wire.StatusAnnotation + ": injected"
+	}
+	return fmt.Sprintf(`---
+apiVersion: v1
+kind: Pod
+metadata: {name: %s, namespace: %s, uid: %s, labels: {%s}, annotations: {%s}}
+spec: {serviceAccountName: %s, nodeName: worker, containers: [{name: app, image: app}]}
+status: {phase: Running, podIP: %s, podIPs: [{ip: %s}], conditions: [{type: Ready, status: "True"}]}
+`, g.name, g.namespace, g.name, labels, annotations, g.account, g.ip, g.ip)
+}
+
+// serviceYAML is a Service with its endpoints: ports are lists such as "http:80:8080".
+func serviceYAML(name, namespace, ip string, ports []string, behind ...guest) string {
+	var own, of []string
+	for _, p := range ports {
+		part := strings.Split(p, ":")
+		own = append(own, fmt.Sprintf("{name: %s, port: %s, targetPort: %s}", part[0], part[1], part[2]))
+		of = append(of, fmt.Sprintf("{name: %s, port: %s, protocol: TCP}", part[0], part[2]))
+	}
+	selector := "service: " + name
+	if len(behind) == 1 {
+		selector = "app: " + behind[0].labels["app"]
+	}
+	out := fmt.Sprintf("---\napiVersion: v1\nkind: Service\nmetadata: {name: %s, namespace: %s}\nspec: {clusterIP: %s, clusterIPs: [%s], selector: {%s}, ports: [%s]}\n",
+		name, namespace, ip, ip, selector, strings.Join(own, ", "))
+	for _, g := range behind {
+		out += fmt.Sprintf("---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: %s-%s, namespace: %s, labels: {kubernetes.io/service-name: %s}}\naddressType: IPv4\n"+
+			"endpoints: [{addresses: [%s], conditions: {ready: true}, nodeName: worker, targetRef: {kind: Pod, name: %s, namespace: %s}}]\nports: [%s]\n",
+			name, g.name, namespace, name, g.ip, g.name, g.namespace, strings.Join(of, ", "))
+	}
+	return out
+}
+
+// lab is a mesh of guests that run.
+type lab struct {
+	t     *testing.T
+	plane *plane
+	net   *netlab.Network
+	hosts map[string]*netlab.Host // by guest
+}
+
+const planeIP = "10.9.9.9"
+
+// newLab starts the control plane and, guest by guest, hosts and proxies, and returns once all are ready.
+func newLab(t *testing.T, text string, secrets map[string]model.Secret, guests []guest) *lab {
+	t.Helper()
+	envoy.Require(t)
+	l := &lab{t: t, net: netlab.New(t), hosts: map[string]*netlab.Host{}}
+	for _, g := range guests {
+		text += g.yaml()
+	}
+	l.plane = newPlane(t, []byte(text), secrets)
+	l.plane.serve(l.net.Host(netip.MustParseAddr(planeIP)).Listen(net.JoinHostPort(planeIP, strconv.Itoa(wire.PortDiscovery))))
+	var ready []func()
+	for _, g := range guests {
+		l.hosts[g.name] = l.net.Host(g.address())
+		switch g.proxy {
+		case "envoy":
+			ready = append(ready, l.envoy(g))
+		case "heddle":
+			ready = append(ready, l.heddle(g))
+		}
+		if g.proxy != "" && !g.gateway {
+			l.capture(g)
+		}
+	}
+	for _, wait := range ready {
+		wait()
+	}
+	return l
+}
+
+// capture redirects the guest's traffic to its proxy, as in a pod.
+func (l *lab) capture(g guest) {
+	l.t.Helper()
+	c, err := redirect.DefaultSpec().Config()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.hosts[g.name].Do(func() {
+		if err := kernel.Apply(redirect.Rules(c)); err != nil {
+			panic(err)
+		}
+	})
+}
+
+func (g guest) node() discovery.Node {
+	kind := wire.NodeSidecar
+	if g.gateway {
+		kind = wire.NodeRouter
+	}
+	return discovery.Node{Type: kind, IPs: []string{g.ip}, Pod: g.name, Namespace: g.namespace, ServiceAccount: g.account,
+		ClusterID: wire.DefaultClusterID, ClusterDomain: wire.DefaultClusterDomain}
+}
+
+// envoy starts a stock Envoy as the guest's proxy. The agent has the certificate that it shows to everybody.
+func (l *lab) envoy(g guest) (ready func()) {
+	l.t.Helper()
+	dir := l.plane.agent(g.namespace, g.name)
+	e := envoy.Start(l.t, envoy.Options{
+		ID: g.node().ID(), Metadata: map[string]any{wire.MetaCertificates: dir}, Discovery: net.JoinHostPort(planeIP, strconv.Itoa(wire.PortDiscovery)),
+		TLS: &envoy.TLS{Certificate: dir + "/" + wire.FileChain, Key: dir + "/" + wire.FileKey, Roots: dir + "/" + wire.FileRoots,
+			Name: wire.DiscoveryService + "." + wire.SystemNamespace + ".svc"},
+		In: l.hosts[g.name].Enter, Group: wire.ProxyGID,
+	})
+	return e.Ready
+}
+
+// The environment of a heddle-proxy of a lab, which is this test program under another name.
+const (
+	envProxy = "INTEROP_PROXY" // the guest's node type
+	envToken = "INTEROP_TOKEN"
+	envRoots = "INTEROP_ROOTS"
+)
+
+// heddle starts our own proxy beside the guest.
+func (l *lab) heddle(g guest) (ready func()) {
+	l.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	var said strings.Builder
+	cmd := exec.Command(self)
+	cmd.Stderr = &said
+	cmd.Env = append(os.Environ(), envProxy+"="+g.node().Type, envToken+"="+l.plane.token(g.namespace, g.name), envRoots+"="+l.plane.roots,
+		wire.EnvPodName+"="+g.name, wire.EnvPodNamespace+"="+g.namespace, wire.EnvServiceAccount+"="+g.account, wire.EnvInstanceIPs+"="+g.ip)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(os.Geteuid()), Gid: wire.ProxyGID}}
+	running, err := process.Start(cmd, l.hosts[g.name].Enter)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() {
+		running.Kill()
+		if l.t.Failed() {
+			l.t.Logf("heddle-proxy of %s said:\n%s", g.name, said.String())
+		}
+	})
+	return func() {
+		l.t.Helper()
+		client := l.client(g.name)
+		for until := time.Now().Add(startWithin); time.Now().Before(until); time.Sleep(look) {
+			answer, err := client.Get("http://127.0.0.1:" + strconv.Itoa(wire.PortReady) + wire.PathReady)
+			if err == nil {
+				_ = answer.Body.Close()
+				if answer.StatusCode == http.StatusOK {
+					return
+				}
+			}
+		}
+		l.t.Fatalf("heddle-proxy of %s is not ready", g.name)
+	}
+}
+
+const startWithin = 30 * time.Second
+
+// client asks from within a guest, by names that it resolves to the addresses of Services. It follows no redirects.
+func (l *lab) client(guest string) *http.Client {
+	host := l.hosts[guest]
+	return &http.Client{Timeout: 10 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{DisableKeepAlives: true, DialContext: host.DialContext}}
+}
+
+// TestMain is the tests, or a proxy of a lab.
+func TestMain(m *testing.M) {
+	if node := os.Getenv(envProxy); node != "" {
+		if err := proxy(node); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// proxy is cmd/heddle-proxy with its files elsewhere.
+func proxy(node string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	r, known := role.ByNode(node)
+	if !known {
+		return fmt.Errorf("%q is no role", node)
+	}
+	g := guest{name: os.Getenv(wire.EnvPodName), namespace: os.Getenv(wire.EnvPodNamespace), account: os.Getenv(wire.EnvServiceAccount), ip: os.Getenv(wire.EnvInstanceIPs),
+		gateway: r.Gateway}
+	id, err := spiffe.New(wire.DefaultTrustDomain, g.namespace, g.account)
+	if err != nil {
+		return err
+	}
+	level := &slog.LevelVar{}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	roots := identity.NewRoots(os.Getenv(envRoots))
+	plane := identity.ControlPlane{Address: net.JoinHostPort(planeIP, strconv.Itoa(wire.PortDiscovery)), TokenPath: os.Getenv(envToken), ClusterID: wire.DefaultClusterID, Roots: roots}
+	w := identity.New(identity.Options{Expected: id, TTL: time.Hour, Authority: identity.RemoteAuthority{ControlPlane: plane}, Roots: roots, Log: log})
+	every := func(port int) string { return ":" + strconv.Itoa(port) }
+	e := engine.New(engine.Options{
+		Node: g.node(), Identity: w, Dial: plane.Dial, Gateway: r.Gateway, Drains: r.Drains, Termination: engine.Termination{Alone: true},
+		Addresses: engine.Addresses{Admin: "127.0.0.1" + every(wire.PortAdmin), Status: every(wire.PortStatus), Ready: every(wire.PortReady), Prometheus: every(wire.PortProxyPrometheus)},
+		AccessLog: os.Stderr, Log: log, Level: level, Quit: stop,
+	})
+	return lifecycle.Run(ctx, r.Stack(e)...)
+}
