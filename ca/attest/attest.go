@@ -205,10 +205,7 @@ func (a *Attestor) bind(ctx context.Context, c Caller) (Caller, error) {
 }
 
 func mismatch(c Caller, pod *corev1.Pod) string {
-	account := pod.Spec.ServiceAccountName
-	if account == "" {
-		account = "default"
-	}
+	account := accountOf(pod)
 	switch {
 	case c.PodUID != "" && string(pod.UID) != c.PodUID:
 		return fmt.Sprintf("pod %s/%s is another one now", c.Namespace, c.PodName)

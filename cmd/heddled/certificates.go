@@ -41,16 +41,23 @@ func newCertificates(ctx context.Context, c config, cl *cluster, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
+	out, err := issuing(c, root, log, metrics, attest.Config{Reviewer: cl.kube.AuthenticationV1().TokenReviews(), Audience: c.audience, TrustDomain: c.trustDomain,
+		Cached: cl.cachedPod, Live: cl.livePod})
+	if err != nil {
+		return nil, err
+	}
+	out.publisher = bundle.New(bundle.Config{Cache: cl.cache, Writer: cl.writer, Bundle: root.BundlePEM, Log: log.With("part", "bundle")})
+	return out, nil
+}
+
+// issuing is what signs with a root for those whom the attestor believes.
+func issuing(c config, root *authority.Authority, log *slog.Logger, metrics *observe.Metrics, who attest.Config) (*certificates, error) {
 	self, err := spiffe.New(c.trustDomain, c.namespace, wire.DiscoveryService)
 	if err != nil {
 		return nil, fmt.Errorf("naming the control plane: %w", err)
 	}
-	out := &certificates{
-		attestor: attest.New(attest.Config{Reviewer: cl.kube.AuthenticationV1().TokenReviews(), Audience: c.audience, TrustDomain: c.trustDomain,
-			Cached: cl.cachedPod, Live: cl.livePod}),
-		serving:   server.NewServing(root, self, server.ServiceNames(wire.DiscoveryService, c.namespace, c.domain), servingTTL, time.Now),
-		publisher: bundle.New(bundle.Config{Cache: cl.cache, Writer: cl.writer, Bundle: root.BundlePEM, Log: log.With("part", "bundle")}),
-	}
+	names := append(server.ServiceNames(wire.DiscoveryService, c.namespace, c.domain), c.files.names...)
+	out := &certificates{attestor: attest.New(who), serving: server.NewServing(root, self, names, servingTTL, time.Now)}
 	policy := issue.DefaultPolicy()
 	policy.DefaultTTL, policy.MaxTTL = c.certTTL, c.maxCertTTL
 	out.server, err = server.New(server.Config{Authority: root, Attest: out.attestor.Attest, Policy: policy, Meter: metrics.Meter("ca"), Log: log.With("part", "ca")})

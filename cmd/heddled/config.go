@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,6 +32,43 @@ type config struct {
 	certTTL     time.Duration
 	maxCertTTL  time.Duration
 	proxy       proxyConfig
+	files       filesConfig
+}
+
+// filesConfig is where heddled reads and keeps what it otherwise asks a cluster for.
+type filesConfig struct {
+	objects   string // folder of YAML; empty: there is a cluster
+	authority string // folder of the mesh's root
+	tokens    string // file of tokens
+	names     []string
+	discovery string // host:port; likewise what follows
+	web       string
+	health    string
+}
+
+// register declares the flags of a heddled without Kubernetes.
+func (c *filesConfig) register(f *flag.FlagSet) {
+	at := func(port int) string { return ":" + strconv.Itoa(port) }
+	f.StringVar(&c.objects, "config-dir", "", "folder of YAML files to read instead of a cluster; there is no injection, admission or status then")
+	f.StringVar(&c.authority, "ca-dir", "", "with --config-dir: folder in which the mesh's root is kept, made at the first start; proxies find root-cert.pem in it")
+	f.StringVar(&c.tokens, "token-file", "", "with --config-dir: file of lines \"token namespace pod\", by which pods prove themselves for their first certificate")
+	f.Func("serving-names", "with --config-dir: DNS names of this heddled beside those of its Service, comma-separated", func(text string) error {
+		c.names = strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
+		return nil
+	})
+	f.StringVar(&c.discovery, "discovery-address", at(wire.PortDiscovery), "with --config-dir: where xDS and the CA are served")
+	f.StringVar(&c.web, "monitoring-address", at(wire.PortMonitoring), "with --config-dir: where metrics and debug are served")
+	f.StringVar(&c.health, "health-address", at(wire.PortHealth), "with --config-dir: where readiness is served")
+}
+
+func (c *filesConfig) check() error {
+	switch {
+	case c.authority == "":
+		return errors.New("--ca-dir: with --config-dir it must name the folder of the mesh's root")
+	case c.tokens == "":
+		return errors.New("--token-file: with --config-dir it must name the file by which pods prove themselves")
+	}
+	return nil
 }
 
 // proxyConfig is what injected proxies get.
@@ -69,6 +107,7 @@ func parse(args []string, env func(string) string) (config, error) {
 	f.DurationVar(&c.certTTL, "cert-ttl", standard.CertTTL, "life of certificates whose request names none, and that proxies ask for")
 	f.DurationVar(&c.maxCertTTL, "max-cert-ttl", standard.CertTTL, "longest life that may be asked for")
 	c.proxy.register(f, standard)
+	c.files.register(f)
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			f.SetOutput(flag.CommandLine.Output())
@@ -130,6 +169,12 @@ func (c *config) check() error {
 	if c.namespace == "" {
 		c.namespace = wire.SystemNamespace
 	}
+	if c.certTTL <= 0 || c.maxCertTTL < c.certTTL {
+		return fmt.Errorf("--cert-ttl %s: it must be positive and at most --max-cert-ttl %s", c.certTTL, c.maxCertTTL)
+	}
+	if c.files.objects != "" {
+		return c.files.check()
+	}
 	switch {
 	case c.podName == "":
 		return fmt.Errorf("environment variable %s: it must name this pod", wire.EnvPodName)
@@ -139,8 +184,6 @@ func (c *config) check() error {
 		return fmt.Errorf("--proxy-native %q: it is none of true, false, auto", c.proxy.native)
 	case !slices.Contains([]core.PullPolicy{core.PullAlways, core.PullIfNotPresent, core.PullNever}, c.proxy.pullPolicy):
 		return fmt.Errorf("--proxy-image-pull-policy %q: it is none of Always, IfNotPresent, Never", c.proxy.pullPolicy)
-	case c.certTTL <= 0 || c.maxCertTTL < c.certTTL:
-		return fmt.Errorf("--cert-ttl %s: it must be positive and at most --max-cert-ttl %s", c.certTTL, c.maxCertTTL)
 	}
 	return nil
 }

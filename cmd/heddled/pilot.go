@@ -34,11 +34,12 @@ const pollReady = 50 * time.Millisecond
 
 // pilot is the way from the cluster's objects to proxies, assembled.
 type pilot struct {
-	source    *source.Source
-	secrets   *source.Secrets
+	source    func(context.Context) error
+	secrets   func(context.Context) error
 	publisher *publish.Publisher
 	discovery *discovery.Server
-	status    *objectstatus.Writer
+	status    *objectstatus.Writer // nil without a cluster
+	tell      func(report.Report)  // what is wrong with objects
 	log       *slog.Logger
 	tracer    trace.Tracer
 
@@ -49,14 +50,35 @@ type pilot struct {
 
 // newPilot needs of h all that is made before it.
 func newPilot(h *heddled) (*pilot, error) {
-	c, cl, log, metrics := h.config, h.cluster, h.log, h.metrics
-	p := &pilot{status: objectstatus.New(cl.writer, log.With("part", "status")), log: log.With("part", "pilot"), tracer: h.traces.Tracer("pilot")}
+	c, cl, log := h.config, h.cluster, h.log
+	secrets := source.NewSecrets(cl.kube, log.With("part", "secrets"))
+	p, err := publishing(h, publish.Options{Secrets: secrets, MayRead: secrets.MayRead})
+	if err != nil {
+		return nil, err
+	}
+	p.secrets, p.status = secrets.Run, objectstatus.New(cl.writer, log.With("part", "status"))
+	p.tell = p.status.Set
+	p.source = source.New(source.Options{Cache: cl.cache, Kube: cl.kube, Mesh: c.mesh(),
+		Snapshot: p.translator(), Endpoints: p.endpointer(), Log: log.With("part", "source")}).Run
+	return p, nil
+}
+
+// mesh is the frame of the mesh's settings.
+func (c config) mesh() inputs.Mesh {
+	mesh := *source.DefaultMesh()
+	mesh.Namespace, mesh.ClusterID, mesh.ClusterDomain, mesh.TrustDomain = c.namespace, c.clusterID, c.domain, c.trustDomain
+	return mesh
+}
+
+// publishing is a pilot without a source.
+func publishing(h *heddled, o publish.Options) (*pilot, error) {
+	log, metrics := h.log, h.metrics
+	p := &pilot{log: log.With("part", "pilot"), tracer: h.traces.Tracer("pilot")}
 	p.merge.Store(true)
 	p.report.Store(&report.Report{})
-	p.secrets = source.NewSecrets(cl.kube, log.With("part", "secrets"))
 	var err error
-	p.publisher, err = publish.New(publish.Options{Log: log.With("part", "publish"), Meter: metrics.Meter("publish"), Secrets: p.secrets, MayRead: p.secrets.MayRead})
-	if err != nil {
+	o.Log, o.Meter = log.With("part", "publish"), metrics.Meter("publish")
+	if p.publisher, err = publish.New(o); err != nil {
 		return nil, fmt.Errorf("making the publisher: %w", err)
 	}
 	p.publisher.WatchSecrets()
@@ -64,10 +86,6 @@ func newPilot(h *heddled) (*pilot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the discovery server: %w", err)
 	}
-	mesh := *source.DefaultMesh()
-	mesh.Namespace, mesh.ClusterID, mesh.ClusterDomain, mesh.TrustDomain = c.namespace, c.clusterID, c.domain, c.trustDomain
-	p.source = source.New(source.Options{Cache: cl.cache, Kube: cl.kube, Mesh: mesh,
-		Snapshot: p.translator(), Endpoints: p.endpointer(), Log: log.With("part", "source")})
 	return p, nil
 }
 
@@ -82,7 +100,7 @@ func (p *pilot) translator() func(*inputs.Inputs) {
 		p.snapshot.Store(snapshot)
 		p.report.Store(&report)
 		p.publisher.SetSnapshot(snapshot)
-		p.status.Set(report)
+		p.tell(report)
 		said = p.tellSettings(report, in.Mesh.Namespace, said)
 	}
 }
@@ -123,7 +141,7 @@ func (p *pilot) debug() http.Handler {
 func (p *pilot) components() []lifecycle.Component {
 	ready := make(chan struct{})
 	return []lifecycle.Component{
-		{Name: "secrets", Run: p.secrets.Run},
+		{Name: "secrets", Run: p.secrets},
 		{Name: "publish", Run: p.publisher.Run},
 		{Name: "source", Ready: ready, Run: func(ctx context.Context) error {
 			go func() {
@@ -132,7 +150,7 @@ func (p *pilot) components() []lifecycle.Component {
 					close(ready)
 				}
 			}()
-			return p.source.Run(ctx)
+			return p.source(ctx)
 		}},
 	}
 }

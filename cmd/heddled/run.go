@@ -36,6 +36,9 @@ type heddled struct {
 
 // run assembles the control plane and runs it until ctx ends.
 func run(ctx context.Context, c config) error {
+	if c.files.objects != "" {
+		return runFiles(ctx, c)
+	}
 	h, err := assemble(ctx, c)
 	if err != nil {
 		return err
@@ -44,7 +47,8 @@ func run(ctx context.Context, c config) error {
 	return lifecycle.Run(ctx, h.components()...)
 }
 
-func assemble(ctx context.Context, c config) (*heddled, error) {
+// observed is a control plane that can say what it does, and nothing else yet.
+func observed(ctx context.Context, c config) (*heddled, error) {
 	h := &heddled{config: c}
 	var err error
 	if h.log, err = observe.Logger(os.Stderr, c.logLevel); err != nil {
@@ -54,7 +58,13 @@ func assemble(ctx context.Context, c config) (*heddled, error) {
 	if h.metrics, err = observe.NewMetrics("heddled", version); err != nil {
 		return nil, err
 	}
-	if h.traces, err = observe.NewTraces(ctx, c.traces, "heddled", version); err != nil {
+	h.traces, err = observe.NewTraces(ctx, c.traces, "heddled", version)
+	return h, err
+}
+
+func assemble(ctx context.Context, c config) (*heddled, error) {
+	h, err := observed(ctx, c)
+	if err != nil {
 		return nil, err
 	}
 	if h.cluster, err = connect(c.kubeconfig); err != nil {
@@ -78,15 +88,15 @@ func (h *heddled) components() []lifecycle.Component {
 	state := &health{}
 	all := []lifecycle.Component{
 		{Name: "spans", Run: func(ctx context.Context) error { return h.traces.Run(ctx, stopGrace) }},
-		webServer{name: "health", port: wire.PortHealth, handler: state.handler(), log: h.log}.component(),
-		webServer{name: "monitoring", port: wire.PortMonitoring, handler: h.monitoring(), log: h.log}.component(),
+		webServer{name: "health", address: everywhere(wire.PortHealth), handler: state.handler(), log: h.log}.component(),
+		webServer{name: "monitoring", address: everywhere(wire.PortMonitoring), handler: h.monitoring(), log: h.log}.component(),
 		{Name: "cache", Run: h.cluster.cache.Start},
 		{Name: "completion", Run: h.completion.Run},
 	}
 	all = append(all, h.pilot.components()...)
 	all = append(all,
-		rpcServer("discovery", wire.PortDiscovery, h.secureRPC()),
-		webServer{name: "webhooks", port: wire.PortWebhook, tls: h.ca.serving.WebhookTLS(), handler: h.webhooks(), log: h.log}.component())
+		rpcServer("discovery", everywhere(wire.PortDiscovery), h.secureRPC()),
+		webServer{name: "webhooks", address: everywhere(wire.PortWebhook), tls: h.ca.serving.WebhookTLS(), handler: h.webhooks(), log: h.log}.component())
 	lead := &leader{kube: h.cluster.kube, namespace: h.config.namespace, identity: h.config.podName, log: h.log.With("part", "leader"),
 		writers: []lifecycle.Component{{Name: "bundle", Run: h.ca.publisher.Run}, {Name: "status", Run: h.pilot.status.Run}}}
 	return append(all, lifecycle.Component{Name: "leader election", Run: lead.Run}, state.component())
@@ -97,7 +107,9 @@ func (h *heddled) secureRPC() *grpc.Server {
 	server := newGRPC(h.ca.serving.DiscoveryTLS(), grpc.UnaryInterceptor(tracedCalls(h.traces.Tracer("rpc"))))
 	h.ca.server.Register(server)
 	h.pilot.discovery.Register(server)
-	h.completion.Register(server)
+	if h.completion != nil {
+		h.completion.Register(server)
+	}
 	return server
 }
 
@@ -112,7 +124,9 @@ func (h *heddled) monitoring() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", h.metrics.Handler())
 	mux.Handle("/debug/", loopback(h.pilot.debug()))
-	mux.Handle("GET /debug/injection", loopback(http.HandlerFunc(h.injection.debug)))
+	if h.injection != nil {
+		mux.Handle("GET /debug/injection", loopback(http.HandlerFunc(h.injection.debug)))
+	}
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, version) })
 	return mux
 }

@@ -33,12 +33,15 @@ const (
 	maxMessage      = 4 << 20
 )
 
-// listen opens a port of all addresses.
-func listen(ctx context.Context, port int) (net.Listener, error) {
+// everywhere is a port of all addresses.
+func everywhere(port int) string { return net.JoinHostPort("", strconv.Itoa(port)) }
+
+// listen opens host:port.
+func listen(ctx context.Context, address string) (net.Listener, error) {
 	var config net.ListenConfig
-	l, err := config.Listen(ctx, "tcp", net.JoinHostPort("", strconv.Itoa(port)))
+	l, err := config.Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("opening port %d: %w", port, err)
+		return nil, fmt.Errorf("opening %s: %w", address, err)
 	}
 	return l, nil
 }
@@ -46,7 +49,7 @@ func listen(ctx context.Context, port int) (net.Listener, error) {
 // webServer serves HTTP, over TLS where a configuration is given.
 type webServer struct {
 	name    string
-	port    int
+	address string
 	tls     *tls.Config
 	handler http.Handler
 	log     *slog.Logger
@@ -58,7 +61,7 @@ func (s webServer) component() lifecycle.Component {
 }
 
 func (s webServer) run(ctx context.Context, ready chan<- struct{}) error {
-	l, err := listen(ctx, s.port)
+	l, err := listen(ctx, s.address)
 	if err != nil {
 		return err
 	}
@@ -108,11 +111,11 @@ func newGRPC(c *tls.Config, more ...grpc.ServerOption) *grpc.Server {
 	)...)
 }
 
-// rpcServer serves gRPC on a port. Stopping, it lets calls end for a moment; streams do not end by themselves.
-func rpcServer(name string, port int, server *grpc.Server) lifecycle.Component {
+// rpcServer serves gRPC at host:port. Stopping, it lets calls end for a moment; streams do not end by themselves.
+func rpcServer(name, address string, server *grpc.Server) lifecycle.Component {
 	ready := make(chan struct{})
 	return lifecycle.Component{Name: name, Ready: ready, Run: func(ctx context.Context) error {
-		l, err := listen(ctx, port)
+		l, err := listen(ctx, address)
 		if err != nil {
 			return err
 		}
