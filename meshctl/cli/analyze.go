@@ -94,7 +94,7 @@ func filesOf(name string) ([]string, error) {
 		}
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("folder %s holds no .yaml, .yml or .json file", name)
+		return nil, fmt.Errorf("folder %s holds no .yaml, .yml or .json file itself; folders within it are not read", name)
 	}
 	return files, nil
 }

@@ -51,10 +51,10 @@ func TestExitCodes(t *testing.T) {
 		"version --client -o xml":         {ExitUsage, "none of text, json, yaml"},
 		"analyze -f " + bad:               {ExitFound, ""},
 		"analyze -f " + filepath.Dir(bad): {ExitFound, ""},
-		"analyze -f " + empty:             {ExitFailed, "holds no .yaml"},
+		"analyze -f " + empty:             {ExitFailed, "holds no .yaml, .yml or .json file itself"},
 		"inject":                          {ExitUsage, "name a file"},
 		"gateway install":                 {ExitUsage, "it takes one NAME"},
-		"nonsense":                        {ExitUsage, `"nonsense" is none of analyze`},
+		"nonsense":                        {ExitUsage, `meshctl: "nonsense" is none of analyze`},
 		"completion bash":                 {ExitOK, ""},
 		"inject -f /no/file --image x":    {ExitFailed, "no such file"},
 		"analyze -f /no/file":             {ExitFailed, "no such file"},
@@ -66,7 +66,7 @@ func TestExitCodes(t *testing.T) {
 		"help version more":               {ExitUsage, `help: version has no command "more"`},
 	} {
 		code, _, errs := run(t, "", strings.Fields(line)...)
-		if code != c.code || !strings.Contains(errs, c.says) || strings.Count(errs, "\n") > 1 {
+		if code != c.code || !strings.Contains(errs, c.says) || strings.Count(errs, "\n") > 1 || strings.HasPrefix(errs, "meshctl: meshctl") {
 			t.Errorf("%s: exit code %d, want %d; said %q, want one sentence with %q", line, code, c.code, errs, c.says)
 		}
 	}

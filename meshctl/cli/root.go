@@ -134,7 +134,10 @@ func checkArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return usageError{fmt.Errorf("%s: %w", strings.TrimPrefix(cmd.CommandPath(), "meshctl "), err)}
+				if _, path, below := strings.Cut(cmd.CommandPath(), " "); below { // Run says meshctl itself
+					err = fmt.Errorf("%s: %w", path, err)
+				}
+				return usageError{err}
 			}
 			return nil
 		}
