@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc/test/bufconn"
+
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/sniff"
@@ -92,6 +94,43 @@ func (s *security) offered(e *exchange.Endpoint, tr traffic) string {
 	}()
 	_ = s.shake(ctx, client, e, tr) // nobody answers
 	return <-seen
+}
+
+// presents is the name in the certificate that the world outside is shown, "" for none. verified: the client was content with a server that
+// the mesh's authority vouches for.
+func (s *security) presents(p *pki, e *exchange.Endpoint, tr traffic) (name string, verified bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	listener := bufconn.Listen(1 << 16) // a pipe would have both sides wait for each other to read
+	defer listener.Close()
+	settings := &tls.Config{ClientAuth: tls.RequestClientCert, GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		return p.pair(h.ServerName), nil
+	}}
+	done := make(chan *tls.Conn, 1)
+	go func() {
+		var server *tls.Conn
+		if raw, err := listener.Accept(); err == nil {
+			defer raw.Close()
+			if server = tls.Server(raw, settings); server.HandshakeContext(ctx) != nil {
+				server = nil
+			}
+		}
+		done <- server
+	}()
+	client, err := listener.DialContext(ctx)
+	if err != nil {
+		return "", false
+	}
+	err = s.shake(ctx, client, e, tr)
+	client.Close()
+	server := <-done
+	if err != nil || server == nil {
+		return "", false
+	}
+	if shown := server.ConnectionState().PeerCertificates; len(shown) > 0 {
+		name = strings.Join(shown[0].DNSNames, ",")
+	}
+	return name, true
 }
 
 // handshake runs mesh mTLS (or TLS of a user's choice) between two proxies, for real.

@@ -137,6 +137,10 @@ func (m *mesh) outside(where string, shake *security, e *exchange.Endpoint, tr t
 	if shake != nil {
 		j.say("originated")
 		j.say("sni=%s", shake.offered(e, tr))
+		if name, verified := shake.presents(m.pki, e, tr); verified {
+			j.say("verified")
+			j.say("presents=%s", name)
+		}
 	}
 	j.final(tr)
 }
