@@ -21,7 +21,9 @@ func (r *run) forward() exchange.Outcome {
 	defer r.cluster.Done()
 	r.route.Outgoing(r.target, x)
 	r.outgoing()
-	r.key.Hash, r.key.Given, r.mints = r.route.Hash(x)
+	if r.cluster.Hashes() {
+		r.key.Hash, r.key.Given, r.mints = r.route.Hash(x)
+	}
 	r.body, r.whole = r.d.BodyBuffered()
 	x.Received = int64(len(r.body))
 	if !r.whole {

@@ -85,6 +85,18 @@ func TestStickyByCookie(t *testing.T) {
 	}
 }
 
+// TestNoCookieForNothing: where the balancer does not hash, nobody is given a cookie.
+func TestNoCookieForNothing(t *testing.T) {
+	p := sticky(t, nil, nil, route.HashPolicy{Kind: route.HashCookie, Name: "s", Cookie: &route.Cookie{TTL: time.Minute}})
+	other := *p.cfg.Clusters["c"]
+	other.Balancer, other.Hashing = upstream.RoundRobin, upstream.Hashing{}
+	p.cfg.Clusters = map[string]*upstream.Config{"c": &other}
+	p.swap()
+	if _, cookie := p.fetch("", ""); cookie != "" {
+		t.Errorf("given %s", cookie)
+	}
+}
+
 // TestStickyRetries: retries go to the same backend, unless the policy looks for another.
 func TestStickyRetries(t *testing.T) {
 	for _, other := range []bool{false, true} {

@@ -8,6 +8,9 @@ type Key struct {
 	Given bool
 }
 
+// Hashes says whether the cluster's balancer looks at keys.
+func (c *Cluster) Hashes() bool { return c.config().Balancer.hashes() }
+
 // inline is how many places tables may have to be made at once: about a millisecond's work. Larger ones are made in the background.
 const inline = 4096
 

@@ -342,10 +342,13 @@ func (m *mesh) act(p *proxy, vhost *route.VirtualHost, r *route.Route, target *r
 		j.policy(r)
 	}
 	r.Outgoing(target, x)
-	r.Mint(x)
-	r.Incoming(target, x)
 	next := tr
-	next.key.Hash, next.key.Given, _ = r.Hash(x)
+	next.key = upstream.Key{}
+	if cluster := p.config.Clusters[target.Cluster]; cluster != nil && cluster.Hashing.Size > 0 {
+		next.key.Hash, next.key.Given, _ = r.Hash(x)
+		r.Mint(x)
+	}
+	r.Incoming(target, x)
 	next.method, next.authority, next.path = x.Request.Method.Copy(), x.Request.Authority.Copy(), x.Request.Path.Copy()
 	next.headers = nil
 	for _, f := range x.Request.Fields {
