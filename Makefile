@@ -12,7 +12,8 @@ help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## a real Kubernetes, Heddle, the sample shop and the tour; on a cluster of yours: make demo CONTEXT=name REGISTRY=...
-	@go run ./tests/demo $(if $(CONTEXT),-context '$(CONTEXT)') $(if $(REGISTRY),-registry '$(REGISTRY)')
+	@echo 'compiling what runs the demo (minutes, the first time)'
+	go run ./tests/demo $(if $(CONTEXT),-context '$(CONTEXT)') $(if $(REGISTRY),-registry '$(REGISTRY)')
 
 test: ## every test, the end-to-end ones on a real Kubernetes included
 	@go run ./tests/run

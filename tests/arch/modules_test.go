@@ -15,7 +15,9 @@ func versions(t *testing.T, dir string) map[string]string {
 	if err != nil {
 		t.Fatalf("reading %s/go.mod: %v", dir, err)
 	}
-	var mod struct{ Require []struct{ Path, Version string } }
+	var mod struct {
+		Require []struct{ Path, Version string }
+	}
 	if err := json.Unmarshal(out, &mod); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +19,9 @@ import (
 
 const (
 	outFolder = "out"
-	binFolder = "bin"
+	// sampleTag is the tag of the shop's image in samples/, and sampleArchive the image by that name.
+	sampleTag, sampleArchive = "demo", "out/shop-demo.tar"
+	binFolder                = "bin"
 )
 
 // binaries are the programs that become images: by the image's name, the package and the file.
@@ -100,13 +103,23 @@ func (p *play) do(ctx context.Context, s step) error {
 
 // command runs a program; what it printed is shown where it fails.
 func (p *play) command(ctx context.Context, dir string, env []string, name string, args ...string) error {
+	return p.run(ctx, io.Discard, dir, env, name, args...)
+}
+
+// shown runs a program that says itself what it does, and how long that takes.
+func (p *play) shown(ctx context.Context, dir string, env []string, name string, args ...string) error {
+	return p.run(ctx, os.Stdout, dir, env, name, args...)
+}
+
+func (p *play) run(ctx context.Context, also io.Writer, dir string, env []string, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
 	if p.own { // an ambient KUBECONFIG is never used
 		cmd.Env = append(cmd.Env, "KUBECONFIG="+p.kubeconfig)
 	}
 	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	both := io.MultiWriter(&out, also)
+	cmd.Stdout, cmd.Stderr = both, both
 	if err := process.Run(ctx, cmd); err != nil {
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, strings.Join(lines[max(0, len(lines)-30):], "\n"))
@@ -157,7 +170,12 @@ func makeImages(ctx context.Context, p *play) error {
 			return err
 		}
 	}
-	return nil
+	if !p.own {
+		return nil
+	}
+	// The samples name the shop's image as people apply them after the tour.
+	return p.command(ctx, ".", []string{"CGO_ENABLED=0"}, "go", "run", "./manifests/images", "-version", sampleTag, "-file", sampleArchive, "-prefix", p.registry+"/",
+		"-user", "10001", "shop="+filepath.Join(binFolder, "shop"))
 }
 
 // image is the full name of one of our images.

@@ -20,13 +20,17 @@ import (
 const clusterFolder = "tests/cluster"
 
 func startCluster(ctx context.Context, p *play) error {
-	return p.command(ctx, clusterFolder, []string{"CGO_ENABLED=0"}, "go", "run", "./cmd/cluster", "up")
+	return p.shown(ctx, clusterFolder, []string{"CGO_ENABLED=0"}, "go", "run", "./cmd/cluster", "up")
 }
 
 func loadImages(ctx context.Context, p *play) error {
 	args := []string{"run", "./cmd/cluster", "load"}
+	archives := []string{sampleArchive}
 	for _, b := range binaries {
-		path, err := filepath.Abs(filepath.Join(outFolder, b.image+".tar"))
+		archives = append(archives, filepath.Join(outFolder, b.image+".tar"))
+	}
+	for _, a := range archives {
+		path, err := filepath.Abs(a)
 		if err != nil {
 			return err
 		}

@@ -291,9 +291,20 @@ var (
 	fromShopping = From{ShopNamespace, "app=storefront", "storefront", "deploy/storefront-v1"}
 )
 
+// shell is arguments as a shell reads them.
+func shell(args []string) string {
+	quoted := make([]string, len(args))
+	for i, a := range args {
+		if quoted[i] = a; a == "" || strings.ContainsFunc(a, func(r rune) bool { return strings.ContainsRune(" \t\"\\$`;&|<>()*?[]{}#~!", r) }) {
+			quoted[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
+}
+
 // Client runs the sample's client and reads its tally; the command is printed.
 func (s *Stage) Client(ctx context.Context, from From, args ...string) (*Tally, error) {
-	s.Ran("kubectl -n %s exec %s -c %s -- /shop client %s", from.Namespace, from.Name, from.Container, strings.Join(args, " "))
+	s.Ran("kubectl -n %s exec %s -c %s -- /shop client %s", from.Namespace, from.Name, from.Container, shell(args))
 	return s.client(ctx, from, args...)
 }
 

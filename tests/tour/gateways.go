@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -167,7 +169,11 @@ func ingress(ctx context.Context, s *Stage) error {
 
 // ownHost wants a gateway to serve its host.
 func (s *Stage) ownHost(ctx context.Context, addr string, own hosting) error {
-	s.Ran("curl --cacert demo-ca.pem --resolve %[1]s:443:%[2]s https://%[1]s%[3]s", own.host, addr, own.path)
+	authority := filepath.Join(os.TempDir(), "heddle-demo-ca.pem")
+	if err := os.WriteFile(authority, s.Certs.CA, 0o600); err != nil {
+		return fmt.Errorf("writing the demo's authority: %w", err)
+	}
+	s.Ran("curl --cacert %[4]s --resolve %[1]s:443:%[2]s https://%[1]s%[3]s", own.host, addr, own.path, authority)
 	return eventually(ctx, settleLimit, func(ctx context.Context) error {
 		d := s.at(own.gateway, addr, own.host, false)
 		defer d.client.CloseIdleConnections()
