@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -83,7 +84,7 @@ func (e *echo) Check(ctx context.Context, _ *health.HealthCheckRequest) (*health
 }
 
 // serveGRPC runs a program with gRPC's xDS server.
-func (p *plane) serveGRPC(g guest, port string) {
+func (p *plane) serveGRPC(g guest) {
 	p.t.Helper()
 	creds, err := xdscredentials.NewServerCredentials(xdscredentials.ServerOptions{FallbackCreds: insecure.NewCredentials()})
 	if err != nil {
@@ -96,7 +97,7 @@ func (p *plane) serveGRPC(g guest, port string) {
 		p.t.Fatal(err)
 	}
 	health.RegisterHealthServer(s, &echo{name: g.name, failed: map[string]int{}})
-	l, err := net.Listen("tcp", net.JoinHostPort(g.ip, port))
+	l, err := net.Listen("tcp", net.JoinHostPort(g.ip, g.port))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -141,25 +142,44 @@ func call(t *testing.T, c health.HealthClient, fields ...string) (code codes.Cod
 	return status.Code(err), strings.Join(header["x-pod"], ","), strings.Join(header["x-peer"], ",")
 }
 
-// TestProxylessGRPC has gRPC's own xDS client and server, without a proxy, do as the mesh says.
-func TestProxylessGRPC(t *testing.T) {
+// proxylessMesh is a mesh of programs without a proxy: its objects, the servers, and two clients, of which the second is a stranger.
+func proxylessMesh(t *testing.T) (text string, servers, clients []guest) {
+	t.Helper()
 	free, err := net.Listen("tcp", "127.0.1.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, port, _ := net.SplitHostPort(free.Addr().String())
 	_ = free.Close()
-	servers := []guest{program("echo-1", "echo", "127.0.1.1", "echo", "v1"), program("echo-2", "echo", "127.0.1.2", "echo", "v2")}
-	client, stranger := program("client-1", "client", "127.0.1.3", "client", "v1"), program("stranger-1", "stranger", "127.0.1.4", "stranger", "v1")
-	text := strings.ReplaceAll(string(load(t, "testdata/grpc.yaml")), "PORT", port)
-	for _, g := range append(servers, client, stranger) {
+	servers = []guest{program("echo-1", "echo", "127.0.1.1", "echo", "v1"), program("echo-2", "echo", "127.0.1.2", "echo", "v2")}
+	clients = []guest{program("client-1", "client", "127.0.1.3", "client", "v1"), program("stranger-1", "stranger", "127.0.1.4", "stranger", "v1")}
+	text = strings.ReplaceAll(string(load(t, "testdata/grpc.yaml")), "PORT", port)
+	for i := range servers {
+		servers[i].port = port
+	}
+	for _, g := range slices.Concat(servers, clients) {
 		text += g.yaml()
 	}
+	return text, servers, clients
+}
+
+// TestProxylessGRPC has gRPC's own xDS client and server, without a proxy, do as the mesh says.
+func TestProxylessGRPC(t *testing.T) {
+	text, servers, clients := proxylessMesh(t)
 	p := newPlane(t, []byte(text), nil)
-	for _, g := range servers {
-		p.serveGRPC(g, port)
+	p.proxyless(t, servers, clients)
+	for _, refusal := range p.refusals() {
+		t.Error(refusal)
 	}
-	c := p.dialGRPC(client)
+}
+
+// proxyless runs the servers and asks them as both clients.
+func (p *plane) proxyless(t *testing.T, servers, clients []guest) {
+	t.Helper()
+	for _, g := range servers {
+		p.serveGRPC(g)
+	}
+	c := p.dialGRPC(clients[0])
 	if code, pod, peer := call(t, c); code != codes.OK || pod == "" || peer != "spiffe://cluster.local/ns/shop/sa/client" {
 		t.Fatalf("%s from %q, which saw %q", code, pod, peer)
 	}
@@ -192,7 +212,7 @@ func TestProxylessGRPC(t *testing.T) {
 		}
 	})
 	t.Run("policies", func(t *testing.T) {
-		if code, _, _ := call(t, p.dialGRPC(stranger)); code != codes.PermissionDenied {
+		if code, _, _ := call(t, p.dialGRPC(clients[1])); code != codes.PermissionDenied {
 			t.Errorf("another account: %s", code)
 		}
 		watch, err := c.Watch(t.Context(), &health.HealthCheckRequest{})
@@ -202,7 +222,7 @@ func TestProxylessGRPC(t *testing.T) {
 		if status.Code(err) != codes.PermissionDenied {
 			t.Errorf("a method that is denied: %v", err)
 		}
-		plain, err := grpc.NewClient(net.JoinHostPort(servers[0].ip, port), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		plain, err := grpc.NewClient(net.JoinHostPort(servers[0].ip, servers[0].port), grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,7 +231,4 @@ func TestProxylessGRPC(t *testing.T) {
 			t.Errorf("a client without a certificate: %s", code)
 		}
 	})
-	for _, refusal := range p.refusals() {
-		t.Error(refusal)
-	}
 }

@@ -37,6 +37,7 @@ type guest struct {
 	labels                       map[string]string
 	proxy                        string // "envoy", "heddle" or "": none
 	gateway                      bool
+	port                         string // where a program without a proxy listens
 }
 
 func (g guest) address() netip.Addr { return netip.MustParseAddr(g.ip) }
@@ -150,9 +151,7 @@ func (l *lab) envoy(g guest) (ready func()) {
 	dir := l.plane.agent(g.namespace, g.name)
 	e := envoy.Start(l.t, envoy.Options{
 		ID: g.node().ID(), Metadata: map[string]any{wire.MetaCertificates: dir}, Discovery: net.JoinHostPort(planeIP, strconv.Itoa(wire.PortDiscovery)),
-		TLS: &envoy.TLS{Certificate: dir + "/" + wire.FileChain, Key: dir + "/" + wire.FileKey, Roots: dir + "/" + wire.FileRoots,
-			Name: wire.DiscoveryService + "." + wire.SystemNamespace + ".svc"},
-		In: l.hosts[g.name].Enter, Group: wire.ProxyGID,
+		TLS: l.plane.envoyTLS(dir), In: l.hosts[g.name].Enter, Group: wire.ProxyGID,
 	})
 	return e.Ready
 }

@@ -35,18 +35,23 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/translate"
 	"github.com/heddle-mesh/heddle/sidecar/agent"
 	"github.com/heddle-mesh/heddle/sidecar/identity"
+	"github.com/heddle-mesh/heddle/tests/internal/envoy"
 )
 
-// plane is the control plane, of its real parts, with a text of YAML for a cluster. Tokens are "namespace/pod".
+// plane is the control plane, of its real parts. Where a text of YAML stands for the cluster, tokens are "namespace/pod".
 type plane struct {
-	t       *testing.T
-	in      *inputs.Inputs
-	secrets map[string]model.Secret // by namespace/name
-	server  *grpc.Server
-	local   string // host:port on this machine's loopback
-	ads     *discovery.Server
-	roots   string // file
+	t         *testing.T
+	in        *inputs.Inputs
+	secrets   map[string]model.Secret // by namespace/name
+	server    *grpc.Server
+	local     string // host:port on this machine's loopback
+	ads       *discovery.Server
+	publisher *publish.Publisher
+	roots     string            // file
+	tokens    map[string]string // by namespace/pod; nil: the key itself
 }
+
+var trustDomain = spiffeid.RequireTrustDomainFromString(wire.DefaultTrustDomain)
 
 // newPlane serves the mesh that text describes on this machine's loopback; serve adds listeners elsewhere.
 func newPlane(t *testing.T, text []byte, secrets map[string]model.Secret) *plane {
@@ -55,54 +60,16 @@ func newPlane(t *testing.T, text []byte, secrets map[string]model.Secret) *plane
 	if err != nil {
 		t.Fatal(err)
 	}
-	domain := spiffeid.RequireTrustDomainFromString(wire.DefaultTrustDomain)
-	generated, err := authority.Generate(domain, time.Now())
+	generated, err := authority.Generate(trustDomain, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, err := authority.Parse(generated, domain)
+	root, err := authority.Parse(generated, trustDomain)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &plane{t: t, in: in, secrets: secrets, roots: filepath.Join(t.TempDir(), wire.RootConfigMapKey)}
-	if err := os.WriteFile(p.roots, root.BundlePEM(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	self, err := spiffe.New(wire.DefaultTrustDomain, wire.SystemNamespace, wire.DiscoveryService)
-	if err != nil {
-		t.Fatal(err)
-	}
-	names := append(server.ServiceNames(wire.DiscoveryService, wire.SystemNamespace, wire.DefaultClusterDomain), "localhost") // which gRPC asks for
-	serving := server.NewServing(root, self, names, time.Hour, time.Now)
-	p.server = grpc.NewServer(grpc.Creds(credentials.NewTLS(serving.DiscoveryTLS())))
-	attestor := attest.New(attest.Config{Reviewer: p, Audience: wire.TokenAudience, TrustDomain: wire.DefaultTrustDomain, Cached: p.pod, Live: p.pod})
-	quiet, meter := slog.New(slog.DiscardHandler), noop.NewMeterProvider().Meter("interop")
-	ca, err := server.New(server.Config{Authority: root, Attest: attestor.Attest, Policy: issue.DefaultPolicy(), Meter: meter, Log: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca.Register(p.server)
-	p.publish(attestor, p.server)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.local = l.Addr().String()
-	p.serve(l)
-	t.Cleanup(p.server.Stop)
-	return p
-}
-
-func (p *plane) serve(l net.Listener) { go func() { _ = p.server.Serve(l) }() }
-
-// publish serves what the objects mean.
-func (p *plane) publish(attestor *attest.Attestor, to grpc.ServiceRegistrar) {
-	p.t.Helper()
-	quiet, meter := slog.New(slog.DiscardHandler), noop.NewMeterProvider().Meter("interop")
-	publisher, err := publish.New(publish.Options{Log: quiet, Meter: meter, Secrets: p, MayRead: func(context.Context, string, string) (bool, error) { return true, nil }})
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	p := &plane{t: t, in: in, secrets: secrets}
+	p.assemble(root, attest.Config{Reviewer: p, Cached: p.pod, Live: p.pod}, p)
 	snapshot, report := translate.Translate(p.in, nil)
 	for _, e := range report.Entries {
 		if len(e.Issues) > 0 {
@@ -110,14 +77,39 @@ func (p *plane) publish(attestor *attest.Attestor, to grpc.ServiceRegistrar) {
 		}
 	}
 	endpoints, workloads := translate.Endpoints(p.in, nil)
-	publisher.SetSnapshot(snapshot)
-	publisher.SetEndpoints(endpoints)
-	publisher.SetWorkloads(workloads)
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- publisher.Run(ctx) }()
-	p.t.Cleanup(func() { stop(); <-done })
-	p.ads, err = discovery.New(discovery.Options{Registry: publisher, Log: quiet, Meter: meter, Authenticate: func(ctx context.Context, claimed string) (discovery.Caller, error) {
+	p.publisher.SetSnapshot(snapshot)
+	p.publisher.SetEndpoints(endpoints)
+	p.publisher.SetWorkloads(workloads)
+	return p
+}
+
+// assemble makes a CA of root, for those whom the attestor believes, and a publisher that knows nothing yet, and serves both.
+func (p *plane) assemble(root *authority.Authority, who attest.Config, secrets publish.SecretSource) {
+	p.t.Helper()
+	p.roots = filepath.Join(p.t.TempDir(), wire.RootConfigMapKey)
+	if err := os.WriteFile(p.roots, root.BundlePEM(), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	self, err := spiffe.New(wire.DefaultTrustDomain, wire.SystemNamespace, wire.DiscoveryService)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	names := append(server.ServiceNames(wire.DiscoveryService, wire.SystemNamespace, wire.DefaultClusterDomain), "localhost") // which gRPC asks for
+	p.server = grpc.NewServer(grpc.Creds(credentials.NewTLS(server.NewServing(root, self, names, time.Hour, time.Now).DiscoveryTLS())))
+	who.Audience, who.TrustDomain = wire.TokenAudience, wire.DefaultTrustDomain
+	attestor := attest.New(who)
+	quiet, meter := slog.New(slog.DiscardHandler), noop.NewMeterProvider().Meter("interop")
+	ca, err := server.New(server.Config{Authority: root, Attest: attestor.Attest, Policy: issue.DefaultPolicy(), Meter: meter, Log: quiet})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	ca.Register(p.server)
+	p.publisher, err = publish.New(publish.Options{Log: quiet, Meter: meter, Secrets: secrets, MayRead: func(context.Context, string, string) (bool, error) { return true, nil }})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.background(p.publisher.Run)
+	p.ads, err = discovery.New(discovery.Options{Registry: p.publisher, Log: quiet, Meter: meter, Authenticate: func(ctx context.Context, claimed string) (discovery.Caller, error) {
 		proof := attest.FromContext(ctx)
 		proof.ClaimedPod = claimed
 		caller, err := attestor.Attest(ctx, proof)
@@ -126,7 +118,29 @@ func (p *plane) publish(attestor *attest.Attestor, to grpc.ServiceRegistrar) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.ads.Register(to)
+	p.ads.Register(p.server)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.local = l.Addr().String()
+	p.serve(l)
+	p.t.Cleanup(p.server.Stop)
+}
+
+func (p *plane) serve(l net.Listener) { go func() { _ = p.server.Serve(l) }() }
+
+// background runs a part of the control plane until the test ends.
+func (p *plane) background(run func(context.Context) error) {
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	p.t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			p.t.Error(err)
+		}
+	})
 }
 
 // pod finds a pod of the text: an attest.Pods.
@@ -171,8 +185,11 @@ func (*plane) OnChange(func(namespace, name string)) {}
 // token is a file with a pod's token.
 func (p *plane) token(namespace, pod string) string {
 	p.t.Helper()
-	path := filepath.Join(p.t.TempDir(), "token")
-	if err := os.WriteFile(path, []byte(namespace+"/"+pod), 0o600); err != nil {
+	path, token := filepath.Join(p.t.TempDir(), "token"), namespace+"/"+pod
+	if p.tokens != nil {
+		token = p.tokens[token]
+	}
+	if err := os.WriteFile(path, []byte(token), 0o600); err != nil {
 		p.t.Fatal(err)
 	}
 	return path
@@ -197,16 +214,19 @@ func (p *plane) agent(namespace, name string) string {
 	roots := identity.NewRoots(p.roots)
 	w := identity.New(identity.Options{Expected: expected, TTL: time.Hour, Roots: roots, Log: slog.New(slog.DiscardHandler), Export: folder.Write,
 		Authority: identity.RemoteAuthority{ControlPlane: identity.ControlPlane{Address: p.local, TokenPath: p.token(namespace, name), Roots: roots}}})
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- w.Run(ctx) }()
-	p.t.Cleanup(func() { stop(); <-done })
+	p.background(w.Run)
 	select {
 	case <-w.Ready():
 	case <-time.After(settleWithin):
 		p.t.Fatalf("no certificate for %s/%s", namespace, name)
 	}
 	return dir
+}
+
+// envoyTLS is how an Envoy proves itself to the control plane by its agent's files.
+func (*plane) envoyTLS(dir string) *envoy.TLS {
+	return &envoy.TLS{Certificate: filepath.Join(dir, wire.FileChain), Key: filepath.Join(dir, wire.FileKey), Roots: filepath.Join(dir, wire.FileRoots),
+		Name: wire.DiscoveryService + "." + wire.SystemNamespace + ".svc"}
 }
 
 // refusals are what connected proxies refused.
