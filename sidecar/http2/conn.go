@@ -171,7 +171,7 @@ func (c *conn) remove(st *stream) {
 		return
 	}
 	delete(c.streams, st.id)
-	if !st.recvEnd && !st.soft {
+	if !st.recvEnd && !st.soft && !st.quit {
 		c.cut.add(st.id)
 	}
 	if n := st.in.drop(c.mem); n > 0 {

@@ -63,7 +63,7 @@ func (c *conn) continuations() error {
 // takeBlock gives an open stream the block that was just read. The lock is held.
 func (c *conn) takeBlock(st *stream, kind block.Kind, end bool) error {
 	if st.rdErr != nil {
-		if st.soft {
+		if st.soft || st.quit {
 			return connError{http2.ErrCodeStreamClosed, "HEADERS after RST_STREAM"}
 		}
 		return nil

@@ -393,6 +393,36 @@ func TestFramesOnClosedStreams(t *testing.T) {
 	}
 }
 
+// A client that has reset a stream has closed it itself: what it goes on to send there breaks the rules, also once the exchange has ended.
+func TestFramesAfterReset(t *testing.T) {
+	for name, do := range map[string]func(h *hostile, id uint32){
+		"DATA":    func(h *hostile, id uint32) { _ = h.WriteData(id, true, []byte("x")) },
+		"HEADERS": func(h *hostile, id uint32) { h.next = id; h.open(h.get(), true) },
+	} {
+		for _, ended := range []bool{false, true} {
+			b := serve(t, hanging(t), nil)
+			h := attack(t, b)
+			id := h.open(h.get(), false)
+			time.Sleep(20 * time.Millisecond) // its handler has begun
+			_ = h.WriteRSTStream(id, http2.ErrCodeCancel)
+			if ended {
+				for range 200 {
+					if b.relay.count() > 0 {
+						break
+					}
+					time.Sleep(5 * time.Millisecond)
+				}
+				time.Sleep(10 * time.Millisecond) // the stream's end follows its record
+			}
+			do(h, id)
+			_ = h.nc.SetDeadline(time.Now().Add(2 * time.Second))
+			if got := h.verdict(t, id+2); got != "goaway STREAM_CLOSED" {
+				t.Errorf("%s, ended %v: got %s", name, ended, got)
+			}
+		}
+	}
+}
+
 // What a client had sent before it could know of the drain is ignored, not punished.
 func TestDrainForgivesWhatComesLate(t *testing.T) {
 	b := serve(t, hanging(t), nil)

@@ -195,7 +195,7 @@ func (c *conn) strayData(id uint32, st *stream, ch *chunk, size int) error {
 		return c.side.closed(id)
 	}
 	if st.rdErr != nil {
-		if st.soft {
+		if st.soft || st.quit {
 			return connError{http2.ErrCodeStreamClosed, "DATA after RST_STREAM"}
 		}
 		return nil // sent before the peer knew
@@ -273,6 +273,7 @@ func (c *conn) peerReset(f *http2.RSTStreamFrame) error {
 		}
 		return c.spend(5)
 	}
+	st.quit = st.owner != nil
 	premature := st.owner != nil && !st.sendEnd && c.now().Sub(st.born) < hasty
 	err := exchange.ErrReset
 	if f.ErrCode == http2.ErrCodeRefusedStream {

@@ -19,6 +19,7 @@ type stream struct {
 	rd, wr     sync.Cond
 	rdErr      error // why nothing more can be read
 	soft       bool  // rdErr came from the peer: what had arrived before can still be read
+	quit       bool  // its client has reset it, whatever became of it since
 	wrErr      error // why nothing more can be written
 	head       exchange.Head
 	headReady  bool
@@ -52,7 +53,7 @@ type stream struct {
 func (st *stream) open(c *conn) {
 	st.c, st.id, st.at = c, 0, 0
 	st.rd.L, st.wr.L = &c.mu, &c.mu
-	st.rdErr, st.wrErr, st.soft = nil, nil, false
+	st.rdErr, st.wrErr, st.soft, st.quit = nil, nil, false, false
 	st.head.Reset()
 	st.older = nil
 	st.trailers.Reset()
