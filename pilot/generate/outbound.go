@@ -1,6 +1,7 @@
 package generate
 
 import (
+	"slices"
 	"sort"
 
 	"github.com/heddle-mesh/heddle/api/wire"
@@ -137,6 +138,7 @@ func (b *builder) cluster(r *Reach, svc *model.Service, port uint16, rule *model
 	}
 	if in.Class.Foreign {
 		in.Identities = b.m.strings.Of(identities(b.ix.set(svc, port)))
+		in.Meshed = b.meshed(b.ix.set(svc, port))
 	}
 	if in.Resolves() {
 		in.Near = in.Preference().From(b.scope.From)
@@ -172,6 +174,13 @@ func (b *builder) endpointView(in upstream.Cluster) upstream.EndpointView {
 		v.Peers = b.ix.peers
 	}
 	return v
+}
+
+// meshed reports whether there are endpoints and all of them take mesh mTLS.
+func (b *builder) meshed(set *model.EndpointSet) bool {
+	return set != nil && len(set.Endpoints) > 0 && !slices.ContainsFunc(set.Endpoints, func(e *model.Endpoint) bool {
+		return !e.MeshTLS || b.ix.peers.Mode(e.Workload.Namespace, e.Labels, e.Port) == model.MTLSDisable
+	})
 }
 
 // identities are the distinct identities of endpoints, in order of appearance.

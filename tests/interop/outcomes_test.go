@@ -45,7 +45,8 @@ func guests() map[string]guest {
 
 // addresses are what names mean to clients of the lab, which have no DNS.
 func addresses() map[string]string {
-	return map[string]string{"a": "10.96.0.1", "b": "10.96.0.2", "both": "10.96.0.3", "empty": "10.96.0.4", "outside.example.com": "10.250.0.1"}
+	return map[string]string{"a": "10.96.0.1", "b": "10.96.0.2", "both": "10.96.0.3", "empty": "10.96.0.4", "outside.example.com": "10.250.0.1",
+		"peers-a:8080": "10.1.0.11:8080", "peers-b:8080": "10.1.0.12:8080"}
 }
 
 const outsideIP = "10.200.0.1"
@@ -58,6 +59,7 @@ func outcomesLab(t *testing.T) *lab {
 	ports := []string{"http:80:8080", "tcp:9000:9000"}
 	text += serviceYAML("a", "shop", at["a"], ports, all["a"]) + serviceYAML("b", "shop", at["b"], ports, all["b"]) +
 		serviceYAML("both", "shop", at["both"], ports[:1], all["a"], all["b"]) + serviceYAML("empty", "shop", at["empty"], ports[:1]) +
+		serviceYAML("peers-a", "shop", "None", []string{"http:8080:8080"}, all["a"]) + serviceYAML("peers-b", "shop", "None", []string{"http:8080:8080"}, all["b"]) +
 		serviceYAML("egress-a", "edge", "10.96.1.1", []string{"http:8080:8080"}, all["egress-a"]) + serviceYAML("egress-b", "edge", "10.96.1.2", []string{"http:8080:8080"}, all["egress-b"])
 	f := newFiles(t)
 	f.pair.CA = f.root
@@ -220,6 +222,7 @@ func sidecarOutcomes() []outcome {
 		{"a method that a header allows", question{"DELETE", "http://SERVER/x", []string{"x-role: owner"}}, "200 x-pod:SERVER"},
 		{"a path that is not among the allowed", get("/private"), "403 body=RBAC:_access_denied"},
 		{"a subset", question{"GET", "http://both/x", []string{"x-to: SERVER"}}, "200 x-pod:SERVER x-host:both"},
+		{"a pod of a headless service, by its address", question{"GET", "http://peers-SERVER:8080/x", nil}, "200 x-pod:SERVER x-got-x-forwarded-client-cert:*URI=spiffe://cluster.local/ns/shop/sa/client"},
 		{"a host that nobody knows, at a known address", get("/x", "host: nobody.example.com"), "*"},
 		{"through an egress gateway", question{"GET", "http://outside.example.com/out", []string{"x-via: SERVER"}}, "200 x-pod:outside x-path:/out x-host:outside.example.com"},
 	}

@@ -34,6 +34,8 @@ type Cluster struct {
 	Near Near
 	// Identities are the union of the endpoints' identities, for foreign proxies only.
 	Identities *intern.List[string]
+	// Meshed is whether all endpoints take mesh mTLS, for foreign proxies only: where these dial the client's choice, they cannot tell one from another.
+	Meshed bool
 }
 
 func (in Cluster) subset() string {

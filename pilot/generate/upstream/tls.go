@@ -38,8 +38,11 @@ func (in Cluster) secure(c *cluster.Cluster) {
 
 // secureByEndpoint speaks mesh mTLS to the endpoints that take it, and plaintext to the others.
 func (in Cluster) secureByEndpoint(c *cluster.Cluster) {
-	if in.originalDestination() && !in.knowsEndpoints() {
-		return // nothing is known about the endpoint dialled
+	if in.originalDestination() && !in.knowsEndpoints() { // nothing is known about the endpoint dialled but that it is one of all
+		if in.Meshed {
+			c.TransportSocket = tlsTransport(in.meshContext(nil))
+		}
+		return
 	}
 	c.TransportSocketMatches = []*cluster.Cluster_TransportSocketMatch{{
 		Name:            "tlsMode-istio",
