@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -169,23 +170,14 @@ func (f *Folder) adopt(next map[string]*folderFile) *inputs.Inputs {
 	return in
 }
 
-// join adds the objects of one file to those of others.
+// join adds the objects of one file, of whatever kind, to those of others.
 func join(to, from *inputs.Inputs) {
-	to.Namespaces = append(to.Namespaces, from.Namespaces...)
-	to.Services = append(to.Services, from.Services...)
-	to.EndpointSlices = append(to.EndpointSlices, from.EndpointSlices...)
-	to.Pods = append(to.Pods, from.Pods...)
-	to.Nodes = append(to.Nodes, from.Nodes...)
-	to.VirtualServices = append(to.VirtualServices, from.VirtualServices...)
-	to.DestinationRules = append(to.DestinationRules, from.DestinationRules...)
-	to.Gateways = append(to.Gateways, from.Gateways...)
-	to.ServiceEntries = append(to.ServiceEntries, from.ServiceEntries...)
-	to.Sidecars = append(to.Sidecars, from.Sidecars...)
-	to.PeerAuthentications = append(to.PeerAuthentications, from.PeerAuthentications...)
-	to.AuthorizationPolicies = append(to.AuthorizationPolicies, from.AuthorizationPolicies...)
-	to.Telemetries = append(to.Telemetries, from.Telemetries...)
-	to.Unimplemented = append(to.Unimplemented, from.Unimplemented...)
-	to.Unreadable = append(to.Unreadable, from.Unreadable...)
+	into, more := reflect.ValueOf(to).Elem(), reflect.ValueOf(from).Elem()
+	for i := range into.NumField() {
+		if list := into.Field(i); list.Kind() == reflect.Slice {
+			list.Set(reflect.AppendSlice(list, more.Field(i)))
+		}
+	}
 }
 
 // Pod finds a pod; the error for a missing one is a NotFound, as a cluster's.
