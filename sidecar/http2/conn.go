@@ -208,7 +208,7 @@ func (c *conn) die(code http2.ErrCode, why string, err error) {
 		st.lost(c.unsent(st))
 		c.side.gone(st)
 	}
-	_ = c.nc.SetWriteDeadline(c.now().Add(time.Second))
+	_ = c.nc.SetWriteDeadline(time.Now().Add(time.Second))
 	c.closing = true
 	c.wake()
 	c.ended.Broadcast()

@@ -75,7 +75,7 @@ func (c *conn) extend() {
 	if c.closing {
 		return
 	}
-	if now := c.now(); c.writeBy.Sub(now) < writeStall/2 {
+	if now := time.Now(); c.writeBy.Sub(now) < writeStall/2 {
 		c.writeBy = now.Add(writeStall)
 		_ = c.nc.SetWriteDeadline(c.writeBy)
 	}

@@ -21,6 +21,7 @@ import (
 type relay struct {
 	dial  func() (exchange.Transport, error)
 	local exchange.Outcome // answer this instead
+	still bool             // the server's clock stands, so that no allowance refills
 	stays chan struct{}    // after which the handler does not end until this is closed
 
 	mu        sync.Mutex
@@ -189,6 +190,9 @@ func serve(t testing.TB, r *relay, adjust func(*config.HTTP)) *bench {
 	b := &bench{
 		relay: r, drain: listener.NewDrain(), http: h,
 		server: NewServer(ServerOptions{Handler: r, Log: log}),
+	}
+	if now := time.Now(); r.still {
+		b.server.clock = func() time.Time { return now }
 	}
 	store := config.NewStore(upstream.NewRegistry(upstream.Options{}))
 	store.Swap(&config.Config{Listeners: []*config.Listener{{Name: "test", Default: &config.FilterChain{HTTP: h}}}})

@@ -230,8 +230,11 @@ func TestFloods(t *testing.T) {
 		"malformed requests":       {func(h *hostile) error { h.open(h.fields("x", "y"), true); return h.err }, 1_000_000},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := serve(t, hanging(t), nil)
+			r := hanging(t)
+			r.still = true // a slow attack would be none
+			b := serve(t, r, nil)
 			h := attack(t, b)
+			_ = h.nc.SetDeadline(time.Now().Add(time.Minute))
 			h.open(h.get(), false)
 			sent := make(chan int, 1)
 			go func() {

@@ -35,11 +35,12 @@ type Server struct {
 	mem    *memory
 	drains drains
 	alarm  alarm
+	clock  func() time.Time
 }
 
 // NewServer returns a Server.
 func NewServer(o ServerOptions) *Server {
-	return &Server{opts: o, mem: &memory{}, alarm: alarm{o.Recorder, o.Log}}
+	return &Server{opts: o, mem: &memory{}, alarm: alarm{o.Recorder, o.Log}, clock: time.Now}
 }
 
 // Serve runs a session to its end and closes its connection.
@@ -110,7 +111,7 @@ type serverConn struct {
 
 func newServerConn(s *Server, sess *listener.Session, c *conn) *serverConn {
 	sc := &serverConn{conn: c, server: s, session: sess}
-	c.side = sc
+	c.side, c.now = sc, s.clock
 	return sc
 }
 
