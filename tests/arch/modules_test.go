@@ -15,8 +15,10 @@ func versions(t *testing.T, dir string) map[string]string {
 	if err != nil {
 		t.Fatalf("reading %s/go.mod: %v", dir, err)
 	}
+	type module struct{ Path, Version string }
 	var mod struct {
-		Require []struct{ Path, Version string }
+		Require []module
+		Replace []struct{ Old, New module }
 	}
 	if err := json.Unmarshal(out, &mod); err != nil {
 		t.Fatal(err)
@@ -24,6 +26,11 @@ func versions(t *testing.T, dir string) map[string]string {
 	all := map[string]string{}
 	for _, r := range mod.Require {
 		all[r.Path] = r.Version
+	}
+	for _, r := range mod.Replace {
+		if all[r.Old.Path] != "" && r.Old.Path == r.New.Path {
+			all[r.Old.Path] = r.New.Version
+		}
 	}
 	return all
 }

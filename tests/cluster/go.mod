@@ -252,6 +252,3 @@ replace (
 	k8s.io/sample-controller => k8s.io/sample-controller v0.37.2
 	k8s.io/streaming => k8s.io/streaming v0.37.2
 )
-
-// As Heddle itself has it, so that what both use is compiled once.
-replace golang.org/x/time => golang.org/x/time v0.15.0
