@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/ports"
 	"github.com/heddle-mesh/heddle/internal/spiffe"
 	"github.com/heddle-mesh/heddle/sidecar/identity"
 )
@@ -37,27 +38,17 @@ func (f files) write(name, text string) {
 	}
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // start runs heddled until the test ends.
 func start(t *testing.T) files {
 	t.Helper()
-	f := files{t: t, dir: t.TempDir(), address: freePort(t)}
+	f := files{t: t, dir: t.TempDir(), address: ports.Address(t)}
 	if err := os.Mkdir(f.path("objects"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	f.write("objects/shop.yaml", service("web")+pod)
 	f.write("tokens", token+" shop web-1\n")
 	c, err := parse([]string{"--config-dir", f.path("objects"), "--ca-dir", f.path("ca"), "--token-file", f.path("tokens"), "--discovery-address", f.address,
-		"--monitoring-address", freePort(t), "--health-address", freePort(t), "--serving-names", "localhost,mesh.example.com", "--log-level", "error"}, func(string) string { return "" })
+		"--monitoring-address", ports.Address(t), "--health-address", ports.Address(t), "--serving-names", "localhost,mesh.example.com", "--log-level", "error"}, func(string) string { return "" })
 	if err != nil {
 		t.Fatal(err)
 	}

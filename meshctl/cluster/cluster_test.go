@@ -3,7 +3,6 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +13,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
+
+	"github.com/heddle-mesh/heddle/internal/ports"
 )
 
 func kubeconfig(t *testing.T, server string) string {
@@ -27,16 +28,6 @@ func kubeconfig(t *testing.T, server string) string {
 	return path
 }
 
-func closedPort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return "http://" + l.Addr().String()
-}
-
 func TestConnectSaysWhatIsWrongInOneSentence(t *testing.T) {
 	strict := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
@@ -47,8 +38,8 @@ func TestConnectSaysWhatIsWrongInOneSentence(t *testing.T) {
 	}{
 		"no kubeconfig":       {"/nonexistent", "", "no such file"},
 		"an empty kubeconfig": {os.DevNull, "", "there is no kubeconfig"},
-		"a wrong context":     {kubeconfig(t, closedPort(t)), "there", `context "there" does not exist`},
-		"nothing listens":     {kubeconfig(t, closedPort(t)), "", "nothing listens at http://127.0.0.1"},
+		"a wrong context":     {kubeconfig(t, "http://"+ports.Address(t)), "there", `context "there" does not exist`},
+		"nothing listens":     {kubeconfig(t, "http://"+ports.Address(t)), "", "nothing listens at http://127.0.0.1"},
 		"bad credentials":     {kubeconfig(t, strict.URL), "", "does not accept this context's credentials"},
 	} {
 		t.Run(why, func(t *testing.T) {

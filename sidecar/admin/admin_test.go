@@ -20,6 +20,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/ports"
 )
 
 // fake is a Proxy.
@@ -248,12 +249,11 @@ func TestProbes(t *testing.T) {
 
 func closedPort(t *testing.T) int32 {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	n, err := strconv.ParseInt(ports.Free(t), 10, 32)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return port(t, l)
+	return int32(n)
 }
 
 func grpcServer(t *testing.T) (int32, *health.Server) {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/heddle-mesh/heddle/internal/ports"
 )
 
 // plainTo is the client's resources for applications without sidecars, with changes, as for strings.NewReplacer.
@@ -32,7 +34,7 @@ func TestSessionsStick(t *testing.T) {
 		apps = append(apps, portOf(t, app.Listener.Addr().String()))
 	}
 	plane := newPlane(t)
-	w := world{Outbound: portOf(t, free(t)), Timeout: "5s"}
+	w := world{Outbound: ports.Free(t), Timeout: "5s"}
 	push := func(apps []string) {
 		plane.push("web", fill(t, plainTo(apps, "type: EDS\n", "type: EDS\nlb_policy: MAGLEV\n",
 			"timeout: {{.Timeout}}", "timeout: {{.Timeout}}, hash_policy: [{cookie: {name: session, ttl: 60s, path: /}}]"), w))
@@ -144,7 +146,7 @@ func TestTellsWhoseConnectionItIs(t *testing.T) {
 		}
 	}()
 	plane := newPlane(t)
-	w := world{Outbound: portOf(t, free(t)), Timeout: "5s"}
+	w := world{Outbound: ports.Free(t), Timeout: "5s"}
 	raw := `transport_socket: {name: envoy.transport_sockets.raw_buffer, typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer}}`
 	plane.push("web", fill(t, plainTo([]string{portOf(t, listener.Addr().String())}, "match: {}, "+raw,
 		`match: {}, transport_socket: {name: envoy.transport_sockets.upstream_proxy_protocol, typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport, `+raw+`}}`), w))

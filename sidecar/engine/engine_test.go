@@ -18,6 +18,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/anypb"
 	"sigs.k8s.io/yaml"
+
+	"github.com/heddle-mesh/heddle/internal/ports"
 )
 
 // world are the values that resources are filled with.
@@ -231,7 +233,7 @@ func TestTwoSidecars(t *testing.T) {
 	}))
 	defer app.Close()
 	plane := newPlane(t)
-	w := world{Inbound: portOf(t, free(t)), Outbound: portOf(t, free(t)), App: portOf(t, app.Listener.Addr().String()),
+	w := world{Inbound: ports.Free(t), Outbound: ports.Free(t), App: portOf(t, app.Listener.Addr().String()),
 		Identity: "spiffe://cluster.local/ns/shop/sa/catalog", Deny: "/secret", Timeout: "5s"}
 	plane.push("catalog", fill(t, serverResources, w))
 	plane.push("web", fill(t, clientResources, w))

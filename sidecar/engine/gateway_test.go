@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/heddle-mesh/heddle/internal/ports"
 	"github.com/heddle-mesh/heddle/sidecar/role"
 )
 
@@ -74,7 +75,7 @@ load_assignment: {cluster_name: app, endpoints: [{lb_endpoints: [{endpoint: {add
 func gateway(t *testing.T, resources, app string) (w world, p *proxy) {
 	t.Helper()
 	plane := newPlane(t)
-	w = world{Inbound: portOf(t, free(t)), Outbound: portOf(t, free(t)), App: portOf(t, app), Timeout: "0s"}
+	w = world{Inbound: ports.Free(t), Outbound: ports.Free(t), App: portOf(t, app), Timeout: "0s"}
 	plane.push("edge", fill(t, resources, w))
 	p = plane.startAs(role.Gateway(), "edge")
 	ready(t, p)

@@ -17,6 +17,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/heddle-mesh/heddle/internal/ports"
 )
 
 // asHTTP2 makes both clusters speak HTTP/2, as pilot does for ports named grpc.
@@ -70,7 +72,7 @@ func grpcApp(t *testing.T) string {
 // TestTwoSidecarsSpeakGRPC sends unary calls and a stream from one sidecar to another over mTLS: HTTP/2 on all three hops.
 func TestTwoSidecarsSpeakGRPC(t *testing.T) {
 	plane := newPlane(t)
-	w := world{Inbound: portOf(t, free(t)), Outbound: portOf(t, free(t)), App: portOf(t, grpcApp(t)),
+	w := world{Inbound: ports.Free(t), Outbound: ports.Free(t), App: portOf(t, grpcApp(t)),
 		Identity: "spiffe://cluster.local/ns/shop/sa/catalog", Deny: "/shop.Catalog/Secret", Timeout: "0s"}
 	plane.push("catalog", fill(t, asHTTP2(serverResources), w))
 	plane.push("web", fill(t, asHTTP2(clientResources), w))

@@ -17,6 +17,8 @@ import (
 	"github.com/summerwind/h2spec/hpack"
 	"github.com/summerwind/h2spec/http2"
 	"github.com/summerwind/h2spec/spec"
+
+	"github.com/heddle-mesh/heddle/internal/ports"
 )
 
 // obsolete are the cases of h2spec, which judges by RFC 7540, that RFC 9113 has made wrong, and why.
@@ -137,7 +139,7 @@ func TestHTTP2(t *testing.T) {
 	t.Run("gateway with TLS", func(t *testing.T) { conforms(t, edge.Outbound, true) })
 	for name, resources := range map[string]string{"sidecar": plainInbound(), "sidecar with TLS": secureInbound()} {
 		plane := newPlane(t)
-		w := world{Inbound: portOf(t, free(t)), App: portOf(t, address), Deny: "/secret"}
+		w := world{Inbound: ports.Free(t), App: portOf(t, address), Deny: "/secret"}
 		plane.push("catalog", fill(t, resources, w))
 		ready(t, plane.start("catalog"))
 		t.Run(name, func(t *testing.T) { conforms(t, w.Inbound, resources == secureInbound()) })

@@ -18,6 +18,8 @@ import (
 	"google.golang.org/grpc/interop"
 	"google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/orca"
+
+	"github.com/heddle-mesh/heddle/internal/ports"
 )
 
 // interopCases are those of gRPC's own client that need no credentials of a cloud, by its names.
@@ -144,7 +146,7 @@ func (r *reporter) StreamCoreMetrics(in *orcaservice.OrcaLoadReportRequest, s or
 // TestInterop runs gRPC's own interoperability cases through the sidecars of a client and of a server, with mTLS between them.
 func TestInterop(t *testing.T) {
 	plane := newPlane(t)
-	w := world{Inbound: portOf(t, free(t)), Outbound: portOf(t, free(t)), App: portOf(t, interopApp(t)),
+	w := world{Inbound: ports.Free(t), Outbound: ports.Free(t), App: portOf(t, interopApp(t)),
 		Identity: "spiffe://cluster.local/ns/shop/sa/catalog", Deny: "/secret", Timeout: "0s"}
 	plane.push("catalog", fill(t, asHTTP2(serverResources), w))
 	plane.push("web", fill(t, asHTTP2(clientResources), w))

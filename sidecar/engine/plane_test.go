@@ -8,10 +8,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
 	"log/slog"
 	"math/big"
-	random "math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -33,6 +31,7 @@ import (
 	security "istio.io/api/security/v1alpha1"
 
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
+	"github.com/heddle-mesh/heddle/internal/ports"
 	"github.com/heddle-mesh/heddle/internal/spiffe"
 	"github.com/heddle-mesh/heddle/sidecar/admin"
 	"github.com/heddle-mesh/heddle/sidecar/discovery"
@@ -214,22 +213,6 @@ func (b *buffer) String() string {
 	return string(b.data)
 }
 
-// free returns a loopback address that nobody listens on now. Its port is none of those that the kernel gives to whoever asks for any, so
-// that no other test is given it before it is used.
-func free(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+random.IntN(10_000)))
-		if err != nil {
-			continue
-		}
-		defer listener.Close()
-		return listener.Addr().String()
-	}
-	t.Fatal("no free port in a hundred tries")
-	return ""
-}
-
 // start runs a sidecar for the account in namespace shop, whose pod has the account's name.
 func (p *plane) start(account string) *proxy {
 	p.t.Helper()
@@ -246,7 +229,7 @@ func (p *plane) startAs(r role.Role, account string) *proxy {
 			p.t.Fatal(err)
 		}
 	}
-	out := &proxy{admin: free(p.t), status: free(p.t), log: &buffer{}, access: &buffer{}, done: make(chan error, 1)}
+	out := &proxy{admin: ports.Address(p.t), status: ports.Address(p.t), log: &buffer{}, access: &buffer{}, done: make(chan error, 1)}
 	log := slog.New(slog.NewTextHandler(out.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	control := identity.ControlPlane{Address: p.address, TokenPath: token, ClusterID: "test", Roots: roots}
 	workload := identity.New(identity.Options{Expected: spiffe.Identity{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: account},
@@ -255,7 +238,7 @@ func (p *plane) startAs(r role.Role, account string) *proxy {
 	out.quit = quit
 	out.engine = engine.New(engine.Options{Gateway: r.Gateway, Node: discovery.Node{Type: r.Node, IPs: []string{"127.0.0.1"}, Pod: account, Namespace: "shop", ServiceAccount: account},
 		Identity: workload, Dial: control.Dial, Drains: r.Drains, Termination: engine.Termination{Alone: true, Drain: time.Second},
-		App: admin.App{Address: "127.0.0.1"}, Addresses: engine.Addresses{Admin: out.admin, Status: out.status, Ready: free(p.t), Prometheus: free(p.t)},
+		App: admin.App{Address: "127.0.0.1"}, Addresses: engine.Addresses{Admin: out.admin, Status: out.status, Ready: ports.Address(p.t), Prometheus: ports.Address(p.t)},
 		AccessLog: out.access, Log: log, Level: &slog.LevelVar{}, Quit: quit})
 	go func() { out.done <- lifecycle.Run(ctx, r.Stack(out.engine)...) }()
 	p.t.Cleanup(func() {

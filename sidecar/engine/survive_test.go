@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/heddle-mesh/heddle/internal/ports"
 )
 
 // pair starts a server's and a client's sidecar around app, and waits until requests pass.
@@ -18,7 +20,7 @@ func pair(t *testing.T, plane *plane, app http.Handler) (w world, server, client
 	t.Helper()
 	backend := httptest.NewServer(app)
 	t.Cleanup(backend.Close)
-	w = world{Inbound: portOf(t, free(t)), Outbound: portOf(t, free(t)), App: portOf(t, backend.Listener.Addr().String()),
+	w = world{Inbound: ports.Free(t), Outbound: ports.Free(t), App: portOf(t, backend.Listener.Addr().String()),
 		Identity: "spiffe://cluster.local/ns/shop/sa/catalog", Deny: "/secret", Timeout: "0s"}
 	plane.push("catalog", fill(t, serverResources, w))
 	plane.push("web", fill(t, clientResources, w))
@@ -134,7 +136,7 @@ func TestServesOnWithoutItsControlPlane(t *testing.T) {
 func TestAnApplicationThatClosedItsPortIsLeftForAnother(t *testing.T) {
 	plane := newPlane(t)
 	w, _, client := pair(t, plane, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
-	gone := world{Inbound: portOf(t, free(t)), App: portOf(t, free(t)), Deny: "/secret"}
+	gone := world{Inbound: ports.Free(t), App: ports.Free(t), Deny: "/secret"}
 	plane.push("leaving", fill(t, strings.ReplaceAll(serverResources, "sa/catalog", "sa/leaving"), gone))
 	plane.start("leaving")
 	both := clientResources + leaving(gone)
@@ -175,7 +177,7 @@ func TestAnApplicationThatClosesIsLeftForAnother(t *testing.T) {
 	var served atomic.Int64
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { served.Add(1) }))
 	defer app.Close()
-	going := world{Inbound: portOf(t, free(t)), App: portOf(t, app.Listener.Addr().String()), Deny: "/secret"}
+	going := world{Inbound: ports.Free(t), App: portOf(t, app.Listener.Addr().String()), Deny: "/secret"}
 	plane.push("leaving", fill(t, strings.ReplaceAll(serverResources, "sa/catalog", "sa/leaving"), going))
 	plane.start("leaving")
 	plane.push("web", fill(t, retried(clientResources+leaving(going)), w))
@@ -296,7 +298,7 @@ func TestReachesAServiceWhoseEndpointsHaveGone(t *testing.T) {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
 	defer app.Close()
 	plane := newPlane(t)
-	w := world{Inbound: portOf(t, free(t)), Outbound: portOf(t, free(t)), Timeout: "5s"}
+	w := world{Inbound: ports.Free(t), Outbound: ports.Free(t), Timeout: "5s"}
 	text := strings.NewReplacer("envoy.transport_socket_match: {tlsMode: istio}, ", "", "namespace: shop}}}\ntransport",
 		"namespace: shop, address: \"127.0.0.1:"+portOf(t, app.Listener.Addr().String())+"\"}}}\ntransport",
 		"timeout: {{.Timeout}}", "timeout: {{.Timeout}}, retry_policy: {retry_on: connect-failure, num_retries: 2}").Replace(clientResources)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/heddle-mesh/heddle/internal/ports"
 	"github.com/heddle-mesh/heddle/manifests/dashboards"
 	"github.com/heddle-mesh/heddle/tests/tour"
 )
@@ -79,7 +79,7 @@ func startPrometheus(t *testing.T, c *tour.Cluster) prometheus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := prometheus{freeAddress(t)}
+	p := prometheus{ports.Address(t)}
 	cmd := exec.Command("prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+p.address)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -94,17 +94,6 @@ func startPrometheus(t *testing.T, c *tour.Cluster) prometheus {
 		}
 	})
 	return p
-}
-
-// freeAddress is one that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // query asks Prometheus and returns how many series answer with a number.

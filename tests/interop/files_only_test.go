@@ -15,6 +15,7 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/ca/attest"
 	"github.com/heddle-mesh/heddle/ca/authority"
+	"github.com/heddle-mesh/heddle/internal/ports"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/source"
 	"github.com/heddle-mesh/heddle/pilot/translate"
@@ -64,20 +65,10 @@ func newFilesPlane(t *testing.T, text []byte) (p *plane, objects string) {
 	return p, objects
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // TestFilesOnly holds that a folder drives a stock Envoy and programs with gRPC's xDS client, and tells them of a file that changes.
 func TestFilesOnly(t *testing.T) {
 	envoy.Require(t)
-	backend, gateway := freeAddress(t), freeAddress(t)
+	backend, gateway := ports.Address(t), ports.Address(t)
 	_, backendPort, _ := net.SplitHostPort(backend)
 	_, port, _ := net.SplitHostPort(gateway)
 	edge := guest{name: "edge-1", namespace: "shop", account: "edge", ip: "127.0.0.1", gateway: true, labels: map[string]string{"app": "edge"}}

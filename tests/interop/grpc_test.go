@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/xds"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/ports"
 )
 
 // program is a pod whose program has gRPC's xDS client or server, and no proxy.
@@ -77,6 +78,7 @@ func (e *echo) Check(ctx context.Context, _ *health.HealthCheckRequest) (*health
 	if len(asked["x-slow"]) > 0 {
 		select {
 		case <-ctx.Done():
+			return nil, status.FromContextError(ctx.Err()).Err()
 		case <-time.After(5 * time.Second):
 		}
 	}
@@ -145,12 +147,7 @@ func call(t *testing.T, c health.HealthClient, fields ...string) (code codes.Cod
 // proxylessMesh is a mesh of programs without a proxy: its objects, the servers, and two clients, of which the second is a stranger.
 func proxylessMesh(t *testing.T) (text string, servers, clients []guest) {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.1.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(free.Addr().String())
-	_ = free.Close()
+	port := ports.Free(t)
 	servers = []guest{program("echo-1", "echo", "127.0.1.1", "echo", "v1"), program("echo-2", "echo", "127.0.1.2", "echo", "v2")}
 	clients = []guest{program("client-1", "client", "127.0.1.3", "client", "v1"), program("stranger-1", "stranger", "127.0.1.4", "stranger", "v1")}
 	text = strings.ReplaceAll(string(load(t, "testdata/grpc.yaml")), "PORT", port)
