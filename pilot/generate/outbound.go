@@ -64,11 +64,12 @@ type reached struct {
 
 // reachScope is what clusters depend on. Namespaces that see the same services under the same rules share them.
 type reachScope struct {
-	mesh  *model.Mesh
-	class naming.Class
-	peers *peers.Rules
-	from  upstream.Vantage
-	all   *intern.List[reached]
+	mesh      *model.Mesh
+	class     naming.Class
+	namespace string // routers: whose rules may name Secrets
+	peers     *peers.Rules
+	from      upstream.Vantage
+	all       *intern.List[reached]
 }
 
 // clusters makes every service port's clusters and says how they look at its endpoints, or takes them from a scope that reaches the same.
@@ -82,6 +83,9 @@ func (b *builder) clusters() {
 	key := reachScope{mesh: b.ix.mesh, class: b.scope.Class, from: b.scope.From, all: b.m.reached.Of(all)}
 	if b.ix.peers.Disables() {
 		key.peers = b.ix.peers
+	}
+	if b.scope.Class.Router {
+		key.namespace = b.scope.Namespace
 	}
 	reach := b.m.reaches[key]
 	if reach == nil || key.class.Foreign { // the identities that a foreign proxy is told depend on endpoints, too
@@ -131,7 +135,7 @@ func (b *builder) cluster(r *Reach, svc *model.Service, port uint16, rule *model
 	in := upstream.Cluster{Mesh: b.ix.mesh, Service: svc, Port: port, Subset: subset, Class: b.scope.Class}
 	if rule != nil {
 		in.Policy = policyOf(rule, subset, port)
-		in.Selecting = rule.Selector != nil
+		in.OwnSecret = b.ownSecret(rule)
 	}
 	if in.Class.Proxyless && !in.Proxyless() {
 		return
@@ -149,9 +153,18 @@ func (b *builder) cluster(r *Reach, svc *model.Service, port uint16, rule *model
 		r.views[in.Name()] = view
 		r.names[view.Key] = append(r.names[view.Key], in.Name())
 	}
-	if tls := in.InForce().TLS; tls != nil && tls.CredentialName != "" && (in.Class.Router || in.Selecting) {
+	if tls := in.InForce().TLS; tls != nil && tls.CredentialName != "" && in.OwnSecret {
 		r.secrets = append(r.secrets, tls.CredentialName)
 	}
+}
+
+// ownSecret reports whether the proxy may use the Secret that a rule names: a rule with a selector is of the proxy's own namespace, and a
+// gateway takes only such a rule's word, or every tenant could have it show its certificates.
+func (b *builder) ownSecret(rule *model.DestinationRule) bool {
+	if rule.Selector != nil || !b.scope.Class.Router {
+		return rule.Selector != nil
+	}
+	return !slices.ContainsFunc(rule.From, func(n model.Name) bool { return n.Namespace != b.scope.Namespace })
 }
 
 // policyOf is the policy in force for a subset, or for the whole host.

@@ -148,7 +148,7 @@ const (
 // ClientTLS is a DestinationRule's tls block.
 type ClientTLS struct {
 	Mode           TLSMode
-	CredentialName string // Secret; gateways, or rules with a workload selector
+	CredentialName string // Secret; gateways of the rule's namespace, or rules with a workload selector
 	// CACertificates is a file ("system" for the system's roots); ClientCertificate and PrivateKey are files (MUTUAL).
 	CACertificates     string
 	CRL                string // file of what those authorities revoked, PEM; "": none

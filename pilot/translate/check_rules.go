@@ -51,12 +51,12 @@ func nameless(log *report.Log, path string, svc *model.Service, t *networking.Cl
 	}
 }
 
-// forGateways warns of Secrets, which reach gateways, and sidecars only where the rule selects them.
+// forGateways warns of Secrets, which reach gateways of the rule's own namespace, and sidecars only where the rule selects them.
 func forGateways(log *report.Log, path string, p *networking.TrafficPolicy) {
 	warn := func(path string, t *networking.ClientTLSSettings) {
 		if t.GetCredentialName() != "" {
 			log.Warnf(path+".tls.credentialName",
-				"for gateways: a sidecar that no workloadSelector chooses shows no certificate and checks the server by the system's roots")
+				"for gateways of this namespace: any other proxy that no workloadSelector chooses shows no certificate and checks the server by the system's roots")
 		}
 	}
 	warn(path, p.GetTls())

@@ -28,8 +28,8 @@ type Cluster struct {
 	Subset  *model.Subset        // nil: the whole service
 	Policy  *model.TrafficPolicy // nil: all defaults
 	Class   naming.Class
-	// Selecting is whether the rule behind Policy selects its clients: only then may a sidecar use a rule's Secret.
-	Selecting bool
+	// OwnSecret is whether the proxy may use the Secret that the rule behind Policy names.
+	OwnSecret bool
 	// Near orders endpoints that the cluster lists itself; those that travel over EDS are ordered by their view.
 	Near Near
 	// Identities are the union of the endpoints' identities, for foreign proxies only.

@@ -158,7 +158,7 @@ func (in Cluster) hostSNI() bool {
 
 // credentials says which certificate to show and which roots to trust.
 func (in Cluster) credentials(c *tls.CommonTlsContext, rule *model.ClientTLS, sans []string) {
-	secret := rule.CredentialName != "" && (in.Class.Router || in.Selecting)
+	secret := rule.CredentialName != "" && in.OwnSecret
 	if rule.Mode == model.TLSMutual {
 		if secret {
 			c.TlsCertificateSdsSecretConfigs = []*tls.SdsSecretConfig{message.Secret(wire.SecretPrefix + rule.CredentialName)}
