@@ -149,9 +149,12 @@ func (i *Installer) gatewayReleases() ([]releaseName, error) {
 	return out, nil
 }
 
-// imagesOfControlPlane makes the proxies' image of the installed control plane the default of a gateway chart. It is no value of the
-// release: the next upgrade follows the control plane again.
-func (i *Installer) imagesOfControlPlane(c *chart.Chart) error {
+// followed are the settings in which a gateway does as the control plane: it would not get its certificate otherwise, or no image.
+var followed = []string{"image.registry", "image.tag", "image.pullPolicy", "imagePullSecrets", "trustDomain", "clusterDomain", "clusterID", "tokenAudience", "certTTL"}
+
+// followControlPlane makes settings of the installed control plane the defaults of a gateway chart. They are no values of the release: the
+// next upgrade follows the control plane again.
+func (i *Installer) followControlPlane(c *chart.Chart) error {
 	config, err := i.helm(wire.SystemNamespace)
 	if err != nil {
 		return err
@@ -171,19 +174,30 @@ func (i *Installer) imagesOfControlPlane(c *chart.Chart) error {
 	if err != nil {
 		return fmt.Errorf("reading the values of release %s/%s: %w", wire.SystemNamespace, Release, err)
 	}
-	mine, ok := c.Values["image"].(map[string]any)
-	if !ok {
-		return nil
-	}
-	for _, key := range []string{"registry", "tag", "pullPolicy"} {
-		if text, err := values.PathValue("image." + key); err == nil && text != "" {
-			mine[key] = text
+	for _, path := range followed {
+		value, err := values.PathValue(path)
+		if err != nil {
+			continue // a control plane of another version may not have it
 		}
-	}
-	if mine["tag"] == "" {
-		mine["tag"] = plane.Chart.Metadata.AppVersion
+		if path == "image.tag" && value == "" {
+			value = plane.Chart.Metadata.AppVersion
+		}
+		put(c.Values, value, strings.Split(path, "."))
 	}
 	return nil
+}
+
+// put sets what a path leads to, where the chart has it.
+func put(values map[string]any, value any, path []string) {
+	if len(path) == 1 {
+		if _, known := values[path[0]]; known {
+			values[path[0]] = value
+		}
+		return
+	}
+	if within, ok := values[path[0]].(map[string]any); ok {
+		put(within, value, path[1:])
+	}
 }
 
 // remove uninstalls a release if it exists and waits until its objects have gone.

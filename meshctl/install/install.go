@@ -86,8 +86,8 @@ func (i *Installer) Install(ctx context.Context) error {
 	return i.injectionWorks(ctx)
 }
 
-// Gateway installs or upgrades a gateway and returns once its pods are ready. Its image is the control plane's proxies' where no value
-// says otherwise.
+// Gateway installs or upgrades a gateway and returns once its pods are ready. What both have to agree on, and the image, is
+// the control plane's where no value says otherwise.
 func (i *Installer) Gateway(ctx context.Context, name, namespace string) error {
 	ctx, cancel := context.WithTimeout(ctx, i.options.Timeout)
 	defer cancel()
@@ -95,7 +95,7 @@ func (i *Installer) Gateway(ctx context.Context, name, namespace string) error {
 	if err != nil {
 		return err
 	}
-	if err := i.imagesOfControlPlane(c); err != nil {
+	if err := i.followControlPlane(c); err != nil {
 		return err
 	}
 	if err := i.release(ctx, c, name, namespace, i.options.Values); err != nil {

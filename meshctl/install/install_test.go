@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"helm.sh/helm/v4/pkg/action"
+	chartcommon "helm.sh/helm/v4/pkg/chart/common"
 	kubefake "helm.sh/helm/v4/pkg/kube/fake"
 	"helm.sh/helm/v4/pkg/release/common"
 	release "helm.sh/helm/v4/pkg/release/v1"
@@ -104,19 +105,20 @@ func TestUninstallSeesGatewaysWithoutPods(t *testing.T) {
 	}
 }
 
-func TestAGatewaysImageIsTheControlPlanes(t *testing.T) {
-	image := func(registry, tag, policy string) map[string]any {
-		return map[string]any{"registry": registry, "tag": tag, "pullPolicy": policy}
-	}
+func TestAGatewayFollowsTheControlPlane(t *testing.T) {
 	for why, c := range map[string]struct {
 		plane []*release.Release
-		want  map[string]any
+		want  map[string]any // by path
 	}{
-		"its values": {[]*release.Release{recorded(t, manifests.ControlPlane, wire.SystemNamespace, Release, "v1",
-			map[string]any{"image": map[string]any{"registry": "r", "tag": "t", "pullPolicy": "Never"}})}, image("r", "t", "Never")},
+		"its values": {[]*release.Release{recorded(t, manifests.ControlPlane, wire.SystemNamespace, Release, "v1", map[string]any{
+			"image":       map[string]any{"registry": "r", "tag": "t", "pullPolicy": "Never"},
+			"trustDomain": "example.org", "clusterDomain": "k8s.example.org", "clusterID": "east", "tokenAudience": "mesh", "certTTL": "12h",
+			"imagePullSecrets": []any{map[string]any{"name": "key"}}, "replicas": 5,
+		})}, map[string]any{"image.registry": "r", "image.tag": "t", "image.pullPolicy": "Never", "trustDomain": "example.org", "clusterDomain": "k8s.example.org",
+			"clusterID": "east", "tokenAudience": "mesh", "certTTL": "12h", "imagePullSecrets": []any{map[string]any{"name": "key"}}, "replicas": float64(1)}},
 		"its chart's version": {[]*release.Release{recorded(t, manifests.ControlPlane, wire.SystemNamespace, Release, "v1",
-			map[string]any{"image": map[string]any{"registry": "r"}})}, image("r", "v1", "IfNotPresent")},
-		"no control plane": {nil, image("ghcr.io/heddle-mesh", "", "IfNotPresent")},
+			map[string]any{"image": map[string]any{"registry": "r"}})}, map[string]any{"image.registry": "r", "image.tag": "v1", "image.pullPolicy": "IfNotPresent"}},
+		"no control plane": {nil, map[string]any{"image.registry": "ghcr.io/heddle-mesh", "image.tag": "", "image.pullPolicy": "IfNotPresent", "trustDomain": "cluster.local"}},
 	} {
 		i, _, _, _ := installer(nil)
 		i.helm = helmOf(c.plane...)
@@ -124,11 +126,14 @@ func TestAGatewaysImageIsTheControlPlanes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := i.imagesOfControlPlane(gateway); err != nil {
+		if err := i.followControlPlane(gateway); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(c.want, gateway.Values["image"]); diff != "" {
-			t.Errorf("%s: %s", why, diff)
+		for path, want := range c.want {
+			got, err := chartcommon.Values(gateway.Values).PathValue(path)
+			if diff := cmp.Diff(want, got); err != nil || diff != "" {
+				t.Errorf("%s: %s: %v %s", why, path, err, diff)
+			}
 		}
 	}
 }

@@ -133,7 +133,7 @@ func deployGateways(ctx context.Context, p *play) error {
 	if err := p.cluster.Secrets(ctx); err != nil {
 		return err
 	}
-	common := []string{"--namespace", tour.GatewayNamespace, "--set", "image.registry=" + p.registry, "--set", "image.tag=" + p.tag, "--set", certTTL}
+	common := []string{"--namespace", tour.GatewayNamespace}
 	gateways := map[string][]string{"internet": {"--set", "istio=ingressgateway"}, "intranet": nil}
 	other, err := p.cluster.Doorkeeper(ctx)
 	if err != nil {
