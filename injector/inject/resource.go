@@ -17,7 +17,7 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 )
 
-// Outcome is what became of one object of a file.
+// Outcome is what became of one workload of a file.
 type Outcome struct {
 	Object   string // kind namespace/name
 	Injected bool
@@ -26,7 +26,7 @@ type Outcome struct {
 }
 
 // InjectYAML injects the pods and pod templates of a stream of YAML or JSON documents, and of lists in it; objects without pods
-// pass as they are. Naming a file is the opt-in: namespaces count as labelled, and what the pods themselves say still decides.
+// pass as they are and have no outcome. Naming a file is the opt-in: namespaces count as labelled, and what the pods themselves say still decides.
 // Namespace is that of objects that name none. The error is a mistake in the file and names the object.
 func InjectYAML(in io.Reader, namespace string, p Params) ([]byte, []Outcome, error) {
 	var out bytes.Buffer
@@ -77,12 +77,11 @@ func InjectResource(object map[string]any, namespace string, p Params) ([]Outcom
 	if own := u.GetNamespace(); own != "" {
 		namespace = own
 	}
-	outcome := Outcome{Object: fmt.Sprintf("%s %s/%s", u.GetKind(), namespace, u.GetName())}
 	path, ok := templatePath(u.GetKind())
 	if !ok {
-		outcome.Reason = "it makes no pods"
-		return []Outcome{outcome}, nil
+		return nil, nil
 	}
+	outcome := Outcome{Object: fmt.Sprintf("%s %s/%s", u.GetKind(), namespace, u.GetName())}
 	result, err := injectAt(object, path, Request{Namespace: namespace, Workload: u.GetName()}, p)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", outcome.Object, err)

@@ -62,7 +62,7 @@ func TestInjectYAML(t *testing.T) {
 		}
 		got = append(got, mark+o.Object)
 	}
-	want := "no Service default/web, yes Deployment shop/web, yes CronJob default/nightly, no Pod default/quiet"
+	want := "yes Deployment shop/web, yes CronJob default/nightly, no Pod default/quiet"
 	if text := strings.Join(got, ", "); text != want {
 		t.Errorf("outcomes %s, want %s", text, want)
 	}

@@ -43,6 +43,9 @@ const (
 	probeSentence = "a pod that is to be injected gets its proxy"
 )
 
+// errNotInstalled ends a run: what else there is to check is part of an installation.
+var errNotInstalled = errors.New("not installed")
+
 // Injection asks the control plane what its webhook would use.
 type Injection func(ctx context.Context) (inject.Params, error)
 
@@ -68,6 +71,9 @@ func (c *Checker) Run(ctx context.Context, pre bool) ([]Finding, error) {
 	}
 	for _, step := range steps {
 		err := step(ctx)
+		if errors.Is(err, errNotInstalled) {
+			return c.found, nil
+		}
 		if apierrors.IsForbidden(err) {
 			c.add(Error, "rights", "%v", cluster.Explain(err))
 			continue
@@ -200,8 +206,7 @@ func (c *Checker) controlPlane(ctx context.Context) error {
 	const name = "control plane"
 	d, err := c.cluster.Kube.AppsV1().Deployments(wire.SystemNamespace).Get(ctx, wire.DiscoveryService, meta.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		c.add(Error, name, "Heddle is not installed")
-		return nil
+		return c.absent(ctx, name)
 	}
 	if err != nil {
 		return fmt.Errorf("reading deployment %s/%s: %w", wire.SystemNamespace, wire.DiscoveryService, err)
@@ -215,6 +220,21 @@ func (c *Checker) controlPlane(ctx context.Context) error {
 	}
 	c.add(level, name, "%d of %d pods available", d.Status.AvailableReplicas, d.Status.Replicas)
 	return nil
+}
+
+// absent tells a cluster without Heddle from one whose webhook has outlived its control plane.
+func (c *Checker) absent(ctx context.Context, name string) error {
+	_, err := c.cluster.Kube.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, install.InjectorConfiguration, meta.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		c.add(Error, name, "Heddle is not installed; check --pre asks only whether it can be")
+	case err != nil:
+		return fmt.Errorf("reading webhook configuration %s: %w", install.InjectorConfiguration, err)
+	default:
+		c.add(Error, name, "deployment %s/%s is gone, but webhook configuration %s is there: pods of labelled namespaces cannot start; install again, or uninstall",
+			wire.SystemNamespace, wire.DiscoveryService, install.InjectorConfiguration)
+	}
+	return errNotInstalled
 }
 
 func (c *Checker) webhooks(ctx context.Context) error {

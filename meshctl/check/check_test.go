@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	admission "k8s.io/api/admissionregistration/v1"
 	apps "k8s.io/api/apps/v1"
 	authorization "k8s.io/api/authorization/v1"
 	core "k8s.io/api/core/v1"
@@ -86,6 +87,7 @@ func TestFindings(t *testing.T) {
 	foreign.Spec.Versions = foreign.Spec.Versions[:1]
 	one := int32(1)
 	down := &apps.Deployment{ObjectMeta: meta.ObjectMeta{Namespace: wire.SystemNamespace, Name: wire.DiscoveryService}, Spec: apps.DeploymentSpec{Replicas: &one}}
+	hook := &admission.MutatingWebhookConfiguration{ObjectMeta: meta.ObjectMeta{Name: install.InjectorConfiguration}}
 	node := func(kubelet string) *core.Node {
 		return &core.Node{ObjectMeta: meta.ObjectMeta{Name: "n"}, Status: core.NodeStatus{NodeInfo: core.NodeSystemInfo{KubeletVersion: kubelet}}}
 	}
@@ -109,15 +111,19 @@ func TestFindings(t *testing.T) {
 		"a namespace forbids injection":      {setup{version: "v1.37.2", objects: []runtime.Object{namespace("shop", "restricted")}}, true, check.Error, "shop is labelled for injection and enforces"},
 		"not installed":                      {setup{version: "v1.37.2"}, false, check.Error, "Heddle is not installed"},
 		"no pod is available":                {setup{version: "v1.37.2", objects: []runtime.Object{down}}, false, check.Error, "0 of 0 pods available"},
-		"no webhooks":                        {setup{version: "v1.37.2"}, false, check.Error, "root is missing from webhook configuration heddle-injector"},
-		"a pod without a proxy":              {setup{version: "v1.37.2", objects: []runtime.Object{namespace("shop", ""), bare}}, false, check.Warning, "pod shop/bare started without a proxy"},
-		"a pod without a proxy, by the control plane's own word": {setup{version: "v1.37.2", objects: []runtime.Object{namespace("shop", ""), bare}, never: never}, false, check.Warning, "pod shop/bare started without a proxy"},
-		"a pod that the mesh never injects":                      {setup{version: "v1.37.2", objects: []runtime.Object{namespace("shop", ""), excused}, never: never}, false, check.OK, "0 pods with a proxy, 0 that should have one"},
+		"only the webhook is left":           {setup{version: "v1.37.2", objects: []runtime.Object{hook}}, false, check.Error, "is gone, but webhook configuration heddle-injector is there"},
+		"no webhooks":                        {setup{version: "v1.37.2", objects: []runtime.Object{down}}, false, check.Error, "root is missing from webhook configuration heddle-injector"},
+		"a pod without a proxy":              {setup{version: "v1.37.2", objects: []runtime.Object{down, namespace("shop", ""), bare}}, false, check.Warning, "pod shop/bare started without a proxy"},
+		"a pod without a proxy, by the control plane's own word": {setup{version: "v1.37.2", objects: []runtime.Object{down, namespace("shop", ""), bare}, never: never}, false, check.Warning, "pod shop/bare started without a proxy"},
+		"a pod that the mesh never injects":                      {setup{version: "v1.37.2", objects: []runtime.Object{down, namespace("shop", ""), excused}, never: never}, false, check.OK, "0 pods with a proxy, 0 that should have one"},
 	} {
 		t.Run(why, func(t *testing.T) {
 			found := c.setup.run(t, c.pre)
 			if !slices.ContainsFunc(found, func(f check.Finding) bool { return f.Level == c.level && strings.Contains(f.Message, c.want) }) {
 				t.Errorf("no %s with %q in %+v", c.level, c.want, found)
+			}
+			if c.want == "Heddle is not installed" && slices.ContainsFunc(found, func(f check.Finding) bool { return f.Check == "webhooks" || f.Check == "data plane" }) {
+				t.Errorf("parts of an installation are looked for: %+v", found)
 			}
 			if c.pre && check.Worst(found) != c.level {
 				t.Errorf("the worst is %s, want %s: %+v", check.Worst(found), c.level, found)

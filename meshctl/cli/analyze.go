@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,17 +17,17 @@ import (
 
 func (a *app) analyze() *cobra.Command {
 	var files []string
-	var around bool
+	var around, deep bool
 	c := &cobra.Command{
 		Use:   "analyze [-f FILE]...",
 		Short: "Say what is wrong with objects, in files or in the cluster",
 		Long: "Say what is wrong with objects, by the checks of the validating webhook: of files by themselves (-f), of files among the\n" +
 			"cluster's objects (-f with --cluster-objects), or of the cluster's objects (with -n, of those in one namespace). Objects of files\n" +
 			"that name no namespace are in that of -n or of the context. Exit code 3: errors were found.",
-		Example: "  meshctl analyze -f routes.yaml\n  meshctl analyze -f folder --cluster-objects\n  meshctl analyze -n shop",
+		Example: "  meshctl analyze -f routes.yaml\n  meshctl analyze -R -f folder --cluster-objects\n  meshctl analyze -n shop",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			texts, err := a.texts(files)
+			texts, err := a.texts(files, deep)
 			if err != nil {
 				return err
 			}
@@ -55,15 +56,16 @@ func (a *app) analyze() *cobra.Command {
 		},
 	}
 	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "YAML or JSON file, folder of such, or - for standard input (can be repeated)")
+	c.Flags().BoolVarP(&deep, "recursive", "R", false, "read the folders within folders, too")
 	c.Flags().BoolVar(&around, "cluster-objects", false, "judge the files among the cluster's objects")
 	return a.formatted(c)
 }
 
 // texts reads files and what folders hold, in the order of names; - is standard input.
-func (a *app) texts(names []string) ([]analyze.Text, error) {
+func (a *app) texts(names []string, deep bool) ([]analyze.Text, error) {
 	var out []analyze.Text
 	for _, name := range names {
-		files, err := filesOf(name)
+		files, err := filesOf(name, deep)
 		if err != nil {
 			return nil, err
 		}
@@ -78,23 +80,31 @@ func (a *app) texts(names []string) ([]analyze.Text, error) {
 	return out, nil
 }
 
-// filesOf returns the YAML and JSON files of a folder, of which one at least must be; any other name means itself.
-func filesOf(name string) ([]string, error) {
+// filesOf returns the YAML and JSON files of a folder, and of those within it where deep, of which one at least must be; any other name
+// means itself.
+func filesOf(name string, deep bool) ([]string, error) {
 	if about, err := os.Stat(name); name == "-" || err != nil || !about.IsDir() {
 		return []string{name}, nil
 	}
-	entries, err := os.ReadDir(name)
-	if err != nil {
-		return nil, fmt.Errorf("reading a folder: %w", err)
-	}
 	var files []string
-	for _, e := range entries {
-		if !e.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(e.Name())) {
-			files = append(files, filepath.Join(name, e.Name()))
+	err := filepath.WalkDir(name, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && path != name && !deep:
+			return fs.SkipDir
+		case !e.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(path)):
+			files = append(files, path)
 		}
-	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("folder %s holds no .yaml, .yml or .json file itself; folders within it are not read", name)
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("reading a folder: %w", err)
+	case len(files) == 0 && deep:
+		return nil, fmt.Errorf("folder %s holds no .yaml, .yml or .json file", name)
+	case len(files) == 0:
+		return nil, fmt.Errorf("folder %s holds no .yaml, .yml or .json file itself; -R reads the folders within it", name)
 	}
 	return files, nil
 }

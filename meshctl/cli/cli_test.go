@@ -23,7 +23,11 @@ func run(t *testing.T, stdin string, args ...string) (code int, out, errs string
 }
 
 func TestExitCodes(t *testing.T) {
-	bad := filepath.Join(t.TempDir(), "bad.yaml")
+	above := t.TempDir()
+	bad := filepath.Join(above, "within", "bad.yaml")
+	if err := os.Mkdir(filepath.Dir(bad), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	text := "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec: {hosts: [a], wrong: 1}\n"
 	if err := os.WriteFile(bad, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -51,7 +55,9 @@ func TestExitCodes(t *testing.T) {
 		"version --client -o xml":         {ExitUsage, "none of text, json, yaml"},
 		"analyze -f " + bad:               {ExitFound, ""},
 		"analyze -f " + filepath.Dir(bad): {ExitFound, ""},
-		"analyze -f " + empty:             {ExitFailed, "holds no .yaml, .yml or .json file itself"},
+		"analyze -f " + above:             {ExitFailed, "holds no .yaml, .yml or .json file itself; -R reads the folders within it"},
+		"analyze -R -f " + above:          {ExitFound, ""},
+		"analyze -R -f " + empty:          {ExitFailed, "holds no .yaml, .yml or .json file\n"},
 		"inject":                          {ExitUsage, "name a file"},
 		"gateway install":                 {ExitUsage, "it takes one NAME"},
 		"nonsense":                        {ExitUsage, `meshctl: "nonsense" is none of analyze`},
@@ -95,7 +101,14 @@ func TestHelpShowsWhatIsOurs(t *testing.T) {
 func TestInjectReadsStandardInput(t *testing.T) {
 	pod := "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: app, image: app}]}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: a}\n"
 	code, out, errs := run(t, pod, "inject", "-f", "-", "--image", "registry/proxy:1")
-	if code != ExitOK || !strings.Contains(out, "image: registry/proxy:1") || !strings.Contains(out, "kind: Service") || !strings.Contains(errs, "Service default/a: not injected") {
+	if code != ExitOK || !strings.Contains(out, "image: registry/proxy:1") || !strings.Contains(out, "kind: Service") || errs != "" {
+		t.Errorf("exit code %d\n%s\n%s", code, out, errs)
+	}
+}
+
+func TestInjectSaysThatThereWasNothing(t *testing.T) {
+	code, out, errs := run(t, "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n", "inject", "-f", "-", "--image", "registry/proxy:1")
+	if code != ExitOK || !strings.Contains(out, "kind: Service") || errs != "nothing injected: no object of the file makes pods\n" {
 		t.Errorf("exit code %d\n%s\n%s", code, out, errs)
 	}
 }

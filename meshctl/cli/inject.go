@@ -59,6 +59,9 @@ func (a *app) injected(text []byte, params inject.Params) error {
 	if err != nil {
 		return err
 	}
+	if len(outcomes) == 0 {
+		fmt.Fprintln(a.err, "nothing injected: no object of the file makes pods")
+	}
 	for _, o := range outcomes {
 		if !o.Injected {
 			fmt.Fprintf(a.err, "%s: not injected: %s\n", o.Object, o.Reason)
