@@ -166,27 +166,28 @@ func (m *Manager) route(s *session, l *config.Listener, first []byte) {
 		return
 	}
 	if silent {
-		sess.Reconsider = func(first []byte) func() { return m.reconsider(s, chain, first) }
+		sess.Reconsider = func(first []byte) (func(), []byte) { return m.reconsider(s, chain, first) }
 	}
 	m.run(sess, chain, p)
 }
 
-// reconsider chooses again once a client that had been silent has spoken; nil: the chain stays.
-func (m *Manager) reconsider(s *session, chain *config.FilterChain, first []byte) func() {
+// reconsider chooses again once a client that had been silent has spoken; nil: the chain stays. To choose it may have to read more than
+// first: it returns all that was read.
+func (m *Manager) reconsider(s *session, chain *config.FilterChain, first []byte) (func(), []byte) {
 	p := &peeker{conn: s.conn, buf: slices.Clone(first)}
 	facts := *s.facts
 	s.facts = &facts // the session that ends here keeps the old ones
 	l := m.current(s)
 	if l == nil {
-		return func() { m.refuse(s, exchange.BlackHole) }
+		return func() { m.refuse(s, exchange.BlackHole) }, nil
 	}
 	if _, o := m.inspect(s, l, p); o != exchange.OK {
-		return func() { m.refuse(s, o) }
+		return func() { m.refuse(s, o) }, nil
 	}
 	if m.choose(s) == chain {
-		return nil
+		return nil, p.buf
 	}
-	return func() { m.route(s, l, p.buf) }
+	return func() { m.route(s, l, p.buf) }, nil
 }
 
 // secure handshakes as the server.

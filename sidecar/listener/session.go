@@ -19,7 +19,7 @@ type Session struct {
 	// Reconsider is set where the client had not spoken when the chain was chosen (an undeclared port): tcp calls it with
 	// the client's first bytes when those come before the upstream's. Nil: the chain stays. Else the session belongs
 	// elsewhere: the caller drops what it has, runs the result, and is done when that returns.
-	Reconsider func(first []byte) (elsewhere func())
+	Reconsider func(first []byte) (elsewhere func(), read []byte)
 
 	open *session
 }

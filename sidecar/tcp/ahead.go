@@ -87,7 +87,8 @@ func (s *Server) ahead(sess *listener.Session, b *config.Bound) (dialled, bool) 
 // decide lets the listener choose again by the client's first words.
 func (a *attempt) decide(w word) (dialled, bool) {
 	if len(w) > 0 {
-		if elsewhere := a.sess.Reconsider(w); elsewhere != nil {
+		elsewhere, read := a.sess.Reconsider(w)
+		if elsewhere != nil {
 			a.cancel()
 			go func() {
 				if d := <-a.dial; d.conn != nil {
@@ -97,6 +98,7 @@ func (a *attempt) decide(w word) (dialled, bool) {
 			elsewhere()
 			return dialled{}, false
 		}
+		w = read
 	}
 	a.sess.Peeked = w
 	return <-a.dial, true

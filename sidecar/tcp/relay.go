@@ -108,8 +108,26 @@ func (r *relay) cut() {
 	_ = r.up.Close()
 }
 
+// reset cuts both connections so that either side sees that what it has is not the whole.
+func (r *relay) reset() {
+	for _, c := range []net.Conn{r.client, r.up.Conn} {
+		for {
+			within, ok := c.(interface{ NetConn() net.Conn })
+			if !ok {
+				break
+			}
+			c = within.NetConn()
+		}
+		if t, ok := c.(interface{ SetLinger(sec int) error }); ok {
+			_ = t.SetLinger(0)
+		}
+		_ = c.Close()
+	}
+	r.cut()
+}
+
 // carry moves bytes one way until the source ends (then the destination's way is closed too) or something breaks (then
-// both connections are cut). other counts the other way: while it moves, this one is not idle. A destination that takes nothing
+// both connections are reset). other counts the other way: while it moves, this one is not idle. A destination that takes nothing
 // is not waited for longer than an idle one.
 func (r *relay) carry(dst, src net.Conn, count, other *atomic.Int64) {
 	l, seen := newLane(dst, src), other.Load()
@@ -133,7 +151,7 @@ func (r *relay) carry(dst, src net.Conn, count, other *atomic.Int64) {
 				return
 			}
 		default:
-			r.cut()
+			r.reset()
 			return
 		}
 		seen = other.Load()

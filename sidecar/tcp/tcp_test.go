@@ -3,12 +3,14 @@ package tcp_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -473,5 +475,47 @@ func TestPolicyWaitsForSilentClients(t *testing.T) {
 	_, _ = io.WriteString(plainly, "hello")
 	if got, _ := io.ReadAll(plainly); len(got) != 0 || dialled.Load() != 0 {
 		t.Errorf("got %q after %d dials", got, dialled.Load())
+	}
+}
+
+// TestFirstWordsInPieces holds that nothing of what a silent client says at last is lost where looking at it takes more than its first piece.
+func TestFirstWordsInPieces(t *testing.T) {
+	addr, _ := server(t, func(c *net.TCPConn) { _, _ = io.Copy(c, c) })
+	b := start(t, plain("c"), map[string][]string{"c": {addr}}, inspect)
+	for first, rest := range map[string]string{"GE": "X is no method", "\x16\x03\x01": "\x02\x00 no hello"} {
+		c := b.dial(t)
+		time.Sleep(50 * time.Millisecond) // it counts as silent
+		for _, piece := range []string{first, rest} {
+			if _, err := io.WriteString(c, piece); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(50 * time.Millisecond) // apart from each other
+		}
+		got := make([]byte, len(first+rest))
+		if n, err := io.ReadFull(c, got); err != nil || string(got) != first+rest {
+			t.Errorf("%q: got %q, %v", first+rest, got[:n], err)
+		}
+		_ = c.Close()
+	}
+}
+
+// TestResetsStayResets holds that a peer which reads to the end does not take for the whole what was cut off.
+func TestResetsStayResets(t *testing.T) {
+	addr, _ := server(t, func(c *net.TCPConn) {
+		_, _ = io.WriteString(c, "half of it")
+		_, _ = c.Read(make([]byte, 1))
+		_ = c.SetLinger(0)
+	})
+	b := start(t, plain("c"), map[string][]string{"c": {addr}}, nil)
+	c := b.dial(t)
+	got := make([]byte, len("half of it"))
+	if _, err := io.ReadFull(c, got); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := c.Read(got); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("got %d bytes and %v, want a reset", n, err)
 	}
 }
