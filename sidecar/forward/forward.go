@@ -64,7 +64,8 @@ type run struct {
 	trailers exchange.Head
 	deadline time.Time
 	timeout  time.Duration
-	until    time.Time // the current try's deadline; zero: none
+	perTry   time.Duration // the current try's own timeout; 0: none
+	until    time.Time     // the current try's deadline; zero: none
 	pump     pump
 	mirrors  []*mirror
 }
@@ -80,6 +81,7 @@ func (p *Proxy) begin(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	r.vhost, r.route, r.target, r.cluster, r.tried = nil, nil, nil, nil, r.tried[:0]
 	r.connected, r.key, r.mints, r.bridged = false, upstream.Key{}, false, false
 	r.body, r.whole, r.started, r.deadline, r.timeout, r.until = nil, false, false, time.Time{}, 0, time.Time{}
+	r.perTry = 0
 	r.mirrors = nil
 	r.trailers.Reset()
 	return r

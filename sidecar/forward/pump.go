@@ -20,12 +20,17 @@ type pump struct {
 	gone bool   // the client failed
 	bad  bool   // what it sent is no body
 
+	tunnels bool // what is carried is no request: its end says nothing about the client
+
 	mu       sync.Mutex
 	passing  bool // a piece is on its way to the upstream
 	complete bool // the last piece was read
-	settled  bool // the response's head has come: nobody need watch the client for the first goroutine
+	finished bool // the upstream has the whole request
+	settled  bool // the response's head has come
+	waits    bool // the first goroutine waits for the response: once nothing more is read from the client, it is watched
 	watches  bool
 	due      time.Time // the request's deadline, known since its body ended; zero: none
+	bound    time.Time // the stream's deadline as the first goroutine has set it since; zero: none
 	r        *run
 	s        exchange.Stream
 }
@@ -35,8 +40,8 @@ func (p *pump) start(r *run, s exchange.Stream) {
 	if p.done == nil {
 		p.done = make(chan struct{}, 1)
 	}
-	p.began, p.over, p.settled, p.watches, p.r, p.s = true, false, false, false, r, s
-	p.passing, p.complete, p.gone, p.bad, p.due = false, false, false, false, time.Time{}
+	p.began, p.over, p.finished, p.settled, p.waits, p.watches, p.r, p.s = true, false, false, false, true, false, r, s
+	p.passing, p.complete, p.gone, p.bad, p.due, p.bound = false, false, false, false, time.Time{}, time.Time{}
 	go p.carry()
 }
 
@@ -86,36 +91,60 @@ func (p *pump) pass(piece exchange.View, end bool) error {
 	return nil
 }
 
-// ended notes that the upstream has the whole request: the timeout begins, and the client is watched from here.
+// ended notes that the upstream has the whole request: the timeouts begin, and the client is watched from here.
 func (p *pump) ended() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
-	p.r.x.RequestEnd = now
-	if p.settled {
+	r, now := p.r, time.Now()
+	r.x.RequestEnd = now
+	if p.finished = true; p.tunnels {
 		return
 	}
-	if p.r.timeout > 0 {
-		p.due = now.Add(p.r.timeout)
-		if until := p.r.until; until.IsZero() || p.due.Before(until) {
-			p.s.SetDeadline(p.due)
-		}
+	var until time.Time
+	if r.timeout > 0 {
+		p.due = now.Add(r.timeout)
+		until = p.due
 	}
-	p.watches = true
-	p.r.d.Watch()
+	if t := now.Add(r.perTry); r.perTry > 0 && !p.settled && (until.IsZero() || t.Before(until)) {
+		until = t
+	}
+	if bound := p.bound; !until.IsZero() && (bound.IsZero() || until.Before(bound)) {
+		p.s.SetDeadline(until)
+	}
+	p.watch()
 }
 
-// settle ends the watch that ended may have begun, and tells r its deadline.
-func (p *pump) settle(r *run) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.due.IsZero() {
-		r.deadline = p.due
+// watch watches the client while the first goroutine waits and nobody reads the client.
+func (p *pump) watch() {
+	if p.waits && p.finished && !p.tunnels && !p.watches {
+		p.watches = true
+		p.r.d.Watch()
 	}
-	if p.settled = true; p.watches {
+}
+
+// leave ends the wait, and the watch that may have begun.
+func (p *pump) leave() {
+	if p.waits = false; p.watches {
 		p.watches = false
 		p.r.d.Unwatch()
 	}
+}
+
+// settle ends the wait for the response's head, and tells r its deadline.
+func (p *pump) settle(r *run) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r.deadline = p.learn(r.deadline)
+	p.settled = true
+	p.leave()
+}
+
+// learn is the request's deadline as far as it is known by now.
+func (p *pump) learn(known time.Time) time.Time {
+	if p.began && !p.due.IsZero() {
+		return p.due
+	}
+	return known
 }
 
 // stop ends the carrying, whatever it waits for, and waits for its end.

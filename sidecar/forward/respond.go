@@ -18,8 +18,8 @@ func (r *run) respond(end bool) exchange.Outcome {
 	if x.Upgrade != nil && (x.Response.Status == 101 || x.Upgrade.Is("CONNECT") && x.Response.Status/100 == 2) {
 		return r.tunnel(s)
 	}
-	if p := r.route.Retry; p != nil && p.PerTry > 0 {
-		s.SetDeadline(r.deadline)
+	if r.perTry > 0 {
+		r.bind(s, time.Time{})
 	}
 	if err := r.d.WriteHead(end); err != nil {
 		return exchange.ClientGone
@@ -39,7 +39,7 @@ func (r *run) relay(s exchange.Stream) exchange.Outcome {
 				return exchange.ClientGone
 			}
 			if idle > 0 {
-				s.SetDeadline(r.sooner(time.Now().Add(idle)))
+				r.bind(s, time.Now().Add(idle))
 			}
 		}
 		var piece exchange.View
@@ -68,13 +68,37 @@ func (r *run) relay(s exchange.Stream) exchange.Outcome {
 	return r.complete()
 }
 
-// read waits for a piece of the response; nobody else watches the client meanwhile once its request is complete.
+// bind ends the stream at t, zero: at no time, or at the request's deadline, which the pump may find out any moment.
+func (r *run) bind(s exchange.Stream, t time.Time) {
+	p := &r.pump
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r.deadline = p.learn(r.deadline)
+	p.bound = r.sooner(t)
+	s.SetDeadline(p.bound)
+}
+
+// read waits for a piece of the response. The client is watched meanwhile, once its request is complete.
 func (r *run) read(s exchange.Stream) (exchange.View, bool, error) {
-	if r.pump.began || s.Buffered() {
+	if s.Buffered() {
 		return s.ReadBody()
 	}
-	r.d.Watch()
-	defer r.d.Unwatch()
+	p := &r.pump
+	if !p.began {
+		r.d.Watch()
+		defer r.d.Unwatch()
+		return s.ReadBody()
+	}
+	p.mu.Lock()
+	p.waits = true
+	p.watch()
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.leave()
+		r.deadline = p.learn(r.deadline)
+	}()
 	return s.ReadBody()
 }
 
@@ -91,7 +115,11 @@ func (r *run) idle() time.Duration {
 	return r.http.StreamIdle
 }
 
+// sooner is t, zero: never, or the request's deadline.
 func (r *run) sooner(t time.Time) time.Time {
+	if t.IsZero() {
+		return r.deadline
+	}
 	if !r.deadline.IsZero() && r.deadline.Before(t) {
 		return r.deadline
 	}
@@ -118,7 +146,9 @@ func (r *run) tunnel(s exchange.Stream) exchange.Outcome {
 	if err := r.d.WriteHead(false); err != nil {
 		return exchange.ClientGone
 	}
-	r.whole, r.timeout, r.deadline = false, 0, time.Time{}
+	r.whole, r.timeout, r.perTry, r.deadline = false, 0, 0, time.Time{}
+	r.pump.tunnels = true
+	defer func() { r.pump.tunnels = false }()
 	r.pump.start(r, s)
 	r.pump.settle(r)
 	o := r.relay(s)

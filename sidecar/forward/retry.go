@@ -12,12 +12,12 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/route"
 )
 
-// retriable says whether the policy wants, and the state of the request allows, another try.
+// retriable says whether the policy wants another try, and nothing of this one has reached the client.
 func (r *run) retriable(p *route.Retry, o exchange.Outcome, err error) bool {
 	if p == nil || r.started || r.x.Canceled() || r.x.Upgrade != nil && o == exchange.OK {
 		return false
 	}
-	return r.wanted(p, o, err) && r.pump.halt(o != exchange.OK)
+	return r.wanted(p, o, err)
 }
 
 // wanted says whether the policy names how the try ended.

@@ -110,6 +110,12 @@ func (r *run) tries() (o exchange.Outcome, end bool) {
 	x, policy := r.x, r.route.Retry
 	free := true // one more try for a pooled connection that turned out to be closed
 	begun := x.UpstreamStart
+	counted := false // this try is a retry, and the cluster's limit knows of it
+	defer func() {
+		if counted {
+			r.cluster.DoneRetry()
+		}
+	}()
 	for retries := 0; ; {
 		if x.Attempts++; x.Attempts > 1 {
 			begun = time.Now()
@@ -129,20 +135,24 @@ func (r *run) tries() (o exchange.Outcome, end bool) {
 			r.again(false)
 			continue
 		}
-		verdict := r.retriable(policy, o, err)
-		if !verdict {
+		if counted {
+			counted = false
+			r.cluster.DoneRetry()
+		}
+		if !r.retriable(policy, o, err) {
 			return o, end
 		}
-		if retries >= policy.Attempts || !r.cluster.BeginRetry() {
+		if counted = retries < policy.Attempts && r.cluster.BeginRetry(); !counted {
 			x.Flags |= exchange.FlagRetriesExceeded
+			return o, end
+		}
+		if !r.pump.halt(o != exchange.OK) {
 			return o, end
 		}
 		retries++
 		wait := backoff(policy, retries)
 		r.again(o == exchange.OK)
-		alive := r.pause(wait)
-		r.cluster.DoneRetry()
-		if !alive {
+		if !r.pause(wait) {
 			return exchange.ClientGone, false
 		}
 		if !r.deadline.IsZero() && !time.Now().Before(r.deadline) {
@@ -215,8 +225,11 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 	}
 	x.Upstream.Endpoint = h.Endpoint()
 	r.until = r.deadline
-	if policy != nil && policy.PerTry > 0 {
-		r.until = r.sooner(time.Now().Add(policy.PerTry))
+	if r.perTry = 0; policy != nil {
+		r.perTry = policy.PerTry
+	}
+	if r.perTry > 0 && r.whole {
+		r.until = r.sooner(time.Now().Add(r.perTry))
 	}
 	if r.lease, o = h.Open(x, r.d, r.until); o != exchange.OK {
 		if o == exchange.Timeout {
@@ -251,10 +264,21 @@ func (r *run) tellTry() {
 			return strconv.AppendInt(dst, int64(x.Attempts), 10)
 		}))
 	}
-	if !r.until.IsZero() {
-		left := max(1, (time.Until(r.until) + time.Millisecond - 1).Milliseconds())
+	if left := r.left(); left != 0 {
+		left := max(1, (left + time.Millisecond - 1).Milliseconds())
 		x.Request.SetView("x-envoy-expected-rq-timeout-ms", x.Request.Append(func(dst []byte) []byte { return strconv.AppendInt(dst, left, 10) }))
 	}
+}
+
+// left is how long the try may take, or may once the request is complete; 0: any time.
+func (r *run) left() time.Duration {
+	switch {
+	case !r.until.IsZero():
+		return max(1, time.Until(r.until))
+	case r.perTry > 0 && (r.timeout == 0 || r.perTry < r.timeout):
+		return r.perTry
+	}
+	return r.timeout
 }
 
 // send sends the request and waits for the response's head.

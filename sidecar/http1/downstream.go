@@ -239,6 +239,7 @@ func (c *conn) tick() {
 		w.mu.Unlock()
 		return
 	}
+	_ = c.sess.Conn.SetReadDeadline(time.Time{}) // that of a head or a body is no bound on the answer
 	reads := make(chan struct{})
 	w.reads = reads
 	w.mu.Unlock()
