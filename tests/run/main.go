@@ -1,5 +1,5 @@
 // Command run is `make test`: it runs the suites, shows progress, and prints what failed. What only reads the code runs in the
-// background, at the lowest priority, beside the end-to-end tests, which wait much. It installs what the suites need through Go modules and, as root, Debian packages.
+// background, at the lowest priority, beside the end-to-end tests, which wait much; the unit tests find compiled what they need. It installs what the suites need through Go modules and, as root, Debian packages.
 package main
 
 import (
@@ -108,18 +108,21 @@ func main() {
 	}
 }
 
-// lanes runs the suites of the groups: the unit tests alone, since some look at the clock, then what reads the code beside what needs a cluster.
+// lanes runs the suites of the groups: what reads the code, and compiles much, beside what needs a cluster, and waits much; then the unit tests
+// alone, since some look at the clock.
 func lanes(ctx context.Context, groups []string) (failed []string, ran int) {
-	var first, back, front []suite
+	var first, back, front, last []suite
 	for _, s := range suites() {
 		switch {
 		case s.group != "first" && !slices.Contains(groups, s.group):
-		case s.group == "first" || s.group == "unit":
+		case s.group == "first":
 			first = append(first, s)
+		case s.group == "e2e":
+			front = append(front, s)
 		case s.behind():
 			back = append(back, s)
 		default:
-			front = append(front, s)
+			last = append(last, s)
 		}
 	}
 	failed, ran = lane(ctx, first)
@@ -129,7 +132,8 @@ func lanes(ctx context.Context, groups []string) (failed []string, ran int) {
 	behind.Go(func() { failedBehind, ranBehind = lane(ctx, back) })
 	failedFront, ranFront := lane(ctx, front)
 	behind.Wait()
-	return slices.Concat(failed, failedBehind, failedFront), ran + ranBehind + ranFront
+	failedLast, ranLast := lane(ctx, last)
+	return slices.Concat(failed, failedBehind, failedFront, failedLast), ran + ranBehind + ranFront + ranLast
 }
 
 // lane runs suites one after the other.
