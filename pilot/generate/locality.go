@@ -35,7 +35,9 @@ func sightsOf(s *model.Snapshot) sights {
 	plain := &model.TrafficPolicy{}
 	for _, svc := range s.Services {
 		consider(svc.Locality, plain)
-		out.resolved = out.resolved || len(svc.DNSEndpoints) > 1
+		for _, list := range svc.DNSEndpoints {
+			out.resolved = out.resolved || len(list) > 1
+		}
 	}
 	consider(s.Mesh.Locality, plain)
 	for _, rules := range s.DestinationRules {

@@ -33,8 +33,8 @@ type Service struct {
 	Export   Visibility
 	// SANs are a ServiceEntry's subjectAltNames: the identities that its endpoints may have.
 	SANs []string
-	// DNSEndpoints are the addresses that ResolveDNS looks up; empty: Host itself.
-	DNSEndpoints []*Endpoint
+	// DNSEndpoints are the addresses that ResolveDNS looks up, by service port; empty: Host itself.
+	DNSEndpoints map[uint16][]*Endpoint
 	// Locality is the preference that the service's traffic distribution asks for. Nil: none.
 	Locality *LocalityPolicy
 	// PublishNotReady also routes to endpoints that are not ready.

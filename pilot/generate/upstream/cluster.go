@@ -157,31 +157,27 @@ func (in Cluster) resolve(c *cluster.Cluster) {
 	//lint:ignore SA1019 likewise
 	c.RespectDnsTtl = in.Class.Foreign // ours asks again at the rate alone
 	c.DnsLookupFamily = dnsFamily(in.Class)
-	endpoints := in.Service.DNSEndpoints
-	if len(endpoints) == 0 && !strings.HasPrefix(in.Service.Host, "*") {
-		endpoints = []*model.Endpoint{{Address: in.Service.Host}}
+	endpoints := in.Service.DNSEndpoints[in.Port]
+	if len(in.Service.DNSEndpoints) == 0 && !strings.HasPrefix(in.Service.Host, "*") {
+		endpoints = []*model.Endpoint{in.itself()}
 	}
 	set := &model.EndpointSet{}
 	for _, e := range endpoints {
 		if in.Subset != nil && !in.Subset.Labels.Matches(e.Labels) {
 			continue
 		}
-		set.Endpoints = append(set.Endpoints, in.resolved(e))
+		set.Endpoints = append(set.Endpoints, e)
 	}
 	c.LoadAssignment = assignment(c.Name, set, EndpointView{Foreign: in.Class.Foreign, near: in.Near})
 }
 
-// resolved completes an endpoint that is looked up by name: it listens on the service's port unless it says otherwise.
-func (in Cluster) resolved(e *model.Endpoint) *model.Endpoint {
-	if e.Port != 0 {
-		return e
-	}
-	completed := *e
-	completed.Port = in.Port
+// itself is a service that is looked up by its own name.
+func (in Cluster) itself() *model.Endpoint {
+	e := &model.Endpoint{Address: in.Service.Host, Port: in.Port}
 	if p := in.Service.Port(in.Port); p != nil && p.Target != 0 {
-		completed.Port = p.Target
+		e.Port = p.Target
 	}
-	return &completed
+	return e
 }
 
 func dnsFamily(class naming.Class) cluster.Cluster_DnsLookupFamily {

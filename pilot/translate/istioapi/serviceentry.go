@@ -171,15 +171,16 @@ func (r *reader) entryEndpoints(spec *networking.ServiceEntry, base *model.Servi
 	if base.Resolution == model.ResolveDNSRoundRobin && len(spec.Endpoints) > 1 {
 		r.Errorf("spec.endpoints", "resolution DNS_ROUND_ROBIN has at most one endpoint")
 	}
+	byPort := out.Endpoints
+	if base.Resolution != model.ResolveEndpoints && len(spec.Endpoints) > 0 {
+		byPort = map[uint16][]*model.Endpoint{}
+		base.DNSEndpoints = byPort
+	}
 	for i, e := range spec.Endpoints {
 		path := at("spec.endpoints", i)
 		r.checkEndpoint(path, e, base)
-		if base.Resolution != model.ResolveEndpoints {
-			base.DNSEndpoints = append(base.DNSEndpoints, r.dnsEndpoint(path, e, base))
-			continue
-		}
 		for _, p := range base.Ports {
-			out.Endpoints[p.Number] = append(out.Endpoints[p.Number], r.endpoint(path, e, base, p))
+			byPort[p.Number] = append(byPort[p.Number], r.endpoint(path, e, base, p))
 		}
 	}
 }
@@ -200,19 +201,6 @@ func (r *reader) checkEndpoint(path string, e *networking.WorkloadEntry, base *m
 			r.Errorf(path+".ports["+name+"]", "spec.ports has no port of this name")
 		}
 	}
-}
-
-// dnsEndpoint has one port for all of the service's, or follows each.
-func (r *reader) dnsEndpoint(path string, e *networking.WorkloadEntry, base *model.Service) *model.Endpoint {
-	out := r.endpoint(path, e, base, model.ServicePort{})
-	for _, p := range base.Ports {
-		if n, ok := e.Ports[p.Name]; ok && len(base.Ports) == 1 {
-			out.Port = uint16(n)
-		} else if ok && n != uint32(p.Target) {
-			r.Errorf(path+".ports["+p.Name+"]", "for more than one port with resolution %s not implemented by this version", "DNS")
-		}
-	}
-	return out
 }
 
 func (r *reader) endpoint(path string, e *networking.WorkloadEntry, base *model.Service, p model.ServicePort) *model.Endpoint {
