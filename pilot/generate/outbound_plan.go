@@ -3,7 +3,6 @@ package generate
 import (
 	"slices"
 	"sort"
-	"strings"
 
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
@@ -308,7 +307,7 @@ func (p *outboundPlan) emit() {
 		l := p.bound[key]
 		in := base
 		in.Bind, in.Port, in.Routes, in.Sniff = l.address, l.port, l.routes, l.sniff
-		in.Chains, in.Default, in.Relay = p.m.chains.Of(distinct(l.chains)), l.rest, l.relay
+		in.Chains, in.Default, in.Relay = p.m.chains.Of(p.m.distinct(l.chains)), l.rest, l.relay
 		p.set.add(p.m.listeners.Get(in, outboundListener))
 		if l.routes == naming.Port(l.port) {
 			p.share(l.port)
@@ -316,7 +315,7 @@ func (p *outboundPlan) emit() {
 	}
 	for port, s := range p.shared {
 		in := base
-		in.Port, in.Chains, in.Default, in.Relay = port, p.m.chains.Of(distinct(s.chains)), s.rest, s.relay
+		in.Port, in.Chains, in.Default, in.Relay = port, p.m.chains.Of(p.m.distinct(s.chains)), s.rest, s.relay
 		if len(s.hosts) > 0 {
 			in.Routes = naming.Port(port)
 			hosts := p.m.vhosts.Of(s.hosts)
@@ -324,18 +323,4 @@ func (p *outboundPlan) emit() {
 		}
 		p.set.add(p.m.listeners.Get(in, outboundListener))
 	}
-}
-
-// distinct drops chains whose condition an earlier one has, which a proxy would refuse, and names that an earlier chain claims.
-func distinct(chains []l4Chain) []l4Chain {
-	seen := map[string]bool{}
-	var out []l4Chain
-	for _, c := range chains {
-		key := strings.Join(c.Names.Slice(), ",") + "|" + strings.Join(c.Subnets.Slice(), ",")
-		if !seen[key] {
-			seen[key] = true
-			out = append(out, c)
-		}
-	}
-	return out
 }
