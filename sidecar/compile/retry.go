@@ -19,6 +19,7 @@ func retryConditions() map[string]route.RetryOn {
 		"retriable-status-codes": route.OnRetriableStatusCodes, "cancelled": route.OnGRPCCancelled, "deadline-exceeded": route.OnGRPCDeadlineExceeded,
 		"internal": route.OnGRPCInternal, "resource-exhausted": route.OnGRPCResourceExhausted, "unavailable": route.OnGRPCUnavailable,
 		"envoy-ratelimited": route.OnEnvoyRatelimited, "http3-post-connect-failure": route.OnHTTP3PostConnectFailure,
+		"retriable-headers": route.OnRetriableHeaders,
 	}
 }
 

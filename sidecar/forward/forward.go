@@ -57,6 +57,7 @@ type run struct {
 	body    exchange.View // the whole request body, where it was short
 	whole   bool          // body is all of it
 	started bool          // the response's head is on its way to the client
+	fields  exchange.View // names of response fields for which the request is to be sent again
 	bridged bool          // d translates bodies
 	// connected: a try got as far as a connection, and something may have been delivered
 	connected bool
@@ -82,7 +83,7 @@ func (p *Proxy) begin(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	r.connected, r.key, r.mints, r.bridged = false, upstream.Key{}, false, false
 	r.body, r.whole, r.started, r.deadline, r.timeout, r.until = nil, false, false, time.Time{}, 0, time.Time{}
 	r.perTry = 0
-	r.mirrors = nil
+	r.mirrors, r.fields = nil, nil
 	r.trailers.Reset()
 	return r
 }

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -23,7 +24,7 @@ func (r *run) retriable(p *route.Retry, o exchange.Outcome, err error) bool {
 // wanted says whether the policy names how the try ended.
 func (r *run) wanted(p *route.Retry, o exchange.Outcome, err error) bool {
 	if o == exchange.OK {
-		return retriesResponse(p, r.x)
+		return retriesResponse(p, r.x) || r.named()
 	}
 	const any5xx = route.On5xx | route.OnGatewayError
 	switch o {
@@ -67,6 +68,24 @@ func retriesResponse(p *route.Retry, x *exchange.Exchange) bool {
 		return p.On&route.OnGRPCInternal != 0
 	case 14:
 		return p.On&route.OnGRPCUnavailable != 0
+	}
+	return false
+}
+
+// retriableNames is the request's list of response fields for which it is to be sent again, where the policy lets it say so.
+const retriableNames = "x-envoy-retriable-header-names"
+
+// named says whether the response has a field that the request asked to be sent again for.
+func (r *run) named() bool {
+	for rest := []byte(r.fields); len(rest) > 0; {
+		var name []byte
+		name, rest, _ = bytes.Cut(rest, []byte{','})
+		name = bytes.TrimSpace(name)
+		for i := range r.x.Response.Fields {
+			if len(name) > 0 && bytes.EqualFold(r.x.Response.Fields[i].Name, name) {
+				return true
+			}
+		}
 	}
 	return false
 }

@@ -47,6 +47,10 @@ func (r *run) forward() exchange.Outcome {
 // outgoing readies the request's head for the upstream.
 func (r *run) outgoing() {
 	x := r.x
+	if p := r.route.Retry; p != nil && p.On&route.OnRetriableHeaders != 0 {
+		r.fields = x.Request.Get(retriableNames)
+		x.Request.Remove(retriableNames)
+	}
 	if r.leaves(x.Upstream.Cluster) {
 		x.Request.RemoveIf(meshField)
 	}

@@ -188,6 +188,7 @@ const (
 	OnGRPCUnavailable
 	OnEnvoyRatelimited
 	OnHTTP3PostConnectFailure // never happens: there is no HTTP/3
+	OnRetriableHeaders        // a response field that the request names in x-envoy-retriable-header-names
 )
 
 // Retry is a retry policy. It never changes.

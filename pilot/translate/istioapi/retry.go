@@ -19,10 +19,10 @@ func defaultRetryOn() []string {
 	return []string{"cancelled", "connect-failure", "refused-stream", retryByCode, "unavailable"}
 }
 
-// retryConditions are those that the proxy knows.
+// retryConditions are those that the proxy knows: all that Istio lets through.
 func retryConditions() []string {
-	return []string{"5xx", "cancelled", "connect-failure", "deadline-exceeded", "gateway-error", "internal", "refused-stream", "reset",
-		"reset-before-request", "resource-exhausted", "retriable-4xx", retryByCode, "unavailable"}
+	return []string{"5xx", "cancelled", "connect-failure", "deadline-exceeded", "envoy-ratelimited", "gateway-error", "http3-post-connect-failure",
+		"internal", "refused-stream", "reset", "reset-before-request", "resource-exhausted", "retriable-4xx", "retriable-headers", retryByCode, "unavailable"}
 }
 
 // Retry reads a retry policy; nil is Istio's default: two more attempts, of what surely did not happen.
