@@ -60,7 +60,7 @@ func gateways() fields.Kind {
 			{Path: "servers.tls.mode", Why: "AUTO_PASSTHROUGH is refused"},
 			{Path: "servers.tls.caCertCredentialName", Why: "a Secret, not a ConfigMap"},
 			{Path: "servers.tls.{minProtocolVersion,maxProtocolVersion}", Why: "TLS 1.0 and 1.1 are refused"},
-			{Path: "servers.tls.cipherSuites", Why: "suites without forward secrecy are refused"},
+			{Path: "servers.tls.cipherSuites", Why: "those with AES-GCM or ChaCha20; others, which nobody should use, are refused"},
 		},
 	}
 }
