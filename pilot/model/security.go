@@ -95,4 +95,7 @@ const (
 	ConditionDestinationIP
 	ConditionDestinationPort
 	ConditionSNI
+	// ConditionMetadata looks at what filters found out. None that the proxies have says anything there: in an ALLOW rule it holds for nobody, and a
+	// DENY rule does without it.
+	ConditionMetadata
 )

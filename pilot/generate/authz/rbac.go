@@ -89,11 +89,12 @@ func nobody() *rbac.Policy {
 	}
 }
 
-// judged is one rule in the making. Without HTTP, a field that needs it makes an ALLOW rule unusable and is dropped from a DENY rule.
+// judged is one rule in the making. A field that cannot be judged (without HTTP, one that needs it) makes an ALLOW rule unusable and is dropped from a
+// DENY rule.
 type judged struct {
 	Guard
 	http   bool
-	unfit  bool // a field was met that needs HTTP
+	unfit  bool // a field was met that cannot be judged
 	permit []*rbac.Permission
 	who    []*rbac.Principal
 }
@@ -181,6 +182,8 @@ func (j *judged) condition(c *model.RuleCondition) {
 		j.permit = append(j.permit, portPermissions(c.Ports, c.NotPorts)...)
 	case model.ConditionSNI:
 		j.permit = append(j.permit, permissions(c.Values, sniPermission)...)
+	case model.ConditionMetadata:
+		j.unfit = true
 	default: // a key that nobody here knows must not widen anything
 		j.permit = append(j.permit, notPermission(anyPermission()))
 	}

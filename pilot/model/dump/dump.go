@@ -182,6 +182,6 @@ func enums() map[reflect.Type][]string {
 		reflect.TypeFor[model.DerivePort]():        {"from-protocol", "from-request"},
 		reflect.TypeFor[model.PathNormalization](): {"base", "none", "merge-slashes", "decode-and-merge-slashes"},
 		reflect.TypeFor[model.ConditionKey](): {"header", "source.ip", "remote.ip", "source.namespace", "source.serviceAccount", "source.trustDomain",
-			"source.principal", "destination.ip", "destination.port", "connection.sni"},
+			"source.principal", "destination.ip", "destination.port", "connection.sni", "metadata"},
 	}
 }

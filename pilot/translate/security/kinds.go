@@ -18,7 +18,8 @@ func Kinds() []fields.Kind {
 			},
 			Differs: []fields.Note{
 				{Path: "action", Why: "CUSTOM denies all that it selects; AUDIT is reported and decides nothing"},
-				{Path: "rules.when.key", Why: "`request.auth.*` and `experimental.*` are refused: " + users},
+				{Path: "rules.when.key", Why: "`request.auth.*` is refused: " + users + ". No filter of the proxies says anything under " +
+					"`experimental.envoy.filters.*`: with ALLOW the rule matches nobody, with DENY it matches without the condition"},
 			},
 		},
 	}

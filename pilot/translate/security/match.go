@@ -195,6 +195,11 @@ func (r *reader) condition(path string, w *security.Condition) *model.RuleCondit
 		out.Values = r.values(at, list, nots)
 		return out
 	}
+	if strings.HasPrefix(w.GetKey(), metadataKey) {
+		out.Key = model.ConditionMetadata
+		r.metadata(path, w)
+		return out
+	}
 	switch w.GetKey() {
 	case "source.ip":
 		out.Key, out.CIDRs = model.ConditionSourceIP, r.cidrs(at, list, nots)
@@ -218,4 +223,23 @@ func (r *reader) condition(path string, w *security.Condition) *model.RuleCondit
 		r.Errorf(path+".key", "%q: not implemented by this version", w.GetKey())
 	}
 	return out
+}
+
+// metadataKey begins the keys of what Envoy's filters found out.
+const metadataKey = "experimental.envoy.filters."
+
+// metadata checks a condition on what a filter found out: "experimental.envoy.filters.name[key]", a value in brackets being an item of a list.
+func (r *reader) metadata(path string, w *security.Condition) {
+	if name, key, ok := strings.Cut(strings.TrimPrefix(w.GetKey(), metadataKey), "["); !ok || name == "" || len(key) < 2 || !strings.HasSuffix(key, "]") {
+		r.Errorf(path+".key", "%q: a filter and in brackets its key expected", w.GetKey())
+	}
+	items := func(list []string) []string {
+		var out []string
+		for _, v := range list {
+			out = append(out, strings.TrimSuffix(strings.TrimPrefix(v, "["), "]"))
+		}
+		return out
+	}
+	r.values(path+".values", items(w.GetValues()), items(w.GetNotValues()))
+	r.Warnf(path+".key", "no filter of the proxies of this version says anything under it: with ALLOW the rule matches nobody, with DENY it matches without this condition")
 }
