@@ -43,8 +43,11 @@ func (v *validator) Handle(_ context.Context, req admission.Request) admission.R
 	if !creates || req.SubResource != "" {
 		return admission.Allowed("")
 	}
-	if req.Operation == admissionv1.Update && unchanged(req.OldObject.Raw, req.Object.Raw) {
-		return admission.Allowed("")
+	spec, all := false, false
+	if req.Operation == admissionv1.Update {
+		if spec, all = unchanged(req.OldObject.Raw, req.Object.Raw); all {
+			return admission.Allowed("")
+		}
 	}
 	o, err := inputs.Decode(req.Object.Raw)
 	if err != nil {
@@ -56,7 +59,7 @@ func (v *validator) Handle(_ context.Context, req admission.Request) admission.R
 	var errors, warnings []string
 	for _, i := range v.current()(o) {
 		text := strings.TrimPrefix(i.String(), i.Severity.String()+": ")
-		if i.Severity == report.Error {
+		if i.Severity == report.Error && !spec {
 			errors = append(errors, text)
 		} else {
 			warnings = append(warnings, name(o)+": "+text)
@@ -80,18 +83,24 @@ func invalid(message string) admission.Response {
 	}}}
 }
 
-// unchanged reports whether two versions of an object mean the same: the spec and the annotations that translation reads.
-func unchanged(before, after []byte) bool {
+// unchanged reports whether two versions of an object have the same spec, and whether they mean the same in all that translation reads.
+func unchanged(before, after []byte) (spec, all bool) {
 	old, err := meaning(before)
 	if err != nil {
-		return false
+		return false, false
 	}
 	now, err := meaning(after)
-	return err == nil && reflect.DeepEqual(old, now)
+	spec = err == nil && reflect.DeepEqual(old.Spec, now.Spec)
+	return spec, spec && old.DryRun == now.DryRun
 }
 
-// meaning is the part of an object that is judged.
-func meaning(raw []byte) (any, error) {
+// judged is the part of an object that is judged.
+type judged struct {
+	Spec   any
+	DryRun string
+}
+
+func meaning(raw []byte) (judged, error) {
 	var out struct {
 		Metadata struct {
 			Annotations map[string]string `json:"annotations"`
@@ -101,7 +110,7 @@ func meaning(raw []byte) (any, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
 	if err := d.Decode(&out); err != nil {
-		return nil, err
+		return judged{}, err
 	}
-	return []any{out.Spec, out.Metadata.Annotations["istio.io/dry-run"]}, nil
+	return judged{out.Spec, out.Metadata.Annotations["istio.io/dry-run"]}, nil
 }

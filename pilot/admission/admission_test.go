@@ -97,6 +97,13 @@ func TestAdmission(t *testing.T) {
 			r := ask(t, c.op, c.before, c.after)
 			if r.Allowed != (c.refused == "") {
 				t.Fatalf("allowed %v: %v", r.Allowed, r.Result)
+		{says: "an annotation that switches a policy off is warned of and passes", op: admissionv1.Update, before: policy(`{}`, `{"action":"DENY"}`),
+			after:  policy(`{"istio.io/dry-run":"true"}`, `{"action":"DENY"}`),
+			warned: "AuthorizationPolicy shop/r: metadata.annotations[istio.io/dry-run]: the policy is not enforced"},
+		{says: "on a bad spec that was there before, too", op: admissionv1.Update, before: policy(`{"istio.io/dry-run":"true"}`, `{"action":"CUSTOM"}`),
+			after: policy(`{}`, `{"action":"CUSTOM"}`), warned: "CUSTOM: not implemented by this version"},
+		{says: "a dry run may be created", op: admissionv1.Create, after: policy(`{"istio.io/dry-run":"true"}`, `{"action":"DENY"}`),
+			warned: "the policy is not enforced"},
 			}
 			if c.refused != "" && !strings.Contains(r.Result.Message, c.refused) {
 				t.Errorf("reason %q, want %q", r.Result.Message, c.refused)

@@ -2,6 +2,7 @@ package security
 
 import (
 	"fmt"
+	"strconv"
 
 	security "istio.io/api/security/v1beta1"
 
@@ -32,8 +33,8 @@ func Authorization(o *inputs.AuthorizationPolicy, mesh *model.Mesh) (*model.Auth
 		From:     model.Name{Namespace: o.Namespace, Name: o.Name},
 		Selector: values.Selector(&r.Log, "spec.selector.matchLabels", spec.GetSelector().GetMatchLabels()),
 	}
-	if o.Annotations[DryRunAnnotation] == "true" {
-		r.Errorf("metadata.annotations["+DryRunAnnotation+"]", "not implemented by this version: the policy is not enforced")
+	if dry, err := strconv.ParseBool(o.Annotations[DryRunAnnotation]); err == nil && dry {
+		r.Partialf("metadata.annotations["+DryRunAnnotation+"]", "the policy is not enforced, and this version does not log what it would decide")
 		return nil, r.Issues
 	}
 	switch spec.Action {

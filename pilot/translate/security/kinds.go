@@ -17,7 +17,8 @@ func Kinds() []fields.Kind {
 				{Path: "rules.from.source.{requestPrincipals,notRequestPrincipals}", Why: users},
 			},
 			Differs: []fields.Note{
-				{Path: "action", Why: "CUSTOM denies all that it selects; AUDIT is reported and decides nothing"},
+				{Path: "action", Why: "CUSTOM denies all that it selects; AUDIT is reported and decides nothing; " +
+					"so does a policy with the annotation `istio.io/dry-run`: what it would decide is not logged"},
 				{Path: "rules.when.key", Why: "`request.auth.*` is refused: " + users + ". No filter of the proxies says anything under " +
 					"`experimental.envoy.filters.*`: with ALLOW the rule matches nobody, with DENY it matches without the condition"},
 			},
