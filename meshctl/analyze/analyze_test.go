@@ -48,20 +48,41 @@ func TestFilesAlone(t *testing.T) {
 	}
 }
 
-// around is a cluster with a service and a route of the same name as the file's.
-func around(t *testing.T) *inputs.Inputs {
+const plugin = `apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
+metadata: {name: filter, namespace: shop}
+spec: {url: "oci://example.com/filter"}
+`
+
+const noPlugins = "error shop/filter  this kind is not implemented by this version\n"
+
+func TestAKindThatIsNotImplementedIsAnError(t *testing.T) {
+	if found, err := analyze.Analyze(file(plugin), "default", nil); err != nil || said(found) != noPlugins {
+		t.Errorf("in a file: %s (%v)", said(found), err)
+	}
+	if found, err := analyze.Analyze(nil, "default", around(t, plugin)); err != nil || !strings.Contains(said(found), noPlugins) {
+		t.Errorf("in a cluster: %s (%v)", said(found), err)
+	}
+}
+
+// around is a cluster with a service and a route of the same name as the file's, and more objects.
+func around(t *testing.T, more ...string) *inputs.Inputs {
 	t.Helper()
 	kube := fake.NewClientset(&core.Namespace{ObjectMeta: meta.ObjectMeta{Name: "shop"}},
 		&core.Service{ObjectMeta: meta.ObjectMeta{Namespace: "shop", Name: "catalog"}, Spec: core.ServiceSpec{ClusterIP: "10.0.0.1", Ports: []core.ServicePort{{Name: "http", Port: 80}}}})
-	var stored map[string]any
-	if err := yaml.Unmarshal([]byte(fmt.Sprintf(route, "from-the-cluster")), &stored); err != nil {
-		t.Fatal(err)
+	var stored []runtime.Object
+	for _, text := range append(more, fmt.Sprintf(route, "from-the-cluster")) {
+		var o map[string]any
+		if err := yaml.Unmarshal([]byte(text), &o); err != nil {
+			t.Fatal(err)
+		}
+		stored = append(stored, &unstructured.Unstructured{Object: o})
 	}
 	kinds := map[schema.GroupVersionResource]string{}
 	for _, k := range inputs.Kinds() {
 		kinds[schema.GroupVersionResource{Group: k.Group, Version: k.Version, Resource: k.Resource}] = k.Kind + "List"
 	}
-	objects := fakedynamic.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), kinds, &unstructured.Unstructured{Object: stored})
+	objects := fakedynamic.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), kinds, stored...)
 	in, err := analyze.FromCluster(t.Context(), kube, objects)
 	if err != nil {
 		t.Fatal(err)

@@ -63,6 +63,10 @@ func virtualService(spec string) string {
 	return `{"apiVersion":"networking.istio.io/v1","kind":"VirtualService","metadata":{"name":"r","namespace":"shop"},"spec":` + spec + `}`
 }
 
+func policy(annotations, spec string) string {
+	return `{"apiVersion":"security.istio.io/v1","kind":"AuthorizationPolicy","metadata":{"name":"r","namespace":"shop","annotations":` + annotations + `},"spec":` + spec + `}`
+}
+
 const (
 	good = `{"hosts":["catalog"],"http":[{"route":[{"destination":{"host":"catalog"}}]}]}`
 	bad  = `{"hosts":["catalog"],"http":[{"match":[{"uri":{"regex":"("}}],"route":[{"destination":{"host":"catalog"}}]}]}`
@@ -88,15 +92,11 @@ func TestAdmission(t *testing.T) {
 			after: virtualService(`{"hosts":["catalog"],"http":[{"route":[{"destination":{"host":"nowhere"}}]}]}`)},
 		{says: "a kind that is not implemented is refused", op: admissionv1.Create, refused: "EnvoyFilter shop/r: this kind is not implemented by this version",
 			after: `{"apiVersion":"networking.istio.io/v1alpha3","kind":"EnvoyFilter","metadata":{"name":"r"},"spec":{}}`},
+		{says: "so is one of another group", op: admissionv1.Create, refused: "WasmPlugin shop/r: this kind is not implemented by this version",
+			after: `{"apiVersion":"extensions.istio.io/v1alpha1","kind":"WasmPlugin","metadata":{"name":"r"},"spec":{}}`},
 		{says: "deletes always pass", op: admissionv1.Delete, before: virtualService(bad)},
 		{says: "an update that leaves a bad spec unchanged passes", op: admissionv1.Update, before: virtualService(bad),
 			after: strings.Replace(virtualService(bad), `"name":"r"`, `"name":"r","labels":{"a":"b"},"finalizers":[]`, 1)},
-		{says: "an update to a bad spec is refused", op: admissionv1.Update, before: virtualService(good), after: virtualService(bad), refused: "bad regular expression"},
-	} {
-		t.Run(c.says, func(t *testing.T) {
-			r := ask(t, c.op, c.before, c.after)
-			if r.Allowed != (c.refused == "") {
-				t.Fatalf("allowed %v: %v", r.Allowed, r.Result)
 		{says: "an annotation that switches a policy off is warned of and passes", op: admissionv1.Update, before: policy(`{}`, `{"action":"DENY"}`),
 			after:  policy(`{"istio.io/dry-run":"true"}`, `{"action":"DENY"}`),
 			warned: "AuthorizationPolicy shop/r: metadata.annotations[istio.io/dry-run]: the policy is not enforced"},
@@ -104,6 +104,12 @@ func TestAdmission(t *testing.T) {
 			after: policy(`{}`, `{"action":"CUSTOM"}`), warned: "CUSTOM: not implemented by this version"},
 		{says: "a dry run may be created", op: admissionv1.Create, after: policy(`{"istio.io/dry-run":"true"}`, `{"action":"DENY"}`),
 			warned: "the policy is not enforced"},
+		{says: "an update to a bad spec is refused", op: admissionv1.Update, before: virtualService(good), after: virtualService(bad), refused: "bad regular expression"},
+	} {
+		t.Run(c.says, func(t *testing.T) {
+			r := ask(t, c.op, c.before, c.after)
+			if r.Allowed != (c.refused == "") {
+				t.Fatalf("allowed %v: %v", r.Allowed, r.Result)
 			}
 			if c.refused != "" && !strings.Contains(r.Result.Message, c.refused) {
 				t.Errorf("reason %q, want %q", r.Result.Message, c.refused)

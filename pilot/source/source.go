@@ -138,9 +138,6 @@ func (s *Source) watch(ctx context.Context) {
 		s.insist(ctx, ask)
 	}
 	for _, k := range s.kinds {
-		if k.Group == inputs.GroupExtensions {
-			continue // not ours to read
-		}
 		concerned := laneSnapshot
 		if k.Kind == "ServiceEntry" || k.Kind == "WorkloadEntry" {
 			concerned = both

@@ -225,6 +225,21 @@ func TestAStatusWriteIsNoNews(t *testing.T) {
 	})
 }
 
+func TestKindsThatAreOnlyReportedAreSeen(t *testing.T) {
+	play(t, "", func(w *world, snapshots, endpoints *listener) {
+		snapshots.take()
+		p := &metav1.PartialObjectMetadata{}
+		if err := json.Unmarshal([]byte(`{"apiVersion":"extensions.istio.io/v1alpha1","kind":"WasmPlugin","metadata":{"name":"a","namespace":"b"}}`), p); err != nil {
+			t.Fatal(err)
+		}
+		w.sources["WasmPlugin"].Add(p)
+		time.Sleep(time.Second)
+		if got := snapshots.take(); len(got) != 1 || len(got[0].Unimplemented) != 1 || got[0].Unimplemented[0].Name != "a" {
+			t.Errorf("told %d times", len(got))
+		}
+	})
+}
+
 func TestUnreadableSettingsHoldTranslationBack(t *testing.T) {
 	play(t, "trustDomain: [", func(w *world, snapshots, endpoints *listener) {
 		if n := len(snapshots.take()) + len(endpoints.take()); n != 0 {
