@@ -292,6 +292,8 @@ func (b *edgeBuilder) chainsOf(plan *edgePlan, s BoundServer) {
 		b.passthrough(plan, s)
 	case model.ServeTLS, model.ServeTCP:
 		b.opaqueServer(plan, s)
+	case model.ServeNamed:
+		b.named(plan, s)
 	}
 }
 

@@ -35,6 +35,7 @@ type edgeChain struct {
 	Relay   relay
 	Sniff   bool // looks at SNI though it does not terminate TLS
 	Web     bool // HTTP: browsers may call gRPC services
+	Through bool // the mesh's own TLS, passed through
 }
 
 // edgeListener serves one port of a gateway.
@@ -62,6 +63,9 @@ func (in EdgeListener) chain(c edgeChain) *listener.FilterChain {
 	out := &listener.FilterChain{Name: c.Name}
 	if c.Names != nil {
 		out.FilterChainMatch = &listener.FilterChainMatch{ServerNames: c.Names.Slice()}
+	}
+	if c.Through {
+		out.FilterChainMatch.ApplicationProtocols = transport.MeshALPNs()
 	}
 	if c.TLS != nil {
 		out.TransportSocket = edgeServer(in.Mesh, c.TLS, c.Routes != "")

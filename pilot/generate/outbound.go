@@ -66,6 +66,7 @@ type reached struct {
 type reachScope struct {
 	mesh      *model.Mesh
 	class     naming.Class
+	through   bool   // with a second cluster for each, see upstream.Cluster
 	namespace string // routers: whose rules may name Secrets
 	peers     *peers.Rules
 	from      upstream.Vantage
@@ -80,7 +81,7 @@ func (b *builder) clusters() {
 			all = append(all, reached{s.Service, b.routable[s.Service], s.key()})
 		}
 	}
-	key := reachScope{mesh: b.ix.mesh, class: b.scope.Class, from: b.scope.From, all: b.m.reached.Of(all)}
+	key := reachScope{mesh: b.ix.mesh, class: b.scope.Class, through: b.scope.Through, from: b.scope.From, all: b.m.reached.Of(all)}
 	if b.ix.peers.Disables() {
 		key.peers = b.ix.peers
 	}
@@ -117,11 +118,7 @@ func (b *builder) reach() *Reach {
 			if p.Protocol == model.UDP || !s.has(p.Number) {
 				continue
 			}
-			b.cluster(r, s.Service, p.Number, rule, nil)
-			if rule == nil {
-				continue
-			}
-			for _, subset := range rule.Subsets {
+			for _, subset := range everySubset(rule) {
 				b.cluster(r, s.Service, p.Number, rule, subset)
 			}
 		}
@@ -130,7 +127,16 @@ func (b *builder) reach() *Reach {
 	return r
 }
 
-// cluster makes one cluster.
+// everySubset is the whole host, nil, and the subsets that a rule, which may be nil, makes of it.
+func everySubset(rule *model.DestinationRule) []*model.Subset {
+	out := []*model.Subset{nil}
+	if rule != nil {
+		out = append(out, rule.Subsets...)
+	}
+	return out
+}
+
+// cluster makes one cluster, and where the proxy carries mesh mTLS on, the one that does.
 func (b *builder) cluster(r *Reach, svc *model.Service, port uint16, rule *model.DestinationRule, subset *model.Subset) {
 	in := upstream.Cluster{Mesh: b.ix.mesh, Service: svc, Port: port, Subset: subset, Class: b.scope.Class}
 	if rule != nil {
@@ -140,9 +146,21 @@ func (b *builder) cluster(r *Reach, svc *model.Service, port uint16, rule *model
 	if in.Class.Proxyless && !in.Proxyless() {
 		return
 	}
+	b.made(r, in)
+	if in.Through = b.scope.Through && reachable(svc); in.Through {
+		b.made(r, in)
+	}
+}
+
+// reachable reports whether a gateway may carry mesh mTLS on to a service: there are endpoints of the mesh, and it can find them.
+func reachable(svc *model.Service) bool {
+	return !svc.External && svc.Resolution != model.ResolvePassthrough && svc.Resolution != model.ResolveAlias
+}
+
+func (b *builder) made(r *Reach, in upstream.Cluster) {
 	if in.Class.Foreign {
-		in.Identities = b.m.strings.Of(identities(b.ix.set(svc, port)))
-		in.Meshed = b.meshed(b.ix.set(svc, port))
+		in.Identities = b.m.strings.Of(identities(b.ix.set(in.Service, in.Port)))
+		in.Meshed = b.meshed(b.ix.set(in.Service, in.Port))
 	}
 	if in.Resolves() {
 		in.Near = in.Preference().From(b.scope.From)
@@ -153,7 +171,7 @@ func (b *builder) cluster(r *Reach, svc *model.Service, port uint16, rule *model
 		r.views[in.Name()] = view
 		r.names[view.Key] = append(r.names[view.Key], in.Name())
 	}
-	if tls := in.InForce().TLS; tls != nil && tls.CredentialName != "" && in.OwnSecret {
+	if tls := in.InForce().TLS; tls != nil && tls.CredentialName != "" && in.OwnSecret && !in.Through {
 		r.secrets = append(r.secrets, tls.CredentialName)
 	}
 }
@@ -178,7 +196,7 @@ func policyOf(rule *model.DestinationRule, subset *model.Subset, port uint16) *m
 func (b *builder) endpointView(in upstream.Cluster) upstream.EndpointView {
 	v := upstream.EndpointView{
 		Key:    model.EndpointKey{Host: in.Service.Host, Namespace: in.Service.Namespace, Port: in.Port},
-		Subset: in.Subset, Foreign: in.Class.Foreign, Preference: in.Preference(),
+		Subset: in.Subset, Through: in.Through, Foreign: in.Class.Foreign, Preference: in.Preference(),
 	}
 	if o := in.InForce().Outlier; o != nil && o.MinHealthPercent > 0 {
 		v.HealthyOnly = true

@@ -36,6 +36,8 @@ type Outbound struct {
 	Traced string
 	// From is where the proxy is, where clusters that it resolves itself depend on that.
 	From upstream.Vantage
+	// Through is whether the proxy is a gateway that carries mesh mTLS on to the services that SNI spells.
+	Through bool
 	// Sources are the label conditions of routes that hold for the proxy.
 	Sources *intern.List[string]
 }
@@ -56,6 +58,9 @@ func ScopeOf(ix *Index, w *model.Workload, class naming.Class, m *Memo) Scope {
 		scope.Edge = Edge{
 			Mesh: ix.mesh, Class: class, Self: self, Namespace: w.Name.Namespace, Policies: policies,
 			Servers: m.servers.Of(ix.servers(w)),
+		}
+		for s := range scope.Edge.Servers.All {
+			scope.Outbound.Through = scope.Outbound.Through || s.Server.Kind() == model.ServeNamed
 		}
 		return scope
 	}

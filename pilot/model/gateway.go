@@ -41,6 +41,7 @@ const (
 	ServerOptionalMutual
 	ServerPassthrough
 	ServerIstioMutual
+	ServerAutoPassthrough // passed through to the service's endpoints that the SNI spells
 )
 
 // ServerTLS is a server's tls block.
@@ -66,6 +67,7 @@ const (
 	ServeTLS                               // TLS ends here, bytes inside
 	ServePassthrough                       // TLS goes on to the backend
 	ServeTCP                               // plaintext bytes
+	ServeNamed                             // TLS of the mesh goes on to the service that its SNI spells
 )
 
 // Kind says what the server does with connections.
@@ -77,6 +79,8 @@ func (s *Server) Kind() ServerKind {
 		return ServeTCP
 	case s.TLS.Mode == ServerPassthrough:
 		return ServePassthrough
+	case s.TLS.Mode == ServerAutoPassthrough:
+		return ServeNamed
 	case s.Protocol.IsHTTP() || s.Protocol == HTTPS:
 		return ServeHTTPS
 	}
@@ -85,7 +89,7 @@ func (s *Server) Kind() ServerKind {
 
 // Family is which servers may share a port: plaintext HTTP, TLS told apart by SNI, or plaintext bytes, of which there can be one server only.
 func (k ServerKind) Family() ServerKind {
-	if k == ServeTLS || k == ServePassthrough {
+	if k == ServeTLS || k == ServePassthrough || k == ServeNamed {
 		return ServeHTTPS
 	}
 	return k

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/sniff"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
 // peeked is a connection whose first bytes were looked at.
@@ -143,6 +145,10 @@ func (m *mesh) handshake(p *pod, l *config.Listener, c *exchange.Connection, sha
 	err := shake.shake(ctx, client, e, tr)
 	client.Close()
 	got := <-done
+	if got.chain != nil && got.chain.TLS == nil && got.chain.TCP != nil { // the gateway looks at the name and ends nothing
+		m.carry(p.proxy, got.chain, c, shake, e, tr, share, j)
+		return
+	}
 	if err != nil || got.security == nil {
 		j.say("503")
 		j.say("UF")
@@ -153,6 +159,25 @@ func (m *mesh) handshake(p *pod, l *config.Listener, c *exchange.Connection, sha
 	}
 	c.Security = got.security
 	m.serve(p.proxy, l, c, tr, share, j)
+}
+
+// carry takes TLS between two proxies through a third one that does not end it.
+func (m *mesh) carry(p *proxy, chain *config.FilterChain, c *exchange.Connection, shake *security, e *exchange.Endpoint, tr traffic, share float64, j *journey) {
+	source := netip.AddrPortFrom(netip.MustParseAddr(p.pod.ip), 40000)
+	for _, w := range chain.TCP.Clusters {
+		cluster, ends := p.reach(w.Cluster, c.Destination)
+		if cluster == nil || len(ends) == 0 { // the client's handshake ends here
+			j.say("503")
+			j.say("UF")
+			continue
+		}
+		for end, part := range balance(cluster, ends, upstream.Key{}) {
+			if socket(cluster, end) != nil {
+				j.say("wrapped") // in TLS of the gateway's own
+			}
+			m.arrive(source, end.Address, shake, e, tr, share*part/float64(len(chain.TCP.Clusters)), j)
+		}
+	}
 }
 
 // terminate ends a client's own TLS at a gateway.

@@ -30,6 +30,8 @@ type Cluster struct {
 	Class   naming.Class
 	// OwnSecret is whether the proxy may use the Secret that the rule behind Policy names.
 	OwnSecret bool
+	// Through carries the client's own mesh mTLS on, to endpoints that take it. The cluster's name is the SNI that asks for it.
+	Through bool
 	// Near orders endpoints that the cluster lists itself; those that travel over EDS are ordered by their view.
 	Near Near
 	// Identities are the union of the endpoints' identities, for foreign proxies only.
@@ -46,7 +48,12 @@ func (in Cluster) subset() string {
 }
 
 // Name is what routes call the cluster.
-func (in Cluster) Name() string { return naming.Cluster(in.Service.Host, in.subset(), in.Port) }
+func (in Cluster) Name() string {
+	if in.Through {
+		return naming.ServerName(in.Service.Host, in.subset(), in.Port)
+	}
+	return naming.Cluster(in.Service.Host, in.subset(), in.Port)
+}
 
 // InForce is the policy, or all defaults.
 func (in Cluster) InForce() *model.TrafficPolicy {
@@ -84,8 +91,10 @@ func Make(in Cluster) *wire.Resource {
 	applyPool(c, in.InForce().ConnectionPool)
 	c.TypedExtensionProtocolOptions = HTTPOptions(in.protocols())
 	applyOutlier(c, in.InForce().Outlier)
-	in.secure(c)
-	tellClient(c, in.InForce().ProxyProtocol)
+	if !in.Through {
+		in.secure(c)
+		tellClient(c, in.InForce().ProxyProtocol)
+	}
 	return message.Resource(wire.TypeCluster, c.Name, c)
 }
 
@@ -98,6 +107,9 @@ func connectTimeout(mesh *model.Mesh, policy *model.TrafficPolicy) model.Duratio
 
 // originalDestination reports whether the cluster dials the address that the client chose.
 func (in Cluster) originalDestination() bool {
+	if in.Through { // the client chose the gateway's address
+		return false
+	}
 	if in.InForce().LoadBalancer.Algorithm == model.Passthrough || in.Service.Resolution == model.ResolvePassthrough {
 		return true
 	}
@@ -168,7 +180,7 @@ func (in Cluster) resolve(c *cluster.Cluster) {
 		}
 		set.Endpoints = append(set.Endpoints, e)
 	}
-	c.LoadAssignment = assignment(c.Name, set, EndpointView{Foreign: in.Class.Foreign, near: in.Near})
+	c.LoadAssignment = assignment(c.Name, set, EndpointView{Foreign: in.Class.Foreign, Through: in.Through, near: in.Near})
 }
 
 // itself is a service that is looked up by its own name.
@@ -192,7 +204,7 @@ func dnsFamily(class naming.Class) cluster.Cluster_DnsLookupFamily {
 
 // ownAddress is ip:port where the cluster's nodes balance over the whole service themselves; "" where they do not.
 func (in Cluster) ownAddress() string {
-	if in.Class.Foreign || in.Subset != nil || in.Service.Entry || in.Service.External || in.Service.Resolution != model.ResolveEndpoints ||
+	if in.Class.Foreign || in.Through || in.Subset != nil || in.Service.Entry || in.Service.External || in.Service.Resolution != model.ResolveEndpoints ||
 		in.originalDestination() || len(in.Service.Addresses) == 0 {
 		return ""
 	}

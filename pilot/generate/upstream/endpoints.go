@@ -20,7 +20,9 @@ type EndpointView struct {
 	Subset *model.Subset // nil: all
 	// HealthyOnly leaves out endpoints that are not ready: the cluster's panic threshold would use them.
 	HealthyOnly bool
-	Foreign     bool
+	// Through leaves out endpoints that do not take mesh mTLS: the proxy does not look into what it carries on, and it must not be anything else.
+	Through bool
+	Foreign bool
 	// Peers switches mesh mTLS off for endpoints whose PeerAuthentication says DISABLE. Nil: none does.
 	Peers *peers.Rules
 	// Preference orders the endpoints, and shares traffic out, by where each client is.
@@ -54,6 +56,9 @@ func assignment(name string, set *model.EndpointSet, view EndpointView) *endpoin
 	var order []place
 	for _, e := range set.Endpoints {
 		if view.Subset != nil && !view.Subset.Labels.Matches(e.Labels) || view.HealthyOnly && e.Health != model.Healthy {
+			continue
+		}
+		if view.Through && !view.meshed(e) {
 			continue
 		}
 		at := place{e.Locality, view.near.rank(e)}
@@ -104,10 +109,15 @@ func health(h model.Health) core.HealthStatus {
 	return core.HealthStatus_HEALTHY
 }
 
+// meshed reports whether an endpoint takes mesh mTLS.
+func (v EndpointView) meshed(e *model.Endpoint) bool {
+	return e.MeshTLS && (v.Peers == nil || v.Peers.Mode(e.Workload.Namespace, e.Labels, e.Port) != model.MTLSDisable)
+}
+
 // endpointMetadata carries the endpoint's facts, and whether it takes mesh mTLS.
 func endpointMetadata(e *model.Endpoint, view EndpointView) *core.Metadata {
 	out := map[string]*structpb.Struct{}
-	if e.MeshTLS && (view.Peers == nil || view.Peers.Mode(e.Workload.Namespace, e.Labels, e.Port) != model.MTLSDisable) {
+	if view.meshed(e) {
 		out[wire.TLSModeMatch] = message.Struct(map[string]string{wire.TLSModeKey: wire.TLSModeMesh})
 	}
 	if facts := Facts(e.Identity.String(), e.Workload); len(facts.Fields) > 0 && !view.Foreign {

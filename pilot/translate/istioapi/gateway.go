@@ -139,6 +139,9 @@ func (r *reader) serverMode(path string, t *networking.ServerTLSSettings, out *m
 	case networking.ServerTLSSettings_PASSTHROUGH:
 		out.TLS.Mode, credential = model.ServerPassthrough, false
 		r.untouched(path, t)
+	case networking.ServerTLSSettings_AUTO_PASSTHROUGH:
+		out.TLS.Mode, credential = model.ServerAutoPassthrough, false
+		r.untouched(path, t)
 	case networking.ServerTLSSettings_ISTIO_MUTUAL:
 		out.TLS.Mode, credential, verifies = model.ServerIstioMutual, false, true
 	default:
@@ -208,15 +211,15 @@ func (r *reader) authority(path string, t *networking.ServerTLSSettings, asked b
 
 // untouched refuses what only the end of a TLS connection decides.
 func (r *reader) untouched(path string, t *networking.ServerTLSSettings) {
-	const why = "mode PASSTHROUGH leaves it to the backend"
+	const why = "mode %s leaves it to the backend"
 	if t.MinProtocolVersion != networking.ServerTLSSettings_TLS_AUTO {
-		r.Errorf(path+".minProtocolVersion", why)
+		r.Errorf(path+".minProtocolVersion", why, t.Mode)
 	}
 	if t.MaxProtocolVersion != networking.ServerTLSSettings_TLS_AUTO {
-		r.Errorf(path+".maxProtocolVersion", why)
+		r.Errorf(path+".maxProtocolVersion", why, t.Mode)
 	}
 	if len(t.CipherSuites) > 0 {
-		r.Errorf(path+".cipherSuites", why)
+		r.Errorf(path+".cipherSuites", why, t.Mode)
 	}
 }
 

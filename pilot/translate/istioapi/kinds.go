@@ -57,7 +57,6 @@ func gateways() fields.Kind {
 		},
 		Differs: []fields.Note{
 			{Path: "servers.bind", Why: "an address; unix sockets are refused"},
-			{Path: "servers.tls.mode", Why: "AUTO_PASSTHROUGH is refused"},
 			{Path: "servers.tls.caCertCredentialName", Why: "a Secret, not a ConfigMap"},
 			{Path: "servers.tls.{minProtocolVersion,maxProtocolVersion}", Why: "TLS 1.0 and 1.1 are refused"},
 			{Path: "servers.tls.cipherSuites", Why: "those with AES-GCM or ChaCha20; others, which nobody should use, are refused"},
