@@ -35,6 +35,9 @@ func (c *conn) headers(f *http2.HeadersFrame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.got++
+	if c.streams[id] != st { // it ended while the rest of its block was on the way, and its memory may be another stream's by now
+		return c.side.closed(id)
+	}
 	return c.takeBlock(st, kind, end)
 }
 

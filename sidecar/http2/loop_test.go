@@ -13,18 +13,23 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/listener"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
 // piped serves one end of a pipe inside a synctest bubble and returns the other, preface and settings said.
 func piped(t *testing.T, h Handler, settings ...http2.Setting) *hostile {
 	t.Helper()
+	return pipedTo(t, NewServer(ServerOptions{Handler: h, Recorder: &counted{}, Log: slog.New(slog.DiscardHandler)}), nil, settings...)
+}
+
+// pipedTo is piped with a server that may have other clients.
+func pipedTo(t *testing.T, s *Server, drain *listener.Drain, settings ...http2.Setting) *hostile {
+	t.Helper()
 	store := config.NewStore(upstream.NewRegistry(upstream.Options{}))
 	store.Swap(&config.Config{Listeners: []*config.Listener{{Name: "test", Default: &config.FilterChain{HTTP: &config.HTTP{}}}}})
 	ours, theirs := net.Pipe()
-	s := NewServer(ServerOptions{Handler: h, Recorder: &counted{}, Log: slog.New(slog.DiscardHandler)})
-	sess := session(store, theirs, nil)
-	go s.Serve(sess)
+	go s.Serve(session(store, theirs, drain))
 	p := &hostile{Framer: http2.NewFramer(ours, ours), nc: ours, next: 1}
 	p.AllowIllegalWrites = true
 	p.enc = hpack.NewEncoder(&p.block)

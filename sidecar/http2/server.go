@@ -160,7 +160,7 @@ func (sc *serverConn) kind(id uint32, st *stream) block.Kind {
 	return block.Request
 }
 
-// fresh begins a stream for a request head.
+// fresh begins a stream for a request head, unless the connection came to its end while the head was on the way.
 func (sc *serverConn) fresh(id uint32, b *block.Decoder, end bool) error {
 	c := sc.conn
 	if id%2 == 0 {
@@ -168,7 +168,7 @@ func (sc *serverConn) fresh(id uint32, b *block.Decoder, end bool) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if b.Kind == block.Ignored {
+	if b.Kind == block.Ignored || sc.final || c.cause != nil {
 		if err := sc.closed(id); err != nil {
 			return err
 		}
