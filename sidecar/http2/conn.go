@@ -60,7 +60,7 @@ type conn struct {
 
 	out, spare *[]byte
 	queued     int64 // bytes ever put into out
-	sent       int64 // bytes of them that the socket took
+	sent       int64 // bytes of them that the socket took, or is taking: the peer may have them
 	flushing   bool
 	flushFn    func()
 	writeBy    time.Time // the socket's write deadline
@@ -202,19 +202,25 @@ func (c *conn) die(code http2.ErrCode, why string, err error) {
 	}
 	c.cause = err
 	c.timer.Stop()
-	b := c.buf()
-	*b = appendGoAway(*b, c.lastPeer(), code, why)
+	refused := false
 	for _, st := range c.streams {
-		st.lost(c.unsent(st))
+		lost := c.unsent(st)
+		refused = refused || lost == exchange.ErrRefused
+		st.lost(lost)
 		c.side.gone(st)
 	}
+	b := c.buf()
+	if _, server := c.side.(*serverConn); refused && !server {
+		*b = (*b)[:0] // what may be sent elsewhere must not leave here any more
+	}
+	*b = appendGoAway(*b, c.lastPeer(), code, why)
 	_ = c.nc.SetWriteDeadline(time.Now().Add(time.Second))
 	c.closing = true
 	c.wake()
 	c.ended.Broadcast()
 }
 
-// unsent returns the error for a stream on a connection that ended: refused where not a byte of it had left.
+// unsent returns the error for a stream on a connection that ended: refused where not a byte of it can have left.
 func (c *conn) unsent(st *stream) error {
 	if st.at >= c.sent {
 		return exchange.ErrRefused

@@ -44,9 +44,7 @@ func (c *conn) flush() {
 		c.out, c.spare = c.spare, nil
 		c.queued += int64(len(*buf))
 		c.unblock()
-		c.extend()
-		n, err := c.write(*buf)
-		c.sent += int64(n)
+		err := c.write(*buf)
 		*buf = (*buf)[:0]
 		c.spare = buf
 		if err != nil {
@@ -64,7 +62,15 @@ func (c *conn) flush() {
 }
 
 // write lets the lock, which is held, go while it writes.
-func (c *conn) write(p []byte) (int, error) {
+func (c *conn) write(p []byte) error {
+	c.extend()
+	c.sent += int64(len(p)) // the peer may have any of it before Write returns
+	n, err := c.put(p)
+	c.sent -= int64(len(p) - n)
+	return err
+}
+
+func (c *conn) put(p []byte) (int, error) {
 	c.mu.Unlock()
 	defer c.mu.Lock()
 	return c.nc.Write(p)

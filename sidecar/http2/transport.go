@@ -204,7 +204,7 @@ func (st *clientStream) WriteHead(h *exchange.Head, end bool) error {
 			}
 		}
 	}
-	if cc.away {
+	if cc.away || cc.cause != nil {
 		return exchange.ErrRefused
 	}
 	st.id, st.at = cc.next, cc.position()

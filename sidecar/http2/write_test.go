@@ -1,0 +1,127 @@
+package http2
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// stuck is a connection whose writes arrive and do not return until they are told how many bytes the socket has taken.
+type stuck struct {
+	net.Conn
+	took chan int
+
+	mu  sync.Mutex
+	all []byte // what arrived
+}
+
+func (s *stuck) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	s.all = append(s.all, p...)
+	s.mu.Unlock()
+	n, more := <-s.took
+	if !more {
+		return len(p), nil
+	}
+	if n < 0 {
+		n += len(p)
+	}
+	return n, os.ErrDeadlineExceeded
+}
+
+// streams returns the streams of which frames have arrived.
+func (s *stuck) streams(t *testing.T) map[uint32]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	got := map[uint32]bool{}
+	fr := http2.NewFramer(nil, bytes.NewReader(s.all[len(preface):]))
+	for {
+		f, err := fr.ReadFrame()
+		if err != nil {
+			return got
+		}
+		got[f.Header().StreamID] = true
+	}
+}
+
+// TestWriteUnderWay: a connection ends while a write is under way. What the peer may have is not "refused", which would send it again; what was
+// only queued is, and must not leave any more.
+func TestWriteUnderWay(t *testing.T) {
+	type ends struct {
+		tr     exchange.Transport
+		conn   *stuck
+		theirs net.Conn
+	}
+	reset, refused := exchange.ErrReset, exchange.ErrRefused
+	for name, c := range map[string]struct {
+		end  func(*testing.T, ends)
+		want error
+	}{
+		"closed here":        {func(_ *testing.T, e ends) { e.tr.Close() }, reset},
+		"drained":            {func(_ *testing.T, e ends) { e.tr.Drain(); e.tr.Close() }, reset},
+		"closed there":       {func(_ *testing.T, e ends) { e.theirs.Close() }, reset},
+		"the peer is silent": {func(*testing.T, ends) { time.Sleep(4 * tick) }, reset},
+		"the peer breaks the rules": {func(t *testing.T, e ends) {
+			if err := http2.NewFramer(e.theirs, nil).WritePing(false, [8]byte{}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := e.theirs.Write(appendData(nil, 0, []byte("x"), false)); err != nil {
+				t.Fatal(err)
+			}
+		}, reset},
+		"the write fails late":     {func(_ *testing.T, e ends) { e.conn.took <- -1 }, reset},
+		"the write fails at once":  {func(_ *testing.T, e ends) { e.conn.took <- 0 }, refused},
+		"the write fails too soon": {func(_ *testing.T, e ends) { e.conn.took <- len(preface) + 9 }, refused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ours, theirs := net.Pipe()
+				conn := &stuck{Conn: ours, took: make(chan int)}
+				tr, err := NewCodec(CodecOptions{}).Transport(conn, &exchange.TransportInfo{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				post := func() exchange.Stream {
+					st, err := tr.Open()
+					if err != nil {
+						t.Fatal(err)
+					}
+					var h exchange.Head
+					h.Method, h.Path = exchange.View("POST"), exchange.View("/")
+					if err := st.WriteHead(&h, true); err != nil {
+						t.Fatal(err)
+					}
+					synctest.Wait()
+					return st
+				}
+				written, queued := post(), post()
+				c.end(t, ends{tr, conn, theirs})
+				synctest.Wait()
+				var h exchange.Head
+				if _, err := written.ReadHead(&h); err != c.want {
+					t.Errorf("the request in the write: %v, want %v", err, c.want)
+				}
+				if _, err := queued.ReadHead(&h); err != refused {
+					t.Errorf("the request behind it: %v", err)
+				}
+				close(conn.took)
+				time.Sleep(time.Second)
+				if got := conn.streams(t); !got[1] || got[3] {
+					t.Errorf("frames of streams %v have left", got)
+				}
+				written.Close()
+				queued.Close()
+				tr.Close()
+				theirs.Close()
+			})
+		})
+	}
+}
