@@ -116,3 +116,32 @@ func TestCancel(t *testing.T) {
 		t.Error("a new exchange is cancelled")
 	}
 }
+
+// TestFieldsAreOneLine: whatever a field is made of, it does not end its line and begin another.
+func TestFieldsAreOneLine(t *testing.T) {
+	const evil, tame = "a\r\nx: y\x00", "a  x: y "
+	for name, make := range map[string]func(*Head){
+		"Add":               func(h *Head) { h.Add("n", evil) },
+		"AddBytes":          func(h *Head) { h.AddBytes("n", []byte(evil)) },
+		"AddView":           func(h *Head) { h.AddView(View("n"), View(evil)) },
+		"Set":               func(h *Head) { h.Set("n", evil) },
+		"SetBytes":          func(h *Head) { h.SetBytes("n", []byte(evil)) },
+		"SetView":           func(h *Head) { h.SetView("n", View(evil)) },
+		"Set over another":  func(h *Head) { h.Add("n", "old"); h.Set("n", evil) },
+		"a name is no line": func(h *Head) { h.Add("n\r\nm", tame) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var h Head
+			make(&h)
+			if f := h.Fields[0]; len(h.Fields) != 1 || !f.Value.Is(tame) || !f.Name.Is("n") && !f.Name.Is("n  m") {
+				t.Errorf("got %q: %q", f.Name, f.Value)
+			}
+		})
+	}
+	given := View(evil)
+	var h Head
+	h.AddView(View("n"), given)
+	if !given.Is(evil) {
+		t.Errorf("what was lent was written to: %q", given)
+	}
+}

@@ -1,5 +1,7 @@
 package exchange
 
+import "bytes"
+
 // Field is one header line. Name is lower case, always: codecs make it so when they read.
 type Field struct {
 	Name, Value View
@@ -78,17 +80,35 @@ func (h *Head) Count(name string) int {
 
 // Add appends a field after all others. Name and value are copied.
 func (h *Head) Add(name, value string) {
-	h.Fields = append(h.Fields, Field{h.Intern(name), h.Intern(value)})
+	h.Fields = append(h.Fields, h.line(h.Intern(name), h.Intern(value)))
 }
 
 // AddBytes is Add for a value in bytes.
 func (h *Head) AddBytes(name string, value []byte) {
-	h.Fields = append(h.Fields, Field{h.Intern(name), h.InternBytes(value)})
+	h.Fields = append(h.Fields, h.line(h.Intern(name), h.InternBytes(value)))
 }
 
 // AddView appends a field without copying: both views must outlive the head.
 func (h *Head) AddView(name, value View) {
-	h.Fields = append(h.Fields, Field{name, value})
+	h.Fields = append(h.Fields, h.line(name, value))
+}
+
+// line makes a field. Codecs check what they parse and fill Fields themselves; all other fields are made here, so that no source of them (a
+// certificate, a configuration, a filter's facts) can end a line and begin another on the wire.
+func (h *Head) line(name, value View) Field { return Field{h.oneLine(name), h.oneLine(value)} }
+
+// oneLine returns v with spaces for CR, LF and NUL (RFC 9110, 5.5): a copy, in the rare case that there are any.
+func (h *Head) oneLine(v View) View {
+	if bytes.IndexByte(v, '\n') < 0 && bytes.IndexByte(v, '\r') < 0 && bytes.IndexByte(v, 0) < 0 {
+		return v
+	}
+	v = h.InternBytes(v)
+	for i, c := range v {
+		if c == '\n' || c == '\r' || c == 0 {
+			v[i] = ' '
+		}
+	}
+	return v
 }
 
 // Set gives a field one value: the first line is overwritten, further ones are removed, a missing one is added.
@@ -99,6 +119,7 @@ func (h *Head) SetBytes(name string, value []byte) { h.SetView(name, h.InternByt
 
 // SetView is Set without copying the value, which must outlive the head.
 func (h *Head) SetView(name string, value View) {
+	value = h.oneLine(value)
 	kept, found := h.Fields[:0], false
 	for _, f := range h.Fields {
 		if string(f.Name) == name {
@@ -111,7 +132,7 @@ func (h *Head) SetView(name string, value View) {
 	}
 	h.Fields = kept
 	if !found {
-		h.Fields = append(h.Fields, Field{h.Intern(name), value})
+		h.Fields = append(h.Fields, h.line(h.Intern(name), value))
 	}
 }
 

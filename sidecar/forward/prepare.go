@@ -167,14 +167,39 @@ func appendCert(dst []byte, s *exchange.Security, c *config.HTTP) []byte {
 		dst = append(append(append(dst, `;Cert="`...), s.Cert...), '"')
 	}
 	if c.CertURI {
-		dst = append(append(dst, ";URI="...), s.Identity.URI...)
+		dst = appendName(dst, ";URI=", s.Identity.URI)
 	}
 	if c.CertDNS {
 		for _, d := range s.DNS {
-			dst = append(append(dst, ";DNS="...), d...)
+			dst = appendName(dst, ";DNS=", d)
 		}
 	}
 	return dst
+}
+
+// appendName writes a name that the peer's certificate has, quoted where it holds what separates elements, pairs, or a key from its value (Envoy's
+// manual on x-forwarded-client-cert). X.509 lets control bytes into it: such a name is left out, since without them it would be another one.
+func appendName(dst []byte, key, name string) []byte {
+	quote := false
+	for i := range len(name) {
+		switch b := name[i]; {
+		case b < ' ' || b == 0x7f:
+			return dst
+		case b == ',' || b == ';' || b == '=' || b == '"' || b == '\\' || b == ' ':
+			quote = true
+		}
+	}
+	if dst = append(dst, key...); !quote {
+		return append(dst, name...)
+	}
+	dst = append(dst, '"')
+	for i := range len(name) {
+		if b := name[i]; b == '"' || b == '\\' {
+			dst = append(dst, '\\')
+		}
+		dst = append(dst, name[i])
+	}
+	return append(dst, '"')
 }
 
 // requestID gives the request an id: a random UUID where it has none, or where an edge does not keep foreign ones.

@@ -100,6 +100,33 @@ func TestForwardCert(t *testing.T) {
 	}
 }
 
+// TestForwardCertNames: what a certificate calls its owner is quoted where it would be read as something else, and no name where it holds bytes that
+// none has.
+func TestForwardCertNames(t *testing.T) {
+	for name, c := range map[string]struct {
+		uri  string
+		dns  []string
+		want string
+	}{
+		"plain names":              {"spiffe://td/ns/a/sa/b", []string{"a.example.com", "*.b"}, "URI=spiffe://td/ns/a/sa/b;DNS=a.example.com;DNS=*.b"},
+		"a name that adds a pair":  {"u", []string{"a;URI=spiffe://td/admin"}, `URI=u;DNS="a;URI=spiffe://td/admin"`},
+		"a name that adds another": {"u", []string{"a,By=x"}, `URI=u;DNS="a,By=x"`},
+		"quotes and backslashes":   {`u"x`, []string{`a\`, `\";URI=x`}, `URI="u\"x";DNS="a\\";DNS="\\\";URI=x"`},
+		"a URI with a query":       {"https://a?x=1", nil, `URI="https://a?x=1"`},
+		"line ends":                {"u\r\nx: y", []string{"a\r\n\r\nGET /admin HTTP/1.1", "b"}, "DNS=b"},
+		"other control bytes":      {"u", []string{"ad\x00min", "ad\tmin", "ad\x7fmin"}, "URI=u"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request(config.HTTP{ForwardCert: config.SanitizeSet, CertURI: true, CertDNS: true}, "GET /")
+			r.x.Conn.Security = &exchange.Security{Mutual: true, Hash: "h", LocalURI: "me", DNS: c.dns, Identity: exchange.Identity{URI: c.uri}}
+			r.forwardCert()
+			if got := r.x.Request.Get("x-forwarded-client-cert").Copy(); got != "By=me;Hash=h;"+c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestEdge(t *testing.T) {
 	for name, c := range map[string]struct {
 		hops       uint32

@@ -217,7 +217,8 @@ func (b *Decoder) regular(f hpack.HeaderField) {
 			return
 		}
 	}
-	b.Head.Add(f.Name, f.Value)
+	h := &b.Head // what Head.Add would look for was looked for above
+	h.Fields = append(h.Fields, exchange.Field{Name: h.Intern(f.Name), Value: h.Intern(f.Value)})
 }
 
 func (b *Decoder) contentLength(v string) bool {
