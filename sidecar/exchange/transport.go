@@ -28,6 +28,7 @@ var (
 	ErrReset    = errors.New("connection closed by peer")                     // the peer closed or reset before the message was complete
 	ErrUnsent   = errors.New("connection closed before the request was sent") // nothing was sent: any request may be sent again
 	ErrRefused  = errors.New("stream refused by peer")                        // certainly not processed: REFUSED_STREAM, GOAWAY beyond us, or no stream left
+	ErrUnfit    = errors.New("message does not fit the peer's protocol")      // we cannot put the request into what the peer speaks: nothing was sent, and the peer is not to blame
 	ErrProtocol = errors.New("malformed message")                             // the peer broke the protocol; the transport will not be used again
 	ErrTimeout  = errors.New("deadline exceeded")                             // the deadline set by SetDeadline passed
 	ErrAborted  = errors.New("aborted")                                       // Abort was called

@@ -372,6 +372,9 @@ func (r *run) failed(err error) exchange.Outcome {
 	if err == exchange.ErrUnsent {
 		return exchange.UpstreamReset
 	}
+	if err == exchange.ErrUnfit { // says nothing of the host
+		return exchange.UpstreamProtocol
+	}
 	r.lease.Host.Report(upstream.Local)
 	switch err {
 	case exchange.ErrTimeout:

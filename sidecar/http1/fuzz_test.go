@@ -195,7 +195,7 @@ func TestHeadsThatAreNone(t *testing.T) {
 	} {
 		tr, _ := NewTransport(&sinking{}, &exchange.TransportInfo{})
 		s, _ := tr.Open()
-		if err := s.WriteHead(&h, true); err != exchange.ErrProtocol || s.Reusable() {
+		if err := s.WriteHead(&h, true); err != exchange.ErrUnfit || s.Reusable() {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

@@ -172,7 +172,7 @@ func (s *stream) WriteHead(h *exchange.Head, end bool) error {
 	s.upgrade = up != nil || s.connect
 	declared, ok := s.out.begin(h, end, false)
 	if !ok || !oneWord(h.Method) || !oneWord(h.Authority) || !oneWord(h.Path) {
-		return exchange.ErrProtocol
+		return exchange.ErrUnfit
 	}
 	w.buf = append(append(w.buf, h.Method...), ' ')
 	if s.connect {

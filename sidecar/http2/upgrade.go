@@ -78,7 +78,7 @@ func (st *stream) settled() error {
 		st.block()
 	}
 	if !st.c.peerConnect {
-		return exchange.ErrProtocol
+		return exchange.ErrUnfit
 	}
 	return nil
 }

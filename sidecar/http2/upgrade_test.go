@@ -11,6 +11,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/route"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
 // shouter is a WebSocket server as far as the handshake goes; then it sends every byte back in upper case.
@@ -107,5 +108,42 @@ func TestUpgradeThatUpstreamCannotTake(t *testing.T) {
 	req.Header.Set("Upgrade", "websocket")
 	if resp, _ := do(t, client(t, false), req); resp.StatusCode != 502 {
 		t.Errorf("got %v", resp.Status)
+	}
+}
+
+// Requests that cannot be put into what the upstream speaks say nothing of the upstream: no client must be able to have it ejected with them.
+func TestUnfitRequestsEjectNobody(t *testing.T) {
+	ejects := func(c *upstream.Config) {
+		c.Outlier = &upstream.Outlier{Consecutive5xx: 1, ConsecutiveLocal: 1, BaseEjection: time.Hour, MaxEjectionPercent: 100}
+	}
+	opens := func(h *config.HTTP) {
+		h.Upgrades = []route.UpgradeRule{{Type: "websocket", Enabled: true}, {Type: "CONNECT", Enabled: true}}
+	}
+	for name, c := range map[string]struct {
+		h2Up    bool
+		match   route.Match
+		request string
+	}{
+		"a WebSocket to HTTP/2 without extended CONNECT": {true, route.Match{Path: "/"}, "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"},
+		"a CONNECT with a length to HTTP/1.1":            {false, route.Match{PathKind: route.ConnectRequests}, "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nContent-Length: 1\r\n\r\nx"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr := origin(t, c.h2Up, func(http.ResponseWriter, *http.Request) { t.Error("the upstream was asked") })
+			m := build(t, addr, options{h2Up: c.h2Up, http: opens, cluster: ejects, route: func(r *route.RouteConfig) { r.Match = c.match }})
+			nc, err := net.Dial("tcp", m.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
+			io.WriteString(nc, c.request)
+			if resp, err := http.ReadResponse(bufio.NewReader(nc), nil); err != nil || resp.StatusCode != 502 {
+				t.Fatalf("got %v, %v", resp, err)
+			}
+			m.log.wait(t, 1)
+			if m.store.Load().Set.Get("up").Hosts()[0].Ejected() {
+				t.Error("the upstream is ejected")
+			}
+		})
 	}
 }

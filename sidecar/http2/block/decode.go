@@ -145,6 +145,9 @@ func (b *Decoder) endRequest() {
 	}
 	extended := b.seen&seenProtocol != 0
 	connect := h.Method.Is("CONNECT") && !extended
+	if b.Length >= 0 && h.Method.Is("CONNECT") { // the tunnel's bytes are no content (RFC 9110, 9.3.6): whoever counts them will miscount
+		b.Verdict = Malformed
+	}
 	if extended && !h.Method.Is("CONNECT") || b.seen&seenMethod == 0 || connect && b.seen&(seenScheme|seenPath) != 0 ||
 		!connect && b.seen&(seenScheme|seenPath) != seenScheme|seenPath {
 		b.Verdict = Malformed
