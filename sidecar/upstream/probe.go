@@ -68,7 +68,7 @@ func (p *prober) probe(ctx context.Context, h *Host, c *Health) result {
 		return lost
 	}
 	s.SetDeadline(deadline)
-	stop := context.AfterFunc(ctx, s.Abort)
+	stop := onEnd(ctx, s.Abort)
 	got := p.ask(s, h, c)
 	stop()
 	keep := s.Reusable()
@@ -77,6 +77,20 @@ func (p *prober) probe(ctx context.Context, h *Host, c *Health) result {
 		p.close()
 	}
 	return got
+}
+
+// onEnd has f run when ctx ends. Once stop has returned, f does not run, nor is it still running: what f is about may serve others then.
+func onEnd(ctx context.Context, f func()) (stop func()) {
+	done := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		defer close(done)
+		f()
+	})
+	return func() {
+		if !cancel() {
+			<-done
+		}
+	}
 }
 
 // ask sends a request and judges the answer.
@@ -211,7 +225,7 @@ func (p *prober) tcp(ctx context.Context, h *Host, c *Health, deadline time.Time
 		p.raw = conn
 	}
 	conn := p.raw
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	stop := onEnd(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	_ = conn.SetDeadline(deadline)
 	if _, err := conn.Write(c.Send); err != nil || !receive(conn, c.Receive) {
