@@ -106,10 +106,17 @@ func (p *pool) serves(f *face, k poolKey) bool {
 	return p.poolKey == k && p.face.channel == f.channel && p.face.ep.Identity == f.ep.Identity
 }
 
+// retire closes what is idle; what is in use closes after use. An ejection ends: it must not count among the hosts that are left.
 func (h *Host) retire() {
 	h.gone.Store(true)
 	h.mu.Lock()
 	h.retired = true
+	if h.outlier.timer != nil {
+		h.outlier.timer.Stop()
+	}
+	if h.outlier.ejected.CompareAndSwap(true, false) { // else restore was faster
+		h.cluster.ejected.Add(-1)
+	}
 	all := h.all()
 	h.mu.Unlock()
 	for _, p := range all {

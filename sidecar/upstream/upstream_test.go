@@ -569,3 +569,32 @@ func TestWaitersShareAFailure(t *testing.T) {
 		t.Error("after a panic nobody may dial")
 	}
 }
+
+// TestEjectedHostsThatGo: a host that is removed while it is ejected does not count against the share of hosts that may be ejected.
+func TestEjectedHostsThatGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := NewRegistry(Options{})
+		of := func(eps ...*exchange.Endpoint) *Cluster {
+			cfg := &Config{Info: exchange.ClusterInfo{Name: "c"}, Discovery: Static, Endpoints: eps,
+				Outlier: &Outlier{Consecutive5xx: 1, BaseEjection: time.Minute, MaxEjectionPercent: 50}}
+			return r.Apply(map[string]*Config{"c": cfg}, nil).Get("c")
+		}
+		c := of(endpoint(a), endpoint(b))
+		gone := c.Hosts()[0]
+		gone.Report(Server)
+		if !gone.Ejected() {
+			t.Fatal("the first host is not ejected")
+		}
+		synctest.Wait()
+		of(endpoint(b), endpoint(d))
+		c.Hosts()[0].Report(Server)
+		if !c.Hosts()[0].Ejected() {
+			t.Error("the host that is gone still counts")
+		}
+		time.Sleep(time.Hour) // every ejection has ended, each once
+		synctest.Wait()
+		if n := c.ejected.Load(); n != 0 || c.Hosts()[0].Ejected() {
+			t.Errorf("%d ejections are left", n)
+		}
+	})
+}
