@@ -3,6 +3,7 @@ package http1_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -97,6 +98,73 @@ func TestIdleConnectionsEndWithDraining(t *testing.T) {
 	}
 	if _, err := r.ReadByte(); err != io.EOF {
 		t.Errorf("the connection stays: %v", err)
+	}
+}
+
+// TestDrainingWaitsForHeads: a request is under way from its first byte on, but a client that says no more of it holds up nobody for long.
+func TestDrainingWaitsForHeads(t *testing.T) {
+	const ask, begun, rest = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "HEAD / HT", "TP/1.1\r\nHost: a\r\n\r\n"
+	s := newSecure(t)
+	for name, tlsToo := range map[string]bool{"plaintext": false, "TLS, behind an answer": true} {
+		for stalls, cut := range map[string]int{"goes on": 0, "stalls": 1} {
+			t.Run(name+"/"+stalls, func(t *testing.T) {
+				p := proxy(t, to("c"), map[string][]string{"c": {backend(t, echo)}}, func(p *mesh) {
+					if tlsToo {
+						p.cfg.Listeners[0].Chains[0].TLS = s
+					}
+				})
+				c, err := net.Dial("tcp", p.addr())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				if tlsToo { // both in one packet, so that the second is there when the first answer leaves
+					cork := &corked{Conn: c}
+					secured := tls.Client(cork, s.cfg)
+					if err := secured.Handshake(); err != nil {
+						t.Fatal(err)
+					}
+					cork.gathers = true
+					_, _ = io.WriteString(secured, ask)
+					_, _ = io.WriteString(secured, begun)
+					cork.gathers = false
+					_, _ = c.Write(cork.buf)
+					c = secured
+				} else {
+					_, _ = io.WriteString(c, begun)
+				}
+				r := bufio.NewReader(c)
+				if tlsToo && !strings.Contains(readHead(r), " 200 ") {
+					t.Fatal("no first answer")
+				}
+				for tries := 0; ; tries++ {
+					if _, busy := p.m.Count(exchange.Outbound); busy == 1 {
+						break
+					}
+					if tries == 1000 {
+						t.Fatal("a session whose client has begun to ask counts as idle")
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+				limit := 30 * time.Second
+				if cut > 0 {
+					limit = 100 * time.Millisecond
+				}
+				ctx, cancel := context.WithTimeout(context.Background(), limit)
+				defer cancel()
+				done := make(chan int)
+				go func() { done <- p.m.Shutdown(ctx) }()
+				if cut == 0 {
+					_, _ = io.WriteString(c, rest)
+					if got := readHead(r); !strings.Contains(got, " 200 ") {
+						t.Errorf("got %q", got)
+					}
+				}
+				if n := <-done; n != cut {
+					t.Errorf("%d connections cut, want %d", n, cut)
+				}
+			})
+		}
 	}
 }
 

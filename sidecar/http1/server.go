@@ -58,7 +58,7 @@ func (c *conn) listen() {
 		}
 	}
 	if c.sock = sock.Of(c.sess.Conn); c.sock != nil {
-		c.sock.Sent = func() { c.sess.Idle(true) }
+		c.sock.Sent = func() { c.sess.Idle(c.src.r == c.src.w) } // TLS may have had part of the next request
 	}
 }
 
@@ -135,7 +135,7 @@ func (c *conn) linger() {
 func (c *conn) serve() bool {
 	c.arm()
 	if c.sock == nil || !c.sock.Holds() { // else once that is sent
-		c.sess.Idle(true)
+		c.sess.Idle(c.src.r == c.src.w)
 	}
 	n, err := c.readHead()
 	c.sess.Idle(false)
@@ -249,6 +249,7 @@ func (c *conn) readHead() (int, error) {
 		}
 		if len(p) > 0 && !begun {
 			begun = true
+			c.sess.Idle(false) // draining waits for the rest, as long as it waits for anybody
 			c.hurry()
 		}
 		if err := c.src.fill(); err != nil {
