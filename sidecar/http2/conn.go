@@ -61,6 +61,7 @@ type conn struct {
 	out, spare *[]byte
 	queued     int64 // bytes ever put into out
 	sent       int64 // bytes of them that the socket took, or is taking: the peer may have them
+	plain      bool  // nc is a socket
 	flushing   bool
 	flushFn    func()
 	writeBy    time.Time // the socket's write deadline
@@ -88,7 +89,7 @@ type conn struct {
 
 func newConn(nc net.Conn, mem *memory, l limits, a alarm) *conn {
 	c := &conn{
-		nc: nc, mem: mem, lim: l, alarm: a, now: time.Now,
+		nc: nc, plain: plain(nc), mem: mem, lim: l, alarm: a, now: time.Now,
 		br:         newInput(nc, mem),
 		blk:        block.NewDecoder(l.head, l.fields),
 		chatter:    newBucket(2000, 100),

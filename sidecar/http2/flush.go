@@ -1,10 +1,15 @@
 package http2
 
 import (
+	"errors"
+	"net"
+	"os"
 	"runtime"
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/heddle-mesh/heddle/sidecar/sock"
 )
 
 // buf returns the write buffer to append to. The lock is held.
@@ -61,19 +66,39 @@ func (c *conn) flush() {
 	}
 }
 
-// write lets the lock, which is held, go while it writes.
+// write carries p to the socket for as long as that takes some of it. The lock is held, but not while the socket takes.
 func (c *conn) write(p []byte) error {
-	c.extend()
 	c.sent += int64(len(p)) // the peer may have any of it before Write returns
-	n, err := c.put(p)
-	c.sent -= int64(len(p) - n)
-	return err
+	for len(p) > 0 {
+		piece := p
+		if !c.plain {
+			piece = p[:min(len(p), pieceSize)]
+		}
+		c.extend()
+		n, err := c.put(piece)
+		p = p[n:]
+		if err != nil && (n == 0 || !c.plain || c.closing || !errors.Is(err, os.ErrDeadlineExceeded)) {
+			c.sent -= int64(len(p))
+			return err
+		}
+	}
+	return nil
 }
 
+// put lets the lock, which is held, go while it writes.
 func (c *conn) put(p []byte) (int, error) {
 	c.mu.Unlock()
 	defer c.mu.Lock()
 	return c.nc.Write(p)
+}
+
+// plain says whether a write that ran into its deadline can be gone on with: to a socket, but not through TLS, whose state is broken then.
+func plain(nc net.Conn) bool {
+	if p, ok := nc.(*peeked); ok {
+		nc = p.Conn
+	}
+	_, ok := nc.(sock.Socket)
+	return ok
 }
 
 // extend moves the write deadline ahead, now and then. The lock is held.

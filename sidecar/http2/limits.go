@@ -19,6 +19,7 @@ const (
 	defaultFields  = 100       // fields in a header list
 
 	maxQueued    = 64 << 10 // bytes waiting to be written before bodies and heads wait as well
+	pieceSize    = 16 << 10 // bytes that TLS, whose writes cannot be gone on with, must take within one deadline: a record
 	maxBacklog   = 1 << 20  // bytes waiting before the peer counts as one that only asks and never reads
 	graceFrames  = 4        // WINDOW_UPDATEs and PINGs that answer one DATA frame of ours
 	maxGrace     = 10_000
@@ -27,7 +28,7 @@ const (
 	lastStreamID = 1<<31 - 1
 
 	handshakeTimeout = 10 * time.Second // for the preface, and for the rest of a header block once it has begun
-	writeStall       = time.Minute      // a socket that takes no byte for so long is dead
+	writeStall       = time.Minute      // a socket that takes no byte, or TLS that takes no piece, for so long is dead
 	windowStall      = 5 * time.Minute  // a stream that has bytes to send and gets no window for so long is reset
 	lingering        = 250 * time.Millisecond
 	farewell         = time.Second // between the two GOAWAYs of a graceful end

@@ -26,10 +26,16 @@ func piped(t *testing.T, h Handler, settings ...http2.Setting) *hostile {
 // pipedTo is piped with a server that may have other clients.
 func pipedTo(t *testing.T, s *Server, drain *listener.Drain, settings ...http2.Setting) *hostile {
 	t.Helper()
+	return pipedThrough(t, s, drain, func(nc net.Conn) net.Conn { return nc }, settings...)
+}
+
+// pipedThrough is pipedTo with something around the server's end.
+func pipedThrough(t *testing.T, s *Server, drain *listener.Drain, wrap func(net.Conn) net.Conn, settings ...http2.Setting) *hostile {
+	t.Helper()
 	store := config.NewStore(upstream.NewRegistry(upstream.Options{}))
 	store.Swap(&config.Config{Listeners: []*config.Listener{{Name: "test", Default: &config.FilterChain{HTTP: &config.HTTP{}}}}})
 	ours, theirs := net.Pipe()
-	go s.Serve(session(store, theirs, drain))
+	go s.Serve(session(store, wrap(theirs), drain))
 	p := &hostile{Framer: http2.NewFramer(ours, ours), nc: ours, next: 1}
 	p.AllowIllegalWrites = true
 	p.enc = hpack.NewEncoder(&p.block)

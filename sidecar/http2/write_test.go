@@ -2,9 +2,11 @@ package http2
 
 import (
 	"bytes"
+	"log/slog"
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -121,6 +123,73 @@ func TestWriteUnderWay(t *testing.T) {
 				queued.Close()
 				tr.Close()
 				theirs.Close()
+			})
+		})
+	}
+}
+
+// sluggish reads a little at a time.
+type sluggish struct {
+	net.Conn
+	pause time.Duration
+}
+
+func (s sluggish) Read(p []byte) (int, error) {
+	time.Sleep(s.pause)
+	return s.Conn.Read(p[:min(len(p), 1<<10)])
+}
+
+// socket looks like one: writes to it can be gone on with.
+type socket struct{ net.Conn }
+
+func (socket) SyscallConn() (syscall.RawConn, error) { return nil, os.ErrInvalid }
+func (socket) CloseWrite() error                     { return os.ErrInvalid }
+
+// tlsLike is broken, as TLS is, by the first write that runs into its deadline.
+type tlsLike struct {
+	net.Conn
+	broken error
+}
+
+func (c *tlsLike) Write(p []byte) (n int, err error) {
+	if c.broken != nil {
+		return 0, c.broken
+	}
+	n, c.broken = c.Conn.Write(p)
+	return n, c.broken
+}
+
+// TestSlowReaders: a client that takes a little now and then is slow, not dead.
+func TestSlowReaders(t *testing.T) {
+	for name, c := range map[string]struct {
+		wrap  func(net.Conn) net.Conn
+		pause time.Duration
+	}{
+		"a socket": {func(nc net.Conn) net.Conn { return socket{nc} }, 20 * time.Second},
+		"TLS":      {func(nc net.Conn) net.Conn { return &tlsLike{Conn: nc} }, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const size = 200 << 10
+				h := body{n: size, done: make(chan error, 1)}
+				s := NewServer(ServerOptions{Handler: h, Recorder: &counted{}, Log: slog.New(slog.DiscardHandler)})
+				p := pipedThrough(t, s, nil, c.wrap, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
+				defer p.nc.Close()
+				p.must(t, p.WriteWindowUpdate(0, 1<<30))
+				p.open(p.get(), true)
+				fr, got := http2.NewFramer(nil, sluggish{p.nc, c.pause}), 0
+				for end := false; !end; {
+					f, err := fr.ReadFrame()
+					if err != nil {
+						t.Fatalf("after %d bytes: %v", got, err)
+					}
+					if d, ok := f.(*http2.DataFrame); ok {
+						got, end = got+len(d.Data()), d.StreamEnded()
+					}
+				}
+				if err := <-h.done; err != nil || got != size {
+					t.Errorf("%d bytes, %v", got, err)
+				}
 			})
 		})
 	}
