@@ -27,6 +27,11 @@ const (
 	// the application, keeps outbound working until that has ended (as MethodAwaitCompletion says) or the drain duration is over,
 	// and, in a pod whose restartPolicy is not Always, ends once the pod's other containers have (see EnvAwaitCompletion).
 	EnvNativeSidecar = "HEDDLE_NATIVE_SIDECAR"
+	// EnvDNSCapture is "true" where the proxy answers its pod's DNS questions on PortDNS, to where FlagDNS leads them; default false. The names of
+	// both are Istio's, as in meshConfig.defaultConfig.proxyMetadata.
+	EnvDNSCapture = "ISTIO_META_DNS_CAPTURE"
+	// EnvDNSAutoAllocate is "false" where ServiceEntries without addresses are not to be answered with those that the mesh gave them; default true.
+	EnvDNSAutoAllocate = "ISTIO_META_DNS_AUTO_ALLOCATE"
 	// EnvAwaitCompletion is "true" in an ordinary container of a pod that is meant to end (restartPolicy Never or OnFailure): the proxy
 	// calls MethodAwaitCompletion on the CA address and exits 0 when it returns.
 	EnvAwaitCompletion = "HEDDLE_AWAIT_COMPLETION"
@@ -110,6 +115,8 @@ const (
 	FlagOutboundPorts       = "outbound-ports" // captured whatever their address
 	FlagExcludeOutbound     = "exclude-outbound-ports"
 	FlagExcludeInterfaces   = "exclude-interfaces"
+	FlagDNS                 = "dns" // whose port 53 leads to PortDNS: addresses, * for all, DNSPod for the pod's own servers; default none
+	DNSPod                  = "pod"
 	CommandRedirect         = "redirect" // heddle-proxy redirect <flags>: writes the capture rules and exits
 	CommandWait             = "wait"     // heddle-proxy wait: returns 0 once 127.0.0.1:15021/healthz/ready says 200, 1 after --timeout (default StartupSeconds)
 	CommandDrain            = "drain"    // heddle-proxy drain: POST 127.0.0.1:15000/drain; returns 0 once the proxy has begun to drain

@@ -22,6 +22,10 @@ const (
 	MetaDialect        = "HEDDLE_DIALECT" // decimal; absent: a foreign proxy (stock Envoy)
 	// MetaGenerator is GeneratorGRPC where the client is a program with gRPC's xDS client, without a proxy.
 	MetaGenerator = "GENERATOR"
+	// MetaDNSCapture is "true" where the proxy answers its pod's DNS questions. Believed: it concerns that proxy alone.
+	MetaDNSCapture = "DNS_CAPTURE"
+	// MetaDNSAutoAllocate is "false" where such a proxy is not to be told addresses that the mesh gave to ServiceEntries without.
+	MetaDNSAutoAllocate = "DNS_AUTO_ALLOCATE"
 	// MetaCertificates is the folder of a foreign proxy's own certificate, an absolute path; absent: AgentPath. Believed: it is that proxy's disk.
 	MetaCertificates = "HEDDLE_CERTIFICATES"
 )

@@ -11,6 +11,7 @@ const (
 	PortWebhook         = 15017 // heddled: webhooks (Service port 443)
 	PortStatus          = 15020 // proxy: merged metrics, readiness, rewritten probes, quitquitquit
 	PortReady           = 15021 // proxy: /healthz/ready of the proxy alone
+	PortDNS             = 15053 // proxy: the pod's captured DNS questions, loopback only
 	PortProxyPrometheus = 15090 // proxy: its own metrics only
 	PortHealth          = 8080  // heddled: /ready
 )

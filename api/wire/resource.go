@@ -7,6 +7,7 @@ const (
 	TypeCluster   = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 	TypeEndpoints = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 	TypeSecret    = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+	TypeNames     = "type.googleapis.com/envoy.data.dns.v3.DnsTable" // for proxies that answer their pod's DNS questions (MetaDNSCapture)
 )
 
 // Resource is one xDS resource on its way: named, versioned, opaque. It is immutable after it was made.

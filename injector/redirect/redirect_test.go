@@ -40,6 +40,7 @@ func TestArgsSayTheSpec(t *testing.T) {
 		nil,
 		{"--inbound-ports=80,443", "--exclude-interfaces=eth1"},
 		{"--exclude-outbound-ports=22", "--outbound-cidrs=", "--exclude-outbound-cidrs=10.0.0.0/8,fd00::/8"},
+		{"--dns=pod"},
 	} {
 		spec, err := parse(t, args)
 		if err != nil {
@@ -60,6 +61,8 @@ func TestWhatIsRefused(t *testing.T) {
 		{"names are not addresses", "--outbound-cidrs=example.com", `"example.com"`},
 		{"all is not one of a list", "--outbound-cidrs=*,10.0.0.0/8", `"*"`},
 		{"mapped addresses are ambiguous", "--exclude-outbound-cidrs=::ffff:10.0.0.0/104", "not an address range"},
+		{"servers are addresses", "--dns=10.0.0.0/8", "reading dns: \"10.0.0.0/8\""},
+		{"the pod's servers are somebody else's to tell", "--dns=pod", "reading dns"},
 		{"interfaces have short names", "--exclude-interfaces=abcdefghijklmnopq", "not the name of a network interface"},
 	} {
 		spec, err := parse(t, []string{c.arg})

@@ -2,6 +2,7 @@ package redirect
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 )
@@ -12,6 +13,8 @@ const TableName = "heddle"
 // portTunnel (HBONE) is never captured: a tunnel's end is asked directly.
 const portTunnel = 15008
 
+const portDNS = 53
+
 const loopback = "lo"
 
 var (
@@ -21,11 +24,56 @@ var (
 
 // Rules returns the capture rules of c. Their order matters: the first that matches decides.
 func Rules(c Config) Ruleset {
-	return Ruleset{Table: TableName, Chains: []Chain{
+	names := dns(c)
+	out := Ruleset{Table: TableName, Chains: []Chain{
 		{Name: "prerouting", Type: NAT, Hook: Prerouting, Rules: inbound(c)},
-		{Name: "output", Type: NAT, Hook: Output, Rules: outbound(c)},
+		{Name: "output", Type: NAT, Hook: Output, Rules: append(names, outbound(c)...)},
 		{Name: "input", Type: Filter, Hook: Input, Rules: guard()},
 	}}
+	if len(names) > 0 {
+		out.Chains = append(out.Chains, untracked()...)
+	}
+	return out
+}
+
+// dns captures the questions of the pod's processes, but for the proxy's own.
+func dns(c Config) []Rule {
+	if !c.DNS.All && len(c.DNS.List) == 0 || slices.Contains(c.ExcludeOutboundPorts, portDNS) {
+		return nil
+	}
+	both := []Match{UDPPort{Number: portDNS}, Port{Number: portDNS}}
+	var rules []Rule
+	for _, name := range c.ExcludeInterfaces {
+		rules = append(rules, rule("excluded interface", leave, OutInterface{name}))
+	}
+	for _, port := range both {
+		rules = append(rules, rule("the proxy's own question", leave, UID{ID: wire.ProxyUID}, port), rule("the proxy's own question", leave, GID{ID: wire.ProxyGID}, port))
+	}
+	for _, port := range both {
+		if c.DNS.All {
+			rules = append(rules, rule("dns", to(wire.PortDNS), port))
+			continue
+		}
+		for _, server := range c.DNS.List {
+			rules = append(rules, rule("dns", to(wire.PortDNS), To{Prefix: server}, port))
+		}
+	}
+	return rules
+}
+
+// untracked keeps the proxy's own questions over UDP, and the answers, out of connection tracking. What is tracked stays for half a minute after its
+// socket is closed: a question of the proxy from a port that a process of the pod had before would be taken for that process's, and be led back to
+// the proxy.
+func untracked() []Chain {
+	return []Chain{
+		{Name: "questions", Type: Raw, Hook: Output, Rules: []Rule{
+			rule("the proxy's own question", Verdict{Kind: Untracked}, UID{ID: wire.ProxyUID}, UDPPort{Number: portDNS}),
+			rule("the proxy's own question", Verdict{Kind: Untracked}, GID{ID: wire.ProxyGID}, UDPPort{Number: portDNS}),
+		}},
+		{Name: "answers", Type: Raw, Hook: Prerouting, Rules: []Rule{
+			rule("a server's answer", Verdict{Kind: Untracked}, InInterface{Name: loopback, Not: true}, UDPPort{Number: portDNS, Source: true}),
+		}},
+	}
 }
 
 func rule(why string, v Verdict, matches ...Match) Rule {
@@ -40,7 +88,7 @@ var leave = Verdict{Kind: Return}
 func inbound(c Config) []Rule {
 	rules := []Rule{rule("only tcp is captured", leave, TCP{Not: true})}
 	for _, name := range c.ExcludeInterfaces {
-		rules = append(rules, rule("excluded interface", leave, InInterface{name}))
+		rules = append(rules, rule("excluded interface", leave, InInterface{Name: name}))
 	}
 	rules = append(rules, rule("tunnels are asked directly", leave, Port{Number: portTunnel}))
 	for _, port := range []uint16{wire.PortProxyPrometheus, wire.PortReady, wire.PortStatus} {

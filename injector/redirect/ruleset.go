@@ -20,13 +20,14 @@ type Chain struct {
 	Rules []Rule
 }
 
-// ChainType is nat or filter; the priority of a chain follows from it (destination nat, filter).
+// ChainType is nat, filter or raw (a filter before connections are tracked); the priority of a chain follows from it (destination nat, filter, raw).
 type ChainType string
 
 // The types of chain.
 const (
 	NAT    ChainType = "nat"
 	Filter ChainType = "filter"
+	Raw    ChainType = "raw"
 )
 
 // Hook is where in a packet's way a chain is asked.
@@ -54,7 +55,10 @@ type (
 	// TCP matches by protocol.
 	TCP struct{ Not bool }
 	// InInterface matches the interface that a packet came by.
-	InInterface struct{ Name string }
+	InInterface struct {
+		Name string
+		Not  bool
+	}
 	// OutInterface matches the interface that a packet leaves by.
 	OutInterface struct{ Name string }
 	// From matches the source address.
@@ -68,6 +72,11 @@ type (
 	Port struct {
 		Number uint16
 		Not    bool
+	}
+	// UDPPort matches the destination port of UDP, or its source port.
+	UDPPort struct {
+		Number uint16
+		Source bool
 	}
 	// UID matches the user of the sending process.
 	UID struct {
@@ -94,9 +103,10 @@ type VerdictKind int
 
 // The verdicts.
 const (
-	Return   VerdictKind = iota // leave it alone
-	Redirect                    // to a port of this pod
-	Reset                       // refuse the connection
+	Return    VerdictKind = iota // leave it alone
+	Redirect                     // to a port of this pod
+	Reset                        // refuse the connection
+	Untracked                    // no rule of a NAT chain applies to it
 )
 
 func op(not bool) string {
@@ -121,13 +131,19 @@ func address(p netip.Prefix) string {
 }
 
 func (m TCP) String() string          { return "meta l4proto " + op(m.Not) + "tcp" }
-func (m InInterface) String() string  { return "iifname " + fmt.Sprintf("%q", m.Name) }
+func (m InInterface) String() string  { return "iifname " + op(m.Not) + fmt.Sprintf("%q", m.Name) }
 func (m OutInterface) String() string { return "oifname " + fmt.Sprintf("%q", m.Name) }
 func (m From) String() string         { return family(m.Prefix) + " saddr " + address(m.Prefix) }
 func (m To) String() string           { return family(m.Prefix) + " daddr " + op(m.Not) + address(m.Prefix) }
 func (m Port) String() string         { return fmt.Sprintf("tcp dport %s%d", op(m.Not), m.Number) }
-func (m UID) String() string          { return fmt.Sprintf("meta skuid %s%d", op(m.Not), m.ID) }
-func (m GID) String() string          { return fmt.Sprintf("meta skgid %s%d", op(m.Not), m.ID) }
+func (m UDPPort) String() string {
+	if m.Source {
+		return fmt.Sprintf("udp sport %d", m.Number)
+	}
+	return fmt.Sprintf("udp dport %d", m.Number)
+}
+func (m UID) String() string { return fmt.Sprintf("meta skuid %s%d", op(m.Not), m.ID) }
+func (m GID) String() string { return fmt.Sprintf("meta skgid %s%d", op(m.Not), m.ID) }
 func (m NotRedirected) String() string {
 	return "ct status & dnat == 0"
 }
@@ -138,6 +154,8 @@ func (v Verdict) String() string {
 		return fmt.Sprintf("redirect to :%d", v.Port)
 	case Reset:
 		return "reject with tcp reset"
+	case Untracked:
+		return "notrack"
 	default:
 		return "return"
 	}
@@ -157,11 +175,14 @@ func (r Ruleset) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "table inet %s {\n", r.Table)
 	for _, c := range r.Chains {
-		priority := "filter"
-		if c.Type == NAT {
+		kind, priority := c.Type, string(c.Type)
+		switch c.Type {
+		case NAT:
 			priority = "dstnat"
+		case Raw:
+			kind = Filter
 		}
-		fmt.Fprintf(&b, "  chain %s {\n    type %s hook %s priority %s; policy accept;\n", c.Name, c.Type, c.Hook, priority)
+		fmt.Fprintf(&b, "  chain %s {\n    type %s hook %s priority %s; policy accept;\n", c.Name, kind, c.Hook, priority)
 		for _, rule := range c.Rules {
 			fmt.Fprintf(&b, "    %-80s # %s\n", rule, rule.Why)
 		}

@@ -1,5 +1,5 @@
 // Package redirect decides which connections of a pod the proxy captures: from a pod's annotations or a command's flags to
-// rules as data. It is PURE: it renders rules and never touches a kernel (package kernel does), and UDP is never its concern.
+// rules as data. It is PURE: it renders rules and never touches a kernel (package kernel does), and of UDP only DNS is its concern.
 package redirect
 
 import (
@@ -23,6 +23,9 @@ type Spec struct {
 	OutboundCIDRs        string // prefixes or *
 	ExcludeOutboundCIDRs string
 	ExcludeInterfaces    string
+	// DNS is the servers whose port 53 the proxy answers for: addresses, or * for all; wire.DNSPod stands for those of the pod until somebody who knows
+	// them puts them here. Empty: none.
+	DNS string
 }
 
 // DefaultSpec captures everything.
@@ -43,6 +46,7 @@ func (s *Spec) fields() []field {
 		{wire.FlagOutboundCIDRs, "outbound addresses to capture, comma-separated CIDRs, or *", &s.OutboundCIDRs},
 		{wire.FlagExcludeCIDRs, "outbound addresses to leave alone", &s.ExcludeOutboundCIDRs},
 		{wire.FlagExcludeInterfaces, "network interfaces to leave alone", &s.ExcludeInterfaces},
+		{wire.FlagDNS, "DNS servers whose questions to capture, comma-separated, or *, or " + wire.DNSPod + " for the pod's own", &s.DNS},
 	}
 }
 
@@ -80,6 +84,7 @@ type Config struct {
 	OutboundCIDRs        Prefixes
 	ExcludeOutboundCIDRs []netip.Prefix
 	ExcludeInterfaces    []string
+	DNS                  Prefixes // servers; each is one address
 }
 
 // Ports is a list of ports, or all of them.
@@ -105,6 +110,7 @@ func (s Spec) Config() (Config, error) {
 	c.OutboundCIDRs.All, c.OutboundCIDRs.List = star(&r, wire.FlagOutboundCIDRs, s.OutboundCIDRs, parsePrefix)
 	c.ExcludeOutboundCIDRs = list(&r, wire.FlagExcludeCIDRs, s.ExcludeOutboundCIDRs, parsePrefix)
 	c.ExcludeInterfaces = list(&r, wire.FlagExcludeInterfaces, s.ExcludeInterfaces, parseInterface)
+	c.DNS.All, c.DNS.List = star(&r, wire.FlagDNS, s.DNS, parseServer)
 	return c, r.err
 }
 
@@ -158,6 +164,15 @@ func parsePrefix(s string) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("not an address range")
 	}
 	return prefix.Masked(), nil
+}
+
+func parseServer(s string) (netip.Prefix, error) {
+	addr, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("not an address")
+	}
+	addr = addr.Unmap().WithZone("") // rules know no zones
+	return netip.PrefixFrom(addr, addr.BitLen()), nil
 }
 
 // maxInterfaceName is IFNAMSIZ without its terminating zero.

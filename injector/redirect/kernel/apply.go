@@ -64,7 +64,7 @@ func addInboundSource() error {
 func addChain(conn *nftables.Conn, table *nftables.Table, c redirect.Chain) error {
 	policy := nftables.ChainPolicyAccept
 	chain := conn.AddChain(&nftables.Chain{
-		Name: c.Name, Table: table, Type: nftables.ChainType(c.Type), Hooknum: hook(c.Hook), Priority: priority(c.Type), Policy: &policy,
+		Name: c.Name, Table: table, Type: kind(c.Type), Hooknum: hook(c.Hook), Priority: priority(c.Type), Policy: &policy,
 	})
 	for _, rule := range c.Rules {
 		exprs, err := encode(rule)
@@ -149,8 +149,18 @@ func hook(h redirect.Hook) *nftables.ChainHook {
 }
 
 func priority(t redirect.ChainType) *nftables.ChainPriority {
-	if t == redirect.NAT {
+	switch t {
+	case redirect.NAT:
 		return nftables.ChainPriorityNATDest
+	case redirect.Raw:
+		return nftables.ChainPriorityRaw
 	}
 	return nftables.ChainPriorityFilter
+}
+
+func kind(t redirect.ChainType) nftables.ChainType {
+	if t == redirect.Raw {
+		return nftables.ChainTypeFilter
+	}
+	return nftables.ChainType(t)
 }

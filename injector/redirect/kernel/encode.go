@@ -35,9 +35,9 @@ func encode(r redirect.Rule) ([]expr.Any, error) {
 func encodeMatch(m redirect.Match) ([]expr.Any, error) {
 	switch m := m.(type) {
 	case redirect.TCP:
-		return protocol(m.Not), nil
+		return protocol(m.Not, unix.IPPROTO_TCP), nil
 	case redirect.InInterface:
-		return meta(expr.MetaKeyIIFNAME, false, interfaceName(m.Name)), nil
+		return meta(expr.MetaKeyIIFNAME, m.Not, interfaceName(m.Name)), nil
 	case redirect.OutInterface:
 		return meta(expr.MetaKeyOIFNAME, false, interfaceName(m.Name)), nil
 	case redirect.From:
@@ -45,8 +45,13 @@ func encodeMatch(m redirect.Match) ([]expr.Any, error) {
 	case redirect.To:
 		return address(m.Prefix, m.Not, destination), nil
 	case redirect.Port:
-		load := &expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}
-		return append(protocol(false), load, compare(m.Not, binaryutil.BigEndian.PutUint16(m.Number))), nil
+		return append(protocol(false, unix.IPPROTO_TCP), loadPort(destinationPort), compare(m.Not, binaryutil.BigEndian.PutUint16(m.Number))), nil
+	case redirect.UDPPort:
+		offset := uint32(destinationPort)
+		if m.Source {
+			offset = sourcePort
+		}
+		return append(protocol(false, unix.IPPROTO_UDP), loadPort(offset), compare(false, binaryutil.BigEndian.PutUint16(m.Number))), nil
 	case redirect.UID:
 		return meta(expr.MetaKeySKUID, m.Not, binaryutil.NativeEndian.PutUint32(m.ID)), nil
 	case redirect.GID:
@@ -71,6 +76,8 @@ func encodeVerdict(v redirect.Verdict) []expr.Any {
 		}
 	case redirect.Reset:
 		return []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}
+	case redirect.Untracked:
+		return []expr.Any{&expr.Notrack{}}
 	default:
 		return []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}}
 	}
@@ -88,8 +95,15 @@ func meta(key expr.MetaKey, not bool, data []byte) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: key, Register: register}, compare(not, data)}
 }
 
-func protocol(not bool) []expr.Any {
-	return meta(expr.MetaKeyL4PROTO, not, []byte{unix.IPPROTO_TCP})
+func protocol(not bool, number byte) []expr.Any {
+	return meta(expr.MetaKeyL4PROTO, not, []byte{number})
+}
+
+// Offsets of ports in the headers of TCP and UDP.
+const sourcePort, destinationPort = 0, 2
+
+func loadPort(offset uint32) *expr.Payload {
+	return &expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2}
 }
 
 func interfaceName(name string) []byte {
