@@ -137,6 +137,9 @@ func environment(pod *corev1.Pod, s settings, p Params, probes appProbes, metric
 		{Name: wire.EnvNativeSidecar, Value: strconv.FormatBool(s.native)},
 		{Name: wire.EnvWorkloadName, Value: s.workload},
 	}
+	if s.dns {
+		env = append(env, corev1.EnvVar{Name: wire.EnvDNSCapture, Value: "true"}, corev1.EnvVar{Name: wire.EnvDNSAutoAllocate, Value: strconv.FormatBool(s.allocate)})
+	}
 	if ends && !s.native {
 		env = append(env, corev1.EnvVar{Name: wire.EnvAwaitCompletion, Value: "true"})
 	}

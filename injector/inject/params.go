@@ -34,6 +34,10 @@ type Params struct {
 	// Capture is what is captured where no annotation says otherwise.
 	Capture redirect.Spec
 
+	// DNSCapture has proxies answer their pods' DNS questions, with DNSAllocate also with addresses that the mesh gave to ServiceEntries.
+	DNSCapture  bool
+	DNSAllocate bool
+
 	// HookToken is part of the paths of lifecycle hooks that the proxy takes over, so that only who may read the pod can have them run: the port
 	// is open to other pods. Who injects makes it at random; pods without such hooks need none.
 	HookToken string
@@ -69,6 +73,7 @@ func DefaultParams(image, version string) Params {
 		Native:            true,
 		MergePrometheus:   true,
 		Capture:           redirect.DefaultSpec(),
+		DNSAllocate:       true,
 		IgnoredNamespaces: DefaultIgnoredNamespaces(),
 		Resources: corev1.ResourceRequirements{
 			Requests: quantities("10m", "40Mi"),

@@ -38,6 +38,7 @@ type settings struct {
 	rewriteProbes bool
 	workload      string
 	capture       redirect.Spec
+	dns, allocate bool // the proxy answers DNS questions; with addresses that the mesh gave to ServiceEntries
 	resources     corev1.ResourceRequirements
 }
 
@@ -67,6 +68,9 @@ func readSettings(r Request, p Params) (settings, error) {
 		return s, err
 	}
 	if s.capture, err = readCapture(annotations, p.Capture); err != nil {
+		return s, err
+	}
+	if err = s.readConfig(annotations[annotationConfig], p); err != nil {
 		return s, err
 	}
 	s.resources, err = readResources(annotations, p.Resources)
@@ -184,7 +188,7 @@ func quantity(annotations map[string]string, key string, name corev1.ResourceNam
 // ineffective are annotations that another mesh's users know and that do nothing here.
 func ineffective() []string {
 	return []string{
-		"proxy.istio.io/config", "proxy.istio.io/overrides", "inject.istio.io/templates", "sidecar.istio.io/bootstrapOverride",
+		"proxy.istio.io/overrides", "inject.istio.io/templates", "sidecar.istio.io/bootstrapOverride",
 		"sidecar.istio.io/userVolume", "sidecar.istio.io/userVolumeMount", "sidecar.istio.io/discoveryAddress",
 		"sidecar.istio.io/statsInclusionPrefixes", "sidecar.istio.io/statsInclusionRegexps", "sidecar.istio.io/statsInclusionSuffixes",
 		"sidecar.istio.io/statsHistogramBuckets", "sidecar.istio.io/extraStatTags", "sidecar.istio.io/componentLogLevel",
@@ -200,6 +204,7 @@ func warnings(pod *corev1.Pod) []string {
 			out = append(out, fmt.Sprintf("annotation %s has no effect in this mesh", key))
 		}
 	}
+	out = append(out, unusedConfig(pod.Annotations[annotationConfig])...)
 	if asProxy(pod.Spec.SecurityContext) {
 		out = append(out, bypass("the pod"))
 	}
@@ -228,7 +233,7 @@ func is1337(id *int64) bool { return id != nil && *id == wire.ProxyUID }
 
 func reserved(port int32) bool {
 	switch port {
-	case wire.PortAdmin, wire.PortOutbound, wire.PortInbound, wire.PortStatus, wire.PortReady, wire.PortProxyPrometheus:
+	case wire.PortAdmin, wire.PortOutbound, wire.PortInbound, wire.PortStatus, wire.PortReady, wire.PortProxyPrometheus, wire.PortDNS:
 		return true
 	}
 	return false
