@@ -49,7 +49,7 @@ func Decode(data []byte) (Object, error) {
 }
 
 func decodeAs[S any, P message[S]](raw rawObject) Object {
-	out := &Config[S]{TypeMeta: raw.TypeMeta, ObjectMeta: raw.ObjectMeta, Spec: new(S)}
+	out := &Config[S]{TypeMeta: raw.TypeMeta, ObjectMeta: raw.ObjectMeta, Spec: new(S), Given: given(raw)}
 	if len(raw.Spec) == 0 || string(raw.Spec) == "null" {
 		return out
 	}
@@ -60,6 +60,17 @@ func decodeAs[S any, P message[S]](raw rawObject) Object {
 		out.Spec = salvage[S, P](raw.Spec)
 	}
 	return out
+}
+
+// given reads what a ServiceEntry's status says of addresses. A status that cannot be read says nothing: it is nobody's wish.
+func given(raw rawObject) []HostAddress {
+	var status struct {
+		Addresses []HostAddress `json:"addresses"`
+	}
+	if raw.Kind != "ServiceEntry" || len(raw.Status) == 0 || json.Unmarshal(raw.Status, &status) != nil {
+		return nil
+	}
+	return status.Addresses
 }
 
 // salvage reads what can be read, field by field, of a spec that as a whole cannot: a security object that is not understood

@@ -68,6 +68,14 @@ type Config[S any] struct {
 	metav1.ObjectMeta
 	Spec     *S // never nil
 	Problems []Problem
+	// Given are the addresses that the status of a ServiceEntry says its hosts were given.
+	Given []HostAddress
+}
+
+// HostAddress is an address that the mesh gave to a host, as a ServiceEntry's status.addresses has it.
+type HostAddress struct {
+	Host  string `json:"host"`
+	Value string `json:"value"`
 }
 
 // DeepCopyObject is there for runtime.Object. Objects are immutable, so that a shallow copy is enough.

@@ -18,6 +18,7 @@ type Endpoint struct {
 	Port     uint16
 	Health   Health
 	Weight   uint32 // 0 means 1
+	Hostname string // the pod's own name below a headless service's
 	Locality Locality
 	Node     string
 	// MeshTLS says that the workload's proxy takes mesh mTLS (label security.istio.io/tlsMode=istio).

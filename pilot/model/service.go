@@ -27,6 +27,9 @@ type Service struct {
 	AliasOf    string
 	// Addresses are the VIPs (or CIDRs of a ServiceEntry); none for headless Services and for entries without addresses.
 	Addresses []string
+	// Allocated are addresses that the mesh gave to a ServiceEntry's host without any: one of each family. They mean something only to proxies that
+	// answer their pod's DNS questions.
+	Allocated []string
 	Ports     []ServicePort
 	// Selector chooses the pods behind the service. Nil: no pods of its own.
 	Selector Selector
@@ -37,6 +40,8 @@ type Service struct {
 	DNSEndpoints map[uint16][]*Endpoint
 	// Locality is the preference that the service's traffic distribution asks for. Nil: none.
 	Locality *LocalityPolicy
+	// DualStack says that the pods of a headless service may have addresses beside those that its endpoints tell.
+	DualStack bool
 	// PublishNotReady also routes to endpoints that are not ready.
 	PublishNotReady bool
 }

@@ -47,6 +47,9 @@ type Mesh struct {
 	TrustedProxies uint32
 	// ProxyProtocol is gatewayTopology.proxyProtocol: gateways' clients are proxies that say with the PROXY protocol for whom they connect.
 	ProxyProtocol bool
+	// DNSCapture is whether proxies answer their pods' DNS questions where no pod says otherwise; with DNSUnallocated without the addresses that the mesh
+	// gave to ServiceEntries.
+	DNSCapture, DNSUnallocated bool
 }
 
 // TLSParameters are what may be agreed on. Zero values are the mesh's own choice.

@@ -74,7 +74,12 @@ type Entry struct {
 	Generation int64 // metadata.generation of the object that was judged
 	State      State
 	Issues     []Issue
+	// Addresses are what the mesh gave to a ServiceEntry's hosts, to be written down so that they stay the same.
+	Addresses []Address
 }
+
+// Address is an address that the mesh gave to a host.
+type Address struct{ Host, Value string }
 
 // NewEntry derives the state from the issues. Security objects with errors are Closed, others Refused.
 func NewEntry(ref Ref, generation int64, security bool, issues []Issue) *Entry {

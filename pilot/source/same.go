@@ -2,6 +2,7 @@ package source
 
 import (
 	"reflect"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -26,6 +27,9 @@ func sameContent(a, b any) bool {
 	case *discoveryv1.EndpointSlice:
 		b, ok := b.(*discoveryv1.EndpointSlice)
 		return ok && a.AddressType == b.AddressType && reflect.DeepEqual(a.Ports, b.Ports) && reflect.DeepEqual(a.Endpoints, b.Endpoints)
+	case *inputs.ServiceEntry:
+		b, ok := b.(*inputs.ServiceEntry)
+		return ok && a.GetGeneration() != 0 && slices.Equal(a.Given, b.Given)
 	case inputs.Object:
 		return a.GetGeneration() != 0
 	}

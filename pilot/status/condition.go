@@ -12,9 +12,45 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/report"
 )
 
-// merge puts the condition of an entry among those of an object, and reports whether the object changed. The list is atomic to the API
-// server, so that others' conditions are carried over.
+// merge puts what an entry says into an object's status, and reports whether that changed.
 func merge(u *unstructured.Unstructured, e *report.Entry, now time.Time) (bool, error) {
+	conditions, err := mergeCondition(u, e, now)
+	if err != nil {
+		return false, err
+	}
+	addresses, err := mergeAddresses(u, e)
+	return conditions || addresses, err
+}
+
+// mergeAddresses writes down which addresses a ServiceEntry's hosts were given, in the form of Istio's status.addresses.
+func mergeAddresses(u *unstructured.Unstructured, e *report.Entry) (bool, error) {
+	if e.Ref.Kind != "ServiceEntry" {
+		return false, nil
+	}
+	list, found, err := unstructured.NestedSlice(u.Object, "status", "addresses")
+	if err != nil {
+		return false, fmt.Errorf("reading addresses: %w", err)
+	}
+	var want []any
+	for _, a := range e.Addresses {
+		want = append(want, map[string]any{"host": a.Host, "value": a.Value})
+	}
+	switch {
+	case len(want) == 0 && !found || found && reflect.DeepEqual(list, want):
+		return false, nil
+	case len(want) == 0:
+		unstructured.RemoveNestedField(u.Object, "status", "addresses")
+		return true, nil
+	}
+	if err := unstructured.SetNestedSlice(u.Object, want, "status", "addresses"); err != nil {
+		return false, fmt.Errorf("writing addresses: %w", err)
+	}
+	return true, nil
+}
+
+// mergeCondition puts the condition of an entry among those of an object. The list is atomic to the API server, so that others' conditions are
+// carried over.
+func mergeCondition(u *unstructured.Unstructured, e *report.Entry, now time.Time) (bool, error) {
 	list, _, err := unstructured.NestedSlice(u.Object, "status", "conditions")
 	if err != nil {
 		return false, fmt.Errorf("reading conditions: %w", err)

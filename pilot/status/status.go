@@ -119,7 +119,7 @@ func (w *Writer) pass(ctx context.Context, written map[report.Ref]*report.Entry)
 }
 
 func same(a, b *report.Entry) bool {
-	return a == b || a != nil && a.Generation == b.Generation && a.State == b.State && slices.Equal(a.Issues, b.Issues)
+	return a == b || a != nil && a.Generation == b.Generation && a.State == b.State && slices.Equal(a.Issues, b.Issues) && slices.Equal(a.Addresses, b.Addresses)
 }
 
 // write reads one object, merges the condition in and, if that changes anything, writes it back. An object that is gone, or newer than

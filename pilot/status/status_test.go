@@ -191,3 +191,25 @@ func TestLongMessagesAreCut(t *testing.T) {
 		t.Errorf("%d bytes, ends in %q", len(text), text[len(text)-8:])
 	}
 }
+
+func TestAddressesThatWereGivenAreWrittenDown(t *testing.T) {
+	u := virtualService(map[string]any{"addresses": []any{map[string]any{"host": "old", "value": "240.240.0.1"}}})
+	e := report.NewEntry(report.Ref{Group: kind.Group, Kind: "ServiceEntry", Namespace: "shop", Name: "r"}, 3, false, nil)
+	e.Addresses = []report.Address{{Host: "a", Value: "240.240.0.2"}, {Host: "a", Value: "2001:2::2"}}
+	for turn, want := range []bool{true, false} {
+		if changed, err := merge(u, e, time.Unix(0, 0)); err != nil || changed != want {
+			t.Errorf("turn %d: changed %v, %v", turn, changed, err)
+		}
+	}
+	list, _, err := unstructured.NestedSlice(u.Object, "status", "addresses")
+	if err != nil || len(list) != 2 || list[0].(map[string]any)["value"] != "240.240.0.2" || list[1].(map[string]any)["host"] != "a" {
+		t.Errorf("%v, %v", list, err)
+	}
+	e.Addresses = nil
+	if changed, err := merge(u, e, time.Unix(0, 0)); err != nil || !changed {
+		t.Error("addresses that nobody gives any more stay", err)
+	}
+	if _, found, _ := unstructured.NestedSlice(u.Object, "status", "addresses"); found {
+		t.Error("addresses that nobody gives any more stay")
+	}
+}

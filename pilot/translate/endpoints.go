@@ -45,6 +45,7 @@ type endpointKey struct {
 	workload *model.Workload
 	where    model.Locality // without a workload
 	node     string         // likewise
+	hostname string
 }
 
 // NewEndpointMemo returns an EndpointMemo that remembers nothing.
@@ -219,7 +220,7 @@ func (g *gathering) endpoint(a core.Address, namespace string) *model.Endpoint {
 	if w != nil && !slices.Contains(w.IPs, a.IP) {
 		w = nil
 	}
-	k := endpointKey{address: a.IP, port: a.Port, health: a.Health, workload: w}
+	k := endpointKey{address: a.IP, port: a.Port, health: a.Health, workload: w, hostname: a.Hostname}
 	if w == nil {
 		if k.where = g.nodes[a.Node]; k.where == (model.Locality{}) {
 			k.where.Zone = a.Zone
@@ -230,7 +231,7 @@ func (g *gathering) endpoint(a core.Address, namespace string) *model.Endpoint {
 }
 
 func newEndpoint(k endpointKey) *model.Endpoint {
-	e := &model.Endpoint{Address: k.address, Port: k.port, Health: k.health, Locality: k.where, Node: k.node}
+	e := &model.Endpoint{Address: k.address, Port: k.port, Health: k.health, Locality: k.where, Node: k.node, Hostname: k.hostname}
 	if w := k.workload; w != nil {
 		e.Locality, e.Node, e.Identity, e.Workload, e.Labels = w.Locality, w.Node, w.Identity, w.Facts, w.Labels
 		e.MeshTLS = w.Labels[wire.TLSModeLabel] == wire.TLSModeMesh

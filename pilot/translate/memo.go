@@ -26,6 +26,7 @@ type Memo struct {
 	peers            *stage[inputs.PeerAuthentication, *model.PeerAuthentication]
 	policies         *stage[inputs.AuthorizationPolicy, *model.Authorization]
 	distributed      *pool[model.Name, *model.Service]
+	allocated        *pool[entryHost, *model.Service]
 	delegated        *pool[model.Name, *model.VirtualService]
 	rules            *ruleMemo
 }
@@ -43,6 +44,7 @@ func NewMemo() *Memo {
 		peers:            newStage[inputs.PeerAuthentication, *model.PeerAuthentication](),
 		policies:         newStage[inputs.AuthorizationPolicy, *model.Authorization](),
 		distributed:      newPool[model.Name, *model.Service](),
+		allocated:        newPool[entryHost, *model.Service](),
 		delegated:        newPool[model.Name, *model.VirtualService](),
 		rules:            newRuleMemo(),
 	}
@@ -51,7 +53,7 @@ func NewMemo() *Memo {
 // round forgets what the last call did not use.
 func (m *Memo) round() {
 	for _, s := range []interface{ round() }{m.services, m.entries, m.workloads, m.virtualServices, m.destinationRules, m.gateways, m.sidecars, m.peers,
-		m.policies, m.distributed, m.delegated, m.rules} {
+		m.policies, m.distributed, m.allocated, m.delegated, m.rules} {
 		s.round()
 	}
 }

@@ -32,8 +32,9 @@ type run struct {
 
 // judged is an object with what was said about it by itself.
 type judged struct {
-	object inputs.Object
-	entry  *report.Entry
+	object    inputs.Object
+	entry     *report.Entry
+	addresses []report.Address
 }
 
 // Translate makes the mesh of the objects. An empty memo (or nil) gives the same, slower.
@@ -67,12 +68,19 @@ func (r *run) inContext() {
 		if j.entry.State == report.Accepted || j.entry.State == report.Degraded {
 			j.entry = extend(j.entry, c.context(j.object))
 		}
+		if len(j.addresses) > 0 {
+			told := *j.entry
+			told.Addresses = j.addresses
+			j.entry = &told
+		}
 		r.add(j.entry)
 	}
 }
 
 // judge puts an object's entry aside for inContext.
-func (r *run) judge(o inputs.Object, e *report.Entry) { r.judged = append(r.judged, judged{o, e}) }
+func (r *run) judge(o inputs.Object, e *report.Entry) {
+	r.judged = append(r.judged, judged{object: o, entry: e})
+}
 
 // settings translates what concerns the whole mesh.
 func (r *run) settings() {
@@ -129,16 +137,31 @@ func (r *run) namespaces() {
 
 // serviceEntries translates ServiceEntries. For one host they come after Services, so that nobody can take a Service's name.
 func (r *run) serviceEntries() {
-	for _, o := range byAge(r.in.ServiceEntries) {
-		res := r.memo.entries.get(nameOf(o), key[inputs.ServiceEntry]{o, r.mesh}, func() *result[*istioapi.ServiceEntry] {
+	all := byAge(r.in.ServiceEntries)
+	read := make([]*result[*istioapi.ServiceEntry], len(all))
+	allocation := newAllocation()
+	for i, o := range all {
+		read[i] = r.memo.entries.get(nameOf(o), key[inputs.ServiceEntry]{o, r.mesh}, func() *result[*istioapi.ServiceEntry] {
 			v, issues := istioapi.ReadServiceEntry(o, r.mesh)
 			return &result[*istioapi.ServiceEntry]{r.keepServices(nameOf(o), v), entryOf(o, issues)}
 		})
-		r.judge(o, res.entry)
-		if res.entry.State != report.Refused {
-			for _, s := range res.value.Services {
-				r.snap.Services = append(r.snap.Services, r.distributed(s, o.Annotations[values.DistributionAnnotation] != ""))
+		if read[i].entry.State != report.Refused {
+			allocation.keep(o, read[i].value)
+		}
+	}
+	for i, o := range all {
+		r.judge(o, read[i].entry)
+		if read[i].entry.State == report.Refused {
+			continue
+		}
+		says := o.Annotations[values.DistributionAnnotation] != ""
+		for _, s := range read[i].value.Services {
+			addressed := r.allocated(o, s, allocation)
+			last := &r.judged[len(r.judged)-1]
+			for _, a := range addressed.Allocated {
+				last.addresses = append(last.addresses, report.Address{Host: s.Host, Value: a})
 			}
+			r.snap.Services = append(r.snap.Services, r.distributed(addressed, says))
 		}
 	}
 }

@@ -36,7 +36,7 @@ func Service(s *corev1.Service, mesh *model.Mesh) (*model.Service, []report.Issu
 		out.Resolution, out.AliasOf = model.ResolveAlias, strings.ToLower(strings.TrimSuffix(s.Spec.ExternalName, "."))
 		out.Selector = nil
 	case s.Spec.ClusterIP == corev1.ClusterIPNone:
-		out.Resolution = model.ResolveHeadless
+		out.Resolution, out.DualStack = model.ResolveHeadless, len(s.Spec.IPFamilies) > 1
 	}
 	for i := range s.Spec.Ports {
 		if p, ok := servicePort(log, fmt.Sprintf("spec.ports[%d]", i), &s.Spec.Ports[i]); ok {

@@ -17,6 +17,8 @@ type Address struct {
 	Pod    string // name, in the slice's namespace; empty if unknown
 	Node   string
 	Zone   string
+	// Hostname is the pod's own name below the service's.
+	Hostname string
 }
 
 // OfFamily reports whether a slice is of the family that the Service prefers. A pod of two families is one endpoint, not two.
@@ -43,7 +45,7 @@ func Addresses(slice *discoveryv1.EndpointSlice, port uint16, publishNotReady bo
 	out := make([]Address, 0, len(slice.Endpoints))
 	for i := range slice.Endpoints {
 		e := &slice.Endpoints[i]
-		a := Address{Port: port, Health: health(e.Conditions, publishNotReady), Node: deref(e.NodeName), Zone: deref(e.Zone)}
+		a := Address{Port: port, Health: health(e.Conditions, publishNotReady), Node: deref(e.NodeName), Zone: deref(e.Zone), Hostname: deref(e.Hostname)}
 		if e.TargetRef != nil && e.TargetRef.Kind == "Pod" {
 			a.Pod = e.TargetRef.Name
 		}

@@ -14,6 +14,7 @@ func Kinds() []fields.Kind {
 		{Name: "MeshConfig", Message: &meshapi.MeshConfig{}, Honoured: honoured, Large: true,
 			Differs: []fields.Note{
 				{Path: "outboundTrafficPolicy.mode", Why: "other modes than ALLOW_ANY and REGISTRY_ONLY count as REGISTRY_ONLY"},
+				{Path: "defaultConfig.proxyMetadata", Why: "`ISTIO_META_DNS_CAPTURE` and `ISTIO_META_DNS_AUTO_ALLOCATE`"},
 				{Path: "accessLogFile", Why: "`/dev/stdout` or nothing"},
 				{Path: "tlsDefaults.{cipherSuites,ecdhCurves}", Why: suites},
 			}},

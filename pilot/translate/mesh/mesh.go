@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,7 +33,7 @@ var honoured = fields.New(
 	"defaultHttpRetryPolicy.{attempts,perTryTimeout,retryOn,retryRemoteLocalities,retryIgnorePreviousHosts,backoff}",
 	"{accessLogFile,accessLogFormat,accessLogEncoding}",
 	"{enableTracing,enablePrometheusMerge}",
-	"defaultConfig.tracing.sampling",
+	"defaultConfig.{tracing.sampling,proxyMetadata}",
 	"defaultConfig.gatewayTopology.{numTrustedProxies,proxyProtocol}",
 	"extensionProviders.{name,opentelemetry.{service,port},envoyFileAccessLog.path}",
 	"defaultProviders.{tracing,accessLogging}",
@@ -82,6 +83,7 @@ func Mesh(in *inputs.Mesh, telemetries []*inputs.Telemetry) (*model.Mesh, []repo
 	normalization(log, c, m)
 	accessLog(log, c, m)
 	tracing(log, c, m)
+	m.DNSCapture, m.DNSUnallocated = dns(log, c)
 	m.Locality = locality(log, c)
 	m.MeshTLS = model.TLSParameters{MinVersion: tlsVersion(log, "mesh.meshMTLS", c.MeshMTLS)}
 	m.TLS = tlsParameters(log, "mesh.tlsDefaults", c.TlsDefaults)
@@ -92,6 +94,26 @@ func Mesh(in *inputs.Mesh, telemetries []*inputs.Telemetry) (*model.Mesh, []repo
 		log.Issues[i].Severity = min(log.Issues[i].Severity, report.Partial)
 	}
 	return m, log.Issues
+}
+
+// dns reads whether DNS is captured. Other metadata of proxies means nothing here.
+func dns(log *report.Log, c *meshapi.MeshConfig) (capture, unallocated bool) {
+	metadata := c.GetDefaultConfig().GetProxyMetadata()
+	for _, name := range slices.Sorted(maps.Keys(metadata)) {
+		path := "mesh.defaultConfig.proxyMetadata[" + name + "]"
+		value, err := strconv.ParseBool(metadata[name])
+		switch {
+		case name != wire.EnvDNSCapture && name != wire.EnvDNSAutoAllocate:
+			log.Partialf(path, "not implemented by this version")
+		case err != nil:
+			log.Partialf(path, "%q is neither true nor false", metadata[name])
+		case name == wire.EnvDNSCapture:
+			capture = value
+		default:
+			unallocated = !value
+		}
+	}
+	return capture, unallocated
 }
 
 // connectTimeout is how long connecting may take: 10 s, unless something sensible is said.
