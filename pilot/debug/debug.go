@@ -136,7 +136,8 @@ func resources(r *http.Request, view discovery.View) []*wire.Resource {
 		}
 	}
 	out = append(out, view.All(wire.TypeListener)...)
-	return append(out, view.All(wire.TypeRoute)...)
+	out = append(out, view.All(wire.TypeRoute)...)
+	return append(out, view.All(wire.TypeNames)...)
 }
 
 // named reports whether a type is the one asked for: by its last word, or as people say it.

@@ -19,7 +19,7 @@ type Caller struct {
 // identity only; it is to be believed only where that pod runs as that identity. An error ends the stream as Unauthenticated.
 type Authenticate func(ctx context.Context, claimedPod string) (Caller, error)
 
-// Node is what a proxy says of itself. Nothing in it is believed beyond Dialect, Version, Generator and Certificates, which concern itself alone.
+// Node is what a proxy says of itself. Nothing in it is believed beyond Dialect, Version, Generator, Certificates, Names and Allocated, which concern itself alone.
 type Node struct {
 	ID             string
 	Role           string // wire.NodeSidecar or wire.NodeRouter
@@ -30,6 +30,8 @@ type Node struct {
 	Dialect        int    // 0: a foreign proxy
 	Generator      string // wire.GeneratorGRPC, or empty for proxies
 	Certificates   string // the folder where it finds its own certificate; "": the default
+	Names          bool   // it answers its pod's DNS questions
+	Allocated      bool   // with the addresses that the mesh gave to ServiceEntries, too
 }
 
 // Errors of Subscribe, which decide how the stream ends.
@@ -88,10 +90,10 @@ type View interface {
 
 // pushOrder is the order in which a proxy learns of types: what is referred to comes first.
 func pushOrder() []string {
-	return []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute, wire.TypeSecret}
+	return []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute, wire.TypeSecret, wire.TypeNames}
 }
 
 // wildcard reports whether a type is sent whole.
 func wildcard(typeURL string) bool {
-	return typeURL == wire.TypeCluster || typeURL == wire.TypeListener
+	return typeURL == wire.TypeCluster || typeURL == wire.TypeListener || typeURL == wire.TypeNames
 }

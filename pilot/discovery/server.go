@@ -199,6 +199,7 @@ func nodeOf(n *core.Node) Node {
 	out := Node{
 		ID: n.GetId(), Pod: text(wire.MetaPodName), Namespace: text(wire.MetaNamespace), ServiceAccount: text(wire.MetaServiceAccount),
 		Version: text(wire.MetaVersion), Certificates: text(wire.MetaCertificates), Generator: text(wire.MetaGenerator),
+		Names: text(wire.MetaDNSCapture) == "true", Allocated: text(wire.MetaDNSAutoAllocate) != "false",
 	}
 	out.Dialect, _ = strconv.Atoi(text(wire.MetaDialect))
 	parts := strings.Split(out.ID, "~")

@@ -16,6 +16,9 @@ func (s Scope) String() string {
 		role = "gateway"
 	}
 	line("%s in namespace %s", role, s.Outbound.Namespace)
+	if s.Outbound.Class.Names {
+		line("it answers its pod's DNS questions")
+	}
 	if s.Outbound.Sidecar != nil {
 		line("Sidecar %s limits what it sees", s.Outbound.Sidecar.From)
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/translate"
 )
 
-// TestGolden says what a mesh means in xDS. Options, one a line: "pod namespace/name" (whose proxy), "gateway", "foreign", "proxyless", and
+// TestGolden says what a mesh means in xDS. Options, one a line: "pod namespace/name" (whose proxy), "gateway", "foreign", "proxyless", "names" (DNS is captured), and
 // "show <type> <name>" (written to want/resources, whole). want/names lists everything.
 func TestGolden(t *testing.T) {
 	golden.Run(t, "testdata", func(t *testing.T, c golden.Case) map[string]string {
@@ -66,6 +66,8 @@ func readOptions(t *testing.T, text string) options {
 			o.class.Foreign = true
 		case "proxyless":
 			o.class.Foreign, o.class.Proxyless = true, true
+		case "names":
+			o.class.Names, o.class.Allocated = true, true
 		case "dual":
 			o.class.IPv6 = true
 		case "show":
@@ -81,7 +83,7 @@ func readOptions(t *testing.T, text string) options {
 // resources are everything that a proxy is told, in order.
 func resources(outer, own *generate.Set, endpoints *model.EndpointIndex, scope generate.Scope, m *generate.Memo) []*wire.Resource {
 	var out []*wire.Resource
-	for _, typ := range []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute} {
+	for _, typ := range []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute, wire.TypeNames} {
 		for _, c := range outer.All(wire.TypeCluster) {
 			if view, known := outer.Reach.View(c.Name); known && typ == wire.TypeEndpoints {
 				out = append(out, generate.Endpoints(c.Name, endpoints.Sets[view.Key], view.From(scope.From), m))

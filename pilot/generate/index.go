@@ -65,14 +65,15 @@ func NewIndex(s *model.Snapshot, endpoints *model.EndpointIndex, prev *Index) *I
 func (ix *Index) Mesh() *model.Mesh { return ix.mesh }
 
 // NeedsEndpoints reports whether resources other than endpoints depend on the endpoints of a service port: a headless
-// service's listeners for anything but HTTP, and, with foreign proxies about, the identities that clusters spell out.
-func (ix *Index) NeedsEndpoints(key model.EndpointKey, foreign bool) bool {
+// service's listeners for anything but HTTP, with foreign proxies about the identities that clusters spell out, and with proxies that answer DNS
+// questions all addresses of a headless service.
+func (ix *Index) NeedsEndpoints(key model.EndpointKey, foreign, names bool) bool {
 	for _, svc := range ix.byHost[key.Host] {
 		if svc.Namespace != key.Namespace {
 			continue
 		}
 		port := svc.Port(key.Port)
-		return foreign || port != nil && svc.Resolution == model.ResolveHeadless && (!port.Protocol.IsHTTP() || ix.opaque[key.Port])
+		return foreign || port != nil && svc.Resolution == model.ResolveHeadless && (names || !port.Protocol.IsHTTP() || ix.opaque[key.Port])
 	}
 	return false
 }

@@ -16,7 +16,7 @@ func TestNeedsEndpoints(t *testing.T) {
 		Sidecars: []*model.Sidecar{{Egress: []*model.EgressListener{{Port: 81, Protocol: model.TCP}, {Port: 80, Protocol: model.HTTP2}}}}}
 	ix := generate.NewIndex(s, nil, nil)
 	for port, want := range map[uint16]bool{80: false, 81: true, 5432: true} {
-		if got := ix.NeedsEndpoints(model.EndpointKey{Host: svc.Host, Namespace: "shop", Port: port}, false); got != want {
+		if got := ix.NeedsEndpoints(model.EndpointKey{Host: svc.Host, Namespace: "shop", Port: port}, false, false); got != want {
 			t.Errorf("port %d: %t, want %t", port, got, want)
 		}
 	}

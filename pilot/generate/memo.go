@@ -21,6 +21,8 @@ type Memo struct {
 	fixed       *memo.Memo[upstream.Fixed, *wire.Resource]
 	called      *memo.Memo[string, *wire.Resource]
 	endpoints   *memo.Memo[projection, *wire.Resource]
+	names       *memo.Memo[names, *wire.Resource]
+	allocated   *memo.Memo[addressedService, *model.Service]
 	projected   int // endpoints made since the last RoundEndpoints
 
 	// reaches are the clusters of this round, by what they depend on. What they are made of is remembered one by one, so that a
@@ -41,6 +43,7 @@ type Memo struct {
 	edgeChains intern.Lists[edgeChain]
 	vhosts     intern.Lists[*routes.VirtualHost]
 	vantages   intern.Lists[upstream.Label]
+	sets       intern.Lists[*model.EndpointSet]
 }
 
 // NewMemo returns an empty Memo.
@@ -55,7 +58,8 @@ func NewMemo() *Memo {
 		services: intern.New[*model.Service](), virtuals: intern.New[*model.VirtualService](), strings: intern.New[string](),
 		targets: intern.New[routes.Target](), chains: intern.New[l4Chain](), weighted: intern.New[weighted](),
 		ports: intern.New[inboundPort](), servers: intern.New[BoundServer](), edgeChains: intern.New[edgeChain](), vhosts: intern.New[*routes.VirtualHost](),
-		vantages: intern.New[upstream.Label](),
+		vantages: intern.New[upstream.Label](), sets: intern.New[*model.EndpointSet](),
+		names: memo.New[names, *wire.Resource](), allocated: memo.New[addressedService, *model.Service](),
 	}
 }
 
@@ -65,13 +69,14 @@ type round interface{ Round() (hits, misses int) }
 // Round ends a generation: what it did not use is forgotten. It returns how often a resource was remembered and how often
 // one had to be made. Endpoints are a lane of their own: see RoundEndpoints.
 func (m *Memo) Round() (hits, misses int) {
-	for _, r := range []round{m.clusters, m.hosts, m.misdirected, m.routes, m.listeners, m.inbound, m.edges, m.fixed, m.called} {
+	for _, r := range []round{m.clusters, m.hosts, m.misdirected, m.routes, m.listeners, m.inbound, m.edges, m.fixed, m.called, m.names} {
 		h, n := r.Round()
 		hits, misses = hits+h, misses+n
 	}
+	m.allocated.Round()
 	for _, r := range []round{
 		m.reached, m.rules, m.policies, m.services, m.virtuals, m.strings, m.targets, m.chains,
-		m.weighted, m.ports, m.servers, m.vhosts, m.edgeChains, m.vantages,
+		m.weighted, m.ports, m.servers, m.vhosts, m.edgeChains, m.vantages, m.sets,
 	} {
 		r.Round()
 	}

@@ -32,13 +32,14 @@ func GenerateOutbound(ix *Index, o Outbound, m *Memo) *Set {
 		b.proxyless()
 	case !o.Class.Router:
 		newOutboundPlan(b).build()
+		b.names()
 	}
 	return b.set.finish()
 }
 
 func newBuilder(ix *Index, o Outbound, m *Memo) *builder {
 	b := &builder{
-		view: ix.see(o), ix: ix, m: m, set: newSet(), routable: map[*model.Service]*model.DestinationRule{},
+		view: ix.see(o, m), ix: ix, m: m, set: newSet(), routable: map[*model.Service]*model.DestinationRule{},
 	}
 	for _, s := range b.services {
 		b.routable[s.Service] = ix.rule(o, s.Host, s.Namespace)

@@ -41,7 +41,7 @@ func (i imported) key() string {
 func (i imported) has(port uint16) bool { return i.ports == nil || i.ports[port] }
 
 // see collects what a scope may see: exported to its namespace and, for sidecars, imported by their Sidecar.
-func (ix *Index) see(o Outbound) *view {
+func (ix *Index) see(o Outbound, m *Memo) *view {
 	v := &view{scope: o, byHost: map[string]*model.Service{}, aliases: map[string][]*model.Service{}}
 	limits := newImports(o)
 	v.virtuals = ix.virtuals(o, limits)
@@ -55,6 +55,7 @@ func (ix *Index) see(o Outbound) *view {
 		if svc == nil {
 			continue
 		}
+		svc = m.addressed(svc, o.Class)
 		v.byHost[svc.Host] = svc
 		v.services = append(v.services, imported{svc, ports})
 	}

@@ -138,6 +138,8 @@ func (c *client) role(w *model.Workload) string {
 // class is what many resources depend on.
 func (c *client) class(w *model.Workload) naming.Class {
 	class := naming.Class{Router: c.role(w) == wire.NodeRouter, Foreign: c.node.Dialect == 0, Proxyless: c.proxyless()}
+	class.Names = c.node.Names && !class.Router && !class.Foreign
+	class.Allocated = class.Names && c.node.Allocated
 	for _, ip := range w.IPs {
 		if addr, err := netip.ParseAddr(ip); err == nil {
 			class.IPv4 = class.IPv4 || addr.Unmap().Is4()
@@ -209,7 +211,7 @@ func (p pair) differences() discovery.Changes {
 		}
 		out[typ][name] = true
 	}
-	for _, typ := range []string{wire.TypeCluster, wire.TypeListener, wire.TypeRoute} {
+	for _, typ := range []string{wire.TypeCluster, wire.TypeListener, wire.TypeRoute, wire.TypeNames} {
 		a, b := p.old.All(typ), p.new.All(typ)
 		for len(a) > 0 || len(b) > 0 {
 			switch {

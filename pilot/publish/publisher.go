@@ -103,19 +103,19 @@ func (p *Publisher) SetEndpoints(e *model.EndpointIndex) {
 		return
 	}
 	p.mu.Lock()
-	foreign := false
+	foreign, names := false, false
 	told := map[*generate.Reach]discovery.Changes{}
 	for c := range p.clients {
-		foreign = foreign || c.scope.Outbound.Class.Foreign
+		foreign, names = foreign || c.scope.Outbound.Class.Foreign, names || c.scope.Outbound.Class.Names
 		reach := c.state.Load().outer.Reach
-		names, known := told[reach]
+		news, known := told[reach]
 		if !known {
-			names = touched(reach, changed)
-			told[reach] = names
+			news = touched(reach, changed)
+			told[reach] = news
 		}
-		c.enqueue(names)
+		c.enqueue(news)
 	}
-	if p.index != nil && slices.ContainsFunc(changed, func(k model.EndpointKey) bool { return p.index.NeedsEndpoints(k, foreign) }) {
+	if p.index != nil && slices.ContainsFunc(changed, func(k model.EndpointKey) bool { return p.index.NeedsEndpoints(k, foreign, names) }) {
 		p.stale = true
 	}
 	stale := p.stale

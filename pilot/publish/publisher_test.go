@@ -301,3 +301,33 @@ func TestANamesakeIsAnotherPod(t *testing.T) {
 		}
 	})
 }
+
+func TestNamesFollowHeadlessPods(t *testing.T) {
+	running(t, Options{}, func(t *testing.T, c *cluster, p *Publisher) {
+		c.service("db", "10.96.0.1")
+		headless := *c.services[0]
+		headless.Addresses, headless.Resolution = nil, model.ResolveHeadless
+		c.services[0] = &headless
+		c.pod("web-1", "web", true)
+		c.pod("web-2", "web", true)
+		c.all(p)
+		plain := c.subscribe(t, p, "web-2", "web", wire.NodeSidecar)
+		sub, err := p.Subscribe(t.Context(), discovery.Caller{Identity: identity("web"), Namespace: "shop", Pod: "web-1"},
+			discovery.Node{ID: "sidecar~web-1", Role: wire.NodeSidecar, Dialect: wire.Dialect, Names: true, Allocated: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := sub.(*client)
+		if len(names.View().All(wire.TypeNames)) != 1 || len(plain.View().All(wire.TypeNames)) != 0 {
+			t.Fatal("who asks for names has none, or who does not has some")
+		}
+		c.endpoint("db", "10.1.0.2")
+		p.SetEndpoints(c.index())
+		if got := told(names); !strings.Contains(got, "DnsTable/db.shop.svc.cluster.local") {
+			t.Errorf("told of %s", got)
+		}
+		if got := told(plain); strings.Contains(got, "DnsTable") {
+			t.Errorf("a proxy without names is told of %s", got)
+		}
+	})
+}

@@ -119,6 +119,9 @@ type Class struct {
 	Foreign bool // a stock Envoy: no facts of ours, identities spelled out
 	// Proxyless is a program with an xDS client of its own, gRPC's, rather than a proxy. It is Foreign, too.
 	Proxyless bool
+	// Names is a proxy that answers its pod's DNS questions; with Allocated it uses the addresses that the mesh gave to ServiceEntries.
+	Names     bool
+	Allocated bool
 	IPv4      bool
 	IPv6      bool
 }
