@@ -39,6 +39,7 @@ func (c *Compiler) Config() *config.Config {
 			next.Listeners = append(next.Listeners, e.active)
 		}
 	}
+	next.Names = c.table()
 	if same(c.last, next) {
 		return c.last
 	}
@@ -117,5 +118,5 @@ func (c *Compiler) Warming() bool {
 
 func same(a, b *config.Config) bool {
 	return slices.Equal(a.Listeners, b.Listeners) && maps.Equal(a.Clusters, b.Clusters) && maps.Equal(a.Endpoints, b.Endpoints) &&
-		maps.Equal(a.Routes, b.Routes)
+		maps.Equal(a.Routes, b.Routes) && a.Names == b.Names
 }

@@ -14,11 +14,13 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	dnsv3 "github.com/envoyproxy/go-control-plane/envoy/data/dns/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/dns/names"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/mtls"
 	"github.com/heddle-mesh/heddle/sidecar/route"
@@ -44,11 +46,13 @@ type Compiler struct {
 	endpoints map[string]*entry[*upstream.Assignment]
 	listeners map[string]*entry[*config.Listener]
 	routes    map[string]*entry[*route.Table]
+	names     map[string]*entry[*names.Zone]
 	secrets   map[string]wire.Resource
 	absent    map[string]map[string]bool   // by type: names that the control plane does not have
 	refused   map[string]map[string]string // by type and name: why the last version was refused
 
 	last    *config.Config
+	zones   map[string]*names.Zone // that the last configuration's table was made of
 	commits int
 }
 
@@ -96,6 +100,7 @@ func New(options Options) *Compiler {
 		options: options, checker: newChecker(), workloads: map[exchange.Workload]*exchange.Workload{},
 		clusters: map[string]*entry[*upstream.Config]{}, endpoints: map[string]*entry[*upstream.Assignment]{},
 		listeners: map[string]*entry[*config.Listener]{}, routes: map[string]*entry[*route.Table]{}, secrets: map[string]wire.Resource{},
+		names: map[string]*entry[*names.Zone]{}, zones: map[string]*names.Zone{},
 		absent:  map[string]map[string]bool{wire.TypeEndpoints: {}, wire.TypeRoute: {}, wire.TypeSecret: {}},
 		refused: map[string]map[string]string{},
 		last:    &config.Config{},
@@ -156,6 +161,8 @@ func (c *Compiler) put(r wire.Resource) error {
 		return put(c, c.routes, r, &routev3.RouteConfiguration{}, (*Compiler).makeRoutes)
 	case wire.TypeSecret:
 		return c.putSecret(r)
+	case wire.TypeNames:
+		return put(c, c.names, r, &dnsv3.DnsTable{}, (*Compiler).makeNames)
 	}
 	return fmt.Errorf("type %q is unknown", r.Type)
 }
@@ -257,6 +264,8 @@ func (c *Compiler) remove(typ, name string, wanted bool) {
 		delete(c.endpoints, name)
 	case wire.TypeRoute:
 		delete(c.routes, name)
+	case wire.TypeNames:
+		delete(c.names, name)
 	case wire.TypeSecret:
 		if !wanted {
 			delete(c.secrets, name)

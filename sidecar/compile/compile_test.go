@@ -71,7 +71,7 @@ func resources(t *testing.T, text string) (changed []wire.Resource, removed map[
 func typeOf(t *testing.T, word string) string {
 	t.Helper()
 	typ, ok := map[string]string{"Cluster": wire.TypeCluster, "ClusterLoadAssignment": wire.TypeEndpoints, "Listener": wire.TypeListener,
-		"RouteConfiguration": wire.TypeRoute, "Secret": wire.TypeSecret}[word]
+		"RouteConfiguration": wire.TypeRoute, "Secret": wire.TypeSecret, "DnsTable": wire.TypeNames}[word]
 	if !ok {
 		t.Fatalf("no type %q", word)
 	}

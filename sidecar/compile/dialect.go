@@ -181,4 +181,8 @@ envoy.extensions.transport_sockets.tls.v3.TlsParameters: tls_minimum_protocol_ve
 envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig: name sds_config
 envoy.extensions.transport_sockets.tls.v3.Secret: name tls_certificate validation_context
 envoy.extensions.transport_sockets.tls.v3.TlsCertificate: certificate_chain private_key ocsp_staple
+envoy.data.dns.v3.DnsTable: virtual_domains
+envoy.data.dns.v3.DnsTable.DnsVirtualDomain: name endpoint answer_ttl
+envoy.data.dns.v3.DnsTable.DnsEndpoint: address_list
+envoy.data.dns.v3.DnsTable.AddressList: address
 `

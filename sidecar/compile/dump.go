@@ -10,6 +10,7 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	dnsv3 "github.com/envoyproxy/go-control-plane/envoy/data/dns/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -53,6 +54,8 @@ func (c *Compiler) Dump(word string) ([]Dumped, error) {
 	add(wire.TypeListener, some, failed)
 	some, failed = dumpAll(c, wire.TypeRoute, c.routes, &routev3.RouteConfiguration{})
 	add(wire.TypeRoute, some, failed)
+	some, failed = dumpAll(c, wire.TypeNames, c.names, &dnsv3.DnsTable{})
+	add(wire.TypeNames, some, failed)
 	var secrets []Dumped
 	for _, name := range slices.Sorted(maps.Keys(c.secrets)) {
 		secrets = append(secrets, Dumped{Type: wordOf(wire.TypeSecret), Name: name, Version: c.secrets[name].Version, State: StateActive})

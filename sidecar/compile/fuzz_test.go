@@ -8,13 +8,14 @@ import (
 	"testing"
 
 	"golang.org/x/tools/txtar"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 )
 
 // FuzzApply feeds arbitrary bytes as resources: they are taken or refused, and nothing panics.
 func FuzzApply(f *testing.F) {
-	types := []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute, wire.TypeSecret}
+	types := []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute, wire.TypeSecret, wire.TypeNames}
 	paths, err := filepath.Glob("testdata/*.txtar")
 	if err != nil {
 		f.Fatal(err)
@@ -38,6 +39,11 @@ func FuzzApply(f *testing.F) {
 			}
 		}
 	}
+	table, err := proto.Marshal(dnsTable("a.b", "10.0.0.1", "fd00::1"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint8(5), "a.b", table)
 	f.Fuzz(func(t *testing.T, typ uint8, name string, body []byte) {
 		c := newCompiler()
 		r := wire.Resource{Type: types[int(typ)%len(types)], Name: name, Version: "1", Body: body}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/heddle-mesh/heddle/sidecar/dns/names"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/filter"
 	"github.com/heddle-mesh/heddle/sidecar/route"
@@ -22,6 +23,7 @@ type Config struct {
 	Clusters  map[string]*upstream.Config     // by name
 	Endpoints map[string]*upstream.Assignment // by EDS name
 	Routes    map[string]*route.Table         // by RDS name
+	Names     *names.Table                    // what the pod's DNS questions are answered with; nil: nothing
 }
 
 // Listener is where connections arrive.

@@ -64,19 +64,25 @@ type stream interface {
 	Recv() (*ads.DeltaDiscoveryResponse, error)
 }
 
-// order is the order in which types are asked for, and the only types there are.
-func order() []string {
-	return []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute, wire.TypeSecret}
+// order is the order in which types are asked for, and the only types there are for this proxy.
+func (n Node) order() []string {
+	types := []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute, wire.TypeSecret}
+	if n.Names {
+		types = append(types, wire.TypeNames)
+	}
+	return types
 }
 
 // wildcard says whether all resources of typ are this proxy's, named or not.
-func wildcard(typ string) bool { return typ == wire.TypeCluster || typ == wire.TypeListener }
+func wildcard(typ string) bool {
+	return typ == wire.TypeCluster || typ == wire.TypeListener || typ == wire.TypeNames
+}
 
 // New returns a client that has asked for nothing yet.
 func New(options Options) *Client {
 	c := &Client{options: options, types: map[string]*subscription{}}
 	c.open = c.dial
-	for _, typ := range order() {
+	for _, typ := range options.Node.order() {
 		c.types[typ] = newSubscription()
 	}
 	return c

@@ -21,6 +21,8 @@ type Node struct {
 	NodeName       string
 	Version        string
 	Labels         map[string]string
+	Names          bool // this proxy answers its pod's DNS questions
+	Allocated      bool // with the addresses that the mesh gave to ServiceEntries, too
 }
 
 // ID returns the node's name as users of proxy-status know it: type~ip~pod.namespace~namespace.svc.domain.
@@ -38,7 +40,7 @@ func (n Node) message() *core.Node {
 	for k, v := range n.Labels {
 		labels.Fields[k] = text(v)
 	}
-	return &core.Node{
+	out := &core.Node{
 		Id: n.ID(), Cluster: n.Pod + "." + n.Namespace, UserAgentName: "heddle-proxy",
 		UserAgentVersionType: &core.Node_UserAgentVersion{UserAgentVersion: n.Version},
 		Metadata: &structpb.Struct{Fields: map[string]*structpb.Value{
@@ -48,4 +50,9 @@ func (n Node) message() *core.Node {
 			"LABELS": structpb.NewStructValue(labels),
 		}},
 	}
+	if n.Names {
+		out.Metadata.Fields[wire.MetaDNSCapture] = text("true")
+		out.Metadata.Fields[wire.MetaDNSAutoAllocate] = text(strconv.FormatBool(n.Allocated))
+	}
+	return out
 }

@@ -73,7 +73,7 @@ func (s *session) run(ctx context.Context) error {
 // greet opens every type, saying what is held already.
 func (s *session) greet() error {
 	now := time.Now()
-	for _, typ := range order() {
+	for _, typ := range s.options.Node.order() {
 		held := s.types[typ]
 		held.reopen(now)
 		request := &ads.DeltaDiscoveryRequest{TypeUrl: typ, InitialResourceVersions: maps.Clone(held.versions)}
@@ -168,7 +168,7 @@ func (s *session) subscribe(typ string) error {
 	if !wildcard(typ) {
 		return nil
 	}
-	for _, dependent := range order() {
+	for _, dependent := range s.options.Node.order() {
 		if wildcard(dependent) {
 			continue
 		}
@@ -189,7 +189,7 @@ func (s *session) subscribe(typ string) error {
 
 // giveUpWaiting counts names that were not answered in time as absent, so that what waits for them proceeds without.
 func (s *session) giveUpWaiting() error {
-	for _, typ := range order() {
+	for _, typ := range s.options.Node.order() {
 		late := s.types[typ].overdue(time.Now())
 		if len(late) == 0 {
 			continue

@@ -6,6 +6,8 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -18,6 +20,8 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/compile"
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/discovery"
+	"github.com/heddle-mesh/heddle/sidecar/dns"
+	"github.com/heddle-mesh/heddle/sidecar/dns/names"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/forward"
 	"github.com/heddle-mesh/heddle/sidecar/http1"
@@ -45,10 +49,14 @@ type Options struct {
 	Termination Termination
 	App         admin.App
 	Addresses   Addresses
-	AccessLog   io.Writer
-	Log         *slog.Logger
-	Level       *slog.LevelVar
-	Quit        func() // ends the process in an orderly way
+	// Resolvers are the servers that names are looked up with: for clusters, and for the pod where DNS is set. None: as Go does.
+	Resolvers []netip.AddrPort
+	// DNS is where the pod's own questions are answered, over UDP and TCP. None: nowhere.
+	DNS       []netip.AddrPort
+	AccessLog io.Writer
+	Log       *slog.Logger
+	Level     *slog.LevelVar
+	Quit      func() // ends the process in an orderly way
 }
 
 // Addresses are where the engine answers questions.
@@ -79,6 +87,7 @@ type Engine struct {
 	sink     *sink
 	secrets  *mtls.Secrets
 	registry *prometheus.Registry
+	resolver *dns.Forwarder // nil: there are no Resolvers
 	drained  drainState
 	finished atomic.Bool // the application has ended
 	// dismissed: the application asks for nothing more
@@ -92,7 +101,12 @@ func New(o Options) *Engine {
 	peers := &peers{}
 	e.recorder = telemetry.New(telemetry.Options{Peers: peers, Logs: e.logs, Spans: e.spans})
 	codec := http2.NewCodec(http2.CodecOptions{Recorder: e.recorder, Log: o.Log})
-	e.upstream = upstream.NewRegistry(upstream.Options{HTTP1: http1.NewTransport, HTTP2: codec.Transport, Recovered: func(v any) {
+	var resolver upstream.Resolver
+	if len(o.Resolvers) > 0 {
+		e.resolver = dns.NewForwarder(o.Resolvers, &net.Dialer{})
+		resolver = e.resolver.Resolver()
+	}
+	e.upstream = upstream.NewRegistry(upstream.Options{Resolver: resolver, HTTP1: http1.NewTransport, HTTP2: codec.Transport, Recovered: func(v any) {
 		o.Log.Error("recovered from a panic while keeping clusters", "panic", v, "stack", string(debug.Stack()))
 		e.recorder.Panicked()
 	}})
@@ -168,6 +182,20 @@ func (e *Engine) Upstreams() lifecycle.Component {
 // Discovery keeps the configuration fresh.
 func (e *Engine) Discovery() lifecycle.Component {
 	return lifecycle.Component{Name: "discovery", Run: e.client.Run}
+}
+
+// Names answers the pod's DNS questions, where it is to.
+func (e *Engine) Names() lifecycle.Component {
+	return lifecycle.Component{Name: "names", Run: func(ctx context.Context) error {
+		if len(e.options.DNS) == 0 || e.resolver == nil {
+			<-ctx.Done()
+			return nil
+		}
+		return dns.NewServer(dns.Options{
+			Addresses: e.options.DNS, Forwarder: e.resolver, Log: e.options.Log, Table: func() *names.Table { return e.store.Load().Names },
+			Recovered: func(any) { e.recorder.Panicked() },
+		}).Run(ctx)
+	}}
 }
 
 // Listeners serve until told to stop, and then drain.

@@ -36,10 +36,31 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 			float64(cert.Leaf.NotAfter.Unix()))
 	}
 	send("heddle_proxy_connections_open", "Open downstream connections.", prometheus.GaugeValue, float64(e.manager.Open()))
+	c.names(send)
 	refusals := prometheus.NewDesc("heddle_proxy_xds_refusals_total", "Responses answered with a NACK.", []string{"type"}, nil)
 	refused := prometheus.NewDesc("heddle_proxy_xds_refused_resources", "Resources of the last response that were refused.", []string{"type"}, nil)
 	for typ, t := range status.Types {
 		out <- prometheus.MustNewConstMetric(refusals, prometheus.CounterValue, float64(t.Refusals), typ)
 		out <- prometheus.MustNewConstMetric(refused, prometheus.GaugeValue, float64(len(t.Refused)), typ)
 	}
+}
+
+// names exports what became of DNS questions.
+func (c *collector) names(send func(name, help string, kind prometheus.ValueType, value float64)) {
+	if c.e.resolver == nil {
+		return
+	}
+	stats := c.e.resolver.Stats()
+	count := func(name, help string, n int64) {
+		send("heddle_proxy_dns_"+name+"_total", help, prometheus.CounterValue, float64(n))
+	}
+	count("requests", "DNS questions of the pod.", stats.Requests)
+	count("mesh_answers", "DNS questions answered with the mesh's own names.", stats.FromTable)
+	count("cache_hits", "DNS questions, those of clusters too, answered with what a server had said before.", stats.FromCache)
+	count("malformed", "DNS messages that are no proper questions.", stats.Malformed)
+	count("refused", "DNS questions refused because too many were waiting.", stats.Refused)
+	count("upstream_requests", "DNS questions sent to the pod's servers, those of clusters too; each try counts.", stats.Forwarded)
+	count("upstream_failures", "DNS questions sent to the pod's servers that were not answered in time.", stats.Failures)
+	send("heddle_proxy_dns_cached", "DNS answers that are remembered.", prometheus.GaugeValue, float64(stats.Cached))
+	send("heddle_proxy_dns_names", "Names that the mesh has told of.", prometheus.GaugeValue, float64(c.e.store.Load().Names.Len()))
 }

@@ -29,7 +29,11 @@ func (v view) Ready() error {
 	case v.e.options.Identity.Certificate() == nil:
 		return errors.New("no certificate")
 	}
-	for _, typ := range []string{"Cluster", "Listener"} {
+	types := []string{"Cluster", "Listener"}
+	if v.e.options.Node.Names { // an application that was told of no such name might remember that
+		types = append(types, "DnsTable")
+	}
+	for _, typ := range types {
 		if v.e.client.Status().Types[typ].Responses == 0 {
 			return fmt.Errorf("no %ss from the control plane yet", strings.ToLower(typ))
 		}

@@ -17,7 +17,10 @@ import (
 
 // TestOrder writes down in which order the parts of each role start; they stop in the opposite one.
 func TestOrder(t *testing.T) {
-	const order = "admin, readiness, status, prometheus, access logs, spans, identity, upstreams, discovery, listeners"
+	orders := map[string]string{
+		wire.NodeSidecar: "admin, readiness, status, prometheus, access logs, spans, identity, upstreams, discovery, names, listeners",
+		wire.NodeRouter:  "admin, readiness, status, prometheus, access logs, spans, identity, upstreams, discovery, listeners",
+	}
 	workload := identity.New(identity.Options{Expected: spiffe.Identity{}, Roots: identity.NewRoots("none"), Log: slog.New(slog.DiscardHandler)})
 	e := engine.New(engine.Options{Node: discovery.Node{}, Identity: workload, Log: slog.New(slog.DiscardHandler), Level: &slog.LevelVar{}})
 	for _, node := range []string{wire.NodeSidecar, wire.NodeRouter} {
@@ -29,7 +32,7 @@ func TestOrder(t *testing.T) {
 		for _, c := range r.Stack(e) {
 			names = append(names, c.Name)
 		}
-		if got := strings.Join(names, ", "); got != order {
+		if got := strings.Join(names, ", "); got != orders[node] {
 			t.Errorf("%s starts %s", node, got)
 		}
 		if slices.Contains(r.Drains, exchange.Outbound) != r.Gateway {

@@ -20,6 +20,7 @@ func Sidecar() Role {
 			e.Identity(),   // asked for at the same time as the configuration: neither needs the other
 			e.Upstreams(),  // resolves names for clusters as they come
 			e.Discovery(),  // goes on while listeners drain: endpoints may still change
+			e.Names(),      // the application asks to the end, and before its first connection
 			e.Listeners(),  // last, so that stopping begins with draining
 		}
 	}}

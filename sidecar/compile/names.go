@@ -1,0 +1,70 @@
+package compile
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	dnsv3 "github.com/envoyproxy/go-control-plane/envoy/data/dns/v3"
+
+	"github.com/heddle-mesh/heddle/sidecar/dns/names"
+)
+
+// maxName is the longest a name may be, in characters without the final dot (RFC 1035, section 2.3.4).
+const maxName = 253
+
+// makeNames makes the names of one table. Several domains may tell of one name: it has the addresses of all.
+func (c *Compiler) makeNames(_ *builder, m *dnsv3.DnsTable, next, _ *entry[*names.Zone]) error {
+	zone := &names.Zone{Name: next.resource.Name, Domains: map[string]*names.Record{}}
+	for i, domain := range m.GetVirtualDomains() {
+		path := fmt.Sprintf("virtual_domains[%d]", i)
+		name := strings.ToLower(strings.TrimSuffix(domain.GetName(), "."))
+		if name == "" || len(name) > maxName || strings.Contains(strings.TrimPrefix(name, "*."), "*") {
+			return wrong(path+".name", "%q is not a name that can be asked for", domain.GetName())
+		}
+		r := zone.Domains[name]
+		if r == nil {
+			r = &names.Record{}
+			zone.Domains[name] = r
+		}
+		if ttl := domain.GetAnswerTtl(); ttl != nil {
+			r.TTL = ttl.AsDuration()
+		}
+		if r.TTL < 0 {
+			return wrong(path+".answer_ttl", "%s is less than nothing", r.TTL)
+		}
+		list, ok := domain.GetEndpoint().GetEndpointConfig().(*dnsv3.DnsTable_DnsEndpoint_AddressList)
+		if !ok {
+			return wrong(path+".endpoint", "only address_list is implemented")
+		}
+		for j, text := range list.AddressList.GetAddress() {
+			a, err := netip.ParseAddr(text)
+			switch {
+			case err != nil || a.Zone() != "":
+				return wrong(fmt.Sprintf("%s.endpoint.address_list.address[%d]", path, j), "%q is not an address", text)
+			case a.Unmap().Is4():
+				r.V4 = append(r.V4, a.Unmap())
+			default:
+				r.V6 = append(r.V6, a)
+			}
+		}
+	}
+	next.made = zone
+	return nil
+}
+
+// table returns the names of all resources, the same pointer as before where they are the same.
+func (c *Compiler) table() *names.Table {
+	zones := make(map[string]*names.Zone, len(c.names))
+	for name, e := range c.names {
+		e.activate(true)
+		zones[name] = e.active
+	}
+	if maps.Equal(zones, c.zones) {
+		return c.last.Names
+	}
+	c.zones = zones
+	return names.Merge(slices.Collect(maps.Values(zones)))
+}
