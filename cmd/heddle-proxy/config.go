@@ -14,6 +14,9 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/discovery"
 )
 
+// resolvConf is where the kubelet writes the pod's DNS servers.
+const resolvConf = "/etc/resolv.conf"
+
 // process is what both a proxy and an agent are told by the environment.
 type process struct {
 	identity  spiffe.Identity
@@ -35,6 +38,7 @@ type settings struct {
 	application admin.App
 	tokenPath   string
 	rootPath    string
+	resolvConf  string // path
 }
 
 // defaultAddress is where the control plane is.
@@ -87,8 +91,10 @@ func read(node string, env func(string) string) (settings, error) {
 		node: discovery.Node{Type: node, Pod: env(wire.EnvPodName), Namespace: p.identity.Namespace, ServiceAccount: p.identity.ServiceAccount,
 			ClusterID: p.clusterID, ClusterDomain: either(env, wire.EnvClusterDomain, wire.DefaultClusterDomain), NodeName: env(wire.EnvNodeName), Version: version},
 		native: env(wire.EnvNativeSidecar) == "true", completion: env(wire.EnvAwaitCompletion) == "true",
-		tokenPath: wire.TokenPath, rootPath: wire.RootPath,
+		tokenPath: wire.TokenPath, rootPath: wire.RootPath, resolvConf: resolvConf,
 	}
+	s.node.Names = node == wire.NodeSidecar && env(wire.EnvDNSCapture) == "true"
+	s.node.Allocated = s.node.Names && env(wire.EnvDNSAutoAllocate) != "false"
 	for _, ip := range strings.Split(env(wire.EnvInstanceIPs), ",") {
 		if ip = strings.TrimSpace(ip); ip != "" {
 			s.node.IPs = append(s.node.IPs, ip)

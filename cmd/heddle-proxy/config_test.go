@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +35,35 @@ func TestDefaults(t *testing.T) {
 	}
 	if got := s.node.ID(); got != "sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local" {
 		t.Errorf("node %s", got)
+	}
+}
+
+func TestDNS(t *testing.T) {
+	for _, c := range []struct {
+		node             string
+		env              map[string]string
+		names, allocated bool
+	}{
+		{wire.NodeSidecar, nil, false, false},
+		{wire.NodeSidecar, map[string]string{wire.EnvDNSCapture: "true"}, true, true},
+		{wire.NodeSidecar, map[string]string{wire.EnvDNSCapture: "true", wire.EnvDNSAutoAllocate: "false"}, true, false},
+		{wire.NodeRouter, map[string]string{wire.EnvDNSCapture: "true"}, false, false},
+	} {
+		s, err := read(c.node, environment(c.env))
+		if err != nil || s.node.Names != c.names || s.node.Allocated != c.allocated {
+			t.Errorf("%s with %v: %+v, %v", c.node, c.env, s.node, err)
+		}
+		s.resolvConf = filepath.Join(t.TempDir(), "resolv.conf")
+		if err := os.WriteFile(s.resolvConf, []byte("nameserver 10.96.0.10\nnameserver fd00::a\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		servers, answers, err := s.dns()
+		if err != nil || joined(servers) != "10.96.0.10,fd00::a" || (len(answers) == 2) != c.names {
+			t.Errorf("%s with %v: servers %v, answers at %v, %v", c.node, c.env, servers, answers, err)
+		}
+	}
+	if servers, err := resolvers(filepath.Join(t.TempDir(), "none")); err != nil || joined(servers) != "127.0.0.1" {
+		t.Errorf("without a file: %v, %v", servers, err)
 	}
 }
 

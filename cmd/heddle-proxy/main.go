@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -83,6 +85,13 @@ func capture(args []string, out io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("reading flags: %w", err)
 	}
+	if spec.DNS == wire.DNSPod {
+		servers, err := resolvers(resolvConf)
+		if err != nil {
+			return err
+		}
+		spec.DNS = joined(servers)
+	}
 	config, err := spec.Config()
 	if err != nil {
 		return fmt.Errorf("reading flags: %w", err)
@@ -96,6 +105,15 @@ func capture(args []string, out io.Writer) error {
 	}
 	fmt.Fprintln(out, "capture rules are in place")
 	return nil
+}
+
+// joined writes servers as a flag has them.
+func joined(servers []netip.AddrPort) string {
+	var out []string
+	for _, s := range servers {
+		out = append(out, s.Addr().String())
+	}
+	return strings.Join(out, ",")
 }
 
 // wait returns once the proxy in this pod may be given traffic.

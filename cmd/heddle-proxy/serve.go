@@ -2,16 +2,20 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"strconv"
 	"time"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
+	"github.com/heddle-mesh/heddle/sidecar/dns"
 	"github.com/heddle-mesh/heddle/sidecar/engine"
 	"github.com/heddle-mesh/heddle/sidecar/identity"
 	"github.com/heddle-mesh/heddle/sidecar/role"
@@ -43,7 +47,12 @@ func serve(ctx context.Context, node string, env func(string) string) error {
 	if !s.native && !r.Gateway {
 		termination.Ended = ended
 	}
+	resolvers, answers, err := s.dns()
+	if err != nil {
+		return err
+	}
 	e := engine.New(engine.Options{
+		Resolvers: resolvers, DNS: answers,
 		Node: s.node, Identity: workload, Dial: plane.Dial, Gateway: r.Gateway, Drains: r.Drains,
 		Termination: termination,
 		App:         s.application, Addresses: addresses(), AccessLog: os.Stdout, Log: log, Level: level, Quit: quit,
@@ -57,6 +66,27 @@ func serve(ctx context.Context, node string, env func(string) string) error {
 	}
 	log.Info("ended")
 	return nil
+}
+
+// dns returns the pod's servers, and where to answer in their stead.
+func (s settings) dns() (servers, answers []netip.AddrPort, err error) {
+	servers, err = resolvers(s.resolvConf)
+	if err != nil || !s.node.Names {
+		return servers, nil, err
+	}
+	for _, local := range []string{"127.0.0.1", "::1"} {
+		answers = append(answers, netip.AddrPortFrom(netip.MustParseAddr(local), wire.PortDNS))
+	}
+	return servers, answers, nil
+}
+
+// resolvers reads the servers of a resolv.conf; one that is not there names none.
+func resolvers(path string) ([]netip.AddrPort, error) {
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading the pod's DNS servers: %w", err)
+	}
+	return dns.Servers(string(text)), nil
 }
 
 func addresses() engine.Addresses {

@@ -67,7 +67,7 @@ func TestDefaultsAreTheCharts(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", why, err)
 		}
-		got := newInjection(told, nil, func() bool { return true }, nil).current()
+		got := newInjection(told, nil, func() *injects { return &injects{merge: true, allocate: true} }, nil).current()
 		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s: %s", why, diff)
 		}

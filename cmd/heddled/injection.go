@@ -27,7 +27,7 @@ type injection struct {
 	params  inject.Params
 	auto    bool // native sidecars where every node has them
 	cluster *cluster
-	merge   func() bool // whether the mesh merges metrics
+	mesh    func() *injects
 	log     *slog.Logger
 
 	mu     sync.Mutex
@@ -35,7 +35,13 @@ type injection struct {
 	asked  time.Time
 }
 
-func newInjection(c config, cl *cluster, merge func() bool, log *slog.Logger) *injection {
+// injects is what the mesh's settings say of injections.
+type injects struct {
+	merge         bool // the application's metrics into the proxy's
+	dns, allocate bool // proxies answer DNS questions; with addresses that the mesh gave to ServiceEntries
+}
+
+func newInjection(c config, cl *cluster, mesh func() *injects, log *slog.Logger) *injection {
 	p := inject.DefaultParams(c.proxy.image, version)
 	p.PullPolicy, p.PullSecrets, p.LogLevel, p.DrainDuration = c.proxy.pullPolicy, c.proxy.pullSecrets, c.proxy.logLevel, c.proxy.drain
 	p.NeverInject, p.AlwaysInject = c.proxy.never, c.proxy.always
@@ -43,7 +49,7 @@ func newInjection(c config, cl *cluster, merge func() bool, log *slog.Logger) *i
 	p.Audience, p.TrustDomain, p.ClusterID, p.ClusterDomain = c.audience, c.trustDomain, c.clusterID, c.domain
 	p.CertTTL, p.Resources = c.certTTL, c.proxy.resources
 	p.Native = c.proxy.native == nativeTrue
-	return &injection{params: p, auto: c.proxy.native == nativeAuto, cluster: cl, merge: merge, log: log}
+	return &injection{params: p, auto: c.proxy.native == nativeAuto, cluster: cl, mesh: mesh, log: log}
 }
 
 func (i *injection) handler(metrics *observe.Metrics) (http.Handler, error) {
@@ -65,7 +71,8 @@ func (i *injection) debug(w http.ResponseWriter, _ *http.Request) {
 // current is what the mesh says about injections now.
 func (i *injection) current() inject.Params {
 	p := i.params
-	p.MergePrometheus = i.merge()
+	said := i.mesh()
+	p.MergePrometheus, p.DNSCapture, p.DNSAllocate = said.merge, said.dns, said.allocate
 	if i.auto {
 		p.Native = i.everyNodeIsNative()
 	}

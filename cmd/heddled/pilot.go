@@ -45,7 +45,7 @@ type pilot struct {
 
 	snapshot atomic.Pointer[model.Snapshot]
 	report   atomic.Pointer[report.Report]
-	merge    atomic.Bool // MeshConfig.enablePrometheusMerge
+	injects  atomic.Pointer[injects]
 }
 
 // newPilot needs of h all that is made before it.
@@ -74,7 +74,7 @@ func (c config) mesh() inputs.Mesh {
 func publishing(h *heddled, o publish.Options) (*pilot, error) {
 	log, metrics := h.log, h.metrics
 	p := &pilot{log: log.With("part", "pilot"), tracer: h.traces.Tracer("pilot")}
-	p.merge.Store(true)
+	p.injects.Store(&injects{merge: true, allocate: true})
 	p.report.Store(&report.Report{})
 	var err error
 	o.Log, o.Meter = log.With("part", "publish"), metrics.Meter("publish")
@@ -96,7 +96,10 @@ func (p *pilot) translator() func(*inputs.Inputs) {
 		_, span := p.tracer.Start(context.Background(), "translate", trace.WithAttributes(attribute.Int("services", len(in.Services))))
 		defer span.End()
 		snapshot, report := translate.Translate(in, memo)
-		p.merge.Store(in.Mesh.Config.GetEnablePrometheusMerge() == nil || in.Mesh.Config.GetEnablePrometheusMerge().GetValue())
+		p.injects.Store(&injects{
+			merge: in.Mesh.Config.GetEnablePrometheusMerge() == nil || in.Mesh.Config.GetEnablePrometheusMerge().GetValue(),
+			dns:   snapshot.Mesh.DNSCapture, allocate: !snapshot.Mesh.DNSUnallocated,
+		})
 		p.snapshot.Store(snapshot)
 		p.report.Store(&report)
 		p.publisher.SetSnapshot(snapshot)

@@ -77,7 +77,7 @@ func assemble(ctx context.Context, c config) (*heddled, error) {
 		return nil, err
 	}
 	h.completion = newCompletion(h.cluster, h.ca.attestor, h.log.With("part", "completion"))
-	h.injection = newInjection(c, h.cluster, h.pilot.merge.Load, h.log.With("part", "injector"))
+	h.injection = newInjection(c, h.cluster, h.pilot.injects.Load, h.log.With("part", "injector"))
 	h.injector, err = h.injection.handler(h.metrics)
 	return h, err
 }
