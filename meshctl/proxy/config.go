@@ -29,6 +29,7 @@ func Views() []View {
 		{"clusters", "/config_dump?type=Cluster", clusters},
 		{"endpoints", "/clusters", endpoints},
 		{"secrets", "/certs", secrets},
+		{"names", "/config_dump?type=DnsTable", names},
 	}
 }
 
