@@ -412,3 +412,17 @@ func TestChangesMerge(t *testing.T) {
 		t.Errorf("all names of a type do not stay all: %v", c)
 	}
 }
+
+func TestWhatANodeSaysOfNames(t *testing.T) {
+	for _, c := range []struct {
+		capture, allocate string
+		names, allocated  bool
+	}{{"", "", false, true}, {"true", "", true, true}, {"true", "false", true, false}, {"yes", "", false, true}} {
+		n := proxyNode("1")
+		n.Metadata.Fields[wire.MetaDNSCapture] = structpb.NewStringValue(c.capture)
+		n.Metadata.Fields[wire.MetaDNSAutoAllocate] = structpb.NewStringValue(c.allocate)
+		if got := nodeOf(n); got.Names != c.names || got.Allocated != c.allocated {
+			t.Errorf("%+v is read as %+v", c, got)
+		}
+	}
+}

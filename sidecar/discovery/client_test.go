@@ -315,3 +315,15 @@ func TestRefusesUnknownTypesAndWrongBodies(t *testing.T) {
 		}
 	})
 }
+
+func TestNamesAreAskedForByWhoAnswersWithThem(t *testing.T) {
+	for _, n := range []Node{{}, {Names: true}, {Names: true, Allocated: true}} {
+		fields := n.message().GetMetadata().GetFields()
+		if slices.Contains(n.order(), wire.TypeNames) != n.Names || (fields[wire.MetaDNSCapture].GetStringValue() == "true") != n.Names {
+			t.Errorf("%+v asks for %v and says %v", n, n.order(), fields)
+		}
+		if n.Names && fields[wire.MetaDNSAutoAllocate].GetStringValue() != fmt.Sprint(n.Allocated) {
+			t.Errorf("%+v says %v", n, fields)
+		}
+	}
+}
