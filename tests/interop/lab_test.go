@@ -38,6 +38,7 @@ type guest struct {
 	proxy                        string // "envoy", "heddle" or "": none
 	gateway                      bool
 	port                         string // where a program without a proxy listens
+	dns                          string // the DNS server whose questions the proxy (heddle) answers; "": none
 }
 
 func (g guest) address() netip.Addr { return netip.MustParseAddr(g.ip) }
@@ -97,6 +98,12 @@ const planeIP = "10.9.9.9"
 func newLab(t *testing.T, text string, secrets map[string]model.Secret, guests []guest) *lab {
 	t.Helper()
 	envoy.Require(t)
+	return startLab(t, text, secrets, guests)
+}
+
+// startLab is newLab where there is no Envoy.
+func startLab(t *testing.T, text string, secrets map[string]model.Secret, guests []guest) *lab {
+	t.Helper()
 	l := &lab{t: t, net: netlab.New(t), hosts: map[string]*netlab.Host{}}
 	for _, g := range guests {
 		text += g.yaml()
@@ -125,7 +132,9 @@ func newLab(t *testing.T, text string, secrets map[string]model.Secret, guests [
 // capture redirects the guest's traffic to its proxy, as in a pod.
 func (l *lab) capture(g guest) {
 	l.t.Helper()
-	c, err := redirect.DefaultSpec().Config()
+	spec := redirect.DefaultSpec()
+	spec.DNS = g.dns
+	c, err := spec.Config()
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -142,7 +151,7 @@ func (g guest) node() discovery.Node {
 		kind = wire.NodeRouter
 	}
 	return discovery.Node{Type: kind, IPs: []string{g.ip}, Pod: g.name, Namespace: g.namespace, ServiceAccount: g.account,
-		ClusterID: wire.DefaultClusterID, ClusterDomain: wire.DefaultClusterDomain}
+		ClusterID: wire.DefaultClusterID, ClusterDomain: wire.DefaultClusterDomain, Names: g.dns != "", Allocated: g.dns != ""}
 }
 
 // envoy starts a stock Envoy as the guest's proxy. The agent has the certificate that it shows to everybody.
@@ -161,6 +170,7 @@ const (
 	envProxy = "INTEROP_PROXY" // the guest's node type
 	envToken = "INTEROP_TOKEN"
 	envRoots = "INTEROP_ROOTS"
+	envDNS   = "INTEROP_DNS"
 )
 
 // heddle starts our own proxy beside the guest.
@@ -173,7 +183,7 @@ func (l *lab) heddle(g guest) (ready func()) {
 	var said strings.Builder
 	cmd := exec.Command(self)
 	cmd.Stderr = &said
-	cmd.Env = append(os.Environ(), envProxy+"="+g.node().Type, envToken+"="+l.plane.token(g.namespace, g.name), envRoots+"="+l.plane.roots,
+	cmd.Env = append(os.Environ(), envProxy+"="+g.node().Type, envToken+"="+l.plane.token(g.namespace, g.name), envRoots+"="+l.plane.roots, envDNS+"="+g.dns,
 		wire.EnvPodName+"="+g.name, wire.EnvPodNamespace+"="+g.namespace, wire.EnvServiceAccount+"="+g.account, wire.EnvInstanceIPs+"="+g.ip)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(os.Geteuid()), Gid: wire.ProxyGID}}
 	running, err := process.Start(cmd, l.hosts[g.name].Enter)
@@ -232,7 +242,7 @@ func proxy(node string) error {
 		return fmt.Errorf("%q is no role", node)
 	}
 	g := guest{name: os.Getenv(wire.EnvPodName), namespace: os.Getenv(wire.EnvPodNamespace), account: os.Getenv(wire.EnvServiceAccount), ip: os.Getenv(wire.EnvInstanceIPs),
-		gateway: r.Gateway}
+		gateway: r.Gateway, dns: os.Getenv(envDNS)}
 	id, err := spiffe.New(wire.DefaultTrustDomain, g.namespace, g.account)
 	if err != nil {
 		return err
@@ -243,7 +253,13 @@ func proxy(node string) error {
 	plane := identity.ControlPlane{Address: net.JoinHostPort(planeIP, strconv.Itoa(wire.PortDiscovery)), TokenPath: os.Getenv(envToken), ClusterID: wire.DefaultClusterID, Roots: roots}
 	w := identity.New(identity.Options{Expected: id, TTL: time.Hour, Authority: identity.RemoteAuthority{ControlPlane: plane}, Roots: roots, Log: log})
 	every := func(port int) string { return ":" + strconv.Itoa(port) }
+	var servers, answers []netip.AddrPort
+	if g.dns != "" {
+		servers = []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr(g.dns), 53)}
+		answers = []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), wire.PortDNS), netip.AddrPortFrom(netip.MustParseAddr("::1"), wire.PortDNS)}
+	}
 	e := engine.New(engine.Options{
+		Resolvers: servers, DNS: answers,
 		Node: g.node(), Identity: w, Dial: plane.Dial, Gateway: r.Gateway, Drains: r.Drains, Termination: engine.Termination{Alone: true},
 		Addresses: engine.Addresses{Admin: "127.0.0.1" + every(wire.PortAdmin), Status: every(wire.PortStatus), Ready: every(wire.PortReady), Prometheus: every(wire.PortProxyPrometheus)},
 		AccessLog: os.Stderr, Log: log, Level: level, Quit: stop,
