@@ -34,6 +34,7 @@ type pod struct {
 	bare                         bool              // no proxy
 	gateway                      bool
 	unready                      bool
+	names                        bool // its DNS is captured
 	v6                           string
 	node                         string
 	proxy                        *proxy
@@ -108,6 +109,7 @@ func parsePods(text string) []*pod {
 		}
 		for _, f := range flags {
 			p.bare, p.gateway, p.unready = p.bare || f == "bare", p.gateway || f == "gateway", p.unready || f == "unready"
+			p.names = p.names || f == "names"
 			if f == "dual" {
 				p.v6 = fmt.Sprintf("fd00::%d", i+1)
 			}

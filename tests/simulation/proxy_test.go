@@ -30,7 +30,7 @@ func newProxy(m *mesh, p *pod) *proxy {
 	if w == nil {
 		m.t.Fatalf("pod %s was not translated", p.name)
 	}
-	scope := generate.ScopeOf(m.index, w, naming.Class{Router: p.gateway, IPv4: true, IPv6: p.v6 != ""}, m.memo)
+	scope := generate.ScopeOf(m.index, w, naming.Class{Router: p.gateway, IPv4: true, IPv6: p.v6 != "", Names: p.names, Allocated: p.names}, m.memo)
 	outer := generate.GenerateOutbound(m.index, scope.Outbound, m.memo)
 	var own *generate.Set
 	if p.gateway {
@@ -61,7 +61,7 @@ func newProxy(m *mesh, p *pod) *proxy {
 				said.AuthoritySecret(wire.SecretPrefix+name+wire.CACertSuffix, m.pki.bundle(), nil))
 		}
 	}
-	for _, typ := range []string{wire.TypeCluster, wire.TypeListener, wire.TypeRoute} {
+	for _, typ := range []string{wire.TypeCluster, wire.TypeListener, wire.TypeRoute, wire.TypeNames} {
 		apply(typ, outer.All(typ))
 		apply(typ, own.All(typ))
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,6 +23,7 @@ const leastScenarios = 80
 //	GET https://shop.example.com/ from outside at ingress => storefront certificate=shop
 //	TCP db:3306 from catalog => db tcp
 //	TLS api.example.com:443 from catalog => external=192.0.2.1:443
+//	DNS reviews.shop from catalog => is=10.96.0.1 ttl=30s
 //
 // Every word on the right must hold; pods named there (with a share: pod=90%) are all that may be reached.
 func TestSimulation(t *testing.T) {
@@ -147,6 +149,9 @@ func (m *mesh) play(words []string, j *journey) error {
 	if len(words) < 2 {
 		return fmt.Errorf("want a method and a URL")
 	}
+	if words[0] == "DNS" {
+		return m.ask(words[1], words[2:], j)
+	}
 	scheme, rest, hasScheme := strings.Cut(words[1], "://")
 	if !hasScheme {
 		scheme, rest = "tcp", words[1]
@@ -194,10 +199,37 @@ func (m *mesh) behind(p *pod, port uint16) uint16 {
 	return port
 }
 
+// ask is a question to the proxy that answers a pod's.
+func (m *mesh) ask(host string, words []string, j *journey) error {
+	s := sender{}
+	if err := s.words(m, words); err != nil {
+		return err
+	}
+	if s.from == nil || !s.from.names {
+		return fmt.Errorf("nobody answers DNS questions but the proxies of pods with the flag names")
+	}
+	r := s.from.proxy.config.Names.Find(strings.ToLower(host))
+	if r == nil {
+		j.say("forwarded")
+		return nil
+	}
+	for _, a := range slices.Concat(r.V4, r.V6) {
+		j.say("is=%s", a)
+	}
+	j.say("answers=%d", len(r.V4)+len(r.V6))
+	j.say("ttl=%s", r.TTL)
+	return nil
+}
+
 // lookup is DNS: services by the names that a client may use, pods by name for headless services, and one address for all the world.
 func (m *mesh) lookup(from *pod, host string) netip.Addr {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return ip
+	}
+	if from != nil && from.names {
+		if r := from.proxy.config.Names.Find(host); r != nil && len(r.V4) > 0 {
+			return r.V4[0]
+		}
 	}
 	namespace := "default"
 	if from != nil {
