@@ -384,7 +384,7 @@ func TestBadQuestions(t *testing.T) {
 
 func TestASilentServerIsNotWaitedForAlone(t *testing.T) {
 	silent, other := newUpstream(t, example), newUpstream(t, example)
-	silent.silent = true
+	silent.hush()
 	f := NewForwarder([]netip.AddrPort{silent.address, other.address}, &net.Dialer{})
 	q, err := parse(question(t, dnsmessage.TypeA, "www.example.com.", 0))
 	if err != nil {

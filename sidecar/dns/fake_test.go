@@ -99,6 +99,13 @@ func (u *upstream) reply(network string, raw []byte) []byte {
 	return out
 }
 
+// hush makes it answer no more.
+func (u *upstream) hush() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.silent = true
+}
+
 func (u *upstream) count(what string) int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
