@@ -135,11 +135,26 @@ func (s *security) presents(p *pki, e *exchange.Endpoint, tr traffic) (name stri
 	return name, true
 }
 
+// duplex is a connection whose sides can both write before either reads, as a client does that refuses a server in the midst of its flight.
+func (m *mesh) duplex(ctx context.Context) (client, server net.Conn) {
+	listener := bufconn.Listen(1 << 16)
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		c, _ := listener.Accept() // fails where nobody dials
+		accepted <- c
+	}()
+	client, err := listener.DialContext(ctx)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return client, <-accepted
+}
+
 // handshake runs mesh mTLS (or TLS of a user's choice) between two proxies, for real.
 func (m *mesh) handshake(p *pod, l *config.Listener, c *exchange.Connection, shake *security, e *exchange.Endpoint, tr traffic, share float64, j *journey) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	client, server := net.Pipe()
+	client, server := m.duplex(ctx)
 	done := make(chan shaken, 1)
 	go accept(ctx, l, c, server, done)
 	err := shake.shake(ctx, client, e, tr)
@@ -154,6 +169,9 @@ func (m *mesh) handshake(p *pod, l *config.Listener, c *exchange.Connection, sha
 		j.say("UF")
 		if err != nil && strings.Contains(err.Error(), "identity is unknown") {
 			j.say("nameless")
+		}
+		if err != nil && strings.Contains(err.Error(), "refusing server "+p.certified()+": the endpoint's identity is ") {
+			j.say("impostor")
 		}
 		return
 	}

@@ -29,6 +29,7 @@ type mesh struct {
 // pod is one line of the pods section.
 type pod struct {
 	name, namespace, ip, account string
+	shows                        string // the account in its certificate
 	labels                       map[string]string
 	ports                        map[string]string // named container ports
 	bare                         bool              // no proxy
@@ -40,8 +41,9 @@ type pod struct {
 	proxy                        *proxy
 }
 
-func (p *pod) identity() string {
-	return "spiffe://cluster.local/ns/" + p.namespace + "/sa/" + p.account
+// certified is the identity in the pod's certificate: its account's, unless it stands in for another pod.
+func (p *pod) certified() string {
+	return "spiffe://cluster.local/ns/" + p.namespace + "/sa/" + p.shows
 }
 
 // service is one line of the services section.
@@ -97,6 +99,7 @@ func parsePods(text string) []*pod {
 		name, options, flags := parseWords(line)
 		p := &pod{name: name, ip: fmt.Sprintf("10.1.0.%d", i+1), ports: map[string]string{}}
 		p.namespace, p.account = take(options, "ns", "default"), take(options, "sa", name)
+		p.shows = take(options, "shows", p.account)
 		for _, named := range strings.Split(take(options, "ports", ""), ",") {
 			if key, number, ok := strings.Cut(named, ":"); ok {
 				p.ports[key] = number

@@ -39,7 +39,7 @@ func newProxy(m *mesh, p *pod) *proxy {
 		own = generate.GenerateInbound(scope.Inbound, m.memo)
 	}
 	c := compile.New(compile.Options{
-		Gateway: p.gateway, Workload: m.pki.holder(p.identity()), Mesh: m.pki, Secrets: mtls.NewSecrets(),
+		Gateway: p.gateway, Workload: m.pki.holder(p.certified()), Mesh: m.pki, Secrets: mtls.NewSecrets(),
 	})
 	apply := func(typ string, resources []*wire.Resource) {
 		var list []wire.Resource
