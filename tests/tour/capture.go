@@ -88,8 +88,25 @@ func capture(_ context.Context, marker []byte, f func() error) (bool, error) {
 	if err := errors.Join(err, s.err); err != nil {
 		return false, err
 	}
-	if s.packets == 0 {
-		return false, errors.New("the capture saw no packet at all")
+	stats, err := unix.GetsockoptTpacketStats(fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+	if err != nil {
+		return false, fmt.Errorf("reading the capture's statistics: %w", err)
 	}
-	return s.found, nil
+	return verdict(s.found, s.packets, int(stats.Drops))
+}
+
+// errDropped says that a capture missed packets: whether the marker was in one of them is unknown.
+var errDropped = errors.New("the capture missed packets")
+
+// verdict is what a capture proves that read so many packets, and for which the kernel had no room for so many others.
+func verdict(found bool, read, dropped int) (bool, error) {
+	switch {
+	case found:
+		return true, nil
+	case read == 0:
+		return false, errors.New("the capture saw no packet at all")
+	case dropped > 0:
+		return false, fmt.Errorf("%w: %d beside the %d that it read", errDropped, dropped, read)
+	}
+	return false, nil
 }
