@@ -304,8 +304,13 @@ func shell(args []string) string {
 
 // Client runs the sample's client and reads its tally; the command is printed.
 func (s *Stage) Client(ctx context.Context, from From, args ...string) (*Tally, error) {
-	s.Ran("kubectl -n %s exec %s -c %s -- /shop client %s", from.Namespace, from.Name, from.Container, shell(args))
+	s.asks(from, args...)
 	return s.client(ctx, from, args...)
+}
+
+// asks prints the command by which a reader runs the sample's client, for requests that are tried until they show what they shall.
+func (s *Stage) asks(from From, args ...string) {
+	s.Ran("kubectl -n %s exec %s -c %s -- /shop client %s", from.Namespace, from.Name, from.Container, shell(args))
 }
 
 func (c *Cluster) client(ctx context.Context, from From, args ...string) (*Tally, error) {

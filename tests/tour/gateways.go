@@ -134,6 +134,14 @@ func (d *door) get(ctx context.Context, host, path string) (a answer, err error)
 	return a, err
 }
 
+// authority is the file that printed commands read the demo's authority from.
+var authority = filepath.Join(os.TempDir(), "heddle-demo-ca.pem")
+
+// curl are the arguments to ask a gateway's address for a host.
+func (h hosting) curl(addr string) string {
+	return fmt.Sprintf("--cacert %[4]s --resolve %[1]s:443:%[2]s https://%[1]s%[3]s", h.host, addr, h.path, authority)
+}
+
 // hosting is a gateway, and a host with a path that its application answers with 200.
 type hosting struct{ gateway, host, path string }
 
@@ -159,6 +167,11 @@ func ingress(ctx context.Context, s *Stage) error {
 			return err
 		}
 		for _, h2 := range []bool{false, true} {
+			version := "--http1.1"
+			if h2 {
+				version = "--http2"
+			}
+			s.Ran("curl %s %s --next %s -H 'Host: %s' %s", version, g.own.curl(addr), version, g.other.host, hosting{host: g.own.host, path: g.other.path}.curl(addr))
 			if err := s.otherHost(ctx, s.at(g.own.gateway, addr, g.own.host, h2), g.own, g.other); err != nil {
 				return fmt.Errorf("HTTP/2 %v: %w", h2, err)
 			}
@@ -169,11 +182,10 @@ func ingress(ctx context.Context, s *Stage) error {
 
 // ownHost wants a gateway to serve its host.
 func (s *Stage) ownHost(ctx context.Context, addr string, own hosting) error {
-	authority := filepath.Join(os.TempDir(), "heddle-demo-ca.pem")
 	if err := os.WriteFile(authority, s.Certs.CA, 0o600); err != nil {
 		return fmt.Errorf("writing the demo's authority: %w", err)
 	}
-	s.Ran("curl --cacert %[4]s --resolve %[1]s:443:%[2]s https://%[1]s%[3]s", own.host, addr, own.path, authority)
+	s.Ran("curl %s", own.curl(addr))
 	return eventually(ctx, settleLimit, func(ctx context.Context) error {
 		d := s.at(own.gateway, addr, own.host, false)
 		defer d.client.CloseIdleConnections()
@@ -193,6 +205,7 @@ func (s *Stage) ownHost(ctx context.Context, addr string, own hosting) error {
 func (s *Stage) strange(ctx context.Context, addr, gateway string, other hosting) error {
 	d := s.at(gateway, addr, other.host, false)
 	defer d.client.CloseIdleConnections()
+	s.Ran("curl %s", other.curl(addr))
 	a, err := d.get(ctx, other.host, other.path)
 	if err == nil {
 		return fmt.Errorf("%s gateway answered %d to the other host, SNI and Host matching", gateway, a.code)
@@ -244,9 +257,10 @@ func egress(ctx context.Context, s *Stage) error {
 		return NotShown{"this cluster has no node of its own for egress and no outside"}
 	}
 	s.cleanup(ctx, "egress/egress.yaml", "egress/registry-only.yaml")
-	s.Ran("kubectl -n shop exec deploy/client-worker -c client -- /shop client %s/", outsideURL)
+	alone := []string{"-timeout", "5s", outsideURL + "/"}
+	s.asks(fromWorker, alone...)
 	if err := eventually(ctx, settleLimit, func(ctx context.Context) error {
-		t, err := s.client(ctx, fromWorker, "-timeout", "5s", outsideURL+"/")
+		t, err := s.client(ctx, fromWorker, alone...)
 		if err == nil && t.Codes["200"] != 0 {
 			err = fmt.Errorf("the worker reaches the outside on its own: %s", t)
 		}
@@ -274,9 +288,10 @@ func egress(ctx context.Context, s *Stage) error {
 }
 
 func (s *Stage) leaves(ctx context.Context, what, url, seen string) error {
-	s.Ran("kubectl -n shop exec deploy/client-worker -c client -- /shop client -insecure %s", url)
+	args := []string{"-insecure", "-timeout", "5s", url}
+	s.asks(fromWorker, args...)
 	return eventually(ctx, settleLimit, func(ctx context.Context) error {
-		t, err := s.client(ctx, fromWorker, "-insecure", "-timeout", "5s", url)
+		t, err := s.client(ctx, fromWorker, args...)
 		if err != nil {
 			return err
 		}
@@ -295,7 +310,8 @@ func oneLine(s string) string {
 
 // registryOnly wants unknown hosts refused where only policy holds them back.
 func (s *Stage) registryOnly(ctx context.Context) error {
-	t, err := s.client(ctx, fromRoamer, "http://unlisted.example/")
+	unlisted := []string{"-fresh", "http://unlisted.example/"}
+	t, err := s.Client(ctx, fromRoamer, unlisted...)
 	if err != nil {
 		return err
 	}
@@ -306,8 +322,9 @@ func (s *Stage) registryOnly(ctx context.Context) error {
 	if err := s.apply(ctx, "egress/registry-only.yaml"); err != nil {
 		return err
 	}
+	s.asks(fromRoamer, unlisted...)
 	return eventually(ctx, settleLimit, func(ctx context.Context) error {
-		t, err := s.client(ctx, fromRoamer, "-fresh", "http://unlisted.example/")
+		t, err := s.client(ctx, fromRoamer, unlisted...)
 		if err != nil {
 			return err
 		}

@@ -51,7 +51,7 @@ const OtherNamespace = "elsewhere"
 
 func (s *Stage) judged(ctx context.Context, what string, from From, want string, args ...string) error {
 	args = append([]string{"-n", "6", "-fresh"}, args...)
-	s.Ran("kubectl -n %s exec %s -c %s -- /shop client %s", from.Namespace, from.Name, from.Container, strings.Join(args, " "))
+	s.asks(from, args...)
 	return eventually(ctx, settleLimit, func(ctx context.Context) error {
 		t, err := s.client(ctx, from, args...)
 		if err != nil {
