@@ -2,6 +2,7 @@ package tour
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -24,6 +25,12 @@ func (s *Stage) apply(ctx context.Context, paths ...string) error {
 		}
 	}
 	return nil
+}
+
+// give applies an object that is no sample, and says so.
+func (s *Stage) give(ctx context.Context, text string) error {
+	s.Ran("echo '%s' | kubectl apply -f -", text)
+	return s.EachYAML([]byte(text), ShopNamespace, s.applyIn(ctx))
 }
 
 // settle waits until clients see only the given version of the catalog for a request with these arguments.
@@ -61,6 +68,48 @@ func headerRule(ctx context.Context, s *Stage) error {
 			return fmt.Errorf("user %q: %s, want 50 from %s", c.user, t, c.version)
 		}
 		s.Saw("user %q: %s", c.user, t)
+	}
+	return s.storefront(ctx, "ada", "v2")
+}
+
+// storefront wants the shop's page to be whole for a user: behind it the catalog answers as the user's rule says, over HTTP, and the stock,
+// over gRPC, and the ledger, over TCP, answer too.
+func (s *Stage) storefront(ctx context.Context, user, version string) error {
+	args := []string{"-n", "10", "-H", "x-user: " + user, "http://storefront.shop:8080/api"}
+	s.asks(fromClient, args...)
+	return eventually(ctx, settleLimit, func(ctx context.Context) error {
+		t, err := s.client(ctx, fromClient, args...)
+		if err != nil {
+			return err
+		}
+		if !t.All("200") {
+			return fmt.Errorf("the storefront: %s", t)
+		}
+		if err := wholePage(t.Body, user, version); err != nil {
+			return err
+		}
+		s.Saw("the storefront, for user %q: %s", user, oneLine(t.Body))
+		return nil
+	})
+}
+
+// wholePage says what is wrong with the storefront's page for a user whose catalog is of a version.
+func wholePage(text, user, version string) error {
+	type reply struct{ Version, Error string }
+	var page struct {
+		User                   string
+		Catalog, Stock, Ledger reply
+	}
+	if err := json.Unmarshal([]byte(text), &page); err != nil {
+		return fmt.Errorf("reading the storefront's page: %w in %q", err, text)
+	}
+	for name, r := range map[string]reply{"the catalog (HTTP)": page.Catalog, "the stock (gRPC)": page.Stock, "the ledger (TCP)": page.Ledger} {
+		if r.Error != "" || r.Version == "" {
+			return fmt.Errorf("the storefront had no answer of %s: %q, from version %q", name, r.Error, r.Version)
+		}
+	}
+	if page.User != user || page.Catalog.Version != version {
+		return fmt.Errorf("the storefront showed user %q the catalog %s, want %q and %s", page.User, page.Catalog.Version, user, version)
 	}
 	return nil
 }
@@ -150,10 +199,10 @@ func (s *Stage) held(t *Tally) error {
 // tcpSplit is claim 6. One version comes first, alone: what is counted afterwards is the split, and not what was there before any rule.
 func tcpSplit(ctx context.Context, s *Stage) error {
 	defer s.cleanup(ctx, "tcp/ledger.yaml")
-	if err := s.Sample(ctx, "tcp/ledger.yaml", ShopNamespace); err != nil {
+	if err := s.apply(ctx, "tcp/ledger.yaml"); err != nil {
 		return err
 	}
-	if err := s.EachYAML([]byte(ledgerV1), ShopNamespace, s.applyIn(ctx)); err != nil {
+	if err := s.give(ctx, ledgerV1); err != nil {
 		return err
 	}
 	if err := s.ledger(ctx, func(t *Tally) bool { return t.Versions["v2"] == 0 }); err != nil {
@@ -179,7 +228,7 @@ func tcpSplit(ctx context.Context, s *Stage) error {
 }
 
 // ledgerV1 sends every connection to version 1.
-const ledgerV1 = `{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: ledger}, spec: {hosts: [ledger], tcp: [{match: [{port: 9000}], route: [{destination: {host: ledger, subset: v1, port: {number: 9000}}}]}]}}`
+const ledgerV1 = `{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: ledger, namespace: shop}, spec: {hosts: [ledger], tcp: [{match: [{port: 9000}], route: [{destination: {host: ledger, subset: v1, port: {number: 9000}}}]}]}}`
 
 // ledger waits until the versions that take 30 connections are the wanted ones.
 func (s *Stage) ledger(ctx context.Context, want func(t *Tally) bool) error {
