@@ -43,6 +43,9 @@ func (c *Cluster) rules() ([]*unstructured.Unstructured, error) {
 
 // Clear removes what an earlier tour left, however it ended, and waits until the shop is free of it.
 func (c *Cluster) Clear(ctx context.Context) error {
+	if err := c.clearDesk(ctx); err != nil {
+		return err
+	}
 	rules, err := c.rules()
 	if err != nil {
 		return err
