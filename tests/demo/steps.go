@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -129,12 +130,18 @@ func deployShop(ctx context.Context, p *play) error {
 	return p.cluster.Sample(ctx, "egress/clients.yaml", tour.ShopNamespace)
 }
 
+// ingresses and egresses are the demo's gateways, and with what arguments each is installed. Only the demo's own cluster has a node for egress.
+var (
+	ingresses = map[string][]string{"internet": {"--set", "istio=ingressgateway"}, "intranet": nil}
+	egresses  = map[string][]string{"egress": {"-f", "samples/egress/gateway.values.yaml"}}
+)
+
 func deployGateways(ctx context.Context, p *play) error {
 	if err := p.cluster.Secrets(ctx); err != nil {
 		return err
 	}
 	common := []string{"--namespace", tour.GatewayNamespace}
-	gateways := map[string][]string{"internet": {"--set", "istio=ingressgateway"}, "intranet": nil}
+	gateways := maps.Clone(ingresses)
 	other, err := p.cluster.Doorkeeper(ctx)
 	if err != nil {
 		return err
@@ -144,7 +151,7 @@ func deployGateways(ctx context.Context, p *play) error {
 		gateways["internet"] = nil
 	}
 	if p.own {
-		gateways["egress"] = []string{"-f", "samples/egress/gateway.values.yaml"}
+		maps.Copy(gateways, egresses)
 	}
 	for name, extra := range gateways {
 		if err := p.meshctl(ctx, append(append([]string{"gateway", "install", name}, common...), extra...)...); err != nil {

@@ -1,10 +1,16 @@
 package main
 
 import (
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/heddle-mesh/heddle/samples"
+	"github.com/heddle-mesh/heddle/tests/tour"
 )
 
 const kubeconfigText = `apiVersion: v1
@@ -42,5 +48,39 @@ func TestAccess(t *testing.T) {
 	}
 	if _, err := (&play{options: options{context: "three"}}).access().ClientConfig(); err == nil {
 		t.Error("a context that is in no file leads somewhere")
+	}
+}
+
+// What the samples' READMEs say that the demo has done, it does: the gateways are installed with the same arguments. The Secrets are compared in
+// tests/tour, and the loop that makes certificates is instead of the demo's authority.
+func TestSetupOfTheReadmes(t *testing.T) {
+	paths, err := samples.Readmes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := maps.Clone(ingresses)
+	maps.Copy(left, egresses)
+	for _, path := range paths {
+		text, err := fs.ReadFile(samples.FS, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, command := range slices.Concat(samples.Blocks(string(text), samples.Setup)...) {
+			words := strings.Fields(command)
+			switch {
+			case strings.HasPrefix(command, "kubectl -n heddle-gateways create secret "), strings.HasPrefix(command, "for host in "):
+			case len(words) < 6 || !slices.Equal(words[:3], []string{"meshctl", "gateway", "install"}):
+				t.Errorf("%s: the demo does not do: %s", path, command)
+			default:
+				want, known := left[words[3]]
+				if !known || !slices.Equal(words[4:6], []string{"--namespace", tour.GatewayNamespace}) || !slices.Equal(words[6:], want) {
+					t.Errorf("%s: the demo does this with %q: %s", path, want, command)
+				}
+				delete(left, words[3])
+			}
+		}
+	}
+	if len(left) > 0 {
+		t.Errorf("no README tells of %v", left)
 	}
 }
