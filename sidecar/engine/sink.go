@@ -39,6 +39,7 @@ func (s *sink) Apply(u discovery.Update) map[string]error {
 	refused := s.compiler.Apply(u.Type, u.Changed, u.Removed)
 	for _, err := range refused {
 		if errors.Is(err, compile.ErrPanic) {
+			s.log.Error("recovered from a panic while compiling", "err", err)
 			s.recorder.Panicked()
 		}
 	}

@@ -20,6 +20,9 @@ const (
 	MetricSpansDropped  = "heddle_spans_dropped_total"
 )
 
+// Recovered is how the log line of a panic begins that MetricPanics counts.
+const Recovered = "recovered from a panic"
+
 // The labels, in the order of Labels.
 const (
 	reporter = iota
