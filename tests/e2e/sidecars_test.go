@@ -183,33 +183,7 @@ func TestRestarts(t *testing.T) {
 		})
 		asks(t, c, "app="+name)
 	})
-	t.Run("a control plane replica that goes is not missed", func(t *testing.T) {
-		load := make(chan string, 1)
-		go func() {
-			answer, err := c.Ask(t.Context(), p, "client", "client", "-c", "2", "-pause", "10ms", "-duration", "15s", items)
-			switch {
-			case err != nil:
-				load <- err.Error()
-			case !answer.All("200"):
-				load <- answer.String()
-			default:
-				load <- ""
-			}
-		}()
-		replica, err := c.Pod(t.Context(), wire.SystemNamespace, "app=heddled")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.DeletePod(t.Context(), replica); err != nil {
-			t.Fatal(err)
-		}
-		if failed := <-load; failed != "" {
-			t.Error(failed)
-		}
-		if err := c.WaitReady(t.Context(), wire.SystemNamespace, time.Minute); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Run("a control plane replica that is away is not missed", func(t *testing.T) { replicaAway(t, c, p) })
 }
 
 func restarts(p *corev1.Pod) int32 {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // loadLimit ends a load that nobody ended, as a duration of the client's.
@@ -24,18 +26,31 @@ type result struct {
 // begin sends requests to a URL from the client, two at a time, until finish is called.
 func (s *Stage) begin(ctx context.Context, what, url string) *load {
 	s.Ran("kubectl -n shop exec -i deploy/client-v1 -c client -- /shop client -c 2 -pause 20ms -duration %s -stdin %s   # until the end", loadLimit, url)
+	return s.start(ctx, what, url, fromClient.Container, func() (*corev1.Pod, error) { return s.Pod(ctx, ShopNamespace, fromClient.Selector) })
+}
+
+// Load sends requests to a URL from a pod's client, two at a time, until end is called, which tells what became of them.
+func (c *Cluster) Load(ctx context.Context, p *corev1.Pod, container, url string) (end func() (*Tally, error)) {
+	l := c.start(ctx, "", url, container, func() (*corev1.Pod, error) { return p, nil })
+	return func() (*Tally, error) {
+		l.stop()
+		r := <-l.end
+		return r.t, r.err
+	}
+}
+
+func (c *Cluster) start(ctx context.Context, what, url, container string, find func() (*corev1.Pod, error)) *load {
 	stdin, key := io.Pipe()
 	l := &load{what: what, key: key, end: make(chan result, 1)}
 	go func() {
-		p, err := s.Pod(ctx, ShopNamespace, fromClient.Selector)
+		defer stdin.Close()
+		p, err := find()
 		if err != nil {
 			l.end <- result{err: err}
-			stdin.Close()
 			return
 		}
-		t, err := s.ask(ctx, p, fromClient.Container, stdin, "client", "-c", "2", "-pause", "20ms", "-duration", loadLimit, "-stdin", url)
+		t, err := c.ask(ctx, p, container, stdin, "client", "-c", "2", "-pause", "20ms", "-duration", loadLimit, "-stdin", url)
 		l.end <- result{t, err}
-		stdin.Close()
 	}()
 	return l
 }
