@@ -51,6 +51,7 @@ func (i *Installer) Uninstall(ctx context.Context, r Removal) error {
 	if err := i.removeLeftovers(ctx); err != nil {
 		return err
 	}
+	i.removeStatuses(ctx, r.Purge)
 	if r.Purge {
 		if err := i.purgeDefinitions(ctx); err != nil {
 			return err
