@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -39,9 +43,12 @@ func TestUninstallLeavesNothing(t *testing.T) {
 	x.save()
 	t.Cleanup(x.restore)
 	x.made()
+	if there := x.state(); !slices.ContainsFunc(there, x.charted) || !slices.Contains(there, "clusterrole /heddle-view") {
+		t.Fatalf("what the charts made is not seen: %v of %v", x.charts, there)
+	}
 	x.must("uninstall", "--force", "--purge")
 	eventually(t, t.Context(), 30*time.Second, func() error {
-		if left := slices.DeleteFunc(x.state(), func(o string) bool { return !heddles(o) }); len(left) > 0 {
+		if left := slices.DeleteFunc(x.state(), func(o string) bool { return !heddles(o) && !x.charted(o) }); len(left) > 0 {
 			return fmt.Errorf("left behind: %s", strings.Join(left, ", "))
 		}
 		return nil
@@ -58,7 +65,9 @@ func TestUninstallLeavesNothing(t *testing.T) {
 		t.Errorf("the installation was ready after %v, not within a minute", took.Round(time.Second))
 	}
 	x.must("check")
+	statusAsBefore := x.judged()
 	x.must("uninstall", "--force")
+	statusAsBefore()
 	x.same(before, "customresourcedefinition ", "apiservice ")
 	x.must("uninstall", "--force", "--purge")
 	x.same(never, "namespace /heddle-system")
@@ -74,6 +83,60 @@ func heddles(object string) bool {
 	return false
 }
 
+// charted reports whether an object is one that a chart of Heddle's made, by the manifests that Helm keeps with the releases.
+func (x *installation) charted(object string) bool { return slices.Contains(x.charts, object) }
+
+// judged makes an object of the mesh with a condition of somebody else's, and waits until Heddle's is beside it. What it returns wants the status
+// to be as it was before that, and deletes the object.
+func (x *installation) judged() (asBefore func()) {
+	x.t.Helper()
+	routes := x.dynamic.Resource(schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "virtualservices"}).Namespace("default")
+	ctx, name := context.Background(), "kept"
+	o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": map[string]any{"name": name},
+		"spec": map[string]any{"hosts": []any{"kept.example.com"}, "http": []any{map[string]any{"directResponse": map[string]any{"status": int64(200)}}}}}}
+	if _, err := routes.Create(ctx, o, metav1.CreateOptions{}); err != nil {
+		x.t.Fatal(err)
+	}
+	x.t.Cleanup(func() { _ = routes.Delete(ctx, name, metav1.DeleteOptions{}) }) // it is gone, unless the test has failed
+	theirs := map[string]any{"type": "Theirs", "status": "True"}
+	before := map[string]any{"conditions": []any{theirs}}
+	eventually(x.t, ctx, 30*time.Second, func() error { // heddled writes too
+		now, err := routes.Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		conditions, _, err := unstructured.NestedSlice(now.Object, "status", "conditions")
+		if err != nil {
+			return err
+		}
+		if err := unstructured.SetNestedSlice(now.Object, append(conditions, theirs), "status", "conditions"); err != nil {
+			return err
+		}
+		_, err = routes.UpdateStatus(ctx, now, metav1.UpdateOptions{})
+		return err
+	})
+	eventually(x.t, ctx, time.Minute, func() error {
+		now, err := routes.Get(ctx, name, metav1.GetOptions{})
+		if err == nil && reflect.DeepEqual(now.Object["status"], before) {
+			err = errors.New("heddled has written no status")
+		}
+		return err
+	})
+	return func() {
+		x.t.Helper()
+		now, err := routes.Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		if !reflect.DeepEqual(now.Object["status"], before) {
+			x.t.Errorf("the status after the uninstallation is %v, want %v as before the installation", now.Object["status"], before)
+		}
+		if err := routes.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+			x.t.Error(err)
+		}
+	}
+}
+
 // installation is Heddle in a cluster, and what it takes to put it back.
 type installation struct {
 	t        *testing.T
@@ -82,6 +145,7 @@ type installation struct {
 	dynamic  dynamic.Interface
 	control  []string // meshctl install ...
 	gateways [][]string
+	charts   []string // every object of the releases' manifests, as state names it
 	root     *corev1.Secret
 	objects  []saved
 }
@@ -133,6 +197,7 @@ func (x *installation) save() {
 		if !ok {
 			x.t.Fatalf("a release is a %T", r)
 		}
+		x.note(r.Namespace, r.Manifest)
 		switch values := x.values(r); r.Chart.Name() {
 		case "control-plane":
 			x.control = []string{"install", "-f", values}
@@ -148,6 +213,33 @@ func (x *installation) save() {
 			x.objects = append(x.objects, saved{o, kind})
 		}
 	})
+}
+
+// note names the objects of a release's manifest.
+func (x *installation) note(namespace, manifest string) {
+	x.t.Helper()
+	for dec := yaml.NewYAMLOrJSONDecoder(strings.NewReader(manifest), 4096); ; {
+		var o unstructured.Unstructured
+		if err := dec.Decode(&o); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			x.t.Fatal(err)
+		}
+		if len(o.Object) == 0 {
+			continue
+		}
+		if o.GetNamespace() == "" && !slices.Contains(clusterWide, o.GetKind()) {
+			o.SetNamespace(namespace)
+		}
+		x.charts = append(x.charts, named(&o))
+	}
+}
+
+// clusterWide are the kinds in the charts that are in no namespace.
+var clusterWide = []string{"ClusterRole", "ClusterRoleBinding", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "IngressClass", "GatewayClass", "PriorityClass"}
+
+func named(o *unstructured.Unstructured) string {
+	return strings.ToLower(fmt.Sprintf("%s %s/%s", o.GetKind(), o.GetNamespace(), o.GetName()))
 }
 
 // values writes a release's values to a file. The image's tag is named: the default is that of the meshctl that installs.
@@ -259,7 +351,7 @@ func (x *installation) state() []string {
 			return // every namespace has them
 		}
 		if ours || !slices.Contains(passing, kind.Resource) {
-			all = append(all, strings.ToLower(fmt.Sprintf("%s %s/%s", o.GetKind(), o.GetNamespace(), o.GetName())))
+			all = append(all, named(&o))
 		}
 	})
 	slices.Sort(all)
