@@ -11,18 +11,37 @@ STATE := /var/lib/heddle-cluster
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# root says at once, before anything is compiled, that a target needs root.
+define root
+if [ "$$(id -u)" != 0 ]; then echo '$(1)' >&2; exit 1; fi
+endef
+
+# compile builds a program into bin/ and says how long that takes, while it goes on and after.
+define compile
+(n=0; while sleep 1; do n=$$((n + 1)); if [ $$((n % 15)) = 0 ]; then echo "  ... compiling $(1), $${n}s"; fi; done) & ticking=$$!
+trap 'kill $$ticking 2>/dev/null || true' EXIT
+go build -o bin/$(notdir $(1)) ./$(1)
+kill $$ticking 2>/dev/null || true
+trap - EXIT
+echo "  compiled $(1) in $${SECONDS}s"
+endef
+
 demo: ## a real Kubernetes, Heddle, the sample shop and the tour; on a cluster of yours: make demo CONTEXT=name REGISTRY=...
-	@echo 'compiling what runs the demo (minutes, the first time)'
-	go run ./tests/demo $(if $(CONTEXT),-context '$(CONTEXT)') $(if $(REGISTRY),-registry '$(REGISTRY)')
+	@$(if $(CONTEXT),,$(call root,the demo starts a Kubernetes of its own and needs root; on a cluster of yours: make demo CONTEXT=name REGISTRY=registry))
+	echo 'compiling what runs the demo (minutes, the first time)'
+	$(call compile,tests/demo)
+	exec bin/demo $(if $(CONTEXT),-context '$(CONTEXT)') $(if $(REGISTRY),-registry '$(REGISTRY)')
 
 test: ## every test, the end-to-end ones on a real Kubernetes included
-	@go run ./tests/run
+	@$(call root,the end-to-end tests start a Kubernetes of their own and need root; without root: make test-unit)
+	go run ./tests/run
 
 test-unit: ## what needs no cluster
 	@go run ./tests/run -only lint,unit
 
 test-e2e: ## what needs the cluster
-	@go run ./tests/run -only e2e
+	@$(call root,the end-to-end tests start a Kubernetes of their own and need root; without root: make test-unit)
+	go run ./tests/run -only e2e
 
 test-long: ## everything, and what takes long: each fuzz target for a minute
 	@go run ./tests/run -long
