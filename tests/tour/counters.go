@@ -88,7 +88,7 @@ func (s *Stage) compare(ctx context.Context, sides []side, names []string, run f
 		return err
 	}
 	for i, side := range sides {
-		s.Ran("kubectl get --raw /api/v1/namespaces/shop/pods/POD:15020/proxy/stats/prometheus   # of %s", side.selector)
+		s.scrapes(side.selector, "istio_")
 		seen := make([]string, 0, len(names))
 		for _, g := range before[i] {
 			if err := s.grown(ctx, g, want[g.name]); err != nil {

@@ -74,10 +74,15 @@ func (s *Stage) job(ctx context.Context) error {
 		image = s.Image
 	}
 	none := int32(0)
-	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "errand", Namespace: ShopNamespace}, Spec: batchv1.JobSpec{BackoffLimit: &none, Template: corev1.PodTemplateSpec{
+	job := &batchv1.Job{TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"}, ObjectMeta: metav1.ObjectMeta{Name: "errand", Namespace: ShopNamespace}, Spec: batchv1.JobSpec{BackoffLimit: &none, Template: corev1.PodTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "errand"}},
 		Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, ServiceAccountName: "client",
 			Containers: []corev1.Container{{Name: "errand", Image: image, ImagePullPolicy: corev1.PullIfNotPresent, Args: []string{"client", "-n", "3", catalogURL + "/items"}}}}}}}
+	text, err := json.Marshal(job)
+	if err != nil {
+		return fmt.Errorf("writing a job: %w", err)
+	}
+	s.Ran("kubectl -n %s delete job errand --ignore-not-found; echo '%s' | kubectl create -f -", ShopNamespace, text)
 	if err := eventually(ctx, settleLimit, func(ctx context.Context) error { // the last one may still be going
 		_, err := jobs.Create(ctx, job.DeepCopy(), metav1.CreateOptions{})
 		return err
@@ -131,6 +136,7 @@ func identities(ctx context.Context, s *Stage) error {
 	if err := s.grown(ctx, seen[0], 1); err != nil {
 		return fmt.Errorf("the client's proxy did not count the request as one to %s: %w", catalogID, err)
 	}
+	s.scrapes("app=client", "istio_requests_total")
 	s.Saw("the client's proxy verified: istio_requests_total{destination_principal=%q} %v + 1", catalogID, seen[0].before)
 	if err := s.impostor(ctx); err != nil {
 		return err
@@ -205,6 +211,7 @@ func (s *Stage) refused(ctx context.Context) error {
 	if flags := strings.Fields(line[strings.Index(line, path):]); len(flags) < 4 || !strings.HasPrefix(flags[3], "UF") {
 		return fmt.Errorf("the refusal does not have the flag UF: %s", line)
 	}
+	s.reads("app=client", path)
 	s.Saw("the same server where the endpoint is the storefront's account's: %s; the client's proxy: %s", t, line)
 	return nil
 }

@@ -92,6 +92,12 @@ func (c *Cluster) reach(ctx context.Context, selector, name string, match where,
 	})
 }
 
+// scrapes prints the command by which a reader sees what the pods of the shop count.
+func (s *Stage) scrapes(selector, name string) {
+	s.Ran("for p in $(kubectl -n %[1]s get pods -l %[2]s -o name); do kubectl get --raw /api/v1/namespaces/%[1]s/pods/${p#pod/}:%[3]d/proxy%[4]s | grep ^%[5]s; done",
+		ShopNamespace, selector, wire.PortStatus, wire.PathPrometheus, name)
+}
+
 // gauge is a metric of the shop's pods, and what it was before.
 type gauge struct {
 	selector, name string

@@ -88,9 +88,15 @@ func (s *Stage) denials(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		s.reads("app=catalog", c.path)
 		s.Saw("%s, in the access log: %s", c.what, line)
 	}
 	return nil
+}
+
+// reads prints the command by which a reader finds the access log's lines about a path.
+func (s *Stage) reads(selector, path string) {
+	s.Ran("kubectl -n %s logs -l %s -c heddle-proxy --tail=500 | grep -F '%s'", ShopNamespace, selector, path)
 }
 
 // logLine waits for an access log line of any of the pods that is about the path and says what is wanted.
@@ -167,6 +173,7 @@ func (s *Stage) shows(ctx context.Context, h habit) (*Tally, error) {
 	if err := s.grown(ctx, before[0], float64(h.n)); err != nil {
 		return nil, fmt.Errorf("%s: %w", h.what, err)
 	}
+	s.scrapes("app=client", "istio_requests_total")
 	s.Saw("%s: %s, slowest %.2f s; istio_requests_total%v +%d", h.what, t, t.Slowest, match, h.n)
 	return t, nil
 }
@@ -200,6 +207,7 @@ func (s *Stage) retries(ctx context.Context, n int) error {
 			return fmt.Errorf("retries, at the server: %w", err)
 		}
 	}
+	s.scrapes("app=catalog", "istio_requests_total")
 	s.Saw("the catalog's proxies counted %d attempts: %d times 503, %d times 200", 2*n, n, n)
 	return nil
 }
