@@ -23,6 +23,26 @@ apiVersion: v1
 kind: Service
 metadata: {name: catalog, namespace: shop}
 spec: {clusterIP: 10.0.0.1, ports: [{port: 80, name: http}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: older, namespace: shop}
+spec: {hosts: [taken.example.com], http: [{route: [{destination: {host: catalog}}]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: older, namespace: shop}
+spec: {host: catalog, trafficPolicy: {loadBalancer: {simple: RANDOM}}}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: older, namespace: shop}
+spec: {workloadSelector: {labels: {app: web}}, egress: [{hosts: ["./*"]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: older, namespace: shop}
+spec: {selector: {app: edge}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [a.example.com]}]}
 `
 
 // ask sends a review over HTTP, as the API server does.
@@ -59,8 +79,10 @@ func raw(text string) (out runtime.RawExtension) {
 	return out
 }
 
-func virtualService(spec string) string {
-	return `{"apiVersion":"networking.istio.io/v1","kind":"VirtualService","metadata":{"name":"r","namespace":"shop"},"spec":` + spec + `}`
+func virtualService(spec string) string { return object("VirtualService", spec) }
+
+func object(kind, spec string) string {
+	return `{"apiVersion":"networking.istio.io/v1","kind":"` + kind + `","metadata":{"name":"r","namespace":"shop"},"spec":` + spec + `}`
 }
 
 func policy(annotations, spec string) string {
@@ -90,6 +112,18 @@ func TestAdmission(t *testing.T) {
 		{says: "an unknown field is refused", op: admissionv1.Create, refused: "spec.htp: unknown field", after: virtualService(`{"hosts":["catalog"],"htp":[]}`)},
 		{says: "an unknown destination is a warning only", op: admissionv1.Create, warned: "VirtualService shop/r: spec.http[0].route[0].destination.host: nowhere.shop.svc.cluster.local is not a known host",
 			after: virtualService(`{"hosts":["catalog"],"http":[{"route":[{"destination":{"host":"nowhere"}}]}]}`)},
+		{says: "an unknown subset is a warning only", op: admissionv1.Create, warned: `spec.http[0].route[0].destination.subset: no DestinationRule has a subset "v1"`,
+			after: virtualService(`{"hosts":["catalog"],"http":[{"route":[{"destination":{"host":"catalog","subset":"v1"}}]}]}`)},
+		{says: "an unknown gateway is a warning only", op: admissionv1.Create, warned: "spec.gateways[0]: there is no Gateway shop/nowhere",
+			after: virtualService(`{"hosts":["a.example.com"],"gateways":["nowhere"],"http":[{"route":[{"destination":{"host":"catalog"}}]}]}`)},
+		{says: "a host that an older rule has is a warning with its name", op: admissionv1.Create, warned: "spec.hosts[0]: shop/older is older and has http rules",
+			after: virtualService(`{"hosts":["taken.example.com"],"http":[{"route":[{"destination":{"host":"catalog"}}]}]}`)},
+		{says: "a policy that an older rule has is a warning with its name", op: admissionv1.Create, warned: "spec.trafficPolicy: shop/older is older and has a policy",
+			after: object("DestinationRule", `{"host":"catalog","trafficPolicy":{"loadBalancer":{"simple":"ROUND_ROBIN"}}}`)},
+		{says: "workloads that an older Sidecar selects are a warning with its name", op: admissionv1.Create, warned: "spec.workloadSelector: without effect: shop/older is older",
+			after: object("Sidecar", `{"workloadSelector":{"labels":{"app":"web"}},"egress":[{"hosts":["./*"]}]}`)},
+		{says: "a port that an older Gateway serves otherwise is a warning with its name", op: admissionv1.Create, warned: "spec.servers[0]: left out: on port 80 it cannot share a listener with the server of shop/older",
+			after: object("Gateway", `{"selector":{"app":"edge"},"servers":[{"port":{"number":80,"name":"tcp","protocol":"TCP"},"hosts":["*"]}]}`)},
 		{says: "a kind that is not implemented is refused", op: admissionv1.Create, refused: "EnvoyFilter shop/r: this kind is not implemented by this version",
 			after: `{"apiVersion":"networking.istio.io/v1alpha3","kind":"EnvoyFilter","metadata":{"name":"r"},"spec":{}}`},
 		{says: "so is one of another group", op: admissionv1.Create, refused: "WasmPlugin shop/r: this kind is not implemented by this version",

@@ -47,6 +47,19 @@ func (v Visibility) To(namespace string) bool {
 	return found
 }
 
+// Within reports whether everybody who may see v may see o.
+func (v Visibility) Within(o Visibility) bool {
+	if v.Public || o.Public {
+		return o.Public
+	}
+	for _, n := range v.Namespaces {
+		if !o.To(n) {
+			return false
+		}
+	}
+	return true
+}
+
 // MatchKind is how a StringMatch compares.
 type MatchKind uint8
 

@@ -4,12 +4,32 @@ package model
 // and every policy is complete: mesh defaults, destination level, subset and port level were already laid over each other.
 type DestinationRule struct {
 	From   []Name
-	Host   string // FQDN, "*.suffix" or "*"
+	Parts  []RulePart // what each of From brought, where they are several
+	Host   string     // FQDN, "*.suffix" or "*"
 	Export Visibility
 	// Selector limits the rule to client workloads of its own namespace. Nil: all.
 	Selector Selector
 	Default  PolicySet
 	Subsets  []*Subset
+}
+
+// RulePart is what one object brought into a merged rule.
+type RulePart struct {
+	From    Name
+	Policy  bool // the policy of the host
+	Subsets []string
+}
+
+// Brought is what each of From brought.
+func (d *DestinationRule) Brought() []RulePart {
+	if len(d.Parts) > 0 {
+		return d.Parts
+	}
+	one := RulePart{From: d.From[0], Policy: d.Default.All != nil || d.Default.Ports != nil}
+	for _, s := range d.Subsets {
+		one.Subsets = append(one.Subsets, s.Name)
+	}
+	return []RulePart{one}
 }
 
 // Subset is a named part of a service's endpoints.

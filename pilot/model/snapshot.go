@@ -18,6 +18,9 @@ type Snapshot struct {
 	// Authorizations by namespace, then name.
 	Authorizations []*Authorization
 	// Telemetry settings are part of Mesh.
+
+	// BesideIstio: Istio's control plane runs in the cluster too.
+	BesideIstio bool
 }
 
 // Mesh is the settings of the whole mesh, with defaults applied.

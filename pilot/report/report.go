@@ -41,9 +41,22 @@ const (
 
 func (s Severity) String() string { return [...]string{"warning", "partial", "error"}[s] }
 
+// Topic is what kind of thing an issue is about: each is a condition of its own in an object's status.
+type Topic uint8
+
+// The topics.
+const (
+	Content   Topic = iota // what the object says by itself
+	Conflict               // another object, which the reason names, says something about the same
+	Reference              // what the object names is not there
+)
+
+func (t Topic) String() string { return [...]string{"content", "conflict", "reference"}[t] }
+
 // Issue is one thing to say about an object.
 type Issue struct {
 	Severity Severity
+	Topic    Topic
 	Path     string // "spec.http[0].route[1].weight"; empty: the whole object
 	Reason   string
 }
@@ -76,6 +89,8 @@ type Entry struct {
 	Issues     []Issue
 	// Addresses are what the mesh gave to a ServiceEntry's hosts, to be written down so that they stay the same.
 	Addresses []Address
+	Secrets   []string // that the object names, without a namespace: it is the gateway's
+	Foreign   bool     // another mesh's control plane owns the object
 }
 
 // Address is an address that the mesh gave to a host.
@@ -136,17 +151,42 @@ type Log struct {
 }
 
 // Errorf records an error.
-func (l *Log) Errorf(path, format string, args ...any) { l.add(Error, path, format, args) }
+func (l *Log) Errorf(path, format string, args ...any) { l.add(Error, Content, path, format, args) }
 
 // Warnf records a warning.
-func (l *Log) Warnf(path, format string, args ...any) { l.add(Warning, path, format, args) }
+func (l *Log) Warnf(path, format string, args ...any) { l.add(Warning, Content, path, format, args) }
 
 // Partialf records that a part is left out.
-func (l *Log) Partialf(path, format string, args ...any) { l.add(Partial, path, format, args) }
+func (l *Log) Partialf(path, format string, args ...any) { l.add(Partial, Content, path, format, args) }
 
-func (l *Log) add(s Severity, path, format string, args []any) {
-	l.Issues = append(l.Issues, Issue{Severity: s, Path: path, Reason: fmt.Sprintf(format, args...)})
+// Conflictf records that another object comes first. The reason names it.
+func (l *Log) Conflictf(s Severity, path, format string, args ...any) {
+	l.add(s, Conflict, path, format, args)
+}
+
+// Missingf records that what the path names is not there.
+func (l *Log) Missingf(s Severity, path, format string, args ...any) {
+	l.add(s, Reference, path, format, args)
+}
+
+func (l *Log) add(s Severity, t Topic, path, format string, args []any) {
+	l.Issues = append(l.Issues, Issue{Severity: s, Topic: t, Path: path, Reason: fmt.Sprintf(format, args...)})
 }
 
 // Failed reports whether an error was recorded.
 func (l *Log) Failed() bool { return HasErrors(l.Issues) }
+
+// Acknowledgement is how far an object's generation got among the proxies.
+type Acknowledgement struct {
+	Acked, Proxies int
+	Refused        []Refusal // at most a few
+}
+
+// Refusal is a proxy that refused what came with an object's generation.
+type Refusal struct {
+	Proxy  string `json:"proxy"` // pod.namespace
+	Reason string `json:"reason"`
+}
+
+// Complete reports whether every proxy has acknowledged.
+func (a Acknowledgement) Complete() bool { return a.Acked == a.Proxies && len(a.Refused) == 0 }

@@ -20,9 +20,12 @@ type Checker struct {
 	rules    map[string][]*model.DestinationRule // by host
 	wild     []*model.DestinationRule            // for wildcards
 	gateways map[string]*model.Gateway
-	virtuals map[string][]*model.VirtualService // of sidecars, by host
-	defaults map[string]model.Name              // per kind and namespace, the oldest object without a selector
+	virtuals map[string][]*model.VirtualService     // of sidecars, by host
+	sidecars map[string][]*model.Sidecar            // by namespace, the oldest first
+	peers    map[string][]*model.PeerAuthentication // likewise
 	edges    []*model.Gateway
+	// besideIstio: nothing is refused at apply time while Istio's control plane runs in the cluster too.
+	besideIstio bool
 }
 
 // NewChecker indexes a snapshot. Without one, objects are judged by themselves only.
@@ -32,7 +35,13 @@ func NewChecker(s *model.Snapshot) *Checker {
 	}
 	c := &Checker{mesh: s.Mesh, services: make(map[string]*model.Service, len(s.Services)), rules: map[string][]*model.DestinationRule{},
 		gateways: map[string]*model.Gateway{}, virtuals: make(map[string][]*model.VirtualService, len(s.VirtualServices)),
-		defaults: map[string]model.Name{}, edges: s.Gateways}
+		edges: s.Gateways, besideIstio: s.BesideIstio, sidecars: map[string][]*model.Sidecar{}, peers: map[string][]*model.PeerAuthentication{}}
+	for _, p := range s.Sidecars {
+		c.sidecars[p.From.Namespace] = append(c.sidecars[p.From.Namespace], p)
+	}
+	for _, p := range s.PeerAuthentications {
+		c.peers[p.From.Namespace] = append(c.peers[p.From.Namespace], p)
+	}
 	for _, svc := range s.Services {
 		if c.services[svc.Host] == nil {
 			c.services[svc.Host] = svc
@@ -58,29 +67,22 @@ func NewChecker(s *model.Snapshot) *Checker {
 			c.virtuals[h] = append(c.virtuals[h], v)
 		}
 	}
-	for _, p := range s.PeerAuthentications {
-		c.oldest("PeerAuthentication", p.From, p.Selector)
-	}
-	for _, p := range s.Sidecars {
-		c.oldest("Sidecar", p.From, p.Selector)
-	}
 	return c
-}
-
-func (c *Checker) oldest(kind string, from model.Name, selector model.Selector) {
-	at := kind + "/" + from.Namespace
-	if _, older := c.defaults[at]; selector == nil && !older {
-		c.defaults[at] = from
-	}
 }
 
 // Check says what is wrong with an object, by itself and in the mesh. Only errors keep it out.
 func (c *Checker) Check(o inputs.Object) []report.Issue {
 	issues := c.alone(o)
-	if report.HasErrors(issues) {
-		return issues
+	if !report.HasErrors(issues) {
+		return append(issues, c.context(o)...)
 	}
-	return append(issues, c.context(o)...)
+	if c.besideIstio { // the object may be the other's, who may understand it
+		issues = slices.Clone(issues)
+		for i := range issues {
+			issues[i].Severity = report.Warning
+		}
+	}
+	return issues
 }
 
 // alone judges an object without looking at others.
@@ -127,22 +129,35 @@ func (c *Checker) context(o inputs.Object) []report.Issue {
 	case *inputs.Gateway:
 		c.gateway(log, o)
 	case *inputs.Sidecar:
-		if o.Spec.GetWorkloadSelector() == nil {
-			c.onlyDefault(log, o, "Sidecar")
+		for _, s := range c.sidecars[o.Namespace] {
+			if s.From == nameOf(o) || selectedBefore(log, "spec.workloadSelector", o.Spec.GetWorkloadSelector().GetLabels(), s.From, s.Selector) {
+				break
+			}
 		}
 	case *inputs.PeerAuthentication:
-		if len(o.Spec.GetSelector().GetMatchLabels()) == 0 {
-			c.onlyDefault(log, o, "PeerAuthentication")
+		for _, p := range c.peers[o.Namespace] {
+			if p.From == nameOf(o) || selectedBefore(log, "spec.selector", o.Spec.GetSelector().GetMatchLabels(), p.From, p.Selector) {
+				break
+			}
 		}
 	}
 	return log.Issues
 }
 
-// onlyDefault warns of a second object for a whole namespace, which has no effect.
-func (c *Checker) onlyDefault(log *report.Log, o inputs.Object, kind string) {
-	if older, ok := c.defaults[kind+"/"+o.GetNamespace()]; ok && older != nameOf(o) {
-		log.Warnf("spec", "without effect: %s is older and also for the whole namespace", older)
+// selectedBefore warns of an object that has no effect, since an older one of its kind selects every workload that it selects itself. A
+// selector is more particular than none, and never stands behind an object without.
+func selectedBefore(log *report.Log, path string, own map[string]string, older model.Name, selector model.Selector) bool {
+	switch {
+	case (len(own) == 0) != (len(selector) == 0):
+		return false
+	case len(own) == 0:
+		log.Conflictf(report.Warning, "spec", "without effect: %s is older and also for the whole namespace", older)
+	case selector.Matches(own):
+		log.Conflictf(report.Warning, path, "without effect: %s is older and selects every workload that has these labels", older)
+	default:
+		return false
 	}
+	return true
 }
 
 func (c *Checker) serviceEntry(log *report.Log, o *inputs.ServiceEntry) {
@@ -152,7 +167,7 @@ func (c *Checker) serviceEntry(log *report.Log, o *inputs.ServiceEntry) {
 			if !s.Entry {
 				kind = "Service"
 			}
-			log.Warnf(indexed("spec.hosts", i), "%s is also the %s %s, which comes first", h, kind, s.From)
+			log.Conflictf(report.Warning, indexed("spec.hosts", i), "%s is also the %s %s, which comes first", h, kind, s.From)
 		}
 	}
 }

@@ -51,14 +51,14 @@ func placeServer(log *report.Log, path string, ports map[edgePort]*edgeUse, owne
 		use = &edgeUse{family: family, first: owner, hosts: map[string]model.Name{}, names: map[string]model.Name{}}
 		ports[at] = use
 	} else if use.family != family || family == model.ServeTCP {
-		log.Partialf(path, "left out: on port %d it cannot share a listener with the server of %s that came first", s.Port, use.first)
+		log.Conflictf(report.Partial, path, "left out: on port %d it cannot share a listener with the server of %s that came first", s.Port, use.first)
 		return
 	}
 	for _, h := range s.Hosts {
 		if older, taken := use.hosts[h.Host]; !taken {
 			use.hosts[h.Host] = owner
 		} else if older != owner {
-			log.Warnf(path, "%s is older and serves the same host on port %d", older, s.Port)
+			log.Conflictf(report.Warning, path, "%s is older and serves the same host on port %d", older, s.Port)
 			break
 		}
 	}
@@ -83,7 +83,7 @@ func (u *edgeUse) claim(log *report.Log, path string, owner model.Name, s *model
 		}
 	}
 	if !left {
-		log.Partialf(path, "left out: a server of %s that came first has every host of it on port %d", older, s.Port)
+		log.Conflictf(report.Partial, path, "left out: a server of %s that came first has every host of it on port %d", older, s.Port)
 	}
 }
 

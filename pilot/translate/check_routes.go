@@ -49,14 +49,14 @@ func (c *Checker) destination(log *report.Log, o inputs.Object, d *networking.De
 	at := func(field string) string { return fmt.Sprintf(path, args...) + field }
 	svc := c.services[host]
 	if svc == nil {
-		log.Warnf(at(".host"), "%s is not a known host: it cannot be reached (503)", host)
+		log.Missingf(report.Warning, at(".host"), "%s is not a known host: it cannot be reached (503)", host)
 		return
 	}
 	if n := d.GetPort().GetNumber(); n != 0 && svc.Port(uint16(n)) == nil && svc.Resolution != model.ResolveAlias {
-		log.Warnf(at(".port.number"), "%s has no port %d: it cannot be reached (503)", host, n)
+		log.Missingf(report.Warning, at(".port.number"), "%s has no port %d: it cannot be reached (503)", host, n)
 	}
 	if d.GetSubset() != "" && !c.hasSubset(host, d.GetSubset()) {
-		log.Warnf(at(".subset"), "no DestinationRule has a subset %q of %s: it cannot be reached (503)", d.GetSubset(), host)
+		log.Missingf(report.Warning, at(".subset"), "no DestinationRule has a subset %q of %s: it cannot be reached (503)", d.GetSubset(), host)
 	}
 }
 
@@ -82,12 +82,12 @@ func (c *Checker) attachment(log *report.Log, o *inputs.VirtualService) {
 		}
 		g := c.gateways[id]
 		if g == nil {
-			log.Warnf(indexed("spec.gateways", i), "there is no Gateway %s", id)
+			log.Missingf(report.Warning, indexed("spec.gateways", i), "there is no Gateway %s", id)
 			continue
 		}
 		for j, h := range o.Spec.Hosts {
 			if host := values.Host(h, o.Namespace, c.mesh.ClusterDomain); !serves(g, o.Namespace, host) {
-				log.Warnf(indexed("spec.hosts", j), "no server of the Gateway %s has this host for namespace %s", id, o.Namespace)
+				log.Missingf(report.Warning, indexed("spec.hosts", j), "no server of the Gateway %s has this host for namespace %s", id, o.Namespace)
 			}
 		}
 	}
@@ -111,7 +111,7 @@ func (c *Checker) shadowed(log *report.Log, o *inputs.VirtualService) {
 		host := values.Host(h, o.Namespace, c.mesh.ClusterDomain)
 		for _, protocol := range protocolsOf(len(o.Spec.Http), len(o.Spec.Tls), len(o.Spec.Tcp)) {
 			if older := c.ruler(host, protocol, o); older != nil {
-				log.Warnf(indexed("spec.hosts", i), "%s is older and has %s rules for the same host, which are used", older.From, protocol)
+				log.Conflictf(report.Warning, indexed("spec.hosts", i), "%s is older and has %s rules for the same host, which are used", older.From, protocol)
 			}
 		}
 	}

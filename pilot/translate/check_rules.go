@@ -1,6 +1,8 @@
 package translate
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -8,16 +10,18 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
 	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
 // destinationRule warns of a host that is not there, and of Secrets that the sidecars which obey the rule do not get.
 func (c *Checker) destinationRule(log *report.Log, o *inputs.DestinationRule) {
 	host := values.Host(o.Spec.Host, o.Namespace, c.mesh.ClusterDomain)
+	c.ruledBefore(log, o, host)
 	svc := c.services[host]
 	if svc == nil {
 		if !strings.HasPrefix(host, "*") {
-			log.Warnf("spec.host", "%s is not a known host", host)
+			log.Missingf(report.Warning, "spec.host", "%s is not a known host", host)
 		}
 		return
 	}
@@ -33,6 +37,58 @@ func (c *Checker) destinationRule(log *report.Log, o *inputs.DestinationRule) {
 	for i, s := range o.Spec.Subsets {
 		forGateways(log, indexed("spec.subsets", i)+".trafficPolicy", s.TrafficPolicy)
 	}
+}
+
+// ruledBefore tells of what older rules of the namespace have for the same host already.
+func (c *Checker) ruledBefore(log *report.Log, o *inputs.DestinationRule, host string) {
+	others := c.rulesOf(o.Namespace, host)
+	if alone := len(others) == 1 && len(others[0].From) == 1 && others[0].From[0] == nameOf(o); alone || len(others) == 0 {
+		return
+	}
+	own, _ := istioapi.ReadDestinationRule(o, c.mesh)
+	for _, rule := range others {
+		if (rule.Selector == nil) != (own.Selector == nil) || !maps.Equal(rule.Selector, own.Selector) {
+			continue
+		}
+		if !slices.Contains(rule.From, own.From[0]) && !rule.Export.Within(own.Export) { // it cannot be merged
+			log.Conflictf(report.Warning, "spec.host", "%s is older and comes first for %s wherever both are visible", rule.From[0], host)
+			continue
+		}
+		for _, part := range rule.Brought() {
+			if part.From == own.From[0] {
+				break // the others are younger
+			}
+			claimedBefore(log, part, own)
+		}
+		return
+	}
+}
+
+// claimedBefore tells of what an older rule leaves nothing of in one that is merged into it.
+func claimedBefore(log *report.Log, older model.RulePart, own *istioapi.DestinationRule) {
+	if older.Policy && own.Policy != nil {
+		log.Conflictf(report.Partial, "spec.trafficPolicy", "%s is older and has a policy for %s: this one is left out", older.From, own.Host)
+	}
+	for i, s := range own.Subsets {
+		if slices.Contains(older.Subsets, s.Name) {
+			log.Conflictf(report.Partial, indexed("spec.subsets", i), "%s is older and has a subset %q of %s: this one is left out", older.From, s.Name, own.Host)
+		}
+	}
+}
+
+// rulesOf are the rules of a namespace for a host, the older first.
+func (c *Checker) rulesOf(namespace, host string) []*model.DestinationRule {
+	all := c.rules[host]
+	if strings.HasPrefix(host, "*") {
+		all = c.wild
+	}
+	var out []*model.DestinationRule
+	for _, rule := range all {
+		if rule.Host == host && rule.From[0].Namespace == namespace {
+			out = append(out, rule)
+		}
+	}
+	return out
 }
 
 // nameless warns of TLS towards servers that nobody names: a wildcard's, on a port whose connections carry no HTTP requests that would. port 0 is

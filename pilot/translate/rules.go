@@ -48,9 +48,8 @@ func (r *run) destinationRules() {
 			continue
 		}
 		at := place{o.Namespace, res.value.Host}
-		var issues []report.Issue
-		rules[at], issues = r.mergeRule(rules[at], res.value)
-		r.judge(o, extend(res.entry, issues))
+		rules[at] = r.mergeRule(rules[at], res.value)
+		r.judge(o, res.entry)
 	}
 	for at, list := range rules {
 		for _, rule := range list {
@@ -68,23 +67,15 @@ func (r *run) destinationRules() {
 	}
 }
 
-// mergeRule adds a rule to the older ones of its host: to the first that it may be merged into, or beside them.
-func (r *run) mergeRule(list []*istioapi.DestinationRule, rule *istioapi.DestinationRule) ([]*istioapi.DestinationRule, []report.Issue) {
-	log := &report.Log{}
+// mergeRule adds a rule to the older ones of its host: to the first that it may be merged into, or beside them. What is left out of it
+// then, Checker tells.
+func (r *run) mergeRule(list []*istioapi.DestinationRule, rule *istioapi.DestinationRule) []*istioapi.DestinationRule {
 	for i, older := range list {
 		if !older.Mergeable(rule) {
 			continue
 		}
-		if older.Policy != nil && rule.Policy != nil {
-			log.Partialf("spec.trafficPolicy", "%s is older and has a policy for %s: this one is left out", older.From[0], rule.Host)
-		}
-		for _, s := range rule.Subsets {
-			if older.HasSubset(s.Name) {
-				log.Partialf("spec.subsets", "%s is older and has a subset %q of %s: this one is left out", older.From[0], s.Name, rule.Host)
-			}
-		}
 		list[i] = r.memo.rules.merged.Get(rulePair{older, rule}, func(p rulePair) *istioapi.DestinationRule { return p.older.Merge(p.younger) })
-		return list, log.Issues
+		return list
 	}
-	return append(list, rule), nil
+	return append(list, rule)
 }

@@ -28,6 +28,7 @@ type run struct {
 	distribution map[string]*model.LocalityPolicy
 	// judged are the objects that are in force, to be looked at once more when the whole mesh is known.
 	judged []judged
+	istios map[string]bool // the namespaces that Istio's control plane serves, where there is one
 }
 
 // judged is an object with what was said about it by itself.
@@ -45,6 +46,7 @@ func Translate(in *inputs.Inputs, memo *Memo) (*model.Snapshot, report.Report) {
 	r := &run{in: in, memo: memo, snap: &model.Snapshot{DestinationRules: map[string][]*model.DestinationRule{}}}
 	r.settings()
 	r.namespaces()
+	r.beside()
 	r.services()
 	r.serviceEntries()
 	r.workloadEntries()
@@ -73,7 +75,7 @@ func (r *run) inContext() {
 			told.Addresses = j.addresses
 			j.entry = &told
 		}
-		r.add(j.entry)
+		r.add(r.owned(j.object, j.entry))
 	}
 }
 
@@ -225,13 +227,31 @@ func (r *run) gateways() {
 	for _, o := range byAge(r.in.Gateways) {
 		res := r.memo.gateways.get(nameOf(o), key[inputs.Gateway]{o, r.mesh}, func() *result[*model.Gateway] {
 			v, issues := istioapi.ReadGateway(o, r.mesh)
-			return &result[*model.Gateway]{v, entryOf(o, issues)}
+			e := entryOf(o, issues)
+			e.Secrets = secretsOf(v)
+			return &result[*model.Gateway]{v, e}
 		})
 		r.judge(o, res.entry)
 		if res.entry.State != report.Refused {
 			r.snap.Gateways = append(r.snap.Gateways, res.value)
 		}
 	}
+}
+
+// secretsOf are the Secrets that a Gateway names.
+func secretsOf(g *model.Gateway) []string {
+	var out []string
+	for _, s := range g.Servers {
+		if s.TLS == nil {
+			continue
+		}
+		for _, name := range append(slices.Clone(s.TLS.Certificates), s.TLS.Authority) {
+			if name != "" && !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
 }
 
 // sidecars translates Sidecars.
@@ -283,10 +303,10 @@ func (r *run) authorizations() {
 // leftOut reports what no translation was for.
 func (r *run) leftOut() {
 	for _, o := range r.in.Telemetries {
-		r.add(entryOf(o, mesh.Telemetry(o, r.mesh.RootNamespace, r.in.Mesh.Config)))
+		r.add(r.owned(o, entryOf(o, mesh.Telemetry(o, r.mesh.RootNamespace, r.in.Mesh.Config))))
 	}
 	for _, o := range r.in.Unimplemented {
-		r.add(entryOf(o, unimplemented(o)))
+		r.add(r.owned(o, entryOf(o, unimplemented(o))))
 	}
 	for _, u := range r.in.Unreadable {
 		r.add(report.NewEntry(report.Ref{Group: u.Group, Kind: u.Kind, Namespace: u.Namespace, Name: u.Name}, 0, false,
@@ -316,7 +336,9 @@ func extend(e *report.Entry, issues []report.Issue) *report.Entry {
 	if len(issues) == 0 {
 		return e
 	}
-	return report.NewEntry(e.Ref, e.Generation, e.State == report.Closed, append(slices.Clip(slices.Clone(e.Issues)), issues...))
+	out := report.NewEntry(e.Ref, e.Generation, e.State == report.Closed, append(slices.Clip(slices.Clone(e.Issues)), issues...))
+	out.Secrets, out.Foreign = e.Secrets, e.Foreign
+	return out
 }
 
 func nameOf(o metav1.Object) model.Name {

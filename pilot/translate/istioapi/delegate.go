@@ -24,7 +24,7 @@ func MergeDelegates(root *VirtualService, delegates map[model.Name]*VirtualServi
 		path := fmt.Sprintf("spec.http[%d].delegate", i)
 		d, ok := delegates[target]
 		if !ok || !d.Export.To(root.From.Namespace) {
-			log.Partialf(path, "no VirtualService %s without hosts is visible: the route is left out", target)
+			log.Missingf(report.Partial, path, "no VirtualService %s without hosts is visible: the route is left out", target)
 			continue
 		}
 		for j, leaf := range d.HTTP {

@@ -33,6 +33,7 @@ var destinationRuleFields = fields.New(
 // DestinationRule is a translated DestinationRule before those of one host and namespace are merged. It is immutable.
 type DestinationRule struct {
 	From     []model.Name
+	Parts    []model.RulePart // what each of From brought, where they are several
 	Host     string
 	Export   model.Visibility
 	Selector model.Selector
@@ -161,21 +162,14 @@ func (a *DestinationRule) Mergeable(b *DestinationRule) bool {
 	if a.Host != b.Host || !maps.Equal(a.Selector, b.Selector) || (a.Selector == nil) != (b.Selector == nil) {
 		return false
 	}
-	if b.Export.Public || a.Export.Public {
-		return b.Export.Public
-	}
-	for _, n := range a.Export.Namespaces {
-		if !b.Export.To(n) {
-			return false
-		}
-	}
-	return true
+	return a.Export.Within(b.Export)
 }
 
 // Merge adds the subsets of the younger b to a, and its policy if a has none.
 func (a *DestinationRule) Merge(b *DestinationRule) *DestinationRule {
 	out := *a
 	out.From = append(slices.Clone(a.From), b.From...)
+	out.Parts = append(slices.Clip(slices.Clone(a.parts())), a.addition(b))
 	if out.Policy == nil {
 		out.Policy = b.Policy
 	}
@@ -188,6 +182,25 @@ func (a *DestinationRule) Merge(b *DestinationRule) *DestinationRule {
 	return &out
 }
 
+// parts are what the objects of a rule brought.
+func (a *DestinationRule) parts() []model.RulePart {
+	if len(a.Parts) > 0 {
+		return a.Parts
+	}
+	return []model.RulePart{(&DestinationRule{}).addition(a)}
+}
+
+// addition is what a younger rule adds to a.
+func (a *DestinationRule) addition(b *DestinationRule) model.RulePart {
+	part := model.RulePart{From: b.From[0], Policy: a.Policy == nil && b.Policy != nil}
+	for _, s := range b.Subsets {
+		if !a.HasSubset(s.Name) {
+			part.Subsets = append(part.Subsets, s.Name)
+		}
+	}
+	return part
+}
+
 // HasSubset reports whether the rule has a subset of a name.
 func (a *DestinationRule) HasSubset(name string) bool {
 	return slices.ContainsFunc(a.Subsets, func(s *Subset) bool { return s.Name == name })
@@ -195,7 +208,7 @@ func (a *DestinationRule) HasSubset(name string) bool {
 
 // Complete lays the blocks over each other: subsets over the host, ports instead of both.
 func (a *DestinationRule) Complete() *model.DestinationRule {
-	out := &model.DestinationRule{From: a.From, Host: a.Host, Export: a.Export, Selector: a.Selector}
+	out := &model.DestinationRule{From: a.From, Parts: a.Parts, Host: a.Host, Export: a.Export, Selector: a.Selector}
 	out.Default = over(nil, a.Policy)
 	for _, s := range a.Subsets {
 		sub := &model.Subset{Name: s.Name, Labels: s.Labels, Policy: out.Default}

@@ -1,0 +1,46 @@
+package translate
+
+import (
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/report"
+)
+
+// How Istio's control plane is recognised, and what it counts as its own.
+const (
+	istiodApp      = "istiod" // label app of its Service
+	istioRevision  = "istio.io/rev"
+	istioInjection = "istio-injection"
+	istioDataplane = "istio.io/dataplane-mode"
+)
+
+// beside finds out whether Istio's control plane runs in the cluster too, and which namespaces it serves.
+func (r *run) beside() {
+	for _, s := range r.in.Services {
+		r.snap.BesideIstio = r.snap.BesideIstio || s.Labels["app"] == istiodApp
+	}
+	if !r.snap.BesideIstio {
+		return
+	}
+	r.istios = map[string]bool{}
+	for _, n := range r.in.Namespaces {
+		r.istios[n.Name] = istioServes(n)
+	}
+}
+
+func istioServes(n *corev1.Namespace) bool {
+	enrolled := n.Labels[istioInjection] == "enabled" || n.Labels[istioRevision] != "" || n.Labels[istioDataplane] == "ambient"
+	return enrolled && n.Labels[wire.InjectionLabel] != "enabled"
+}
+
+// owned marks the entry of an object that is Istio's: one for a revision of it, or of a namespace that it serves and Heddle does not.
+func (r *run) owned(o inputs.Object, e *report.Entry) *report.Entry {
+	if !r.snap.BesideIstio || o.GetLabels()[istioRevision] == "" && !r.istios[o.GetNamespace()] {
+		return e
+	}
+	out := *e
+	out.Foreign = true
+	return &out
+}

@@ -1,0 +1,93 @@
+package translate_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate"
+)
+
+const besideIstio = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: theirs, labels: {istio-injection: enabled}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: moved, labels: {istio-injection: enabled, heddle-injection: enabled}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: ours, labels: {heddle-injection: enabled}}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: a, namespace: theirs}
+spec: {egress: [{hosts: ["./*"]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: a, namespace: moved}
+spec: {egress: [{hosts: ["./*"]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: a, namespace: ours}
+spec: {egress: [{hosts: ["./*"]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: b, namespace: ours, labels: {istio.io/rev: canary}}
+spec: {egress: [{hosts: [nonsense]}]}
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: c, namespace: theirs}
+spec: {}
+`
+
+const istiod = `---
+apiVersion: v1
+kind: Service
+metadata: {name: istiod-canary, namespace: istio-system, labels: {app: istiod}}
+spec: {clusterIP: 10.0.0.9, ports: [{port: 15012, name: https-dns}]}
+`
+
+// TestObjectsOfIstiod holds whose the objects are while Istio's control plane runs in the cluster, and that it is nobody else's while none does.
+func TestObjectsOfIstiod(t *testing.T) {
+	foreign := func(text string) string {
+		_, rep := translate.Translate(read(t, text), nil)
+		var out []string
+		for _, e := range rep.Entries {
+			if e.Foreign {
+				out = append(out, e.Ref.String())
+			}
+		}
+		return strings.Join(out, ", ")
+	}
+	if got := foreign(besideIstio); got != "" {
+		t.Errorf("without an istiod, Istio owns %s", got)
+	}
+	if got := foreign(besideIstio + istiod); got != "EnvoyFilter theirs/c, Sidecar ours/b, Sidecar theirs/a" {
+		t.Errorf("beside an istiod, Istio owns %s", got)
+	}
+}
+
+// TestNothingIsRefusedBesideIstiod holds that what is wrong is a warning at apply time while Istio's control plane runs too.
+func TestNothingIsRefusedBesideIstiod(t *testing.T) {
+	for text, severity := range map[string]report.Severity{besideIstio: report.Error, besideIstio + istiod: report.Warning} {
+		in := read(t, text)
+		snap, _ := translate.Translate(in, nil)
+		checker := translate.NewChecker(snap)
+		for _, o := range in.Sidecars {
+			if o.Name != "b" {
+				continue
+			}
+			issues := checker.Check(o)
+			if len(issues) == 0 || issues[0].Severity != severity || issues[0].Path != "spec.egress[0].hosts[0]" {
+				t.Errorf("%v, want a %s", issues, severity)
+			}
+		}
+	}
+}
