@@ -55,6 +55,9 @@ type Subscription interface {
 	Take() Changes
 	// View returns the latest state.
 	View() View
+	// Progress returns the version of the mesh that View shows, and the last one of whose changes Take has returned all. Versions count
+	// up from 1; 0: unknown.
+	Progress() (latest, complete uint64)
 	Close()
 }
 

@@ -30,6 +30,8 @@ type world struct {
 	pending   Changes
 	changed   chan struct{}
 	refusal   error
+
+	latest, complete uint64
 }
 
 func newWorld() *world {
@@ -71,8 +73,23 @@ func (w *world) Take() Changes {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	taken := w.pending
-	w.pending = nil
+	w.pending, w.complete = nil, w.latest
 	return taken
+}
+
+// version makes the world as it is a version of the mesh.
+func (w *world) version(v uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.latest = v; w.pending == nil {
+		w.complete = v
+	}
+}
+
+func (w *world) Progress() (latest, complete uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.latest, w.complete
 }
 
 func (w *world) All(typ string) []*wire.Resource {

@@ -20,13 +20,15 @@ type Client struct {
 
 // TypeStatus is how far a proxy got with one type.
 type TypeStatus struct {
-	Sent      string    `json:"sent,omitempty"`  // version of the last response
+	Sent      string    `json:"sent,omitempty"`  // version of the last response; "": none was asked for, or there was nothing to send
 	Acked     string    `json:"acked,omitempty"` // version that the proxy last accepted
+	Pending   int       `json:"pending"`         // resources that were sent, and neither accepted nor refused yet
 	SentAt    time.Time `json:"sentAt,omitzero"`
 	AckedAt   time.Time `json:"ackedAt,omitzero"`
-	Resources int       `json:"resources"`       // that the proxy holds
-	Error     string    `json:"error,omitempty"` // why it refused the last response
-	Refused   int       `json:"refused"`         // how many responses it refused
+	Resources int       `json:"resources"`         // that the proxy holds
+	Error     string    `json:"error,omitempty"`   // why it refused what it was not sent better since
+	Missing   []string  `json:"missing,omitempty"` // names that it asks for and that cannot be sent: Secrets
+	Refused   int       `json:"refused"`           // how many responses it refused
 }
 
 // Synced reports whether the proxy accepted all that it was sent.
@@ -43,6 +45,7 @@ type roster struct {
 type entry struct {
 	mu     sync.Mutex
 	client Client
+	track  track
 	sub    Subscription
 }
 
@@ -64,13 +67,21 @@ func (r *roster) enter(c Client, sub Subscription) (*entry, func()) {
 	}
 }
 
-// update changes one type's status.
-func (e *entry) update(typ string, change func(*TypeStatus)) {
+// update changes one type's status, and what is known of the proxy's progress.
+func (e *entry) update(typ string, change func(*TypeStatus, *track)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	t := e.client.Types[typ]
-	change(&t)
+	change(&t, &e.track)
+	t.Pending, t.Error = e.track.pending(typ), e.track.errors(typ)
 	e.client.Types[typ] = t
+}
+
+// note changes what is known of the proxy's progress.
+func (e *entry) note(change func(*track)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	change(&e.track)
 }
 
 func (e *entry) copy() Client {

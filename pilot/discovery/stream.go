@@ -1,7 +1,10 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -25,6 +28,8 @@ type stream struct {
 	status *entry
 	types  map[string]*subscribed
 	serial int // of the last response: its nonce and version
+	// opening: the response is the first answer about a type, and brings what all versions so far made of it.
+	opening bool
 }
 
 // serve answers requests and pushes changes until the stream ends.
@@ -43,11 +48,24 @@ func (s *stream) serve(ctx context.Context, first *request, requests <-chan *req
 				return err
 			}
 		case <-s.sub.Changed():
-			if err := s.push(ctx, s.sub.Take()); err != nil {
+			if err := s.update(ctx); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// update pushes all that changed, and notes which version of the mesh that completes.
+func (s *stream) update(ctx context.Context) error {
+	_, before := s.sub.Progress()
+	s.status.note(func(t *track) { t.began(before) })
+	changes := s.sub.Take()
+	_, complete := s.sub.Progress()
+	if err := s.push(ctx, changes); err != nil {
+		return err
+	}
+	s.status.note(func(t *track) { t.ended(complete) })
+	return nil
 }
 
 // handle takes one request: a subscription, an answer to a response, or both.
@@ -60,14 +78,12 @@ func (s *stream) handle(ctx context.Context, r *request) error {
 		t = newSubscribed(r.typ)
 		t.begin(r)
 		s.types[r.typ] = t
+		s.status.update(t.typ, func(*TypeStatus, *track) {})
 	} else if r.nonce != "" {
-		if r.nonce != t.nonce {
-			if !s.wire.delta() {
-				return nil // an answer to a response that a later one overtook
-			}
-		} else {
-			s.answered(t, r)
+		if r.nonce != t.nonce && !s.wire.delta() {
+			return nil // an answer to a response that a later one overtook
 		}
+		s.answered(t, r)
 	}
 	var fresh map[string]bool
 	if s.wire.delta() {
@@ -75,13 +91,20 @@ func (s *stream) handle(ctx context.Context, r *request) error {
 	} else {
 		fresh = t.replace(r)
 	}
+	if left := t.takeLeft(); len(left) > 0 {
+		s.status.update(t.typ, func(_ *TypeStatus, p *track) { p.mended(t.typ, left, false) })
+		s.missing(t)
+	}
 	if known && len(fresh) == 0 {
 		return nil
 	}
 	if t.wildcard || !known {
 		fresh = nil
 	}
-	return s.send(ctx, t, fresh)
+	s.opening = !known
+	err := s.send(ctx, t, fresh)
+	s.opening = false
+	return err
 }
 
 func servedType(typ string) bool {
@@ -95,13 +118,20 @@ func servedType(typ string) bool {
 
 // answered records an ACK or a NACK.
 func (s *stream) answered(t *subscribed, r *request) {
+	number, err := strconv.Atoi(r.nonce)
+	if err != nil || number > s.serial {
+		return // of another server
+	}
 	if r.fault == nil {
-		s.status.update(t.typ, func(st *TypeStatus) { st.Acked, st.AckedAt, st.Error = r.nonce, time.Now(), "" })
+		s.status.update(t.typ, func(st *TypeStatus, p *track) {
+			st.Acked, st.AckedAt = r.nonce, time.Now()
+			p.answered(t.typ, number, "")
+		})
 		return
 	}
-	s.status.update(t.typ, func(st *TypeStatus) {
-		st.Error = r.fault.GetMessage()
+	s.status.update(t.typ, func(st *TypeStatus, p *track) {
 		st.Refused++
+		p.answered(t.typ, number, cmp.Or(r.fault.GetMessage(), "no reason given"))
 	})
 	s.server.rejects.Add(context.Background(), 1, typeAttribute(t.typ))
 	s.server.log.Warn("proxy refused configuration; its last good one stays", "node", s.node.ID, "type", shortType(t.typ), "error", r.fault.GetMessage())
@@ -117,6 +147,7 @@ func (s *stream) push(ctx context.Context, changes Changes) error {
 			continue
 		}
 		changed, removed := t.difference(ctx, s.sub.View(), names)
+		s.missing(t)
 		if len(changed) == 0 && len(removed) == 0 {
 			continue
 		}
@@ -156,7 +187,20 @@ func (s *stream) rewarm(clusters []*wire.Resource, changes Changes) {
 // send answers a request for names (nil: all that is subscribed).
 func (s *stream) send(ctx context.Context, t *subscribed, names map[string]bool) error {
 	changed, removed := t.difference(ctx, s.sub.View(), names)
-	return s.transmit(ctx, t, changed, removed)
+	if err := s.transmit(ctx, t, changed, removed); err != nil {
+		return err
+	}
+	s.missing(t)
+	return nil
+}
+
+// missing notes what cannot be sent.
+func (s *stream) missing(t *subscribed) {
+	if t.typ != wire.TypeSecret {
+		return
+	}
+	names := slices.Sorted(maps.Keys(t.missing))
+	s.status.update(t.typ, func(st *TypeStatus, p *track) { st.Missing, p.missing = names, names })
 }
 
 // transmit sends a difference in the stream's variant. A wildcard type's first answer is sent even where it is empty.
@@ -206,15 +250,29 @@ func (s *stream) emit(ctx context.Context, t *subscribed, r *response) error {
 	r.typ, r.nonce = t.typ, strconv.Itoa(s.serial)
 	r.version = r.nonce
 	t.nonce, t.greeted = r.nonce, true
-	s.status.update(t.typ, func(st *TypeStatus) {
+	latest, _ := s.sub.Progress()
+	out := sent{number: s.serial, names: namesOf(r), whole: !s.wire.delta() && wildcard(t.typ), upTo: latest}
+	s.status.update(t.typ, func(st *TypeStatus, p *track) {
+		if !s.opening {
+			out.after = p.base
+		}
 		st.Sent, st.SentAt = r.nonce, time.Now()
 		st.Resources = max(0, len(t.told))
+		p.sent(t.typ, out)
 	})
 	s.server.pushes.Add(ctx, int64(len(r.resources)+len(r.removed)), typeAttribute(t.typ))
 	if err := s.wire.send(r); err != nil {
 		return status.Errorf(codes.Unavailable, "sending %s: %v", shortType(t.typ), err)
 	}
 	return nil
+}
+
+func namesOf(r *response) []string {
+	out := make([]string, 0, len(r.resources)+len(r.removed))
+	for _, res := range r.resources {
+		out = append(out, res.Name)
+	}
+	return append(out, r.removed...)
 }
 
 func typeAttribute(typ string) metric.MeasurementOption {

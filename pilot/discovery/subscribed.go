@@ -17,12 +17,27 @@ type subscribed struct {
 	wildcard bool
 	names    map[string]bool
 	told     map[string]string // name to version that the client holds, or absent
+	missing  map[string]bool   // Secrets that cannot be sent
+	left     []string          // names that nobody asks for any more, since takeLeft
 	nonce    string            // of the last response
 	greeted  bool              // whether any response was sent
 }
 
 func newSubscribed(typ string) *subscribed {
-	return &subscribed{typ: typ, names: map[string]bool{}, told: map[string]string{}}
+	return &subscribed{typ: typ, names: map[string]bool{}, told: map[string]string{}, missing: map[string]bool{}}
+}
+
+// leave forgets a name.
+func (s *subscribed) leave(name string) {
+	delete(s.missing, name)
+	s.left = append(s.left, name)
+}
+
+// takeLeft returns the names that were left, once.
+func (s *subscribed) takeLeft() []string {
+	left := s.left
+	s.left = nil
+	return left
 }
 
 // begin takes what the client holds from an earlier stream.
@@ -44,6 +59,7 @@ func (s *subscribed) differ(r *request) map[string]bool {
 		delete(s.names, name)
 		if !s.wildcard {
 			delete(s.told, name)
+			s.leave(name)
 		}
 	}
 	for _, name := range r.subscribe {
@@ -79,6 +95,7 @@ func (s *subscribed) replace(r *request) map[string]bool {
 	for name := range s.names {
 		if !now[name] {
 			delete(s.told, name)
+			s.leave(name)
 		}
 	}
 	s.names = now
@@ -100,6 +117,9 @@ func (s *subscribed) difference(ctx context.Context, view View, names map[string
 		}
 		version, told := s.told[name]
 		r := view.Get(ctx, s.typ, name)
+		if delete(s.missing, name); r == nil && s.typ == wire.TypeSecret {
+			s.missing[name] = true
+		}
 		switch {
 		case r != nil && (!told || version != r.Version):
 			changed = append(changed, r)

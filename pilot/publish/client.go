@@ -35,8 +35,10 @@ type client struct {
 	workload *model.Workload // guarded by the publisher's mutex once admitted
 	scope    generate.Scope  // likewise
 
-	mu      sync.Mutex
-	pending discovery.Changes
+	mu       sync.Mutex
+	pending  discovery.Changes
+	offered  uint64 // all changes up to this version of the mesh were enqueued
+	complete uint64 // and all up to this one were taken
 }
 
 // Subscribe lets a proxy in once its pod is known and everything is synced.
@@ -82,8 +84,24 @@ func (c *client) Take() discovery.Changes {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	taken := c.pending
-	c.pending = nil
+	c.pending, c.complete = nil, c.offered
 	return taken
+}
+
+// offer notes that all changes up to a version are enqueued.
+func (c *client) offer(version uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.offered = version; c.pending == nil {
+		c.complete = version
+	}
+}
+
+// Progress implements discovery.Subscription.
+func (c *client) Progress() (latest, complete uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state.Load().version, c.complete
 }
 
 // View implements discovery.Subscription.
@@ -159,6 +177,7 @@ type state struct {
 	outer     *generate.Set
 	own       *generate.Set
 	from      upstream.Vantage
+	version   uint64 // of the mesh
 }
 
 // All implements discovery.View.

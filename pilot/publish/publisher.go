@@ -41,6 +41,7 @@ type Publisher struct {
 
 	mu        sync.Mutex // guards what follows
 	snapshot  *model.Snapshot
+	version   uint64 // of the snapshot, counted from 1
 	workloads *model.WorkloadIndex
 	stale     bool // the snapshot, or endpoints that configuration depends on, changed
 	moved     bool // workloads changed
@@ -80,12 +81,15 @@ func New(o Options) (*Publisher, error) {
 	return p, nil
 }
 
-// SetSnapshot replaces the mesh.
-func (p *Publisher) SetSnapshot(s *model.Snapshot) {
+// SetSnapshot replaces the mesh. It returns the version that the proxies' progress is counted by.
+func (p *Publisher) SetSnapshot(s *model.Snapshot) uint64 {
 	p.mu.Lock()
 	p.snapshot, p.stale = s, true
+	p.version++
+	version := p.version
 	p.mu.Unlock()
 	p.nudge()
+	return version
 }
 
 // SetWorkloads replaces the pods that may hold proxies.
@@ -187,7 +191,7 @@ func (p *Publisher) round(ctx context.Context) {
 		p.mu.Unlock()
 		return
 	}
-	snapshot, workloads, stale, moved := p.snapshot, p.workloads, p.stale, p.moved
+	snapshot, version, workloads, stale, moved := p.snapshot, p.version, p.workloads, p.stale, p.moved
 	p.stale, p.moved = false, false
 	clients, waiting, index := maps.Clone(p.clients), maps.Clone(p.waiting), p.index
 	p.mu.Unlock()
@@ -200,14 +204,14 @@ func (p *Publisher) round(ctx context.Context) {
 	diffs := map[pair]discovery.Changes{}
 	for c := range clients {
 		if stale || moved && workloads.ByName[c.pod] != c.workload {
-			p.refresh(c, index, workloads, diffs)
+			p.refresh(c, index, workloads, version, diffs)
 		}
 	}
 	p.mu.Lock()
 	p.index = index
 	p.mu.Unlock()
 	for c := range waiting {
-		p.admit(c, index, workloads)
+		p.admit(c, index, workloads, version)
 	}
 }
 
@@ -244,14 +248,14 @@ func (p *Publisher) make(index *generate.Index, scope generate.Scope) *state {
 }
 
 // refresh recomputes a connected proxy's state and tells its stream what differs.
-func (p *Publisher) refresh(c *client, index *generate.Index, workloads *model.WorkloadIndex, diffs map[pair]discovery.Changes) {
+func (p *Publisher) refresh(c *client, index *generate.Index, workloads *model.WorkloadIndex, version uint64, diffs map[pair]discovery.Changes) {
 	w := workloads.ByName[c.pod]
 	if w == nil || w.UID != c.workload.UID { // the pod is being deleted, or another has its name by now: it keeps what it has
 		w = c.workload
 	}
 	scope := generate.ScopeOf(index, w, c.class(w), p.memo)
 	next, last := p.make(index, scope), c.state.Load()
-	next.client = c
+	next.client, next.version = c, version
 	p.mu.Lock()
 	c.workload, c.scope = w, scope
 	c.state.Store(next)
@@ -268,10 +272,11 @@ func (p *Publisher) refresh(c *client, index *generate.Index, workloads *model.W
 		}
 		c.enqueue(changes)
 	}
+	c.offer(version)
 }
 
 // admit lets a waiting proxy in once its pod is known.
-func (p *Publisher) admit(c *client, index *generate.Index, workloads *model.WorkloadIndex) {
+func (p *Publisher) admit(c *client, index *generate.Index, workloads *model.WorkloadIndex, version uint64) {
 	w := workloads.ByName[c.pod]
 	if w == nil || !w.Identity.IsZero() && w.Identity != c.caller.Identity {
 		return
@@ -282,8 +287,9 @@ func (p *Publisher) admit(c *client, index *generate.Index, workloads *model.Wor
 		c.workload = w
 		c.scope = generate.ScopeOf(index, w, c.class(w), p.memo)
 		s := p.make(index, c.scope)
-		s.client = c
+		s.client, s.version = c, version
 		c.state.Store(s)
+		c.offer(version)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

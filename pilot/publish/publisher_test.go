@@ -154,6 +154,35 @@ func TestReplicasShareWhatTheyAreTold(t *testing.T) {
 	})
 }
 
+// TestVersionsAreCompleteWhenTheirChangesAreTaken holds what the proxies' progress is counted by.
+func TestVersionsAreCompleteWhenTheirChangesAreTaken(t *testing.T) {
+	running(t, Options{}, func(t *testing.T, c *cluster, p *Publisher) {
+		c.service("db", "10.96.0.1")
+		c.pod("web-1", "web", true)
+		c.all(p)
+		web := c.subscribe(t, p, "web-1", "web", wire.NodeSidecar)
+		want := func(when string, latest, complete uint64) {
+			t.Helper()
+			synctest.Wait()
+			if l, d := web.Progress(); l != latest || d != complete {
+				t.Errorf("%s: version %d is shown and %d complete, want %d and %d", when, l, d, latest, complete)
+			}
+		}
+		want("a proxy that came", 1, 1)
+		p.SetSnapshot(c.snapshot())
+		want("an equal snapshot", 2, 2)
+		c.service("db", "10.96.0.9")
+		if v := p.SetSnapshot(c.snapshot()); v != 3 {
+			t.Errorf("the third snapshot has version %d", v)
+		}
+		want("a change that nobody took yet", 3, 2)
+		p.SetSnapshot(c.snapshot())
+		want("an equal snapshot after it", 4, 2)
+		web.Take()
+		want("all is taken", 4, 4)
+	})
+}
+
 func TestOnlyWhatChangedIsTold(t *testing.T) {
 	running(t, Options{}, func(t *testing.T, c *cluster, p *Publisher) {
 		c.service("db", "10.96.0.1")

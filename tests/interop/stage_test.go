@@ -77,6 +77,8 @@ func (s *stage) View() discovery.View {
 
 func (s *stage) Close() {}
 
+func (s *stage) Progress() (latest, complete uint64) { return 0, 0 }
+
 const (
 	settleWithin = 10 * time.Second
 	look         = 2 * time.Millisecond
