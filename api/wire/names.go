@@ -22,6 +22,7 @@ const (
 	MeshConfigMap         = "heddle" // mesh settings (key mesh: istio MeshConfig YAML)
 	MeshConfigMapKey      = "mesh"
 	LeaderElectionLease   = "heddle-leader"
+	DistributionConfigMap = "heddle-distribution" // replicas tell each other how far their proxies are; a key for each
 	GatewayClass          = "heddle"
 	GatewayControllerName = "heddle.dev/gateway-controller"
 	VersionLabel          = "heddle.dev/version" // on CRDs that we installed

@@ -20,6 +20,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/admission"
 	"github.com/heddle-mesh/heddle/pilot/debug"
 	"github.com/heddle-mesh/heddle/pilot/discovery"
+	"github.com/heddle-mesh/heddle/pilot/distribution"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/publish"
@@ -38,8 +39,10 @@ type pilot struct {
 	secrets   func(context.Context) error
 	publisher *publish.Publisher
 	discovery *discovery.Server
-	status    *objectstatus.Writer // nil without a cluster
-	tell      func(report.Report)  // what is wrong with objects
+	progress  *distribution.Tracker
+	exchange  *objectstatus.Exchange // nil without a cluster
+	status    *objectstatus.Writer   // likewise
+	tell      func(report.Report)    // what is wrong with objects
 	log       *slog.Logger
 	tracer    trace.Tracer
 
@@ -56,7 +59,8 @@ func newPilot(h *heddled) (*pilot, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.secrets, p.status = secrets.Run, objectstatus.New(cl.writer, log.With("part", "status"))
+	p.exchange = objectstatus.NewExchange(cl.kube, c.namespace, c.podName, p.progress, log.With("part", "status"))
+	p.secrets, p.status = secrets.Run, objectstatus.New(cl.writer, p.exchange.Count, log.With("part", "status"))
 	p.tell = p.status.Set
 	p.source = source.New(source.Options{Cache: cl.cache, Kube: cl.kube, Mesh: c.mesh(),
 		Snapshot: p.translator(), Endpoints: p.endpointer(), Log: log.With("part", "source")}).Run
@@ -86,6 +90,7 @@ func publishing(h *heddled, o publish.Options) (*pilot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the discovery server: %w", err)
 	}
+	p.progress = distribution.NewTracker(p.discovery.Progress)
 	return p, nil
 }
 
@@ -102,7 +107,7 @@ func (p *pilot) translator() func(*inputs.Inputs) {
 		})
 		p.snapshot.Store(snapshot)
 		p.report.Store(&report)
-		p.publisher.SetSnapshot(snapshot)
+		p.progress.Observe(p.publisher.SetSnapshot(snapshot), report)
 		p.tell(report)
 		said = p.tellSettings(report, in.Mesh.Namespace, said)
 	}

@@ -240,11 +240,12 @@ func TestRemoveNamespaceKeepsTheRootUnlessPurged(t *testing.T) {
 func TestLeftoversGo(t *testing.T) {
 	ours := &core.ConfigMap{ObjectMeta: meta.ObjectMeta{Namespace: "shop", Name: wire.RootConfigMap}}
 	theirs := &core.ConfigMap{ObjectMeta: meta.ObjectMeta{Namespace: "shop", Name: "settings"}}
-	i, kube, _, _ := installer([]runtime.Object{ours, theirs})
+	told := &core.ConfigMap{ObjectMeta: meta.ObjectMeta{Namespace: wire.SystemNamespace, Name: wire.DistributionConfigMap}}
+	i, kube, _, _ := installer([]runtime.Object{ours, theirs, told})
 	if err := i.removeLeftovers(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	list, err := kube.CoreV1().ConfigMaps("shop").List(t.Context(), meta.ListOptions{})
+	list, err := kube.CoreV1().ConfigMaps(meta.NamespaceAll).List(t.Context(), meta.ListOptions{})
 	if err != nil || len(list.Items) != 1 || list.Items[0].Name != "settings" {
 		t.Errorf("left %v (%v)", list.Items, err)
 	}

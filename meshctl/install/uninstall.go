@@ -133,7 +133,7 @@ func (i *Installer) controlPlaneGone(ctx context.Context) error {
 	})
 }
 
-// removeLeftovers deletes what the control plane made itself: the published root and its lease.
+// removeLeftovers deletes what the control plane made itself: the published root, its lease, and what its replicas told each other.
 func (i *Installer) removeLeftovers(ctx context.Context) error {
 	maps, err := i.cluster.Kube.CoreV1().ConfigMaps(meta.NamespaceAll).List(ctx, meta.ListOptions{FieldSelector: "metadata.name=" + wire.RootConfigMap})
 	if err != nil {
@@ -153,6 +153,10 @@ func (i *Installer) removeLeftovers(ctx context.Context) error {
 	err = i.cluster.Kube.CoordinationV1().Leases(wire.SystemNamespace).Delete(ctx, wire.LeaderElectionLease, meta.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting lease %s: %w", wire.LeaderElectionLease, err)
+	}
+	err = i.cluster.Kube.CoreV1().ConfigMaps(wire.SystemNamespace).Delete(ctx, wire.DistributionConfigMap, meta.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting ConfigMap %s/%s: %w", wire.SystemNamespace, wire.DistributionConfigMap, err)
 	}
 	return nil
 }

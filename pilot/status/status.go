@@ -1,11 +1,14 @@
-// Package status is pilot's only writer to the Kubernetes API: it writes the report into the status of Istio's kinds. It sees only the
-// report, runs only while its replica leads, compares before it writes, and never writes anything but status.
+// Package status is pilot's only writer to the Kubernetes API: it writes the report, and how far each object got among the proxies, into the
+// status of Istio's kinds. It sees only reports, writes statuses only while its replica leads, compares before it writes, and never writes anything
+// but status; and the ConfigMap by which the replicas tell each other of their proxies (Exchange).
 package status
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -16,24 +19,38 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/distribution"
 	"github.com/heddle-mesh/heddle/pilot/report"
 )
 
-// Condition is the type of the condition that Heddle writes. Others are left as they are.
-const Condition = "Accepted"
-
 const (
-	// pace is the least time between two requests to the API server.
+	// pace is the least time between two objects: at most fifty are read, and at most fifty written, in a second.
 	pace = 20 * time.Millisecond
 	// retry is how long after a failed write the object is tried again.
 	retry = 5 * time.Second
+	// attempts is how often a write is tried at once while others write the same object.
+	attempts = 4
+	// look is how often it is looked how far objects got that not all proxies have acknowledged.
+	look = 2 * time.Second
+	// rarely is how often, in looks, it is looked whether Secrets are there where nothing else is to be waited for.
+	rarely = 10
+	// grace is how long a verdict waits for the proxies, so that most changes cost one write.
+	grace = 2 * time.Second
+	// again is how long after a write an object is written again at the earliest; slowly, where only the number of proxies differs.
+	again  = time.Second
+	slowly = 30 * time.Second
 	// maxMessage bounds a condition's message, in bytes.
 	maxMessage = 4096
 )
 
+// Counter says how far objects got among the proxies of all replicas. The error says that the other replicas cannot be asked.
+type Counter func(ctx context.Context) (*distribution.Sum, error)
+
 // Writer writes statuses.
 type Writer struct {
 	client client.Client
+	count  Counter
 	log    *slog.Logger
 	now    func() time.Time
 
@@ -43,8 +60,8 @@ type Writer struct {
 }
 
 // New prepares a Writer. The client must read from the API server, not from a cache.
-func New(c client.Client, log *slog.Logger) *Writer {
-	return &Writer{client: c, log: log, now: time.Now, fresh: make(chan struct{}, 1)}
+func New(c client.Client, count Counter, log *slog.Logger) *Writer {
+	return &Writer{client: c, count: count, log: log, now: time.Now, fresh: make(chan struct{}, 1)}
 }
 
 // Set hands over the latest report. It never blocks; a report that nobody wrote yet is replaced.
@@ -68,83 +85,174 @@ func (w *Writer) take() report.Report {
 	return w.latest
 }
 
+// object is what a term knows of one object.
+type object struct {
+	verdict *verdict  // the latest
+	since   time.Time // when the object was judged so
+	written *verdict  // nil: nothing in this term
+	at      time.Time // of the last write, or of the last attempt
+	failed  bool
+	done    bool // its status says that all proxies have acknowledged its generation
+}
+
+// finished reports whether what was written needs no second look for the proxies' sake.
+func (o *object) finished() bool { return o.done || o.written.settled() }
+
 // Run writes until ctx ends. It is to run while this replica leads; it trusts nothing that another term wrote.
 func (w *Writer) Run(ctx context.Context) error {
-	written := map[report.Ref]*report.Entry{}
+	term := map[report.Ref]*object{}
+	ticker := time.NewTicker(look)
+	defer ticker.Stop()
 	w.wake()
-	for {
+	for idle := 0; ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-w.fresh:
+		case <-ticker.C:
+			if idle++; !waiting(term) && idle < rarely {
+				continue
+			}
 		}
-		if !w.pass(ctx, written) {
-			time.AfterFunc(retry, w.wake)
-		}
+		idle = 0
+		w.pass(ctx, term)
 	}
 }
 
-// pass writes what differs from what was written, and returns false if anything is left to do.
-func (w *Writer) pass(ctx context.Context, written map[report.Ref]*report.Entry) bool {
-	complete, present := true, map[report.Ref]bool{}
-	for _, e := range w.take().Entries {
-		if !strings.HasSuffix(e.Ref.Group, ".istio.io") {
+// waiting reports whether there is anything left to write, now or later.
+func waiting(term map[report.Ref]*object) bool {
+	for _, o := range term {
+		if o.failed || o.written == nil || !o.written.judged(o.verdict) || !o.finished() {
+			return true
+		}
+	}
+	return false
+}
+
+// pass writes what is due.
+func (w *Writer) pass(ctx context.Context, term map[report.Ref]*object) {
+	sum, err := w.count(ctx)
+	if err != nil && ctx.Err() == nil {
+		w.log.Warn("the other replicas cannot be asked how far objects got", "err", err)
+	}
+	entries := w.take().Entries
+	named := secretsOf(entries)
+	present := map[report.Ref]bool{}
+	for _, e := range entries {
+		if !distribution.Counted(e.Ref) || e.Foreign {
 			continue
 		}
 		present[e.Ref] = true
-		if same(written[e.Ref], e) {
-			continue
+		o := term[e.Ref]
+		if o == nil {
+			o = &object{}
+			term[e.Ref] = o
 		}
-		if ctx.Err() != nil || len(w.fresh) > 0 { // a newer report comes first
-			return true
-		}
-		switch err := w.write(ctx, e); {
-		case err == nil:
-			written[e.Ref] = e
-		case ctx.Err() != nil:
-			return true
-		case apierrors.IsConflict(err):
-			complete = false
-		default:
-			complete = false
-			w.log.Warn("writing a status failed", "object", e.Ref.String(), "err", err)
-		}
+		o.judge(verdictOf(e, sum, named), w.now())
 	}
-	for ref := range written {
+	for ref := range term {
 		if !present[ref] {
-			delete(written, ref)
+			delete(term, ref)
 		}
 	}
-	return complete
-}
-
-func same(a, b *report.Entry) bool {
-	return a == b || a != nil && a.Generation == b.Generation && a.State == b.State && slices.Equal(a.Issues, b.Issues) && slices.Equal(a.Addresses, b.Addresses)
-}
-
-// write reads one object, merges the condition in and, if that changes anything, writes it back. An object that is gone, or newer than
-// the report, needs no status now: another report is under way.
-func (w *Writer) write(ctx context.Context, e *report.Entry) error {
-	if !sleep(ctx, pace) {
-		return ctx.Err()
+	for _, ref := range w.due(term) {
+		if ctx.Err() != nil || len(w.fresh) > 0 { // a newer report comes first
+			return
+		}
+		w.tend(ctx, term[ref])
 	}
-	mapping, err := w.client.RESTMapper().RESTMapping(schema.GroupKind{Group: e.Ref.Group, Kind: e.Ref.Kind})
+}
+
+// verdictOf joins what is known of an object.
+func verdictOf(e *report.Entry, sum *distribution.Sum, named map[string]bool) *verdict {
+	v := &verdict{entry: e}
+	if sum != nil {
+		v.acked, v.counted = sum.Of(e)
+		v.missing = missing(e, sum.Missing, named)
+	}
+	return v
+}
+
+// judge takes the latest verdict.
+func (o *object) judge(v *verdict, now time.Time) {
+	if o.verdict == nil || !o.verdict.judged(v) {
+		o.since = now
+	}
+	o.verdict = v
+}
+
+// due are the objects to be written now. The latest changes come first: a new leader has much to read that did not change.
+func (w *Writer) due(term map[report.Ref]*object) []report.Ref {
+	var out []report.Ref
+	now := w.now()
+	for ref, o := range term {
+		if o.due(now) {
+			out = append(out, ref)
+		}
+	}
+	slices.SortFunc(out, func(a, b report.Ref) int { return cmp.Or(term[b].since.Compare(term[a].since), a.Compare(b)) })
+	return out
+}
+
+// due reports whether the object is to be written now.
+func (o *object) due(now time.Time) bool {
+	rest, v, last := now.Sub(o.at), o.verdict, o.written
+	switch {
+	case o.failed:
+		return rest >= retry
+	case last == nil || !last.judged(v):
+		return rest >= again && (v.settled() || len(v.acked.Refused) > 0 || now.Sub(o.since) >= grace)
+	case o.finished() || !v.counted:
+		return false
+	case v.settled() || !last.counted || !slices.Equal(last.acked.Refused, v.acked.Refused):
+		return rest >= again
+	}
+	return (last.acked.Acked != v.acked.Acked || last.acked.Proxies != v.acked.Proxies) && rest >= slowly
+}
+
+// tend writes one object.
+func (w *Writer) tend(ctx context.Context, o *object) {
+	v, done, err := o.verdict, false, error(nil)
+	for range attempts {
+		if done, err = w.write(ctx, v); !apierrors.IsConflict(err) {
+			break
+		}
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	o.at, o.failed = w.now(), err != nil
+	if err == nil {
+		o.written, o.done = v, done
+		return
+	}
+	w.log.Warn("writing a status failed", "object", v.entry.Ref.String(), "err", err)
+}
+
+// write reads one object, merges the conditions in and, if that changes anything, writes it back. An object that is gone, or newer than
+// the report, needs no status now: another report is under way. It returns whether the object says that all proxies have acknowledged it.
+func (w *Writer) write(ctx context.Context, v *verdict) (bool, error) {
+	if !sleep(ctx, pace) {
+		return false, ctx.Err()
+	}
+	ref := v.entry.Ref
+	mapping, err := w.client.RESTMapper().RESTMapping(schema.GroupKind{Group: ref.Group, Kind: ref.Kind})
 	if err != nil {
-		return fmt.Errorf("finding the kind: %w", err)
+		return false, fmt.Errorf("finding the kind: %w", err)
 	}
 	u := &unstructured.Unstructured{}
 	u.SetGroupVersionKind(mapping.GroupVersionKind)
-	if err := w.client.Get(ctx, client.ObjectKey{Namespace: e.Ref.Namespace, Name: e.Ref.Name}, u); err != nil {
-		return client.IgnoreNotFound(err)
+	if err := w.client.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, u); err != nil {
+		return false, client.IgnoreNotFound(err)
 	}
-	if u.GetGeneration() != e.Generation {
-		return nil
+	if u.GetGeneration() != v.entry.Generation {
+		return false, nil
 	}
-	changed, err := merge(u, e, w.now())
-	if err != nil || !changed {
-		return err
+	changed, err := merge(u, v, w.now())
+	if err == nil && changed {
+		err = client.IgnoreNotFound(w.client.Status().Update(ctx, u))
 	}
-	return client.IgnoreNotFound(w.client.Status().Update(ctx, u))
+	return acknowledgedBy(u, v.entry.Generation), err
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {
@@ -154,4 +262,34 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-time.After(d):
 		return true
 	}
+}
+
+// secretsOf are the Secrets that objects name, each as of the object's own namespace.
+func secretsOf(entries []*report.Entry) map[string]bool {
+	out := map[string]bool{}
+	for _, e := range entries {
+		for _, name := range e.Secrets {
+			out[e.Ref.Namespace+"/"+name] = true
+		}
+	}
+	return out
+}
+
+// missing are the Secrets that an object names and that some proxy waits for: in its own namespace, or in another, whose gateways it must then
+// be that it selects, where no object of that namespace names the Secret.
+func missing(e *report.Entry, waited map[string]string, named map[string]bool) []report.Issue {
+	var out []report.Issue
+	for _, name := range e.Secrets {
+		for _, at := range slices.Sorted(maps.Keys(waited)) {
+			namespace, secret, _ := strings.Cut(at, "/")
+			if base := strings.TrimSuffix(secret, wire.CACertSuffix); base != name && secret != name {
+				continue
+			}
+			if namespace == e.Ref.Namespace || !named[namespace+"/"+name] {
+				out = append(out, report.Issue{Severity: report.Warning, Topic: report.Reference,
+					Reason: fmt.Sprintf("the Secret %s is not there, cannot be used, or may not be read by the gateway: %s waits for it", at, waited[at])})
+			}
+		}
+	}
+	return out
 }

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/heddle-mesh/heddle/pilot/distribution"
 	"github.com/heddle-mesh/heddle/pilot/report"
 )
 
@@ -43,6 +45,7 @@ type cluster struct {
 	client.Client
 	gets, writes atomic.Int32
 	refuse       atomic.Int32 // so many writes
+	conflict     atomic.Int32 // likewise, since others write at the same time
 }
 
 func newCluster(objects ...client.Object) *cluster {
@@ -62,6 +65,9 @@ func newCluster(objects ...client.Object) *cluster {
 				if c.refuse.Add(-1) >= 0 {
 					return errors.New("no")
 				}
+				if c.conflict.Add(-1) >= 0 {
+					return apierrors.NewConflict(schema.GroupResource{}, o.GetName(), errors.New("it was written meanwhile"))
+				}
 				return w.SubResource(sub).Update(ctx, o, opts...)
 			},
 		}).Build()
@@ -77,6 +83,13 @@ func (c *cluster) conditions(t *testing.T) []any {
 	}
 	list, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
 	return list
+}
+
+// nobody counts nothing.
+func nobody(context.Context) (*distribution.Sum, error) { return nil, nil }
+
+func newWriter(t *testing.T, c client.Client, count Counter) *Writer {
+	return New(c, count, slog.New(slog.NewTextHandler(t.Output(), nil)))
 }
 
 // lead runs a Writer for a term of leadership.
@@ -103,12 +116,12 @@ func TestWritesOnceAndOnlyWhatChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		other := map[string]any{"type": "Theirs", "status": "True"}
 		c := newCluster(virtualService(map[string]any{"conditions": []any{other}, "addresses": []any{"keep"}}))
-		w := New(c, slog.New(slog.NewTextHandler(t.Output(), nil)))
+		w := newWriter(t, c, nobody)
 		lead(t, w, func() {
 			w.Set(entry(mistake))
 			time.Sleep(time.Minute)
 			list := c.conditions(t)
-			if len(list) != 2 || list[0].(map[string]any)["type"] != "Theirs" {
+			if len(list) != 3 || list[0].(map[string]any)["type"] != "Theirs" {
 				t.Fatalf("conditions: %v", list)
 			}
 			got := list[1].(map[string]any)
@@ -139,7 +152,7 @@ func TestWritesOnceAndOnlyWhatChanged(t *testing.T) {
 func TestWithoutLeadershipNothingIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(virtualService(nil))
-		w := New(c, slog.New(slog.NewTextHandler(t.Output(), nil)))
+		w := newWriter(t, c, nobody)
 		lead(t, w, func() { time.Sleep(time.Minute) })
 		w.Set(entry(mistake))
 		time.Sleep(time.Minute)
@@ -157,12 +170,43 @@ func TestAFailedWriteIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(virtualService(nil))
 		c.refuse.Store(2)
-		w := New(c, slog.New(slog.NewTextHandler(t.Output(), nil)))
+		w := newWriter(t, c, nobody)
 		lead(t, w, func() {
 			w.Set(entry(mistake))
 			time.Sleep(time.Minute)
 		})
-		if c.writes.Load() != 3 || len(c.conditions(t)) != 1 {
+		if c.writes.Load() != 3 || len(c.conditions(t)) != 2 {
+			t.Errorf("%d writes", c.writes.Load())
+		}
+	})
+}
+
+func TestAWriteThatMeetsAnotherIsTriedAgainAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(virtualService(nil))
+		c.conflict.Store(attempts - 1)
+		w := newWriter(t, c, nobody)
+		lead(t, w, func() {
+			w.Set(entry(mistake))
+			time.Sleep(retry / 2)
+			if c.writes.Load() != attempts || len(c.conditions(t)) != 2 {
+				t.Errorf("%d writes", c.writes.Load())
+			}
+		})
+	})
+}
+
+func TestAnObjectOfAnotherControlPlaneGetsNoStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(virtualService(nil))
+		w := newWriter(t, c, nobody)
+		r := entry(mistake)
+		r.Entries[1].Foreign = true
+		lead(t, w, func() {
+			w.Set(r)
+			time.Sleep(time.Minute)
+		})
+		if c.writes.Load() != 0 {
 			t.Errorf("%d writes", c.writes.Load())
 		}
 	})
@@ -173,7 +217,7 @@ func TestAnObjectNewerThanTheReportIsLeftAlone(t *testing.T) {
 		u := virtualService(nil)
 		u.SetGeneration(4)
 		c := newCluster(u)
-		w := New(c, slog.New(slog.NewTextHandler(t.Output(), nil)))
+		w := newWriter(t, c, nobody)
 		lead(t, w, func() {
 			w.Set(entry(mistake))
 			time.Sleep(time.Minute)
@@ -186,7 +230,7 @@ func TestAnObjectNewerThanTheReportIsLeftAlone(t *testing.T) {
 
 func TestLongMessagesAreCut(t *testing.T) {
 	e := report.NewEntry(ref, 1, true, []report.Issue{{Severity: report.Error, Reason: strings.Repeat("ä", maxMessage)}})
-	text := message(e)
+	text, _ := conditions(&verdict{entry: e}, time.Now())[Accepted]["message"].(string)
 	if len(text) > maxMessage || !strings.HasSuffix(text, "ä...") {
 		t.Errorf("%d bytes, ends in %q", len(text), text[len(text)-8:])
 	}
@@ -197,7 +241,7 @@ func TestAddressesThatWereGivenAreWrittenDown(t *testing.T) {
 	e := report.NewEntry(report.Ref{Group: kind.Group, Kind: "ServiceEntry", Namespace: "shop", Name: "r"}, 3, false, nil)
 	e.Addresses = []report.Address{{Host: "a", Value: "240.240.0.2"}, {Host: "a", Value: "2001:2::2"}}
 	for turn, want := range []bool{true, false} {
-		if changed, err := merge(u, e, time.Unix(0, 0)); err != nil || changed != want {
+		if changed, err := merge(u, &verdict{entry: e}, time.Unix(0, 0)); err != nil || changed != want {
 			t.Errorf("turn %d: changed %v, %v", turn, changed, err)
 		}
 	}
@@ -206,7 +250,7 @@ func TestAddressesThatWereGivenAreWrittenDown(t *testing.T) {
 		t.Errorf("%v, %v", list, err)
 	}
 	e.Addresses = nil
-	if changed, err := merge(u, e, time.Unix(0, 0)); err != nil || !changed {
+	if changed, err := merge(u, &verdict{entry: e}, time.Unix(0, 0)); err != nil || !changed {
 		t.Error("addresses that nobody gives any more stay", err)
 	}
 	if _, found, _ := unstructured.NestedSlice(u.Object, "status", "addresses"); found {
