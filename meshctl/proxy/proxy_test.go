@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/heddle-mesh/heddle/internal/golden"
+	"github.com/heddle-mesh/heddle/meshctl/output"
 	"github.com/heddle-mesh/heddle/meshctl/proxy"
 )
 
@@ -60,7 +61,8 @@ func TestStatusJoinsReplicas(t *testing.T) {
 	const typ = "type.googleapis.com/envoy.config."
 	ask := answers{
 		"GET h1.heddle-system:15014/debug/syncz": `[{"node":{"Role":"sidecar","Version":"v1"},"namespace":"shop","pod":"b","types":{
-			"` + typ + `cluster.v3.Cluster":{"sent":"3","acked":"3"},"` + typ + `listener.v3.Listener":{"sent":"4","acked":"3"},
+			"` + typ + `cluster.v3.Cluster":{"sent":"3","acked":"3"},"` + typ + `listener.v3.Listener":{"sent":"4","acked":"3","pending":2},
+			"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret":{"sent":"5","acked":"5","missing":["kubernetes://gone"]},
 			"` + typ + `route.v3.RouteConfiguration":{"sent":"2","acked":"1","error":"80: bad"},"` + typ + `endpoint.v3.ClusterLoadAssignment":{}}}]`,
 		"GET h2.heddle-system:15014/debug/syncz": `[{"node":{"Role":"router","Version":"v1"},"namespace":"edge","pod":"a"}]`,
 	}
@@ -72,12 +74,23 @@ func TestStatusJoinsReplicas(t *testing.T) {
 	if err := proxy.StatusTable(&out, all); err != nil {
 		t.Fatal(err)
 	}
-	const want = `PROXY    ROLE      CLUSTERS   ENDPOINTS   LISTENERS   ROUTES    SECRETS   VERSION   CONTROL PLANE
-a.edge   router    -          -           -           -         -         v1        h2
-b.shop   sidecar   SYNCED     NOT SENT    STALE       REFUSED   -         v1        h1
+	const want = `PROXY    ROLE      CLUSTERS   ENDPOINTS   LISTENERS   ROUTES   SECRETS             VERSION   CONTROL PLANE
+a.edge   router    -          -           -           -        -                   v1        h2
+b.shop   sidecar   SYNCED     NOT SENT    STALE (2)   NACK     SYNCED, 1 MISSING   v1        h1
 
 b.shop refused RouteConfiguration: 80: bad
+
+b.shop waits for Secrets that are not there, cannot be used, or may not be read: kubernetes://gone
 `
+	var asJSON bytes.Buffer
+	if err := output.Print(&asJSON, output.JSON, all, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{`"state": "STALE",` + "\n" + `        "pending": 2`, `"state": "NACK",` + "\n" + `        "reason": "80: bad"`} {
+		if !strings.Contains(asJSON.String(), part) {
+			t.Errorf("the JSON lacks %s:\n%s", part, asJSON.String())
+		}
+	}
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}

@@ -19,22 +19,39 @@ import (
 
 // Status is how far a proxy got with what it was told.
 type Status struct {
-	Proxy        string            `json:"proxy"` // pod.namespace
-	Role         string            `json:"role"`
-	Version      string            `json:"version"`
-	Identity     string            `json:"identity"`
-	Types        map[string]string `json:"types"`             // short type: state
-	Refused      map[string]string `json:"refused,omitempty"` // short type: why
-	ControlPlane string            `json:"controlPlane"`
-	Since        time.Time         `json:"since"`
+	Proxy        string               `json:"proxy"` // pod.namespace
+	Role         string               `json:"role"`
+	Version      string               `json:"version"`
+	Identity     string               `json:"identity"`
+	Types        map[string]TypeState `json:"types"` // by short type; one that the proxy never asked for is not there
+	ControlPlane string               `json:"controlPlane"`
+	Since        time.Time            `json:"since"`
+}
+
+// TypeState is how far a proxy got with one type.
+type TypeState struct {
+	State   string   `json:"state"`
+	Pending int      `json:"pending,omitempty"` // STALE: resources that were sent and not answered
+	Reason  string   `json:"reason,omitempty"`  // NACK: what is refused, and why
+	Missing []string `json:"missing,omitempty"` // Secrets that the proxy waits for
+}
+
+func (s TypeState) String() string {
+	switch {
+	case s.State == Stale && s.Pending > 0:
+		return fmt.Sprintf("%s (%d)", s.State, s.Pending)
+	case s.State != Refused && len(s.Missing) > 0:
+		return fmt.Sprintf("%s, %d MISSING", s.State, len(s.Missing))
+	}
+	return s.State
 }
 
 // States of a type.
 const (
 	Synced  = "SYNCED"
-	Stale   = "STALE"   // sent, not answered
-	Refused = "REFUSED" // the proxy keeps what it had
-	NotSent = "NOT SENT"
+	Stale   = "STALE"    // sent, not answered
+	Refused = "NACK"     // the proxy keeps what it had of what it refused
+	NotSent = "NOT SENT" // asked for, and there is nothing to send
 )
 
 // client is what heddled tells of one stream.
@@ -51,21 +68,24 @@ type client struct {
 }
 
 type typeStatus struct {
-	Sent  string `json:"sent"`
-	Acked string `json:"acked"`
-	Error string `json:"error"`
+	Sent    string   `json:"sent"`
+	Acked   string   `json:"acked"`
+	Pending int      `json:"pending"`
+	Error   string   `json:"error"`
+	Missing []string `json:"missing"`
 }
 
-func (t typeStatus) state() string {
+func (t typeStatus) state() TypeState {
+	out := TypeState{State: Synced, Missing: t.Missing}
 	switch {
 	case t.Error != "":
-		return Refused
+		out.State, out.Reason = Refused, t.Error
 	case t.Sent == "":
-		return NotSent
+		out.State = NotSent
 	case t.Sent != t.Acked:
-		return Stale
+		out.State, out.Pending = Stale, t.Pending
 	}
-	return Synced
+	return out
 }
 
 // ReadStatus asks every replica of the control plane for its proxies.
@@ -97,25 +117,21 @@ func ReadStatus(ctx context.Context, kube kubernetes.Interface, ask Asker) ([]St
 
 func (c client) status(replica string) Status {
 	s := Status{Proxy: c.Pod + "." + c.Namespace, Role: c.Node.Role, Version: c.Node.Version, Identity: c.Identity, ControlPlane: replica, Since: c.Since,
-		Types: map[string]string{}, Refused: map[string]string{}}
+		Types: map[string]TypeState{}}
 	for url, t := range c.Types {
-		short := url[strings.LastIndexByte(url, '.')+1:]
-		s.Types[short] = t.state()
-		if t.Error != "" {
-			s.Refused[short] = t.Error
-		}
+		s.Types[url[strings.LastIndexByte(url, '.')+1:]] = t.state()
 	}
 	return s
 }
 
-// StatusTable writes one row per proxy, and below it why a proxy refused anything.
+// StatusTable writes one row per proxy, and below it why a proxy refused anything, and what it waits for.
 func StatusTable(w io.Writer, all []Status) error {
 	columns := []string{"Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration", "Secret"}
 	rows := make([][]string, 0, len(all))
 	for _, s := range all {
 		row := []string{s.Proxy, s.Role}
 		for _, column := range columns {
-			row = append(row, s.Types[column])
+			row = append(row, s.Types[column].String())
 		}
 		rows = append(rows, append(row, s.Version, s.ControlPlane))
 	}
@@ -125,11 +141,26 @@ func StatusTable(w io.Writer, all []Status) error {
 	}
 	for _, s := range all {
 		for _, column := range columns {
-			if why := s.Refused[column]; why != "" {
-				if _, err := fmt.Fprintf(w, "\n%s refused %s: %s\n", s.Proxy, column, why); err != nil {
-					return err
-				}
+			if err := explain(w, s.Proxy, column, s.Types[column]); err != nil {
+				return err
 			}
+		}
+	}
+	return nil
+}
+
+// explain says what is wrong with one type.
+func explain(w io.Writer, proxy, typ string, s TypeState) error {
+	var lines []string
+	if s.Reason != "" {
+		lines = append(lines, fmt.Sprintf("%s refused %s: %s", proxy, typ, s.Reason))
+	}
+	if len(s.Missing) > 0 {
+		lines = append(lines, fmt.Sprintf("%s waits for Secrets that are not there, cannot be used, or may not be read: %s", proxy, strings.Join(s.Missing, ", ")))
+	}
+	for _, line := range lines {
+		if _, err := fmt.Fprintf(w, "\n%s\n", line); err != nil {
+			return err
 		}
 	}
 	return nil
