@@ -218,7 +218,7 @@ func manyObjects(n int) (objects []client.Object, all report.Report) {
 
 // TestWhatAStormCosts counts the writes that a thousand changes, and fewer of the costlier ones, cost.
 func TestWhatAStormCosts(t *testing.T) {
-	const storm, few = 1000, 200
+	const storm, few = 1000, 50
 	for says, c := range map[string]struct {
 		objects     int
 		least, most int32 // writes
@@ -243,7 +243,7 @@ func TestWhatAStormCosts(t *testing.T) {
 			one.has("web 1")
 			w.Set(all)
 			time.Sleep(5 * time.Minute)
-			for i := range storm {
+			for i := range 10 * few {
 				one.has("web 1", fmt.Sprintf("p%d 0", i))
 				time.Sleep(100 * time.Millisecond)
 			}
