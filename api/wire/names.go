@@ -25,7 +25,11 @@ const (
 	DistributionConfigMap = "heddle-distribution" // replicas tell each other how far their proxies are; a key for each
 	GatewayClass          = "heddle"
 	GatewayControllerName = "heddle.dev/gateway-controller"
-	VersionLabel          = "heddle.dev/version" // on CRDs that we installed
+	IngressClass          = "heddle" // the chart's IngressClass, and the annotation's value
+	IngressControllerName = "heddle.dev/ingress-controller"
+	// IngressClassAnnotation names a class on an Ingress, as was done before there were IngressClasses.
+	IngressClassAnnotation = "kubernetes.io/ingress.class"
+	VersionLabel           = "heddle.dev/version" // on CRDs that we installed
 )
 
 // Paths in a proxy's container.
@@ -74,6 +78,6 @@ const (
 	SecretRoot     = "ROOTCA"
 	// ProviderWorkload is the certificate provider that a program with gRPC's xDS client names in its bootstrap, for both.
 	ProviderWorkload = "default"
-	SecretPrefix     = "kubernetes://" // gateways: kubernetes://name or kubernetes://name-cacert, in the gateway's namespace
+	SecretPrefix     = "kubernetes://" // gateways: kubernetes://name or kubernetes://name-cacert, in the gateway's namespace; kubernetes://namespace/name in another
 	CACertSuffix     = "-cacert"
 )

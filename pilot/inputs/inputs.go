@@ -9,6 +9,7 @@ import (
 	telemetry "istio.io/api/telemetry/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
@@ -33,6 +34,8 @@ type Inputs struct {
 	PeerAuthentications   []*PeerAuthentication
 	AuthorizationPolicies []*AuthorizationPolicy
 	Telemetries           []*Telemetry
+	Ingresses             []*Ingress // of every class
+	IngressClasses        []*IngressClass
 	// Unimplemented are objects of kinds that this version knows by name only.
 	Unimplemented []*Unimplemented
 	// Unreadable are objects that could not be read at all: files only, since a cluster stores none.
@@ -62,7 +65,7 @@ type Unreadable struct {
 	Problem                      Problem
 }
 
-// Config is one Istio object. What could not be read is absent from Spec and named in Problems.
+// Config is one object of the Kinds. What could not be read is absent from Spec and named in Problems.
 type Config[S any] struct {
 	metav1.TypeMeta
 	metav1.ObjectMeta
@@ -94,7 +97,7 @@ type Object interface {
 	Issues() []Problem
 }
 
-// The Istio kinds that this version implements.
+// The kinds that this version implements.
 type (
 	VirtualService      = Config[networking.VirtualService]
 	DestinationRule     = Config[networking.DestinationRule]
@@ -105,6 +108,8 @@ type (
 	PeerAuthentication  = Config[security.PeerAuthentication]
 	AuthorizationPolicy = Config[security.AuthorizationPolicy]
 	Telemetry           = Config[telemetry.Telemetry]
+	Ingress             = Config[networkingv1.IngressSpec]
+	IngressClass        = Config[networkingv1.IngressClassSpec]
 	// Unimplemented is an object of a kind that this version does not implement.
 	Unimplemented = Config[struct{}]
 )

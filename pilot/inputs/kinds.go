@@ -4,6 +4,7 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 	security "istio.io/api/security/v1beta1"
 	telemetry "istio.io/api/telemetry/v1alpha1"
+	networkingv1 "k8s.io/api/networking/v1"
 )
 
 // The API groups.
@@ -13,6 +14,7 @@ const (
 	GroupTelemetry  = "telemetry.istio.io"
 	GroupExtensions = "extensions.istio.io"
 	GroupGateway    = "gateway.networking.k8s.io"
+	GroupKubernetes = "networking.k8s.io"
 )
 
 // Kind is one kind of object that Decode reads.
@@ -25,8 +27,10 @@ type Kind struct {
 	Security bool
 	// Implemented is false for kinds that this version refuses.
 	Implemented bool
-	decode      func(raw rawObject) Object
-	add         func(in *Inputs, o Object)
+	// Global kinds have no namespace.
+	Global bool
+	decode func(raw rawObject) Object
+	add    func(in *Inputs, o Object)
 }
 
 // Kinds returns every kind of object that Decode reads.
@@ -51,6 +55,10 @@ func Kinds() []Kind {
 			decode: decodeAs[security.AuthorizationPolicy], add: func(in *Inputs, o Object) { put(&in.AuthorizationPolicies, o) }},
 		{Group: GroupTelemetry, Kind: "Telemetry", Resource: "telemetries", Version: "v1", Versions: []string{"v1", "v1alpha1"}, Implemented: true,
 			decode: decodeAs[telemetry.Telemetry], add: func(in *Inputs, o Object) { put(&in.Telemetries, o) }},
+		{Group: GroupKubernetes, Kind: "Ingress", Resource: "ingresses", Version: "v1", Versions: v1[:1], Implemented: true,
+			decode: decodePlain[networkingv1.IngressSpec], add: func(in *Inputs, o Object) { put(&in.Ingresses, o) }},
+		{Group: GroupKubernetes, Kind: "IngressClass", Resource: "ingressclasses", Version: "v1", Versions: v1[:1], Implemented: true, Global: true,
+			decode: decodePlain[networkingv1.IngressClassSpec], add: func(in *Inputs, o Object) { put(&in.IngressClasses, o) }},
 		unimplemented(GroupSecurity, "RequestAuthentication", "requestauthentications", "v1", "v1beta1"),
 		unimplemented(GroupNetworking, "WorkloadGroup", "workloadgroups", v1...),
 		unimplemented(GroupNetworking, "EnvoyFilter", "envoyfilters", "v1alpha3"),

@@ -97,12 +97,12 @@ func addObject(in *inputs.Inputs, h header, data []byte, namespace string) error
 	if err != nil {
 		return fmt.Errorf("reading apiVersion: %w", err)
 	}
-	if _, ok := inputs.FindKind(gv.Group, h.Kind); ok {
+	if kind, ok := inputs.FindKind(gv.Group, h.Kind); ok {
 		o, err := inputs.Decode(data)
 		if err != nil {
 			return err
 		}
-		if o.GetNamespace() == "" {
+		if o.GetNamespace() == "" && !kind.Global {
 			o.SetNamespace(namespace)
 		}
 		in.Add(o)

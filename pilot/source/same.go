@@ -20,7 +20,7 @@ func sameContent(a, b any) bool {
 		return true // read for its labels
 	case *corev1.Service:
 		b, ok := b.(*corev1.Service)
-		return ok && reflect.DeepEqual(a.Spec, b.Spec)
+		return ok && reflect.DeepEqual(a.Spec, b.Spec) && reflect.DeepEqual(a.Status.LoadBalancer, b.Status.LoadBalancer)
 	case *corev1.Pod:
 		b, ok := b.(*corev1.Pod)
 		return ok && reflect.DeepEqual(a.Spec, b.Spec) && reflect.DeepEqual(a.Status, b.Status)

@@ -3,6 +3,8 @@ package source
 import (
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 )
 
@@ -15,5 +17,17 @@ func TestAddressesThatWereGivenAreNews(t *testing.T) {
 	}
 	if !sameContent(entry("240.240.0.1"), entry("240.240.0.1")) || sameContent(entry("240.240.0.1"), entry("240.240.0.2")) {
 		t.Error("entries are the same although their addresses are not, or are not although they are")
+	}
+}
+
+// An Ingress says the addresses of a gateway's Service, so that they are news though no spec changed.
+func TestAddressesOfAServiceAreNews(t *testing.T) {
+	before, after := &corev1.Service{}, &corev1.Service{}
+	if !sameMeaning(before, after) {
+		t.Error("two equal Services differ")
+	}
+	after.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.1"}}
+	if sameMeaning(before, after) {
+		t.Error("an address is no news")
 	}
 }
