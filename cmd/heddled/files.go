@@ -10,6 +10,7 @@ import (
 	"github.com/heddle-mesh/heddle/ca/attest"
 	"github.com/heddle-mesh/heddle/ca/authority"
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
+	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/publish"
 	"github.com/heddle-mesh/heddle/pilot/report"
 	"github.com/heddle-mesh/heddle/pilot/source"
@@ -42,7 +43,7 @@ func assembleFiles(ctx context.Context, c config) (*heddled, error) {
 		return nil, err
 	}
 	// The Secrets in the folder are its gateways' own: nobody else could have written them there.
-	everybody := func(context.Context, string, string) (bool, error) { return true, nil }
+	everybody := func(context.Context, model.Name, string) (bool, error) { return true, nil }
 	p, err := publishing(h, publish.Options{Secrets: folder, MayRead: everybody})
 	if err != nil {
 		return nil, err

@@ -46,8 +46,9 @@ const (
 
 // ServerTLS is a server's tls block.
 type ServerTLS struct {
-	Mode         ServerTLSMode
-	Certificates []string // Secrets, of one kind of key each
+	Mode ServerTLSMode
+	// Certificates are Secrets, of one kind of key each: "name" in the gateway's namespace, "namespace/name" in another.
+	Certificates []string
 	Authority    string   // Secret with the CA of clients, in itself or in its -cacert; "": clients show no certificate
 	SANs         []string // accepted client certificates
 	SPKIs        []string // likewise, by the SHA-256 of their keys, in base64; with Hashes: either will do

@@ -23,8 +23,8 @@ type Options struct {
 	Meter metric.Meter
 	// Secrets hands out the certificates of gateways. Nil: there are none.
 	Secrets SecretSource
-	// MayRead says whether a service account may read Secrets in its own namespace. Nil: none may.
-	MayRead func(ctx context.Context, namespace, account string) (bool, error)
+	// MayRead says whether a service account may read the Secrets of a namespace, its own or another. Nil: none may.
+	MayRead func(ctx context.Context, account model.Name, namespace string) (bool, error)
 	// PodWait is how long a new proxy waits until its pod is known; 0: 5 s.
 	PodWait time.Duration
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,10 +40,14 @@ type secretGate struct {
 	options Options
 
 	mu      sync.Mutex
-	granted map[account]decision
+	granted map[grant]decision
 }
 
-type account struct{ namespace, name string }
+// grant is an account and the namespace whose Secrets it may or may not read.
+type grant struct {
+	account   model.Name
+	namespace string
+}
 
 type decision struct {
 	allowed bool
@@ -50,7 +55,7 @@ type decision struct {
 }
 
 func newSecretGate(o Options) *secretGate {
-	return &secretGate{options: o, granted: map[account]decision{}}
+	return &secretGate{options: o, granted: map[grant]decision{}}
 }
 
 // WatchSecrets tells gateways of Secrets that change. It is called once, before Run.
@@ -66,6 +71,9 @@ func (p *Publisher) secretChanged(namespace, name string) {
 	for c := range p.clients {
 		if c.caller.Namespace == namespace && c.state.Load().names(name) {
 			c.enqueue(secretChanges(name))
+		}
+		if elsewhere := namespace + "/" + name; c.state.Load().names(elsewhere) {
+			c.enqueue(secretChanges(elsewhere))
 		}
 		if base, found := bytes.CutSuffix([]byte(name), []byte(wire.CACertSuffix)); found && c.caller.Namespace == namespace {
 			c.enqueue(secretChanges(string(base)))
@@ -108,22 +116,27 @@ func (c *client) files(resource string) *wire.Resource {
 	return upstream.OwnCertificate(path.Clean(folder))
 }
 
-// secret returns an SDS resource, where the proxy's configuration refers to it and its account may read Secrets in its namespace.
+// secret returns an SDS resource, where the proxy's configuration refers to it and its account may read the Secrets of the namespace.
 func (s *state) secret(ctx context.Context, resource string) *wire.Resource {
 	gate, c := s.publisher.secrets, s.client
 	if resource == wire.SecretWorkload || resource == wire.SecretRoot {
 		return c.files(resource)
 	}
-	name, ca, ok := generate.SecretName(resource)
-	if !ok || gate.options.Secrets == nil || !s.names(name) {
+	named, ca, ok := generate.SecretName(resource)
+	if !ok || gate.options.Secrets == nil || !s.names(named) {
 		return nil
 	}
-	log := gate.options.Log.With("secret", c.caller.Namespace+"/"+name, "proxy", c.node.ID)
-	if allowed, err := gate.mayRead(ctx, account{c.caller.Namespace, c.caller.Identity.ServiceAccount}); err != nil || !allowed {
-		log.Warn("secret is not sent: the gateway's account may not read Secrets", "account", c.caller.Identity.ServiceAccount, "error", err)
+	namespace, name, elsewhere := strings.Cut(named, "/")
+	if !elsewhere {
+		namespace, name = c.caller.Namespace, named
+	}
+	log := gate.options.Log.With("secret", namespace+"/"+name, "proxy", c.node.ID)
+	account := model.Name{Namespace: c.caller.Namespace, Name: c.caller.Identity.ServiceAccount}
+	if allowed, err := gate.mayRead(ctx, grant{account, namespace}); err != nil || !allowed {
+		log.Warn("secret is not sent: the gateway's account may not read the Secrets of the namespace", "account", account.String(), "error", err)
 		return nil
 	}
-	out, err := gate.read(ctx, c.caller.Namespace, name, resource, ca)
+	out, err := gate.read(ctx, namespace, name, resource, ca)
 	if err != nil {
 		log.Warn("secret is not sent; an older one stays", "error", err)
 		return nil
@@ -131,10 +144,10 @@ func (s *state) secret(ctx context.Context, resource string) *wire.Resource {
 	return out
 }
 
-// mayRead asks whether an account may read Secrets in its namespace, and remembers the answer for a minute.
-func (g *secretGate) mayRead(ctx context.Context, a account) (bool, error) {
+// mayRead asks whether an account may read the Secrets of a namespace, and remembers the answer for a minute.
+func (g *secretGate) mayRead(ctx context.Context, of grant) (bool, error) {
 	g.mu.Lock()
-	known, ok := g.granted[a]
+	known, ok := g.granted[of]
 	g.mu.Unlock()
 	if ok && time.Now().Before(known.until) {
 		return known.allowed, nil
@@ -144,13 +157,13 @@ func (g *secretGate) mayRead(ctx context.Context, a account) (bool, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, mayReadWithin)
 	defer cancel()
-	allowed, err := g.options.MayRead(ctx, a.namespace, a.name)
+	allowed, err := g.options.MayRead(ctx, of.account, of.namespace)
 	if err != nil {
-		return false, fmt.Errorf("asking whether %s/%s may read Secrets: %w", a.namespace, a.name, err)
+		return false, fmt.Errorf("asking whether %s may read the Secrets of %s: %w", of.account, of.namespace, err)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.granted[a] = decision{allowed, time.Now().Add(mayReadFor)}
+	g.granted[of] = decision{allowed, time.Now().Add(mayReadFor)}
 	return allowed, nil
 }
 

@@ -92,9 +92,9 @@ func (c *cluster) withGateway(secret string) {
 func TestSecretsGoToGatewaysThatMayHaveThem(t *testing.T) {
 	v := &vault{secrets: map[string]model.Secret{"shop/cert": certificate(t), "shop/unnamed": certificate(t)}}
 	allowed, asked := map[string]bool{"edge": true, "plain": true}, 0
-	mayRead := func(_ context.Context, namespace, account string) (bool, error) {
+	mayRead := func(_ context.Context, account model.Name, namespace string) (bool, error) {
 		asked++
-		return namespace == "shop" && allowed[account], nil
+		return account.Namespace == "shop" && namespace == "shop" && allowed[account.Name], nil
 	}
 	running(t, Options{Secrets: v, MayRead: mayRead}, func(t *testing.T, c *cluster, p *Publisher) {
 		c.withGateway("cert")
@@ -166,12 +166,49 @@ func TestSecretsGoToGatewaysThatMayHaveThem(t *testing.T) {
 	})
 }
 
+// TestSecretsOfOtherNamespaces holds that a server's certificate in another namespace is sent where the gateway's account may read the Secrets of
+// that one, whatever it may read at home.
+func TestSecretsOfOtherNamespaces(t *testing.T) {
+	v := &vault{secrets: map[string]model.Secret{"bank/cert": certificate(t), "shop/cert": certificate(t)}}
+	allowed := map[string]bool{"shop": true}
+	mayRead := func(_ context.Context, account model.Name, namespace string) (bool, error) {
+		return account == model.Name{Namespace: "shop", Name: "edge"} && allowed[namespace], nil
+	}
+	running(t, Options{Secrets: v, MayRead: mayRead}, func(t *testing.T, c *cluster, p *Publisher) {
+		c.withGateway("bank/cert")
+		c.pod("edge-1", "edge", false)
+		c.all(p)
+		gateway := c.subscribe(t, p, "edge-1", "edge", wire.NodeRouter)
+		get := func(name string) *wire.Resource { return gateway.View().Get(t.Context(), wire.TypeSecret, name) }
+		if get("kubernetes://bank/cert") != nil {
+			t.Error("the account may not read the Secrets of bank, and gets one")
+		}
+		allowed["bank"] = true
+		time.Sleep(2 * mayReadFor)
+		if got := get("kubernetes://bank/cert"); got == nil || !bytes.Contains(got.Body, v.secrets["bank/cert"].Certificate) {
+			t.Error("the account may read the Secrets of bank, and gets another one or none")
+		}
+		if get("kubernetes://cert") != nil {
+			t.Error("a Secret of the same name at home is handed out")
+		}
+		told(gateway)
+		v.changed("shop", "cert")
+		if got := told(gateway); got != "" {
+			t.Errorf("after a change at home: told of %q", got)
+		}
+		v.changed("bank", "cert")
+		if got := told(gateway); got != "Secret/kubernetes://bank/cert Secret/kubernetes://bank/cert-cacert" {
+			t.Errorf("after a change: told of %q", got)
+		}
+	})
+}
+
 func TestNobodyGetsSecretsUnasked(t *testing.T) {
 	v := &vault{secrets: map[string]model.Secret{"shop/cert": certificate(t)}}
-	for why, mayRead := range map[string]func(context.Context, string, string) (bool, error){
+	for why, mayRead := range map[string]func(context.Context, model.Name, string) (bool, error){
 		"nobody can be asked": nil,
-		"asking fails":        func(context.Context, string, string) (bool, error) { return true, errors.New("down") },
-		"the answer is no":    func(context.Context, string, string) (bool, error) { return false, nil },
+		"asking fails":        func(context.Context, model.Name, string) (bool, error) { return true, errors.New("down") },
+		"the answer is no":    func(context.Context, model.Name, string) (bool, error) { return false, nil },
 	} {
 		t.Run(why, func(t *testing.T) {
 			running(t, Options{Secrets: v, MayRead: mayRead}, func(t *testing.T, c *cluster, p *Publisher) {

@@ -132,17 +132,17 @@ func contentOf(secret *corev1.Secret) model.Secret {
 		Staple: secret.Data[stapleKey]}
 }
 
-// MayRead asks the API server whether a service account may read the Secrets of its namespace.
-func (s *Secrets) MayRead(ctx context.Context, namespace, account string) (bool, error) {
+// MayRead asks the API server whether a service account may read the Secrets of a namespace.
+func (s *Secrets) MayRead(ctx context.Context, account model.Name, namespace string) (bool, error) {
 	review, err := s.kube.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
 		Spec: authorizationv1.SubjectAccessReviewSpec{
-			User:               "system:serviceaccount:" + namespace + ":" + account,
-			Groups:             []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
+			User:               "system:serviceaccount:" + account.Namespace + ":" + account.Name,
+			Groups:             []string{"system:serviceaccounts", "system:serviceaccounts:" + account.Namespace, "system:authenticated"},
 			ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "list", Resource: "secrets"},
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return false, fmt.Errorf("reviewing access of %s/%s to secrets: %w", namespace, account, err)
+		return false, fmt.Errorf("reviewing access of %s to the secrets of %s: %w", account, namespace, err)
 	}
 	return review.Status.Allowed && !review.Status.Denied, nil
 }

@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
 func tlsSecret(name, certificate string) *corev1.Secret {
@@ -59,12 +61,12 @@ func TestMayReadAsksAboutTheAccount(t *testing.T) {
 	kube.PrependReactor("create", "subjectaccessreviews", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		review := a.(clienttesting.CreateAction).GetObject().(*authorizationv1.SubjectAccessReview)
 		at := review.Spec.ResourceAttributes
-		review.Status.Allowed = review.Spec.User == "system:serviceaccount:edge:internet" && at.Namespace == "edge" && at.Resource == "secrets"
+		review.Status.Allowed = review.Spec.User == "system:serviceaccount:edge:internet" && at.Namespace == "shop" && at.Resource == "secrets"
 		return true, review, nil
 	})
 	s := NewSecrets(kube, slog.New(slog.DiscardHandler))
 	for account, want := range map[string]bool{"internet": true, "other": false} {
-		if got, err := s.MayRead(t.Context(), "edge", account); err != nil || got != want {
+		if got, err := s.MayRead(t.Context(), model.Name{Namespace: "edge", Name: account}, "shop"); err != nil || got != want {
 			t.Errorf("%s may read: %t, %v; want %t", account, got, err, want)
 		}
 	}

@@ -104,7 +104,7 @@ func (p *plane) assemble(root *authority.Authority, who attest.Config, secrets p
 		p.t.Fatal(err)
 	}
 	ca.Register(p.server)
-	p.publisher, err = publish.New(publish.Options{Log: quiet, Meter: meter, Secrets: secrets, MayRead: func(context.Context, string, string) (bool, error) { return true, nil }})
+	p.publisher, err = publish.New(publish.Options{Log: quiet, Meter: meter, Secrets: secrets, MayRead: func(context.Context, model.Name, string) (bool, error) { return true, nil }})
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -169,8 +169,18 @@ func (r *reader) credentials(path string, t *networking.ServerTLSSettings, wante
 	case slices.Contains(t.CredentialNames, ""):
 		r.Errorf(path+".credentialNames", "an empty name")
 	}
+	for _, name := range append([]string{t.CredentialName, t.CaCertCredentialName}, t.CredentialNames...) {
+		r.secretName(path, name)
+	}
 	if t.CredentialName != "" {
 		out.Certificates = []string{t.CredentialName}
+	}
+}
+
+// secretName refuses a Secret of another namespace: only what an Ingress of that namespace names leaves it.
+func (r *reader) secretName(path, name string) {
+	if strings.Contains(name, "/") {
+		r.Errorf(path, "%q: the name of a Secret in the gateway's namespace expected", name)
 	}
 }
 

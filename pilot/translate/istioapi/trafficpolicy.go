@@ -97,6 +97,7 @@ func (r *reader) clientTLS(path string, t *networking.ClientTLSSettings) *model.
 	}
 	out := &model.ClientTLS{CredentialName: t.CredentialName, CACertificates: t.CaCertificates, CRL: t.CaCrl, ClientCertificate: t.ClientCertificate,
 		PrivateKey: t.PrivateKey, SNI: t.Sni, SANs: t.SubjectAltNames, InsecureSkipVerify: t.InsecureSkipVerify.GetValue()}
+	r.secretName(path+".credentialName", t.CredentialName)
 	files := t.ClientCertificate != "" || t.PrivateKey != ""
 	switch t.Mode {
 	case networking.ClientTLSSettings_DISABLE:
