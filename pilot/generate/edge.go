@@ -167,6 +167,9 @@ func sharedHosts(s *model.Server, vs *model.VirtualService) []string {
 			continue
 		}
 		for _, host := range vs.Hosts {
+			if vs.Entire && !naming.Covers(h.Host, host) {
+				continue
+			}
 			if both, ok := naming.Narrower(h.Host, host); ok && !slices.Contains(out, both) {
 				out = append(out, both)
 			}

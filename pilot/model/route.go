@@ -13,6 +13,8 @@ type VirtualService struct {
 	HTTP     []*HTTPRoute
 	TLS      []*TLSRoute
 	TCP      []*TCPRoute
+	// Entire hosts are served where a gateway's server has all of them, and never for the part that it has: Ingresses have rules for that part.
+	Entire bool
 }
 
 // Source limits a rule to client workloads; it is applied when configuration is made, and only to sidecars.

@@ -11,6 +11,8 @@ type Snapshot struct {
 	DestinationRules map[string][]*DestinationRule
 	// Gateways by creation time, then name, then namespace.
 	Gateways []*Gateway
+	// Ingress is what else there is to know of Ingresses, whose rules are among VirtualServices and Gateways, after all others. Never nil.
+	Ingress *Ingress
 	// Sidecars by creation time, then name, then namespace.
 	Sidecars []*Sidecar
 	// PeerAuthentications by creation time, then name, then namespace.
@@ -53,6 +55,7 @@ type Mesh struct {
 	// DNSCapture is whether proxies answer their pods' DNS questions where no pod says otherwise; with DNSUnallocated without the addresses that the mesh
 	// gave to ServiceEntries.
 	DNSCapture, DNSUnallocated bool
+	Ingress                    IngressSettings
 }
 
 // TLSParameters are what may be agreed on. Zero values are the mesh's own choice.

@@ -88,13 +88,13 @@ type Entry struct {
 	State      State
 	Issues     []Issue
 	// Addresses are what the mesh gave to a ServiceEntry's hosts, to be written down so that they stay the same.
-	Addresses []Address
+	Addresses []GivenAddress
 	Secrets   []string // that the object names, without a namespace: it is the gateway's
 	Foreign   bool     // another mesh's control plane owns the object
 }
 
-// Address is an address that the mesh gave to a host.
-type Address struct{ Host, Value string }
+// GivenAddress is an address that the mesh gave to a host.
+type GivenAddress struct{ Host, Value string }
 
 // NewEntry derives the state from the issues. Security objects with errors are Closed, others Refused.
 func NewEntry(ref Ref, generation int64, security bool, issues []Issue) *Entry {
@@ -123,8 +123,18 @@ func (e *Entry) String() string {
 
 // Report is what translation had to say about every object that it judged, sorted by reference.
 type Report struct {
-	Entries []*Entry
+	Entries   []*Entry
+	Ingresses Published
 }
+
+// Published is objects in force, and where all of them are to be had.
+type Published struct {
+	Objects   []Ref
+	Addresses []Address // sorted
+}
+
+// Address is an address or a host name.
+type Address struct{ IP, Hostname string }
 
 // Sort brings the entries into their order.
 func (r *Report) Sort() {

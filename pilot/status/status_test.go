@@ -239,7 +239,7 @@ func TestLongMessagesAreCut(t *testing.T) {
 func TestAddressesThatWereGivenAreWrittenDown(t *testing.T) {
 	u := virtualService(map[string]any{"addresses": []any{map[string]any{"host": "old", "value": "240.240.0.1"}}})
 	e := report.NewEntry(report.Ref{Group: kind.Group, Kind: "ServiceEntry", Namespace: "shop", Name: "r"}, 3, false, nil)
-	e.Addresses = []report.Address{{Host: "a", Value: "240.240.0.2"}, {Host: "a", Value: "2001:2::2"}}
+	e.Addresses = []report.GivenAddress{{Host: "a", Value: "240.240.0.2"}, {Host: "a", Value: "2001:2::2"}}
 	for turn, want := range []bool{true, false} {
 		if changed, err := merge(u, &verdict{entry: e}, time.Unix(0, 0)); err != nil || changed != want {
 			t.Errorf("turn %d: changed %v, %v", turn, changed, err)

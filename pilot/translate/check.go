@@ -8,6 +8,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/ingress"
 	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
 	"github.com/heddle-mesh/heddle/pilot/translate/mesh"
 	"github.com/heddle-mesh/heddle/pilot/translate/security"
@@ -26,16 +27,18 @@ type Checker struct {
 	edges    []*model.Gateway
 	// besideIstio: nothing is refused at apply time while Istio's control plane runs in the cluster too.
 	besideIstio bool
+	ingress     *model.Ingress
 }
 
 // NewChecker indexes a snapshot. Without one, objects are judged by themselves only.
 func NewChecker(s *model.Snapshot) *Checker {
 	if s == nil {
-		return &Checker{mesh: &model.Mesh{TrustDomain: wire.DefaultTrustDomain, RootNamespace: wire.SystemNamespace, ClusterDomain: wire.DefaultClusterDomain}}
+		return &Checker{ingress: &model.Ingress{}, mesh: &model.Mesh{TrustDomain: wire.DefaultTrustDomain, RootNamespace: wire.SystemNamespace,
+			ClusterDomain: wire.DefaultClusterDomain, Ingress: model.IngressSettings{Class: wire.IngressClass}}}
 	}
 	c := &Checker{mesh: s.Mesh, services: make(map[string]*model.Service, len(s.Services)), rules: map[string][]*model.DestinationRule{},
 		gateways: map[string]*model.Gateway{}, virtuals: make(map[string][]*model.VirtualService, len(s.VirtualServices)),
-		edges: s.Gateways, besideIstio: s.BesideIstio, sidecars: map[string][]*model.Sidecar{}, peers: map[string][]*model.PeerAuthentication{}}
+		edges: s.Gateways, ingress: s.Ingress, besideIstio: s.BesideIstio, sidecars: map[string][]*model.Sidecar{}, peers: map[string][]*model.PeerAuthentication{}}
 	for _, p := range s.Sidecars {
 		c.sidecars[p.From.Namespace] = append(c.sidecars[p.From.Namespace], p)
 	}
@@ -72,6 +75,9 @@ func NewChecker(s *model.Snapshot) *Checker {
 
 // Check says what is wrong with an object, by itself and in the mesh. Only errors keep it out.
 func (c *Checker) Check(o inputs.Object) []report.Issue {
+	if !c.mine(o) {
+		return nil
+	}
 	issues := c.alone(o)
 	if !report.HasErrors(issues) {
 		return append(issues, c.context(o)...)
@@ -107,6 +113,10 @@ func (c *Checker) alone(o inputs.Object) []report.Issue {
 		_, issues = security.Authorization(o, c.mesh)
 	case *inputs.Telemetry:
 		issues = mesh.Telemetry(o, c.mesh.RootNamespace, nil)
+	case *inputs.Ingress:
+		issues = c.readIngress(o)
+	case *inputs.IngressClass:
+		issues = ingress.ReadClass(o)
 	case *inputs.Unimplemented:
 		issues = unimplemented(o)
 	}
@@ -128,6 +138,8 @@ func (c *Checker) context(o inputs.Object) []report.Issue {
 		c.serviceEntry(log, o)
 	case *inputs.Gateway:
 		c.gateway(log, o)
+	case *inputs.Ingress:
+		c.ingressContext(log, o)
 	case *inputs.Sidecar:
 		for _, s := range c.sidecars[o.Namespace] {
 			if s.From == nameOf(o) || selectedBefore(log, "spec.workloadSelector", o.Spec.GetWorkloadSelector().GetLabels(), s.From, s.Selector) {

@@ -7,6 +7,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/ingress"
 	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,6 +29,9 @@ type Memo struct {
 	distributed      *pool[model.Name, *model.Service]
 	allocated        *pool[entryHost, *model.Service]
 	delegated        *pool[model.Name, *model.VirtualService]
+	ingresses        *stage[inputs.Ingress, *ingress.Ingress]
+	sites            *pool[string, *model.VirtualService] // of Ingresses, by host
+	edge             *pool[model.Name, *model.Gateway]    // of Ingresses
 	rules            *ruleMemo
 }
 
@@ -46,6 +50,9 @@ func NewMemo() *Memo {
 		distributed:      newPool[model.Name, *model.Service](),
 		allocated:        newPool[entryHost, *model.Service](),
 		delegated:        newPool[model.Name, *model.VirtualService](),
+		ingresses:        newStage[inputs.Ingress, *ingress.Ingress](),
+		sites:            newPool[string, *model.VirtualService](),
+		edge:             newPool[model.Name, *model.Gateway](),
 		rules:            newRuleMemo(),
 	}
 }
@@ -53,7 +60,7 @@ func NewMemo() *Memo {
 // round forgets what the last call did not use.
 func (m *Memo) round() {
 	for _, s := range []interface{ round() }{m.services, m.entries, m.workloads, m.virtualServices, m.destinationRules, m.gateways, m.sidecars, m.peers,
-		m.policies, m.distributed, m.allocated, m.delegated, m.rules} {
+		m.policies, m.distributed, m.allocated, m.delegated, m.ingresses, m.sites, m.edge, m.rules} {
 		s.round()
 	}
 }

@@ -60,6 +60,8 @@ func pick(all []*inputs.Inputs, rnd *rand.Rand) *inputs.Inputs {
 		some(&in.PeerAuthentications, c.PeerAuthentications, rnd)
 		some(&in.AuthorizationPolicies, c.AuthorizationPolicies, rnd)
 		some(&in.Telemetries, c.Telemetries, rnd)
+		some(&in.Ingresses, c.Ingresses, rnd)
+		some(&in.IngressClasses, c.IngressClasses, rnd)
 	}
 	return in
 }
@@ -98,7 +100,7 @@ func TestWarmAndColdMemoAgree(t *testing.T) {
 		if diff := cmp.Diff(dump.Value(want), dump.Value(got)); diff != "" {
 			t.Fatalf("round %d: the snapshots differ (-cold +warm):\n%s", round, diff)
 		}
-		if diff := cmp.Diff(wantReport.Entries, gotReport.Entries); diff != "" {
+		if diff := cmp.Diff(wantReport, gotReport); diff != "" {
 			t.Fatalf("round %d: the reports differ (-cold +warm):\n%s", round, diff)
 		}
 		index, workloads := translate.Endpoints(in, warmEndpoints)
@@ -216,6 +218,8 @@ func objects(in *inputs.Inputs) []inputs.Object {
 	out = appendAll(out, in.Sidecars)
 	out = appendAll(out, in.Telemetries)
 	out = appendAll(out, in.PeerAuthentications)
+	out = appendAll(out, in.Ingresses)
+	out = appendAll(out, in.IngressClasses)
 	return appendAll(out, in.AuthorizationPolicies)
 }
 

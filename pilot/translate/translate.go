@@ -35,7 +35,7 @@ type run struct {
 type judged struct {
 	object    inputs.Object
 	entry     *report.Entry
-	addresses []report.Address
+	addresses []report.GivenAddress
 }
 
 // Translate makes the mesh of the objects. An empty memo (or nil) gives the same, slower.
@@ -53,6 +53,7 @@ func Translate(in *inputs.Inputs, memo *Memo) (*model.Snapshot, report.Report) {
 	r.virtualServices()
 	r.destinationRules()
 	r.gateways()
+	r.ingresses()
 	r.sidecars()
 	r.peerAuthentications()
 	r.authorizations()
@@ -161,7 +162,7 @@ func (r *run) serviceEntries() {
 			addressed := r.allocated(o, s, allocation)
 			last := &r.judged[len(r.judged)-1]
 			for _, a := range addressed.Allocated {
-				last.addresses = append(last.addresses, report.Address{Host: s.Host, Value: a})
+				last.addresses = append(last.addresses, report.GivenAddress{Host: s.Host, Value: a})
 			}
 			r.snap.Services = append(r.snap.Services, r.distributed(addressed, says))
 		}

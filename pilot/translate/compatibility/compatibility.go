@@ -1,4 +1,4 @@
-// Package compatibility writes docs/compatibility.md: what becomes of each field of Istio's API. It says what the tables say by which
+// Package compatibility writes docs/compatibility.md: what becomes of each field of Istio's API, and of Kubernetes' Ingress. It says what the tables say by which
 // translation itself accepts and refuses, and does no I/O.
 package compatibility
 
@@ -9,6 +9,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/translate/fields"
+	"github.com/heddle-mesh/heddle/pilot/translate/ingress"
 	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
 	"github.com/heddle-mesh/heddle/pilot/translate/mesh"
 	"github.com/heddle-mesh/heddle/pilot/translate/security"
@@ -25,7 +26,7 @@ This file is made from the tables by which objects are accepted and refused; do 
 
 // Kinds are the kinds of which something is honoured.
 func Kinds() []fields.Kind {
-	return slices.Concat(istioapi.Kinds(), security.Kinds(), mesh.Kinds())
+	return slices.Concat(istioapi.Kinds(), ingress.Kinds(), security.Kinds(), mesh.Kinds())
 }
 
 // Document returns the text.

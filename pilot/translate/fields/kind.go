@@ -1,6 +1,7 @@
 package fields
 
 import (
+	"reflect"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -11,6 +12,7 @@ import (
 type Kind struct {
 	Name     string
 	Message  proto.Message // of the spec
+	Struct   reflect.Type  // of the spec, for kinds without a Message: Kubernetes' own
 	Honoured Set
 	Refused  []Note // fields that are refused on purpose
 	Differs  []Note // fields that are honoured, but not in each value or not just as Istio does
@@ -41,6 +43,9 @@ type Row struct {
 // Compare holds the kind against its API. It returns the fields of which nothing is said, and the names that the API has not: both must be
 // empty, so that a field that a new API brings is noticed.
 func (k Kind) Compare() (unlisted, unknown []string) {
+	if k.Struct != nil {
+		return k.comparePlain()
+	}
 	refused := New()
 	for _, n := range k.Refused {
 		refused = refused.with(n.Path)
@@ -73,6 +78,9 @@ func (s Set) with(path string) Set {
 
 // Rows are the kind's fields in the order of its API.
 func (k Kind) Rows() []Row {
+	if k.Struct != nil {
+		return k.plainRows()
+	}
 	t := table{kind: k, no: notes(k.Refused), differs: notes(k.Differs), seen: map[protoreflect.FullName][]block{}}
 	return t.message(k.Message.ProtoReflect().Descriptor(), "", t.shown)
 }

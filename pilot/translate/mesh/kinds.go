@@ -15,6 +15,8 @@ func Kinds() []fields.Kind {
 			Differs: []fields.Note{
 				{Path: "outboundTrafficPolicy.mode", Why: "other modes than ALLOW_ANY and REGISTRY_ONLY count as REGISTRY_ONLY"},
 				{Path: "defaultConfig.proxyMetadata", Why: "`ISTIO_META_DNS_CAPTURE` and `ISTIO_META_DNS_AUTO_ALLOCATE`"},
+				{Path: "ingressClass", Why: "`heddle` unless said"},
+				{Path: "ingressService", Why: "`name` or `namespace/name`; unless said, the oldest Service that has the label of ingressSelector. Only status is read from it"},
 				{Path: "accessLogFile", Why: "`/dev/stdout` or nothing"},
 				{Path: "tlsDefaults.{cipherSuites,ecdhCurves}", Why: suites},
 			}},

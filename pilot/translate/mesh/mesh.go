@@ -41,6 +41,7 @@ var honoured = fields.New(
 	istioapi.LocalityFields,
 	"meshMTLS.minProtocolVersion",
 	"tlsDefaults.{minProtocolVersion,cipherSuites,ecdhCurves}",
+	"{ingressControllerMode,ingressClass,ingressSelector,ingressService}",
 )
 
 // Mesh translates the settings and, laid over them, the Telemetry that speaks for the mesh. Fields that are refused leave their default in
@@ -65,6 +66,7 @@ func Mesh(in *inputs.Mesh, telemetries []*inputs.Telemetry) (*model.Mesh, []repo
 		TrustedProxies:     c.GetDefaultConfig().GetGatewayTopology().GetNumTrustedProxies(),
 		ProxyProtocol:      c.GetDefaultConfig().GetGatewayTopology().GetProxyProtocol() != nil,
 		DefaultRetry:       retry(log, c),
+		Ingress:            ingress(log, c),
 	}
 	m.ServiceExport = defaultExport(log, "mesh.defaultServiceExportTo", c.DefaultServiceExportTo)
 	m.VirtualServiceExport = defaultExport(log, "mesh.defaultVirtualServiceExportTo", c.DefaultVirtualServiceExportTo)
@@ -150,6 +152,32 @@ func locality(log *report.Log, c *meshapi.MeshConfig) *model.LocalityPolicy {
 		return nil
 	case out == nil || said.Failed():
 		return &model.LocalityPolicy{}
+	}
+	return out
+}
+
+// ingress says which Ingresses count, and which gateways serve them.
+func ingress(log *report.Log, c *meshapi.MeshConfig) model.IngressSettings {
+	const byDefault = "istio-ingressgateway" // the Service's name there, the label's value is without the prefix
+	out := model.IngressSettings{Class: cmp.Or(c.IngressClass, wire.IngressClass), Service: c.IngressService, Selector: model.Selector{"istio": "ingressgateway"}}
+	switch c.IngressControllerMode {
+	case meshapi.MeshConfig_UNSPECIFIED, meshapi.MeshConfig_STRICT:
+	case meshapi.MeshConfig_DEFAULT:
+		out.Classless = true
+	default:
+		if out.Off = true; c.IngressControllerMode != meshapi.MeshConfig_OFF {
+			log.Partialf("mesh.ingressControllerMode", "%d: unknown; OFF is in force", c.IngressControllerMode)
+		}
+	}
+	_, name, namespaced := strings.Cut(c.IngressService, "/")
+	if !namespaced {
+		name = c.IngressService
+	}
+	switch {
+	case c.IngressSelector != "":
+		out.Selector = model.Selector{"istio": c.IngressSelector}
+	case name != "" && name != byDefault:
+		out.Selector = model.Selector{"istio": name}
 	}
 	return out
 }
