@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/report"
 )
@@ -74,7 +75,7 @@ func (v *validator) Handle(_ context.Context, req admission.Request) admission.R
 
 // name says which object is meant: whoever applies a file of many is told of the file only.
 func name(o inputs.Object) string {
-	return o.GetObjectKind().GroupVersionKind().Kind + " " + o.GetNamespace() + "/" + cmp.Or(o.GetName(), o.GetGenerateName())
+	return o.GetObjectKind().GroupVersionKind().Kind + " " + strings.TrimPrefix(o.GetNamespace()+"/"+cmp.Or(o.GetName(), o.GetGenerateName()), "/")
 }
 
 func invalid(message string) admission.Response {
@@ -90,13 +91,14 @@ func unchanged(before, after []byte) (spec, all bool) {
 		return false, false
 	}
 	now, err := meaning(after)
-	spec = err == nil && reflect.DeepEqual(old.Spec, now.Spec)
+	spec = err == nil && old.Class == now.Class && reflect.DeepEqual(old.Spec, now.Spec)
 	return spec, spec && old.DryRun == now.DryRun
 }
 
 // judged is the part of an object that is judged.
 type judged struct {
 	Spec   any
+	Class  string // which an Ingress's annotation names: as good as its spec
 	DryRun string
 }
 
@@ -112,5 +114,6 @@ func meaning(raw []byte) (judged, error) {
 	if err := d.Decode(&out); err != nil {
 		return judged{}, err
 	}
-	return judged{out.Spec, out.Metadata.Annotations["istio.io/dry-run"]}, nil
+	a := out.Metadata.Annotations
+	return judged{Spec: out.Spec, Class: a[wire.IngressClassAnnotation], DryRun: a["istio.io/dry-run"]}, nil
 }

@@ -43,6 +43,11 @@ apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {name: older, namespace: shop}
 spec: {selector: {app: edge}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [a.example.com]}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: heddle}
+spec: {controller: heddle.dev/ingress-controller}
 `
 
 // ask sends a review over HTTP, as the API server does.
@@ -54,8 +59,12 @@ func ask(t *testing.T, op admissionv1.Operation, before, after string) *admissio
 	}
 	snap, _ := translate.Translate(in, nil)
 	handler := New(func() Check { return translate.NewChecker(snap).Check }, slog.New(slog.DiscardHandler))
+	namespace := "shop"
+	if strings.Contains(after, "IngressClass\"") {
+		namespace = ""
+	}
 	review := admissionv1.AdmissionReview{TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
-		Request: &admissionv1.AdmissionRequest{UID: "1", Operation: op, Namespace: "shop", Name: "r",
+		Request: &admissionv1.AdmissionRequest{UID: "1", Operation: op, Namespace: namespace, Name: "r",
 			Object: raw(after), OldObject: raw(before)}}
 	body, err := json.Marshal(review)
 	if err != nil {
@@ -89,7 +98,14 @@ func policy(annotations, spec string) string {
 	return `{"apiVersion":"security.istio.io/v1","kind":"AuthorizationPolicy","metadata":{"name":"r","namespace":"shop","annotations":` + annotations + `},"spec":` + spec + `}`
 }
 
+func ingress(class, backend string) string {
+	return `{"apiVersion":"networking.k8s.io/v1","kind":"Ingress","metadata":{"name":"r","namespace":"shop"},"spec":{"ingressClassName":"` + class +
+		`","defaultBackend":` + backend + `}}`
+}
+
 const (
+	resource = `{"resource":{"kind":"Bucket","name":"b"}}`
+
 	good = `{"hosts":["catalog"],"http":[{"route":[{"destination":{"host":"catalog"}}]}]}`
 	bad  = `{"hosts":["catalog"],"http":[{"match":[{"uri":{"regex":"("}}],"route":[{"destination":{"host":"catalog"}}]}]}`
 )
@@ -128,6 +144,16 @@ func TestAdmission(t *testing.T) {
 			after: `{"apiVersion":"networking.istio.io/v1alpha3","kind":"EnvoyFilter","metadata":{"name":"r"},"spec":{}}`},
 		{says: "so is one of another group", op: admissionv1.Create, refused: "WasmPlugin shop/r: this kind is not implemented by this version",
 			after: `{"apiVersion":"extensions.istio.io/v1alpha1","kind":"WasmPlugin","metadata":{"name":"r"},"spec":{}}`},
+		{says: "an Ingress is judged", op: admissionv1.Create, after: ingress("heddle", resource),
+			refused: "Ingress shop/r: spec.defaultBackend.resource: not implemented by this version"},
+		{says: "an Ingress whose Service is missing is a warning only", op: admissionv1.Create, after: ingress("heddle", `{"service":{"name":"nowhere","port":{"number":80}}}`),
+			warned: "Ingress shop/r: spec.defaultBackend.service.name: nowhere.shop.svc.cluster.local is not a known host"},
+		{says: "an Ingress of another class is not judged", op: admissionv1.Create, after: ingress("other", resource)},
+		{says: "an Ingress that comes to Heddle's class is judged", op: admissionv1.Update, before: ingress("other", resource), after: ingress("heddle", resource), refused: "resource"},
+		{says: "an annotation moves an Ingress to Heddle's class", op: admissionv1.Update, before: ingress("other", resource), refused: "resource",
+			after: strings.Replace(ingress("other", resource), `"name":"r"`, `"name":"r","annotations":{"kubernetes.io/ingress.class":"heddle"}`, 1)},
+		{says: "a class with parameters is refused", op: admissionv1.Create, refused: "IngressClass r: spec.parameters: not implemented by this version",
+			after: `{"apiVersion":"networking.k8s.io/v1","kind":"IngressClass","metadata":{"name":"r"},"spec":{"controller":"heddle.dev/ingress-controller","parameters":{"kind":"K","name":"n"}}}`},
 		{says: "deletes always pass", op: admissionv1.Delete, before: virtualService(bad)},
 		{says: "an update that leaves a bad spec unchanged passes", op: admissionv1.Update, before: virtualService(bad),
 			after: strings.Replace(virtualService(bad), `"name":"r"`, `"name":"r","labels":{"a":"b"},"finalizers":[]`, 1)},
