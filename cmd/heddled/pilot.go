@@ -42,7 +42,8 @@ type pilot struct {
 	progress  *distribution.Tracker
 	exchange  *objectstatus.Exchange // nil without a cluster
 	status    *objectstatus.Writer   // likewise
-	tell      func(report.Report)    // what is wrong with objects
+	addresses *objectstatus.IngressWriter
+	tell      func(report.Report) // what is wrong with objects
 	log       *slog.Logger
 	tracer    trace.Tracer
 
@@ -61,7 +62,11 @@ func newPilot(h *heddled) (*pilot, error) {
 	}
 	p.exchange = objectstatus.NewExchange(cl.kube, c.namespace, c.podName, p.progress, log.With("part", "status"))
 	p.secrets, p.status = secrets.Run, objectstatus.New(cl.writer, p.exchange.Count, log.With("part", "status"))
-	p.tell = p.status.Set
+	p.addresses = objectstatus.NewIngressWriter(cl.writer, log.With("part", "status"))
+	p.tell = func(r report.Report) {
+		p.status.Set(r)
+		p.addresses.Set(r)
+	}
 	p.source = source.New(source.Options{Cache: cl.cache, Kube: cl.kube, Mesh: c.mesh(),
 		Snapshot: p.translator(), Endpoints: p.endpointer(), Log: log.With("part", "source")}).Run
 	return p, nil

@@ -98,7 +98,8 @@ func (h *heddled) components() []lifecycle.Component {
 		rpcServer("discovery", everywhere(wire.PortDiscovery), h.secureRPC()),
 		webServer{name: "webhooks", address: everywhere(wire.PortWebhook), tls: h.ca.serving.WebhookTLS(), handler: h.webhooks(), log: h.log}.component())
 	lead := &leader{kube: h.cluster.kube, namespace: h.config.namespace, identity: h.config.podName, log: h.log.With("part", "leader"),
-		writers: []lifecycle.Component{{Name: "bundle", Run: h.ca.publisher.Run}, {Name: "status", Run: h.pilot.exchange.Lead(h.pilot.status.Run)}}}
+		writers: []lifecycle.Component{{Name: "bundle", Run: h.ca.publisher.Run}, {Name: "status", Run: h.pilot.exchange.Lead(h.pilot.status.Run)},
+			{Name: "addresses", Run: h.pilot.addresses.Run}}}
 	return append(all, lifecycle.Component{Name: "exchange", Run: h.pilot.exchange.Run}, lifecycle.Component{Name: "leader election", Run: lead.Run}, state.component())
 }
 
