@@ -18,6 +18,7 @@ type framing struct {
 	connection bool // a connection field was there
 	wantsUp    bool // connection: upgrade
 	named      bool // connection named further fields
+	reserved   bool // connection named what tells the way of a request
 	encodings  int
 }
 
@@ -123,12 +124,11 @@ func (f *framing) note(name, value []byte) (own bool, err error) {
 	switch string(name) {
 	case "content-length":
 		n, ok := parseLength(value)
-		if !ok || f.length >= 0 && f.length != n {
+		if !ok || f.length >= 0 { // twice is refused, be it the same: others may read the one or the other
 			return true, exchange.ErrProtocol
 		}
-		again := f.length >= 0
 		f.length = n
-		return again, nil
+		return false, nil
 	case "transfer-encoding":
 		f.encodings++
 		f.chunked = exchange.View(value).EqualFold("chunked")
@@ -187,8 +187,16 @@ func (f *framing) tokens(v []byte) {
 			f.wantsUp = true
 		default:
 			f.named = true
+			f.reserved = f.reserved || reserved(token)
 		}
 	}
+}
+
+// reserved says whether a request whose connection field names this is refused: who names host, or what is said of the client, wants the proxies on
+// its way to disagree about it.
+func reserved(token exchange.View) bool {
+	return bytes.IndexByte(token, ':') >= 0 || token.EqualFold("host") || token.EqualFold("x-forwarded-for") || token.EqualFold("x-forwarded-host") ||
+		token.EqualFold("x-forwarded-proto")
 }
 
 // cutToken returns the first element of a comma-separated list and the rest.
@@ -246,7 +254,7 @@ func parseRequest(p []byte, h *exchange.Head, f *framing, most int) error {
 		}
 	}
 	for _, c := range line[sp+1 : last] {
-		if c <= ' ' || c == 0x7f {
+		if c <= ' ' || c >= 0x7f { // beyond ASCII, a path is written with escapes (RFC 3986, 2)
 			return exchange.ErrProtocol
 		}
 	}
@@ -261,7 +269,7 @@ func parseRequest(p []byte, h *exchange.Head, f *framing, most int) error {
 	if err := parseFields(p[i+1:], h, f, most); err != nil {
 		return err
 	}
-	if f.chunked && (f.length >= 0 || f.http10) {
+	if f.reserved || f.chunked && (f.length >= 0 || f.http10) {
 		return exchange.ErrProtocol
 	}
 	if err := parseTarget(line[sp+1:last:last], h, f); err != nil {

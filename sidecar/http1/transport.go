@@ -372,6 +372,12 @@ func (s *stream) parse(h *exchange.Head, p []byte) (end bool, err error) {
 		s.bad = true
 		return false, err
 	}
+	if f.chunked || f.length > 0 {
+		if h.Status < 200 || h.Status == 204 && !s.head { // what has no body says that it has one: where the next response begins, nobody knows
+			s.bad = true
+			return false, exchange.ErrProtocol
+		}
+	}
 	src.r += len(p)
 	s.scanned = 0
 	if h.Status < 200 && h.Status != 101 {
