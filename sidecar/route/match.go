@@ -174,6 +174,9 @@ type headerMatcher struct {
 }
 
 func (m *headerMatcher) matches(h *exchange.Head) bool {
+	if !m.value.present && h.Count(m.Name) > 1 {
+		return m.any(h) != m.Invert
+	}
 	v, found := lookup(h, m.Name)
 	if m.value.present {
 		return (found != m.Absent) != m.Invert
@@ -183,6 +186,16 @@ func (m *headerMatcher) matches(h *exchange.Head) bool {
 		return m.Invert
 	}
 	return m.value.matches(v) != m.Invert
+}
+
+// any says whether one of several lines matches. Each is judged on its own, as Envoy does.
+func (m *headerMatcher) any(h *exchange.Head) bool {
+	for i := range h.Fields {
+		if string(h.Fields[i].Name) == m.Name && m.value.matches(h.Fields[i].Value) {
+			return true
+		}
+	}
+	return false
 }
 
 // lookup returns a header's value; several lines are joined, which alone allocates.

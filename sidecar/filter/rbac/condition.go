@@ -221,45 +221,45 @@ type header struct {
 }
 
 func (h *header) holds(of facts) bool {
-	value, present := headerValue(&of.x.Request, h.rule.Name)
-	if !present {
-		if !h.rule.MissingAsEmpty {
-			return h.rule.Present && h.rule.Invert
-		}
-		value = nil
-	}
-	if h.rule.Present {
-		return present != h.rule.Invert
+	value, lines := headerValue(&of.x.Request, h.rule.Name)
+	switch {
+	case h.rule.Present:
+		return (lines > 0) != h.rule.Invert
+	case lines > 1:
+		return h.any(&of.x.Request) != h.rule.Invert
+	case lines == 0 && !h.rule.MissingAsEmpty:
+		return false
 	}
 	return h.match.MatchBytes(value) != h.rule.Invert
 }
 
-// headerValue returns a header's lines joined by commas.
-func headerValue(h *exchange.Head, name string) (value []byte, present bool) {
+// any says whether one of several lines matches. Each is judged on its own, as Envoy does: a value that a policy denies must not hide beside another.
+func (h *header) any(head *exchange.Head) bool {
+	for i := range head.Fields {
+		if f := &head.Fields[i]; string(f.Name) == h.rule.Name && h.match.MatchBytes(f.Value) {
+			return true
+		}
+	}
+	return false
+}
+
+// headerValue returns a header's first line, and how many there are.
+func headerValue(h *exchange.Head, name string) (value []byte, lines int) {
+	one := func(v exchange.View, there bool) ([]byte, int) {
+		if there {
+			return v, 1
+		}
+		return nil, 0
+	}
 	switch name {
 	case ":method":
-		return h.Method, true
+		return one(h.Method, true)
 	case ":authority", "host":
-		return h.Authority, len(h.Authority) > 0
+		return one(h.Authority, len(h.Authority) > 0)
 	case ":path":
-		return h.Path, true
+		return one(h.Path, true)
 	case ":scheme":
-		return h.Scheme, len(h.Scheme) > 0
+		return one(h.Scheme, len(h.Scheme) > 0)
 	}
-	n := h.Count(name)
-	if n < 2 {
-		return h.Get(name), n == 1
-	}
-	return h.Append(func(dst []byte) []byte {
-		for first, i := true, 0; i < len(h.Fields); i++ {
-			if string(h.Fields[i].Name) != name {
-				continue
-			}
-			if !first {
-				dst = append(dst, ',')
-			}
-			dst, first = append(dst, h.Fields[i].Value...), false
-		}
-		return dst
-	}), true
+	return h.Get(name), h.Count(name)
 }
