@@ -61,6 +61,7 @@ type run struct {
 	bridged bool          // d translates bodies
 	// connected: a try got as far as a connection, and something may have been delivered
 	connected bool
+	idles     bool // the current try's deadline is the route's idle timeout
 
 	trailers exchange.Head
 	deadline time.Time
@@ -270,6 +271,7 @@ func (r *run) secure() bool {
 // upgradeToTLS redirects to the same place over https.
 func (r *run) upgradeToTLS() exchange.Outcome {
 	x := r.x
+	r.route = nil // it is the virtual host that answers
 	host := x.Request.Authority
 	if n := len(host); n > 3 && string(host[n-3:]) == ":80" {
 		host = host[:n-3]

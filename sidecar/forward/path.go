@@ -113,6 +113,14 @@ func mergeSlashes(dst []byte, n int) []byte {
 	return out
 }
 
+// withoutParameters takes the parameters from a dot segment: servers that know path parameters go up at "/..;x" too.
+func withoutParameters(segment []byte) []byte {
+	if i := bytes.IndexByte(segment, ';'); i > 0 && (string(segment[:i]) == "/." || string(segment[:i]) == "/..") {
+		return segment[:i]
+	}
+	return segment
+}
+
 // removeDots removes dot segments (RFC 3986, 5.2.4), in dst from n on.
 func removeDots(dst []byte, n int) []byte {
 	in, out := dst[n:], dst[:n]
@@ -123,7 +131,7 @@ func removeDots(dst []byte, n int) []byte {
 		}
 		segment := in[:end] // with its leading slash
 		last := end == len(in)
-		switch string(segment) {
+		switch string(withoutParameters(segment)) {
 		case "/.":
 			if last {
 				out = append(out, '/')

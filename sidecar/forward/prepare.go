@@ -151,6 +151,9 @@ func (r *run) forwardCert() {
 func appendCert(dst []byte, s *exchange.Security, c *config.HTTP) []byte {
 	dst = append(append(dst, "By="...), s.LocalURI...)
 	dst = append(append(dst, ";Hash="...), s.Hash...)
+	if c.CertPEM && s.Cert != "" {
+		dst = append(append(append(dst, `;Cert="`...), s.Cert...), '"')
+	}
 	if c.CertSubject {
 		dst = append(dst, `;Subject="`...)
 		for i := range len(s.Subject) {
@@ -162,9 +165,6 @@ func appendCert(dst []byte, s *exchange.Security, c *config.HTTP) []byte {
 			}
 		}
 		dst = append(dst, '"')
-	}
-	if c.CertPEM && s.Cert != "" {
-		dst = append(append(append(dst, `;Cert="`...), s.Cert...), '"')
 	}
 	if c.CertURI {
 		dst = appendName(dst, ";URI=", s.Identity.URI)

@@ -163,7 +163,7 @@ func (r *run) dress() {
 	if refused(x) {
 		h.Remove(proxyStatus) // said between proxies
 	}
-	if !r.http.KeepServer || !h.Has("server") {
+	if !r.http.KeepServer {
 		h.Set("server", r.serverName())
 	}
 	if !h.Has("date") {
@@ -205,8 +205,12 @@ func (r *run) answer(o exchange.Outcome) {
 	r.started = true
 	body := r.reply(o)
 	r.confess(o)
-	if own && r.route != nil {
+	switch {
+	case r.route == nil:
+	case own:
 		r.route.Incoming(nil, x)
+	case r.target != nil: // operations hold for what this proxy says in the upstream's place
+		r.route.Incoming(r.target, x)
 	}
 	r.responders()
 	end := len(body) == 0 || x.Request.Method.Is("HEAD")

@@ -228,7 +228,7 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 		r.tried = append(r.tried, h)
 	}
 	x.Upstream.Endpoint = h.Endpoint()
-	r.until = r.deadline
+	r.until, r.idles = r.deadline, false
 	if r.perTry = 0; policy != nil {
 		r.perTry = policy.PerTry
 	}
@@ -299,6 +299,7 @@ func (r *run) send() (exchange.Outcome, bool, error) {
 		return r.failed(err), false, err
 	} // after a reset the answer may still be there to be read
 	if r.whole {
+		r.silence(s)
 		r.d.Watch()
 	}
 	end, err := r.readHead(s)
@@ -313,6 +314,17 @@ func (r *run) send() (exchange.Outcome, bool, error) {
 	x.FirstByte = time.Now()
 	r.lease.Host.Report(upstream.ResultOf(judged(x)))
 	return exchange.OK, end, nil
+}
+
+// silence bounds the wait for the response's head by the route's idle timeout, where that ends before the try.
+func (r *run) silence(s exchange.Stream) {
+	if r.route.Idle == 0 {
+		return
+	}
+	if at := time.Now().Add(r.route.Idle); r.until.IsZero() || at.Before(r.until) {
+		r.idles = true
+		s.SetDeadline(at)
+	}
 }
 
 func (r *run) sendRequest(s exchange.Stream) error {
@@ -386,6 +398,9 @@ func (r *run) failed(err error) exchange.Outcome {
 }
 
 func (r *run) timedOut() exchange.Outcome {
+	if r.idles {
+		return exchange.IdleTimeout
+	}
 	if !r.deadline.IsZero() && !time.Now().Before(r.deadline) {
 		return exchange.Timeout
 	}
