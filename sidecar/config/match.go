@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -13,15 +14,61 @@ import (
 func (l *Listener) Choose(c *exchange.Connection) *FilterChain {
 	left := make([]*FilterChain, 0, 16)
 	left = append(left, l.Chains...)
-	for _, score := range [...]func(*Match, *exchange.Connection) int{
-		scorePort, scoreDestination, scoreServerName, scoreTransport, scoreALPN, scoreSource,
-	} {
-		left = best(left, c, score)
+	for _, s := range steps() {
+		left = best(left, c, s.score)
 	}
 	if len(left) == 0 {
 		return l.Default
 	}
 	return left[0]
+}
+
+// step is one comparison of chains with a connection.
+type step struct {
+	of    string // what is compared, for people
+	score func(*Match, *exchange.Connection) int
+}
+
+func steps() [6]step {
+	return [...]step{
+		{"destination port", scorePort}, {"destination address", scoreDestination}, {"server name", scoreServerName},
+		{"transport protocol", scoreTransport}, {"application protocols", scoreALPN}, {"source address", scoreSource},
+	}
+}
+
+// Passed is a chain that a connection does not take.
+type Passed struct {
+	Chain *FilterChain
+	Of    string // what of the connection decided against it: "destination port", ...; "": an equal chain before it is taken
+	Fits  bool   // it would do, but another is more specific
+}
+
+// Explain is Choose with its reasons: the chain, and all others in their order.
+func (l *Listener) Explain(c *exchange.Connection) (*FilterChain, []Passed) {
+	left := slices.Clone(l.Chains)
+	why := map[*FilterChain]Passed{}
+	for _, s := range steps() {
+		before := slices.Clone(left)
+		left = best(left, c, s.score)
+		for _, f := range before {
+			if !slices.Contains(left, f) {
+				why[f] = Passed{f, s.of, s.score(&f.Match, c) >= 0}
+			}
+		}
+	}
+	chosen := l.Default
+	if len(left) > 0 {
+		chosen = left[0]
+	}
+	var out []Passed
+	for _, f := range l.Chains {
+		if f != chosen {
+			p := why[f]
+			p.Chain = f
+			out = append(out, p)
+		}
+	}
+	return chosen, out
 }
 
 // best keeps the chains with the highest score; -1 means no match.

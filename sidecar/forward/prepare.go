@@ -12,6 +12,11 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
 
+// Prepare does to the head of a request what Serve does before it is matched, for who only wants to know what would become of it.
+func Prepare(x *exchange.Exchange, c *config.HTTP) exchange.Outcome {
+	return (&run{x: x, http: c}).prepare()
+}
+
 // prepare makes the request's head fit to be judged: normal path, settled client address, no headers that a client may
 // not set.
 func (r *run) prepare() exchange.Outcome {

@@ -19,7 +19,7 @@ func (t *Table) Match(x *exchange.Exchange) (*VirtualHost, *Route) {
 	}
 	path, query := splitPath(x.Request.Path)
 	for _, r := range v.routes {
-		if r.match.matches(x, path, query) {
+		if r.match.miss(x, path, query).part == met {
 			return v, r
 		}
 	}
@@ -129,21 +129,45 @@ func fullRegex(p string) (*regexp.Regexp, error) {
 	return regexp.Compile(`\A(?:` + p + `)\z`)
 }
 
-func (m *matcher) matches(x *exchange.Exchange, path, query exchange.View) bool {
-	if !m.matchesPath(x, path) || m.grpc && !x.GRPC {
-		return false
+// miss is the first condition that a request does not meet; the zero miss: it meets them all.
+type miss struct {
+	part  part
+	index int // of a header or parameter
+}
+
+// part is a kind of condition.
+type part uint8
+
+const (
+	met part = iota
+	missPath
+	missGRPC
+	missHeader
+	missQuery
+	missFraction
+)
+
+func (m *matcher) miss(x *exchange.Exchange, path, query exchange.View) miss {
+	switch {
+	case !m.matchesPath(x, path):
+		return miss{part: missPath}
+	case m.grpc && !x.GRPC:
+		return miss{part: missGRPC}
 	}
 	for i := range m.headers {
 		if !m.headers[i].matches(&x.Request) {
-			return false
+			return miss{missHeader, i}
 		}
 	}
 	for i := range m.query {
 		if !m.query[i].matches(query) {
-			return false
+			return miss{missQuery, i}
 		}
 	}
-	return m.fraction == nil || rand.Uint32N(1_000_000) < *m.fraction
+	if m.fraction != nil && rand.Uint32N(1_000_000) >= *m.fraction {
+		return miss{part: missFraction}
+	}
+	return miss{}
 }
 
 func (m *matcher) matchesPath(x *exchange.Exchange, path exchange.View) bool {
@@ -268,17 +292,23 @@ type queryMatcher struct {
 	value stringMatcher
 }
 
-// matches compares the first value of the parameter; names and values are percent-decoded.
+// matches compares the first value of the parameter.
 func (m *queryMatcher) matches(query exchange.View) bool {
+	v, found := m.find(query)
+	return found && m.value.matches(v)
+}
+
+// find returns the first value of the parameter; names and values are percent-decoded.
+func (m *queryMatcher) find(query exchange.View) (exchange.View, bool) {
 	for len(query) > 0 {
 		var pair exchange.View
 		pair, query = cut(query, '&')
 		k, v := cut(pair, '=')
 		if unescape(k).Is(m.name) {
-			return m.value.matches(unescape(v))
+			return unescape(v), true
 		}
 	}
-	return false
+	return nil, false
 }
 
 // unescape decodes %XX, and allocates where there is any; broken escapes stay as they are.

@@ -69,3 +69,6 @@ func statusOf(code int) int {
 	}
 	return n
 }
+
+// Config returns what the filter was made of.
+func (f *Filter) Config() Config { return f.c }
