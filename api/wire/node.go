@@ -69,3 +69,10 @@ const (
 // ListenerMetadata is the filter_metadata key under which a listener of virtualInbound carries the facts of the workload
 // itself, with the Fact keys, so that a proxy names itself in telemetry as pilot names it to others.
 const ListenerMetadata = "heddle.self"
+
+// RuleMetadata is the filter_metadata key, Istio's, under which a route or a filter chain carries the user's rule that it was made of.
+const (
+	RuleMetadata = "istio"
+	RuleObject   = "config" // /apis/networking.istio.io/v1/namespaces/shop/virtual-service/catalog
+	RulePath     = "rule"   // "http[1].match[0]"; below spec
+)

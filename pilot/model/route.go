@@ -39,6 +39,14 @@ type HTTPRoute struct {
 	Mirrors []*Mirror
 	CORS    *CORS
 	Headers Headers
+	// Origin is where the rule is written, where the VirtualService has rules of delegates. Nil: in itself, at the same place.
+	Origin *RuleOrigin
+}
+
+// RuleOrigin is a place in an object's list of http rules.
+type RuleOrigin struct {
+	From  Name
+	Index int
 }
 
 // HTTPMatch is one block: every set field must match.

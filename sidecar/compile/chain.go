@@ -16,7 +16,7 @@ import (
 
 // chain makes a filter chain: network filters that judge, then one that serves.
 func (b *builder) chain(in *listenerv3.FilterChain) (*madeChain, error) {
-	made := &madeChain{chain: &config.FilterChain{Name: in.GetName()}}
+	made := &madeChain{chain: &config.FilterChain{Name: in.GetName(), Origin: origin(in.GetMetadata())}}
 	var err error
 	if made.chain.Match, err = chainMatch(in.GetFilterChainMatch()); err != nil {
 		return nil, under("filter_chain_match", err)

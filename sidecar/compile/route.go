@@ -9,6 +9,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
+	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/sidecar/filter/headers"
 	"github.com/heddle-mesh/heddle/sidecar/match"
 	"github.com/heddle-mesh/heddle/sidecar/route"
@@ -64,7 +65,7 @@ func (b *builder) virtualHost(in *routev3.VirtualHost) (route.VirtualHostConfig,
 }
 
 func (b *builder) route(in *routev3.Route) (route.RouteConfig, error) {
-	out := route.RouteConfig{Name: in.GetName(), Operation: in.GetDecorator().GetOperation()}
+	out := route.RouteConfig{Name: in.GetName(), Origin: origin(in.GetMetadata()), Operation: in.GetDecorator().GetOperation()}
 	var err error
 	if out.Match, err = routeMatch(in.GetMatch()); err != nil {
 		return out, under("match", err)
@@ -99,6 +100,12 @@ func (b *builder) route(in *routev3.Route) (route.RouteConfig, error) {
 		return out, wrong("action", "a route needs one")
 	}
 	return out, nil
+}
+
+// origin is the user's rule that something was made of.
+func origin(in *core.Metadata) route.Origin {
+	facts := texts(in.GetFilterMetadata()[wire.RuleMetadata])
+	return route.Origin{Object: facts[wire.RuleObject], Rule: facts[wire.RulePath]}
 }
 
 func routeMatch(in *routev3.RouteMatch) (route.Match, error) {

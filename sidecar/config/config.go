@@ -80,6 +80,7 @@ func (ps Ports) Has(p uint16) bool {
 // FilterChain is what a listener does with connections that match. Exactly one of HTTP and TCP is set.
 type FilterChain struct {
 	Name    string
+	Origin  route.Origin
 	Match   Match
 	TLS     ServerTLS // nil: plaintext
 	Network []filter.Network

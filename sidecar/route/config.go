@@ -35,6 +35,7 @@ type VirtualHostConfig struct {
 // RouteConfig describes a route. Exactly one of Clusters, Redirect and Direct is set.
 type RouteConfig struct {
 	Name      string
+	Origin    Origin
 	Operation string // what spans call it; empty: they choose
 	Match     Match
 	Clusters  []Weighted // one for a plain cluster action; weights are then ignored
@@ -51,6 +52,12 @@ type RouteConfig struct {
 	Response  headers.Config
 	Overrides []filter.Override
 	Upgrades  []UpgradeRule // over the listener's
+}
+
+// Origin is the user's rule that a route was made of; zero where none was. It is for people and decides nothing.
+type Origin struct {
+	Object string // path of the object in its API: /apis/networking.istio.io/v1/namespaces/shop/virtual-service/catalog
+	Rule   string // "http[1].match[0]"
 }
 
 // UpgradeRule switches one upgrade ("websocket", "CONNECT") on or off.

@@ -39,6 +39,7 @@ type VirtualHost struct {
 // Route is a compiled RouteConfig together with what its virtual host and table add to it.
 type Route struct {
 	Name      string
+	Origin    Origin
 	Operation string
 	Redirect  *Redirect
 	Direct    *Direct
@@ -194,7 +195,7 @@ func newVirtualHost(c *VirtualHostConfig, outer layer) (*VirtualHost, error) {
 
 func newRoute(c *RouteConfig, outer layer) (*Route, error) {
 	r := &Route{
-		Name: c.Name, Operation: c.Operation, Redirect: c.Redirect, Direct: c.Direct, Timeout: c.Timeout, MaxGRPC: c.MaxGRPC, Idle: c.Idle,
+		Name: c.Name, Origin: c.Origin, Operation: c.Operation, Redirect: c.Redirect, Direct: c.Direct, Timeout: c.Timeout, MaxGRPC: c.MaxGRPC, Idle: c.Idle,
 		Retry: c.Retry, Mirrors: c.Mirrors, AutoHost: c.Rewrite.AutoHost, upgrades: c.Upgrades, hash: newHashPolicies(c.Hash),
 	}
 	if r.Retry == nil {

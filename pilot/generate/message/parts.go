@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -86,6 +87,12 @@ func Struct(fields map[string]string) *structpb.Struct {
 		}
 	}
 	return out
+}
+
+// Rule says which rule of a VirtualService something was made of, under the key that Istio uses.
+func Rule(from model.Name, path string) *core.Metadata {
+	object := "/apis/networking.istio.io/v1/namespaces/" + from.Namespace + "/virtual-service/" + from.Name
+	return &core.Metadata{FilterMetadata: map[string]*structpb.Struct{wire.RuleMetadata: Struct(map[string]string{wire.RuleObject: object, wire.RulePath: path})}}
 }
 
 // ExactNames are matchers for each of names.

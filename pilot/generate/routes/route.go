@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"fmt"
 	"slices"
 
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -44,16 +45,15 @@ func (in Host) routes() []*route.Route {
 // virtual returns the routes of one VirtualService.
 func (b routeBuilder) virtual(vs *model.VirtualService) []*route.Route {
 	var out []*route.Route
-	for _, rule := range vs.HTTP {
-		matches := rule.Matches
-		if len(matches) == 0 {
-			matches = []*model.HTTPMatch{{}}
-		}
-		for _, m := range matches {
-			if !b.applies(vs, m) {
+	for i, rule := range vs.HTTP {
+		for j, m := range alternatives(rule) {
+			if b.bars(vs, m) != "" {
 				continue
 			}
 			r := b.route(rule, m)
+			if !b.Class.Proxyless {
+				r.Metadata = message.Rule(originOf(vs, i, j))
+			}
 			out = append(out, r)
 			if catchesAll(r.Match) {
 				return out // what follows is never reached
@@ -63,16 +63,84 @@ func (b routeBuilder) virtual(vs *model.VirtualService) []*route.Route {
 	return out
 }
 
-// applies reports whether a match can hold for this proxy and port at all.
-func (b routeBuilder) applies(vs *model.VirtualService, m *model.HTTPMatch) bool {
+// alternatives are a rule's matches; one without conditions where it has none.
+func alternatives(rule *model.HTTPRoute) []*model.HTTPMatch {
+	if len(rule.Matches) == 0 {
+		return []*model.HTTPMatch{{}}
+	}
+	return rule.Matches
+}
+
+// Place is where a user finds a match of a rule.
+type Place struct {
+	From model.Name // the object
+	Rule string     // its path, "http[1].match[0]"
+}
+
+// Places are the matches of a VirtualService's http rules, in order.
+func Places(vs *model.VirtualService) []Place {
+	var out []Place
+	for i, rule := range vs.HTTP {
+		for j := range alternatives(rule) {
+			from, path := originOf(vs, i, j)
+			out = append(out, Place{from, path})
+		}
+	}
+	return out
+}
+
+// originOf is where a user finds a match of a rule: the object and the path below its spec.
+func originOf(vs *model.VirtualService, rule, match int) (model.Name, string) {
+	r := vs.HTTP[rule]
+	switch {
+	case r.Origin != nil:
+		return r.Origin.From, fmt.Sprintf("http[%d]", r.Origin.Index)
+	case len(r.Matches) == 0:
+		return vs.From, fmt.Sprintf("http[%d]", rule)
+	}
+	return vs.From, fmt.Sprintf("http[%d].match[%d]", rule, match)
+}
+
+// LeftOut is a match that a host's routes are made without.
+type LeftOut struct {
+	Place
+	Why string
+}
+
+// LeftOut tells which matches of the host's VirtualServices can hold for no request of this client on this port, and why.
+func (in Host) LeftOut() []LeftOut {
+	b := routeBuilder{Host: in}
+	var out []LeftOut
+	for vs := range in.Virtuals.All {
+		for i, rule := range vs.HTTP {
+			for j, m := range alternatives(rule) {
+				if why := b.bars(vs, m); why != "" {
+					from, path := originOf(vs, i, j)
+					out = append(out, LeftOut{Place{from, path}, why})
+				}
+			}
+		}
+	}
+	return out
+}
+
+// bars says why a match can never hold for this proxy and port; "": it can.
+func (b routeBuilder) bars(vs *model.VirtualService, m *model.HTTPMatch) string {
 	gateways := vs.Gateways
 	if m.Gateways != nil {
 		gateways = m.Gateways
 	}
-	if !b.through(gateways) || m.Port != 0 && m.Port != b.Port {
-		return false
+	switch {
+	case !b.through(gateways):
+		return "gateways: it is for others"
+	case m.Port != 0 && m.Port != b.Port:
+		return "port: it is for another"
+	case b.Class.Router || b.Client.Holds(m.Source):
+		return ""
+	case m.Source.Namespace != "" && m.Source.Namespace != b.Client.Namespace:
+		return "sourceNamespace: the client is in another"
 	}
-	return b.Class.Router || b.Client.Holds(m.Source)
+	return "sourceLabels: the client does not have them"
 }
 
 // through reports whether one of the gateways is where the request comes through.

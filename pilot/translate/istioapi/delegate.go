@@ -18,7 +18,9 @@ func MergeDelegates(root *VirtualService, delegates map[model.Name]*VirtualServi
 	for i, h := range root.HTTP {
 		target, ok := root.Delegates[i]
 		if !ok {
-			out.HTTP = append(out.HTTP, h)
+			own := *h
+			own.Origin = &model.RuleOrigin{From: root.From, Index: i}
+			out.HTTP = append(out.HTTP, &own)
 			continue
 		}
 		path := fmt.Sprintf("spec.http[%d].delegate", i)
@@ -33,6 +35,7 @@ func MergeDelegates(root *VirtualService, delegates map[model.Name]*VirtualServi
 				log.Partialf(path, "the conditions of spec.http[%d] in %s contradict those here: the route is left out", j, target)
 				continue
 			}
+			merged.Origin = &model.RuleOrigin{From: target, Index: j}
 			out.HTTP = append(out.HTTP, merged)
 		}
 	}
