@@ -100,11 +100,24 @@ func (ix *Index) virtuals(o Outbound, limits *imports) []*model.VirtualService {
 		return nil
 	}
 	for _, vs := range ix.snapshot.VirtualServices {
-		if vs.Export.To(o.Namespace) && slices.Contains(vs.Gateways, model.MeshGateway) && limits.virtual(vs) {
+		if barred(vs, o, limits) == "" {
 			out = append(out, vs)
 		}
 	}
 	return out
+}
+
+// barred says why a VirtualService is not for a scope's sidecars; "": it is.
+func barred(vs *model.VirtualService, o Outbound, limits *imports) string {
+	switch {
+	case !vs.Export.To(o.Namespace):
+		return "exportTo: it is not exported to the client's namespace"
+	case !slices.Contains(vs.Gateways, model.MeshGateway):
+		return "gateways: it is for gateways only; mesh is not among them"
+	case !limits.virtual(vs):
+		return "the client's Sidecar does not import it"
+	}
+	return ""
 }
 
 // destinations are the hosts that imported VirtualServices send to: importing the rule imports them. Nil without limits.

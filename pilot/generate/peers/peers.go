@@ -52,24 +52,30 @@ func (p *Rules) chosen(namespace string, labels model.Labels) (workload, namespa
 // Mode is what a workload's port (0: any other) demands of its clients: the workload's policy, else its namespace's, else the
 // root's, else PERMISSIVE.
 func (p *Rules) Mode(namespace string, labels model.Labels, port uint16) model.MTLSMode {
+	mode, _ := p.Decides(namespace, labels, port)
+	return mode
+}
+
+// Decides is Mode with the policy that it is of; nil: none says anything.
+func (p *Rules) Decides(namespace string, labels model.Labels, port uint16) (model.MTLSMode, *model.PeerAuthentication) {
 	workload, namespaced := p.chosen(namespace, labels)
 	if workload != nil {
 		if mode := workload.Ports[port]; port != 0 && mode != model.MTLSUnset {
-			return mode
+			return mode, workload
 		}
 		if workload.Mode != model.MTLSUnset {
-			return workload.Mode
+			return workload.Mode, workload
 		}
 	}
 	if namespaced != nil && namespaced.Mode != model.MTLSUnset {
-		return namespaced.Mode
+		return namespaced.Mode, namespaced
 	}
 	if namespace != p.root {
 		if _, root := p.chosen(p.root, nil); root != nil && root.Mode != model.MTLSUnset {
-			return root.Mode
+			return root.Mode, root
 		}
 	}
-	return model.MTLSPermissive
+	return model.MTLSPermissive, nil
 }
 
 // Ports are the workload ports that a policy names, sorted.

@@ -1,0 +1,80 @@
+package generate
+
+import (
+	"fmt"
+
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/routes"
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// Consulted is a VirtualService that names a host.
+type Consulted struct {
+	VirtualService *model.VirtualService
+	Why            string // why it does not rule the host for the client; "": it does
+}
+
+// Consult tells, for people, which VirtualServices with http rules name a host, and which of them rules it for a scope's sidecars.
+func (ix *Index) Consult(o Outbound, host string) []Consulted {
+	limits := newImports(o)
+	rules := newRuling(ix.virtuals(o, limits))
+	first := rules.http.find(host)
+	var out []Consulted
+	for _, vs := range ix.snapshot.VirtualServices {
+		by := covering(vs, host)
+		if by == "" || len(vs.HTTP) == 0 {
+			continue
+		}
+		why := barred(vs, o, limits)
+		if why == "" && vs != first {
+			why = fmt.Sprintf("hosts: VirtualService %s names the host, too, and goes first: more exactly, or older", first.From)
+		}
+		out = append(out, Consulted{vs, why})
+	}
+	return out
+}
+
+// covering is the first of a VirtualService's hosts that covers host, or "".
+func covering(vs *model.VirtualService, host string) string {
+	for _, h := range vs.Hosts {
+		if naming.Covers(h, host) {
+			return h
+		}
+	}
+	return ""
+}
+
+// LeftOut tells, for people, which matches for a host's port a scope's sidecars are not told of.
+func (ix *Index) LeftOut(o Outbound, host string, port uint16, m *Memo) []routes.LeftOut {
+	b := newBuilder(ix, o, m)
+	return b.hostInputs(host, b.byHost[host], port).LeftOut()
+}
+
+// Service is what a host means to a scope's clients; nil: they see none of that name.
+func (ix *Index) Service(o Outbound, host string) *model.Service { return ix.see(o).byHost[host] }
+
+// Obeyed is the DestinationRule that a scope's clients obey towards a service, or nil.
+func (ix *Index) Obeyed(o Outbound, svc *model.Service) *model.DestinationRule {
+	return ix.rule(o, svc.Host, svc.Namespace)
+}
+
+// Demands is what a workload's port (0: any other) demands of its clients, and the policy that says so; nil: none does.
+func (ix *Index) Demands(w *model.Workload, port uint16) (model.MTLSMode, *model.PeerAuthentication) {
+	return ix.peers.Decides(w.Name.Namespace, w.Labels, port)
+}
+
+// Served is a port that a sidecar serves by itself, rather than as one of all others.
+type Served struct {
+	Port     uint16
+	Protocol model.Protocol
+	Service  *model.Service // the first to declare it; nil: none does
+}
+
+// Served are the ports of a workload that Services, its Sidecar or policies name.
+func (ix *Index) Served(w *model.Workload, sidecar *model.Sidecar) []Served {
+	var out []Served
+	for _, p := range ix.inboundPorts(w, sidecar) {
+		out = append(out, Served{p.Port, p.Protocol, p.Service})
+	}
+	return out
+}
