@@ -61,6 +61,13 @@ func TestExitCodes(t *testing.T) {
 		"inject":                          {ExitUsage, "name a file"},
 		"gateway install":                 {ExitUsage, "it takes one NAME"},
 		"nonsense":                        {ExitUsage, `meshctl: "nonsense" is none of analyze`},
+		"explain a GET http://b":          {ExitNoCluster, "no cluster"},
+		"explain a GET":                   {ExitUsage, "explain: it takes CLIENT, METHOD and URL, not 2"},
+		"explain a GET ftp://b":           {ExitUsage, "none of http, https, tcp, tls"},
+		"explain a GET http://b -H c":     {ExitUsage, "want name:value"},
+		"describe pod":                    {ExitUsage, "describe pod: it takes one NAME, not 0"},
+		"describe node":                   {ExitUsage, `"node" is none of pod, service`},
+		"describe svc a":                  {ExitNoCluster, "no cluster"},
 		"completion bash":                 {ExitOK, ""},
 		"inject -f /no/file --image x":    {ExitFailed, "no such file"},
 		"analyze -f /no/file":             {ExitFailed, "no such file"},
@@ -162,5 +169,37 @@ func TestValuesJoinAsInHelm(t *testing.T) {
 	image, access := v["image"].(map[string]any), v["accessLog"].(map[string]any)
 	if image["registry"] != "r" || image["tag"] != "b" || v["replicas"] != int64(1) || access["enabled"] != true {
 		t.Errorf("got %v", v)
+	}
+}
+
+// small is a mesh of two Deployments, one of which answers web only.
+const small = `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {template: {metadata: {labels: {app: web}}, spec: {serviceAccountName: web, containers: [{name: a, image: a}]}}}}
+---
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: api}, spec: {template: {metadata: {labels: {app: api}}, spec: {serviceAccountName: api, containers: [{name: a, image: a}]}}}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: api}, spec: {selector: {app: api}, ports: [{name: http, port: 80}]}}
+---
+{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: api}, spec: {selector: {matchLabels: {app: api}}, rules: [{to: [{operation: {methods: [GET]}}]}]}}
+`
+
+func TestExplainAnswersByItsExitCode(t *testing.T) {
+	for line, want := range map[string]struct {
+		code int
+		says string
+	}{
+		"explain -f - web GET http://api/":                              {ExitOK, "VERDICT  succeeds"},
+		"explain -f - -n shop deployment/web.shop GET http://api.shop/": {ExitOK, "VERDICT  succeeds"},
+		"explain -f - web POST http://api/":                             {ExitFailed, "VERDICT  fails (403 RBAC)"},
+		"explain -f - web POST http://api/ -o json":                     {ExitFailed, `"flag": "RBAC"`},
+		"explain -f - web GET http://nothing/ -o yaml":                  {ExitFailed, "succeeds: false"},
+		"explain -f - nobody GET http://api/":                           {ExitUsage, "there is no pod nobody in namespace default"},
+		"describe pod -f - web":                                         {ExitOK, "Pod web.default"},
+		"describe service -f - api.default -o json":                     {ExitOK, `"service": "Service default/api"`},
+		"describe service -f - nothing":                                 {ExitUsage, "there is no service nothing in namespace default"},
+	} {
+		code, out, errs := run(t, small, strings.Fields(line)...)
+		if code != want.code || !strings.Contains(out+errs, want.says) {
+			t.Errorf("%s: exit code %d, want %d and %q in\n%s%s", line, code, want.code, want.says, out, errs)
+		}
 	}
 }

@@ -20,7 +20,7 @@ import (
 // Exit codes.
 const (
 	ExitOK        = 0
-	ExitFailed    = 1 // the command could not do what was asked
+	ExitFailed    = 1 // the command could not do what was asked; of explain: the request would not succeed
 	ExitUsage     = 2 // the command line is wrong
 	ExitFound     = 3 // check or analyze found errors
 	ExitNoCluster = 4 // no cluster could be talked to
@@ -28,6 +28,9 @@ const (
 
 // errFound ends a command that printed its findings, and found errors among them.
 var errFound = errors.New("errors were found")
+
+// errRefused ends an explanation of a request that would not succeed.
+var errRefused = errors.New("the request would not succeed")
 
 // usageError is a wrong command line.
 type usageError struct{ error }
@@ -55,7 +58,7 @@ func Run(ctx context.Context, version string, args []string, s Streams) int {
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if err != nil && !errors.Is(err, errFound) {
+	if err != nil && !errors.Is(err, errFound) && !errors.Is(err, errRefused) {
 		fmt.Fprintf(s.Err, "meshctl: %v\n", cluster.Explain(err))
 	}
 	return exitCode(err)
@@ -94,7 +97,8 @@ func (a *app) root() *cobra.Command {
 	for _, name := range rare() {
 		_ = root.PersistentFlags().MarkHidden(name) // fails for flags that a later kubectl may not have
 	}
-	root.AddCommand(a.install(), a.uninstall(), a.gateway(), a.charts(), a.check(), a.versions(), a.proxyStatus(), a.proxyConfig(), a.inject(), a.analyze())
+	root.AddCommand(a.install(), a.uninstall(), a.gateway(), a.charts(), a.check(), a.versions(), a.proxyStatus(), a.proxyConfig(), a.inject(), a.analyze(),
+		a.explain(), a.describe())
 	root.InitDefaultHelpCmd()
 	if c, _, err := root.Find([]string{"help"}); err == nil {
 		c.Args = topic

@@ -170,6 +170,16 @@ func (f *Folder) adopt(next map[string]*folderFile) *inputs.Inputs {
 	return in
 }
 
+// Join adds the objects of one file, of whatever kind, to those of others, and takes its settings of the mesh, where it has any.
+func Join(to, from *inputs.Inputs) {
+	join(to, from)
+	if m := from.Mesh; m != nil && (len(m.Problems) > 0 || !proto.Equal(m.Config, &mesh.MeshConfig{})) {
+		settings := *to.Mesh
+		settings.Config, settings.Problems = m.Config, m.Problems
+		to.Mesh = &settings
+	}
+}
+
 // join adds the objects of one file, of whatever kind, to those of others.
 func join(to, from *inputs.Inputs) {
 	into, more := reflect.ValueOf(to).Elem(), reflect.ValueOf(from).Elem()
