@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/route"
@@ -85,6 +86,9 @@ func (m *mesh) route(c *exchange.Connection, to netip.AddrPort, tr traffic, shar
 		for key, set := range m.endpoints.Sets {
 			if strings.HasPrefix(key.Host, s.name+"."+s.namespace+".") && key.Port == to.Port() {
 				for _, e := range set.Endpoints {
+					if e.Health != model.Healthy {
+						continue
+					}
 					ends = append(ends, netip.AddrPortFrom(netip.MustParseAddr(e.Address), e.Port))
 				}
 			}

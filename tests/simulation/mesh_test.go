@@ -15,6 +15,7 @@ import (
 // mesh is a cluster at one moment, with every proxy's configuration.
 type mesh struct {
 	t         *testing.T
+	text      string // the objects
 	pki       *pki
 	services  map[string]*service // by name.namespace
 	pods      map[string]*pod     // by name
@@ -171,7 +172,10 @@ func (p *pod) yaml() string {
 		labels["security.istio.io/tlsMode"] = "istio"
 		annotations["sidecar.heddle.io/status"] = "injected"
 	}
-	ready, ips, ports := "True", fmt.Sprintf("[{ip: %s}]", p.ip), ""
+	ready, ips, ports, proxy := "True", fmt.Sprintf("[{ip: %s}]", p.ip), "", ""
+	if p.gateway {
+		proxy = ", {name: heddle-proxy, image: proxy, args: [gateway]}"
+	}
 	if p.unready {
 		ready = "False"
 	}
@@ -185,9 +189,9 @@ func (p *pod) yaml() string {
 apiVersion: v1
 kind: Pod
 metadata: {name: %s, namespace: %s, uid: %s, labels: %s, annotations: %s}
-spec: {serviceAccountName: %s, nodeName: %s, containers: [{name: app, image: app, ports: [%s]}]}
+spec: {serviceAccountName: %s, nodeName: %s, containers: [{name: app, image: app, ports: [%s]}%s]}
 status: {phase: Running, podIP: %s, podIPs: %s, conditions: [{type: Ready, status: %q}]}
-`, p.name, p.namespace, p.name, flow(labels), flow(annotations), p.account, p.node, ports, p.ip, ips, ready)
+`, p.name, p.namespace, p.name, flow(labels), flow(annotations), p.account, p.node, ports, proxy, p.ip, ips, ready)
 }
 
 func (p servicePort) name() string {
@@ -253,6 +257,7 @@ func newMesh(t *testing.T, files map[string]string) *mesh {
 		m.services[s.name+"."+s.namespace] = s
 	}
 	text += "---\n" + files["config.yaml"]
+	m.text = text
 	in, err := source.FromYAML([]byte(text))
 	if err != nil {
 		t.Fatal(err)
