@@ -264,7 +264,7 @@ func (w *walk) service(p *replica.Proxy, cluster string) (svc *model.Service, ru
 	if !ok {
 		return nil, nil, "", 0
 	}
-	if svc = w.mesh.Index.Service(p.Scope.Outbound, host); svc != nil {
+	if svc = w.mesh.Index.Service(p.Scope.Outbound, host, w.mesh.Memo); svc != nil {
 		rule = w.mesh.Index.Obeyed(p.Scope.Outbound, svc)
 	}
 	return svc, rule, subset, port

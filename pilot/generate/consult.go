@@ -51,7 +51,9 @@ func (ix *Index) LeftOut(o Outbound, host string, port uint16, m *Memo) []routes
 }
 
 // Service is what a host means to a scope's clients; nil: they see none of that name.
-func (ix *Index) Service(o Outbound, host string) *model.Service { return ix.see(o).byHost[host] }
+func (ix *Index) Service(o Outbound, host string, m *Memo) *model.Service {
+	return ix.see(o, m).byHost[host]
+}
 
 // Obeyed is the DestinationRule that a scope's clients obey towards a service, or nil.
 func (ix *Index) Obeyed(o Outbound, svc *model.Service) *model.DestinationRule {

@@ -175,11 +175,14 @@ func is(r Rule, of facts) string {
 	case Path, Template:
 		return fmt.Sprintf("%q", pathOf(of.x))
 	case Header:
-		v, present := headerValue(&of.x.Request, r.Name)
-		if !present {
+		switch v, lines := headerValue(&of.x.Request, r.Name); lines {
+		case 0:
 			return "none"
+		case 1:
+			return fmt.Sprintf("%q", v)
+		default:
+			return fmt.Sprintf("%d values, the first %q", lines, v)
 		}
-		return fmt.Sprintf("%q", v)
 	}
 	return ""
 }
