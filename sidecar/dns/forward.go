@@ -38,12 +38,13 @@ var (
 
 // counters are what an Engine exports.
 type counters struct {
-	requests, fromTable, fromCache, malformed, refused, forwarded, failures atomic.Int64
+	requests, lookups, fromTable, fromCache, malformed, refused, forwarded, failures atomic.Int64
 }
 
 // Stats are what was done since the start.
 type Stats struct {
-	Requests  int64 // all that arrived, malformed ones too
+	Requests  int64 // all of the pod that arrived, malformed ones too
+	Lookups   int64 // questions of this process itself, answered
 	FromTable int64 // answered with the mesh's names
 	FromCache int64
 	Malformed int64
@@ -87,7 +88,7 @@ func NewForwarder(servers []netip.AddrPort, dialer Dialer) *Forwarder {
 // Stats tells what was done.
 func (f *Forwarder) Stats() Stats {
 	return Stats{
-		Requests: f.requests.Load(), FromTable: f.fromTable.Load(), FromCache: f.fromCache.Load(), Malformed: f.malformed.Load(),
+		Requests: f.requests.Load(), Lookups: f.lookups.Load(), FromTable: f.fromTable.Load(), FromCache: f.fromCache.Load(), Malformed: f.malformed.Load(),
 		Refused: f.refused.Load(), Forwarded: f.forwarded.Load(), Failures: f.failures.Load(), Cached: f.cache.len(),
 	}
 }

@@ -66,5 +66,6 @@ func (f *Forwarder) inside(conn net.Conn) {
 		if writeMessage(conn, reply) != nil {
 			return
 		}
+		f.lookups.Add(1)
 	}
 }

@@ -55,6 +55,7 @@ func (c *collector) names(send func(name, help string, kind prometheus.ValueType
 		send("heddle_proxy_dns_"+name+"_total", help, prometheus.CounterValue, float64(n))
 	}
 	count("requests", "DNS questions of the pod.", stats.Requests)
+	count("lookups", "DNS questions about the hosts of clusters.", stats.Lookups)
 	count("mesh_answers", "DNS questions answered with the mesh's own names.", stats.FromTable)
 	count("cache_hits", "DNS questions, those of clusters too, answered with what a server had said before.", stats.FromCache)
 	count("malformed", "DNS messages that are no proper questions.", stats.Malformed)
