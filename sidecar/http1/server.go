@@ -134,9 +134,6 @@ func (c *conn) linger() {
 // serve reads one request head and serves it; false ends the connection.
 func (c *conn) serve() bool {
 	c.arm()
-	if c.sock == nil || !c.sock.Holds() { // else once that is sent
-		c.sess.Idle(c.src.r == c.src.w)
-	}
 	n, err := c.readHead()
 	c.sess.Idle(false)
 	if c.sock != nil && c.sock.Holds() { // TLS had the next request already
@@ -247,10 +244,13 @@ func (c *conn) readHead() (int, error) {
 		if scanned = next; scanned > len(p) {
 			scanned = len(p)
 		}
-		if len(p) > 0 && !begun {
+		switch {
+		case len(p) > 0 && !begun:
 			begun = true
 			c.sess.Idle(false) // draining waits for the rest, as long as it waits for anybody
 			c.hurry()
+		case len(p) == 0 && (c.sock == nil || !c.sock.Holds()): // else once that is sent
+			c.sess.Idle(true)
 		}
 		if err := c.src.fill(); err != nil {
 			if done, err := c.starved(err); done {
