@@ -193,7 +193,10 @@ func (e *Engine) Names() lifecycle.Component {
 		}
 		return dns.NewServer(dns.Options{
 			Addresses: e.options.DNS, Forwarder: e.resolver, Log: e.options.Log, Table: func() *names.Table { return e.store.Load().Names },
-			Recovered: func(any) { e.recorder.Panicked() },
+			Recovered: func(v any) {
+				e.options.Log.Error("recovered from a panic while answering a DNS question", "panic", v, "stack", string(debug.Stack()))
+				e.recorder.Panicked()
+			},
 		}).Run(ctx)
 	}}
 }

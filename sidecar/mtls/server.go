@@ -12,8 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/heddle-mesh/heddle/internal/spiffe"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -133,6 +133,9 @@ func (p Pins) accept(leaf *x509.Certificate) bool {
 		slices.Contains(p.Keys, sha256.Sum256(leaf.RawSubjectPublicKeyInfo)) || slices.Contains(p.Certificates, sha256.Sum256(leaf.Raw))
 }
 
+// escaped writes PEM as Envoy does in x-forwarded-client-cert. Never written.
+var escaped = strings.NewReplacer("\n", "%0A", " ", "%20", "+", "%2B", "/", "%2F", "=", "%3D")
+
 // Server implements config.ServerTLS.
 func (s *Server) Server(ctx context.Context, raw net.Conn) (net.Conn, *exchange.Security, error) {
 	conn := tls.Server(raw, s.tls)
@@ -145,7 +148,7 @@ func (s *Server) Server(ctx context.Context, raw net.Conn) (net.Conn, *exchange.
 		security.Identity = exchange.Identity{}
 	} else if s.config.Peer.Trust.Mesh == nil {
 		block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: conn.ConnectionState().PeerCertificates[0].Raw})
-		security.Cert = url.PathEscape(string(block))
+		security.Cert = escaped.Replace(string(block))
 	}
 	security.LocalURI = s.localURI()
 	return conn, security, nil

@@ -143,11 +143,11 @@ func TestDefaultAccessLog(t *testing.T) {
 	logs := NewAccessLogs(&out)
 	x := inbound(nil)
 	x.Conn.Via = &exchange.Via{AccessLog: []*exchange.AccessLog{{}}}
-	x.Request.Add("user-agent", "a\nb\x1b[31m")
+	x.Request.Add("user-agent", "a\x01b\x1b[31m")
 	x.RouteName = "default"
 	logs.log(x)
 	logs.flush(nil)
-	want := `[1970-01-01T00:00:00.000Z] "GET / HTTP/1.1" 200 - via_upstream - "-" 0 0 3 - "-" "a\x0ab\x1b[31m" "-" "catalog" "-" inbound|8080|| - 10.0.0.2:8080 10.0.0.1:4000 - default` + "\n"
+	want := `[1970-01-01T00:00:00.000Z] "GET / HTTP/1.1" 200 - via_upstream - "-" 0 0 3 - "-" "a\x01b\x1b[31m" "-" "catalog" "-" inbound|8080|| - 10.0.0.2:8080 10.0.0.1:4000 - default` + "\n"
 	if out.String() != want {
 		t.Errorf("got  %swant %s", out.String(), want)
 	}
