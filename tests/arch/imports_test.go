@@ -92,7 +92,7 @@ func rules() []rule {
 			to: []string{"github.com/prometheus", "go.opentelemetry.io"}, reason: "metrics libraries stay behind export"},
 		{from: []string{"sidecar/upstream"}, to: ours("sidecar/http1", "sidecar/http2", "sidecar/tcp"), reason: "upstream knows no protocol: it pools transports"},
 		{from: []string{"meshctl"}, except: []string{"meshctl/replica", "meshctl/explain"}, to: ours("sidecar"), direct: true,
-			reason: "only what explains requests joins the halves (docs/decisions/00XX-the-routers-explain.md)"},
+			reason: "only what explains requests joins the halves (docs/decisions/0024-the-routers-explain.md)"},
 		{from: []string{"meshctl/replica", "meshctl/explain"}, to: ours("sidecar/engine", "sidecar/listener", "sidecar/http1", "sidecar/http2", "sidecar/tcp", "sidecar/discovery"), direct: true,
 			reason: "an explanation asks what decides, and sends nothing"},
 		{from: []string{"sidecar/filter"}, to: []string{"net", "net/http"}, direct: true, exact: true, reason: "filters judge; they do not dial"},

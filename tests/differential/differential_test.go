@@ -2,6 +2,7 @@ package differential
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,8 +34,8 @@ func TestEnvoyAndHeddle(t *testing.T) {
 	if len(all) < fewest {
 		t.Errorf("%d cases are fewer than %d", len(all), fewest)
 	}
-	found := l.ask(all)
 	list, seen, complete := loadAllowed(t), map[string]bool{}, true
+	found := l.ask(all, list)
 	for i, q := range all {
 		if seen[q.name] {
 			t.Errorf("there are two cases %q", q.name)
@@ -68,18 +69,32 @@ func judge(t *testing.T, list *allowed, name string, by map[string]outcome) {
 	}
 }
 
+// turns is how often a case is asked whose outcomes differ: what does not come again was the machine's doing.
+const turns = 3
+
 // ask runs all cases and returns their outcomes by proxy.
-func (l *lab) ask(all []question) []map[string]outcome {
+func (l *lab) ask(all []question, list *allowed) []map[string]outcome {
 	out := make([]map[string]outcome, len(all))
+	var judging sync.Mutex
+	alike := func(q question, by map[string]outcome) bool {
+		judging.Lock()
+		defer judging.Unlock()
+		return !slices.ContainsFunc(compare(q.name, by["envoy"], by["heddle"]), func(d difference) bool { return !list.covers(d) })
+	}
 	var running sync.WaitGroup
 	slots := make(chan struct{}, atOnce)
 	for i, q := range all {
 		slots <- struct{}{}
 		running.Go(func() {
 			defer func() { <-slots }()
-			out[i] = map[string]outcome{}
-			for _, proxy := range proxies {
-				out[i][proxy] = l.one(proxy, i, q)
+			for turn := range turns {
+				out[i] = map[string]outcome{}
+				for _, proxy := range proxies {
+					out[i][proxy] = l.one(proxy, turn*len(all)+i, q)
+				}
+				if alike(q, out[i]) {
+					return
+				}
 			}
 		})
 	}
