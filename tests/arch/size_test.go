@@ -10,17 +10,23 @@ import (
 )
 
 const (
-	maxFunc     = 80  // lines
-	maxFuncMain = 120 // lines, in package main and for tables
-	maxFile     = 600 // lines
+	maxFunc     = 80   // lines
+	maxFuncMain = 120  // lines, in package main and for tables
+	maxFile     = 600  // lines
+	maxPackage  = 3000 // lines, without tests
 	maxParams   = 6
 )
 
 // larger lists what has outgrown a limit, with its present size: it may shrink, never grow, and nothing may be added.
-var larger = map[string]int{}
+var larger = map[string]int{
+	"pilot/generate":   3529,
+	"sidecar/compile":  3379,
+	"sidecar/upstream": 3053,
+}
 
 func TestSizes(t *testing.T) {
 	for _, p := range load(t) {
+		total := 0
 		for _, name := range p.GoFiles {
 			path := filepath.Join(p.Dir, name)
 			fset := token.NewFileSet()
@@ -31,13 +37,16 @@ func TestSizes(t *testing.T) {
 			if ast.IsGenerated(file) {
 				continue
 			}
-			judge(t, p.rel()+"/"+name, fset.File(file.Pos()).LineCount(), maxFile, "file")
+			lines := fset.File(file.Pos()).LineCount()
+			total += lines
+			judge(t, p.rel()+"/"+name, lines, maxFile, "file")
 			for _, d := range file.Decls {
 				if f, ok := d.(*ast.FuncDecl); ok {
 					function(t, p, fset, f)
 				}
 			}
 		}
+		judge(t, p.rel(), total, maxPackage, "package")
 	}
 }
 
