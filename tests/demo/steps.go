@@ -140,7 +140,7 @@ func deployGateways(ctx context.Context, p *play) error {
 	if err := p.cluster.Secrets(ctx); err != nil {
 		return err
 	}
-	common := []string{"--namespace", tour.GatewayNamespace}
+	common := []string{"--namespace", tour.GatewayNamespace, "--reset-values"} // an earlier demo may have said more
 	gateways := maps.Clone(ingresses)
 	other, err := p.cluster.Doorkeeper(ctx)
 	if err != nil {
