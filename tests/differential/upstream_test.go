@@ -14,8 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"golang.org/x/net/http2"
 )
 
 // reply is what the application does with a request.
@@ -280,8 +278,24 @@ func readChunks(r *bufio.Reader) (body string, tail []string, err error) {
 
 // http2 serves one connection with Go's own server.
 func (a *application) http2(name string, c net.Conn) {
-	(&http2.Server{}).ServeConn(c, &http2.ServeConnOpts{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.stream(name, w, r) })})
+	var only http.Protocols
+	only.SetUnencryptedHTTP2(true)
+	server := &http.Server{Protocols: &only, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.stream(name, w, r) })}
+	_ = server.Serve(&single{conn: c}) // it ends where there is no second connection, and serves the first one on
 }
+
+// single is a listener with one connection.
+type single struct{ conn net.Conn }
+
+func (s *single) Accept() (c net.Conn, err error) {
+	if c, s.conn = s.conn, nil; c == nil {
+		return nil, io.EOF
+	}
+	return c, nil
+}
+
+func (s *single) Close() error   { return nil }
+func (s *single) Addr() net.Addr { return &net.TCPAddr{} }
 
 func (a *application) stream(name string, w http.ResponseWriter, r *http.Request) {
 	in := arrival{to: name, line: r.Method + " " + r.RequestURI + " HTTP/2", lines: []string{"host: " + r.Host}}

@@ -61,8 +61,8 @@ type reader struct {
 	set    []string // variables
 }
 
-// newReader makes a folder with the samples as somebody has them who has named the shop's image in them. The authority stands where the README
-// of the gateways has the certificate that it makes itself.
+// newReader makes a folder with the samples as somebody has them who has named the shop's image in them. Authorities stand where READMEs have
+// certificates that they make themselves.
 func newReader(t *testing.T, c *tour.Cluster) *reader {
 	t.Helper()
 	r := &reader{t: t, folder: t.TempDir()}
@@ -87,6 +87,12 @@ func newReader(t *testing.T, c *tour.Cluster) *reader {
 		write(filepath.Join("samples", path), bytes.ReplaceAll(text, []byte("heddle.local/shop:demo"), []byte(c.Image)))
 	}
 	write("shop.example.com.pem", c.Certs.CA)
+	market, err := tour.NewCertificates(marketHost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("market.pem", slices.Concat(market.Host[marketHost].Cert, market.CA))
+	write("market.key", market.Host[marketHost].Key)
 	return r
 }
 
@@ -111,7 +117,7 @@ func (r *reader) block(commands []string) (asked int) {
 			continue
 		}
 		asked++
-		eventually(r.t, r.t.Context(), time.Minute, func() error {
+		eventually(r.t, r.t.Context(), ingressLimit, func() error {
 			got, err := r.ask(command)
 			if err == nil {
 				err = want.met(got)
