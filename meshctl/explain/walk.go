@@ -255,7 +255,10 @@ func (w *walk) enter(h *Hop, p *replica.Proxy, a arrival, r Request) {
 	}
 	met := replica.Meet(l, c, a.secure.client(a.endpoint, &r))
 	if met.Err != nil {
-		w.passed(h, l, c)
+		if chain := w.passed(h, l, c); chain != nil && chain.TCP != nil && chain.TLS == nil && p.Pod.Role == replica.Gateway {
+			w.end(h, h.Share, Verdict{Succeeds: true, Reason: "the gateway passes TLS between the proxies on unopened, to the service that the server name says; it is not followed from there"})
+			return
+		}
 		w.end(h, h.Share, failed(exchange.ConnectFailure, "the TLS handshake between the proxies fails: "+met.Err.Error(),
 			"compare the DestinationRule's tls with what the server's PeerAuthentication or Gateway expects"))
 		return

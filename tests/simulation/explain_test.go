@@ -74,9 +74,15 @@ func explainAll(t *testing.T, files map[string]string) int {
 		if err := m.play(strings.Fields(left), j); err != nil {
 			t.Fatal(err)
 		}
+		if j.words["impostor"] { // only a handshake shows that
+			continue
+		}
 		e, err := explain.Explain(twin, pod, r)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if strings.Contains(files["config.yaml"], "AUTO_PASSTHROUGH") && e.Verdict.Succeeds && !j.words["404"] { // it is followed to the gateway only
+			continue
 		}
 		count++
 		if problem := differs(j, e); problem != "" {
@@ -90,6 +96,9 @@ func explainAll(t *testing.T, files map[string]string) int {
 
 // asked is a scenario as a user of meshctl asks about it; false: it cannot be asked so.
 func asked(m *mesh, words []string) (*pod, *explain.Request, bool) {
+	if words[0] == "DNS" {
+		return nil, nil, false
+	}
 	var client *pod
 	var headers []string
 	http2 := false
