@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -198,11 +199,11 @@ func (x *installation) save() {
 			x.t.Fatalf("a release is a %T", r)
 		}
 		x.note(r.Namespace, r.Manifest)
-		switch values := x.values(r); r.Chart.Name() {
+		switch r.Chart.Name() {
 		case "control-plane":
-			x.control = []string{"install", "-f", values}
-		case "gateway":
-			x.gateways = append(x.gateways, []string{"gateway", "install", r.Name, "-n", r.Namespace, "-f", values})
+			x.control = []string{"install", "-f", x.values(r.Name, tagged(r))}
+		case "gateway": // its image is the control plane's
+			x.gateways = append(x.gateways, []string{"gateway", "install", r.Name, "-n", r.Namespace, "-f", x.values(r.Name, r.Config)})
 		}
 	}
 	if x.root, err = x.kube.CoreV1().Secrets(wire.SystemNamespace).Get(x.t.Context(), wire.RootSecret, metav1.GetOptions{}); err != nil {
@@ -242,25 +243,30 @@ func named(o *unstructured.Unstructured) string {
 	return strings.ToLower(fmt.Sprintf("%s %s/%s", o.GetKind(), o.GetNamespace(), o.GetName()))
 }
 
-// values writes a release's values to a file. The image's tag is named: the default is that of the meshctl that installs.
-func (x *installation) values(r *release.Release) string {
-	values := map[string]any{}
-	for k, v := range r.Config {
-		values[k] = v
+// tagged are a release's values with the image's tag named: the default is that of the meshctl that installs.
+func tagged(r *release.Release) map[string]any {
+	values := maps.Clone(r.Config)
+	if values == nil {
+		values = map[string]any{}
 	}
 	image, _ := values["image"].(map[string]any)
-	if image == nil {
+	if image = maps.Clone(image); image == nil {
 		image = map[string]any{}
 	}
 	if image["tag"] == nil {
 		image["tag"] = r.Chart.Metadata.AppVersion
 	}
 	values["image"] = image
+	return values
+}
+
+// values writes a release's values to a file.
+func (x *installation) values(name string, values map[string]any) string {
 	text, err := json.Marshal(values)
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	path := filepath.Join(x.t.TempDir(), r.Name+".yaml")
+	path := filepath.Join(x.t.TempDir(), name+".yaml")
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		x.t.Fatal(err)
 	}
