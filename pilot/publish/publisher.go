@@ -170,7 +170,7 @@ func (p *Publisher) nudge() {
 
 // Run makes configuration until ctx ends.
 func (p *Publisher) Run(ctx context.Context) error {
-	ticker := time.NewTicker(mayReadFor)
+	ticker := time.NewTicker(deniedFor)
 	defer ticker.Stop()
 	for {
 		select {

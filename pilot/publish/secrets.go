@@ -31,8 +31,9 @@ type SecretSource interface {
 }
 
 const (
-	mayReadFor    = time.Minute     // how long a decision about an account counts
-	mayReadWithin = 5 * time.Second // how long asking may take
+	mayReadFor    = time.Minute      // how long a permission of an account counts
+	deniedFor     = 10 * time.Second // how long a denial does: a gateway that is given the right soon shows its certificate
+	mayReadWithin = 5 * time.Second  // how long asking may take
 )
 
 // secretGate decides who gets which Secret.
@@ -144,7 +145,7 @@ func (s *state) secret(ctx context.Context, resource string) *wire.Resource {
 	return out
 }
 
-// mayRead asks whether an account may read the Secrets of a namespace, and remembers the answer for a minute.
+// mayRead asks whether an account may read the Secrets of a namespace, and remembers the answer for a while.
 func (g *secretGate) mayRead(ctx context.Context, of grant) (bool, error) {
 	g.mu.Lock()
 	known, ok := g.granted[of]
@@ -161,9 +162,13 @@ func (g *secretGate) mayRead(ctx context.Context, of grant) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("asking whether %s may read the Secrets of %s: %w", of.account, of.namespace, err)
 	}
+	counts := deniedFor
+	if allowed {
+		counts = mayReadFor
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.granted[of] = decision{allowed, time.Now().Add(mayReadFor)}
+	g.granted[of] = decision{allowed, time.Now().Add(counts)}
 	return allowed, nil
 }
 

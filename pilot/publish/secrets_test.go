@@ -128,7 +128,7 @@ func TestSecretsGoToGatewaysThatMayHaveThem(t *testing.T) {
 			}
 		}
 		if asked != 1 {
-			t.Errorf("asked %d times whether the account may read; one answer counts for a minute", asked)
+			t.Errorf("asked %d times whether the account may read; a permission counts for a minute", asked)
 		}
 
 		told(gateway)
@@ -184,7 +184,7 @@ func TestSecretsOfOtherNamespaces(t *testing.T) {
 			t.Error("the account may not read the Secrets of bank, and gets one")
 		}
 		allowed["bank"] = true
-		time.Sleep(2 * mayReadFor)
+		time.Sleep(deniedFor)
 		if got := get("kubernetes://bank/cert"); got == nil || !bytes.Contains(got.Body, v.secrets["bank/cert"].Certificate) {
 			t.Error("the account may read the Secrets of bank, and gets another one or none")
 		}

@@ -17,7 +17,7 @@ import (
 
 const (
 	marketHost = "market.example.com"
-	// ingressLimit is how long a gateway may take to serve what was just applied; who may read Secrets is asked again each minute.
+	// ingressLimit is how long a gateway may take to serve what was just applied; who may not read Secrets is asked again within seconds.
 	ingressLimit = 3 * time.Minute
 )
 

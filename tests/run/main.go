@@ -1,5 +1,6 @@
-// Command run is `make test`: it runs the suites, shows progress, and prints what failed. What only reads the code runs in the
-// background, at the lowest priority, beside the end-to-end tests, which wait much; the unit tests find compiled what they need. It installs what the suites need through Go modules and, as root, Debian packages.
+// Command run is `make test`: it runs the suites, shows progress, and prints what failed. What only compiles or reads the code runs in the
+// background, at the lowest priority, beside the end-to-end tests, which wait much; the unit tests find compiled what they need. It installs
+// what the suites need through Go modules and, as root, Debian packages.
 package main
 
 import (
@@ -34,6 +35,9 @@ const (
 	race   = "CGO_ENABLED=1"
 	static = "CGO_ENABLED=0"
 	every  = 15 * time.Second // between two words from a quiet suite
+
+	compileTests = "compile the end-to-end tests"
+	endToEnd     = "end-to-end tests"
 )
 
 // ours is the cluster's module without the two mains that are Kubernetes and CoreDNS: vetting those would vet all that they import.
@@ -45,9 +49,10 @@ func suites() []suite {
 	return []suite{
 		{"first", "generate CRDs", ".", nil, []string{"go", "run", "./manifests/crds/gen"}, true},
 		{"first", "gofmt", ".", nil, []string{"sh", "-c", `out=$(gofmt -l .) && [ -z "$out" ] || { echo "not formatted: $out"; exit 1; }`}, true},
-		{"unit", "unit tests with -race", ".", []string{race}, []string{"sh", "-c", "go test -race -vet=off -timeout 15m $(go list ./... | grep -v /tests/e2e)"}, true},
+		{"unit", "unit tests with -race", ".", []string{race}, []string{"sh", "-c", "go test -race -vet=off -p 3 -timeout 15m $(go list ./... | grep -v /tests/e2e)"}, true},
 		{"unit", "allocation tests", ".", []string{static}, []string{"go", "test", "-vet=off", "-count=1", "-run", "Alloc|Bytes|Memory", "./sidecar/..."}, true},
 		{"unit", "the cluster's unit tests", "tests/cluster", []string{race}, []string{"go", "test", "-race", "-vet=off", "./internal/..."}, true},
+		{"e2e", compileTests, ".", []string{race}, []string{"go", "test", "-race", "-vet=off", "-c", "-o", "bin/e2e.test", "./tests/e2e"}, true},
 		{"lint", "go mod verify", ".", nil, []string{"go", "mod", "verify"}, true},
 		{"lint", "vet", ".", []string{race}, []string{"go", "vet", "-race", "./..."}, true},
 		{"lint", "vet without race", ".", []string{static}, []string{"go", "vet", "./sidecar/..."}, true},
@@ -56,8 +61,8 @@ func suites() []suite {
 		{"e2e", "compile the demo", ".", []string{static}, []string{"go", "build", "-o", "bin/demo", "./tests/demo"}, true},
 		{"e2e", "cluster, Heddle, shop", ".", []string{static}, []string{"bin/demo", "-tour=false"}, false},
 		{"e2e", "what the cluster promises", "tests/cluster", []string{static}, []string{"go", "run", "./cmd/cluster", "smoke"}, true},
-		{"e2e", "end-to-end tests", ".", []string{race, "HEDDLE_KUBECONFIG=/var/lib/heddle-cluster/kubeconfig"},
-			[]string{"go", "test", "-race", "-vet=off", "-count=1", "-v", "-timeout", "40m", "./tests/e2e/..."}, false},
+		{"e2e", endToEnd, "tests/e2e", []string{"HEDDLE_KUBECONFIG=/var/lib/heddle-cluster/kubeconfig"},
+			[]string{"../../bin/e2e.test", "-test.v", "-test.paniconexit0", "-test.timeout=40m"}, false},
 		{"long", "staticcheck, whole", ".", nil, []string{"sh", "-c", judge("-all")}, true},
 		{"long", "fuzz", ".", []string{race}, []string{"sh", "-c", fuzz}, false},
 	}
@@ -66,7 +71,7 @@ func suites() []suite {
 // judge runs staticcheck, itself without -race, on both modules.
 func judge(flags string) string {
 	return `dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT && CGO_ENABLED=0 go build -o "$dir/" ./tests/lint &&
-CGO_ENABLED=1 GOFLAGS="$GOFLAGS -race" "$dir/lint" ` + flags + ` ./... && cd tests/cluster && CGO_ENABLED=0 "$dir/lint" ` + flags + " " + strings.Join(ours, " ")
+CGO_ENABLED=1 GOGC=400 GOFLAGS="$GOFLAGS -race" "$dir/lint" ` + flags + ` ./... && cd tests/cluster && CGO_ENABLED=0 "$dir/lint" ` + flags + " " + strings.Join(ours, " ")
 }
 
 // fuzz runs each fuzz target for a minute, the others too when one fails.
@@ -109,15 +114,19 @@ func main() {
 	}
 }
 
-// lanes runs the suites of the groups: what reads the code, and compiles much, beside what needs a cluster, and waits much; then the unit tests
-// alone, since some look at the clock.
+// lanes runs the suites of the groups: what compiles and reads the code, beside what needs a cluster, and waits much; then the unit tests alone,
+// since some look at the clock. The end-to-end tests are compiled before vet, which would compile the same at the same time, and go once.
 func lanes(ctx context.Context, groups []string) (failed []string, ran int) {
-	var first, back, front, last []suite
+	var first, ahead, back, front, tests, last []suite
 	for _, s := range suites() {
 		switch {
 		case s.group != "first" && !slices.Contains(groups, s.group):
 		case s.group == "first":
 			first = append(first, s)
+		case s.name == compileTests:
+			ahead = append(ahead, s)
+		case s.name == endToEnd:
+			tests = append(tests, s)
 		case s.group == "e2e":
 			front = append(front, s)
 		case s.behind():
@@ -126,39 +135,55 @@ func lanes(ctx context.Context, groups []string) (failed []string, ran int) {
 			last = append(last, s)
 		}
 	}
-	failed, ran = lane(ctx, first)
+	var t tally
 	var behind sync.WaitGroup
-	var failedBehind []string
-	var ranBehind int
-	behind.Go(func() { failedBehind, ranBehind = lane(ctx, back) })
-	failedFront, ranFront := lane(ctx, front)
+	compiled := make(chan struct{})
+	t.lane(ctx, first)
+	behind.Go(func() {
+		t.lane(ctx, ahead)
+		close(compiled)
+		t.lane(ctx, back)
+	})
+	t.lane(ctx, front)
+	<-compiled
+	t.lane(ctx, tests)
 	behind.Wait()
-	failedLast, ranLast := lane(ctx, last)
-	return slices.Concat(failed, failedBehind, failedFront, failedLast), ran + ranBehind + ranFront + ranLast
+	t.lane(ctx, last)
+	return t.failed, t.ran
+}
+
+// tally counts suites, and keeps the names of those that failed.
+type tally struct {
+	mu     sync.Mutex
+	failed []string
+	ran    int
 }
 
 // lane runs suites one after the other.
-func lane(ctx context.Context, suites []suite) (failed []string, ran int) {
+func (t *tally) lane(ctx context.Context, suites []suite) {
 	for _, s := range suites {
 		if ctx.Err() != nil {
 			break
 		}
-		ran++
-		if !s.run(ctx) {
-			failed = append(failed, s.name)
+		ok := s.run(ctx)
+		t.mu.Lock()
+		t.ran++
+		if !ok {
+			t.failed = append(t.failed, s.name)
 		}
+		t.mu.Unlock()
 	}
-	return failed, ran
 }
 
 // behind says whether the suite runs in the background.
-func (s suite) behind() bool { return s.group == "lint" }
+func (s suite) behind() bool { return s.group == "lint" || s.name == compileTests }
 
 // lowly runs a command for nothing but idle processors. Its session is one to the scheduler (sched(7), "autogroup"), where the kernel does that.
 const lowly = `{ echo 19 > /proc/self/autogroup; } 2>/dev/null; exec nice -n 19 "$@"`
 
-// economy lets compiler and linker collect garbage less often, and describe nothing to debuggers: a fifth less of a cold run's processors.
-const economy = "GOFLAGS='-toolexec=env GOGC=400' -gcflags=all=-dwarf=false "
+// economy has the compiler collect no garbage below 2 GiB, work alone and describe nothing to debuggers, which saves some 40 % of the processors in
+// a cold run: go build runs as many compilers as there are. It says the same as that of the cluster's artifacts, so that both find each other's work.
+const economy = "GOFLAGS='-toolexec=env GOGC=off GOMEMLIMIT=2GiB GOMAXPROCS=1' -gcflags=all=-dwarf=false "
 
 // run runs a suite and says how long it took, and how much of the processors.
 func (s suite) run(ctx context.Context) bool {

@@ -141,9 +141,9 @@ func (b Builder) keep(name, digest string, make func(path string) error) (string
 	return path, os.Rename(partial, path)
 }
 
-// economy replaces the user's GOFLAGS, and lets compiler and linker collect garbage less often and describe nothing to debuggers, which
-// saves a fifth of their work.
-const economy = "GOFLAGS='-toolexec=env GOGC=400' -gcflags=all=-dwarf=false"
+// economy replaces the user's GOFLAGS. The compiler collects no garbage below 2 GiB, works alone and describes nothing to debuggers, which saves
+// some 40 % of the processors: go build runs as many compilers as there are.
+const economy = "GOFLAGS='-toolexec=env GOGC=off GOMEMLIMIT=2GiB GOMAXPROCS=1' -gcflags=all=-dwarf=false"
 
 func (b Builder) run(ctx context.Context, dir string, args ...string) error {
 	fmt.Fprintf(b.Log, "$ %s\n", strings.Join(args, " "))
