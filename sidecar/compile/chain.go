@@ -8,6 +8,8 @@ import (
 	networkrbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	tcpproxy "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 
+	"github.com/heddle-mesh/heddle/sidecar/compile/permissions"
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/filter/rbac"
@@ -19,24 +21,24 @@ func (b *builder) chain(in *listenerv3.FilterChain) (*madeChain, error) {
 	made := &madeChain{chain: &config.FilterChain{Name: in.GetName(), Origin: origin(in.GetMetadata())}}
 	var err error
 	if made.chain.Match, err = chainMatch(in.GetFilterChainMatch()); err != nil {
-		return nil, under("filter_chain_match", err)
+		return nil, values.Under("filter_chain_match", err)
 	}
 	if in.GetTransportSocket() != nil {
 		if made.chain.TLS, err = b.serverSocket(in.GetTransportSocket()); err != nil {
-			return nil, under("transport_socket", err)
+			return nil, values.Under("transport_socket", err)
 		}
 	}
 	for i, f := range in.GetFilters() {
 		field := fmt.Sprintf("filters[%d].typed_config", i)
 		if made.chain.HTTP != nil || made.chain.TCP != nil {
-			return nil, wrong(field, "nothing may follow a filter that serves")
+			return nil, values.Wrong(field, "nothing may follow a filter that serves")
 		}
 		if err := b.network(f, made); err != nil {
-			return nil, under(field, err)
+			return nil, values.Under(field, err)
 		}
 	}
 	if made.chain.HTTP == nil && made.chain.TCP == nil {
-		return nil, wrong("filters", "none of them serves connections")
+		return nil, values.Wrong("filters", "none of them serves connections")
 	}
 	return made, nil
 }
@@ -45,66 +47,58 @@ func chainMatch(in *listenerv3.FilterChainMatch) (config.Match, error) {
 	out := config.Match{ServerNames: in.GetServerNames(), Transport: in.GetTransportProtocol(), ALPN: in.GetApplicationProtocols()}
 	if p := in.GetDestinationPort(); p != nil {
 		if p.GetValue() == 0 || p.GetValue() > 65535 {
-			return out, wrong("destination_port", "%d is no port", p.GetValue())
+			return out, values.Wrong("destination_port", "%d is no port", p.GetValue())
 		}
 		out.Port = uint16(p.GetValue())
 	}
 	switch out.Transport {
 	case "", "tls", "raw_buffer":
 	default:
-		return out, wrong("transport_protocol", "%q is not implemented", out.Transport)
+		return out, values.Wrong("transport_protocol", "%q is not implemented", out.Transport)
 	}
 	var err error
-	out.Prefixes, err = prefixes("prefix_ranges", in.GetPrefixRanges())
+	out.Prefixes, err = values.Prefixes("prefix_ranges", in.GetPrefixRanges())
 	return out, err
 }
 
 // network reads one network filter into the chain.
 func (b *builder) network(in *listenerv3.Filter, made *madeChain) error {
-	switch name := wordOf(string(in.GetTypedConfig().MessageName())); name {
+	switch name := values.Word(string(in.GetTypedConfig().MessageName())); name {
 	case "RBAC":
-		message, err := open("rules", in.GetTypedConfig(), &networkrbac.RBAC{})
+		message, err := values.Open("rules", in.GetTypedConfig(), &networkrbac.RBAC{})
 		if err != nil {
 			return err
 		}
-		c, err := policies(message.GetRules())
+		c, err := permissions.Read(message.GetRules())
 		if err != nil || c == nil {
-			return wrapUnder("rules", err)
+			return values.Within("rules", err)
 		}
 		f, err := rbac.NewNetwork(*c)
 		if err != nil {
-			return under("rules", err)
+			return values.Under("rules", err)
 		}
 		made.chain.Network = append(made.chain.Network, f)
 	case "TcpProxy":
-		message, err := open("tcp_proxy", in.GetTypedConfig(), &tcpproxy.TcpProxy{})
+		message, err := values.Open("tcp_proxy", in.GetTypedConfig(), &tcpproxy.TcpProxy{})
 		if err != nil {
 			return err
 		}
 		made.chain.TCP, made.logs, err = b.tcp(message)
 		return err
 	case "HttpConnectionManager":
-		message, err := open("http_connection_manager", in.GetTypedConfig(), &hcm.HttpConnectionManager{})
+		message, err := values.Open("http_connection_manager", in.GetTypedConfig(), &hcm.HttpConnectionManager{})
 		if err != nil {
 			return err
 		}
 		return b.http(message, made)
 	default:
-		return wrong("type", "%q is not implemented", name)
+		return values.Wrong("type", "%q is not implemented", name)
 	}
 	return nil
 }
 
-// wrapUnder is under for an error that may be nil.
-func wrapUnder(field string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return under(field, err)
-}
-
 func (b *builder) tcp(in *tcpproxy.TcpProxy) (*config.TCP, []*exchange.AccessLog, error) {
-	out := &config.TCP{StatPrefix: in.GetStatPrefix(), IdleTimeout: duration(in.GetIdleTimeout(), defaultIdle), MaxDuration: duration(in.GetMaxDownstreamConnectionDuration(), 0)}
+	out := &config.TCP{StatPrefix: in.GetStatPrefix(), IdleTimeout: values.Duration(in.GetIdleTimeout(), defaultIdle), MaxDuration: values.Duration(in.GetMaxDownstreamConnectionDuration(), 0)}
 	switch c := in.GetClusterSpecifier().(type) {
 	case *tcpproxy.TcpProxy_Cluster:
 		out.Clusters = []route.Weighted{{Cluster: c.Cluster, Weight: 1}}
@@ -115,14 +109,14 @@ func (b *builder) tcp(in *tcpproxy.TcpProxy) (*config.TCP, []*exchange.AccessLog
 			out.Clusters = append(out.Clusters, route.Weighted{Cluster: w.GetName(), Weight: w.GetWeight()})
 		}
 		if total == 0 {
-			return nil, nil, wrong("weighted_clusters", "the weights sum to zero")
+			return nil, nil, values.Wrong("weighted_clusters", "the weights sum to zero")
 		}
 	default:
-		return nil, nil, wrong("cluster", "it is empty")
+		return nil, nil, values.Wrong("cluster", "it is empty")
 	}
 	for i, p := range in.GetHashPolicy() {
 		if p.GetSourceIp() == nil {
-			return nil, nil, wrong(fmt.Sprintf("hash_policy[%d]", i), "only source_ip is implemented")
+			return nil, nil, values.Wrong(fmt.Sprintf("hash_policy[%d]", i), "only source_ip is implemented")
 		}
 		out.HashSourceIP = true
 	}

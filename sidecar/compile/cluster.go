@@ -14,6 +14,7 @@ import (
 	upstreamhttp "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
@@ -24,15 +25,15 @@ const httpOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 func (b *builder) cluster(in *cluster.Cluster) (*upstream.Config, error) {
 	out := &upstream.Config{
 		Info:           clusterInfo(in),
-		ConnectTimeout: duration(in.GetConnectTimeout(), 5*time.Second),
+		ConnectTimeout: values.Duration(in.GetConnectTimeout(), 5*time.Second),
 		Panic:          50,
 	}
 	//lint:ignore SA1019 its successor is an extension that no control plane sends yet
-	out.DNSRefresh = duration(in.GetDnsRefreshRate(), 0)
-	if at := texts(in.GetMetadata().GetFilterMetadata()[wire.ClusterMetadata])[wire.ServiceAddress]; at != "" {
+	out.DNSRefresh = values.Duration(in.GetDnsRefreshRate(), 0)
+	if at := values.Texts(in.GetMetadata().GetFilterMetadata()[wire.ClusterMetadata])[wire.ServiceAddress]; at != "" {
 		var err error
 		if out.LastResort, err = netip.ParseAddrPort(at); err != nil {
-			return nil, wrong("metadata.filter_metadata["+wire.ClusterMetadata+"]."+wire.ServiceAddress, "%w", err)
+			return nil, values.Wrong("metadata.filter_metadata["+wire.ClusterMetadata+"]."+wire.ServiceAddress, "%w", err)
 		}
 	}
 	if p := in.GetCommonLbConfig().GetHealthyPanicThreshold(); p != nil {
@@ -55,7 +56,7 @@ func (b *builder) cluster(in *cluster.Cluster) (*upstream.Config, error) {
 }
 
 func clusterInfo(in *cluster.Cluster) exchange.ClusterInfo {
-	facts := texts(in.GetMetadata().GetFilterMetadata()[wire.ClusterMetadata])
+	facts := values.Texts(in.GetMetadata().GetFilterMetadata()[wire.ClusterMetadata])
 	info := exchange.ClusterInfo{Name: in.GetName(), External: facts[wire.ServiceExternal] == "true",
 		Service: exchange.Service{Host: facts[wire.ServiceHost], Name: facts[wire.ServiceName], Namespace: facts[wire.ServiceNamespace]}}
 	if parts := strings.Split(in.GetName(), "|"); len(parts) == 4 {
@@ -69,7 +70,7 @@ func (b *builder) discovery(in *cluster.Cluster, out *upstream.Config) error {
 	case cluster.Cluster_EDS:
 		out.Discovery = upstream.EDS
 		if in.GetEdsClusterConfig() == nil {
-			return wrong("eds_cluster_config", "an EDS cluster needs it")
+			return values.Wrong("eds_cluster_config", "an EDS cluster needs it")
 		}
 	case cluster.Cluster_STATIC:
 		out.Discovery = upstream.Static
@@ -80,7 +81,7 @@ func (b *builder) discovery(in *cluster.Cluster, out *upstream.Config) error {
 	case cluster.Cluster_ORIGINAL_DST:
 		out.Discovery = upstream.OriginalDst
 	default:
-		return wrong("type", "%s is not implemented", in.GetType())
+		return values.Wrong("type", "%s is not implemented", in.GetType())
 	}
 	switch in.GetDnsLookupFamily() {
 	case cluster.Cluster_V4_ONLY:
@@ -99,7 +100,7 @@ func (b *builder) discovery(in *cluster.Cluster, out *upstream.Config) error {
 		named := out.Discovery == upstream.StrictDNS || out.Discovery == upstream.LogicalDNS
 		endpoints, err := b.endpoints(in.GetLoadAssignment(), named)
 		if err != nil {
-			return under("load_assignment", err)
+			return values.Under("load_assignment", err)
 		}
 		out.Endpoints = endpoints
 	}
@@ -126,7 +127,7 @@ func balancer(in *cluster.Cluster, out *upstream.Config) error {
 		out.Balancer = upstream.Maglev
 		out.Hashing, err = maglevSizes(in.GetMaglevLbConfig())
 	default:
-		return wrong("lb_policy", "%s is not implemented", in.GetLbPolicy())
+		return values.Wrong("lb_policy", "%s is not implemented", in.GetLbPolicy())
 	}
 	if out.Discovery == upstream.OriginalDst {
 		out.Balancer = upstream.Passthrough
@@ -145,14 +146,14 @@ func limits(in *cluster.Cluster, out *upstream.Config) error {
 	out.Limits = upstream.Limits{Connections: 1024, Pending: 1024, Requests: 1024, Retries: 3}
 	for i, t := range in.GetCircuitBreakers().GetThresholds() {
 		if t.GetPriority() != core.RoutingPriority_DEFAULT {
-			return wrong(fmt.Sprintf("circuit_breakers.thresholds[%d].priority", i), "%s is not implemented", t.GetPriority())
+			return values.Wrong(fmt.Sprintf("circuit_breakers.thresholds[%d].priority", i), "%s is not implemented", t.GetPriority())
 		}
 		out.Limits = upstream.Limits{
-			Connections: unlimited(number(t.GetMaxConnections(), 1024)), Pending: unlimited(number(t.GetMaxPendingRequests(), 1024)),
-			Requests: unlimited(number(t.GetMaxRequests(), 1024)), Retries: unlimited(number(t.GetMaxRetries(), 3)),
+			Connections: unlimited(values.Number(t.GetMaxConnections(), 1024)), Pending: unlimited(values.Number(t.GetMaxPendingRequests(), 1024)),
+			Requests: unlimited(values.Number(t.GetMaxRequests(), 1024)), Retries: unlimited(values.Number(t.GetMaxRetries(), 3)),
 		}
 		if budget := t.GetRetryBudget(); budget != nil {
-			out.Limits.Budget = &upstream.RetryBudget{Percent: 20, Min: number(budget.GetMinRetryConcurrency(), 3)}
+			out.Limits.Budget = &upstream.RetryBudget{Percent: 20, Min: values.Number(budget.GetMinRetryConcurrency(), 3)}
 			if p := budget.GetBudgetPercent(); p != nil {
 				out.Limits.Budget.Percent = p.GetValue()
 			}
@@ -168,30 +169,30 @@ func outlier(in *cluster.Cluster, out *upstream.Config) error {
 		return nil
 	}
 	out.Outlier = &upstream.Outlier{
-		Consecutive5xx: number(o.GetConsecutive_5Xx(), 5), ConsecutiveGateway: number(o.GetConsecutiveGatewayFailure(), 5),
-		SplitLocal: o.GetSplitExternalLocalOriginErrors(), ConsecutiveLocal: number(o.GetConsecutiveLocalOriginFailure(), 5),
-		Interval: duration(o.GetInterval(), 10*time.Second), BaseEjection: duration(o.GetBaseEjectionTime(), 30*time.Second),
-		MaxEjection: duration(o.GetMaxEjectionTime(), 300*time.Second), MaxEjectionPercent: number(o.GetMaxEjectionPercent(), 10),
+		Consecutive5xx: values.Number(o.GetConsecutive_5Xx(), 5), ConsecutiveGateway: values.Number(o.GetConsecutiveGatewayFailure(), 5),
+		SplitLocal: o.GetSplitExternalLocalOriginErrors(), ConsecutiveLocal: values.Number(o.GetConsecutiveLocalOriginFailure(), 5),
+		Interval: values.Duration(o.GetInterval(), 10*time.Second), BaseEjection: values.Duration(o.GetBaseEjectionTime(), 30*time.Second),
+		MaxEjection: values.Duration(o.GetMaxEjectionTime(), 300*time.Second), MaxEjectionPercent: values.Number(o.GetMaxEjectionPercent(), 10),
 	}
 	for _, e := range []struct {
 		field string
 		share uint32
 		count *uint32
 	}{
-		{"enforcing_consecutive_5xx", number(o.GetEnforcingConsecutive_5Xx(), 100), &out.Outlier.Consecutive5xx},
-		{"enforcing_consecutive_gateway_failure", number(o.GetEnforcingConsecutiveGatewayFailure(), 0), &out.Outlier.ConsecutiveGateway},
-		{"enforcing_consecutive_local_origin_failure", number(o.GetEnforcingConsecutiveLocalOriginFailure(), 100), &out.Outlier.ConsecutiveLocal},
-		{"enforcing_success_rate", number(o.GetEnforcingSuccessRate(), 0), nil},
-		{"enforcing_local_origin_success_rate", number(o.GetEnforcingLocalOriginSuccessRate(), 0), nil},
-		{"enforcing_failure_percentage", number(o.GetEnforcingFailurePercentage(), 0), nil},
-		{"enforcing_failure_percentage_local_origin", number(o.GetEnforcingFailurePercentageLocalOrigin(), 0), nil},
+		{"enforcing_consecutive_5xx", values.Number(o.GetEnforcingConsecutive_5Xx(), 100), &out.Outlier.Consecutive5xx},
+		{"enforcing_consecutive_gateway_failure", values.Number(o.GetEnforcingConsecutiveGatewayFailure(), 0), &out.Outlier.ConsecutiveGateway},
+		{"enforcing_consecutive_local_origin_failure", values.Number(o.GetEnforcingConsecutiveLocalOriginFailure(), 100), &out.Outlier.ConsecutiveLocal},
+		{"enforcing_success_rate", values.Number(o.GetEnforcingSuccessRate(), 0), nil},
+		{"enforcing_local_origin_success_rate", values.Number(o.GetEnforcingLocalOriginSuccessRate(), 0), nil},
+		{"enforcing_failure_percentage", values.Number(o.GetEnforcingFailurePercentage(), 0), nil},
+		{"enforcing_failure_percentage_local_origin", values.Number(o.GetEnforcingFailurePercentageLocalOrigin(), 0), nil},
 	} {
 		switch {
 		case e.share == 0 && e.count != nil:
 			*e.count = 0
 		case e.share == 0:
 		case e.share != 100 || e.count == nil:
-			return wrong("outlier_detection."+e.field, "%d %% is not implemented", e.share)
+			return values.Wrong("outlier_detection."+e.field, "%d %% is not implemented", e.share)
 		}
 	}
 	return nil
@@ -202,9 +203,9 @@ func protocol(in *cluster.Cluster, out *upstream.Config) error {
 	for name, extension := range in.GetTypedExtensionProtocolOptions() {
 		field := "typed_extension_protocol_options[" + name + "]"
 		if name != httpOptions {
-			return wrong(field, "not implemented")
+			return values.Wrong(field, "not implemented")
 		}
-		options, err := open(field, extension, &upstreamhttp.HttpProtocolOptions{})
+		options, err := values.Open(field, extension, &upstreamhttp.HttpProtocolOptions{})
 		if err != nil {
 			return err
 		}
@@ -218,17 +219,17 @@ func protocol(in *cluster.Cluster, out *upstream.Config) error {
 		}
 		out.Limits.Streams = h2.GetMaxConcurrentStreams().GetValue()
 		common := options.GetCommonHttpProtocolOptions()
-		if out.IdleTimeout = duration(common.GetIdleTimeout(), 0); common.GetIdleTimeout() != nil && out.IdleTimeout == 0 {
+		if out.IdleTimeout = values.Duration(common.GetIdleTimeout(), 0); common.GetIdleTimeout() != nil && out.IdleTimeout == 0 {
 			out.IdleTimeout = -1 // an idle timeout of zero is none
 		}
-		out.MaxDuration = duration(common.GetMaxConnectionDuration(), 0)
+		out.MaxDuration = values.Duration(common.GetMaxConnectionDuration(), 0)
 		if err := keepalive(h2.GetConnectionKeepalive(), &out.Ping); err != nil {
-			return under(field, err)
+			return values.Under(field, err)
 		}
 		out.Limits.RequestsPerConnection = common.GetMaxRequestsPerConnection().GetValue()
 		out.HostSNI = options.GetUpstreamHttpProtocolOptions().GetAutoSni()
 		if common.GetMaxHeadersCount() != nil || common.GetHeadersWithUnderscoresAction() != 0 {
-			return wrong(field+".common_http_protocol_options", "only idle_timeout, max_connection_duration and max_requests_per_connection are implemented for clusters")
+			return values.Wrong(field+".common_http_protocol_options", "only idle_timeout, max_connection_duration and max_requests_per_connection are implemented for clusters")
 		}
 	}
 	return nil
@@ -241,7 +242,7 @@ func keepalive(in *core.KeepaliveSettings, out *exchange.Keepalive) error {
 	}
 	*out = exchange.Keepalive{Interval: in.GetInterval().AsDuration(), Timeout: in.GetTimeout().AsDuration()}
 	if out.Interval < time.Millisecond || out.Timeout < time.Millisecond {
-		return wrong("http2_protocol_options.connection_keepalive", "interval and timeout must be at least 1ms")
+		return values.Wrong("http2_protocol_options.connection_keepalive", "interval and timeout must be at least 1ms")
 	}
 	return nil
 }
@@ -260,9 +261,9 @@ func source(in *cluster.Cluster, out *upstream.Config) error {
 		ip, err := netip.ParseAddr(a.GetAddress())
 		switch {
 		case err != nil:
-			return wrong("upstream_bind_config", "%w", err)
+			return values.Wrong("upstream_bind_config", "%w", err)
 		case a.GetPortValue() != 0:
-			return wrong("upstream_bind_config", "a port is not implemented")
+			return values.Wrong("upstream_bind_config", "a port is not implemented")
 		case ip.Is4():
 			out.Source = ip
 		default:
@@ -276,9 +277,9 @@ func source(in *cluster.Cluster, out *upstream.Config) error {
 func (b *builder) sockets(in *cluster.Cluster, out *upstream.Config) error {
 	for i, m := range in.GetTransportSocketMatches() {
 		field := fmt.Sprintf("transport_socket_matches[%d]", i)
-		made := upstream.Socket{Name: m.GetName(), Match: texts(m.GetMatch())}
+		made := upstream.Socket{Name: m.GetName(), Match: values.Texts(m.GetMatch())}
 		if err := b.socket(m.GetTransportSocket(), &made); err != nil {
-			return under(field+".transport_socket", err)
+			return values.Under(field+".transport_socket", err)
 		}
 		out.Sockets = append(out.Sockets, made)
 	}
@@ -287,7 +288,7 @@ func (b *builder) sockets(in *cluster.Cluster, out *upstream.Config) error {
 	}
 	made := upstream.Socket{Name: in.GetTransportSocket().GetName()}
 	if err := b.socket(in.GetTransportSocket(), &made); err != nil {
-		return under("transport_socket", err)
+		return values.Under("transport_socket", err)
 	}
 	out.Sockets = append(out.Sockets, made)
 	return nil
@@ -296,11 +297,11 @@ func (b *builder) sockets(in *cluster.Cluster, out *upstream.Config) error {
 // socket reads how connections begin: with a PROXY header or not, then with TLS or not.
 func (b *builder) socket(in *core.TransportSocket, out *upstream.Socket) error {
 	var err error
-	if wordOf(string(in.GetTypedConfig().MessageName())) != "ProxyProtocolUpstreamTransport" {
+	if values.Word(string(in.GetTypedConfig().MessageName())) != "ProxyProtocolUpstreamTransport" {
 		out.TLS, err = b.clientSocket(in)
 		return err
 	}
-	outer, err := open("typed_config", in.GetTypedConfig(), &proxyprotocol.ProxyProtocolUpstreamTransport{})
+	outer, err := values.Open("typed_config", in.GetTypedConfig(), &proxyprotocol.ProxyProtocolUpstreamTransport{})
 	if err != nil {
 		return err
 	}
@@ -310,13 +311,13 @@ func (b *builder) socket(in *core.TransportSocket, out *upstream.Socket) error {
 	case core.ProxyProtocolConfig_V2:
 		out.Proxy = upstream.ProxyV2
 	default:
-		return wrong("typed_config.config.version", "%s is not implemented", v)
+		return values.Wrong("typed_config.config.version", "%s is not implemented", v)
 	}
 	if outer.GetTransportSocket() == nil {
-		return wrong("typed_config.transport_socket", "what comes after the header is missing")
+		return values.Wrong("typed_config.transport_socket", "what comes after the header is missing")
 	}
 	if out.TLS, err = b.clientSocket(outer.GetTransportSocket()); err != nil {
-		return under("typed_config.transport_socket", err)
+		return values.Under("typed_config.transport_socket", err)
 	}
 	return nil
 }

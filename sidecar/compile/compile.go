@@ -19,6 +19,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/sidecar/compile/dialect"
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/dns/names"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -38,7 +40,7 @@ type Options struct {
 // Compiler holds the resources in force and what was made of them. One goroutine uses it.
 type Compiler struct {
 	options   Options
-	checker   checker
+	checker   dialect.Checker
 	workloads map[exchange.Workload]*exchange.Workload
 	crowd     int // how many workloads may be remembered before those that are gone are forgotten
 
@@ -97,7 +99,7 @@ type builder struct {
 // New returns a compiler without resources.
 func New(options Options) *Compiler {
 	return &Compiler{
-		options: options, checker: newChecker(), workloads: map[exchange.Workload]*exchange.Workload{},
+		options: options, checker: dialect.New(), workloads: map[exchange.Workload]*exchange.Workload{},
 		clusters: map[string]*entry[*upstream.Config]{}, endpoints: map[string]*entry[*upstream.Assignment]{},
 		listeners: map[string]*entry[*config.Listener]{}, routes: map[string]*entry[*route.Table]{}, secrets: map[string]wire.Resource{},
 		names: map[string]*entry[*names.Zone]{}, zones: map[string]*names.Zone{},
@@ -175,9 +177,9 @@ func put[T any, M proto.Message](c *Compiler, in map[string]*entry[T], r wire.Re
 		return nil
 	}
 	if err := proto.Unmarshal(r.Body, m); err != nil {
-		return wrong("resource", "%w", err)
+		return values.Wrong("resource", "%w", err)
 	}
-	if err := c.checker.check(m); err != nil {
+	if err := c.checker.Check(m); err != nil {
 		return err
 	}
 	next := &entry[T]{resource: r, needs: newNeeds()}
@@ -194,7 +196,7 @@ func put[T any, M proto.Message](c *Compiler, in map[string]*entry[T], r wire.Re
 
 func (c *Compiler) makeCluster(b *builder, m *clusterv3.Cluster, next, _ *entry[*upstream.Config]) (err error) {
 	if m.GetName() != next.resource.Name {
-		return wrong("name", "%q is not the resource's name", m.GetName())
+		return values.Wrong("name", "%q is not the resource's name", m.GetName())
 	}
 	next.made, err = b.cluster(m)
 	return err
@@ -208,7 +210,7 @@ func (c *Compiler) makeAssignment(b *builder, m *endpointv3.ClusterLoadAssignmen
 
 func (c *Compiler) makeListener(b *builder, m *listenerv3.Listener, next, old *entry[*config.Listener]) (err error) {
 	if m.GetName() != next.resource.Name {
-		return wrong("name", "%q is not the resource's name", m.GetName())
+		return values.Wrong("name", "%q is not the resource's name", m.GetName())
 	}
 	before := &entry[*config.Listener]{}
 	if old != nil {
@@ -234,9 +236,9 @@ func (c *Compiler) makeRoutes(b *builder, m *routev3.RouteConfiguration, next, _
 func (c *Compiler) putSecret(r wire.Resource) error {
 	m := &tlsv3.Secret{}
 	if err := proto.Unmarshal(r.Body, m); err != nil {
-		return wrong("resource", "%w", err)
+		return values.Wrong("resource", "%w", err)
 	}
-	if err := c.checker.check(m); err != nil {
+	if err := c.checker.Check(m); err != nil {
 		return err
 	}
 	content, err := material(m)

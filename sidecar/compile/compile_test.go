@@ -25,6 +25,7 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/internal/golden"
 	"github.com/heddle-mesh/heddle/internal/spiffe"
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/mtls"
 )
 
@@ -86,7 +87,7 @@ func resource(t *testing.T, m proto.Message) wire.Resource {
 	}
 	hash := fnv.New32()
 	hash.Write(body)
-	r := wire.Resource{Type: typeOf(t, wordOf(string(m.ProtoReflect().Descriptor().FullName()))), Version: fmt.Sprint(hash.Sum32()), Body: body}
+	r := wire.Resource{Type: typeOf(t, values.Word(string(m.ProtoReflect().Descriptor().FullName()))), Version: fmt.Sprint(hash.Sum32()), Body: body}
 	switch m := m.(type) {
 	case *clusterv3.Cluster:
 		r.Name = m.GetName()

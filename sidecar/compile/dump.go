@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 )
 
 // States of a resource in a dump.
@@ -42,7 +43,7 @@ func (c *Compiler) Dump(word string) ([]Dumped, error) {
 		if failed != nil && err == nil {
 			err = failed
 		}
-		if word == "" || word == wordOf(typ) {
+		if word == "" || word == values.Word(typ) {
 			out = append(out, some...)
 		}
 	}
@@ -58,7 +59,7 @@ func (c *Compiler) Dump(word string) ([]Dumped, error) {
 	add(wire.TypeNames, some, failed)
 	var secrets []Dumped
 	for _, name := range slices.Sorted(maps.Keys(c.secrets)) {
-		secrets = append(secrets, Dumped{Type: wordOf(wire.TypeSecret), Name: name, Version: c.secrets[name].Version, State: StateActive})
+		secrets = append(secrets, Dumped{Type: values.Word(wire.TypeSecret), Name: name, Version: c.secrets[name].Version, State: StateActive})
 	}
 	add(wire.TypeSecret, secrets, nil)
 	return out, err
@@ -74,7 +75,7 @@ func dumpAll[T comparable](c *Compiler, typ string, in map[string]*entry[T], m p
 		names[name] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		d := Dumped{Type: wordOf(typ), Name: name, State: StateActive}
+		d := Dumped{Type: values.Word(typ), Name: name, State: StateActive}
 		if e := in[name]; e != nil {
 			proto.Reset(m)
 			if err := proto.Unmarshal(e.resource.Body, m); err != nil {

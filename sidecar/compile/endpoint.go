@@ -9,6 +9,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/internal/spiffe"
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
 
@@ -19,7 +20,7 @@ func (b *builder) endpoints(in *endpoint.ClusterLoadAssignment, named bool) ([]*
 		for j, e := range group.GetLbEndpoints() {
 			made, err := b.endpoint(group, e, named)
 			if err != nil {
-				return nil, under(fmt.Sprintf("endpoints[%d].lb_endpoints[%d]", i, j), err)
+				return nil, values.Under(fmt.Sprintf("endpoints[%d].lb_endpoints[%d]", i, j), err)
 			}
 			out = append(out, made)
 		}
@@ -29,7 +30,7 @@ func (b *builder) endpoints(in *endpoint.ClusterLoadAssignment, named bool) ([]*
 
 func (b *builder) endpoint(group *endpoint.LocalityLbEndpoints, in *endpoint.LbEndpoint, named bool) (*exchange.Endpoint, error) {
 	out := &exchange.Endpoint{
-		Host: in.GetEndpoint().GetHostname(), Weight: max(number(in.GetLoadBalancingWeight(), 1), 1), Priority: group.GetPriority(),
+		Host: in.GetEndpoint().GetHostname(), Weight: max(values.Number(in.GetLoadBalancingWeight(), 1), 1), Priority: group.GetPriority(),
 		Locality:       exchange.Locality{Region: group.GetLocality().GetRegion(), Zone: group.GetLocality().GetZone(), SubZone: group.GetLocality().GetSubZone()},
 		LocalityWeight: group.GetLoadBalancingWeight().GetValue(),
 		Unhealthy:      in.GetHealthStatus() == core.HealthStatus_UNHEALTHY || in.GetHealthStatus() == core.HealthStatus_TIMEOUT,
@@ -37,20 +38,20 @@ func (b *builder) endpoint(group *endpoint.LocalityLbEndpoints, in *endpoint.LbE
 	}
 	socket := in.GetEndpoint().GetAddress().GetSocketAddress()
 	if _, err := netip.ParseAddr(socket.GetAddress()); err != nil && named && socket.GetAddress() != "" {
-		port, err := portOf("endpoint.address", socket)
+		port, err := values.Port("endpoint.address", socket)
 		if err != nil {
 			return nil, err
 		}
 		out.Host, out.Address = socket.GetAddress(), netip.AddrPortFrom(netip.Addr{}, port)
 	} else {
-		if out.Address, err = address("endpoint.address", in.GetEndpoint().GetAddress()); err != nil {
+		if out.Address, err = values.Address("endpoint.address", in.GetEndpoint().GetAddress()); err != nil {
 			return nil, err
 		}
 	}
 	metadata := in.GetMetadata().GetFilterMetadata()
-	out.Metadata = texts(metadata[wire.TLSModeMatch])
+	out.Metadata = values.Texts(metadata[wire.TLSModeMatch])
 	out.TLSMode = out.Metadata[wire.TLSModeKey]
-	facts := texts(metadata[wire.EndpointMetadata])
+	facts := values.Texts(metadata[wire.EndpointMetadata])
 	out.Identity = facts[wire.FactIdentity]
 	out.Workload = b.workload(facts)
 	return out, nil

@@ -12,6 +12,7 @@ import (
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/filter"
 	"github.com/heddle-mesh/heddle/sidecar/filter/cors"
 	"github.com/heddle-mesh/heddle/sidecar/filter/fault"
@@ -21,9 +22,9 @@ import (
 
 // routeFilter makes a filter that routes may override.
 func routeFilter(in *anypb.Any) (*filter.Named, error) {
-	switch name := wordOf(string(in.MessageName())); name {
+	switch name := values.Word(string(in.MessageName())); name {
 	case "HTTPFault":
-		m, err := open("fault", in, &faultv3.HTTPFault{})
+		m, err := values.Open("fault", in, &faultv3.HTTPFault{})
 		if err != nil {
 			return nil, err
 		}
@@ -33,7 +34,7 @@ func routeFilter(in *anypb.Any) (*filter.Named, error) {
 		}
 		return &filter.Named{Kind: filter.Fault, Filter: f}, nil
 	case "LocalRateLimit":
-		m, err := open("local_ratelimit", in, &ratelimitv3.LocalRateLimit{})
+		m, err := values.Open("local_ratelimit", in, &ratelimitv3.LocalRateLimit{})
 		if err != nil {
 			return nil, err
 		}
@@ -45,11 +46,11 @@ func routeFilter(in *anypb.Any) (*filter.Named, error) {
 	case "Cors": // routes say everything
 		f, err := cors.New(cors.Config{})
 		if err != nil {
-			return nil, wrong("cors", "%w", err)
+			return nil, values.Wrong("cors", "%w", err)
 		}
 		return &filter.Named{Kind: filter.CORS, Filter: f}, nil
 	case "CorsPolicy":
-		m, err := open("cors", in, &corsv3.CorsPolicy{})
+		m, err := values.Open("cors", in, &corsv3.CorsPolicy{})
 		if err != nil {
 			return nil, err
 		}
@@ -59,21 +60,21 @@ func routeFilter(in *anypb.Any) (*filter.Named, error) {
 		}
 		return &filter.Named{Kind: filter.CORS, Filter: f}, nil
 	default:
-		return nil, wrong("type", "%q is not implemented", name)
+		return nil, values.Wrong("type", "%q is not implemented", name)
 	}
 }
 
 // rateLimit makes a token bucket; one that is not enabled or not enforced by a share is so for none, as in Envoy.
 func rateLimit(in *ratelimitv3.LocalRateLimit) (filter.HTTP, error) {
 	bucket := in.GetTokenBucket()
-	c := ratelimit.Config{Tokens: bucket.GetMaxTokens(), Fill: number(bucket.GetTokensPerFill(), 1), Interval: bucket.GetFillInterval().AsDuration(),
-		EnabledShare: perMillion(in.GetFilterEnabled().GetDefaultValue()), EnforcedShare: perMillion(in.GetFilterEnforced().GetDefaultValue()),
+	c := ratelimit.Config{Tokens: bucket.GetMaxTokens(), Fill: values.Number(bucket.GetTokensPerFill(), 1), Interval: bucket.GetFillInterval().AsDuration(),
+		EnabledShare: values.PerMillion(in.GetFilterEnabled().GetDefaultValue()), EnforcedShare: values.PerMillion(in.GetFilterEnforced().GetDefaultValue()),
 		Exhausted: in.GetRateLimitedAsResourceExhausted()}
 	switch code := int(in.GetStatus().GetCode()); {
 	case bucket != nil && c.Tokens == 0:
-		return nil, wrong("token_bucket.max_tokens", "0")
+		return nil, values.Wrong("token_bucket.max_tokens", "0")
 	case bucket != nil && c.Interval < shortestFill:
-		return nil, wrong("token_bucket.fill_interval", "%v is less than %v", c.Interval, shortestFill)
+		return nil, values.Wrong("token_bucket.fill_interval", "%v is less than %v", c.Interval, shortestFill)
 	case code >= 400: // below, Envoy says 429
 		c.Status = code
 	}
@@ -96,10 +97,10 @@ func overrides(in map[string]*anypb.Any) ([]filter.Override, error) {
 	for _, name := range slices.Sorted(maps.Keys(in)) {
 		made, err := routeFilter(in[name])
 		if err != nil {
-			return nil, under("typed_per_filter_config["+name+"]", err)
+			return nil, values.Under("typed_per_filter_config["+name+"]", err)
 		}
 		if f, is := made.Filter.(*ratelimit.Filter); is && f.Unlimited() {
-			return nil, wrong("typed_per_filter_config["+name+"].token_bucket", "it is missing")
+			return nil, values.Wrong("typed_per_filter_config["+name+"].token_bucket", "it is missing")
 		}
 		out = append(out, filter.Override{Kind: made.Kind, Filter: made.Filter})
 	}
@@ -107,8 +108,8 @@ func overrides(in map[string]*anypb.Any) ([]filter.Override, error) {
 }
 
 func faultFilter(in *faultv3.HTTPFault) (filter.HTTP, error) {
-	c := fault.Config{Delay: in.GetDelay().GetFixedDelay().AsDuration(), DelayShare: perMillion(in.GetDelay().GetPercentage()),
-		AbortShare: perMillion(in.GetAbort().GetPercentage())}
+	c := fault.Config{Delay: in.GetDelay().GetFixedDelay().AsDuration(), DelayShare: values.PerMillion(in.GetDelay().GetPercentage()),
+		AbortShare: values.PerMillion(in.GetAbort().GetPercentage())}
 	switch e := in.GetAbort().GetErrorType().(type) {
 	case *faultv3.FaultAbort_HttpStatus:
 		c.Status = int(e.HttpStatus)
@@ -118,27 +119,27 @@ func faultFilter(in *faultv3.HTTPFault) (filter.HTTP, error) {
 	}
 	f, err := fault.New(c)
 	if err != nil {
-		return nil, wrong("fault", "%w", err)
+		return nil, values.Wrong("fault", "%w", err)
 	}
 	return f, nil
 }
 
 func corsFilter(in *corsv3.CorsPolicy) (filter.HTTP, error) {
 	c := cors.Config{Methods: in.GetAllowMethods(), Headers: in.GetAllowHeaders(), Expose: in.GetExposeHeaders(),
-		Credentials: in.GetAllowCredentials().GetValue(), IgnoreForeign: !boolean(in.GetForwardNotMatchingPreflights(), true)}
+		Credentials: in.GetAllowCredentials().GetValue(), IgnoreForeign: !values.Boolean(in.GetForwardNotMatchingPreflights(), true)}
 	if in.GetFilterEnabled() != nil {
-		return nil, wrong("filter_enabled", "not implemented")
+		return nil, values.Wrong("filter_enabled", "not implemented")
 	}
 	if in.GetMaxAge() != "" {
 		seconds, err := strconv.ParseUint(in.GetMaxAge(), 10, 31)
 		if err != nil {
-			return nil, wrong("max_age", "%w", err)
+			return nil, values.Wrong("max_age", "%w", err)
 		}
 		c.MaxAge = time.Duration(seconds) * time.Second
 	}
 	for i, o := range in.GetAllowOriginStringMatch() {
 		field := fmt.Sprintf("allow_origin_string_match[%d]", i)
-		m, err := stringMatch(field, o)
+		m, err := values.StringMatch(field, o)
 		if err != nil {
 			return nil, err
 		}
@@ -150,12 +151,12 @@ func corsFilter(in *corsv3.CorsPolicy) (filter.HTTP, error) {
 		case m.Kind == match.Regex:
 			c.Origins = append(c.Origins, cors.Origin{Regex: m.Value})
 		default:
-			return nil, wrong(field, "only exact, prefix and safe_regex are implemented")
+			return nil, values.Wrong(field, "only exact, prefix and safe_regex are implemented")
 		}
 	}
 	f, err := cors.New(c)
 	if err != nil {
-		return nil, wrong("cors", "%w", err)
+		return nil, values.Wrong("cors", "%w", err)
 	}
 	return f, nil
 }

@@ -8,6 +8,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/route"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
@@ -36,10 +37,10 @@ func hashPolicies(in []*routev3.RouteAction_HashPolicy) ([]route.HashPolicy, err
 		case *routev3.RouteAction_HashPolicy_QueryParameter_:
 			made.Kind, made.Name = route.HashQuery, p.GetQueryParameter().GetName()
 		default:
-			return nil, wrong(fmt.Sprintf("hash_policy[%d]", i), "a policy needs a source that is implemented")
+			return nil, values.Wrong(fmt.Sprintf("hash_policy[%d]", i), "a policy needs a source that is implemented")
 		}
 		if made.Name == "" && made.Kind != route.HashSourceIP {
-			return nil, wrong(fmt.Sprintf("hash_policy[%d]", i), "its source has no name")
+			return nil, values.Wrong(fmt.Sprintf("hash_policy[%d]", i), "its source has no name")
 		}
 		out = append(out, made)
 	}
@@ -64,13 +65,13 @@ func ringSizes(in *cluster.Cluster_RingHashLbConfig) (upstream.Hashing, error) {
 	out := upstream.Hashing{Size: size(in.GetMinimumRingSize(), defaultRing), Most: size(in.GetMaximumRingSize(), upstream.MaxRing)}
 	switch {
 	case in.GetHashFunction() != cluster.Cluster_RingHashLbConfig_XX_HASH:
-		return out, wrong(field+".hash_function", "%s is not implemented", in.GetHashFunction())
+		return out, values.Wrong(field+".hash_function", "%s is not implemented", in.GetHashFunction())
 	case out.Size > upstream.MaxRing:
-		return out, wrong(field+".minimum_ring_size", "%d is more than %d", out.Size, upstream.MaxRing)
+		return out, values.Wrong(field+".minimum_ring_size", "%d is more than %d", out.Size, upstream.MaxRing)
 	case out.Most > upstream.MaxRing:
-		return out, wrong(field+".maximum_ring_size", "%d is more than %d", out.Most, upstream.MaxRing)
+		return out, values.Wrong(field+".maximum_ring_size", "%d is more than %d", out.Most, upstream.MaxRing)
 	case out.Size > out.Most:
-		return out, wrong(field+".minimum_ring_size", "%d is more than maximum_ring_size, %d", out.Size, out.Most)
+		return out, values.Wrong(field+".minimum_ring_size", "%d is more than maximum_ring_size, %d", out.Size, out.Most)
 	}
 	return out, nil
 }
@@ -79,7 +80,7 @@ func ringSizes(in *cluster.Cluster_RingHashLbConfig) (upstream.Hashing, error) {
 func maglevSizes(in *cluster.Cluster_MaglevLbConfig) (upstream.Hashing, error) {
 	out := upstream.Hashing{Size: size(in.GetTableSize(), defaultMaglev)}
 	if out.Size > upstream.MaxMaglev || !prime(out.Size) {
-		return out, wrong("maglev_lb_config.table_size", "%d is not a prime of at most %d", out.Size, upstream.MaxMaglev)
+		return out, values.Wrong("maglev_lb_config.table_size", "%d is not a prime of at most %d", out.Size, upstream.MaxMaglev)
 	}
 	return out, nil
 }

@@ -10,6 +10,8 @@ import (
 	httprbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
+	"github.com/heddle-mesh/heddle/sidecar/compile/permissions"
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/filter"
@@ -24,14 +26,14 @@ const defaultIdle = time.Hour
 // http reads an HttpConnectionManager into the chain.
 func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
 	if in.GetCodecType() != hcm.HttpConnectionManager_AUTO {
-		return wrong("codec_type", "%s is not implemented", in.GetCodecType())
+		return values.Wrong("codec_type", "%s is not implemented", in.GetCodecType())
 	}
 	out := &config.HTTP{
 		StatPrefix: in.GetStatPrefix(), ServerName: in.GetServerName(), UseRemoteAddress: in.GetUseRemoteAddress().GetValue(),
 		TrustedHops: in.GetXffNumTrustedHops(), NormalizePath: in.GetNormalizePath().GetValue(), MergeSlashes: in.GetMergeSlashes(),
-		RequestID: boolean(in.GetGenerateRequestId(), true), KeepRequestID: in.GetPreserveExternalRequestId(),
-		IdleTimeout: duration(in.GetCommonHttpProtocolOptions().GetIdleTimeout(), defaultIdle), StreamIdle: duration(in.GetStreamIdleTimeout(), 5*time.Minute),
-		HeadTimeout: duration(in.GetRequestHeadersTimeout(), 0), DrainTimeout: duration(in.GetDrainTimeout(), 5*time.Second),
+		RequestID: values.Boolean(in.GetGenerateRequestId(), true), KeepRequestID: in.GetPreserveExternalRequestId(),
+		IdleTimeout: values.Duration(in.GetCommonHttpProtocolOptions().GetIdleTimeout(), defaultIdle), StreamIdle: values.Duration(in.GetStreamIdleTimeout(), 5*time.Minute),
+		HeadTimeout: values.Duration(in.GetRequestHeadersTimeout(), 0), DrainTimeout: values.Duration(in.GetDrainTimeout(), 5*time.Second),
 		HTTP10: in.GetHttpProtocolOptions().GetAcceptHttp_10(), MaxHeaders: int(in.GetCommonHttpProtocolOptions().GetMaxHeadersCount().GetValue()),
 		MaxStreams: in.GetHttp2ProtocolOptions().GetMaxConcurrentStreams().GetValue(), StripMesh: true,
 	}
@@ -41,17 +43,17 @@ func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
 		}
 	}
 	for _, u := range in.GetUpgradeConfigs() {
-		out.Upgrades = append(out.Upgrades, route.UpgradeRule{Type: u.GetUpgradeType(), Enabled: boolean(u.GetEnabled(), true)})
+		out.Upgrades = append(out.Upgrades, route.UpgradeRule{Type: u.GetUpgradeType(), Enabled: values.Boolean(u.GetEnabled(), true)})
 	}
 	var err error
-	if out.Internal, err = prefixes("internal_address_config.cidr_ranges", in.GetInternalAddressConfig().GetCidrRanges()); err != nil {
+	if out.Internal, err = values.Prefixes("internal_address_config.cidr_ranges", in.GetInternalAddressConfig().GetCidrRanges()); err != nil {
 		return err
 	}
 	if made.logs, err = accessLogs("access_log", in.GetAccessLog()); err != nil {
 		return err
 	}
 	if made.tracing, err = tracing(in.GetTracing()); err != nil {
-		return under("tracing", err)
+		return values.Under("tracing", err)
 	}
 	made.chain.HTTP = out
 	return nil
@@ -62,24 +64,24 @@ func refused(in *hcm.HttpConnectionManager, out *config.HTTP) error {
 	common := in.GetCommonHttpProtocolOptions()
 	switch {
 	case in.GetRequestTimeout().AsDuration() != 0:
-		return wrong("request_timeout", "not implemented")
+		return values.Wrong("request_timeout", "not implemented")
 	case in.GetStripAnyHostPort():
-		return wrong("strip_any_host_port", "not implemented")
+		return values.Wrong("strip_any_host_port", "not implemented")
 	case common.GetMaxConnectionDuration().AsDuration() != 0:
-		return wrong("common_http_protocol_options.max_connection_duration", "not implemented")
+		return values.Wrong("common_http_protocol_options.max_connection_duration", "not implemented")
 	case in.GetHttp2ProtocolOptions().GetConnectionKeepalive().GetInterval().AsDuration() != 0:
-		return wrong("http2_protocol_options.connection_keepalive", "not implemented for listeners")
+		return values.Wrong("http2_protocol_options.connection_keepalive", "not implemented for listeners")
 	case common.GetMaxRequestsPerConnection().GetValue() != 0:
-		return wrong("common_http_protocol_options.max_requests_per_connection", "not implemented for listeners")
+		return values.Wrong("common_http_protocol_options.max_requests_per_connection", "not implemented for listeners")
 	case common.GetHeadersWithUnderscoresAction() != corev3.HttpProtocolOptions_ALLOW:
-		return wrong("common_http_protocol_options.headers_with_underscores_action", "%s is not implemented", common.GetHeadersWithUnderscoresAction())
+		return values.Wrong("common_http_protocol_options.headers_with_underscores_action", "%s is not implemented", common.GetHeadersWithUnderscoresAction())
 	}
 	switch in.GetServerHeaderTransformation() {
 	case hcm.HttpConnectionManager_OVERWRITE:
 	case hcm.HttpConnectionManager_PASS_THROUGH:
 		out.KeepServer = true
 	default:
-		return wrong("server_header_transformation", "%s is not implemented", in.GetServerHeaderTransformation())
+		return values.Wrong("server_header_transformation", "%s is not implemented", in.GetServerHeaderTransformation())
 	}
 	return nil
 }
@@ -92,7 +94,7 @@ func forwarding(in *hcm.HttpConnectionManager, out *config.HTTP) error {
 		hcm.HttpConnectionManager_ALWAYS_FORWARD_ONLY: config.AlwaysForwardOnly,
 	}[in.GetForwardClientCertDetails()]
 	if !known {
-		return wrong("forward_client_cert_details", "%s is not implemented", in.GetForwardClientCertDetails())
+		return values.Wrong("forward_client_cert_details", "%s is not implemented", in.GetForwardClientCertDetails())
 	}
 	details := in.GetSetCurrentClientCertDetails()
 	out.ForwardCert, out.CertSubject, out.CertURI, out.CertDNS = mode, details.GetSubject().GetValue(), details.GetUri(), details.GetDns()
@@ -107,7 +109,7 @@ func slashes(in *hcm.HttpConnectionManager, out *config.HTTP) error {
 		hcm.HttpConnectionManager_UNESCAPE_AND_FORWARD: config.SlashesUnescapeForward,
 	}[in.GetPathWithEscapedSlashesAction()]
 	if !known {
-		return wrong("path_with_escaped_slashes_action", "%s is not implemented", in.GetPathWithEscapedSlashesAction())
+		return values.Wrong("path_with_escaped_slashes_action", "%s is not implemented", in.GetPathWithEscapedSlashesAction())
 	}
 	out.EscapedSlashes = action
 	return nil
@@ -119,19 +121,19 @@ func (b *builder) routing(in *hcm.HttpConnectionManager, out *config.HTTP) error
 	case *hcm.HttpConnectionManager_Rds:
 		out.RouteName = r.Rds.GetRouteConfigName()
 		if out.RouteName == "" {
-			return wrong("rds.route_config_name", "it is empty")
+			return values.Wrong("rds.route_config_name", "it is empty")
 		}
 		b.needs.routes[out.RouteName] = true
 	case *hcm.HttpConnectionManager_RouteConfig:
 		description, err := b.routes(r.RouteConfig)
 		if err != nil {
-			return under("route_config", err)
+			return values.Under("route_config", err)
 		}
 		if out.Routes, err = route.New(description); err != nil {
-			return under("route_config", err)
+			return values.Under("route_config", err)
 		}
 	default:
-		return wrong("route_specifier", "one is needed")
+		return values.Wrong("route_specifier", "one is needed")
 	}
 	return nil
 }
@@ -142,46 +144,46 @@ func (b *builder) httpFilters(in *hcm.HttpConnectionManager, out *config.HTTP) e
 	var made []filter.Named
 	for i, f := range all {
 		field := fmt.Sprintf("http_filters[%d].typed_config", i)
-		name := wordOf(string(f.GetTypedConfig().MessageName()))
+		name := values.Word(string(f.GetTypedConfig().MessageName()))
 		if last := i == len(all)-1; last != (name == "Router") {
-			return wrong(field, "the router is the last filter and the only one")
+			return values.Wrong(field, "the router is the last filter and the only one")
 		}
 		if name == "Router" {
 			continue
 		}
 		named, err := httpFilter(f)
 		if err != nil {
-			return under(field, err)
+			return values.Under(field, err)
 		}
 		if named != nil {
 			made = append(made, *named)
 		}
 	}
 	if len(all) == 0 {
-		return wrong("http_filters", "the router is missing")
+		return values.Wrong("http_filters", "the router is missing")
 	}
 	var err error
 	if out.Filters, err = filter.Sort(made); err != nil {
-		return wrong("http_filters", "%w", err)
+		return values.Wrong("http_filters", "%w", err)
 	}
 	return nil
 }
 
 // httpFilter makes one filter; nil where it would do nothing.
 func httpFilter(in *hcm.HttpFilter) (*filter.Named, error) {
-	switch name := wordOf(string(in.GetTypedConfig().MessageName())); name {
+	switch name := values.Word(string(in.GetTypedConfig().MessageName())); name {
 	case "RBAC":
-		message, err := open("rules", in.GetTypedConfig(), &httprbac.RBAC{})
+		message, err := values.Open("rules", in.GetTypedConfig(), &httprbac.RBAC{})
 		if err != nil {
 			return nil, err
 		}
-		c, err := policies(message.GetRules())
+		c, err := permissions.Read(message.GetRules())
 		if err != nil || c == nil {
-			return nil, wrapUnder("rules", err)
+			return nil, values.Within("rules", err)
 		}
 		f, err := rbac.New(*c)
 		if err != nil {
-			return nil, under("rules", err)
+			return nil, values.Under("rules", err)
 		}
 		kind := filter.Allow
 		if c.Action == rbac.Deny {
@@ -200,7 +202,7 @@ func tracing(in *hcm.HttpConnectionManager_Tracing) (*exchange.Tracing, error) {
 	if in.GetProvider() == nil {
 		return nil, nil
 	}
-	provider, err := open("provider.typed_config", in.GetProvider().GetTypedConfig(), &tracev3.OpenTelemetryConfig{})
+	provider, err := values.Open("provider.typed_config", in.GetProvider().GetTypedConfig(), &tracev3.OpenTelemetryConfig{})
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +212,7 @@ func tracing(in *hcm.HttpConnectionManager_Tracing) (*exchange.Tracing, error) {
 		out.Sampling = uint32(math.Round(s.GetValue() * 100))
 	}
 	if out.Target == "" {
-		return nil, wrong("provider.typed_config.grpc_service.google_grpc.target_uri", "it is empty")
+		return nil, values.Wrong("provider.typed_config.grpc_service.google_grpc.target_uri", "it is empty")
 	}
 	return out, nil
 }

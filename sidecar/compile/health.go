@@ -10,6 +10,7 @@ import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
@@ -20,16 +21,16 @@ func health(in *cluster.Cluster, out *upstream.Config) error {
 	case len(all) == 0:
 		return nil
 	case len(all) > 1:
-		return wrong("health_checks[1]", "more than one is not implemented")
+		return values.Wrong("health_checks[1]", "more than one is not implemented")
 	case out.Discovery == upstream.OriginalDst:
-		return wrong("health_checks", "not implemented for ORIGINAL_DST clusters")
+		return values.Wrong("health_checks", "not implemented for ORIGINAL_DST clusters")
 	}
 	c, err := intervals(all[0])
 	if err == nil {
 		err = howChecked(all[0], c)
 	}
 	if err != nil {
-		return under("health_checks[0]", err)
+		return values.Under("health_checks[0]", err)
 	}
 	out.Health = c
 	return nil
@@ -40,21 +41,21 @@ const noTraffic = time.Minute
 
 func intervals(in *core.HealthCheck) (*upstream.Health, error) {
 	c := &upstream.Health{Timeout: in.GetTimeout().AsDuration(), Interval: in.GetInterval().AsDuration(), FirstJitter: in.GetInitialJitter().AsDuration(),
-		Jitter: in.GetIntervalJitter().AsDuration(), JitterPercent: in.GetIntervalJitterPercent(), NoTraffic: duration(in.GetNoTrafficInterval(), noTraffic),
-		UnfitAfter: number(in.GetUnhealthyThreshold(), 0), FitAfter: number(in.GetHealthyThreshold(), 0), Reuse: boolean(in.GetReuseConnection(), true)}
-	c.NoTrafficFit = duration(in.GetNoTrafficHealthyInterval(), c.NoTraffic)
-	c.UnfitInterval = duration(in.GetUnhealthyInterval(), c.Interval)
-	c.UnfitEdge = duration(in.GetUnhealthyEdgeInterval(), c.UnfitInterval)
-	c.FitEdge = duration(in.GetHealthyEdgeInterval(), c.Interval)
+		Jitter: in.GetIntervalJitter().AsDuration(), JitterPercent: in.GetIntervalJitterPercent(), NoTraffic: values.Duration(in.GetNoTrafficInterval(), noTraffic),
+		UnfitAfter: values.Number(in.GetUnhealthyThreshold(), 0), FitAfter: values.Number(in.GetHealthyThreshold(), 0), Reuse: values.Boolean(in.GetReuseConnection(), true)}
+	c.NoTrafficFit = values.Duration(in.GetNoTrafficHealthyInterval(), c.NoTraffic)
+	c.UnfitInterval = values.Duration(in.GetUnhealthyInterval(), c.Interval)
+	c.UnfitEdge = values.Duration(in.GetUnhealthyEdgeInterval(), c.UnfitInterval)
+	c.FitEdge = values.Duration(in.GetHealthyEdgeInterval(), c.Interval)
 	switch {
 	case c.Timeout <= 0:
-		return nil, wrong("timeout", "required, and more than 0")
+		return nil, values.Wrong("timeout", "required, and more than 0")
 	case c.Interval <= 0:
-		return nil, wrong("interval", "required, and more than 0")
+		return nil, values.Wrong("interval", "required, and more than 0")
 	case in.GetUnhealthyThreshold() == nil:
-		return nil, wrong("unhealthy_threshold", "required")
+		return nil, values.Wrong("unhealthy_threshold", "required")
 	case in.GetHealthyThreshold() == nil:
-		return nil, wrong("healthy_threshold", "required")
+		return nil, values.Wrong("healthy_threshold", "required")
 	}
 	return c, nil
 }
@@ -62,14 +63,14 @@ func intervals(in *core.HealthCheck) (*upstream.Health, error) {
 func howChecked(in *core.HealthCheck, c *upstream.Health) error {
 	switch k := in.GetHealthChecker().(type) {
 	case *core.HealthCheck_HttpHealthCheck_:
-		return wrapUnder("http_health_check", httpChecker(k.HttpHealthCheck, c))
+		return values.Within("http_health_check", httpChecker(k.HttpHealthCheck, c))
 	case *core.HealthCheck_TcpHealthCheck_:
-		return wrapUnder("tcp_health_check", tcpChecker(k.TcpHealthCheck, c))
+		return values.Within("tcp_health_check", tcpChecker(k.TcpHealthCheck, c))
 	case *core.HealthCheck_GrpcHealthCheck_:
 		c.Kind, c.Service, c.Authority = upstream.CheckGRPC, k.GrpcHealthCheck.GetServiceName(), k.GrpcHealthCheck.GetAuthority()
 		return nil
 	}
-	return wrong("health_checker", "one is needed that is implemented")
+	return values.Wrong("health_checker", "one is needed that is implemented")
 }
 
 func httpChecker(in *core.HealthCheck_HttpHealthCheck, c *upstream.Health) error {
@@ -79,22 +80,22 @@ func httpChecker(in *core.HealthCheck_HttpHealthCheck, c *upstream.Health) error
 	case typev3.CodecClientType_HTTP2:
 		c.HTTP2 = true
 	default:
-		return wrong("codec_client_type", "%s is not implemented", in.GetCodecClientType())
+		return values.Wrong("codec_client_type", "%s is not implemented", in.GetCodecClientType())
 	}
 	switch in.GetMethod() {
 	case core.RequestMethod_METHOD_UNSPECIFIED:
 	case core.RequestMethod_GET, core.RequestMethod_HEAD, core.RequestMethod_OPTIONS, core.RequestMethod_DELETE, core.RequestMethod_TRACE:
 		c.Method = in.GetMethod().String()
 	default:
-		return wrong("method", "%s has a body", in.GetMethod())
+		return values.Wrong("method", "%s has a body", in.GetMethod())
 	}
 	if !strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path+c.Authority, " \r\n\x00") {
-		return wrong("path", "%q is no path, or %q no host", c.Path, c.Authority)
+		return values.Wrong("path", "%q is no path, or %q no host", c.Path, c.Authority)
 	}
 	for i, h := range in.GetRequestHeadersToAdd() {
 		name, value := strings.ToLower(h.GetHeader().GetKey()), h.GetHeader().GetValue()
 		if name == "" || strings.ContainsAny(name, ": \r\n\x00") || strings.ContainsAny(value, "%\r\n\x00") {
-			return wrong(fmt.Sprintf("request_headers_to_add[%d]", i), "only plain names and values are implemented")
+			return values.Wrong(fmt.Sprintf("request_headers_to_add[%d]", i), "only plain names and values are implemented")
 		}
 		c.Headers = append(c.Headers, [2]string{name, value})
 	}
@@ -113,7 +114,7 @@ func statuses(field string, in []*typev3.Int64Range) ([]upstream.StatusRange, er
 	var out []upstream.StatusRange
 	for i, r := range in {
 		if r.GetStart() < 100 || r.GetEnd() > 600 || r.GetStart() >= r.GetEnd() {
-			return nil, wrong(fmt.Sprintf("%s[%d]", field, i), "[%d, %d) is no range within [100, 600)", r.GetStart(), r.GetEnd())
+			return nil, values.Wrong(fmt.Sprintf("%s[%d]", field, i), "[%d, %d) is no range within [100, 600)", r.GetStart(), r.GetEnd())
 		}
 		out = append(out, upstream.StatusRange{From: int(r.GetStart()), To: int(r.GetEnd())})
 	}
@@ -125,13 +126,13 @@ func tcpChecker(in *core.HealthCheck_TcpHealthCheck, c *upstream.Health) error {
 	var err error
 	if in.GetSend() != nil {
 		if c.Send, err = payload(in.GetSend()); err != nil {
-			return wrong("send.text", "%w", err)
+			return values.Wrong("send.text", "%w", err)
 		}
 	}
 	for i, r := range in.GetReceive() {
 		block, err := payload(r)
 		if err != nil || len(block) == 0 {
-			return wrong(fmt.Sprintf("receive[%d].text", i), "%q is no text in hexadecimal digits", r.GetText())
+			return values.Wrong(fmt.Sprintf("receive[%d].text", i), "%q is no text in hexadecimal digits", r.GetText())
 		}
 		c.Receive = append(c.Receive, block)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/internal/spiffe"
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
@@ -33,7 +34,7 @@ type madeChain struct {
 
 // listener makes a listener. Chains that did not change are taken from before.
 func (b *builder) listener(in *listenerv3.Listener, before map[string]*madeChain) (*config.Listener, map[string]*madeChain, error) {
-	out := &config.Listener{Name: in.GetName(), NoBind: !boolean(in.GetBindToPort(), true), UseOriginalDst: in.GetUseOriginalDst().GetValue()}
+	out := &config.Listener{Name: in.GetName(), NoBind: !values.Boolean(in.GetBindToPort(), true), UseOriginalDst: in.GetUseOriginalDst().GetValue()}
 	if err := binds(in, out); err != nil {
 		return nil, nil, err
 	}
@@ -49,7 +50,7 @@ func (b *builder) listener(in *listenerv3.Listener, before map[string]*madeChain
 	for i, c := range in.GetFilterChains() {
 		made, err := b.reuse(c, before, chains)
 		if err != nil {
-			return nil, nil, under(fmt.Sprintf("filter_chains[%d]", i), err)
+			return nil, nil, values.Under(fmt.Sprintf("filter_chains[%d]", i), err)
 		}
 		out.Chains = append(out.Chains, made.chain)
 		made.tell(via)
@@ -57,13 +58,13 @@ func (b *builder) listener(in *listenerv3.Listener, before map[string]*madeChain
 	if in.GetDefaultFilterChain() != nil {
 		made, err := b.reuse(in.GetDefaultFilterChain(), before, chains)
 		if err != nil {
-			return nil, nil, under("default_filter_chain", err)
+			return nil, nil, values.Under("default_filter_chain", err)
 		}
 		out.Default = made.chain
 		made.tell(via)
 	}
 	if out.Default == nil && len(out.Chains) == 0 {
-		return nil, nil, wrong("filter_chains", "a listener needs one")
+		return nil, nil, values.Wrong("filter_chains", "a listener needs one")
 	}
 	logs, err := accessLogs("access_log", in.GetAccessLog())
 	if err != nil {
@@ -90,7 +91,7 @@ func (m *madeChain) tell(via *exchange.Via) {
 func (b *builder) reuse(in *listenerv3.FilterChain, before, now map[string]*madeChain) (*madeChain, error) {
 	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(in)
 	if err != nil {
-		return nil, wrong("name", "%w", err)
+		return nil, values.Wrong("name", "%w", err)
 	}
 	made := before[string(raw)]
 	if made == nil {
@@ -107,13 +108,13 @@ func (b *builder) reuse(in *listenerv3.FilterChain, before, now map[string]*made
 }
 
 func binds(in *listenerv3.Listener, out *config.Listener) error {
-	first, err := address("address", in.GetAddress())
+	first, err := values.Address("address", in.GetAddress())
 	if err != nil {
 		return err
 	}
 	out.Binds = []netip.AddrPort{first}
 	for i, a := range in.GetAdditionalAddresses() {
-		bind, err := address(fmt.Sprintf("additional_addresses[%d].address", i), a.GetAddress())
+		bind, err := values.Address(fmt.Sprintf("additional_addresses[%d].address", i), a.GetAddress())
 		if err != nil {
 			return err
 		}
@@ -139,10 +140,10 @@ func inspection(in *listenerv3.Listener, out *config.Listener) error {
 		case "envoy.filters.listener.http_inspector":
 			out.Inspect.HTTP = true
 		default:
-			return wrong(field, "%q is not implemented", name)
+			return values.Wrong(field, "%q is not implemented", name)
 		}
 	}
-	out.Inspect.Timeout = duration(in.GetListenerFiltersTimeout(), 15*time.Second)
+	out.Inspect.Timeout = values.Duration(in.GetListenerFiltersTimeout(), 15*time.Second)
 	out.Inspect.ContinueOnTime = in.GetContinueOnListenerFiltersTimeout()
 	return nil
 }
@@ -150,9 +151,9 @@ func inspection(in *listenerv3.Listener, out *config.Listener) error {
 // proxied reads that connections begin with the PROXY protocol's header. What looks at first bytes comes after it.
 func proxied(field string, f *listenerv3.ListenerFilter, out *config.Listener) error {
 	if out.Inspect.TLS || out.Inspect.HTTP || out.UseOriginalDst {
-		return wrong(field, "it must come before inspectors, and not with use_original_dst")
+		return values.Wrong(field, "it must come before inspectors, and not with use_original_dst")
 	}
-	m, err := open(field+".typed_config", f.GetTypedConfig(), &proxyprotocol.ProxyProtocol{})
+	m, err := values.Open(field+".typed_config", f.GetTypedConfig(), &proxyprotocol.ProxyProtocol{})
 	if err != nil {
 		return err
 	}
@@ -164,7 +165,7 @@ func proxied(field string, f *listenerv3.ListenerFilter, out *config.Listener) e
 
 // selfOf reads a listener's facts of the workload itself; nil where it has none.
 func selfOf(in *listenerv3.Listener) *Self {
-	facts := texts(in.GetMetadata().GetFilterMetadata()[wire.ListenerMetadata])
+	facts := values.Texts(in.GetMetadata().GetFilterMetadata()[wire.ListenerMetadata])
 	if len(facts) == 0 {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 
 	dnsv3 "github.com/envoyproxy/go-control-plane/envoy/data/dns/v3"
 
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/dns/names"
 )
 
@@ -22,7 +23,7 @@ func (c *Compiler) makeNames(_ *builder, m *dnsv3.DnsTable, next, _ *entry[*name
 		path := fmt.Sprintf("virtual_domains[%d]", i)
 		name := strings.ToLower(strings.TrimSuffix(domain.GetName(), "."))
 		if name == "" || len(name) > maxName || strings.Contains(strings.TrimPrefix(name, "*."), "*") {
-			return wrong(path+".name", "%q is not a name that can be asked for", domain.GetName())
+			return values.Wrong(path+".name", "%q is not a name that can be asked for", domain.GetName())
 		}
 		r := zone.Domains[name]
 		if r == nil {
@@ -33,17 +34,17 @@ func (c *Compiler) makeNames(_ *builder, m *dnsv3.DnsTable, next, _ *entry[*name
 			r.TTL = ttl.AsDuration()
 		}
 		if r.TTL < 0 {
-			return wrong(path+".answer_ttl", "%s is less than nothing", r.TTL)
+			return values.Wrong(path+".answer_ttl", "%s is less than nothing", r.TTL)
 		}
 		list, ok := domain.GetEndpoint().GetEndpointConfig().(*dnsv3.DnsTable_DnsEndpoint_AddressList)
 		if !ok {
-			return wrong(path+".endpoint", "only address_list is implemented")
+			return values.Wrong(path+".endpoint", "only address_list is implemented")
 		}
 		for j, text := range list.AddressList.GetAddress() {
 			a, err := netip.ParseAddr(text)
 			switch {
 			case err != nil || a.Zone() != "":
-				return wrong(fmt.Sprintf("%s.endpoint.address_list.address[%d]", path, j), "%q is not an address", text)
+				return values.Wrong(fmt.Sprintf("%s.endpoint.address_list.address[%d]", path, j), "%q is not an address", text)
 			case a.Unmap().Is4():
 				r.V4 = append(r.V4, a.Unmap())
 			default:

@@ -9,6 +9,7 @@ import (
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/route"
 )
 
@@ -28,9 +29,9 @@ func retry(in *routev3.RetryPolicy) (*route.Retry, error) {
 	if in == nil {
 		return nil, nil
 	}
-	out := &route.Retry{Attempts: int(number(in.GetNumRetries(), 1)), PerTry: duration(in.GetPerTryTimeout(), 0),
-		Base: duration(in.GetRetryBackOff().GetBaseInterval(), 25*time.Millisecond), HostPicks: int(in.GetHostSelectionRetryMaxAttempts())}
-	out.Max = duration(in.GetRetryBackOff().GetMaxInterval(), 10*out.Base)
+	out := &route.Retry{Attempts: int(values.Number(in.GetNumRetries(), 1)), PerTry: values.Duration(in.GetPerTryTimeout(), 0),
+		Base: values.Duration(in.GetRetryBackOff().GetBaseInterval(), 25*time.Millisecond), HostPicks: int(in.GetHostSelectionRetryMaxAttempts())}
+	out.Max = values.Duration(in.GetRetryBackOff().GetMaxInterval(), 10*out.Base)
 	known := retryConditions()
 	for _, word := range strings.Split(in.GetRetryOn(), ",") {
 		word = strings.TrimSpace(word)
@@ -43,7 +44,7 @@ func retry(in *routev3.RetryPolicy) (*route.Retry, error) {
 		}
 		code, err := strconv.Atoi(word)
 		if err != nil || http.StatusText(code) == "" {
-			return nil, wrong("retry_on", "%q is not implemented", word)
+			return nil, values.Wrong("retry_on", "%q is not implemented", word)
 		}
 		out.On |= route.OnRetriableStatusCodes
 		out.Codes = append(out.Codes, code)
@@ -53,13 +54,13 @@ func retry(in *routev3.RetryPolicy) (*route.Retry, error) {
 	}
 	for i, p := range in.GetRetryHostPredicate() {
 		if p.GetName() != "envoy.retry_host_predicates.previous_hosts" {
-			return nil, wrong(fmt.Sprintf("retry_host_predicate[%d]", i), "%q is not implemented", p.GetName())
+			return nil, values.Wrong(fmt.Sprintf("retry_host_predicate[%d]", i), "%q is not implemented", p.GetName())
 		}
 		out.OtherHost = true
 	}
 	if p := in.GetRetryPriority(); p != nil {
 		if p.GetName() != "envoy.retry_priorities.previous_priorities" {
-			return nil, wrong("retry_priority", "%q is not implemented", p.GetName())
+			return nil, values.Wrong("retry_priority", "%q is not implemented", p.GetName())
 		}
 		out.OtherPriority = true
 	}

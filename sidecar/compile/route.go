@@ -10,6 +10,8 @@ import (
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/sidecar/compile/permissions"
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/filter/headers"
 	"github.com/heddle-mesh/heddle/sidecar/match"
 	"github.com/heddle-mesh/heddle/sidecar/route"
@@ -19,7 +21,7 @@ import (
 func (b *builder) routes(in *routev3.RouteConfiguration) (route.Config, error) {
 	out := route.Config{Name: in.GetName(), IgnorePort: in.GetIgnorePortInHostMatching()}
 	if in.GetValidateClusters().GetValue() {
-		return out, wrong("validate_clusters", "not implemented")
+		return out, values.Wrong("validate_clusters", "not implemented")
 	}
 	var err error
 	if out.Request, out.Response, err = headerOps(in); err != nil {
@@ -28,7 +30,7 @@ func (b *builder) routes(in *routev3.RouteConfiguration) (route.Config, error) {
 	for i, host := range in.GetVirtualHosts() {
 		made, err := b.virtualHost(host)
 		if err != nil {
-			return out, under(fmt.Sprintf("virtual_hosts[%d]", i), err)
+			return out, values.Under(fmt.Sprintf("virtual_hosts[%d]", i), err)
 		}
 		out.VirtualHosts = append(out.VirtualHosts, made)
 	}
@@ -42,14 +44,14 @@ func (b *builder) virtualHost(in *routev3.VirtualHost) (route.VirtualHostConfig,
 	case routev3.VirtualHost_ALL:
 		out.RequireTLS = true
 	default:
-		return out, wrong("require_tls", "%s is not implemented", in.GetRequireTls())
+		return out, values.Wrong("require_tls", "%s is not implemented", in.GetRequireTls())
 	}
 	var err error
 	if out.Request, out.Response, err = headerOps(in); err != nil {
 		return out, err
 	}
 	if out.Retry, err = retry(in.GetRetryPolicy()); err != nil {
-		return out, under("retry_policy", err)
+		return out, values.Under("retry_policy", err)
 	}
 	if out.Overrides, err = overrides(in.GetTypedPerFilterConfig()); err != nil {
 		return out, err
@@ -57,7 +59,7 @@ func (b *builder) virtualHost(in *routev3.VirtualHost) (route.VirtualHostConfig,
 	for i, r := range in.GetRoutes() {
 		made, err := b.route(r)
 		if err != nil {
-			return out, under(fmt.Sprintf("routes[%d]", i), err)
+			return out, values.Under(fmt.Sprintf("routes[%d]", i), err)
 		}
 		out.Routes = append(out.Routes, made)
 	}
@@ -68,7 +70,7 @@ func (b *builder) route(in *routev3.Route) (route.RouteConfig, error) {
 	out := route.RouteConfig{Name: in.GetName(), Origin: origin(in.GetMetadata()), Operation: in.GetDecorator().GetOperation()}
 	var err error
 	if out.Match, err = routeMatch(in.GetMatch()); err != nil {
-		return out, under("match", err)
+		return out, values.Under("match", err)
 	}
 	if out.Request, out.Response, err = headerOps(in); err != nil {
 		return out, err
@@ -79,11 +81,11 @@ func (b *builder) route(in *routev3.Route) (route.RouteConfig, error) {
 	switch action := in.GetAction().(type) {
 	case *routev3.Route_Route:
 		if err := b.forward(action.Route, &out); err != nil {
-			return out, under("route", err)
+			return out, values.Under("route", err)
 		}
 	case *routev3.Route_Redirect:
 		if out.Redirect, err = redirect(action.Redirect); err != nil {
-			return out, under("redirect", err)
+			return out, values.Under("redirect", err)
 		}
 	case *routev3.Route_DirectResponse:
 		out.Direct = &route.Direct{Status: int(action.DirectResponse.GetStatus())}
@@ -94,22 +96,22 @@ func (b *builder) route(in *routev3.Route) (route.RouteConfig, error) {
 			out.Direct.Body = body.InlineBytes
 		case nil:
 		default:
-			return out, wrong("direct_response.body", "only inline content is implemented")
+			return out, values.Wrong("direct_response.body", "only inline content is implemented")
 		}
 	default:
-		return out, wrong("action", "a route needs one")
+		return out, values.Wrong("action", "a route needs one")
 	}
 	return out, nil
 }
 
 // origin is the user's rule that something was made of.
 func origin(in *core.Metadata) route.Origin {
-	facts := texts(in.GetFilterMetadata()[wire.RuleMetadata])
+	facts := values.Texts(in.GetFilterMetadata()[wire.RuleMetadata])
 	return route.Origin{Object: facts[wire.RuleObject], Rule: facts[wire.RulePath]}
 }
 
 func routeMatch(in *routev3.RouteMatch) (route.Match, error) {
-	out := route.Match{IgnoreCase: !boolean(in.GetCaseSensitive(), true), GRPC: in.GetGrpc() != nil}
+	out := route.Match{IgnoreCase: !values.Boolean(in.GetCaseSensitive(), true), GRPC: in.GetGrpc() != nil}
 	switch p := in.GetPathSpecifier().(type) {
 	case *routev3.RouteMatch_Prefix:
 		out.PathKind, out.Path = route.Prefix, p.Prefix
@@ -120,11 +122,11 @@ func routeMatch(in *routev3.RouteMatch) (route.Match, error) {
 	case *routev3.RouteMatch_SafeRegex:
 		out.PathKind, out.Path, out.IgnoreCase = route.Regex, p.SafeRegex.GetRegex(), false
 	default:
-		return out, wrong("path_specifier", "a match needs one that is implemented")
+		return out, values.Wrong("path_specifier", "a match needs one that is implemented")
 	}
 	for i, h := range in.GetHeaders() {
 		field := fmt.Sprintf("headers[%d]", i)
-		r, err := header(field, h)
+		r, err := permissions.Header(field, h)
 		if err != nil {
 			return out, err
 		}
@@ -140,20 +142,20 @@ func routeMatch(in *routev3.RouteMatch) (route.Match, error) {
 		made := route.QueryMatch{Name: q.GetName(), Match: route.StringMatch{Kind: route.StringPresent}}
 		switch m := q.GetQueryParameterMatchSpecifier().(type) {
 		case *routev3.QueryParameterMatcher_StringMatch:
-			c, err := stringMatch(field+".string_match", m.StringMatch)
+			c, err := values.StringMatch(field+".string_match", m.StringMatch)
 			if err != nil {
 				return out, err
 			}
 			made.Match = valueMatch(c)
 		case *routev3.QueryParameterMatcher_PresentMatch:
 			if !m.PresentMatch {
-				return out, wrong(field+".present_match", "false is not implemented")
+				return out, values.Wrong(field+".present_match", "false is not implemented")
 			}
 		}
 		out.Query = append(out.Query, made)
 	}
 	if f := in.GetRuntimeFraction(); f != nil {
-		share := perMillion(f.GetDefaultValue())
+		share := values.PerMillion(f.GetDefaultValue())
 		out.Fraction = &share
 	}
 	return out, nil
@@ -172,11 +174,11 @@ func (b *builder) forward(in *routev3.RouteAction, out *route.RouteConfig) error
 	if out.Clusters, err = b.weighted(in); err != nil {
 		return err
 	}
-	out.Timeout = duration(in.GetTimeout(), 15*time.Second)
-	out.Idle = duration(in.GetIdleTimeout(), 0)
+	out.Timeout = values.Duration(in.GetTimeout(), 15*time.Second)
+	out.Idle = values.Duration(in.GetIdleTimeout(), 0)
 	if d := in.GetMaxStreamDuration(); d != nil {
 		if d.GetMaxStreamDuration().AsDuration() != 0 {
-			return wrong("max_stream_duration.max_stream_duration", "not implemented")
+			return values.Wrong("max_stream_duration.max_stream_duration", "not implemented")
 		}
 		if m := d.GetGrpcTimeoutHeaderMax(); m != nil {
 			limit := m.AsDuration()
@@ -184,7 +186,7 @@ func (b *builder) forward(in *routev3.RouteAction, out *route.RouteConfig) error
 		}
 	}
 	if out.Retry, err = retry(in.GetRetryPolicy()); err != nil {
-		return under("retry_policy", err)
+		return values.Under("retry_policy", err)
 	}
 	if out.Mirrors, err = b.mirrors(in.GetRequestMirrorPolicies()); err != nil {
 		return err
@@ -193,7 +195,7 @@ func (b *builder) forward(in *routev3.RouteAction, out *route.RouteConfig) error
 		return err
 	}
 	if in.GetClusterNotFoundResponseCode() != routev3.RouteAction_SERVICE_UNAVAILABLE {
-		return wrong("cluster_not_found_response_code", "%s is not implemented", in.GetClusterNotFoundResponseCode())
+		return values.Wrong("cluster_not_found_response_code", "%s is not implemented", in.GetClusterNotFoundResponseCode())
 	}
 	if in.GetPrefixRewrite() != "" {
 		prefix := in.GetPrefixRewrite()
@@ -216,11 +218,11 @@ func (b *builder) weighted(in *routev3.RouteAction) ([]route.Weighted, error) {
 			field := fmt.Sprintf("weighted_clusters.clusters[%d]", i)
 			request, response, err := headerOps(w)
 			if err != nil {
-				return nil, under(field, err)
+				return nil, values.Under(field, err)
 			}
 			per, err := overrides(w.GetTypedPerFilterConfig())
 			if err != nil {
-				return nil, under(field, err)
+				return nil, values.Under(field, err)
 			}
 			b.needs.clusters[w.GetName()] = true
 			total += uint64(w.GetWeight().GetValue())
@@ -228,26 +230,26 @@ func (b *builder) weighted(in *routev3.RouteAction) ([]route.Weighted, error) {
 				Rewrite: w.GetHostRewriteLiteral(), Overrides: per})
 		}
 		if total == 0 {
-			return nil, wrong("weighted_clusters", "the weights sum to zero")
+			return nil, values.Wrong("weighted_clusters", "the weights sum to zero")
 		}
 		return out, nil
 	}
-	return nil, wrong("cluster_specifier", "a route needs one that is implemented")
+	return nil, values.Wrong("cluster_specifier", "a route needs one that is implemented")
 }
 
 func (b *builder) mirrors(in []*routev3.RouteAction_RequestMirrorPolicy) ([]route.Mirror, error) {
 	var out []route.Mirror
 	for i, m := range in {
 		if m.GetCluster() == "" {
-			return nil, wrong(fmt.Sprintf("request_mirror_policies[%d].cluster", i), "it is empty")
+			return nil, values.Wrong(fmt.Sprintf("request_mirror_policies[%d].cluster", i), "it is empty")
 		}
 		if !m.GetDisableShadowHostSuffixAppend() {
-			return nil, wrong(fmt.Sprintf("request_mirror_policies[%d].disable_shadow_host_suffix_append", i), "false is not implemented")
+			return nil, values.Wrong(fmt.Sprintf("request_mirror_policies[%d].disable_shadow_host_suffix_append", i), "false is not implemented")
 		}
 		b.needs.clusters[m.GetCluster()] = true
 		made := route.Mirror{Cluster: m.GetCluster(), Fraction: 1_000_000}
 		if f := m.GetRuntimeFraction(); f != nil {
-			made.Fraction = perMillion(f.GetDefaultValue())
+			made.Fraction = values.PerMillion(f.GetDefaultValue())
 		}
 		out = append(out, made)
 	}
@@ -275,7 +277,7 @@ func redirect(in *routev3.RedirectAction) (*route.Redirect, error) {
 		routev3.RedirectAction_TEMPORARY_REDIRECT: 307, routev3.RedirectAction_PERMANENT_REDIRECT: 308,
 	}[in.GetResponseCode()]
 	if !known {
-		return nil, wrong("response_code", "%s is not implemented", in.GetResponseCode())
+		return nil, values.Wrong("response_code", "%s is not implemented", in.GetResponseCode())
 	}
 	out.Status = status
 	return out, nil
@@ -316,7 +318,7 @@ func additions(field string, in []*core.HeaderValueOption) ([]headers.Op, error)
 		case core.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD:
 			op.Action = headers.Append
 			//lint:ignore SA1019 control planes still send it
-			if !boolean(h.GetAppend(), true) {
+			if !values.Boolean(h.GetAppend(), true) {
 				op.Action = headers.Overwrite
 			}
 		case core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD:
@@ -326,10 +328,10 @@ func additions(field string, in []*core.HeaderValueOption) ([]headers.Op, error)
 		case core.HeaderValueOption_OVERWRITE_IF_EXISTS:
 			op.Action = headers.Replace
 		default:
-			return nil, wrong(fmt.Sprintf("%s[%d].append_action", field, i), "%s is not implemented", h.GetAppendAction())
+			return nil, values.Wrong(fmt.Sprintf("%s[%d].append_action", field, i), "%s is not implemented", h.GetAppendAction())
 		}
 		if op.Name == "" {
-			return nil, wrong(fmt.Sprintf("%s[%d].header.key", field, i), "it is empty")
+			return nil, values.Wrong(fmt.Sprintf("%s[%d].header.key", field, i), "it is empty")
 		}
 		out = append(out, op)
 	}

@@ -4,6 +4,7 @@ import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/mtls"
 )
 
@@ -20,7 +21,7 @@ func material(in *tlsv3.Secret) (mtls.Material, error) {
 		case nil:
 			return nil
 		}
-		err = wrong(field, "only inline content is implemented")
+		err = values.Wrong(field, "only inline content is implemented")
 		return nil
 	}
 	m.Chain = read("tls_certificate.certificate_chain", in.GetTlsCertificate().GetCertificateChain())

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/match"
 	"github.com/heddle-mesh/heddle/sidecar/mtls"
@@ -23,10 +24,10 @@ import (
 
 // clientSocket reads how a cluster secures connections; nil is plaintext. An unchanged setting keeps its Handshaker.
 func (b *builder) clientSocket(in *core.TransportSocket) (upstream.Handshaker, error) {
-	if wordOf(string(in.GetTypedConfig().MessageName())) != "UpstreamTlsContext" {
+	if values.Word(string(in.GetTypedConfig().MessageName())) != "UpstreamTlsContext" {
 		return nil, plaintext(in.GetTypedConfig())
 	}
-	context, err := open("typed_config", in.GetTypedConfig(), &tlsv3.UpstreamTlsContext{})
+	context, err := values.Open("typed_config", in.GetTypedConfig(), &tlsv3.UpstreamTlsContext{})
 	if err != nil {
 		return nil, err
 	}
@@ -34,29 +35,29 @@ func (b *builder) clientSocket(in *core.TransportSocket) (upstream.Handshaker, e
 	common := context.GetCommonTlsContext()
 	c.ALPN = common.GetAlpnProtocols()
 	if c.Params, err = params(common.GetTlsParams()); err != nil {
-		return nil, under("typed_config.common_tls_context", err)
+		return nil, values.Under("typed_config.common_tls_context", err)
 	}
 	certificates, err := b.certificates(common)
 	if err != nil {
-		return nil, under("typed_config.common_tls_context", err)
+		return nil, values.Under("typed_config.common_tls_context", err)
 	}
 	if len(certificates) > 1 {
-		return nil, wrong("typed_config.common_tls_context.tls_certificate_sds_secret_configs", "more than one is not implemented for clusters")
+		return nil, values.Wrong("typed_config.common_tls_context.tls_certificate_sds_secret_configs", "more than one is not implemented for clusters")
 	}
 	if len(certificates) == 1 {
 		c.Certificate = certificates[0]
 	}
 	server, given, err := b.validation(common)
 	if err != nil {
-		return nil, under("typed_config.common_tls_context", err)
+		return nil, values.Under("typed_config.common_tls_context", err)
 	}
 	if len(server.Pins.Keys)+len(server.Pins.Certificates) > 0 {
-		return nil, wrong("typed_config.common_tls_context", "servers that are known by their certificate's hash are not implemented")
+		return nil, values.Wrong("typed_config.common_tls_context", "servers that are known by their certificate's hash are not implemented")
 	}
 	c.Trust, c.Names = server.Trust, server.Names
 	if !given {
 		if c.Certificate == b.options.Workload && c.Certificate != nil {
-			return nil, wrong("typed_config.common_tls_context", "mesh TLS without a root that judges the server")
+			return nil, values.Wrong("typed_config.common_tls_context", "mesh TLS without a root that judges the server")
 		}
 		c.Trust = mtls.Trust{Nothing: true}
 	}
@@ -71,44 +72,44 @@ func (b *builder) clientSocket(in *core.TransportSocket) (upstream.Handshaker, e
 
 // plaintext accepts the transport sockets that secure nothing.
 func plaintext(a *anypb.Any) error {
-	if a == nil || wordOf(string(a.MessageName())) == "RawBuffer" {
+	if a == nil || values.Word(string(a.MessageName())) == "RawBuffer" {
 		return nil
 	}
-	return wrong("typed_config", "%s is not implemented here", a.MessageName())
+	return values.Wrong("typed_config", "%s is not implemented here", a.MessageName())
 }
 
 // serverSocket reads how a filter chain accepts connections; nil is plaintext.
 func (b *builder) serverSocket(in *core.TransportSocket) (config.ServerTLS, error) {
-	if wordOf(string(in.GetTypedConfig().MessageName())) != "DownstreamTlsContext" {
+	if values.Word(string(in.GetTypedConfig().MessageName())) != "DownstreamTlsContext" {
 		return nil, plaintext(in.GetTypedConfig())
 	}
-	context, err := open("typed_config", in.GetTypedConfig(), &tlsv3.DownstreamTlsContext{})
+	context, err := values.Open("typed_config", in.GetTypedConfig(), &tlsv3.DownstreamTlsContext{})
 	if err != nil {
 		return nil, err
 	}
 	common := context.GetCommonTlsContext()
 	var c mtls.ServerConfig
 	if c.Params, err = params(common.GetTlsParams()); err != nil {
-		return nil, under("typed_config.common_tls_context", err)
+		return nil, values.Under("typed_config.common_tls_context", err)
 	}
 	// Metadata exchange, which a peer that negotiates it must speak, is not implemented.
 	c.ALPN = slices.DeleteFunc(slices.Clone(common.GetAlpnProtocols()), func(p string) bool { return p == wire.ALPNPeerData })
 	if c.Certificates, err = b.certificates(common); err != nil {
-		return nil, under("typed_config.common_tls_context", err)
+		return nil, values.Under("typed_config.common_tls_context", err)
 	}
 	if len(c.Certificates) == 0 {
-		return nil, wrong("typed_config.common_tls_context.tls_certificate_sds_secret_configs", "a server needs a certificate")
+		return nil, values.Wrong("typed_config.common_tls_context.tls_certificate_sds_secret_configs", "a server needs a certificate")
 	}
 	peer, given, err := b.validation(common)
 	if err != nil {
-		return nil, under("typed_config.common_tls_context", err)
+		return nil, values.Under("typed_config.common_tls_context", err)
 	}
 	peer.Required = context.GetRequireClientCertificate().GetValue()
 	switch {
 	case given:
 		c.Peer = &peer
 	case peer.Required:
-		return nil, wrong("typed_config.common_tls_context", "client certificates are required and nothing judges them")
+		return nil, values.Wrong("typed_config.common_tls_context", "client certificates are required and nothing judges them")
 	}
 	return mtls.NewServer(c), nil
 }
@@ -119,10 +120,10 @@ func (b *builder) certificates(in *tlsv3.CommonTlsContext) ([]mtls.Certificate, 
 	for i, sds := range in.GetTlsCertificateSdsSecretConfigs() {
 		switch sds.GetName() {
 		case "":
-			return nil, wrong(fmt.Sprintf("tls_certificate_sds_secret_configs[%d].name", i), "it is empty")
+			return nil, values.Wrong(fmt.Sprintf("tls_certificate_sds_secret_configs[%d].name", i), "it is empty")
 		case wire.SecretWorkload:
 			if b.options.Workload == nil {
-				return nil, wrong(fmt.Sprintf("tls_certificate_sds_secret_configs[%d].name", i), "this proxy has no workload certificate")
+				return nil, values.Wrong(fmt.Sprintf("tls_certificate_sds_secret_configs[%d].name", i), "this proxy has no workload certificate")
 			}
 			out = append(out, b.options.Workload)
 		default:
@@ -132,7 +133,7 @@ func (b *builder) certificates(in *tlsv3.CommonTlsContext) ([]mtls.Certificate, 
 	for i, c := range in.GetTlsCertificates() {
 		files := &mtls.Files{Chain: c.GetCertificateChain().GetFilename(), Key: c.GetPrivateKey().GetFilename()}
 		if files.Chain == "" || files.Key == "" {
-			return nil, wrong(fmt.Sprintf("tls_certificates[%d]", i), "only files are implemented: certificates that are sent come as secrets")
+			return nil, values.Wrong(fmt.Sprintf("tls_certificates[%d]", i), "only files are implemented: certificates that are sent come as secrets")
 		}
 		out = append(out, files)
 	}
@@ -162,13 +163,13 @@ func (b *builder) validation(in *tlsv3.CommonTlsContext) (peer mtls.Peer, given 
 		peer.Pins, err = pins(inline)
 	}
 	if err != nil {
-		return peer, false, under(field, err)
+		return peer, false, values.Under(field, err)
 	}
 	if peer.Trust, given, err = b.trust(inline, sds, field); err != nil || given {
 		return peer, given, err
 	}
 	if len(peer.Names)+len(peer.Pins.Keys)+len(peer.Pins.Certificates) > 0 {
-		return peer, false, wrong(field, "names or pins are required and nothing judges certificates")
+		return peer, false, values.Wrong(field, "names or pins are required and nothing judges certificates")
 	}
 	return peer, false, nil
 }
@@ -178,9 +179,9 @@ func (b *builder) trust(inline *tlsv3.CertificateValidationContext, sds, field s
 	crl := inline.GetCrl().GetFilename()
 	switch {
 	case inline.GetCrl() != nil && crl == "":
-		return trust, false, wrong(field+".crl", "only a file is implemented here")
+		return trust, false, values.Wrong(field+".crl", "only a file is implemented here")
 	case crl != "" && sds != "":
-		return trust, false, wrong(field+".crl", "beside a secret, it belongs into the secret")
+		return trust, false, values.Wrong(field+".crl", "beside a secret, it belongs into the secret")
 	case sds == wire.SecretRoot:
 		trust.Mesh = b.options.Mesh
 	case sds != "":
@@ -188,13 +189,13 @@ func (b *builder) trust(inline *tlsv3.CertificateValidationContext, sds, field s
 	case inline.GetTrustedCa().GetFilename() != "":
 		trust.File = &mtls.File{Path: inline.GetTrustedCa().GetFilename(), CRL: crl}
 	case inline.GetTrustedCa() != nil:
-		return trust, false, wrong(field, "only a file, the system's roots or a secret are implemented")
+		return trust, false, values.Wrong(field, "only a file, the system's roots or a secret are implemented")
 	case inline.GetSystemRootCerts() != nil && crl != "":
 		trust.File = &mtls.File{CRL: crl}
 	case inline.GetSystemRootCerts() != nil:
 		trust.System = true
 	case crl != "":
-		return trust, false, wrong(field+".crl", "nothing judges certificates")
+		return trust, false, values.Wrong(field+".crl", "nothing judges certificates")
 	default:
 		return trust, false, nil
 	}
@@ -207,14 +208,14 @@ func pins(in *tlsv3.CertificateValidationContext) (mtls.Pins, error) {
 	for i, text := range in.GetVerifyCertificateSpki() {
 		sum, err := base64.StdEncoding.DecodeString(text)
 		if err != nil || len(sum) != sha256.Size {
-			return out, wrong(fmt.Sprintf("verify_certificate_spki[%d]", i), "%q is no SHA-256 in base64", text)
+			return out, values.Wrong(fmt.Sprintf("verify_certificate_spki[%d]", i), "%q is no SHA-256 in base64", text)
 		}
 		out.Keys = append(out.Keys, [sha256.Size]byte(sum))
 	}
 	for i, text := range in.GetVerifyCertificateHash() {
 		sum, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
 		if err != nil || len(sum) != sha256.Size {
-			return out, wrong(fmt.Sprintf("verify_certificate_hash[%d]", i), "%q is no SHA-256 in hex", text)
+			return out, values.Wrong(fmt.Sprintf("verify_certificate_hash[%d]", i), "%q is no SHA-256 in hex", text)
 		}
 		out.Certificates = append(out.Certificates, [sha256.Size]byte(sum))
 	}
@@ -224,13 +225,13 @@ func pins(in *tlsv3.CertificateValidationContext) (mtls.Pins, error) {
 func sans(in *tlsv3.CertificateValidationContext) ([]mtls.Name, error) {
 	var out []mtls.Name
 	add := func(field string, kind mtls.NameType, m *matcher.StringMatcher) error {
-		c, err := stringMatch(field, m)
+		c, err := values.StringMatch(field, m)
 		if err != nil {
 			return err
 		}
 		compiled, err := match.New(c)
 		if err != nil {
-			return wrong(field, "%w", err)
+			return values.Wrong(field, "%w", err)
 		}
 		out = append(out, mtls.Name{Type: kind, Match: compiled})
 		return nil
@@ -243,7 +244,7 @@ func sans(in *tlsv3.CertificateValidationContext) ([]mtls.Name, error) {
 		case tlsv3.SubjectAltNameMatcher_DNS:
 			kind = mtls.DNSName
 		default:
-			return nil, wrong(field+".san_type", "%s is not implemented", m.GetSanType())
+			return nil, values.Wrong(field+".san_type", "%s is not implemented", m.GetSanType())
 		}
 		if err := add(field+".matcher", kind, m.GetMatcher()); err != nil {
 			return nil, err
@@ -266,11 +267,11 @@ func params(in *tlsv3.TlsParameters) (mtls.Params, error) {
 	out := mtls.Params{Min: versions[in.GetTlsMinimumProtocolVersion()], Max: versions[in.GetTlsMaximumProtocolVersion()]}
 	suites, err := mtls.Suites(in.GetCipherSuites())
 	if err != nil {
-		return out, wrong("tls_params.cipher_suites", "%w", err)
+		return out, values.Wrong("tls_params.cipher_suites", "%w", err)
 	}
 	out.Suites = suites
 	if out.Curves, err = mtls.Curves(in.GetEcdhCurves()); err != nil {
-		return out, wrong("tls_params.ecdh_curves", "%w", err)
+		return out, values.Wrong("tls_params.ecdh_curves", "%w", err)
 	}
 	return out, nil
 }

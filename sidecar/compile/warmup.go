@@ -5,6 +5,7 @@ import (
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
@@ -23,11 +24,11 @@ func warmup(field string, in *cluster.Cluster_SlowStartConfig) (*upstream.Warmup
 	}
 	switch {
 	case out.Window < time.Millisecond:
-		return nil, wrong(field+"slow_start_window", "%s is less than 1ms", out.Window)
+		return nil, values.Wrong(field+"slow_start_window", "%s is less than 1ms", out.Window)
 	case !(out.Aggression > 0):
-		return nil, wrong(field+"aggression", "%v is not positive", out.Aggression)
+		return nil, values.Wrong(field+"aggression", "%v is not positive", out.Aggression)
 	case !(out.Least >= 0 && out.Least <= 1):
-		return nil, wrong(field+"min_weight_percent", "%v is no percentage", 100*out.Least)
+		return nil, values.Wrong(field+"min_weight_percent", "%v is no percentage", 100*out.Least)
 	}
 	return out, nil
 }

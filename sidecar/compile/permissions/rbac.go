@@ -1,4 +1,5 @@
-package compile
+// Package permissions reads the rules of RBAC filters. It judges nobody.
+package permissions
 
 import (
 	"fmt"
@@ -10,11 +11,12 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	template "github.com/envoyproxy/go-control-plane/envoy/extensions/path/match/uri_template/v3"
 
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/filter/rbac"
 )
 
-// policies reads RBAC rules. Absent rules let everything pass and yield nil.
-func policies(in *rbacv3.RBAC) (*rbac.Config, error) {
+// Read reads RBAC rules. Absent rules let everything pass and yield nil.
+func Read(in *rbacv3.RBAC) (*rbac.Config, error) {
 	if in == nil {
 		return nil, nil
 	}
@@ -25,7 +27,7 @@ func policies(in *rbacv3.RBAC) (*rbac.Config, error) {
 	case rbacv3.RBAC_DENY:
 		out.Action = rbac.Deny
 	default:
-		return nil, wrong("action", "%s is not implemented", in.GetAction())
+		return nil, values.Wrong("action", "%s is not implemented", in.GetAction())
 	}
 	for _, name := range slices.Sorted(maps.Keys(in.GetPolicies())) {
 		p := in.GetPolicies()[name]
@@ -69,26 +71,26 @@ func permission(field string, in *rbacv3.Permission) (r rbac.Rule, err error) {
 		r.Kind = rbac.Not
 		r.Rules, err = rules(field+".not_rule", []*rbacv3.Permission{p.NotRule}, permission)
 	case *rbacv3.Permission_Header:
-		return header(field+".header", p.Header)
+		return Header(field+".header", p.Header)
 	case *rbacv3.Permission_UrlPath:
 		r.Kind = rbac.Path
-		r.Match, err = stringMatch(field+".url_path.path", p.UrlPath.GetPath())
+		r.Match, err = values.StringMatch(field+".url_path.path", p.UrlPath.GetPath())
 	case *rbacv3.Permission_UriTemplate:
-		t, openErr := open(field+".uri_template.typed_config", p.UriTemplate.GetTypedConfig(), &template.UriTemplateMatchConfig{})
+		t, openErr := values.Open(field+".uri_template.typed_config", p.UriTemplate.GetTypedConfig(), &template.UriTemplateMatchConfig{})
 		r.Kind, r.Pattern, err = rbac.Template, t.GetPathTemplate(), openErr
 	case *rbacv3.Permission_DestinationIp:
 		r.Kind = rbac.DestinationIP
-		r.Prefix, err = prefix(field+".destination_ip", p.DestinationIp)
+		r.Prefix, err = values.Prefix(field+".destination_ip", p.DestinationIp)
 	case *rbacv3.Permission_DestinationPort:
 		if p.DestinationPort > 65535 {
-			return r, wrong(field+".destination_port", "%d is no port", p.DestinationPort)
+			return r, values.Wrong(field+".destination_port", "%d is no port", p.DestinationPort)
 		}
 		r.Kind, r.Port = rbac.DestinationPort, uint16(p.DestinationPort)
 	case *rbacv3.Permission_RequestedServerName:
 		r.Kind = rbac.ServerName
-		r.Match, err = stringMatch(field+".requested_server_name", p.RequestedServerName)
+		r.Match, err = values.StringMatch(field+".requested_server_name", p.RequestedServerName)
 	default:
-		err = wrong(field, "it permits nothing that is implemented")
+		err = values.Wrong(field, "it permits nothing that is implemented")
 	}
 	return r, err
 }
@@ -110,35 +112,36 @@ func principal(field string, in *rbacv3.Principal) (r rbac.Rule, err error) {
 		r.Kind = rbac.Peer
 		if name := p.Authenticated.GetPrincipalName(); name != nil {
 			r.Kind = rbac.Principal
-			r.Match, err = stringMatch(field+".authenticated.principal_name", name)
+			r.Match, err = values.StringMatch(field+".authenticated.principal_name", name)
 		}
 	case *rbacv3.Principal_DirectRemoteIp:
 		r.Kind = rbac.DirectSource
-		r.Prefix, err = prefix(field+".direct_remote_ip", p.DirectRemoteIp)
+		r.Prefix, err = values.Prefix(field+".direct_remote_ip", p.DirectRemoteIp)
 	case *rbacv3.Principal_RemoteIp:
 		r.Kind = rbac.Source
-		r.Prefix, err = prefix(field+".remote_ip", p.RemoteIp)
+		r.Prefix, err = values.Prefix(field+".remote_ip", p.RemoteIp)
 	case *rbacv3.Principal_Header:
-		return header(field+".header", p.Header)
+		return Header(field+".header", p.Header)
 	default:
-		err = wrong(field, "it names nobody in a way that is implemented")
+		err = values.Wrong(field, "it names nobody in a way that is implemented")
 	}
 	return r, err
 }
 
 func always(field string, any bool) (rbac.Rule, error) {
 	if !any {
-		return rbac.Rule{}, wrong(field, "it must be true")
+		return rbac.Rule{}, values.Wrong(field, "it must be true")
 	}
 	return rbac.Rule{Kind: rbac.Any}, nil
 }
 
-func header(field string, in *routev3.HeaderMatcher) (rbac.Rule, error) {
+// Header reads a condition on a header.
+func Header(field string, in *routev3.HeaderMatcher) (rbac.Rule, error) {
 	r := rbac.Rule{Kind: rbac.Header, Name: strings.ToLower(in.GetName()), Invert: in.GetInvertMatch(), MissingAsEmpty: in.GetTreatMissingHeaderAsEmpty()}
 	switch m := in.GetHeaderMatchSpecifier().(type) {
 	case *routev3.HeaderMatcher_StringMatch:
 		var err error
-		r.Match, err = stringMatch(field+".string_match", m.StringMatch)
+		r.Match, err = values.StringMatch(field+".string_match", m.StringMatch)
 		return r, err
 	case *routev3.HeaderMatcher_PresentMatch:
 		r.Present = true
@@ -148,5 +151,5 @@ func header(field string, in *routev3.HeaderMatcher) (rbac.Rule, error) {
 		r.Present = true
 		return r, nil
 	}
-	return r, wrong(field, "only string_match and present_match are implemented")
+	return r, values.Wrong(field, "only string_match and present_match are implemented")
 }

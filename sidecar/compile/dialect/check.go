@@ -1,4 +1,5 @@
-package compile
+// Package dialect holds what this proxy honours of xDS messages, field by field, and refuses the rest by name. It reads no value.
+package dialect
 
 import (
 	"fmt"
@@ -10,13 +11,14 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// checker walks messages and refuses fields that are not honoured.
-type checker map[protoreflect.FullName]map[protoreflect.Name]bool
+// Checker walks messages and refuses fields that are not honoured.
+type Checker map[protoreflect.FullName]map[protoreflect.Name]bool
 
-func newChecker() checker {
-	c := checker{}
+// New reads the list.
+func New() Checker {
+	c := Checker{}
 	var fields map[protoreflect.Name]bool
-	for _, word := range strings.Fields(dialect) {
+	for _, word := range strings.Fields(list) {
 		if message, ok := strings.CutSuffix(word, ":"); ok {
 			fields = map[protoreflect.Name]bool{}
 			c[protoreflect.FullName(message)] = fields
@@ -27,10 +29,10 @@ func newChecker() checker {
 	return c
 }
 
-// check returns an error that begins with the path of the first field, in order of declaration, that is set and not honoured.
-func (c checker) check(m proto.Message) error { return c.message("", m.ProtoReflect()) }
+// Check returns an error that begins with the path of the first field, in order of declaration, that is set and not honoured.
+func (c Checker) Check(m proto.Message) error { return c.message("", m.ProtoReflect()) }
 
-func (c checker) message(path string, m protoreflect.Message) error {
+func (c Checker) message(path string, m protoreflect.Message) error {
 	name := m.Descriptor().FullName()
 	if name == "google.protobuf.Any" {
 		return c.any(path, m.Interface().(*anypb.Any))
@@ -62,7 +64,7 @@ func (c checker) message(path string, m protoreflect.Message) error {
 	return nil
 }
 
-func (c checker) field(path string, field protoreflect.FieldDescriptor, v protoreflect.Value) error {
+func (c Checker) field(path string, field protoreflect.FieldDescriptor, v protoreflect.Value) error {
 	switch {
 	case field.IsMap():
 		if field.MapValue().Message() == nil {
@@ -93,7 +95,7 @@ func (c checker) field(path string, field protoreflect.FieldDescriptor, v protor
 	return c.message(path, v.Message())
 }
 
-func (c checker) any(path string, a *anypb.Any) error {
+func (c Checker) any(path string, a *anypb.Any) error {
 	name := a.MessageName()
 	if _, known := c[name]; !known {
 		return fmt.Errorf("%s: %s is not implemented", at(path), name)

@@ -1,4 +1,4 @@
-package compile
+package dialect
 
 // Messages of the dialect that carry no field we read must be linked in to be recognised.
 import (

@@ -1,9 +1,9 @@
-package compile
+package dialect
 
-// dialect lists, per message, the fields that this proxy implements, or may ignore without changing what its user meant (statistics,
+// list says, per message, the fields that this proxy implements, or may ignore without changing what its user meant (statistics,
 // Envoy's own resource bounds). Any other field that is set refuses the resource, and so does any other message. Messages of
 // google.protobuf count as values and are honoured whole.
-const dialect = `
+const list = `
 envoy.config.listener.v3.Listener: name address additional_addresses bind_to_port use_original_dst traffic_direction listener_filters
 	listener_filters_timeout continue_on_listener_filters_timeout filter_chains default_filter_chain metadata access_log stat_prefix
 envoy.config.listener.v3.AdditionalAddress: address
