@@ -32,6 +32,8 @@ const (
 	EnvDNSCapture = "ISTIO_META_DNS_CAPTURE"
 	// EnvDNSAutoAllocate is "false" where ServiceEntries without addresses are not to be answered with those that the mesh gave them; default true.
 	EnvDNSAutoAllocate = "ISTIO_META_DNS_AUTO_ALLOCATE"
+	// EnvOnDemand is "true" where a sidecar asks for hosts, clusters and listeners when they are first used; default false.
+	EnvOnDemand = "HEDDLE_ON_DEMAND"
 	// EnvAwaitCompletion is "true" in an ordinary container of a pod that is meant to end (restartPolicy Never or OnFailure): the proxy
 	// calls MethodAwaitCompletion on the CA address and exits 0 when it returns.
 	EnvAwaitCompletion = "HEDDLE_AWAIT_COMPLETION"

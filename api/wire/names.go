@@ -4,6 +4,7 @@ package wire
 const (
 	SystemNamespace       = "heddle-system"
 	InjectionLabel        = "heddle-injection"                // on namespaces: enabled | disabled
+	OnDemandLabel         = "heddle.io/on-demand"             // on namespaces: "true" | "false", over what the mesh says
 	PodInjectLabel        = "sidecar.heddle.io/inject"        // on pods: "true" | "false"
 	StatusAnnotation      = "sidecar.heddle.io/status"        // on pods: what was injected
 	TLSModeLabel          = "security.istio.io/tlsMode"       // on pods: istio

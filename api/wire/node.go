@@ -26,6 +26,8 @@ const (
 	MetaDNSCapture = "DNS_CAPTURE"
 	// MetaDNSAutoAllocate is "false" where such a proxy is not to be told addresses that the mesh gave to ServiceEntries without.
 	MetaDNSAutoAllocate = "DNS_AUTO_ALLOCATE"
+	// MetaOnDemand is "true" where a sidecar asks for hosts, clusters and listeners when they are first used. Believed: it concerns that proxy alone.
+	MetaOnDemand = "HEDDLE_ON_DEMAND"
 	// MetaCertificates is the folder of a foreign proxy's own certificate, an absolute path; absent: AgentPath. Believed: it is that proxy's disk.
 	MetaCertificates = "HEDDLE_CERTIFICATES"
 )
@@ -69,6 +71,13 @@ const (
 // ListenerMetadata is the filter_metadata key under which a listener of virtualInbound carries the facts of the workload
 // itself, with the Fact keys, so that a proxy names itself in telemetry as pilot names it to others.
 const ListenerMetadata = "heddle.self"
+
+// OnDemandMetadata is the filter_metadata key under which the listener that captures connections says what they are to ask for first: a struct
+// whose OnDemandListeners is "true" where the listeners of their destination are known only once they were asked for.
+const (
+	OnDemandMetadata  = "heddle.on_demand"
+	OnDemandListeners = "listeners"
+)
 
 // RuleMetadata is the filter_metadata key, Istio's, under which a route or a filter chain carries the user's rule that it was made of.
 const (

@@ -8,6 +8,8 @@ const (
 	TypeEndpoints = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 	TypeSecret    = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 	TypeNames     = "type.googleapis.com/envoy.data.dns.v3.DnsTable" // for proxies that answer their pod's DNS questions (MetaDNSCapture)
+	// TypeVirtualHost is one host of a route configuration on demand. Its name is the configuration's, a slash, and the host as it was asked for.
+	TypeVirtualHost = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
 )
 
 // Resource is one xDS resource on its way: named, versioned, opaque. It is immutable after it was made.

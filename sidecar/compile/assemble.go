@@ -32,6 +32,7 @@ func (c *Compiler) Config() *config.Config {
 			next.Routes[name] = e.active
 		}
 	}
+	c.complete(next.Routes)
 	for _, name := range slices.Sorted(maps.Keys(c.listeners)) {
 		e := c.listeners[name]
 		e.activate(c.clustersReady(e.needs.clusters) && c.routesReady(e.needs.routes, next))
@@ -39,7 +40,7 @@ func (c *Compiler) Config() *config.Config {
 			next.Listeners = append(next.Listeners, e.active)
 		}
 	}
-	next.Names = c.table()
+	next.Names, next.Settled = c.table(), c.settled()
 	if same(c.last, next) {
 		return c.last
 	}
@@ -74,7 +75,7 @@ func (c *Compiler) forgetWorkloads() {
 // activate puts what was made in force once it is ready.
 func (e *entry[T]) activate(ready bool) {
 	if ready {
-		e.active, e.live = e.made, true
+		e.active, e.live, e.inForce = e.made, true, e.needs
 	}
 }
 
@@ -87,10 +88,11 @@ func (c *Compiler) hasEndpoints(name string) bool {
 }
 
 // clustersReady says whether none of the clusters is on its way. A cluster that nobody announced is not waited for: requests for it
-// are answered with 503.
+// are answered with 503. On demand it is asked for, and the answer waited for.
 func (c *Compiler) clustersReady(names map[string]bool) bool {
 	for name := range names {
-		if e, known := c.clusters[name]; known && !e.live {
+		e, known := c.clusters[name]
+		if known && !e.live || !known && c.options.OnDemand && !c.absent[wire.TypeCluster][name] && c.refused[wire.TypeCluster][name] == "" {
 			return false
 		}
 	}
@@ -106,10 +108,11 @@ func (c *Compiler) routesReady(names map[string]bool, in *config.Config) bool {
 	return true
 }
 
-// Warming says whether a listener that was announced is not in force yet.
+// Warming says whether a listener that was announced is not in force yet. Those that were asked for are their connections' affair.
 func (c *Compiler) Warming() bool {
-	for _, e := range c.listeners {
-		if !e.live {
+	asked := c.Wanted(wire.TypeListener)
+	for name, e := range c.listeners {
+		if _, found := slices.BinarySearch(asked, name); !e.live && !found {
 			return true
 		}
 	}
@@ -118,5 +121,5 @@ func (c *Compiler) Warming() bool {
 
 func same(a, b *config.Config) bool {
 	return slices.Equal(a.Listeners, b.Listeners) && maps.Equal(a.Clusters, b.Clusters) && maps.Equal(a.Endpoints, b.Endpoints) &&
-		maps.Equal(a.Routes, b.Routes) && a.Names == b.Names
+		maps.Equal(a.Routes, b.Routes) && a.Names == b.Names && maps.Equal(a.Settled, b.Settled) && (a.Settled == nil) == (b.Settled == nil)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 
@@ -20,6 +21,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/sidecar/compile/dialect"
+	"github.com/heddle-mesh/heddle/sidecar/compile/questions"
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/dns/names"
@@ -35,6 +37,7 @@ type Options struct {
 	Workload mtls.Certificate // the secret named "default"
 	Mesh     mtls.Verifier    // the secret named "ROOTCA"
 	Secrets  *mtls.Secrets    // all others
+	OnDemand bool             // clusters are asked for by name, and waited for
 }
 
 // Compiler holds the resources in force and what was made of them. One goroutine uses it.
@@ -49,9 +52,14 @@ type Compiler struct {
 	listeners map[string]*entry[*config.Listener]
 	routes    map[string]*entry[*route.Table]
 	names     map[string]*entry[*names.Zone]
+	hosts     map[string]*entry[*hosted] // that came alone
 	secrets   map[string]wire.Resource
 	absent    map[string]map[string]bool   // by type: names that the control plane does not have
 	refused   map[string]map[string]string // by type and name: why the last version was refused
+
+	hostsAsked     questions.Queue[string] // names of virtual hosts
+	addressesAsked questions.Queue[netip.AddrPort]
+	tables         map[string]*completed // on demand, of the last configuration
 
 	last    *config.Config
 	zones   map[string]*names.Zone // that the last configuration's table was made of
@@ -65,6 +73,8 @@ type entry[T any] struct {
 	needs    *needs
 	chains   map[string]*madeChain // listeners
 	self     *Self                 // listeners
+	asks     bool                  // listeners: connections to it ask for theirs
+	inForce  *needs                // of active
 	active   T                     // in force; the zero T while it waits for what it needs
 	live     bool                  // whether active is set
 }
@@ -102,8 +112,9 @@ func New(options Options) *Compiler {
 		options: options, checker: dialect.New(), workloads: map[exchange.Workload]*exchange.Workload{},
 		clusters: map[string]*entry[*upstream.Config]{}, endpoints: map[string]*entry[*upstream.Assignment]{},
 		listeners: map[string]*entry[*config.Listener]{}, routes: map[string]*entry[*route.Table]{}, secrets: map[string]wire.Resource{},
-		names: map[string]*entry[*names.Zone]{}, zones: map[string]*names.Zone{},
-		absent:  map[string]map[string]bool{wire.TypeEndpoints: {}, wire.TypeRoute: {}, wire.TypeSecret: {}},
+		names: map[string]*entry[*names.Zone]{}, zones: map[string]*names.Zone{}, hosts: map[string]*entry[*hosted]{},
+		absent: map[string]map[string]bool{wire.TypeEndpoints: {}, wire.TypeRoute: {}, wire.TypeSecret: {},
+			wire.TypeCluster: {}, wire.TypeListener: {}, wire.TypeVirtualHost: {}},
 		refused: map[string]map[string]string{},
 		last:    &config.Config{},
 	}
@@ -161,6 +172,8 @@ func (c *Compiler) put(r wire.Resource) error {
 		return put(c, c.listeners, r, &listenerv3.Listener{}, (*Compiler).makeListener)
 	case wire.TypeRoute:
 		return put(c, c.routes, r, &routev3.RouteConfiguration{}, (*Compiler).makeRoutes)
+	case wire.TypeVirtualHost:
+		return put(c, c.hosts, r, &routev3.VirtualHost{}, (*Compiler).makeHost)
 	case wire.TypeSecret:
 		return c.putSecret(r)
 	case wire.TypeNames:
@@ -185,7 +198,7 @@ func put[T any, M proto.Message](c *Compiler, in map[string]*entry[T], r wire.Re
 	next := &entry[T]{resource: r, needs: newNeeds()}
 	b := &builder{options: &c.options, workloads: c.workloads, before: newNeeds(), needs: next.needs}
 	if old != nil {
-		b.before, next.active, next.live = old.needs, old.active, old.live
+		b.before, next.active, next.live, next.inForce = old.needs, old.active, old.live, old.inForce
 	}
 	if err := build(c, b, m, next, old); err != nil {
 		return err
@@ -220,7 +233,7 @@ func (c *Compiler) makeListener(b *builder, m *listenerv3.Listener, next, old *e
 		return err
 	}
 	next.made.Via = keep(before.made, next.made.Via)
-	next.self = selfOf(m)
+	next.self, next.asks = selfOf(m), asksAddresses(m)
 	return nil
 }
 
@@ -268,6 +281,8 @@ func (c *Compiler) remove(typ, name string, wanted bool) {
 		delete(c.routes, name)
 	case wire.TypeNames:
 		delete(c.names, name)
+	case wire.TypeVirtualHost:
+		delete(c.hosts, name)
 	case wire.TypeSecret:
 		if !wanted {
 			delete(c.secrets, name)
@@ -279,10 +294,24 @@ func (c *Compiler) remove(typ, name string, wanted bool) {
 	}
 }
 
-// Wanted returns the names of typ that the resources refer to, sorted.
+// Wanted returns the names of typ that the resources refer to, or that were asked for, sorted.
 func (c *Compiler) Wanted(typ string) []string {
 	names := map[string]bool{}
 	switch typ {
+	case wire.TypeCluster:
+		if c.options.OnDemand {
+			c.wantedClusters(names)
+		}
+	case wire.TypeListener:
+		for _, a := range c.addressesAsked.Names() {
+			for _, name := range listenerNames(a) {
+				names[name] = true
+			}
+		}
+	case wire.TypeVirtualHost:
+		for _, name := range c.hostsAsked.Names() {
+			names[name] = true
+		}
 	case wire.TypeEndpoints:
 		for _, e := range c.clusters {
 			if e.needs.endpoints != "" {

@@ -72,7 +72,7 @@ func resources(t *testing.T, text string) (changed []wire.Resource, removed map[
 func typeOf(t *testing.T, word string) string {
 	t.Helper()
 	typ, ok := map[string]string{"Cluster": wire.TypeCluster, "ClusterLoadAssignment": wire.TypeEndpoints, "Listener": wire.TypeListener,
-		"RouteConfiguration": wire.TypeRoute, "Secret": wire.TypeSecret, "DnsTable": wire.TypeNames}[word]
+		"RouteConfiguration": wire.TypeRoute, "Secret": wire.TypeSecret, "DnsTable": wire.TypeNames, "VirtualHost": wire.TypeVirtualHost}[word]
 	if !ok {
 		t.Fatalf("no type %q", word)
 	}
@@ -95,6 +95,8 @@ func resource(t *testing.T, m proto.Message) wire.Resource {
 		r.Name = m.GetName()
 	case *routev3.RouteConfiguration:
 		r.Name = m.GetName()
+	case *routev3.VirtualHost:
+		r.Name = m.GetName()
 	case *endpointv3.ClusterLoadAssignment:
 		r.Name = m.GetClusterName()
 	case *tlsv3.Secret:
@@ -108,7 +110,7 @@ func apply(t *testing.T, c *Compiler, text string) map[string]error {
 	t.Helper()
 	changed, removed := resources(t, text)
 	refused := map[string]error{}
-	for _, typ := range []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute, wire.TypeSecret} {
+	for _, typ := range []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute, wire.TypeVirtualHost, wire.TypeSecret} {
 		of := slices.DeleteFunc(slices.Clone(changed), func(r wire.Resource) bool { return r.Type != typ })
 		maps.Copy(refused, c.Apply(typ, of, removed[typ]))
 	}

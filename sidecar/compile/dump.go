@@ -55,6 +55,8 @@ func (c *Compiler) Dump(word string) ([]Dumped, error) {
 	add(wire.TypeListener, some, failed)
 	some, failed = dumpAll(c, wire.TypeRoute, c.routes, &routev3.RouteConfiguration{})
 	add(wire.TypeRoute, some, failed)
+	some, failed = dumpAll(c, wire.TypeVirtualHost, c.hosts, &routev3.VirtualHost{})
+	add(wire.TypeVirtualHost, some, failed)
 	some, failed = dumpAll(c, wire.TypeNames, c.names, &dnsv3.DnsTable{})
 	add(wire.TypeNames, some, failed)
 	var secrets []Dumped

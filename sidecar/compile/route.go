@@ -19,13 +19,16 @@ import (
 
 // routes makes the description of a route table.
 func (b *builder) routes(in *routev3.RouteConfiguration) (route.Config, error) {
-	out := route.Config{Name: in.GetName(), IgnorePort: in.GetIgnorePortInHostMatching()}
+	out := route.Config{Name: in.GetName(), IgnorePort: in.GetIgnorePortInHostMatching(), OnDemand: in.GetVhds() != nil}
 	if in.GetValidateClusters().GetValue() {
 		return out, values.Wrong("validate_clusters", "not implemented")
 	}
 	var err error
 	if out.Request, out.Response, err = headerOps(in); err != nil {
 		return out, err
+	}
+	if out.OnDemand && (in.GetVhds().GetConfigSource().GetAds() == nil || len(out.Request.Add)+len(out.Request.Remove)+len(out.Response.Add)+len(out.Response.Remove) > 0) {
+		return out, values.Wrong("vhds", "only over ads, and without header operations beside it")
 	}
 	for i, host := range in.GetVirtualHosts() {
 		made, err := b.virtualHost(host)

@@ -21,6 +21,23 @@ type Bound struct {
 	Live   *Live
 	Chain  *FilterChain
 	Routes *route.Table // nil: none (yet), or the chain is not HTTP
+	of     *Binding
+}
+
+// Again returns the connection's share of the configuration that is in force now, nil where it has none any more.
+func (b *Bound) Again() *Bound {
+	if b.of == nil {
+		return b
+	}
+	return b.of.Current()
+}
+
+// Changed returns a channel that closes when another configuration is in force, nil where that cannot be.
+func (b *Bound) Changed() <-chan struct{} {
+	if b.of == nil {
+		return nil
+	}
+	return b.of.store.Changed()
 }
 
 // NewBinding binds a connection by its facts to the listener of that name.
@@ -47,7 +64,7 @@ func (b *Binding) Current() *Bound {
 }
 
 func (b *Binding) bind(live *Live) *Bound {
-	at := &Bound{Live: live}
+	at := &Bound{Live: live, of: b}
 	l := live.Listener(b.listener)
 	if l == nil {
 		return at

@@ -24,7 +24,20 @@ type Config struct {
 	Endpoints map[string]*upstream.Assignment // by EDS name
 	Routes    map[string]*route.Table         // by RDS name
 	Names     *names.Table                    // what the pod's DNS questions are answered with; nil: nothing
+	// Settled are the addresses for which the control plane was asked, and all that it has is in force. Nil: listeners are not on demand.
+	Settled map[netip.AddrPort]bool
 }
+
+// Demands asks the control plane for what a proxy has on demand. To ask again is to remind. False: too many questions are open.
+type Demands interface {
+	// Host asks for the virtual host that a route table has for a host.
+	Host(table, host string) bool
+	// Address asks for the listeners that connections to an address may be handed to.
+	Address(netip.AddrPort) bool
+}
+
+// Hold is how long a request or a connection waits at most for what was asked for: as long as Envoy's OnDemandCds.timeout.
+const Hold = 5 * time.Second
 
 // Listener is where connections arrive.
 type Listener struct {

@@ -16,11 +16,14 @@ type Live struct {
 type Store struct {
 	registry *upstream.Registry
 	live     atomic.Pointer[Live]
+	changed  atomic.Pointer[chan struct{}]
 }
 
 // NewStore returns a store with an empty configuration in force.
 func NewStore(r *upstream.Registry) *Store {
 	s := &Store{registry: r}
+	first := make(chan struct{})
+	s.changed.Store(&first)
 	s.Swap(&Config{})
 	return s
 }
@@ -29,7 +32,12 @@ func NewStore(r *upstream.Registry) *Store {
 // request is done. One goroutine swaps.
 func (s *Store) Swap(c *Config) {
 	s.live.Store(&Live{Config: c, Set: s.registry.Apply(c.Clusters, c.Endpoints)})
+	next := make(chan struct{})
+	close(*s.changed.Swap(&next))
 }
+
+// Changed returns a channel that closes with the next Swap. Who waits for something takes it before looking for that.
+func (s *Store) Changed() <-chan struct{} { return *s.changed.Load() }
 
 // Load returns what is in force; never nil.
 func (s *Store) Load() *Live { return s.live.Load() }

@@ -55,6 +55,7 @@ type Client struct {
 	options Options
 	open    func(ctx context.Context) (s stream, done func(), err error)
 	types   map[string]*subscription
+	asked   chan struct{}
 	status  statusBox
 }
 
@@ -67,25 +68,46 @@ type stream interface {
 // order is the order in which types are asked for, and the only types there are for this proxy.
 func (n Node) order() []string {
 	types := []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute, wire.TypeSecret}
+	if n.OnDemand {
+		types = append(types, wire.TypeVirtualHost)
+	}
 	if n.Names {
 		types = append(types, wire.TypeNames)
 	}
 	return types
 }
 
+// named says whether resources of typ are asked for by name, even where some of it is this proxy's without a name.
+func (n Node) named(typ string) bool {
+	return !wildcard(typ) || n.OnDemand && typ != wire.TypeNames
+}
+
+// refers says whether resources of typ may name others that are to be asked for.
+func (n Node) refers(typ string) bool {
+	return wildcard(typ) || n.OnDemand && typ == wire.TypeRoute
+}
+
 // wildcard says whether all resources of typ are this proxy's, named or not.
 func wildcard(typ string) bool {
-	return typ == wire.TypeCluster || typ == wire.TypeListener || typ == wire.TypeNames
+	return typ == wire.TypeCluster || typ == wire.TypeListener || typ == wire.TypeNames || typ == wire.TypeVirtualHost
 }
 
 // New returns a client that has asked for nothing yet.
 func New(options Options) *Client {
-	c := &Client{options: options, types: map[string]*subscription{}}
+	c := &Client{options: options, types: map[string]*subscription{}, asked: make(chan struct{}, 1)}
 	c.open = c.dial
 	for _, typ := range options.Node.order() {
 		c.types[typ] = newSubscription()
 	}
 	return c
+}
+
+// Ask has what the sink wants asked for, where it wants more than resources refer to.
+func (c *Client) Ask() {
+	select {
+	case c.asked <- struct{}{}:
+	default:
+	}
 }
 
 // Run keeps a stream open until ctx ends. While there is none, all that was received stays in force.

@@ -24,7 +24,16 @@ import (
 type record struct {
 	mu   sync.Mutex
 	log  []string
-	have map[string]string // "type name" -> body
+	have map[string]string   // "type name" -> body
+	asks map[string][]string // by type: names that are wanted besides
+}
+
+// ask has the client ask for a name.
+func (r *record) ask(c *Client, typ, name string) {
+	r.mu.Lock()
+	r.asks[typ] = append(r.asks[typ], name)
+	r.mu.Unlock()
+	c.Ask()
 }
 
 // lines returns what happened until now.
@@ -65,7 +74,7 @@ func (r *record) Apply(u Update) map[string]error {
 func (r *record) Wanted(typ string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var names []string
+	names := slices.Clone(r.asks[typ])
 	if typ == wire.TypeEndpoints {
 		for key, body := range r.have {
 			if strings.HasPrefix(key, "Cluster ") {
@@ -153,9 +162,14 @@ func (s *script) answer(typ, nonce string, items ...string) {
 
 // play runs a client in a bubble; connect returns the next stream that it opens.
 func play(t *testing.T, f func(t *testing.T, sink *record, c *Client, connect func() *script)) {
+	playAs(t, Node{Type: "sidecar", Pod: "p", Namespace: "n"}, f)
+}
+
+// playAs is play for a node.
+func playAs(t *testing.T, node Node, f func(t *testing.T, sink *record, c *Client, connect func() *script)) {
 	synctest.Test(t, func(t *testing.T) {
-		sink := &record{have: map[string]string{}}
-		c := New(Options{Node: Node{Type: "sidecar", Pod: "p", Namespace: "n"}, Sink: sink, Log: slog.New(slog.DiscardHandler)})
+		sink := &record{have: map[string]string{}, asks: map[string][]string{}}
+		c := New(Options{Node: node, Sink: sink, Log: slog.New(slog.DiscardHandler)})
 		streams := make(chan *script)
 		c.open = func(ctx context.Context) (stream, func(), error) {
 			s := &script{make(chan *ads.DeltaDiscoveryRequest, 100), make(chan *ads.DeltaDiscoveryResponse, 100), make(chan struct{})}

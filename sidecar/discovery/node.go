@@ -22,6 +22,7 @@ type Node struct {
 	Version        string
 	Labels         map[string]string
 	Names          bool // this proxy answers its pod's DNS questions
+	OnDemand       bool // hosts, clusters and listeners are asked for when they are first used
 	Allocated      bool // with the addresses that the mesh gave to ServiceEntries, too
 }
 
@@ -49,6 +50,9 @@ func (n Node) message() *core.Node {
 			wire.MetaVersion: text(n.Version), wire.MetaDialect: text(strconv.Itoa(wire.Dialect)),
 			"LABELS": structpb.NewStructValue(labels),
 		}},
+	}
+	if n.OnDemand {
+		out.Metadata.Fields[wire.MetaOnDemand] = text("true")
 	}
 	if n.Names {
 		out.Metadata.Fields[wire.MetaDNSCapture] = text("true")

@@ -62,6 +62,10 @@ func (s *session) run(ctx context.Context) error {
 			if err := s.giveUpWaiting(); err != nil {
 				return err
 			}
+		case <-s.asked:
+			if err := s.ask(); err != nil {
+				return err
+			}
 		case response := <-s.responses:
 			if err := s.batch(response); err != nil {
 				return err
@@ -78,7 +82,7 @@ func (s *session) greet() error {
 		held.reopen(now)
 		request := &ads.DeltaDiscoveryRequest{TypeUrl: typ, InitialResourceVersions: maps.Clone(held.versions)}
 		if wildcard(typ) {
-			request.ResourceNamesSubscribe = []string{"*"}
+			request.ResourceNamesSubscribe = append([]string{"*"}, held.names()...)
 		} else if request.ResourceNamesSubscribe = held.names(); len(request.ResourceNamesSubscribe) == 0 {
 			continue
 		}
@@ -101,19 +105,28 @@ func (s *session) batch(first *ads.DeltaDiscoveryResponse) error {
 		if err := s.handle(response); err != nil {
 			return err
 		}
-		wait := min(quiet, time.Until(deadline))
-		if wait <= 0 {
-			return nil
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case response = <-s.responses:
-		case <-timer.C:
-			response = nil
-		}
-		timer.Stop()
+		response = s.following(deadline)
 	}
 	return nil
+}
+
+// following waits a little for the next response of a batch; nil: there is none. On demand, somebody may wait for what is here already.
+func (s *session) following(deadline time.Time) *ads.DeltaDiscoveryResponse {
+	wait := min(quiet, time.Until(deadline))
+	if wait <= 0 {
+		return nil
+	}
+	if s.options.Node.OnDemand {
+		wait = 0
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case response := <-s.responses:
+		return response
+	case <-timer.C:
+		return nil
+	}
 }
 
 // handle applies one response, answers it, and asks for what it newly refers to.
@@ -165,31 +178,51 @@ func read(response *ads.DeltaDiscoveryResponse) (Update, map[string]error) {
 
 // subscribe asks for the names that resources of typ refer to.
 func (s *session) subscribe(typ string) error {
-	if !wildcard(typ) {
+	if !s.options.Node.refers(typ) {
 		return nil
 	}
 	for _, dependent := range s.options.Node.order() {
-		if wildcard(dependent) {
-			continue
-		}
-		add, drop := s.types[dependent].want(s.options.Sink.Wanted(dependent), time.Now())
-		if len(add)+len(drop) == 0 {
-			continue
-		}
-		if len(drop) > 0 {
-			s.options.Sink.Apply(Update{Type: dependent, Removed: drop})
-		}
-		err := s.send(&ads.DeltaDiscoveryRequest{TypeUrl: dependent, ResourceNamesSubscribe: add, ResourceNamesUnsubscribe: drop})
-		if err != nil {
+		if err := s.want(dependent); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// ask asks for what requests and connections wait for.
+func (s *session) ask() error {
+	for _, typ := range []string{wire.TypeListener, wire.TypeVirtualHost} {
+		if s.types[typ] == nil {
+			continue
+		}
+		if err := s.want(typ); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// want makes the names of a type that are asked for those that the sink wants.
+func (s *session) want(typ string) error {
+	if !s.options.Node.named(typ) {
+		return nil
+	}
+	add, drop := s.types[typ].want(s.options.Sink.Wanted(typ), time.Now())
+	if len(add)+len(drop) == 0 {
+		return nil
+	}
+	if len(drop) > 0 {
+		s.options.Sink.Apply(Update{Type: typ, Removed: drop})
+	}
+	return s.send(&ads.DeltaDiscoveryRequest{TypeUrl: typ, ResourceNamesSubscribe: add, ResourceNamesUnsubscribe: drop})
+}
+
 // giveUpWaiting counts names that were not answered in time as absent, so that what waits for them proceeds without.
 func (s *session) giveUpWaiting() error {
 	for _, typ := range s.options.Node.order() {
+		if typ == wire.TypeVirtualHost || typ == wire.TypeListener {
+			continue // who waits for it gives up, and must not be sent where unknown destinations go
+		}
 		late := s.types[typ].overdue(time.Now())
 		if len(late) == 0 {
 			continue

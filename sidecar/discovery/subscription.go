@@ -32,6 +32,9 @@ func (s *subscription) want(names []string, now time.Time) (subscribe, unsubscri
 		wanted[name] = true
 		if _, known := s.asked[name]; !known {
 			s.asked[name] = now.Add(fetchTimeout)
+			if _, held := s.versions[name]; held { // it came ahead of the question
+				s.asked[name] = time.Time{}
+			}
 			subscribe = append(subscribe, name)
 		}
 	}

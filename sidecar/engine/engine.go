@@ -111,14 +111,15 @@ func New(o Options) *Engine {
 		e.recorder.Panicked()
 	}})
 	e.store = config.NewStore(e.upstream)
-	proxy := forward.New(forward.Options{Recorder: e.recorder, Log: o.Log})
+	proxy := forward.New(forward.Options{Recorder: e.recorder, Log: o.Log, Demands: demands{e}})
 	all, one := connectionLimits()
-	e.manager = listener.New(listener.Options{Store: e.store, Recorder: e.recorder, Log: o.Log, MaxConnections: all, PerListener: one, Servers: listener.Servers{
+	e.manager = listener.New(listener.Options{Store: e.store, Recorder: e.recorder, Log: o.Log, MaxConnections: all, PerListener: one, Demands: demands{e}, Servers: listener.Servers{
 		HTTP1: http1.NewServer(http1.Options{Proxy: proxy, Log: o.Log}),
 		HTTP2: http2.NewServer(http2.ServerOptions{Handler: proxy, Recorder: e.recorder, Log: o.Log}),
 		TCP:   tcp.NewServer(tcp.Options{Recorder: e.recorder, Log: o.Log}),
 	}})
-	compiler := compile.New(compile.Options{Gateway: o.Gateway, Workload: o.Identity, Mesh: o.Identity.Roots(), Secrets: e.secrets})
+	compiler := compile.New(compile.Options{Gateway: o.Gateway, Workload: o.Identity, Mesh: o.Identity.Roots(), Secrets: e.secrets,
+		OnDemand: o.Node.OnDemand})
 	e.sink = &sink{compiler: compiler, store: e.store, manager: e.manager, recorder: e.recorder, peers: peers, log: o.Log}
 	e.client = discovery.New(discovery.Options{Node: o.Node, Dial: o.Dial, Sink: e.sink, Log: o.Log})
 	e.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

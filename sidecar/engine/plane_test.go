@@ -43,19 +43,21 @@ import (
 // plane is a control plane for tests: a CA that believes tokens of the form "namespace/account", and go-control-plane's own ADS server.
 type plane struct {
 	security.UnimplementedIstioCertificateServiceServer
-	t       *testing.T
-	key     *ecdsa.PrivateKey
-	cert    *x509.Certificate
-	address string
-	life    time.Duration
-	issued  atomic.Int64
-	cache   cache.SnapshotCache
-	nacks   nackLog
-	leaf    *tls.Certificate
-	stop    func()
+	t        *testing.T
+	key      *ecdsa.PrivateKey
+	cert     *x509.Certificate
+	address  string
+	life     time.Duration
+	issued   atomic.Int64
+	cache    cache.SnapshotCache
+	nacks    nackLog
+	asked    nackLog // names of subscriptions
+	onDemand bool    // the proxies that are started ask for what they use
+	leaf     *tls.Certificate
+	stop     func()
 }
 
-// nackLog keeps what proxies refused.
+// nackLog keeps what proxies said.
 type nackLog struct {
 	mu   sync.Mutex
 	text []string
@@ -97,6 +99,9 @@ func (p *plane) on(listener net.Listener) {
 		StreamDeltaRequestFunc: func(_ int64, r *ads.DeltaDiscoveryRequest) error {
 			if r.GetErrorDetail() != nil {
 				p.nacks.add(r.GetErrorDetail().GetMessage())
+			}
+			for _, name := range r.GetResourceNamesSubscribe() {
+				p.asked.add(name)
 			}
 			return nil
 		},
@@ -236,7 +241,7 @@ func (p *plane) startAs(r role.Role, account string) *proxy {
 		TTL: time.Hour, Authority: identity.RemoteAuthority{ControlPlane: control}, Roots: roots, Log: log})
 	ctx, quit := context.WithCancel(context.Background())
 	out.quit = quit
-	out.engine = engine.New(engine.Options{Gateway: r.Gateway, Node: discovery.Node{Type: r.Node, IPs: []string{"127.0.0.1"}, Pod: account, Namespace: "shop", ServiceAccount: account},
+	out.engine = engine.New(engine.Options{Gateway: r.Gateway, Node: discovery.Node{Type: r.Node, IPs: []string{"127.0.0.1"}, Pod: account, Namespace: "shop", ServiceAccount: account, OnDemand: p.onDemand},
 		Identity: workload, Dial: control.Dial, Drains: r.Drains, Termination: engine.Termination{Alone: true, Drain: time.Second},
 		App: admin.App{Address: "127.0.0.1"}, Addresses: engine.Addresses{Admin: out.admin, Status: out.status, Ready: ports.Address(p.t), Prometheus: ports.Address(p.t)},
 		AccessLog: out.access, Log: log, Level: &slog.LevelVar{}, Quit: quit})

@@ -3,6 +3,7 @@
 package forward
 
 import (
+	"cmp"
 	"log/slog"
 	"runtime/debug"
 	"sync/atomic"
@@ -19,18 +20,25 @@ import (
 type Options struct {
 	Recorder exchange.Recorder
 	Log      *slog.Logger
+	// Demands asks for hosts of tables on demand. Nil: they are not known.
+	Demands config.Demands
+	Hold    time.Duration // at most, of such a request; 0: config.Hold
 }
 
 // Proxy serves exchanges. One value serves all connections.
 type Proxy struct {
 	recorder exchange.Recorder
 	log      *slog.Logger
+	demands  config.Demands
+	hold     time.Duration
 	date     atomic.Pointer[dateText]
 	mirrors  mirrors
 }
 
 // New returns a Proxy.
-func New(o Options) *Proxy { return &Proxy{recorder: o.Recorder, log: o.Log} }
+func New(o Options) *Proxy {
+	return &Proxy{recorder: o.Recorder, log: o.Log, demands: o.Demands, hold: cmp.Or(o.Hold, config.Hold)}
+}
 
 // Recovered logs and counts a panic of a goroutine that a codec runs for an exchange.
 func (p *Proxy) Recovered(doing string, panicked any) {
@@ -97,9 +105,11 @@ func (p *Proxy) Serve(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	defer r.finish()
 	o := r.prepare()
 	if o == exchange.OK {
-		r.match()
+		o = r.match()
 		p.recorder.Begin(x)
-		o = r.filter()
+		if o == exchange.OK {
+			o = r.filter()
+		}
 	}
 	if o == exchange.OK {
 		o = r.act()
@@ -158,25 +168,31 @@ func (r *run) finish() {
 
 // match finds virtual host, route and target. The target's cluster is known from here on, so that a request that a filter ends is counted
 // for the service that it was meant for.
-func (r *run) match() {
+func (r *run) match() exchange.Outcome {
 	x := r.x
 	if r.b.Routes == nil {
-		return
+		return exchange.OK
 	}
 	r.vhost, r.route = r.b.Routes.Match(x)
+	if r.vhost.Unasked() {
+		if o := r.discover(); o != exchange.OK {
+			return o
+		}
+	}
 	if r.vhost != nil {
 		x.VirtualHost = r.vhost.Name
 	}
 	if r.route == nil {
-		return
+		return exchange.OK
 	}
 	x.RouteName, x.Operation = r.route.Name, r.route.Operation
 	if r.target = r.route.Pick(random()); r.target == nil {
-		return
+		return exchange.OK
 	}
 	if r.cluster = r.b.Live.Set.Get(r.target.Cluster); r.cluster != nil {
 		x.Upstream.Cluster = r.cluster.Info()
 	}
+	return exchange.OK
 }
 
 // filter lets every filter judge; they run without a route as well, so that a refusal hides which routes exist.

@@ -2,6 +2,7 @@ package listener
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/config"
 )
@@ -13,23 +14,24 @@ type handoff struct {
 }
 
 // hand gives the connection to the listener of its original destination: its exact address, else any address with its
-// port, else it stays.
+// port, else it stays. Nil: nobody could say in time which of these there are.
 func (m *Manager) hand(s *session, l *config.Listener) *config.Listener {
 	if !l.UseOriginalDst {
 		return l
 	}
-	live := m.opts.Store.Load()
-	h := m.handoff.Load()
-	if h == nil || h.live != live {
-		h = newHandoff(live)
-		m.handoff.Store(h)
-	}
 	dst := s.facts.Destination
+	h := m.handoffs()
+	next := h.by[dst]
+	if next == nil && h.live.Settled != nil && dst != s.facts.Local {
+		if h = m.settle(s); h == nil {
+			return nil
+		}
+		next = h.by[dst]
+	}
 	any4 := netip.IPv4Unspecified()
 	if dst.Addr().Is6() {
 		any4 = netip.IPv6Unspecified()
 	}
-	next := h.by[dst]
 	if next == nil {
 		next = h.by[netip.AddrPortFrom(any4, dst.Port())]
 	}
@@ -38,6 +40,38 @@ func (m *Manager) hand(s *session, l *config.Listener) *config.Listener {
 	}
 	s.listener, s.facts.Via = next.Name, next.Via
 	return next
+}
+
+// handoffs are the listeners of the configuration in force.
+func (m *Manager) handoffs() *handoff {
+	live := m.opts.Store.Load()
+	h := m.handoff.Load()
+	if h == nil || h.live != live {
+		h = newHandoff(live)
+		m.handoff.Store(h)
+	}
+	return h
+}
+
+// settle holds a connection until it is known which listeners there are for its destination; nil: that took too long.
+func (m *Manager) settle(s *session) *handoff {
+	dst := s.facts.Destination
+	timer := time.NewTimer(m.opts.Hold)
+	defer timer.Stop()
+	for {
+		changed := m.opts.Store.Changed()
+		if h := m.handoffs(); h.by[dst] != nil || h.live.Settled[dst] || h.live.Settled == nil {
+			return h
+		}
+		if m.opts.Demands == nil || !m.opts.Demands.Address(dst) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return nil
+		}
+	}
 }
 
 func newHandoff(live *config.Live) *handoff {

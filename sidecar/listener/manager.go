@@ -23,6 +23,9 @@ type Options struct {
 	Log      *slog.Logger
 	// Handshake bounds TLS handshakes; 0: 15 s.
 	Handshake time.Duration
+	// Demands asks for listeners, where they are on demand. Nil: connections that need one are refused.
+	Demands config.Demands
+	Hold    time.Duration // at most, of such a connection; 0: config.Hold
 	// MaxConnections over all listeners, and how many of them one listener may accept; 0: unlimited.
 	MaxConnections int64
 	PerListener    int
@@ -55,6 +58,9 @@ type socket struct {
 func New(o Options) *Manager {
 	if o.Handshake == 0 {
 		o.Handshake = 15 * time.Second
+	}
+	if o.Hold == 0 {
+		o.Hold = config.Hold
 	}
 	return &Manager{
 		opts:     o,

@@ -85,7 +85,10 @@ func (m *Manager) serve(c net.Conn, name string) {
 		m.refuse(s, exchange.NotCaptured)
 		return
 	}
-	l = m.hand(s, l)
+	if l = m.hand(s, l); l == nil {
+		m.refuse(s, exchange.BlackHole)
+		return
+	}
 	s.at = l
 	s.direction = s.facts.Via.Direction
 	if !m.remember(s, l) {

@@ -15,6 +15,7 @@ type Config struct {
 	Name         string
 	VirtualHosts []VirtualHostConfig
 	IgnorePort   bool // of the authority, when matching domains
+	OnDemand     bool // the virtual hosts are for hosts that the control plane, asked for each, does not have
 	Request      headers.Config
 	Response     headers.Config
 }

@@ -27,7 +27,7 @@ func (t *Table) Match(x *exchange.Exchange) (*VirtualHost, *Route) {
 }
 
 // host finds the virtual host of an authority: exact, longest suffix, longest prefix, any. ASCII case is ignored, and the
-// port where the table says so.
+// port where the table says so. On demand, one that was not asked for is unasked.
 func (t *Table) host(authority exchange.View) *VirtualHost {
 	if t.ignorePort {
 		authority = withoutPort(authority)
@@ -37,6 +37,19 @@ func (t *Table) host(authority exchange.View) *VirtualHost {
 	if v := t.exact[string(host)]; v != nil {
 		return v
 	}
+	if t.onDemand {
+		if v, known := t.asked[string(host)]; known {
+			return v
+		}
+		if askable(host) {
+			return unasked
+		}
+	}
+	return t.wild(host)
+}
+
+// wild finds the virtual host of a host that is nowhere spelled out.
+func (t *Table) wild(host []byte) *VirtualHost {
 	for _, w := range t.suffixes {
 		if len(host) > len(w.fixed) && string(host[len(host)-len(w.fixed):]) == w.fixed {
 			return w.vhost

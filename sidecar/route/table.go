@@ -20,6 +20,8 @@ type Table struct {
 	prefixes   []wildcard // longest first
 	any        *VirtualHost
 	ignorePort bool
+	onDemand   bool
+	asked      map[string]*VirtualHost // on demand: what hosts lead to; nil: nowhere
 }
 
 type wildcard struct {
@@ -82,7 +84,7 @@ type Overrides [filter.Kinds]struct {
 // New compiles c. Its error names the field that is wrong, as a path below the table
 // ("virtual_hosts[1].routes[0].match.path: ...").
 func New(c Config) (*Table, error) {
-	t := &Table{Name: c.Name, exact: map[string]*VirtualHost{}, ignorePort: c.IgnorePort}
+	t := &Table{Name: c.Name, exact: map[string]*VirtualHost{}, ignorePort: c.IgnorePort, onDemand: c.OnDemand}
 	outer, err := newLayer(layer{}, c.Request, c.Response)
 	if err != nil {
 		return nil, err

@@ -84,8 +84,9 @@ envoy.type.matcher.v3.RegexMatcher: regex google_re2
 envoy.type.matcher.v3.RegexMatcher.GoogleRE2:
 envoy.type.matcher.v3.RegexMatchAndSubstitute: pattern substitution
 envoy.type.matcher.v3.PathMatcher: path
-envoy.config.route.v3.RouteConfiguration: name virtual_hosts ignore_port_in_host_matching validate_clusters max_direct_response_body_size_bytes
+envoy.config.route.v3.RouteConfiguration: name virtual_hosts vhds ignore_port_in_host_matching validate_clusters max_direct_response_body_size_bytes
 	request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove
+envoy.config.route.v3.Vhds: config_source
 envoy.config.route.v3.VirtualHost: name domains routes require_tls include_request_attempt_count retry_policy typed_per_filter_config
 	request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove
 envoy.config.route.v3.Route: name match route redirect direct_response typed_per_filter_config decorator metadata request_headers_to_add
