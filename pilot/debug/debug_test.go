@@ -52,6 +52,10 @@ func (w world) Get(_ context.Context, typ, name string) *wire.Resource {
 	return nil
 }
 
+func (world) Partial(string) bool                    { return false }
+func (world) Includes(string, string) bool           { return true }
+func (world) Needs(string, string) discovery.Changes { return nil }
+
 func (w world) Clients() []discovery.Client {
 	return []discovery.Client{{Pod: "web-1", Namespace: "shop", Types: map[string]discovery.TypeStatus{wire.TypeCluster: {Sent: "2", Acked: "1", Error: "no"}}}}
 }

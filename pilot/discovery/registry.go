@@ -19,7 +19,7 @@ type Caller struct {
 // identity only; it is to be believed only where that pod runs as that identity. An error ends the stream as Unauthenticated.
 type Authenticate func(ctx context.Context, claimedPod string) (Caller, error)
 
-// Node is what a proxy says of itself. Nothing in it is believed beyond Dialect, Version, Generator, Certificates, Names and Allocated, which concern itself alone.
+// Node is what a proxy says of itself. Nothing in it is believed beyond Dialect, Version, Generator, Certificates, Names, Allocated and OnDemand, which concern itself alone.
 type Node struct {
 	ID             string
 	Role           string // wire.NodeSidecar or wire.NodeRouter
@@ -30,6 +30,7 @@ type Node struct {
 	Dialect        int    // 0: a foreign proxy
 	Generator      string // wire.GeneratorGRPC, or empty for proxies
 	Certificates   string // the folder where it finds its own certificate; "": the default
+	OnDemand       bool   // it asks for hosts, clusters and listeners when they are first used
 	Names          bool   // it answers its pod's DNS questions
 	Allocated      bool   // with the addresses that the mesh gave to ServiceEntries, too
 }
@@ -58,6 +59,8 @@ type Subscription interface {
 	// Progress returns the version of the mesh that View shows, and the last one of whose changes Take has returned all. Versions count
 	// up from 1; 0: unknown.
 	Progress() (latest, complete uint64)
+	// Asked notes that the proxy asks for resources of a partial type by name.
+	Asked(typeURL string, names map[string]bool)
 	Close()
 }
 
@@ -85,18 +88,24 @@ func (c Changes) Merge(o Changes) {
 
 // View is what one proxy may know at one moment. It is immutable and may be read concurrently.
 type View interface {
-	// All returns the resources of a wildcard type, sorted by name.
+	// All returns the resources of a wildcard type that are the proxy's unasked, sorted by name.
 	All(typeURL string) []*wire.Resource
+	// Partial reports whether there are others of a wildcard type, which it is told of only where it asks for them by name.
+	Partial(typeURL string) bool
+	// Includes reports whether All of a partial type includes a resource of that name.
+	Includes(typeURL, name string) bool
+	// Needs returns what a resource of a partial type refers to, and what that does.
+	Needs(typeURL, name string) Changes
 	// Get returns a resource by name, or nil. It may wait for what only the cluster knows, a Secret or the right to it.
 	Get(ctx context.Context, typeURL, name string) *wire.Resource
 }
 
 // pushOrder is the order in which a proxy learns of types: what is referred to comes first.
 func pushOrder() []string {
-	return []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute, wire.TypeSecret, wire.TypeNames}
+	return []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute, wire.TypeVirtualHost, wire.TypeSecret, wire.TypeNames}
 }
 
-// wildcard reports whether a type is sent whole.
+// wildcard reports whether a type is sent unasked: whole, or partly.
 func wildcard(typeURL string) bool {
-	return typeURL == wire.TypeCluster || typeURL == wire.TypeListener || typeURL == wire.TypeNames
+	return typeURL == wire.TypeCluster || typeURL == wire.TypeListener || typeURL == wire.TypeNames || typeURL == wire.TypeVirtualHost
 }

@@ -91,6 +91,7 @@ func (s *Server) serve(ctx context.Context, v variant) (err error) {
 		return err
 	}
 	node := nodeOf(first.node)
+	node.OnDemand = node.OnDemand && v.delta()
 	caller, sub, err := s.admit(ctx, node)
 	if err != nil {
 		s.refuse(ctx, node, caller, err)
@@ -199,7 +200,8 @@ func nodeOf(n *core.Node) Node {
 	out := Node{
 		ID: n.GetId(), Pod: text(wire.MetaPodName), Namespace: text(wire.MetaNamespace), ServiceAccount: text(wire.MetaServiceAccount),
 		Version: text(wire.MetaVersion), Certificates: text(wire.MetaCertificates), Generator: text(wire.MetaGenerator),
-		Names: text(wire.MetaDNSCapture) == "true", Allocated: text(wire.MetaDNSAutoAllocate) != "false",
+		OnDemand: text(wire.MetaOnDemand) == "true",
+		Names:    text(wire.MetaDNSCapture) == "true", Allocated: text(wire.MetaDNSAutoAllocate) != "false",
 	}
 	out.Dialect, _ = strconv.Atoi(text(wire.MetaDialect))
 	parts := strings.Split(out.ID, "~")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -32,10 +33,14 @@ type world struct {
 	refusal   error
 
 	latest, complete uint64
+
+	unasked map[string]map[string]bool // by partial type: what is told without asking
+	asked   map[string]bool
+	needs   map[string]Changes // by "type name"
 }
 
 func newWorld() *world {
-	return &world{resources: map[string]map[string]string{}, changed: make(chan struct{}, 1)}
+	return &world{resources: map[string]map[string]string{}, changed: make(chan struct{}, 1), asked: map[string]bool{}}
 }
 
 // set changes a resource; an empty version removes it.
@@ -68,6 +73,10 @@ func (w *world) Subscribe(context.Context, Caller, Node) (Subscription, error) {
 func (w *world) Changed() <-chan struct{}                                      { return w.changed }
 func (w *world) View() View                                                    { return w }
 func (w *world) Close()                                                        {}
+func (w *world) Asked(_ string, names map[string]bool)                         { maps.Copy(w.asked, names) }
+func (w *world) Needs(typ, name string) Changes                                { return w.needs[typ+" "+name] }
+func (w *world) Partial(typ string) bool                                       { return w.unasked[typ] != nil }
+func (w *world) Includes(typ, name string) bool                                { return !w.Partial(typ) || w.unasked[typ][name] }
 
 func (w *world) Take() Changes {
 	w.mu.Lock()
@@ -97,6 +106,9 @@ func (w *world) All(typ string) []*wire.Resource {
 	defer w.mu.Unlock()
 	var out []*wire.Resource
 	for name, version := range w.resources[typ] {
+		if !w.Includes(typ, name) {
+			continue
+		}
 		out = append(out, &wire.Resource{Type: typ, Name: name, Version: version, Body: []byte(version)})
 	}
 	slices.SortFunc(out, func(a, b *wire.Resource) int { return strings.Compare(a.Name, b.Name) })
@@ -104,12 +116,13 @@ func (w *world) All(typ string) []*wire.Resource {
 }
 
 func (w *world) Get(_ context.Context, typ, name string) *wire.Resource {
-	for _, r := range w.All(typ) {
-		if r.Name == name {
-			return r
-		}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	version, known := w.resources[typ][name]
+	if !known {
+		return nil
 	}
-	return nil
+	return &wire.Resource{Type: typ, Name: name, Version: version, Body: []byte(version)}
 }
 
 // line is a stream between a test and the server, without gRPC.

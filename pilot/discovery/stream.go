@@ -77,6 +77,7 @@ func (s *stream) handle(ctx context.Context, r *request) error {
 		}
 		t = newSubscribed(r.typ)
 		t.begin(r)
+		t.partial = s.sub.View().Partial(r.typ)
 		s.types[r.typ] = t
 		s.status.update(t.typ, func(*TypeStatus, *track) {})
 	} else if r.nonce != "" {
@@ -91,6 +92,10 @@ func (s *stream) handle(ctx context.Context, r *request) error {
 	} else {
 		fresh = t.replace(r)
 	}
+	asked := fresh
+	if t.partial && len(asked) > 0 {
+		s.sub.Asked(t.typ, asked)
+	}
 	if left := t.takeLeft(); len(left) > 0 {
 		s.status.update(t.typ, func(_ *TypeStatus, p *track) { p.mended(t.typ, left, false) })
 		s.missing(t)
@@ -98,11 +103,14 @@ func (s *stream) handle(ctx context.Context, r *request) error {
 	if known && len(fresh) == 0 {
 		return nil
 	}
-	if t.wildcard || !known {
+	if t.wildcard && !t.partial || !known {
 		fresh = nil
 	}
 	s.opening = !known
-	err := s.send(ctx, t, fresh)
+	err := s.ahead(ctx, t, asked)
+	if err == nil {
+		err = s.send(ctx, t, fresh)
+	}
 	s.opening = false
 	return err
 }

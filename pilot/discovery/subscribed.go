@@ -15,7 +15,9 @@ const absent = ""
 type subscribed struct {
 	typ      string
 	wildcard bool
+	partial  bool // wildcard is not for all: others come where they are among names
 	names    map[string]bool
+	early    map[string]bool   // names that count as subscribed before the client asked
 	told     map[string]string // name to version that the client holds, or absent
 	missing  map[string]bool   // Secrets that cannot be sent
 	left     []string          // names that nobody asks for any more, since takeLeft
@@ -24,7 +26,7 @@ type subscribed struct {
 }
 
 func newSubscribed(typ string) *subscribed {
-	return &subscribed{typ: typ, names: map[string]bool{}, told: map[string]string{}, missing: map[string]bool{}}
+	return &subscribed{typ: typ, names: map[string]bool{}, early: map[string]bool{}, told: map[string]string{}, missing: map[string]bool{}}
 }
 
 // leave forgets a name.
@@ -57,7 +59,8 @@ func (s *subscribed) differ(r *request) map[string]bool {
 			continue
 		}
 		delete(s.names, name)
-		if !s.wildcard {
+		delete(s.early, name)
+		if !s.wildcard || s.partial {
 			delete(s.told, name)
 			s.leave(name)
 		}
@@ -65,6 +68,10 @@ func (s *subscribed) differ(r *request) map[string]bool {
 	for _, name := range r.subscribe {
 		if name == "*" && wildcard(s.typ) {
 			s.wildcard = true
+			continue
+		}
+		if s.early[name] { // the answer is on its way, or there
+			delete(s.early, name)
 			continue
 		}
 		if _, held := r.held[name]; !held {
@@ -105,17 +112,17 @@ func (s *subscribed) replace(r *request) map[string]bool {
 // difference returns what the client lacks, among names (nil: all), and what it holds that is gone.
 func (s *subscribed) difference(ctx context.Context, view View, names map[string]bool) (changed []*wire.Resource, removed []string) {
 	if s.wildcard && (names == nil || !s.greeted) {
-		return s.whole(view)
+		return s.whole(ctx, view)
 	}
 	wanted := names
 	if wanted == nil || !s.wildcard && len(wanted) > len(s.names) {
 		wanted = s.names
 	}
 	for name := range wanted {
-		if !s.wildcard && !s.names[name] || names != nil && !names[name] {
+		version, told := s.told[name]
+		if !s.names[name] && !s.covers(view, name, told) || names != nil && !names[name] {
 			continue
 		}
-		version, told := s.told[name]
 		r := view.Get(ctx, s.typ, name)
 		if delete(s.missing, name); r == nil && s.typ == wire.TypeSecret {
 			s.missing[name] = true
@@ -124,13 +131,18 @@ func (s *subscribed) difference(ctx context.Context, view View, names map[string
 		case r != nil && (!told || version != r.Version):
 			changed = append(changed, r)
 		case r != nil || s.typ == wire.TypeSecret: // an unreadable Secret: the old one stays
-		case told && version != absent || !told && !s.wildcard:
+		case told && version != absent || !told && (!s.wildcard || s.partial && s.names[name]):
 			removed = append(removed, name)
 		}
 	}
 	slices.SortFunc(changed, func(a, b *wire.Resource) int { return compareNames(a.Name, b.Name) })
 	slices.Sort(removed)
 	return changed, removed
+}
+
+// covers reports whether a name that was not asked for is the client's all the same.
+func (s *subscribed) covers(view View, name string, told bool) bool {
+	return s.wildcard && (!s.partial || told || view.Includes(s.typ, name))
 }
 
 func compareNames(a, b string) int {
@@ -140,9 +152,12 @@ func compareNames(a, b string) int {
 	return 1
 }
 
-func (s *subscribed) whole(view View) (changed []*wire.Resource, removed []string) {
+func (s *subscribed) whole(ctx context.Context, view View) (changed []*wire.Resource, removed []string) {
 	all := view.All(s.typ)
 	live := make(map[string]bool, len(all))
+	if s.partial {
+		all, removed = s.besides(ctx, view, all)
+	}
 	for _, r := range all {
 		live[r.Name] = true
 		if s.told[r.Name] != r.Version {
@@ -158,13 +173,30 @@ func (s *subscribed) whole(view View) (changed []*wire.Resource, removed []strin
 	return changed, removed
 }
 
+// besides adds what was asked for by name to what is the client's unasked, and returns the names of which it is to be told that there is
+// nothing.
+func (s *subscribed) besides(ctx context.Context, view View, all []*wire.Resource) (both []*wire.Resource, removed []string) {
+	both = slices.Clip(all)
+	for name := range s.names {
+		r := view.Get(ctx, s.typ, name)
+		if _, told := s.told[name]; r == nil && !told {
+			removed = append(removed, name)
+		}
+		if r != nil && !view.Includes(s.typ, name) {
+			both = append(both, r)
+		}
+	}
+	slices.SortFunc(both, func(a, b *wire.Resource) int { return compareNames(a.Name, b.Name) })
+	return both, removed
+}
+
 // sent notes what the client was told.
 func (s *subscribed) sent(changed []*wire.Resource, removed []string) {
 	for _, r := range changed {
 		s.told[r.Name] = r.Version
 	}
 	for _, name := range removed {
-		if s.wildcard {
+		if s.wildcard && !(s.partial && s.names[name]) {
 			delete(s.told, name)
 		} else {
 			s.told[name] = absent

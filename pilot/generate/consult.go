@@ -5,6 +5,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/generate/routes"
+	"github.com/heddle-mesh/heddle/pilot/generate/ruling"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -17,8 +18,8 @@ type Consulted struct {
 // Consult tells, for people, which VirtualServices with http rules name a host, and which of them rules it for a scope's sidecars.
 func (ix *Index) Consult(o Outbound, host string) []Consulted {
 	limits := newImports(o)
-	rules := newRuling(ix.virtuals(o, limits))
-	first := rules.http.find(host)
+	rules := ruling.Of(ix.virtuals(o, limits))
+	first := rules.HTTP.Find(host)
 	var out []Consulted
 	for _, vs := range ix.snapshot.VirtualServices {
 		by := covering(vs, host)

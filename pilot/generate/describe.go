@@ -19,6 +19,9 @@ func (s Scope) String() string {
 	if s.Outbound.Class.Names {
 		line("it answers its pod's DNS questions")
 	}
+	if s.Outbound.OnDemand {
+		line("it asks for what it uses")
+	}
 	if s.Outbound.Sidecar != nil {
 		line("Sidecar %s limits what it sees", s.Outbound.Sidecar.From)
 	}

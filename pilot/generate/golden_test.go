@@ -18,8 +18,8 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/translate"
 )
 
-// TestGolden says what a mesh means in xDS. Options, one a line: "pod namespace/name" (whose proxy), "gateway", "foreign", "proxyless", "names" (DNS is captured), and
-// "show <type> <name>" (written to want/resources, whole). want/names lists everything.
+// TestGolden says what a mesh means in xDS. Options, one a line: "pod namespace/name" (whose proxy), "gateway", "foreign", "proxyless", "names" (DNS is captured), "demand"
+// (a sidecar that asks for what it uses), "ask <name>" (a host that it asks for), and "show <type> <name>" (written to want/resources, whole). want/names lists everything that is told.
 func TestGolden(t *testing.T) {
 	golden.Run(t, "testdata", func(t *testing.T, c golden.Case) map[string]string {
 		in, err := source.FromYAML([]byte(c.Files["in.yaml"]))
@@ -43,6 +43,9 @@ func TestGolden(t *testing.T) {
 			own = generate.GenerateInbound(scope.Inbound, m)
 		}
 		all := resources(outer, own, endpoints, scope, m)
+		if scope.Outbound.OnDemand {
+			all = demanded(all, outer, own, o.ask)
+		}
 		return map[string]string{"names": listed(all), "resources": shown(t, all, o.show), "scope": scope.String() + strings.Join(own.Conflicts, "\n")}
 	})
 }
@@ -51,6 +54,7 @@ type options struct {
 	pod   model.Name
 	class naming.Class
 	show  []string
+	ask   []string
 }
 
 func readOptions(t *testing.T, text string) options {
@@ -68,6 +72,10 @@ func readOptions(t *testing.T, text string) options {
 			o.class.Foreign, o.class.Proxyless = true, true
 		case "names":
 			o.class.Names, o.class.Allocated = true, true
+		case "demand":
+			o.class.OnDemand = true
+		case "ask":
+			o.ask = append(o.ask, rest)
 		case "dual":
 			o.class.IPv6 = true
 		case "show":
@@ -90,6 +98,22 @@ func resources(outer, own *generate.Set, endpoints *model.EndpointIndex, scope g
 			}
 		}
 		out = append(append(out, outer.All(typ)...), own.All(typ)...)
+	}
+	return out
+}
+
+// demanded is what of it is told to a proxy that asks for some hosts, and for all routes, and what it is told of these hosts.
+func demanded(all []*wire.Resource, outer, own *generate.Set, ask []string) []*wire.Resource {
+	var out []*wire.Resource
+	for _, r := range all {
+		if r.Type != wire.TypeEndpoints && outer.Includes(r.Type, r.Name) || own.Get(r.Type, r.Name) != nil {
+			out = append(out, r)
+		}
+	}
+	for _, name := range ask {
+		if r := outer.Host(name); r != nil {
+			out = append(out, r)
+		}
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package generate
 import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/heddle-mesh/heddle/api/wire"
@@ -48,7 +49,7 @@ func unknown(registryOnly bool) string {
 }
 
 // virtualOutbound is where captured connections arrive.
-func virtualOutbound(mesh *model.Mesh, class naming.Class, registryOnly bool) *wire.Resource {
+func virtualOutbound(mesh *model.Mesh, class naming.Class, registryOnly, onDemand bool) *wire.Resource {
 	l := &listener.Listener{
 		Name: wire.ListenerVirtualOutbound, UseOriginalDst: message.True(), TrafficDirection: core.TrafficDirection_OUTBOUND,
 		AccessLog: accessLog(mesh.AccessLog),
@@ -56,6 +57,11 @@ func virtualOutbound(mesh *model.Mesh, class naming.Class, registryOnly bool) *w
 			chain("virtualOutbound-blackhole", portMatch(wire.PortOutbound), nil, toCluster(mesh, wire.ClusterBlackHole)),
 		},
 		DefaultFilterChain: chain("virtualOutbound-catchall-tcp", nil, nil, toCluster(mesh, unknown(registryOnly))),
+	}
+	if onDemand {
+		l.Metadata = &core.Metadata{FilterMetadata: map[string]*structpb.Struct{
+			wire.OnDemandMetadata: message.Struct(map[string]string{wire.OnDemandListeners: "true"}),
+		}}
 	}
 	bindTo(l, class, "", wire.PortOutbound)
 	return message.Resource(wire.TypeListener, l.Name, l)

@@ -4,6 +4,7 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/internal/memo"
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
+	"github.com/heddle-mesh/heddle/pilot/generate/nametable"
 	"github.com/heddle-mesh/heddle/pilot/generate/routes"
 	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
@@ -15,13 +16,14 @@ type Memo struct {
 	hosts       *memo.Memo[routes.Host, *routes.VirtualHost]
 	misdirected *memo.Memo[*intern.List[string], *routes.VirtualHost]
 	routes      *memo.Memo[routes.Configuration, *wire.Resource]
+	onDemand    *memo.Memo[routes.Configuration, *routes.OnDemand]
 	listeners   *memo.Memo[Listener, *wire.Resource]
 	inbound     *memo.Memo[Inbound, *Set]
 	edges       *memo.Memo[EdgeListener, *wire.Resource]
 	fixed       *memo.Memo[upstream.Fixed, *wire.Resource]
 	called      *memo.Memo[string, *wire.Resource]
 	endpoints   *memo.Memo[projection, *wire.Resource]
-	names       *memo.Memo[names, *wire.Resource]
+	names       *memo.Memo[nametable.Names, *wire.Resource]
 	allocated   *memo.Memo[addressedService, *model.Service]
 	projected   int // endpoints made since the last RoundEndpoints
 
@@ -51,6 +53,7 @@ func NewMemo() *Memo {
 	return &Memo{
 		clusters: memo.New[upstream.Cluster, *wire.Resource](), hosts: memo.New[routes.Host, *routes.VirtualHost](),
 		misdirected: memo.New[*intern.List[string], *routes.VirtualHost](),
+		onDemand:    memo.New[routes.Configuration, *routes.OnDemand](),
 		routes:      memo.New[routes.Configuration, *wire.Resource](), listeners: memo.New[Listener, *wire.Resource](),
 		inbound: memo.New[Inbound, *Set](), edges: memo.New[EdgeListener, *wire.Resource](),
 		fixed: memo.New[upstream.Fixed, *wire.Resource](), called: memo.New[string, *wire.Resource](), endpoints: memo.New[projection, *wire.Resource](),
@@ -59,7 +62,7 @@ func NewMemo() *Memo {
 		targets: intern.New[routes.Target](), chains: intern.New[l4Chain](), weighted: intern.New[weighted](),
 		ports: intern.New[inboundPort](), servers: intern.New[BoundServer](), edgeChains: intern.New[edgeChain](), vhosts: intern.New[*routes.VirtualHost](),
 		vantages: intern.New[upstream.Label](), sets: intern.New[*model.EndpointSet](),
-		names: memo.New[names, *wire.Resource](), allocated: memo.New[addressedService, *model.Service](),
+		names: memo.New[nametable.Names, *wire.Resource](), allocated: memo.New[addressedService, *model.Service](),
 	}
 }
 
@@ -69,7 +72,7 @@ type round interface{ Round() (hits, misses int) }
 // Round ends a generation: what it did not use is forgotten. It returns how often a resource was remembered and how often
 // one had to be made. Endpoints are a lane of their own: see RoundEndpoints.
 func (m *Memo) Round() (hits, misses int) {
-	for _, r := range []round{m.clusters, m.hosts, m.misdirected, m.routes, m.listeners, m.inbound, m.edges, m.fixed, m.called, m.names} {
+	for _, r := range []round{m.clusters, m.hosts, m.misdirected, m.routes, m.onDemand, m.listeners, m.inbound, m.edges, m.fixed, m.called, m.names} {
 		h, n := r.Round()
 		hits, misses = hits+h, misses+n
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/generate/peers"
 	"github.com/heddle-mesh/heddle/pilot/generate/routes"
+	"github.com/heddle-mesh/heddle/pilot/generate/ruling"
 	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
@@ -19,7 +20,7 @@ type builder struct {
 	ix       *Index
 	m        *Memo
 	set      *Set
-	rules    ruling
+	rules    ruling.Ruling
 	routable map[*model.Service]*model.DestinationRule
 }
 
@@ -44,7 +45,7 @@ func newBuilder(ix *Index, o Outbound, m *Memo) *builder {
 	for _, s := range b.services {
 		b.routable[s.Service] = ix.rule(o, s.Host, s.Namespace)
 	}
-	b.rules = newRuling(b.virtuals)
+	b.rules = ruling.Of(b.virtuals)
 	return b
 }
 
@@ -333,7 +334,7 @@ func (b *builder) hostInputs(name string, svc *model.Service, port uint16) route
 	in := routes.Host{Mesh: b.ix.mesh, Class: b.scope.Class, Host: name, Port: port, Service: svc}
 	in.Gateways = b.m.strings.Of([]string{model.MeshGateway})
 	var virtuals []*model.VirtualService
-	if vs := b.rules.http.find(name); vs != nil {
+	if vs := b.rules.HTTP.Find(name); vs != nil {
 		virtuals = append(virtuals, vs)
 		if conditional(vs) {
 			in.Client = b.scope.client()

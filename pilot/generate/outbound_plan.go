@@ -46,7 +46,10 @@ func newOutboundPlan(b *builder) *outboundPlan {
 }
 
 func (p *outboundPlan) build() {
-	p.set.add(virtualOutbound(p.ix.mesh, p.scope.Class, p.registryOnly()))
+	p.set.add(virtualOutbound(p.ix.mesh, p.scope.Class, p.registryOnly(), p.scope.OnDemand))
+	if p.scope.OnDemand {
+		p.set.unasked, p.set.tables, p.set.leads = unasked(), map[string]*routes.OnDemand{}, map[string]leads{}
+	}
 	for _, s := range p.services {
 		for i := range s.Ports {
 			port := p.spoken(&s.Ports[i])
@@ -62,6 +65,7 @@ func (p *outboundPlan) build() {
 		for i := range s.Ports {
 			if port := p.spoken(&s.Ports[i]); s.has(port.Number) && port.Protocol != model.UDP {
 				p.serve(s.Service, port)
+				p.give(s.Service, port)
 			}
 		}
 	}
@@ -215,7 +219,7 @@ func (p *outboundPlan) own(svc *model.Service, port uint16) (*intern.List[weight
 // without one says where all others go.
 func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]l4Chain, *intern.List[weighted], relay) {
 	var chains []l4Chain
-	if vs := p.rules.tls.find(svc.Host); vs != nil && port.Protocol.IsTLS() {
+	if vs := p.rules.TLS.Find(svc.Host); vs != nil && port.Protocol.IsTLS() {
 		for _, r := range vs.TLS {
 			targets, relay := p.shares(r.Destinations, port.Number)
 			for _, m := range r.Matches {
@@ -225,7 +229,7 @@ func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]l4
 			}
 		}
 	}
-	vs := p.rules.tcp.find(svc.Host)
+	vs := p.rules.TCP.Find(svc.Host)
 	if vs == nil {
 		return chains, nil, relay{}
 	}
@@ -284,11 +288,11 @@ func (b *builder) shares(destinations []*model.Destination, port uint16) (*inter
 // undeclared routes the hosts of VirtualServices that are in no registry.
 func (p *outboundPlan) undeclared() {
 	var hosts []string
-	for host := range p.rules.http.exact {
+	for host := range p.rules.HTTP.Exact {
 		hosts = append(hosts, host)
 	}
-	for _, w := range p.rules.http.wild {
-		hosts = append(hosts, w.pattern)
+	for _, w := range p.rules.HTTP.Wild {
+		hosts = append(hosts, w.Pattern)
 	}
 	sort.Strings(hosts)
 	for i, host := range hosts {
@@ -308,7 +312,7 @@ func (p *outboundPlan) emit() {
 		in := base
 		in.Bind, in.Port, in.Routes, in.Sniff = l.address, l.port, l.routes, l.sniff
 		in.Chains, in.Default, in.Relay = p.m.chains.Of(p.m.distinct(l.chains)), l.rest, l.relay
-		p.set.add(p.m.listeners.Get(in, outboundListener))
+		p.listener(in)
 		if l.routes == naming.Port(l.port) {
 			p.share(l.port)
 		}
@@ -318,9 +322,8 @@ func (p *outboundPlan) emit() {
 		in.Port, in.Chains, in.Default, in.Relay = port, p.m.chains.Of(p.m.distinct(s.chains)), s.rest, s.relay
 		if len(s.hosts) > 0 {
 			in.Routes = naming.Port(port)
-			hosts := p.m.vhosts.Of(s.hosts)
-			p.set.add(p.m.routes.Get(routes.Configuration{Name: in.Routes, Hosts: hosts, CatchAll: unknown(p.registryOnly())}, routes.Make))
+			p.table(routes.Configuration{Name: in.Routes, Hosts: p.m.vhosts.Of(s.hosts), CatchAll: unknown(p.registryOnly())})
 		}
-		p.set.add(p.m.listeners.Get(in, outboundListener))
+		p.listener(in)
 	}
 }

@@ -40,11 +40,15 @@ type Outbound struct {
 	Through bool
 	// Sources are the label conditions of routes that hold for the proxy.
 	Sources *intern.List[string]
+	// OnDemand is whether the proxy asks for hosts, clusters and listeners when they are first used.
+	OnDemand bool
 }
 
 // ScopeOf finds out what matters about a workload's proxy.
 func ScopeOf(ix *Index, w *model.Workload, class naming.Class, m *Memo) Scope {
-	scope := Scope{Outbound: Outbound{Class: class, Namespace: w.Name.Namespace}}
+	onDemand := class.OnDemand
+	class.OnDemand = false // so that what is made is shared with other proxies
+	scope := Scope{Outbound: Outbound{Class: class, Namespace: w.Name.Namespace, OnDemand: onDemand}}
 	scope.From = ix.vantage(w, m)
 	if ix.sights.resolved {
 		scope.Outbound.From = scope.From

@@ -1,11 +1,13 @@
 package generate
 
 import (
+	"maps"
 	"slices"
 	"sort"
 	"strings"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/generate/routes"
 	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
@@ -17,6 +19,10 @@ type Set struct {
 	Reach *Reach
 	// Secrets are the names of Kubernetes Secrets that resources refer to, sorted, without wire.SecretPrefix and wire.CACertSuffix.
 	Secrets []string
+	// unasked are, by type, the resources that a proxy on demand is told without asking; a type that is not here is told whole.
+	unasked map[string]map[string]bool
+	tables  map[string]*routes.OnDemand // by the name of the route configuration
+	leads   map[string]leads            // by the name of the listener, on demand
 	// Conflicts are objects that could not be served beside others, in words.
 	Conflicts []string
 }
@@ -104,6 +110,50 @@ func (s *Set) Get(typeURL, name string) *wire.Resource {
 	}
 	return nil
 }
+
+// Partial reports whether proxies of the scope are told of some resources of a type only where they ask for them.
+func (s *Set) Partial(typeURL string) bool { return s.unasked[typeURL] != nil }
+
+// Includes reports whether proxies of the scope are told of a resource without asking.
+func (s *Set) Includes(typeURL, name string) bool {
+	told, partial := s.unasked[typeURL]
+	return !partial || told[name]
+}
+
+// Unasked are the names of a partial type of which proxies of the scope are told without asking. They are not to be changed.
+func (s *Set) Unasked(typeURL string) map[string]bool { return s.unasked[typeURL] }
+
+// leads is where a listener leads.
+type leads struct {
+	clusters []string
+	table    string // "": none
+}
+
+// Needs returns the clusters, and the route configuration, that a host or a listener on demand refers to.
+func (s *Set) Needs(typeURL, name string) (clusters []string, table string) {
+	if typeURL == wire.TypeListener {
+		return s.leads[name].clusters, s.leads[name].table
+	}
+	if at, host, ok := strings.Cut(name, "/"); ok && typeURL == wire.TypeVirtualHost && s.tables[at] != nil {
+		return s.tables[at].Clusters(host), ""
+	}
+	return nil, ""
+}
+
+// Host returns what a route configuration on demand has for a host, as a resource of the name that was asked for: the configuration's, a slash, and
+// the host. Nil: nothing.
+func (s *Set) Host(name string) *wire.Resource {
+	table, host, _ := strings.Cut(name, "/")
+	if t := s.tables[table]; t != nil {
+		if r := t.Find(host); r != nil {
+			return &wire.Resource{Type: r.Type, Name: name, Version: r.Version, Body: r.Body}
+		}
+	}
+	return nil
+}
+
+// SameHosts reports whether all hosts on demand are those of another set.
+func (s *Set) SameHosts(o *Set) bool { return maps.Equal(s.tables, o.tables) }
 
 // SecretName splits the name of an SDS resource into the Secret's name and whether its CA is asked for. ok is false for names
 // that do not stand for a Secret.

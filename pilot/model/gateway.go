@@ -107,6 +107,21 @@ type Sidecar struct {
 	Ingress      []*IngressListener
 }
 
+// Names reports whether the Sidecar, which may be nil, imports a host by its own name.
+func (s *Sidecar) Names(namespace, host string) bool {
+	if s == nil {
+		return false
+	}
+	for _, l := range s.Egress {
+		for _, h := range l.Hosts {
+			if !h.Exclude && h.Host == host && (h.Namespace == "*" || h.Namespace == namespace) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // EgressListener imports hosts. Port 0: all ports.
 type EgressListener struct {
 	Port uint16

@@ -3,10 +3,13 @@ package publish
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -31,6 +34,7 @@ type client struct {
 	refusal   error // set before admitted is closed
 	changed   chan struct{}
 	state     atomic.Pointer[state]
+	usage     atomic.Pointer[usage] // nil: not on demand
 
 	workload *model.Workload // guarded by the publisher's mutex once admitted
 	scope    generate.Scope  // likewise
@@ -70,6 +74,7 @@ func (p *Publisher) giveUp(c *client) error {
 	defer p.mu.Unlock()
 	delete(p.waiting, c)
 	delete(p.clients, c)
+	c.usage.Load().leave(c, time.Now())
 	if !p.synced() {
 		return discovery.ErrNotReady
 	}
@@ -113,6 +118,7 @@ func (c *client) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.clients, c)
+	c.usage.Load().leave(c, time.Now())
 }
 
 // enqueue adds to the one pending push.
@@ -158,6 +164,7 @@ func (c *client) class(w *model.Workload) naming.Class {
 	class := naming.Class{Router: c.role(w) == wire.NodeRouter, Foreign: c.node.Dialect == 0, Proxyless: c.proxyless()}
 	class.Names = c.node.Names && !class.Router && !class.Foreign
 	class.Allocated = class.Names && c.node.Allocated
+	class.OnDemand = c.node.OnDemand && !class.Router && !class.Foreign
 	for _, ip := range w.IPs {
 		if addr, err := netip.ParseAddr(ip); err == nil {
 			class.IPv4 = class.IPv4 || addr.Unmap().Is4()
@@ -182,7 +189,57 @@ type state struct {
 
 // All implements discovery.View.
 func (s *state) All(typ string) []*wire.Resource {
-	return merge(s.outer.All(typ), s.own.All(typ))
+	if !s.outer.Partial(typ) {
+		return merge(s.outer.All(typ), s.own.All(typ))
+	}
+	names := map[string]bool{}
+	for name := range s.outer.Unasked(typ) {
+		names[name] = true
+	}
+	s.client.usage.Load().add(typ, names)
+	var others []*wire.Resource
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if r := s.find(typ, name); r != nil {
+			others = append(others, r)
+		}
+	}
+	return merge(others, s.own.All(typ))
+}
+
+// Partial implements discovery.View.
+func (s *state) Partial(typ string) bool { return s.outer.Partial(typ) }
+
+// Includes implements discovery.View.
+func (s *state) Includes(typ, name string) bool {
+	return s.outer.Includes(typ, name) || s.own.Get(typ, name) != nil || s.client.usage.Load().has(typ, name)
+}
+
+// Needs implements discovery.View.
+func (s *state) Needs(typ, name string) discovery.Changes {
+	clusters, table := s.outer.Needs(typ, name)
+	out := discovery.Changes{}
+	if table != "" {
+		out[wire.TypeRoute] = map[string]bool{table: true}
+	}
+	if len(clusters) == 0 {
+		return out
+	}
+	out[wire.TypeCluster], out[wire.TypeEndpoints] = map[string]bool{}, map[string]bool{}
+	for _, cluster := range clusters {
+		out[wire.TypeCluster][cluster] = true
+		if _, known := s.outer.Reach.View(cluster); known {
+			out[wire.TypeEndpoints][cluster] = true
+		}
+	}
+	return out
+}
+
+// find returns what a proxy of the scope may know of others under a name.
+func (s *state) find(typ, name string) *wire.Resource {
+	if typ == wire.TypeVirtualHost {
+		return s.outer.Host(name)
+	}
+	return s.outer.Get(typ, name)
 }
 
 // merge joins two sorted lists; of equal names the proxy's own stays.
@@ -215,7 +272,7 @@ func (s *state) Get(ctx context.Context, typ, name string) *wire.Resource {
 	if r := s.own.Get(typ, name); r != nil {
 		return r
 	}
-	return s.outer.Get(typ, name)
+	return s.find(typ, name)
 }
 
 // pair is a set and what replaced it.
@@ -247,6 +304,9 @@ func (p pair) differences() discovery.Changes {
 				a, b = a[1:], b[1:]
 			}
 		}
+	}
+	if !p.old.SameHosts(p.new) {
+		out[wire.TypeVirtualHost] = nil // by which names they were asked for is their stream's affair
 	}
 	if p.old.Reach != p.new.Reach {
 		for name, view := range p.new.Reach.Views() {

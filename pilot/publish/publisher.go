@@ -48,6 +48,7 @@ type Publisher struct {
 	waiting   map[*client]struct{}
 	clients   map[*client]struct{}
 	index     *generate.Index
+	usages    map[model.Name]*usage // by namespace and workload
 
 	// Used by Run alone.
 	memo  *generate.Memo
@@ -69,7 +70,7 @@ func New(o Options) (*Publisher, error) {
 	}
 	p := &Publisher{
 		options: o, log: o.Log, endpoints: newEndpointTable(), secrets: newSecretGate(o), wake: make(chan struct{}, 1),
-		waiting: map[*client]struct{}{}, clients: map[*client]struct{}{}, memo: generate.NewMemo(),
+		waiting: map[*client]struct{}{}, clients: map[*client]struct{}{}, usages: map[model.Name]*usage{}, memo: generate.NewMemo(),
 	}
 	var errs [2]error
 	p.duration, errs[0] = o.Meter.Float64Histogram("heddle.generate.duration", metric.WithUnit("s"), metric.WithDescription("time to make configuration for all scopes"),
@@ -176,8 +177,9 @@ func (p *Publisher) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case now := <-ticker.C:
 			p.reviewSecrets()
+			p.forgetUsages(now)
 		case <-p.wake:
 			p.round(ctx)
 		}
@@ -299,6 +301,7 @@ func (p *Publisher) admit(c *client, index *generate.Index, workloads *model.Wor
 	delete(p.waiting, c)
 	if c.refusal == nil {
 		p.clients[c] = struct{}{}
+		c.usage.Store(p.usageOf(c, w))
 	}
 	close(c.admitted)
 }

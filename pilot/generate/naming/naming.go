@@ -122,6 +122,8 @@ type Class struct {
 	// Names is a proxy that answers its pod's DNS questions; with Allocated it uses the addresses that the mesh gave to ServiceEntries.
 	Names     bool
 	Allocated bool
-	IPv4      bool
-	IPv6      bool
+	// OnDemand is a sidecar that asks for hosts, clusters and listeners when they are first used. Resources do not depend on it: see Outbound.
+	OnDemand bool
+	IPv4     bool
+	IPv6     bool
 }
