@@ -94,6 +94,7 @@ func read(node string, env func(string) string) (settings, error) {
 		tokenPath: wire.TokenPath, rootPath: wire.RootPath, resolvConf: resolvConf,
 	}
 	s.node.Names = node == wire.NodeSidecar && env(wire.EnvDNSCapture) == "true"
+	s.node.OnDemand = node == wire.NodeSidecar && env(wire.EnvOnDemand) == "true"
 	s.node.Allocated = s.node.Names && env(wire.EnvDNSAutoAllocate) != "false"
 	for _, ip := range strings.Split(env(wire.EnvInstanceIPs), ",") {
 		if ip = strings.TrimSpace(ip); ip != "" {

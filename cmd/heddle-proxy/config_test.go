@@ -38,6 +38,18 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// TestOnDemand holds that a sidecar asks for what it uses where it is told to, and a gateway never.
+func TestOnDemand(t *testing.T) {
+	for _, c := range []struct {
+		node, value string
+		want        bool
+	}{{wire.NodeSidecar, "", false}, {wire.NodeSidecar, "true", true}, {wire.NodeSidecar, "false", false}, {wire.NodeRouter, "true", false}} {
+		if s, err := read(c.node, environment(map[string]string{wire.EnvOnDemand: c.value})); err != nil || s.node.OnDemand != c.want {
+			t.Errorf("%s with %q: %t, %v", c.node, c.value, s.node.OnDemand, err)
+		}
+	}
+}
+
 func TestDNS(t *testing.T) {
 	for _, c := range []struct {
 		node             string

@@ -39,6 +39,7 @@ type injection struct {
 type injects struct {
 	merge         bool // the application's metrics into the proxy's
 	dns, allocate bool // proxies answer DNS questions; with addresses that the mesh gave to ServiceEntries
+	onDemand      bool // proxies ask for what they use
 }
 
 func newInjection(c config, cl *cluster, mesh func() *injects, log *slog.Logger) *injection {
@@ -72,7 +73,7 @@ func (i *injection) debug(w http.ResponseWriter, _ *http.Request) {
 func (i *injection) current() inject.Params {
 	p := i.params
 	said := i.mesh()
-	p.MergePrometheus, p.DNSCapture, p.DNSAllocate = said.merge, said.dns, said.allocate
+	p.MergePrometheus, p.DNSCapture, p.DNSAllocate, p.OnDemand = said.merge, said.dns, said.allocate, said.onDemand
 	if i.auto {
 		p.Native = i.everyNodeIsNative()
 	}

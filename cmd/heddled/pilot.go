@@ -108,7 +108,7 @@ func (p *pilot) translator() func(*inputs.Inputs) {
 		snapshot, report := translate.Translate(in, memo)
 		p.injects.Store(&injects{
 			merge: in.Mesh.Config.GetEnablePrometheusMerge() == nil || in.Mesh.Config.GetEnablePrometheusMerge().GetValue(),
-			dns:   snapshot.Mesh.DNSCapture, allocate: !snapshot.Mesh.DNSUnallocated,
+			dns:   snapshot.Mesh.DNSCapture, allocate: !snapshot.Mesh.DNSUnallocated, onDemand: snapshot.Mesh.OnDemand,
 		})
 		p.snapshot.Store(snapshot)
 		p.report.Store(&report)

@@ -140,6 +140,9 @@ func environment(pod *corev1.Pod, s settings, p Params, probes appProbes, metric
 	if s.dns {
 		env = append(env, corev1.EnvVar{Name: wire.EnvDNSCapture, Value: "true"}, corev1.EnvVar{Name: wire.EnvDNSAutoAllocate, Value: strconv.FormatBool(s.allocate)})
 	}
+	if s.onDemand {
+		env = append(env, corev1.EnvVar{Name: wire.EnvOnDemand, Value: "true"})
+	}
 	if ends && !s.native {
 		env = append(env, corev1.EnvVar{Name: wire.EnvAwaitCompletion, Value: "true"})
 	}

@@ -58,7 +58,7 @@ func Inject(r Request, p Params) (Result, error) {
 	if err := addStatus(pod, settings, p); err != nil {
 		return Result{Pod: r.Pod}, err
 	}
-	return Result{Pod: pod, Injected: true, Reason: reason, Warnings: warnings(r.Pod)}, nil
+	return Result{Pod: pod, Injected: true, Reason: reason, Warnings: append(warnings(r.Pod), unreadable(r.NamespaceLabels)...)}, nil
 }
 
 // place puts the containers where they belong. A native sidecar starts after the redirection and before the user's init

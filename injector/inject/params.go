@@ -37,6 +37,8 @@ type Params struct {
 	// DNSCapture has proxies answer their pods' DNS questions, with DNSAllocate also with addresses that the mesh gave to ServiceEntries.
 	DNSCapture  bool
 	DNSAllocate bool
+	// OnDemand has proxies ask for hosts, clusters and listeners when they are first used.
+	OnDemand bool
 
 	// HookToken is part of the paths of lifecycle hooks that the proxy takes over, so that only who may read the pod can have them run: the port
 	// is open to other pods. Who injects makes it at random; pods without such hooks need none.

@@ -39,6 +39,7 @@ type settings struct {
 	workload      string
 	capture       redirect.Spec
 	dns, allocate bool // the proxy answers DNS questions; with addresses that the mesh gave to ServiceEntries
+	onDemand      bool // the proxy asks for what it uses
 	resources     corev1.ResourceRequirements
 }
 
@@ -70,7 +71,7 @@ func readSettings(r Request, p Params) (settings, error) {
 	if s.capture, err = readCapture(annotations, p.Capture); err != nil {
 		return s, err
 	}
-	if err = s.readConfig(annotations[annotationConfig], p); err != nil {
+	if err = s.readConfig(annotations[annotationConfig], r.NamespaceLabels, p); err != nil {
 		return s, err
 	}
 	s.resources, err = readResources(annotations, p.Resources)

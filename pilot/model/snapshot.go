@@ -55,7 +55,9 @@ type Mesh struct {
 	// DNSCapture is whether proxies answer their pods' DNS questions where no pod says otherwise; with DNSUnallocated without the addresses that the mesh
 	// gave to ServiceEntries.
 	DNSCapture, DNSUnallocated bool
-	Ingress                    IngressSettings
+	// OnDemand is whether sidecars ask for hosts, clusters and listeners when they are first used, where neither namespace nor pod says otherwise.
+	OnDemand bool
+	Ingress  IngressSettings
 }
 
 // TLSParameters are what may be agreed on. Zero values are the mesh's own choice.

@@ -14,7 +14,7 @@ func Kinds() []fields.Kind {
 		{Name: "MeshConfig", Message: &meshapi.MeshConfig{}, Honoured: honoured, Large: true,
 			Differs: []fields.Note{
 				{Path: "outboundTrafficPolicy.mode", Why: "other modes than ALLOW_ANY and REGISTRY_ONLY count as REGISTRY_ONLY"},
-				{Path: "defaultConfig.proxyMetadata", Why: "`ISTIO_META_DNS_CAPTURE` and `ISTIO_META_DNS_AUTO_ALLOCATE`"},
+				{Path: "defaultConfig.proxyMetadata", Why: "`ISTIO_META_DNS_CAPTURE`, `ISTIO_META_DNS_AUTO_ALLOCATE` and our own `HEDDLE_ON_DEMAND`"},
 				{Path: "ingressClass", Why: "`heddle` unless said"},
 				{Path: "ingressService", Why: "`name` or `namespace/name`; unless said, the oldest Service that has the label of ingressSelector. Only status is read from it"},
 				{Path: "accessLogFile", Why: "`/dev/stdout` or nothing"},

@@ -85,7 +85,7 @@ func Mesh(in *inputs.Mesh, telemetries []*inputs.Telemetry) (*model.Mesh, []repo
 	normalization(log, c, m)
 	accessLog(log, c, m)
 	tracing(log, c, m)
-	m.DNSCapture, m.DNSUnallocated = dns(log, c)
+	metadata(log, c, m)
 	m.Locality = locality(log, c)
 	m.MeshTLS = model.TLSParameters{MinVersion: tlsVersion(log, "mesh.meshMTLS", c.MeshMTLS)}
 	m.TLS = tlsParameters(log, "mesh.tlsDefaults", c.TlsDefaults)
@@ -98,24 +98,25 @@ func Mesh(in *inputs.Mesh, telemetries []*inputs.Telemetry) (*model.Mesh, []repo
 	return m, log.Issues
 }
 
-// dns reads whether DNS is captured. Other metadata of proxies means nothing here.
-func dns(log *report.Log, c *meshapi.MeshConfig) (capture, unallocated bool) {
+// metadata reads whether DNS is captured, and whether discovery is on demand. Other metadata of proxies means nothing here.
+func metadata(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) {
 	metadata := c.GetDefaultConfig().GetProxyMetadata()
 	for _, name := range slices.Sorted(maps.Keys(metadata)) {
 		path := "mesh.defaultConfig.proxyMetadata[" + name + "]"
 		value, err := strconv.ParseBool(metadata[name])
 		switch {
-		case name != wire.EnvDNSCapture && name != wire.EnvDNSAutoAllocate:
+		case name != wire.EnvDNSCapture && name != wire.EnvDNSAutoAllocate && name != wire.EnvOnDemand:
 			log.Partialf(path, "not implemented by this version")
 		case err != nil:
 			log.Partialf(path, "%q is neither true nor false", metadata[name])
 		case name == wire.EnvDNSCapture:
-			capture = value
+			m.DNSCapture = value
+		case name == wire.EnvOnDemand:
+			m.OnDemand = value
 		default:
-			unallocated = !value
+			m.DNSUnallocated = !value
 		}
 	}
-	return capture, unallocated
 }
 
 // connectTimeout is how long connecting may take: 10 s, unless something sensible is said.
