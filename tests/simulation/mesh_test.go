@@ -25,6 +25,7 @@ type mesh struct {
 	workloads *model.WorkloadIndex
 	index     *generate.Index
 	memo      *generate.Memo
+	onDemand  bool // sidecars ask for what they use
 }
 
 // pod is one line of the pods section.
@@ -241,8 +242,11 @@ ports: [%s]
 }
 
 // newMesh translates a mesh and configures every proxy in it.
-func newMesh(t *testing.T, files map[string]string) *mesh {
-	m := &mesh{t: t, pki: newPKI(t), services: map[string]*service{}, pods: map[string]*pod{}, byIP: map[string]*pod{}, memo: generate.NewMemo()}
+func newMesh(t *testing.T, files map[string]string) *mesh { return meshOf(t, files, false) }
+
+// meshOf is newMesh with sidecars that are told everything, or ask for what they use.
+func meshOf(t *testing.T, files map[string]string, onDemand bool) *mesh {
+	m := &mesh{t: t, onDemand: onDemand, pki: newPKI(t), services: map[string]*service{}, pods: map[string]*pod{}, byIP: map[string]*pod{}, memo: generate.NewMemo()}
 	pods := parsePods(files["pods"])
 	text := ""
 	for _, p := range pods {

@@ -22,6 +22,7 @@ type proxy struct {
 	mesh   *mesh
 	pod    *pod
 	config *config.Config
+	demand *demand // nil: it is told everything
 }
 
 // newProxy generates and compiles a pod's configuration. Whatever pilot generates, the proxy must honour.
@@ -30,7 +31,8 @@ func newProxy(m *mesh, p *pod) *proxy {
 	if w == nil {
 		m.t.Fatalf("pod %s was not translated", p.name)
 	}
-	scope := generate.ScopeOf(m.index, w, naming.Class{Router: p.gateway, IPv4: true, IPv6: p.v6 != "", Names: p.names, Allocated: p.names}, m.memo)
+	scope := generate.ScopeOf(m.index, w, naming.Class{Router: p.gateway, IPv4: true, IPv6: p.v6 != "", Names: p.names, Allocated: p.names,
+		OnDemand: m.onDemand && !p.gateway}, m.memo)
 	outer := generate.GenerateOutbound(m.index, scope.Outbound, m.memo)
 	var own *generate.Set
 	if p.gateway {
@@ -40,7 +42,11 @@ func newProxy(m *mesh, p *pod) *proxy {
 	}
 	c := compile.New(compile.Options{
 		Gateway: p.gateway, Workload: m.pki.holder(p.certified()), Mesh: m.pki, Secrets: mtls.NewSecrets(),
+		OnDemand: scope.Outbound.OnDemand,
 	})
+	if scope.Outbound.OnDemand {
+		return newDemand(m, p, c, scope, outer, own)
+	}
 	apply := func(typ string, resources []*wire.Resource) {
 		var list []wire.Resource
 		for _, r := range resources {
@@ -50,29 +56,36 @@ func newProxy(m *mesh, p *pod) *proxy {
 			m.t.Errorf("proxy %s refuses %s: %v", p.name, name, err)
 		}
 	}
-	var assignments, secrets []*wire.Resource
+	var assignments []*wire.Resource
 	for name, view := range outer.Reach.Views() {
 		assignments = append(assignments, generate.Endpoints(name, m.endpoints.Sets[view.Key], view.From(scope.From), m.memo))
-	}
-	for _, set := range []*generate.Set{outer, own} {
-		for _, name := range set.Secrets {
-			certificate, key := m.pki.server(name)
-			secrets = append(secrets, said.CertificateSecret(wire.SecretPrefix+name, model.Secret{Certificate: certificate, Key: key}),
-				said.AuthoritySecret(wire.SecretPrefix+name+wire.CACertSuffix, m.pki.bundle(), nil))
-		}
 	}
 	for _, typ := range []string{wire.TypeCluster, wire.TypeListener, wire.TypeRoute, wire.TypeNames} {
 		apply(typ, outer.All(typ))
 		apply(typ, own.All(typ))
 	}
 	apply(wire.TypeEndpoints, assignments)
-	apply(wire.TypeSecret, secrets)
+	apply(wire.TypeSecret, m.secrets(outer, own))
 	return &proxy{mesh: m, pod: p, config: c.Config()}
+}
+
+// secrets are those that the resources of sets refer to.
+func (m *mesh) secrets(sets ...*generate.Set) []*wire.Resource {
+	var out []*wire.Resource
+	for _, set := range sets {
+		for _, name := range set.Secrets {
+			certificate, key := m.pki.server(name)
+			out = append(out, said.CertificateSecret(wire.SecretPrefix+name, model.Secret{Certificate: certificate, Key: key}),
+				said.AuthoritySecret(wire.SecretPrefix+name+wire.CACertSuffix, m.pki.bundle(), nil))
+		}
+	}
+	return out
 }
 
 // captured finds the listener for a connection that the application opened: that of the exact address, the port's, or the one that takes
 // all others.
 func (p *proxy) captured(to netip.AddrPort) *config.Listener {
+	p.address(to)
 	var wild, rest *config.Listener
 	for _, l := range p.config.Listeners {
 		if l.Name == wire.ListenerVirtualOutbound {
