@@ -3,6 +3,7 @@ package engine_test
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -63,6 +64,13 @@ func TestARequestWaitsForItsHost(t *testing.T) {
 		text, err := io.ReadAll(response.Body)
 		return response.StatusCode, string(text), time.Since(began), err
 	}
+	eventually(t, "the server's sidecar listens", func() error {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+w.Inbound)
+		if err == nil {
+			err = conn.Close()
+		}
+		return err
+	})
 	eventually(t, "what is no host goes where unknown hosts go", func() error {
 		if status, body, _, err := ask("no!host"); err != nil || status != 418 {
 			return fmt.Errorf("status %d: %s, %v", status, body, err)
@@ -99,9 +107,12 @@ func TestARequestWaitsForItsHost(t *testing.T) {
 	if err := <-held; err != nil {
 		t.Errorf("the request that was held: %v", err)
 	}
-	if status, _, _, err := ask("catalog.shop"); status != 200 || err != nil {
-		t.Errorf("another name of the host: status %d, %v", status, err)
-	}
+	eventually(t, "another name of the host", func() error {
+		if status, _, _, err := ask("catalog.shop"); status != 200 || err != nil {
+			return fmt.Errorf("status %d, %v", status, err)
+		}
+		return nil
+	})
 	if err := <-never; err != nil {
 		t.Errorf("the request for which there was no answer: %v", err)
 	}
