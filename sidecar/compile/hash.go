@@ -10,7 +10,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/route"
-	"github.com/heddle-mesh/heddle/sidecar/upstream"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/hashing"
 )
 
 // Sizes where none is given, as in Envoy.
@@ -60,16 +60,16 @@ func newCookie(in *routev3.RouteAction_HashPolicy_Cookie) *route.Cookie {
 }
 
 // ringSizes reads ring_hash_lb_config.
-func ringSizes(in *cluster.Cluster_RingHashLbConfig) (upstream.Hashing, error) {
+func ringSizes(in *cluster.Cluster_RingHashLbConfig) (hashing.Sizes, error) {
 	const field = "ring_hash_lb_config"
-	out := upstream.Hashing{Size: size(in.GetMinimumRingSize(), defaultRing), Most: size(in.GetMaximumRingSize(), upstream.MaxRing)}
+	out := hashing.Sizes{Size: size(in.GetMinimumRingSize(), defaultRing), Most: size(in.GetMaximumRingSize(), hashing.MaxRing)}
 	switch {
 	case in.GetHashFunction() != cluster.Cluster_RingHashLbConfig_XX_HASH:
 		return out, values.Wrong(field+".hash_function", "%s is not implemented", in.GetHashFunction())
-	case out.Size > upstream.MaxRing:
-		return out, values.Wrong(field+".minimum_ring_size", "%d is more than %d", out.Size, upstream.MaxRing)
-	case out.Most > upstream.MaxRing:
-		return out, values.Wrong(field+".maximum_ring_size", "%d is more than %d", out.Most, upstream.MaxRing)
+	case out.Size > hashing.MaxRing:
+		return out, values.Wrong(field+".minimum_ring_size", "%d is more than %d", out.Size, hashing.MaxRing)
+	case out.Most > hashing.MaxRing:
+		return out, values.Wrong(field+".maximum_ring_size", "%d is more than %d", out.Most, hashing.MaxRing)
 	case out.Size > out.Most:
 		return out, values.Wrong(field+".minimum_ring_size", "%d is more than maximum_ring_size, %d", out.Size, out.Most)
 	}
@@ -77,10 +77,10 @@ func ringSizes(in *cluster.Cluster_RingHashLbConfig) (upstream.Hashing, error) {
 }
 
 // maglevSizes reads maglev_lb_config.
-func maglevSizes(in *cluster.Cluster_MaglevLbConfig) (upstream.Hashing, error) {
-	out := upstream.Hashing{Size: size(in.GetTableSize(), defaultMaglev)}
-	if out.Size > upstream.MaxMaglev || !prime(out.Size) {
-		return out, values.Wrong("maglev_lb_config.table_size", "%d is not a prime of at most %d", out.Size, upstream.MaxMaglev)
+func maglevSizes(in *cluster.Cluster_MaglevLbConfig) (hashing.Sizes, error) {
+	out := hashing.Sizes{Size: size(in.GetTableSize(), defaultMaglev)}
+	if out.Size > hashing.MaxMaglev || !prime(out.Size) {
+		return out, values.Wrong("maglev_lb_config.table_size", "%d is not a prime of at most %d", out.Size, hashing.MaxMaglev)
 	}
 	return out, nil
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/route"
 	"github.com/heddle-mesh/heddle/sidecar/telemetry"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/hashing"
 )
 
 // canned answers every request with the same bytes, without allocating.
@@ -117,7 +118,7 @@ func roles() map[string]func(*mesh) {
 			rs[1].Hash = []route.HashPolicy{{Kind: route.HashHeader, Name: "x-user"}, {Kind: route.HashQuery, Name: "c"}, {Kind: route.HashSourceIP},
 				{Kind: route.HashCookie, Name: "session", Cookie: &route.Cookie{TTL: time.Minute, Path: "/"}}}
 			p.routes(rs)
-			p.cfg.Clusters["c"].Balancer, p.cfg.Clusters["c"].Hashing = upstream.Maglev, upstream.Hashing{Size: 65_537}
+			p.cfg.Clusters["c"].Balancer, p.cfg.Clusters["c"].Hashing = upstream.Maglev, hashing.Sizes{Size: 65_537}
 		},
 		"gateway": func(p *mesh) {
 			p.cfg.Listeners[0].Via = &exchange.Via{Listener: "l", Direction: exchange.Outbound, Gateway: true, AccessLog: logged}

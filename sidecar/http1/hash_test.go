@@ -10,6 +10,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/route"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/hashing"
 )
 
 // sticky is a proxy whose requests are hashed by policies, before five backends that say their number.
@@ -27,7 +28,7 @@ func sticky(t *testing.T, retry *route.Retry, answer func(n int, w http.Response
 	rs := to("c")
 	rs[0].Hash, rs[0].Retry = policies, retry
 	return proxy(t, rs, map[string][]string{"c": backends}, func(p *mesh) {
-		p.cfg.Clusters["c"].Balancer, p.cfg.Clusters["c"].Hashing = upstream.RingHash, upstream.Hashing{Size: 1024}
+		p.cfg.Clusters["c"].Balancer, p.cfg.Clusters["c"].Hashing = upstream.RingHash, hashing.Sizes{Size: 1024}
 	})
 }
 
@@ -89,7 +90,7 @@ func TestStickyByCookie(t *testing.T) {
 func TestNoCookieForNothing(t *testing.T) {
 	p := sticky(t, nil, nil, route.HashPolicy{Kind: route.HashCookie, Name: "s", Cookie: &route.Cookie{TTL: time.Minute}})
 	other := *p.cfg.Clusters["c"]
-	other.Balancer, other.Hashing = upstream.RoundRobin, upstream.Hashing{}
+	other.Balancer, other.Hashing = upstream.RoundRobin, hashing.Sizes{}
 	p.cfg.Clusters = map[string]*upstream.Config{"c": &other}
 	p.swap()
 	if _, cookie := p.fetch("", ""); cookie != "" {

@@ -21,6 +21,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/route"
 	"github.com/heddle-mesh/heddle/sidecar/tcp"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/hashing"
 )
 
 // book is a recorder that keeps ends of connections.
@@ -389,7 +390,7 @@ func TestStickyBySource(t *testing.T) {
 	chains := plain("c")
 	chains[0].TCP.HashSourceIP = true
 	b := start(t, chains, map[string][]string{"c": servers}, func(b *bed) {
-		b.cfg.Clusters["c"].Balancer, b.cfg.Clusters["c"].Hashing = upstream.Maglev, upstream.Hashing{Size: 1009}
+		b.cfg.Clusters["c"].Balancer, b.cfg.Clusters["c"].Hashing = upstream.Maglev, hashing.Sizes{Size: 1009}
 	})
 	for host := 1; host <= 20; host++ {
 		from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(host))}}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/hashing"
 )
 
 // Discovery says where a cluster's endpoints come from.
@@ -104,8 +105,8 @@ type Config struct {
 	Assignment     string               // EDS name; Info.Name where empty
 	Endpoints      []*exchange.Endpoint // Static and DNS
 	Balancer       Balancer
-	Hashing        Hashing // of RingHash and Maglev
-	Warmup         *Warmup // of RoundRobin and LeastRequest; nil: new hosts have their full part at once
+	Hashing        hashing.Sizes // of RingHash and Maglev
+	Warmup         *Warmup       // of RoundRobin and LeastRequest; nil: new hosts have their full part at once
 	Protocol       WireProtocol
 	ConnectTimeout time.Duration // 0: 10 s
 	IdleTimeout    time.Duration // of pooled connections; 0: 1 h, negative: none

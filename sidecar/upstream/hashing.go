@@ -1,6 +1,10 @@
 package upstream
 
-import "time"
+import (
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/upstream/hashing"
+)
 
 // Key is what a hashing balancer chooses by. The zero Key stands for a random one.
 type Key struct {
@@ -29,7 +33,7 @@ func (s *state) hashed(hash uint64, attempt int) *Host {
 		}
 	}
 	for n := range walk {
-		if h := g.members[g.table.at(hash, attempt+n)].host; !h.gone.Load() && (g.panics || h.fit()) {
+		if h := g.members[g.table.At(hash, attempt+n)].host; !h.gone.Load() && (g.panics || h.fit()) {
 			return h
 		}
 	}
@@ -38,7 +42,7 @@ func (s *state) hashed(hash uint64, attempt int) *Host {
 			return h
 		}
 	}
-	return g.members[g.table.at(hash, attempt)].host
+	return g.members[g.table.At(hash, attempt)].host
 }
 
 // publish puts a state in force, its groups made anew. A hashing balancer's stay as they were until their tables are there; c.mu is held.
@@ -63,30 +67,30 @@ func (c *Cluster) publish(next *state) {
 // plan is groups whose tables are to be made, for one kind of table.
 type plan struct {
 	balancer Balancer
-	hashing  Hashing
+	hashing  hashing.Sizes
 	groups   []*group
 }
 
 func (s *state) plan() *plan { return &plan{s.cfg.Balancer, s.cfg.Hashing, s.groups} }
 
-func (p *plan) places() int {
+func (p *plan) size() int {
 	n := 0
 	for _, g := range p.groups {
-		n += p.hashing.places(p.balancer, g.members)
+		n += p.places(g)
 	}
 	return n
 }
 
 func (p *plan) make() {
 	for _, g := range p.groups {
-		g.table = p.hashing.build(p.balancer, g.members)
+		g.table = p.table(g)
 	}
 }
 
 // tabulate makes the tables of next, or, if it returns true, has them made and keeps those of old meanwhile. c.mu is held.
 func (c *Cluster) tabulate(old, next *state) bool {
 	p := next.plan()
-	if p.places() <= inline {
+	if p.size() <= inline {
 		p.make()
 		return false
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/hashing"
 )
 
 // overprovision is how much of its share a priority or a locality is trusted to take on, in percent of its fit hosts: only where less than 5 of 7
@@ -21,7 +22,7 @@ type group struct {
 	era      era // of the schedule's hosts, where there is a warm-up
 
 	members []member // of a hashing balancer, instead of a schedule
-	table   *table
+	table   *hashing.Table
 	panics  bool // hosts that are not fit are chosen, too
 }
 

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -8,6 +9,14 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
+
+// six are endpoints of six ports.
+func six() (eps []*exchange.Endpoint) {
+	for port := 90; port <= 95; port++ {
+		eps = append(eps, endpoint(fmt.Sprintf("127.0.0.1:%d", port)))
+	}
+	return eps
+}
 
 // TestWarmupFactor: Envoy's formula, max(minimum, (age / window) ^ (1 / aggression)).
 func TestWarmupFactor(t *testing.T) {
