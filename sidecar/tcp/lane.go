@@ -1,11 +1,10 @@
 package tcp
 
 import (
-	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,9 +21,6 @@ const (
 // buffers are for bytes that the kernel cannot splice. Connections that wait have none.
 var buffers = sync.Pool{New: func() any { return new([record]byte) }}
 
-// errStalled says that the destination took nothing for too long.
-var errStalled = errors.New("destination stalled")
-
 // lane moves bytes one way.
 type lane struct {
 	dst, src net.Conn
@@ -33,8 +29,8 @@ type lane struct {
 	waiting  func(fd uintptr) bool
 	poll     [1]unix.PollFd
 	limited  io.LimitedReader
-	first    []byte    // for a source that cannot be asked whether it has something
-	by       time.Time // the destination's write deadline; zero: none
+	first    []byte        // for a source that cannot be asked whether it has something
+	turn     atomic.Uint64 // begins and ends of writes
 }
 
 func newLane(dst, src net.Conn) *lane {
@@ -53,18 +49,8 @@ func newLane(dst, src net.Conn) *lane {
 	return l
 }
 
-// arm bounds the next move: the wait for the source by idle, and a write by half of it at least; 0: not at all.
-func (l *lane) arm(idle time.Duration) {
-	if idle == 0 {
-		return
-	}
-	now := time.Now()
-	_ = l.src.SetReadDeadline(now.Add(idle))
-	if l.by.Sub(now) < idle/2 {
-		l.by = now.Add(idle)
-		_ = l.dst.SetWriteDeadline(l.by)
-	}
-}
+// writing says whether a lane that is at a turn waits for its destination.
+func writing(turn uint64) bool { return turn%2 == 1 }
 
 // look says whether there is something to move, and how much.
 func (l *lane) look(fd uintptr) bool {
@@ -92,19 +78,13 @@ func (l *lane) move() (int64, error) {
 	if l.to == nil {
 		return l.pass(nil)
 	}
+	l.turn.Add(1)
 	n, err := l.to.ReadFrom(&l.limited)
+	l.turn.Add(1)
 	if n == 0 && err == nil {
 		err = io.EOF
 	}
-	return n, stalled(err)
-}
-
-// stalled makes the error of a write that was given up one of its own.
-func stalled(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return errStalled
-	}
-	return err
+	return n, err
 }
 
 // unwrap passes on what a source with TLS has: with a small buffer while that suffices.
@@ -136,8 +116,11 @@ func (l *lane) write(p []byte, err error) (int64, error) {
 	if len(p) == 0 {
 		return 0, err
 	}
-	if _, werr := l.dst.Write(p); werr != nil {
-		return int64(len(p)), stalled(werr)
+	l.turn.Add(1)
+	_, werr := l.dst.Write(p)
+	l.turn.Add(1)
+	if werr != nil {
+		return int64(len(p)), werr
 	}
 	if err == io.EOF {
 		err = nil // it comes again

@@ -3,7 +3,6 @@ package tcp
 import (
 	"bytes"
 	"crypto/tls"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -57,43 +56,40 @@ func TestLanes(t *testing.T) {
 	for name, ends := range map[string][2]func(testing.TB) (net.Conn, net.Conn){
 		"plain to plain": {plain, plain}, "plain to TLS": {plain, secured}, "TLS to plain": {secured, plain}, "TLS to TLS": {secured, secured},
 	} {
-		for _, idle := range []time.Duration{0, time.Minute} {
-			t.Run(name, func(t *testing.T) {
-				in, src := ends[0](t)
-				dst, out := ends[1](t)
-				moved := make(chan int64, 1)
-				go func() {
-					l, sum := newLane(dst, src), int64(0)
-					for {
-						l.arm(idle)
-						n, err := l.move()
-						if sum += n; err != nil {
-							closeWrite(dst)
-							moved <- sum
-							return
-						}
-					}
-				}()
-				var sent []byte
-				for i, n := range []int{1, sip - 1, sip, sip + 1, 3 * sip, record - 1, record, record + 1, sip, 200_000} {
-					p := bytes.Repeat([]byte{byte('a' + i)}, n)
-					sent = append(sent, p...)
-					go func() { _, _ = in.Write(p) }()
-					got := make([]byte, n)
-					_ = out.SetReadDeadline(time.Now().Add(10 * time.Second))
-					if _, err := io.ReadFull(out, got); err != nil || !bytes.Equal(got, p) {
-						t.Fatalf("%d bytes: %v", n, err)
+		t.Run(name, func(t *testing.T) {
+			in, src := ends[0](t)
+			dst, out := ends[1](t)
+			moved := make(chan int64, 1)
+			go func() {
+				l, sum := newLane(dst, src), int64(0)
+				for {
+					n, err := l.move()
+					if sum += n; err != nil {
+						closeWrite(dst)
+						moved <- sum
+						return
 					}
 				}
-				closeWrite(in)
-				if n := <-moved; n != int64(len(sent)) {
-					t.Errorf("%d of %d bytes counted", n, len(sent))
+			}()
+			var sent []byte
+			for i, n := range []int{1, sip - 1, sip, sip + 1, 3 * sip, record - 1, record, record + 1, sip, 200_000} {
+				p := bytes.Repeat([]byte{byte('a' + i)}, n)
+				sent = append(sent, p...)
+				go func() { _, _ = in.Write(p) }()
+				got := make([]byte, n)
+				_ = out.SetReadDeadline(time.Now().Add(10 * time.Second))
+				if _, err := io.ReadFull(out, got); err != nil || !bytes.Equal(got, p) {
+					t.Fatalf("%d bytes: %v", n, err)
 				}
-				if n, err := out.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-					t.Errorf("after the end: %d %v", n, err)
-				}
-			})
-		}
+			}
+			closeWrite(in)
+			if n := <-moved; n != int64(len(sent)) {
+				t.Errorf("%d of %d bytes counted", n, len(sent))
+			}
+			if n, err := out.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+				t.Errorf("after the end: %d %v", n, err)
+			}
+		})
 	}
 }
 
@@ -119,32 +115,6 @@ func TestWaitingCostsLittle(t *testing.T) {
 	<-done
 	if taken != before {
 		t.Errorf("%d big buffers taken by a lane that waits", taken-before)
-	}
-}
-
-// TestStalledDestination: whoever takes nothing for the idle time is given up.
-func TestStalledDestination(t *testing.T) {
-	in, src := sockets(t)
-	dst, _ := sockets(t)
-	go func() {
-		for p := make([]byte, 1<<20); ; {
-			if _, err := in.Write(p); err != nil {
-				return
-			}
-		}
-	}()
-	l := newLane(dst, src)
-	for start := time.Now(); ; {
-		l.arm(200 * time.Millisecond)
-		if _, err := l.move(); err != nil {
-			if err != errStalled || time.Since(start) > 10*time.Second {
-				t.Errorf("got %v after %v", err, time.Since(start))
-			}
-			break
-		}
-	}
-	if err := stalled(errors.New("other")); err == errStalled {
-		t.Error("every error is a stall")
 	}
 }
 

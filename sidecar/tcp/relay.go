@@ -1,11 +1,9 @@
 package tcp
 
 import (
-	"errors"
 	"io"
 	"log/slog"
 	"net"
-	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -67,31 +65,18 @@ func (r *relay) run(first, said []byte, most time.Duration) {
 		})
 		defer t.Stop()
 	}
+	up, down := newLane(r.up.Conn, r.client), newLane(r.client, r.up.Conn)
+	if r.idle > 0 {
+		defer r.watch([2]*lane{up, down}).stop()
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer r.recovered()
-		if r.begin(r.up.Conn, first, &r.received) {
-			r.carry(r.up.Conn, r.client, &r.received, &r.sent)
-		}
+		r.carry(up, first, &r.received)
 	}()
-	if r.begin(r.client, said, &r.sent) {
-		r.carry(r.client, r.up.Conn, &r.sent, &r.received)
-	}
+	r.carry(down, said, &r.sent)
 	<-done
-}
-
-// begin passes on what was read before the relay began.
-func (r *relay) begin(dst net.Conn, p []byte, count *atomic.Int64) bool {
-	if len(p) == 0 {
-		return true
-	}
-	n, err := dst.Write(p)
-	count.Add(int64(n))
-	if err != nil {
-		r.cut()
-	}
-	return err == nil
 }
 
 func (r *relay) recovered() {
@@ -110,14 +95,7 @@ func (r *relay) cut() {
 
 // reset cuts both connections so that either side sees that what it has is not the whole.
 func (r *relay) reset() {
-	for _, c := range []net.Conn{r.client, r.up.Conn} {
-		for {
-			within, ok := c.(interface{ NetConn() net.Conn })
-			if !ok {
-				break
-			}
-			c = within.NetConn()
-		}
+	for _, c := range []net.Conn{below(r.client), below(r.up.Conn)} {
 		if t, ok := c.(interface{ SetLinger(sec int) error }); ok {
 			_ = t.SetLinger(0)
 		}
@@ -126,35 +104,22 @@ func (r *relay) reset() {
 	r.cut()
 }
 
-// carry moves bytes one way until the source ends (then the destination's way is closed too) or something breaks (then
-// both connections are reset). other counts the other way: while it moves, this one is not idle. A destination that takes nothing
-// is not waited for longer than an idle one.
-func (r *relay) carry(dst, src net.Conn, count, other *atomic.Int64) {
-	l, seen := newLane(dst, src), other.Load()
-	for {
-		l.arm(r.idle)
-		n, err := l.move()
+// carry moves bytes one way, p first, which was read before the relay began, until the source ends (then the destination's way is closed too)
+// or something breaks (then both connections are reset).
+func (r *relay) carry(l *lane, p []byte, count *atomic.Int64) {
+	n, err := l.write(p, nil)
+	count.Add(n)
+	for err == nil {
+		n, err = l.move()
 		count.Add(n)
-		switch {
-		case err == io.EOF:
-			closeWrite(dst)
-			return
-		case err == nil:
-		case err == errStalled:
-			r.end(exchange.IdleTimeout)
-			r.cut()
-			return
-		case r.idle > 0 && errors.Is(err, os.ErrDeadlineExceeded):
-			if now := other.Load(); n == 0 && now == seen {
-				r.end(exchange.IdleTimeout)
-				r.cut()
-				return
-			}
-		default:
-			r.reset()
-			return
-		}
-		seen = other.Load()
+	}
+	switch {
+	case err == io.EOF:
+		closeWrite(l.dst)
+	case r.outcome() != exchange.OK: // it was ended on purpose
+		r.cut()
+	default:
+		r.reset()
 	}
 }
 
