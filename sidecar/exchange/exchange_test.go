@@ -1,6 +1,8 @@
 package exchange
 
 import (
+	"bytes"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -143,5 +145,39 @@ func TestFieldsAreOneLine(t *testing.T) {
 	h.AddView(View("n"), given)
 	if !given.Is(evil) {
 		t.Errorf("what was lent was written to: %q", given)
+	}
+}
+
+// TestBreaksAreFoundAnywhere tries every byte at every place of values of several lengths: only CR, LF and NUL become spaces.
+func TestBreaksAreFoundAnywhere(t *testing.T) {
+	for _, length := range []int{1, 7, 8, 9, 16, 19} {
+		for at := range length {
+			for c := range 256 {
+				value := bytes.Repeat([]byte("v"), length)
+				value[at] = byte(c)
+				want := bytes.Clone(value)
+				if c == 0 || c == '\r' || c == '\n' {
+					want[at] = ' '
+				}
+				var h Head
+				h.AddView(View("n"), value)
+				if got := h.Fields[0].Value; !bytes.Equal(got, want) {
+					t.Fatalf("byte %#x at %d of %d: got %q", c, at, length, got)
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkAddView(b *testing.B) {
+	for _, length := range []int{5, 20, 100, 1000} {
+		b.Run(strconv.Itoa(length), func(b *testing.B) {
+			var h Head
+			value := View(strings.Repeat("v", length))
+			for b.Loop() {
+				h.Reset()
+				h.AddView(View("name"), value)
+			}
+		})
 	}
 }
