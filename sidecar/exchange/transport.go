@@ -117,7 +117,8 @@ type Downstream interface {
 	WriteTrailers(t *Head) error
 	Flush() error
 	// Watch begins to notice a client that gives up (it calls Exchange.Cancel); Unwatch ends it. forward calls them
-	// around each wait for a response whose request is complete. They must cost next to nothing when the wait is short.
+	// around each wait for a response whose request is complete, and around each write of a piece of the body, which stays
+	// valid. They must cost next to nothing when the wait is short.
 	Watch()
 	Unwatch()
 	// StopBody makes a pending ReadBody of another goroutine return with ErrAborted: the answer came before the

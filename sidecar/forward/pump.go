@@ -77,8 +77,14 @@ func (p *pump) carry() {
 	}
 }
 
+// pass passes a piece on. Meanwhile nobody reads the client, and it is watched: an upstream that takes nothing must not hide that the client is
+// gone. That a tunnel's client has ended says nothing about the other way.
 func (p *pump) pass(piece exchange.View, end bool) error {
 	defer p.passed()
+	if !p.tunnels {
+		p.r.d.Watch()
+		defer p.r.d.Unwatch()
+	}
 	trailers := end && len(p.r.x.Trailers.Fields) > 0
 	if len(piece) > 0 || end && !trailers {
 		if err := p.s.WriteBody(piece, end && !trailers); err != nil {

@@ -215,7 +215,11 @@ func (c *conn) Unwatch() {
 	}
 	_ = c.sess.Conn.SetReadDeadline(time.Unix(1, 0))
 	<-reads
-	c.disarm()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !c.stopped.Load() { // else nothing may wait for the client again
+		c.disarm()
+	}
 }
 
 // disarm takes the read deadline away.
@@ -230,7 +234,7 @@ func (c *conn) tick() {
 	w.mu.Lock()
 	w.armed = false
 	switch {
-	case !w.on || w.reads != nil:
+	case !w.on || w.reads != nil || c.stopped.Load():
 		w.mu.Unlock()
 		return
 	case w.turn != w.seen:
@@ -246,8 +250,8 @@ func (c *conn) tick() {
 	c.look(reads)
 }
 
-// look reads the connection for as long as it is watched. What it reads belongs to the next request; with a full big
-// buffer it stops looking.
+// look reads the connection for as long as it is watched. What it reads is the rest of the body, or belongs to the next request; with a full big
+// buffer it only waits for the end.
 func (c *conn) look(reads chan struct{}) {
 	w := &c.watch
 	defer func() {
@@ -265,6 +269,9 @@ func (c *conn) look(reads chan struct{}) {
 			c.src.enlarge()
 		}
 		if c.src.w == len(c.src.buf) {
+			if c.sock != nil && c.sock.Ended() == nil {
+				c.x.Cancel()
+			}
 			return
 		}
 		n, err := c.sess.Conn.Read(c.src.buf[c.src.w:])

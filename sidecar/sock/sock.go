@@ -141,6 +141,12 @@ func (nothing) Timeout() bool { return true }
 // Temporary implements net.Error.
 func (nothing) Temporary() bool { return true }
 
+// Ended waits until the other side has ended its half or cut the connection, and leaves what is to be read before that. It fails where a Read would:
+// at the read deadline, and once c is closed. It must not be called during a Read.
+func (c *Conn) Ended() error {
+	return c.raw.Read(ended)
+}
+
 func (c *Conn) look(fd uintptr) { c.quiet = peek(fd) == syscall.EAGAIN }
 
 func (c *Conn) forget() {

@@ -241,3 +241,33 @@ func TestUnasked(t *testing.T) {
 		})
 	}
 }
+
+// TestEnded holds that the end is noticed behind what nobody has read yet, which stays, and that more to read is no end.
+func TestEnded(t *testing.T) {
+	for name, end := range map[string]func(far *net.TCPConn){
+		"its half is ended": func(far *net.TCPConn) { _ = far.CloseWrite() },
+		"it is reset":       func(far *net.TCPConn) { _ = far.SetLinger(0); _ = far.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, far := pair(t)
+			write(t, far, "unread")
+			_ = c.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
+			if err := c.Ended(); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("while there is something to read: %v", err)
+			}
+			_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+			noticed := make(chan error, 1)
+			go func() { noticed <- c.Ended() }()
+			write(t, far, ", too")
+			end(far)
+			if err := <-noticed; err != nil {
+				t.Fatal(err)
+			}
+			if name == "its half is ended" {
+				if got := read(t, c, 11); got != "unread, too" {
+					t.Errorf("read %q", got)
+				}
+			}
+		})
+	}
+}

@@ -3,6 +3,8 @@ package sock
 import (
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // read and write are system calls on a descriptor that never blocks, so that the scheduler need not hear of them: telling it costs as much
@@ -23,4 +25,11 @@ func peek(fd uintptr) syscall.Errno {
 	var first [1]byte
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&first)), 1, syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
 	return errno
+}
+
+// ended says whether the other side sends no more, whatever of it is still to be read. An error shows as well, asked for or not.
+func ended(fd uintptr) bool {
+	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(p[:], 0)
+	return n > 0 && err == nil
 }
