@@ -5,8 +5,10 @@ SHELL := /bin/bash
 export CGO_ENABLED ?= 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 STATE := /var/lib/heddle-cluster
+FUZZTIME ?= 1m
+FUZZ ?=
 
-.PHONY: help demo test test-unit test-e2e test-long lint generate build images cluster cluster-down bench clean
+.PHONY: help demo test test-unit test-e2e test-long fuzz lint generate build images cluster cluster-down bench clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +47,9 @@ test-e2e: ## what needs the cluster
 
 test-long: ## everything, and what takes long: each fuzz target for a minute
 	@go run ./tests/run -long
+
+fuzz: ## each fuzz target for FUZZTIME (1m), or those that FUZZ matches; docs/fuzz.md says how long they have run
+	@go run ./tests/fuzz -time $(FUZZTIME) -only '$(FUZZ)'
 
 lint: ## vet, staticcheck and formatting
 	@go run ./tests/run -only lint

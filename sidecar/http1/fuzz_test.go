@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +142,54 @@ func differ(t *testing.T, data []byte, m *message) {
 	if !bytes.HasPrefix(left, m.rest) { // net/http need not have read the rest
 		t.Fatalf("net/http leaves %q, we leave %q", left, m.rest)
 	}
+}
+
+// readChunks reads a chunked body, and whatever follows it.
+func readChunks(data []byte, piece int) (content, rest []byte, err error) {
+	var src source
+	var trailers exchange.Head
+	src.init(&given{data: data, piece: piece}, nil)
+	b := body{src: &src}
+	b.begin(chunked, 0, &trailers)
+	for end := false; !end; {
+		var p exchange.View
+		if p, end, err = b.read(); err != nil {
+			return nil, nil, err
+		}
+		content = append(content, p...)
+	}
+	return content, bytes.Clone(src.unread()), nil
+}
+
+// FuzzChunks: a chunked body is read the same whatever the pieces, and net/http, where it accepts it too, sees the same bytes.
+func FuzzChunks(f *testing.F) {
+	for _, r := range []string{
+		"0\r\n\r\n", "3\r\nabc\r\n0\r\n\r\nrest", "3;x=y\r\nabc\r\n0\r\nT: 1\r\n\r\nrest", "A ;\"q\"\r\n0123456789\r\n00\r\n\r\n",
+		"1\r\na\r\n1\r\nb\r\n0\r\n\r\n", "ffffffffffffffff\r\na", "3\nabc\n0\n\n", "3\r\nabcd\r\n0\r\n\r\n", "-1\r\n", "0x1\r\na\r\n0\r\n\r\n",
+	} {
+		f.Add([]byte(r), 7)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, piece int) {
+		whole, rest, err := readChunks(bytes.Clone(data), 1<<20)
+		parts, _, err2 := readChunks(bytes.Clone(data), piece&63)
+		if (err == nil) != (err2 == nil) || !bytes.Equal(whole, parts) {
+			t.Fatalf("whole: %q %v, in pieces: %q %v", whole, err, parts, err2)
+		}
+		if err != nil {
+			return
+		}
+		rd := bufio.NewReader(bytes.NewReader(data))
+		theirs, err := io.ReadAll(httputil.NewChunkedReader(rd))
+		if err != nil {
+			return // it may be stricter about extensions
+		}
+		if !bytes.Equal(theirs, whole) {
+			t.Fatalf("net/http reads %q, we read %q", theirs, whole)
+		}
+		if left, _ := io.ReadAll(rd); !bytes.HasSuffix(left, rest) { // it has not read the trailers
+			t.Fatalf("net/http leaves %q, we leave %q", left, rest)
+		}
+	})
 }
 
 // FuzzResponse: the transport never panics, and never takes for reusable a connection whose answer was not complete.
