@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,89 +11,20 @@ import (
 	"testing"
 	"time"
 
-	"github.com/summerwind/h2spec/config"
-	"github.com/summerwind/h2spec/generic"
-	"github.com/summerwind/h2spec/hpack"
-	"github.com/summerwind/h2spec/http2"
-	"github.com/summerwind/h2spec/spec"
-
 	"github.com/heddle-mesh/heddle/internal/ports"
+	"github.com/heddle-mesh/heddle/sidecar/http2/h2spec"
 )
 
-// obsolete are the cases of h2spec, which judges by RFC 7540, that RFC 9113 has made wrong, and why.
-var obsolete = map[string]string{
-	"http2/5.3.1/1": "priorities are deprecated (RFC 9113, 5.3.2): what a HEADERS frame says of dependencies is ignored, be it about itself",
-	"http2/5.3.1/2": "priorities are deprecated (RFC 9113, 5.3.2): PRIORITY frames are ignored",
-}
+// slowly is the path of requests that are not answered.
+const slowly = "/slowly"
 
-// both is the case that h2spec cannot judge on a port that speaks HTTP/1.1 as well: what does not begin with HTTP/2's preface is no HTTP/2 there (RFC
-// 9113, 3.4), and answered in HTTP/1.1, which h2spec takes for a frame. noPreface holds what it asks for.
-const both = "http2/3.5/2"
-
-// crowd is the case that opens more streams than there may be: none of them may end before the last has begun.
-const (
-	crowd  = "http2/5.1.2/1"
-	slowly = "/slowly"
-)
-
-// conforms runs h2spec's cases against a port: each on a connection of its own, as h2spec does.
+// conforms runs h2spec's cases for servers against a port.
 func conforms(t *testing.T, port string, secure bool) {
 	number, err := strconv.Atoi(port)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := config.Config{Host: "127.0.0.1", Port: number, Path: "/", Timeout: 30 * time.Second, MaxHeaderLen: 4000, TLS: secure, Insecure: true, Strict: true}
-	cases := 0
-	var walk func(*spec.TestGroup)
-	walk = func(g *spec.TestGroup) {
-		for i, tc := range append(g.Tests, g.StrictTests...) {
-			cases++
-			id := fmt.Sprintf("%s/%d", g.ID(), i+1)
-			if id == both && !secure {
-				continue
-			}
-			t.Run(id, func(t *testing.T) {
-				t.Parallel()
-				c := c
-				if obsolete[id] != "" {
-					c.Timeout = time.Second // for which it waits in vain
-				}
-				if id == crowd {
-					c.Path = slowly
-				}
-				conforming(t, id, tc, &c)
-			})
-		}
-		for _, sub := range g.Groups {
-			walk(sub)
-		}
-	}
-	for _, g := range []*spec.TestGroup{generic.Spec(), http2.Spec(), hpack.Spec()} {
-		walk(g)
-	}
-	if cases < 140 {
-		t.Errorf("h2spec has only %d cases", cases)
-	}
-}
-
-// conforming runs one case, which passes if and only if it is not obsolete.
-func conforming(t *testing.T, id string, tc *spec.TestCase, c *config.Config) {
-	conn, err := spec.Dial(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	err = tc.Run(c, conn)
-	why, old := obsolete[id]
-	switch {
-	case old && err == nil:
-		t.Errorf("%s: it passes, though it is on the list: %s", tc.Desc, why)
-	case old || err == nil:
-	case errors.Is(err, spec.ErrSkipped):
-		t.Errorf("%s: skipped", tc.Desc)
-	default:
-		t.Errorf("%s: %s\n%v", tc.Desc, tc.Requirement, err)
-	}
+	h2spec.Server(t, number, secure, slowly)
 }
 
 // noPreface holds that a port which speaks HTTP/1.1 too refuses, in that, what is neither, and closes.
