@@ -77,6 +77,7 @@ type run struct {
 	perTry   time.Duration // the current try's own timeout; 0: none
 	until    time.Time     // the current try's deadline; zero: none
 	pump     pump
+	idler    idler
 	mirrors  []*mirror
 }
 
@@ -123,11 +124,18 @@ func (p *Proxy) Serve(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	}
 }
 
-// gone says why the client counts as gone: it gave up, was cut, or sent what is no body; the last it is told where it still can be.
+// gone says why the client counts as gone: it gave up, was cut, sent what is no body, or nothing moved for too long; the last two it is told where it
+// still can be.
 func (r *run) gone() exchange.Outcome {
 	r.pump.stop()
-	if r.pump.bad && !r.started {
+	switch idle := r.idler.stop(); {
+	case r.pump.bad && !r.started:
 		return exchange.BadRequest
+	case idle:
+		if r.x.RequestEnd.IsZero() { // as in Envoy: it is the client that is waited for
+			r.x.Reply.Status = 408
+		}
+		return exchange.IdleTimeout
 	}
 	return r.x.Conn.Gone()
 }
@@ -155,6 +163,7 @@ func (r *run) finish() {
 			r.lease.Stream.Abort()
 		}
 	}
+	r.idler.stop()
 	x.End = time.Now()
 	r.p.recorder.End(x)
 	x.Detach()

@@ -42,6 +42,7 @@ func (p *pump) start(r *run, s exchange.Stream) {
 	}
 	p.began, p.over, p.finished, p.settled, p.waits, p.watches, p.r, p.s = true, false, false, false, true, false, r, s
 	p.passing, p.complete, p.gone, p.bad, p.due, p.bound = false, false, false, false, time.Time{}, time.Time{}
+	r.idler.start(r.x, r.idle())
 	go p.carry()
 }
 
@@ -59,6 +60,7 @@ func (p *pump) carry() {
 			r.x.Cancel()
 			return
 		}
+		r.idler.heard()
 		p.keep(piece, end)
 		r.x.Received += int64(len(piece))
 		for _, m := range r.mirrors {

@@ -33,6 +33,9 @@ func (r *run) respond(end bool) exchange.Outcome {
 // relay carries the body and the trailers to the client.
 func (r *run) relay(s exchange.Stream) exchange.Outcome {
 	x, idle := r.x, r.idle()
+	if r.idler.counts() { // what the client says counts, too
+		idle = 0
+	}
 	for end := false; !end; {
 		if !s.Buffered() {
 			if err := r.d.Flush(); err != nil {
@@ -41,6 +44,7 @@ func (r *run) relay(s exchange.Stream) exchange.Outcome {
 			if idle > 0 {
 				r.bind(s, time.Now().Add(idle))
 			}
+			r.idler.heard()
 		}
 		var piece exchange.View
 		var err error

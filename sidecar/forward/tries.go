@@ -316,12 +316,13 @@ func (r *run) send() (exchange.Outcome, bool, error) {
 	return exchange.OK, end, nil
 }
 
-// silence bounds the wait for the response's head by the route's idle timeout, where that ends before the try.
+// silence bounds the wait for the response's head by the idle timeout, where that ends before the try.
 func (r *run) silence(s exchange.Stream) {
-	if r.route.Idle == 0 {
+	idle := r.idle()
+	if idle == 0 {
 		return
 	}
-	if at := time.Now().Add(r.route.Idle); r.until.IsZero() || at.Before(r.until) {
+	if at := time.Now().Add(idle); r.until.IsZero() || at.Before(r.until) {
 		r.idles = true
 		s.SetDeadline(at)
 	}

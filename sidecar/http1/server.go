@@ -82,6 +82,7 @@ type conn struct {
 	orphan  bool // the listener or its chain is gone: this exchange is the last one
 	head    bool // the request is HEAD
 	waiting bool // the client waits for 100 before it sends the body
+	idles   bool // it is the idle timeout that bounds a head that has begun
 	armed   time.Time
 
 	stopped atomic.Bool // StopBody was called
@@ -294,12 +295,15 @@ func (c *conn) arm() {
 
 // hurry bounds the rest of a head that has begun to arrive.
 func (c *conn) hurry() {
-	most := time.Duration(0)
+	most, idle := time.Duration(0), time.Duration(0)
 	if c.bound != nil && c.bound.Chain.HTTP != nil {
-		most = c.bound.Chain.HTTP.HeadTimeout
+		most, idle = c.bound.Chain.HTTP.HeadTimeout, c.bound.Chain.HTTP.StreamIdle
 	}
 	if most == 0 && c.sess.Facts.Via.Gateway {
 		most = edgeHead
+	}
+	if c.idles = idle > 0 && (most == 0 || idle < most); c.idles {
+		most = idle
 	}
 	if most > 0 {
 		c.armed = time.Time{} // the next wait is for a head that has not begun
@@ -345,7 +349,9 @@ func (c *conn) refuse(err error) {
 	case exchange.ErrTooLarge:
 		o = exchange.HeadTooLarge
 	case exchange.ErrTimeout:
-		o = exchange.RequestTimeout
+		if o = exchange.RequestTimeout; c.idles {
+			o, c.x.Reply.Status = exchange.IdleTimeout, exchange.RequestTimeout.Status()
+		}
 	}
 	c.x.Request.Reset() // nothing of it can be trusted
 	c.closing = true
