@@ -182,6 +182,6 @@ type EscapedSlashes uint8
 const (
 	SlashesKeep EscapedSlashes = iota
 	SlashesReject
-	SlashesUnescapeRedirect
+	SlashesUnescapeRedirect // 307 to where they are none; 400 to gRPC clients
 	SlashesUnescapeForward
 )

@@ -8,31 +8,31 @@ import (
 )
 
 // normalize makes the path the one that policies and routes judge, and that the upstream sees: RFC 3986's normal form as
-// far as the listener asks for it. False: the path is malformed.
-func (r *run) normalize() bool {
+// far as the listener asks for it. BadRequest: the path is malformed. LocalReply: the client is told where to ask instead.
+func (r *run) normalize() exchange.Outcome {
 	h := &r.x.Request
 	p := h.Path
 	if p.Is("*") && h.Method.Is("OPTIONS") {
-		return true
+		return exchange.OK
 	}
 	if len(p) == 0 || p[0] != '/' || bytes.IndexByte(p, '#') >= 0 {
-		return false
+		return exchange.BadRequest
 	}
 	c := r.http
 	if !c.NormalizePath && !c.MergeSlashes && c.EscapedSlashes == config.SlashesKeep {
-		return true
+		return exchange.OK
 	}
 	path, query := p, exchange.View(nil)
 	if i := bytes.IndexByte(p, '?'); i >= 0 {
 		path, query = p[:i], p[i:]
 	}
 	if normal(path) {
-		return true
+		return exchange.OK
 	}
-	ok := true
+	found := decoded(0)
 	h.Path = h.Append(func(dst []byte) []byte {
 		n := len(dst)
-		if dst, ok = appendDecoded(dst, path, c); !ok {
+		if dst, found = appendDecoded(dst, path, c); found == malformed {
 			return dst[:n]
 		}
 		if c.MergeSlashes {
@@ -43,8 +43,28 @@ func (r *run) normalize() bool {
 		}
 		return append(dst, query...)
 	})
-	return ok
+	switch {
+	case found == malformed, found == slashes && c.EscapedSlashes == config.SlashesUnescapeRedirect && r.x.GRPC: // which follows no redirects
+		return exchange.BadRequest
+	case found == slashes && c.EscapedSlashes == config.SlashesUnescapeRedirect:
+		to := h.Path
+		for len(to) > 1 && to[1] == '/' { // which would name another host (RFC 3986, 4.2)
+			to = to[1:]
+		}
+		r.x.Response.SetView("location", to)
+		r.x.Reply.Status = 307
+		return exchange.LocalReply
+	}
+	return exchange.OK
 }
+
+// decoded is what was found in a path.
+type decoded uint8
+
+const (
+	slashes   decoded = iota + 1 // escaped ones, unescaped now
+	malformed                    // no path, or none that is let in
+)
 
 // normal says quickly that nothing in a path could need work.
 func normal(p []byte) bool {
@@ -62,7 +82,7 @@ func normal(p []byte) bool {
 }
 
 // appendDecoded decodes what needs no escape, keeps other escapes in upper case, and turns backslashes into slashes.
-func appendDecoded(dst, p []byte, c *config.HTTP) ([]byte, bool) {
+func appendDecoded(dst, p []byte, c *config.HTTP) (_ []byte, found decoded) {
 	for i := 0; i < len(p); i++ {
 		switch {
 		case p[i] == '\\' && c.NormalizePath:
@@ -70,15 +90,15 @@ func appendDecoded(dst, p []byte, c *config.HTTP) ([]byte, bool) {
 		case p[i] != '%':
 			dst = append(dst, p[i])
 		case i+2 >= len(p) || exchange.HexDigit(p[i+1]) < 0 || exchange.HexDigit(p[i+2]) < 0:
-			return dst, false
+			return dst, malformed
 		default:
 			b := byte(exchange.HexDigit(p[i+1])<<4 | exchange.HexDigit(p[i+2]))
 			slash := b == '/' || b == '\\'
 			switch {
-			case b == 0, slash && (c.EscapedSlashes == config.SlashesReject || c.EscapedSlashes == config.SlashesUnescapeRedirect):
-				return dst, false
-			case slash && c.EscapedSlashes == config.SlashesUnescapeForward:
-				dst = append(dst, '/')
+			case b == 0, slash && c.EscapedSlashes == config.SlashesReject:
+				return dst, malformed
+			case slash && c.EscapedSlashes != config.SlashesKeep:
+				dst, found = append(dst, '/'), slashes
 			case unreserved(b) && c.NormalizePath:
 				dst = append(dst, b)
 			default:
@@ -87,7 +107,7 @@ func appendDecoded(dst, p []byte, c *config.HTTP) ([]byte, bool) {
 			i += 2
 		}
 	}
-	return dst, true
+	return dst, found
 }
 
 func unreserved(b byte) bool {

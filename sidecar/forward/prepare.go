@@ -29,8 +29,8 @@ func (r *run) prepare() exchange.Outcome {
 		h.Scheme = plain
 	}
 	if !h.Method.Is("CONNECT") || len(h.Path) > 0 {
-		if !r.normalize() {
-			return exchange.BadRequest
+		if o := r.normalize(); o != exchange.OK {
+			return o
 		}
 	}
 	if c.UseRemoteAddress {

@@ -62,11 +62,39 @@ func TestNormalize(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := request(c.http, "GET "+c.in)
-			ok := r.normalize()
-			if ok != (c.want != "") || ok && !r.x.Request.Path.Is(c.want) {
-				t.Errorf("got %v %q, want %q", ok, r.x.Request.Path, c.want)
+			o := r.normalize()
+			if o == exchange.OK != (c.want != "") || o == exchange.OK && !r.x.Request.Path.Is(c.want) {
+				t.Errorf("got %v %q, want %q", o, r.x.Request.Path, c.want)
 			}
 		})
+	}
+}
+
+// TestEscapedSlashesAreRedirected: the client is told the path that would be judged, never another host.
+func TestEscapedSlashesAreRedirected(t *testing.T) {
+	plain := config.HTTP{EscapedSlashes: config.SlashesUnescapeRedirect}
+	base := config.HTTP{NormalizePath: true, EscapedSlashes: config.SlashesUnescapeRedirect}
+	for in, c := range map[string]struct {
+		http config.HTTP
+		grpc bool
+		o    exchange.Outcome
+		to   string
+	}{
+		"/a%2Fb?c=%2f":    {plain, false, exchange.LocalReply, "/a/b?c=%2f"},
+		"/a%2f..%2fb":     {base, false, exchange.LocalReply, "/b"},
+		"/a%5c..%5cb%20c": {base, false, exchange.LocalReply, "/b%20c"},
+		"/%2fevil.test/":  {base, false, exchange.LocalReply, "/evil.test/"},
+		"/%5C%2Fevil":     {plain, false, exchange.LocalReply, "/evil"},
+		"/a/../b%20":      {base, false, exchange.OK, ""},
+		"/a%2f%00":        {base, false, exchange.BadRequest, ""},
+		"/pkg.S%2fM":      {base, true, exchange.BadRequest, ""},
+	} {
+		r := request(c.http, "GET "+in)
+		r.x.GRPC = c.grpc
+		o := r.normalize()
+		if to := r.x.Response.Get("location"); o != c.o || !to.Is(c.to) || o == exchange.LocalReply && r.x.Reply.Status != 307 {
+			t.Errorf("%s: got %v %d %q, want %v %q", in, o, r.x.Reply.Status, to, c.o, c.to)
+		}
 	}
 }
 
