@@ -5,7 +5,6 @@ package cors
 import (
 	"fmt"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -66,18 +65,23 @@ func compile(o Origin) (func(exchange.View) bool, error) {
 	case o.Exact == "*":
 		return func(exchange.View) bool { return true }, nil
 	case o.Exact != "":
-		return func(v exchange.View) bool { return v.EqualFold(strings.ToLower(o.Exact)) }, nil
+		return func(v exchange.View) bool { return v.Is(o.Exact) }, nil
 	}
 	return nil, fmt.Errorf("empty")
 }
 
-func (f *Filter) allowed(origin exchange.View) bool {
+// allowed returns the request's origin, where the policy allows it, else nil. Several Origin fields are one with commas (RFC 9110, 5.3), which is no origin.
+func (f *Filter) allowed(x *exchange.Exchange) exchange.View {
+	origin := x.Request.Get("origin")
+	if len(origin) == 0 || x.Request.Count("origin") > 1 {
+		return nil
+	}
 	for _, m := range f.origins {
 		if m(origin) {
-			return true
+			return origin
 		}
 	}
-	return false
+	return nil
 }
 
 // Request answers preflights.
@@ -85,7 +89,7 @@ func (f *Filter) Request(x *exchange.Exchange) exchange.Outcome {
 	if !preflight(x) || len(f.origins) == 0 {
 		return exchange.OK
 	}
-	if !f.allowed(x.Request.Get("origin")) {
+	if f.allowed(x) == nil {
 		if f.c.IgnoreForeign {
 			x.Reply.Status = 200
 			return exchange.LocalReply
@@ -93,21 +97,28 @@ func (f *Filter) Request(x *exchange.Exchange) exchange.Outcome {
 		return exchange.OK
 	}
 	h := &x.Response
-	set(h, "access-control-allow-methods", f.c.Methods)
+	if f.c.Methods == "*" { // which means nothing where there are credentials (Fetch, 3.3.3)
+		h.SetView("access-control-allow-methods", x.Request.Get(asked))
+	} else {
+		set(h, "access-control-allow-methods", f.c.Methods)
+	}
 	set(h, "access-control-allow-headers", f.c.Headers)
 	set(h, "access-control-max-age", f.maxAge)
 	x.Reply.Status = 200
 	return exchange.LocalReply
 }
 
+// asked is the field in which a preflight says what is to be asked.
+const asked = "access-control-request-method"
+
 func preflight(x *exchange.Exchange) bool {
-	return x.Request.Method.Is("OPTIONS") && x.Request.Has("origin") && x.Request.Has("access-control-request-method")
+	return x.Request.Method.Is("OPTIONS") && x.Request.Has("origin") && len(x.Request.Get(asked)) > 0
 }
 
 // Response says who may read it.
 func (f *Filter) Response(x *exchange.Exchange) {
-	origin := x.Request.Get("origin")
-	if origin == nil || !f.allowed(origin) {
+	origin := f.allowed(x)
+	if origin == nil {
 		return
 	}
 	h := &x.Response
@@ -115,9 +126,7 @@ func (f *Filter) Response(x *exchange.Exchange) {
 	if f.c.Credentials {
 		h.Set("access-control-allow-credentials", "true")
 	}
-	if !preflight(x) {
-		set(h, "access-control-expose-headers", f.c.Expose)
-	}
+	set(h, "access-control-expose-headers", f.c.Expose)
 }
 
 func set(h *exchange.Head, name, value string) {

@@ -55,3 +55,39 @@ func TestForeignPreflightsAnsweredHere(t *testing.T) {
 		t.Errorf("%v %v", o, x.Response.Fields)
 	}
 }
+
+// TestAsEnvoy holds what Envoy does where Fetch leaves it open, or does not care.
+func TestAsEnvoy(t *testing.T) {
+	f, err := New(Config{Origins: []Origin{{Exact: "https://a.example"}}, Methods: "*", Expose: "x-b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, o := ask(f, "OPTIONS", "https://a.example", true)
+	if o != exchange.LocalReply || !x.Response.Get("access-control-allow-methods").Is("PUT") || !x.Response.Get("access-control-expose-headers").Is("x-b") {
+		t.Errorf("a preflight of any method: %v %v", o, x.Response.Fields)
+	}
+	if x, _ := ask(f, "GET", "https://A.example", false); x.Response.Has("access-control-allow-origin") {
+		t.Error("an origin is compared without regard to case")
+	}
+	all, err := New(Config{Origins: []Origin{{Exact: "*"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*exchange.Head){
+		"two origins":     func(h *exchange.Head) { h.Add("origin", "https://a"); h.Add("origin", "https://b") },
+		"an empty origin": func(h *exchange.Head) { h.Add("origin", "") },
+		"an empty method": func(h *exchange.Head) { h.Add("origin", "https://a"); h.Set("access-control-request-method", "") },
+	} {
+		x := &exchange.Exchange{}
+		x.Reset(&exchange.Connection{})
+		x.Request.Method = exchange.View("OPTIONS")
+		x.Request.Add("access-control-request-method", "PUT")
+		change(&x.Request)
+		if o := all.Request(x); o != exchange.OK {
+			t.Errorf("%s: answered as a preflight", name)
+		}
+		if all.Response(x); x.Response.Has("access-control-allow-origin") != (name == "an empty method") {
+			t.Errorf("%s: %v", name, x.Response.Fields)
+		}
+	}
+}
