@@ -6,8 +6,9 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
 
-// maxKept is how much of a body that comes in pieces is kept for another try. gRPC clients often send a request's head
-// and its one message apart: without this, whether such a call can be tried again would depend on the network's mood.
+// maxKept is how much of a body that comes in pieces is kept for another try; trailers stay in the exchange. gRPC clients
+// often send a request's head and its one message apart: without this, whether such a call can be tried again would depend
+// on the network's mood.
 const maxKept = 64 << 10
 
 // keep remembers a piece for another try. The pump's goroutine calls it before it passes the piece on.
@@ -15,7 +16,7 @@ func (p *pump) keep(piece exchange.View, end bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.passing, p.complete = true, end
-	p.lost = p.lost || p.r.route.Retry == nil || len(p.kept)+len(piece) > maxKept || end && len(p.r.x.Trailers.Fields) > 0
+	p.lost = p.lost || p.r.route.Retry == nil || len(p.kept)+len(piece) > maxKept
 	if p.lost {
 		p.kept = p.kept[:0]
 		return

@@ -350,13 +350,22 @@ func (r *run) sendRequest(s exchange.Stream) error {
 		}
 		return err
 	}
-	if len(r.body) == 0 {
+	trailers := len(r.x.Trailers.Fields) > 0 // of an earlier try
+	if len(r.body) == 0 && !trailers {
 		return s.WriteHead(&r.x.Request, true)
 	}
 	if err := s.WriteHead(&r.x.Request, false); err != nil {
 		return err
 	}
-	return s.WriteBody(r.body, true)
+	if !trailers {
+		return s.WriteBody(r.body, true)
+	}
+	if len(r.body) > 0 {
+		if err := s.WriteBody(r.body, false); err != nil {
+			return err
+		}
+	}
+	return s.WriteTrailers(&r.x.Trailers)
 }
 
 // readHead waits for the final head and passes interim ones on.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,6 +48,33 @@ func TestOtherHost(t *testing.T) {
 	for range 30 {
 		if got := p.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); !strings.Contains(got, "HTTP/1.1 200") {
 			t.Fatalf("got\n%s", got)
+		}
+	}
+}
+
+// TestRetryWithTrailers: what was kept of a request for another try has its trailers.
+func TestRetryWithTrailers(t *testing.T) {
+	var tries atomic.Int32
+	b := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		if tries.Add(1) == 1 {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.WriteHeader(503)
+			return
+		}
+		echo(w, r)
+	})
+	rs := to("c")
+	rs[0].Retry = &route.Retry{On: route.On5xx, Attempts: 1, Base: time.Millisecond}
+	for name, body := range map[string]string{"a body": "3\r\nabc\r\n0\r\nX-T: v\r\n\r\n", "none": "0\r\nX-T: v\r\n\r\n"} {
+		tries.Store(0)
+		p := proxy(t, rs, map[string][]string{"c": {b}})
+		got := p.raw("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\nConnection: close\r\n\r\n" + body)
+		want := `body="abc"`
+		if name == "none" {
+			want = `body=""`
+		}
+		if !strings.Contains(got, "HTTP/1.1 200") || !strings.Contains(got, want) || !strings.Contains(got, "trailer=map[X-T:[v]]") || tries.Load() != 2 {
+			t.Errorf("%s: after %d tries, got\n%s", name, tries.Load(), got)
 		}
 	}
 }
