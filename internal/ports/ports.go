@@ -2,6 +2,8 @@
 package ports
 
 import (
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -17,18 +19,12 @@ const first, count = 20_000, 10_000
 // Free returns a port on which nobody listens. Until the test ends no other call returns it, in no process of this machine.
 func Free(t testing.TB) string {
 	t.Helper()
-	dir := filepath.Join(os.TempDir(), "heddle-test-ports")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	port, release, err := Claim()
+	if err != nil {
 		t.Fatal(err)
 	}
-	for range 200 {
-		port := strconv.Itoa(first + rand.IntN(count))
-		if claim(t, filepath.Join(dir, port)) && silent(port) {
-			return port
-		}
-	}
-	t.Fatal("no free port in two hundred tries")
-	return ""
+	t.Cleanup(release)
+	return port
 }
 
 // Address is a loopback address with such a port.
@@ -37,19 +33,40 @@ func Address(t testing.TB) string {
 	return net.JoinHostPort("127.0.0.1", Free(t))
 }
 
-// claim locks the file until the test ends, or says that somebody has.
-func claim(t testing.TB, path string) bool {
-	t.Helper()
+// Claim is Free for a program of the tests that is no test itself: the port is its own until it calls release, or ends.
+func Claim() (port string, release func(), err error) {
+	dir := filepath.Join(os.TempDir(), "heddle-test-ports")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", nil, fmt.Errorf("making the folder of ports: %w", err)
+	}
+	for range 200 {
+		port := strconv.Itoa(first + rand.IntN(count))
+		release, err := claim(filepath.Join(dir, port))
+		switch {
+		case err != nil:
+			return "", nil, err
+		case release == nil:
+		case silent(port):
+			return port, release, nil
+		default:
+			release()
+		}
+	}
+	return "", nil, errors.New("no free port in two hundred tries")
+}
+
+// claim locks the file, or returns nil where somebody has.
+func claim(path string) (release func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		t.Fatal(err)
+		return nil, fmt.Errorf("claiming a port: %w", err)
 	}
+	release = func() { _ = f.Close() }
 	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
-		_ = f.Close()
-		return false
+		release()
+		return nil, nil
 	}
-	t.Cleanup(func() { _ = f.Close() })
-	return true
+	return release, nil
 }
 
 // silent says that nobody listens on the port, on any address of this network namespace.

@@ -2,6 +2,8 @@ package ports
 
 import (
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -25,4 +27,21 @@ func TestNobodyListens(t *testing.T) {
 	if _, port, _ := net.SplitHostPort(l.Addr().String()); silent(port) {
 		t.Error("a port that is listened on counts as free")
 	}
+}
+
+func TestAReleasedPortIsNobodys(t *testing.T) {
+	port, release, err := Claim()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(os.TempDir(), "heddle-test-ports", port)
+	if again, err := claim(path); err != nil || again != nil {
+		t.Errorf("port %s is given twice: %v", port, err)
+	}
+	release()
+	again, err := claim(path)
+	if err != nil || again == nil {
+		t.Fatalf("port %s stays claimed: %v", port, err)
+	}
+	again()
 }
