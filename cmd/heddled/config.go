@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -32,7 +31,18 @@ type config struct {
 	certTTL     time.Duration
 	maxCertTTL  time.Duration
 	proxy       proxyConfig
+	serve       addresses
 	files       filesConfig
+}
+
+// addresses are where heddled listens, each host:port.
+type addresses struct{ discovery, web, health, webhooks string }
+
+func (a *addresses) register(f *flag.FlagSet) {
+	f.StringVar(&a.discovery, "discovery-address", everywhere(wire.PortDiscovery), "where xDS and the CA are served")
+	f.StringVar(&a.web, "monitoring-address", everywhere(wire.PortMonitoring), "where metrics and debug are served")
+	f.StringVar(&a.health, "health-address", everywhere(wire.PortHealth), "where readiness is served")
+	f.StringVar(&a.webhooks, "webhook-address", everywhere(wire.PortWebhook), "where webhooks are served; without effect with --config-dir")
 }
 
 // filesConfig is where heddled reads and keeps what it otherwise asks a cluster for.
@@ -41,14 +51,10 @@ type filesConfig struct {
 	authority string // folder of the mesh's root
 	tokens    string // file of tokens
 	names     []string
-	discovery string // host:port; likewise what follows
-	web       string
-	health    string
 }
 
 // register declares the flags of a heddled without Kubernetes.
 func (c *filesConfig) register(f *flag.FlagSet) {
-	at := func(port int) string { return ":" + strconv.Itoa(port) }
 	f.StringVar(&c.objects, "config-dir", "", "folder of YAML files to read instead of a cluster; there is no injection, admission or status then")
 	f.StringVar(&c.authority, "ca-dir", "", "with --config-dir: folder in which the mesh's root is kept, made at the first start; proxies find root-cert.pem in it")
 	f.StringVar(&c.tokens, "token-file", "", "with --config-dir: file of lines \"token namespace pod\", by which pods prove themselves for their first certificate")
@@ -56,9 +62,6 @@ func (c *filesConfig) register(f *flag.FlagSet) {
 		c.names = strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
 		return nil
 	})
-	f.StringVar(&c.discovery, "discovery-address", at(wire.PortDiscovery), "with --config-dir: where xDS and the CA are served")
-	f.StringVar(&c.web, "monitoring-address", at(wire.PortMonitoring), "with --config-dir: where metrics and debug are served")
-	f.StringVar(&c.health, "health-address", at(wire.PortHealth), "with --config-dir: where readiness is served")
 }
 
 func (c *filesConfig) check() error {
@@ -107,6 +110,7 @@ func parse(args []string, env func(string) string) (config, error) {
 	f.DurationVar(&c.certTTL, "cert-ttl", standard.CertTTL, "life of certificates whose request names none, and that proxies ask for")
 	f.DurationVar(&c.maxCertTTL, "max-cert-ttl", standard.CertTTL, "longest life that may be asked for")
 	c.proxy.register(f, standard)
+	c.serve.register(f)
 	c.files.register(f)
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

@@ -89,7 +89,7 @@ func (p *pilot) logReport() func(report.Report) {
 
 // fileComponents are in the order of their start, as those of a heddled in a cluster.
 func (h *heddled) fileComponents() []lifecycle.Component {
-	state, at := &health{}, h.config.files
+	state, at := &health{}, h.config.serve
 	all := []lifecycle.Component{
 		{Name: "spans", Run: func(ctx context.Context) error { return h.traces.Run(ctx, stopGrace) }},
 		webServer{name: "health", address: at.health, handler: state.handler(), log: h.log}.component(),

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,7 +28,8 @@ import (
 type files struct {
 	t       *testing.T
 	dir     string
-	address string
+	address string // of discovery
+	web     string // of monitoring
 }
 
 func (f files) path(name string) string { return filepath.Join(f.dir, name) }
@@ -41,14 +44,14 @@ func (f files) write(name, text string) {
 // start runs heddled until the test ends.
 func start(t *testing.T) files {
 	t.Helper()
-	f := files{t: t, dir: t.TempDir(), address: ports.Address(t)}
+	f := files{t: t, dir: t.TempDir(), address: ports.Address(t), web: ports.Address(t)}
 	if err := os.Mkdir(f.path("objects"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	f.write("objects/shop.yaml", service("web")+pod)
 	f.write("tokens", token+" shop web-1\n")
 	c, err := parse([]string{"--config-dir", f.path("objects"), "--ca-dir", f.path("ca"), "--token-file", f.path("tokens"), "--discovery-address", f.address,
-		"--monitoring-address", ports.Address(t), "--health-address", ports.Address(t), "--serving-names", "localhost,mesh.example.com", "--log-level", "error"}, func(string) string { return "" })
+		"--monitoring-address", f.web, "--health-address", ports.Address(t), "--serving-names", "localhost,mesh.example.com", "--log-level", "error"}, func(string) string { return "" })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,6 +167,34 @@ func TestFilesTrustNobodyElse(t *testing.T) {
 	if _, err := stream.Recv(); status.Code(err) != codes.Unauthenticated {
 		t.Errorf("it is answered %v", err)
 	}
+}
+
+// TestProfiles holds that go tool pprof is answered, beside the rest of /debug/.
+func TestProfiles(t *testing.T) {
+	f := start(t)
+	deadline := time.Now().Add(30 * time.Second)
+	for path, want := range map[string]string{"/debug/pprof/heap?debug=1": "heap profile", "/metrics": "heddle"} {
+		for {
+			text, err := get("http://" + f.web + path)
+			if err == nil && strings.Contains(text, want) {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %v, %.100q", path, err, text)
+			}
+			time.Sleep(20 * time.Millisecond) // it may not listen yet
+		}
+	}
+}
+
+func get(url string) (string, error) {
+	answer, err := http.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	return string(text), err
 }
 
 func TestFilesNeedARootAndProofs(t *testing.T) {

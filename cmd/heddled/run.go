@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/pprof"
 	"os"
 
 	"github.com/go-logr/logr"
@@ -12,7 +13,6 @@ import (
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/injector/completion"
 	"github.com/heddle-mesh/heddle/injector/webhook"
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
@@ -85,18 +85,18 @@ func assemble(ctx context.Context, c config) (*heddled, error) {
 // components are in the order of their start: what is asked comes before who asks, and readiness is last. They stop the other way
 // round, so that servers end before what they serve from.
 func (h *heddled) components() []lifecycle.Component {
-	state := &health{}
+	state, at := &health{}, h.config.serve
 	all := []lifecycle.Component{
 		{Name: "spans", Run: func(ctx context.Context) error { return h.traces.Run(ctx, stopGrace) }},
-		webServer{name: "health", address: everywhere(wire.PortHealth), handler: state.handler(), log: h.log}.component(),
-		webServer{name: "monitoring", address: everywhere(wire.PortMonitoring), handler: h.monitoring(), log: h.log}.component(),
+		webServer{name: "health", address: at.health, handler: state.handler(), log: h.log}.component(),
+		webServer{name: "monitoring", address: at.web, handler: h.monitoring(), log: h.log}.component(),
 		{Name: "cache", Run: h.cluster.cache.Start},
 		{Name: "completion", Run: h.completion.Run},
 	}
 	all = append(all, h.pilot.components()...)
 	all = append(all,
-		rpcServer("discovery", everywhere(wire.PortDiscovery), h.secureRPC()),
-		webServer{name: "webhooks", address: everywhere(wire.PortWebhook), tls: h.ca.serving.WebhookTLS(), handler: h.webhooks(), log: h.log}.component())
+		rpcServer("discovery", at.discovery, h.secureRPC()),
+		webServer{name: "webhooks", address: at.webhooks, tls: h.ca.serving.WebhookTLS(), handler: h.webhooks(), log: h.log}.component())
 	lead := &leader{kube: h.cluster.kube, namespace: h.config.namespace, identity: h.config.podName, log: h.log.With("part", "leader"),
 		writers: []lifecycle.Component{{Name: "bundle", Run: h.ca.publisher.Run}, {Name: "status", Run: h.pilot.exchange.Lead(h.pilot.status.Run)},
 			{Name: "addresses", Run: h.pilot.addresses.Run}}}
@@ -125,10 +125,21 @@ func (h *heddled) monitoring() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", h.metrics.Handler())
 	mux.Handle("/debug/", loopback(h.pilot.debug()))
+	mux.Handle("/debug/pprof/", loopback(profiles()))
 	if h.injection != nil {
 		mux.Handle("GET /debug/injection", loopback(http.HandlerFunc(h.injection.debug)))
 	}
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, version) })
+	return mux
+}
+
+// profiles answers go tool pprof: CPU time, heap and goroutines of this process.
+func profiles() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	return mux
 }
 

@@ -31,6 +31,7 @@ const (
 	keepaliveWait   = 10 * time.Second
 	oftenestPing    = 5 * time.Second
 	maxMessage      = 4 << 20
+	readBuffer      = 8 << 10 // bytes of each connection: proxies say little, and there are thousands
 )
 
 // everywhere is a port of all addresses.
@@ -108,6 +109,7 @@ func newGRPC(c *tls.Config, more ...grpc.ServerOption) *grpc.Server {
 			Time: keepaliveEvery, Timeout: keepaliveWait}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: oftenestPing, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.ReadBufferSize(readBuffer),
 	)...)
 }
 
