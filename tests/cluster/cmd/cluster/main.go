@@ -32,7 +32,7 @@ func command() *cobra.Command {
 		Use: "cluster", Short: "a real Kubernetes of three nodes on this machine",
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if os.Geteuid() != 0 && cmd.Name() != "kubeconfig" && cmd.Name() != "help" {
+			if os.Geteuid() != 0 && !unprivileged(cmd.Name()) {
 				return errors.New("this makes network namespaces, mounts and cgroups, and therefore must run as root (sudo)")
 			}
 			return nil
@@ -58,6 +58,16 @@ func command() *cobra.Command {
 			RunE: func(_ *cobra.Command, args []string) error {
 				return replace(o.cluster().Layout.Binary("kubectl"), args...)
 			}},
+		&cobra.Command{Use: "kubernetes", Short: "build the binary of all Kubernetes programs, if need be, and print its path", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				b := o.cluster().Builder
+				b.Log = os.Stderr
+				path, err := b.Kubernetes(cmd.Context())
+				if err == nil {
+					fmt.Println(path)
+				}
+				return err
+			}},
 		captureCommand(&o),
 		&cobra.Command{Use: "smoke", Short: "try out everything that the cluster promises", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return smoke.Run(cmd.Context(), o.cluster()) }},
@@ -67,6 +77,11 @@ func command() *cobra.Command {
 		root.AddCommand(c)
 	}
 	return root
+}
+
+// unprivileged are the commands that touch nothing of the machine.
+func unprivileged(command string) bool {
+	return command == "kubeconfig" || command == "kubernetes" || command == "help"
 }
 
 // changing is a command that no other may overlap with.
