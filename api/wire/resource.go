@@ -18,4 +18,5 @@ type Resource struct {
 	Name    string
 	Version string // a hash of Body; equal versions mean equal bytes
 	Body    []byte // the marshalled message that Type names, deterministic
+	Record  []byte // the resource as a delta response carries it, with Body at its end; nil: nobody has packed it yet
 }

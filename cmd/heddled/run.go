@@ -18,6 +18,7 @@ import (
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
 	"github.com/heddle-mesh/heddle/internal/observe"
 	"github.com/heddle-mesh/heddle/pilot/admission"
+	"github.com/heddle-mesh/heddle/pilot/discovery"
 )
 
 // heddled is the control plane, assembled.
@@ -105,7 +106,7 @@ func (h *heddled) components() []lifecycle.Component {
 
 // secureRPC serves proxies: certificates, configuration, and the end of their pods.
 func (h *heddled) secureRPC() *grpc.Server {
-	server := newGRPC(h.ca.serving.DiscoveryTLS(), grpc.UnaryInterceptor(tracedCalls(h.traces.Tracer("rpc"))))
+	server := newGRPC(h.ca.serving.DiscoveryTLS(), discovery.Encoding(), grpc.UnaryInterceptor(tracedCalls(h.traces.Tracer("rpc"))))
 	h.ca.server.Register(server)
 	h.pilot.discovery.Register(server)
 	if h.completion != nil {

@@ -4,7 +4,6 @@ import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	ads "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/genproto/googleapis/rpc/status"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 )
@@ -57,14 +56,7 @@ func (v incremental) recv() (*request, error) {
 }
 
 func (v incremental) send(r *response) error {
-	out := &ads.DeltaDiscoveryResponse{
-		TypeUrl: r.typ, Nonce: r.nonce, SystemVersionInfo: r.version, RemovedResources: r.removed,
-		Resources: make([]*ads.Resource, 0, len(r.resources)),
-	}
-	for _, res := range r.resources {
-		out.Resources = append(out.Resources, &ads.Resource{Name: res.Name, Version: res.Version, Resource: opaque(res)})
-	}
-	return v.stream.Send(out)
+	return v.stream.SendMsg(delta(r))
 }
 
 // worldly is the state-of-the-world variant.
@@ -83,13 +75,5 @@ func (v worldly) recv() (*request, error) {
 }
 
 func (v worldly) send(r *response) error {
-	out := &ads.DiscoveryResponse{
-		TypeUrl: r.typ, Nonce: r.nonce, VersionInfo: r.version, Resources: make([]*anypb.Any, 0, len(r.resources)),
-	}
-	for _, res := range r.resources {
-		out.Resources = append(out.Resources, opaque(res))
-	}
-	return v.stream.Send(out)
+	return v.stream.SendMsg(whole(r))
 }
-
-func opaque(r *wire.Resource) *anypb.Any { return &anypb.Any{TypeUrl: r.Type, Value: r.Body} }

@@ -85,7 +85,7 @@ func newPlane(t *testing.T, kube kubernetes.Interface, name string) *plane {
 	}
 	p.tracker = distribution.NewTracker(p.server.Progress)
 	p.exchange = status.NewExchange(kube, wire.SystemNamespace, name, p.tracker, log)
-	g := grpc.NewServer()
+	g := grpc.NewServer(discovery.Encoding())
 	p.server.Register(g)
 	go func() { _ = g.Serve(p.listener) }()
 	for _, run := range []func(context.Context) error{p.publisher.Run, p.exchange.Run} {

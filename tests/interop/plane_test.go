@@ -95,7 +95,7 @@ func (p *plane) assemble(root *authority.Authority, who attest.Config, secrets p
 		p.t.Fatal(err)
 	}
 	names := append(server.ServiceNames(wire.DiscoveryService, wire.SystemNamespace, wire.DefaultClusterDomain), "localhost") // which gRPC asks for
-	p.server = grpc.NewServer(grpc.Creds(credentials.NewTLS(server.NewServing(root, self, names, time.Hour, time.Now).DiscoveryTLS())))
+	p.server = grpc.NewServer(discovery.Encoding(), grpc.Creds(credentials.NewTLS(server.NewServing(root, self, names, time.Hour, time.Now).DiscoveryTLS())))
 	who.Audience, who.TrustDomain = wire.TokenAudience, wire.DefaultTrustDomain
 	attestor := attest.New(who)
 	quiet, meter := slog.New(slog.DiscardHandler), noop.NewMeterProvider().Meter("interop")

@@ -52,7 +52,7 @@ func newStage(t *testing.T) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := grpc.NewServer()
+	g := grpc.NewServer(discovery.Encoding())
 	s.server.Register(g)
 	go func() { _ = g.Serve(l) }()
 	t.Cleanup(g.Stop)

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	packed "github.com/heddle-mesh/heddle/pilot/record"
 )
 
 // Marshal returns the one encoding of m.
@@ -31,7 +32,9 @@ func Resource(typeURL, name string, m proto.Message) *wire.Resource {
 // Packed wraps a marshalled message; its version is a hash of the bytes.
 func Packed(typeURL, name string, body []byte) *wire.Resource {
 	sum := sha256.Sum256(body)
-	return &wire.Resource{Type: typeURL, Name: name, Version: hex.EncodeToString(sum[:8]), Body: body}
+	version := hex.EncodeToString(sum[:8])
+	record, body := packed.Of(typeURL, name, version, body)
+	return &wire.Resource{Type: typeURL, Name: name, Version: version, Body: body, Record: record}
 }
 
 // Any wraps an extension's configuration.
