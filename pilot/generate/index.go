@@ -78,6 +78,9 @@ func (ix *Index) NeedsEndpoints(key model.EndpointKey, foreign, names bool) bool
 	return false
 }
 
+// Spells reports whether what clusters spell out of endpoints to foreign proxies is another for a changed set.
+func (ix *Index) Spells(before, now *model.EndpointSet) bool { return ix.peers.Differ(before, now) }
+
 // set returns the endpoints of a service port, or nil.
 func (ix *Index) set(svc *model.Service, port uint16) *model.EndpointSet {
 	if ix.endpoints == nil {

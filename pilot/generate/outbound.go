@@ -73,6 +73,7 @@ type reachScope struct {
 	peers     *peers.Rules
 	from      upstream.Vantage
 	all       *intern.List[reached]
+	endpoints *model.EndpointIndex // foreign proxies
 }
 
 // clusters makes every service port's clusters and says how they look at its endpoints, or takes them from a scope that reaches the same.
@@ -84,14 +85,17 @@ func (b *builder) clusters() {
 		}
 	}
 	key := reachScope{mesh: b.ix.mesh, class: b.scope.Class, through: b.scope.Through, from: b.scope.From, all: b.m.reached.Of(all)}
-	if b.ix.peers.Disables() {
+	if b.ix.peers.Disables() || key.class.Foreign {
 		key.peers = b.ix.peers
+	}
+	if key.class.Foreign { // it is told the identities of endpoints, too
+		key.endpoints = b.ix.endpoints
 	}
 	if b.scope.Class.Router {
 		key.namespace = b.scope.Namespace
 	}
 	reach := b.m.reaches[key]
-	if reach == nil || key.class.Foreign { // the identities that a foreign proxy is told depend on endpoints, too
+	if reach == nil {
 		reach = b.reach()
 		b.m.reaches[key] = reach
 	}
@@ -161,8 +165,8 @@ func reachable(svc *model.Service) bool {
 
 func (b *builder) made(r *Reach, in upstream.Cluster) {
 	if in.Class.Foreign {
-		in.Identities = b.m.strings.Of(identities(b.ix.set(in.Service, in.Port)))
-		in.Meshed = b.meshed(b.ix.set(in.Service, in.Port))
+		in.Identities = b.m.strings.Of(peers.Identities(b.ix.set(in.Service, in.Port)))
+		in.Meshed = b.ix.peers.Meshed(b.ix.set(in.Service, in.Port))
 	}
 	if in.Resolves() {
 		in.Near = in.Preference().From(b.scope.From)
@@ -207,29 +211,6 @@ func (b *builder) endpointView(in upstream.Cluster) upstream.EndpointView {
 		v.Peers = b.ix.peers
 	}
 	return v
-}
-
-// meshed reports whether there are endpoints and all of them take mesh mTLS.
-func (b *builder) meshed(set *model.EndpointSet) bool {
-	return set != nil && len(set.Endpoints) > 0 && !slices.ContainsFunc(set.Endpoints, func(e *model.Endpoint) bool {
-		return !e.MeshTLS || b.ix.peers.Mode(e.Workload.Namespace, e.Labels, e.Port) == model.MTLSDisable
-	})
-}
-
-// identities are the distinct identities of endpoints, in order of appearance.
-func identities(set *model.EndpointSet) []string {
-	if set == nil {
-		return nil
-	}
-	seen := map[string]bool{}
-	var out []string
-	for _, e := range set.Endpoints {
-		if id := e.Identity.String(); id != "" && !seen[id] {
-			seen[id] = true
-			out = append(out, id)
-		}
-	}
-	return out
 }
 
 // resolve finds the cluster that a destination names, and how requests are hashed there. listenerPort stands in where neither the

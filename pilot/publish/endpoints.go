@@ -29,25 +29,31 @@ func (t *endpointTable) current() *model.EndpointIndex {
 	return t.index
 }
 
-// replace takes new endpoints and returns the keys whose sets differ.
-func (t *endpointTable) replace(next *model.EndpointIndex) []model.EndpointKey {
+// moved is a set of endpoints that became another; nil: there is none.
+type moved struct {
+	key         model.EndpointKey
+	before, now *model.EndpointSet
+}
+
+// replace takes new endpoints and returns the sets that differ.
+func (t *endpointTable) replace(next *model.EndpointIndex) []moved {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var changed []model.EndpointKey
+	var changed []moved
 	last := t.index
 	t.index = next
 	if last == nil {
 		last = &model.EndpointIndex{}
-		changed = append(changed, model.EndpointKey{}) // the first is news whatever it holds
+		changed = append(changed, moved{}) // the first is news whatever it holds
 	}
 	for key, set := range next.Sets {
-		if last.Sets[key] != set {
-			changed = append(changed, key)
+		if was := last.Sets[key]; was != set {
+			changed = append(changed, moved{key, was, set})
 		}
 	}
-	for key := range last.Sets {
+	for key, was := range last.Sets {
 		if next.Sets[key] == nil {
-			changed = append(changed, key)
+			changed = append(changed, moved{key, was, nil})
 		}
 	}
 	return changed

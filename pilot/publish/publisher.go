@@ -120,7 +120,9 @@ func (p *Publisher) SetEndpoints(e *model.EndpointIndex) {
 		}
 		c.enqueue(news)
 	}
-	if p.index != nil && slices.ContainsFunc(changed, func(k model.EndpointKey) bool { return p.index.NeedsEndpoints(k, foreign, names) }) {
+	if p.index == nil || slices.ContainsFunc(changed, func(m moved) bool {
+		return p.index.NeedsEndpoints(m.key, foreign && p.index.Spells(m.before, m.now), names)
+	}) {
 		p.stale = true
 	}
 	stale := p.stale
@@ -130,11 +132,11 @@ func (p *Publisher) SetEndpoints(e *model.EndpointIndex) {
 	}
 }
 
-// touched are the assignments that look at any of the keys.
-func touched(reach *generate.Reach, keys []model.EndpointKey) discovery.Changes {
+// touched are the assignments that look at any of the sets.
+func touched(reach *generate.Reach, changed []moved) discovery.Changes {
 	names := map[string]bool{}
-	for _, k := range keys {
-		for _, name := range reach.Clusters(k) {
+	for _, m := range changed {
+		for _, name := range reach.Clusters(m.key) {
 			names[name] = true
 		}
 	}

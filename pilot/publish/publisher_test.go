@@ -360,3 +360,41 @@ func TestNamesFollowHeadlessPods(t *testing.T) {
 		}
 	})
 }
+
+// TestForeignProxiesAreToldIdentities holds that a foreign proxy learns of other identities behind a service, and that endpoints which bring none
+// cost no new configuration.
+func TestForeignProxiesAreToldIdentities(t *testing.T) {
+	running(t, Options{}, func(t *testing.T, c *cluster, p *Publisher) {
+		c.service("web", "10.96.0.1")
+		c.service("db", "10.96.0.2")
+		c.pod("web-1", "web", true)
+		behind := func(ip string, id spiffe.Identity) {
+			key := model.EndpointKey{Host: "db.shop.svc.cluster.local", Namespace: "shop", Port: 80}
+			c.sets = maps.Clone(c.sets)
+			c.sets[key] = &model.EndpointSet{Key: key, Endpoints: []*model.Endpoint{{Address: ip, Port: 8080, Identity: id, MeshTLS: true}}}
+		}
+		behind("10.1.0.1", identity("db"))
+		c.all(p)
+		sub, err := p.Subscribe(t.Context(), discovery.Caller{Identity: identity("web"), Namespace: "shop", Pod: "web-1"},
+			discovery.Node{ID: "sidecar~web-1", Role: wire.NodeSidecar})
+		if err != nil {
+			t.Fatal(err)
+		}
+		foreign := sub.(*client)
+		const db = "outbound|80||db.shop.svc.cluster.local"
+		index := p.index
+		behind("10.1.0.2", identity("db"))
+		p.SetEndpoints(c.index())
+		if got := told(foreign); got != "ClusterLoadAssignment/"+db {
+			t.Errorf("another pod of the same account: told %q", got)
+		}
+		if p.index != index {
+			t.Error("another pod of the same account: everything was made anew")
+		}
+		behind("10.1.0.2", identity("impostor"))
+		p.SetEndpoints(c.index())
+		if got := told(foreign); got != "Cluster/"+db+" ClusterLoadAssignment/"+db {
+			t.Errorf("a pod of another account: told %q", got)
+		}
+	})
+}
