@@ -8,7 +8,7 @@ STATE := /var/lib/heddle-cluster
 FUZZTIME ?= 1m
 FUZZ ?=
 
-.PHONY: help demo test test-unit test-e2e test-long fuzz lint generate build images cluster cluster-down bench clean
+.PHONY: help demo test test-unit test-e2e test-long fuzz lint generate build images cluster cluster-down bench bench-pilot clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ cluster-down: ## stop the cluster and leave nothing behind
 
 bench: ## CPU per request of one hop, beside HAProxy and nginx
 	@go run ./tests/bench
+
+bench-pilot: generate ## what the control plane costs with real Kubernetes objects and 100 to 2,000 clients; some rows: make bench-pilot ARGS='-rows 500x100'
+	@go run ./tests/bench/pilot $(ARGS)
 
 clean: ## what was built in the tree
 	@rm -rf bin out

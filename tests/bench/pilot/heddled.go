@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+)
+
+// heddled is the control plane under test, a process of its own.
+type heddled struct {
+	*process
+	discovery, web string // host:port
+	release        func()
+}
+
+// startHeddled starts one and waits until it is ready to serve proxies.
+func startHeddled(ctx context.Context, binary, dir, kubeconfig string) (*heddled, error) {
+	at, release, err := addresses(4)
+	if err != nil {
+		return nil, err
+	}
+	h := &heddled{discovery: at[0], web: at[1], release: release}
+	env := []string{wire.EnvPodName + "=heddled-0", wire.EnvPodNamespace + "=" + wire.SystemNamespace}
+	h.process, err = spawn(dir, "heddled", env, binary, "--kubeconfig="+kubeconfig, "--proxy-image=bench", "--discovery-address="+at[0],
+		"--monitoring-address="+at[1], "--health-address="+at[2], "--webhook-address="+at[3])
+	if err != nil {
+		release()
+		return nil, err
+	}
+	err = h.until(ctx, 5*time.Minute, func(ctx context.Context) error {
+		_, err := fetch(ctx, "http://"+at[2]+"/ready")
+		return err
+	})
+	if err != nil {
+		h.stop()
+		return nil, err
+	}
+	return h, nil
+}
+
+func (h *heddled) stop() {
+	h.process.stop()
+	h.release()
+}
+
+// profile writes a profile of heddled into a file, in the background; the function returned waits for it. Nothing is done without a file.
+func (h *heddled) profile(ctx context.Context, file, what string) (wait func() error) {
+	if file == "" {
+		return func() error { return nil }
+	}
+	done := make(chan error, 1)
+	go func() {
+		data, err := fetch(ctx, "http://"+h.web+"/debug/pprof/"+what)
+		if err == nil {
+			err = os.WriteFile(file, data, 0o644)
+		}
+		done <- err
+	}()
+	return func() error { return <-done }
+}
+
+func fetch(ctx context.Context, url string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", url, strings.TrimSpace(answer.Status+" "+string(text)))
+	}
+	return text, err
+}
+
+// build makes the programs that the rows run, in dir: heddled of this tree, and Kubernetes of the test cluster's. top is the tree.
+func build(ctx context.Context, dir string) (heddledBinary, kubernetes, top string, err error) {
+	module, err := output(ctx, "", "go", "env", "GOMOD")
+	if err != nil {
+		return "", "", "", err
+	}
+	if module == "" || module == os.DevNull {
+		return "", "", "", errors.New("run this inside the source tree")
+	}
+	top = filepath.Dir(module)
+	heddledBinary = filepath.Join(dir, "heddled-bin")
+	if _, err := output(ctx, top, "go", "build", "-o", heddledBinary, "./cmd/heddled"); err != nil {
+		return "", "", "", err
+	}
+	kubernetes, err = output(ctx, filepath.Join(top, "tests/cluster"), "go", "run", "./cmd/cluster", "kubernetes")
+	return heddledBinary, kubernetes, top, err
+}

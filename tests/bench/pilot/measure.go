@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+)
+
+// trial is all that runs for one row.
+type trial struct {
+	*cluster
+	heddled *heddled
+	fleet   *fleet
+}
+
+// measure takes a row's figures.
+func (b bench) measure(ctx context.Context, t trial) (figures, error) {
+	var out figures
+	err := t.profiled(ctx, b, "connect", func() (err error) {
+		if out.connect, err = t.fleet.connect(ctx, b.patience); err != nil {
+			return err
+		}
+		out.cold = t.fleet.received.Load()
+		out.cpu, err = t.heddled.cpu()
+		return errors.Join(err, t.fleet.calm(ctx))
+	})
+	if err != nil {
+		return out, err
+	}
+	connected, err := t.heddled.peak()
+	if err != nil {
+		return out, err
+	}
+	fmt.Printf("%s: %d connected after %.1f s, %d attempts led to no stream; heddled has used %.1f s of CPU and %s\n", t.size, t.proxies, out.connect.Seconds(),
+		t.fleet.refused.Load(), out.cpu.Seconds(), showBytes(float64(connected)))
+	err = t.profiled(ctx, b, "change", func() (err error) {
+		if out.endpoints, _, err = t.changed(ctx, b.patience, t.changeEndpoints); err != nil {
+			return fmt.Errorf("changing endpoints: %w", err)
+		}
+		if out.service, out.serviceBytes, err = t.changed(ctx, b.patience, t.addService); err != nil {
+			return fmt.Errorf("adding a service: %w", err)
+		}
+		if out.virtual, out.virtualBytes, err = t.changed(ctx, b.patience, t.addVirtualService); err != nil {
+			return fmt.Errorf("adding a VirtualService: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return out, err
+	}
+	out.memory, err = t.heddled.peak()
+	return out, err
+}
+
+// profiled writes profiles of what heddled does meanwhile, where they are asked for.
+func (t trial) profiled(ctx context.Context, b bench, what string, do func() error) error {
+	file := func(kind string) string {
+		if b.profiles == "" {
+			return ""
+		}
+		return filepath.Join(b.profiles, fmt.Sprintf("%s-%s-%s.pprof", t.size, what, kind))
+	}
+	cpu := t.heddled.profile(ctx, file("cpu"), fmt.Sprintf("profile?seconds=%d", int(b.profiling.Seconds())))
+	if err := do(); err != nil {
+		return err
+	}
+	return errors.Join(t.heddled.profile(ctx, file("heap"), "heap")(), cpu())
+}
+
+// change is one change of a kind: what clients are to receive, and the write. round counts from 0.
+type change func(round int) (needs []need, write func(context.Context) error)
+
+// changed makes a change a few times and returns the medians: of the time until the last client had it, and of the bytes that all received.
+func (t trial) changed(ctx context.Context, patience time.Duration, c change) (time.Duration, int64, error) {
+	var took []time.Duration
+	var bytes []int64
+	for round := range changes {
+		needs, write := c(round)
+		before, g := t.fleet.received.Load(), t.fleet.expect(needs...)
+		began := time.Now()
+		if err := write(ctx); err != nil {
+			return 0, 0, err
+		}
+		select {
+		case <-g.done:
+		case <-ctx.Done():
+			return 0, 0, ctx.Err()
+		case <-time.After(patience):
+			return 0, 0, fmt.Errorf("after %v %d clients do not have it", patience, g.left.Load())
+		}
+		if err := t.fleet.calm(ctx); err != nil {
+			return 0, 0, err
+		}
+		took, bytes = append(took, g.at.Sub(began)), append(bytes, t.fleet.received.Load()-before)
+	}
+	slices.Sort(took)
+	slices.Sort(bytes)
+	return took[changes/2], bytes[changes/2], nil
+}
+
+// changeEndpoints gives the first service one more address.
+func (t trial) changeEndpoints(round int) ([]need, func(context.Context) error) {
+	address := changedIP(round)
+	return []need{{wire.TypeEndpoints, t.mesh.cluster(0), []byte(address)}}, func(ctx context.Context) error {
+		s := t.slice(0, address)
+		_, err := t.kube.DiscoveryV1().EndpointSlices(s.Namespace).Update(ctx, s, metav1.UpdateOptions{})
+		return err
+	}
+}
+
+// addService adds a service with endpoints: clients are to have its cluster, its endpoints and its route.
+func (t trial) addService(round int) ([]need, func(context.Context) error) {
+	i := t.later(round)
+	name := t.mesh.cluster(i)
+	return []need{{wire.TypeCluster, name, nil}, {wire.TypeEndpoints, name, []byte(strangerIP(i, 0))}, {wire.TypeRoute, fmt.Sprint(servicePort), []byte(t.host(i))}},
+		func(ctx context.Context) error { return t.makeService(ctx, i) }
+}
+
+// addVirtualService adds a rule for a service.
+func (t trial) addVirtualService(round int) ([]need, func(context.Context) error) {
+	i := round % t.told()
+	mark := fmt.Sprintf("bench-mark-%d", round)
+	return []need{{wire.TypeRoute, fmt.Sprint(servicePort), []byte(mark)}}, func(ctx context.Context) error {
+		return t.create(ctx, "virtualservices", t.virtualService(i, mark))
+	}
+}
