@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/heddle-mesh/heddle/pilot/generate/claims"
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/generate/routes"
@@ -18,7 +19,7 @@ type outboundPlan struct {
 	*builder
 	shared map[uint16]*sharedPort // wildcard listeners, by port
 	bound  map[string]*boundPort  // listeners of one address, by "address_port"
-	http   map[string]bool        // "address_port" that HTTP services claim
+	claims *claims.Claims
 	order  []string               // of bound
 }
 
@@ -42,7 +43,7 @@ type boundPort struct {
 }
 
 func newOutboundPlan(b *builder) *outboundPlan {
-	return &outboundPlan{builder: b, shared: map[uint16]*sharedPort{}, bound: map[string]*boundPort{}, http: map[string]bool{}}
+	return &outboundPlan{builder: b, shared: map[uint16]*sharedPort{}, bound: map[string]*boundPort{}, claims: claims.New()}
 }
 
 func (p *outboundPlan) build() {
@@ -52,9 +53,8 @@ func (p *outboundPlan) build() {
 	}
 	for _, s := range p.services {
 		for i := range s.Ports {
-			port := p.spoken(&s.Ports[i])
-			if port.Protocol.IsHTTP() && s.has(port.Number) {
-				p.claim(s.Service, port.Number)
+			if port := p.spoken(&s.Ports[i]); s.has(port.Number) && s.Resolution != model.ResolveAlias {
+				p.claims.Add(s.Service, port, claims.SpeaksFirst(port.Protocol) && p.anywhere(s.Service, port.Number))
 			}
 		}
 	}
@@ -88,16 +88,6 @@ func (p *outboundPlan) spoken(port *model.ServicePort) *model.ServicePort {
 	return port
 }
 
-func (p *outboundPlan) claim(svc *model.Service, port uint16) {
-	for _, a := range svc.Addresses {
-		p.http[p.key(a, port)] = true
-	}
-}
-
-func (p *outboundPlan) key(address string, port uint16) string {
-	return naming.Address(address) + "_" + naming.Port(port)
-}
-
 func (p *outboundPlan) share(port uint16) *sharedPort {
 	if p.shared[port] == nil {
 		p.shared[port] = &sharedPort{}
@@ -108,6 +98,9 @@ func (p *outboundPlan) share(port uint16) *sharedPort {
 // serve plans one port of a service.
 func (p *outboundPlan) serve(svc *model.Service, port *model.ServicePort) {
 	if port.Protocol.IsHTTP() {
+		if p.claims.LeftOut(port) {
+			return
+		}
 		shared := p.share(port.Number)
 		shared.hosts = append(shared.hosts, p.host(svc.Host, svc, port.Number))
 		return
@@ -119,10 +112,11 @@ func (p *outboundPlan) serve(svc *model.Service, port *model.ServicePort) {
 			p.bind(svc, port, a)
 		}
 	case svc.Resolution == model.ResolveHeadless: // no endpoints yet
+	case claims.SpeaksFirst(port.Protocol) && p.claims.LeftOut(port):
 	default:
 		p.wildcard(svc, port, blocks)
 	}
-	if port.Protocol == model.Unknown && len(svc.Addresses) == 0 { // HTTP finds its host by name
+	if port.Protocol == model.Unknown && len(svc.Addresses) == 0 && !p.claims.LeftOut(port) { // HTTP finds its host by name
 		shared := p.share(port.Number)
 		shared.hosts = append(shared.hosts, p.host(svc.Host, svc, port.Number))
 	}
@@ -154,9 +148,15 @@ func (p *outboundPlan) addresses(svc *model.Service, port uint16) (single, block
 	return single, blocks
 }
 
+// anywhere reports whether a service has no address of its own by which its connections are told from others.
+func (p *outboundPlan) anywhere(svc *model.Service, port uint16) bool {
+	single, _ := p.addresses(svc, port)
+	return len(single) == 0 && svc.Resolution != model.ResolveHeadless
+}
+
 // bind plans the listener of one address; the first service to claim it keeps it.
 func (p *outboundPlan) bind(svc *model.Service, port *model.ServicePort, address string) {
-	key := p.key(address, port.Number)
+	key := claims.Key(address, port.Number)
 	if p.bound[key] != nil {
 		return
 	}
@@ -165,7 +165,6 @@ func (p *outboundPlan) bind(svc *model.Service, port *model.ServicePort, address
 	if l.rest == nil {
 		l.rest, l.relay = p.own(svc, port.Number)
 	}
-	mayMix := port.Protocol != model.Mongo && port.Protocol != model.MySQL
 	switch {
 	case port.Protocol == model.Unknown:
 		l.routes, l.sniff = naming.HostRoute(svc.Host, port.Number), true
@@ -173,7 +172,7 @@ func (p *outboundPlan) bind(svc *model.Service, port *model.ServicePort, address
 			l.routes = naming.Port(port.Number)
 		}
 		p.routesOf(svc, port.Number, l.routes)
-	case p.http[key] && mayMix:
+	case p.claims.HTTP(key) && !claims.SpeaksFirst(port.Protocol):
 		l.routes, l.sniff = naming.Port(port.Number), true
 	}
 	p.bound[key] = l

@@ -19,6 +19,8 @@ type Service struct {
 	Name      string // Kubernetes name; for a ServiceEntry its host
 	Namespace string
 	From      Name // the object
+	// Created is when the object was, in seconds since 1970; 0: not known, and older than all.
+	Created int64
 	// Entry is true for a ServiceEntry.
 	Entry bool
 	// External is true for MESH_EXTERNAL: no mesh mTLS, and mesh headers do not leave to it.

@@ -23,6 +23,7 @@ func Service(s *corev1.Service, mesh *model.Mesh) (*model.Service, []report.Issu
 		Name:            s.Name,
 		Namespace:       s.Namespace,
 		From:            model.Name{Namespace: s.Namespace, Name: s.Name},
+		Created:         values.Created(s),
 		Addresses:       addresses(s),
 		Export:          values.Export(log, "metadata.annotations["+ExportAnnotation+"]", exportList(s), s.Namespace, mesh.ServiceExport),
 		PublishNotReady: s.Spec.PublishNotReadyAddresses,

@@ -42,7 +42,7 @@ func ReadServiceEntry(o *inputs.ServiceEntry, mesh *model.Mesh) (*ServiceEntry, 
 	serviceEntryFields.Check(spec, "spec", &r.Log)
 	out := &ServiceEntry{}
 	base := model.Service{
-		Namespace: o.Namespace, From: from(o), Entry: true,
+		Namespace: o.Namespace, From: from(o), Created: values.Created(o), Entry: true,
 		External: spec.Location == networking.ServiceEntry_MESH_EXTERNAL,
 		Export:   values.Export(&r.Log, "spec.exportTo", spec.ExportTo, o.Namespace, mesh.ServiceExport),
 		SANs:     spec.SubjectAltNames,

@@ -11,10 +11,19 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
 )
+
+// Created is when an object was created, in seconds since 1970; 0 where it does not say.
+func Created(o metav1.Object) int64 {
+	if at := o.GetCreationTimestamp(); !at.IsZero() {
+		return at.Unix()
+	}
+	return 0
+}
 
 // Host resolves a short name: one without a dot is a Service of the object's namespace. Others stay as they are, in lower case.
 func Host(name, namespace, domain string) string {
