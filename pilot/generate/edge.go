@@ -131,16 +131,16 @@ func (ix *Index) edgeVirtuals(namespace string) []*model.VirtualService {
 			out = append(out, vs)
 		}
 	}
-	rank := func(v model.Visibility) int {
-		switch {
+	rank := func(vs *model.VirtualService) int {
+		switch v := vs.Export; {
 		case v.Public:
 			return 2
-		case len(v.Namespaces) == 1:
+		case len(v.Namespaces) == 1 && vs.From.Namespace == namespace:
 			return 0
 		}
 		return 1
 	}
-	sort.SliceStable(out, func(i, j int) bool { return rank(out[i].Export) < rank(out[j].Export) })
+	sort.SliceStable(out, func(i, j int) bool { return rank(out[i]) < rank(out[j]) })
 	return out
 }
 
