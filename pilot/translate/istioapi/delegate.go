@@ -42,7 +42,7 @@ func MergeDelegates(root *VirtualService, delegates map[model.Name]*VirtualServi
 	return &out, log.Issues
 }
 
-// mergeRoute returns nil where no request can meet the conditions of both.
+// mergeRoute returns nil where the leaf asks for what the root does not send it.
 func mergeRoute(root, leaf *model.HTTPRoute) *model.HTTPRoute {
 	out := *leaf
 	matches, ok := mergeMatches(root.Matches, leaf.Matches)
@@ -79,6 +79,8 @@ func noHeaders(h model.Headers) bool {
 	return len(h.RequestSet)+len(h.RequestAdd)+len(h.RequestRemove)+len(h.ResponseSet)+len(h.ResponseAdd)+len(h.ResponseRemove) == 0 && h.Host == ""
 }
 
+// mergeMatches narrows the root's blocks by the leaf's, each of which must fit into one of the root's: with one that does not, the route is not
+// what its author wrote.
 func mergeMatches(root, leaf []*model.HTTPMatch) ([]*model.HTTPMatch, bool) {
 	if len(root) == 0 {
 		return leaf, true
@@ -87,14 +89,18 @@ func mergeMatches(root, leaf []*model.HTTPMatch) ([]*model.HTTPMatch, bool) {
 		return root, true
 	}
 	var out []*model.HTTPMatch
-	for _, r := range root {
-		for _, l := range leaf {
+	for _, l := range leaf {
+		before := len(out)
+		for _, r := range root {
 			if m, ok := mergeMatch(r, l); ok {
 				out = append(out, m)
 			}
 		}
+		if len(out) == before {
+			return nil, false
+		}
 	}
-	return out, len(out) > 0
+	return out, true
 }
 
 // mergeMatch is both blocks in one, the leaf's being the narrower; false where they contradict each other.
