@@ -17,7 +17,7 @@ import (
 )
 
 // leastExplained is how many scenarios are explained, at least.
-const leastExplained = 150
+const leastExplained = 700
 
 // tolerance is how far shares may be apart where balancers choose at random: both sides sample.
 const tolerance = 0.06

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"sort"
 	"strings"
 
@@ -78,17 +79,14 @@ func describe(c *exchange.Connection, tr traffic) {
 
 // route is what the cluster's network does with a connection that no proxy looks at.
 func (m *mesh) route(c *exchange.Connection, to netip.AddrPort, tr traffic, share float64, j *journey) {
-	for _, s := range m.services {
-		if s.ip != to.Addr().String() {
+	for _, s := range m.snapshot.Services {
+		if s.Entry || !slices.Contains(s.Addresses, to.Addr().String()) {
 			continue
 		}
 		var ends []netip.AddrPort
-		for key, set := range m.endpoints.Sets {
-			if strings.HasPrefix(key.Host, s.name+"."+s.namespace+".") && key.Port == to.Port() {
-				for _, e := range set.Endpoints {
-					if e.Health != model.Healthy {
-						continue
-					}
+		if set := m.endpoints.Sets[model.EndpointKey{Host: s.Host, Namespace: s.Namespace, Port: to.Port()}]; set != nil {
+			for _, e := range set.Endpoints {
+				if e.Health == model.Healthy {
 					ends = append(ends, netip.AddrPortFrom(netip.MustParseAddr(e.Address), e.Port))
 				}
 			}
@@ -378,27 +376,6 @@ func (m *mesh) act(p *proxy, vhost *route.VirtualHost, r *route.Route, target *r
 	m.forward(p, target.Cluster, c, next, share, j)
 }
 
-// policy notes what a route says beside where.
-func (j *journey) policy(r *route.Route) {
-	if r.Timeout > 0 {
-		j.say("timeout=%s", r.Timeout)
-	}
-	if r.Retry != nil && r.Retry.Attempts > 0 {
-		j.say("retries=%d", r.Retry.Attempts)
-		if r.Retry.PerTry > 0 {
-			j.say("per-try=%s", r.Retry.PerTry)
-		}
-		if r.Retry.OtherHost {
-			j.say("other-host")
-		}
-	} else {
-		j.say("no-retries")
-	}
-	for _, mirror := range r.Mirrors {
-		j.say("mirror=%s@%.0f%%", mirror.Cluster, float64(mirror.Fraction)/10_000)
-	}
-}
-
 // forward sends to every endpoint of a cluster that may be used.
 func (m *mesh) forward(p *proxy, name string, c *exchange.Connection, tr traffic, share float64, j *journey) {
 	cluster, ends := p.reach(name, c.Destination)
@@ -441,39 +418,6 @@ func (m *mesh) forward(p *proxy, name string, c *exchange.Connection, tr traffic
 			m.arrive(source, e.Address, shake, e, tr, part, j)
 		}
 	}
-}
-
-// cluster notes policies that have no other effect here.
-func (j *journey) cluster(c *upstream.Config) {
-	if strings.HasPrefix(c.Info.Name, "inbound|") || c.Info.Name == wire.ClusterInboundPassthrough {
-		return
-	}
-	j.say("cluster=%s", c.Info.Name)
-	j.say("balancer=%s", [...]string{"least-request", "round-robin", "random", "passthrough", "ring-hash", "maglev"}[c.Balancer])
-	if c.Hashing.Size > 0 {
-		j.say("table=%d", c.Hashing.Size)
-	}
-	for _, s := range c.Sockets {
-		if s.Proxy != upstream.NoProxyHeader {
-			j.say("proxy-protocol=v%d", s.Proxy)
-		}
-	}
-	if c.MaxDuration > 0 {
-		j.say("age=%s", c.MaxDuration)
-	}
-	if c.Ping.Interval > 0 {
-		j.say("ping=%s,%s", c.Ping.Interval, c.Ping.Timeout)
-	}
-	if w := c.Warmup; w != nil {
-		j.say("warmup=%s", w.Window)
-	}
-	if c.Outlier != nil {
-		j.say("outlier=%d", c.Outlier.Consecutive5xx)
-	}
-	if c.Limits.Connections > 0 {
-		j.say("connections=%d", c.Limits.Connections)
-	}
-	j.say("connect=%s", c.ConnectTimeout)
 }
 
 // about reports whether a share is what was wanted.

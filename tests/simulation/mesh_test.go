@@ -54,11 +54,13 @@ type service struct {
 	ports               []servicePort
 	selector            map[string]string
 	headless            bool
+	published           bool   // its pods count before they are ready
+	prefers             string // trafficDistribution
 	alias               string
 	annotations         map[string]string
 }
 
-type servicePort struct{ number, target, protocol string }
+type servicePort struct{ number, target, protocol, app string }
 
 // parseWords splits "name key=value flag" lines.
 func parseWords(line string) (name string, options map[string]string, rest []string) {
@@ -133,17 +135,22 @@ func parseServices(text string) []*service {
 		if near := take(options, "distribution", ""); near != "" {
 			s.annotations["networking.istio.io/traffic-distribution"] = near
 		}
+		if export := take(options, "export", ""); export != "" {
+			s.annotations["networking.istio.io/exportTo"] = export
+		}
+		s.prefers = take(options, "prefers", "")
 		for _, w := range words {
-			if w == "headless" {
-				s.headless = true
+			if w == "headless" || w == "published" {
+				s.headless, s.published = s.headless || w == "headless", s.published || w == "published"
 				continue
 			}
 			numbers, protocol, _ := strings.Cut(w, "/")
+			protocol, app, _ := strings.Cut(protocol, "!")
 			number, target, apart := strings.Cut(numbers, ":")
 			if !apart {
 				target = number
 			}
-			s.ports = append(s.ports, servicePort{number, target, protocol})
+			s.ports = append(s.ports, servicePort{number, target, protocol, app})
 		}
 		s.selector = options
 		if len(options) == 0 {
@@ -206,7 +213,11 @@ func (p servicePort) name() string {
 func (s *service) yaml(pods []*pod) string {
 	ports, slicePorts := "", map[string]string{}
 	for _, p := range s.ports {
-		ports += fmt.Sprintf("{name: %s, port: %s, targetPort: %s},", p.name(), p.number, p.target)
+		app := ""
+		if p.app != "" {
+			app = ", appProtocol: " + p.app
+		}
+		ports += fmt.Sprintf("{name: %s, port: %s, targetPort: %s%s},", p.name(), p.number, p.target, app)
 	}
 	out := fmt.Sprintf("---\napiVersion: v1\nkind: Service\nmetadata: {name: %s, namespace: %s, annotations: %s}\nspec: ", s.name, s.namespace, flow(s.annotations))
 	switch {
@@ -215,7 +226,12 @@ func (s *service) yaml(pods []*pod) string {
 	case s.headless:
 		s.ip = "None"
 	}
-	out += fmt.Sprintf("{clusterIP: %s, clusterIPs: [%s], selector: %s, ports: [%s]}\n", s.ip, s.ip, flow(s.selector), ports)
+	if s.prefers != "" {
+		out += "{trafficDistribution: " + s.prefers + ", "
+	} else {
+		out += "{"
+	}
+	out += fmt.Sprintf("clusterIP: %s, clusterIPs: [%s], publishNotReadyAddresses: %t, selector: %s, ports: [%s]}\n", s.ip, s.ip, s.published, flow(s.selector), ports)
 	for _, p := range pods {
 		if p.namespace != s.namespace || !model.Selector(s.selector).Matches(p.labels) {
 			continue

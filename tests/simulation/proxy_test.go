@@ -157,7 +157,7 @@ func (p *proxy) reach(cluster string, original netip.AddrPort) (*upstream.Config
 
 // ordered reports whether endpoints are not all alike to the balancer.
 func ordered(c *upstream.Config, all []*exchange.Endpoint) bool {
-	return c.ByLocality || c.Hashing.Size > 0 || slices.ContainsFunc(all, func(e *exchange.Endpoint) bool { return e.Priority > 0 })
+	return c.ByLocality || c.Hashing.Size > 0 || slices.ContainsFunc(all, func(e *exchange.Endpoint) bool { return e.Priority > 0 || e.Weight != all[0].Weight })
 }
 
 // balance is the share of each endpoint: the same, or what the proxy's own balancer makes of their order.

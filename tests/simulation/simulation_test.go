@@ -15,7 +15,7 @@ import (
 )
 
 // leastScenarios is how many scenarios there are to be.
-const leastScenarios = 80
+const leastScenarios = 850
 
 // TestSimulation runs every mesh of testdata. A mesh's scenarios are lines such as
 //
@@ -83,7 +83,7 @@ func (m *mesh) missing(j *journey, want []string) string {
 		name, share, shared := strings.Cut(w, "=")
 		switch {
 		case negated != w:
-			if j.words[negated] {
+			if j.words[negated] || j.pods[negated] > 0 {
 				return w
 			}
 		case m.pods[name] != nil:
@@ -272,6 +272,7 @@ func TestWrongExpectationsFail(t *testing.T) {
 		"GET http://reviews/ from web => reviews-v1=90% reviews-v2=10%",
 		"GET http://reviews/ from web => reviews-v1 reviews-v2 plain",
 		"GET http://reviews/ from web => reviews-v1 reviews-v2 !mtls",
+		"GET http://reviews/ from web => !reviews-v1",
 		"GET http://reviews/ from web => reviews-v1 reviews-v2 legacy",
 		"GET http://reviews/ from web => 503",
 		"GET http://legacy/ from web => legacy mtls",
