@@ -75,7 +75,7 @@ cluster: ## the test cluster alone
 cluster-down: ## stop the cluster and leave nothing behind
 	@cd tests/cluster && go run ./cmd/cluster down
 
-bench: ## CPU per request of one hop, beside HAProxy and nginx
+bench: ## what the data plane costs, beside Envoy, HAProxy and nginx
 	@go run ./tests/bench
 
 bench-pilot: generate ## what the control plane costs with real Kubernetes objects and 100 to 2,000 clients; some rows: make bench-pilot ARGS='-rows 500x100'

@@ -5,88 +5,166 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/tests/bench/plane"
 )
 
-// contender is a proxy that can be measured.
-type contender interface {
-	name() string
-	// start runs it on the proxy's core, forwarding to a backend.
-	start(ctx context.Context, to string) (*process, error)
-}
+// haproxyHead begins each configuration of HAProxy's.
+const haproxyHead = `
+global
+    nbthread 1
+    maxconn 20000
+defaults
+    mode %s
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+`
 
-type heddle struct{ profile string }
-
-func (heddle) name() string { return "Heddle" }
-func (h heddle) start(ctx context.Context, to string) (*process, error) {
-	return start(ctx, "proxy", proxyCore, "-to", to, "-profile", h.profile)
-}
-
-type haproxy struct{}
-
-func (haproxy) name() string { return "HAProxy" }
-func (haproxy) start(ctx context.Context, to string) (*process, error) {
+// haproxy starts one with what follows the head, which listens at addr.
+func haproxy(ctx context.Context, addr, mode, rest string) (*process, error) {
 	bin, err := installed("haproxy")
 	if err != nil {
 		return nil, err
 	}
-	addr, err := freeAddr()
+	dir, file, err := write("haproxy.cfg", fmt.Sprintf(haproxyHead, mode)+rest)
 	if err != nil {
 		return nil, err
 	}
-	dir, file, err := write("haproxy.cfg", fmt.Sprintf(`
-global
-    nbthread 1
-    maxconn 4096
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 60s
-    timeout server 60s
-    http-reuse always
-listen bench
-    bind %s
-    server backend %s
-`, addr, to))
-	if err != nil {
-		return nil, err
-	}
-	return in(dir)(spawn(ctx, addr, proxyCore, bin, "-db", "-q", "-f", file))
+	return listening(ctx, addr)(in(dir)(spawn(ctx, proxyCore, bin, "-db", "-q", "-f", file)))
 }
 
-type nginx struct{}
+// haproxyOne is one that only forwards.
+func haproxyOne(mode, bind, rest string) func(context.Context, string) (*fleet, error) {
+	return func(ctx context.Context, to string) (*fleet, error) {
+		addr, err := freeAddr(edgeIP)
+		if err != nil {
+			return nil, err
+		}
+		p, err := haproxy(ctx, addr, mode, fmt.Sprintf("%s\nlisten bench\n    bind %s %s\n    server backend %s %s\n", rest, addr, bind, to, bind))
+		if err != nil {
+			return nil, err
+		}
+		return plain(addr, p), nil
+	}
+}
 
-func (nginx) name() string { return "nginx" }
-func (nginx) start(ctx context.Context, to string) (*process, error) {
-	bin, err := installed("nginx")
+// haproxyPair is two with mTLS between them.
+func haproxyPair(ctx context.Context, to string) (*fleet, error) {
+	ca, err := plane.New()
 	if err != nil {
 		return nil, err
 	}
-	addr, err := freeAddr()
-	if err != nil {
+	f := &fleet{plane: ca}
+	if err := f.haproxies(ctx, to); err != nil {
+		f.stop()
 		return nil, err
 	}
-	dir, file, err := write("nginx.conf", fmt.Sprintf(`
+	return f, nil
+}
+
+func (f *fleet) haproxies(ctx context.Context, to string) (err error) {
+	server, err := freeAddr(serverIP)
+	if err != nil {
+		return err
+	}
+	if f.addr, err = freeAddr(clientIP); err != nil {
+		return err
+	}
+	secured := func(account string) (string, error) {
+		dir, err := f.plane.Certificate(ctx, account)
+		if err != nil {
+			return "", err
+		}
+		both, err := joined(dir)
+		return fmt.Sprintf("ssl crt %s ca-file %s verify required ssl-min-ver TLSv1.3", both, f.plane.Roots()), err
+	}
+	serving, err := secured(serverPod)
+	if err != nil {
+		return err
+	}
+	asking, err := secured(clientPod)
+	if err != nil {
+		return err
+	}
+	for _, one := range []struct{ addr, bind, to, server string }{{server, serving, to, ""}, {f.addr, "", server, asking}} {
+		p, err := haproxy(ctx, one.addr, "http", fmt.Sprintf("    http-reuse always\nlisten bench\n    bind %s %s\n    server next %s %s\n", one.addr, one.bind, one.to, one.server))
+		if err != nil {
+			return err
+		}
+		f.procs = append(f.procs, p)
+	}
+	return nil
+}
+
+// joined writes a certificate and its key as one file, as HAProxy wants them.
+func joined(dir string) (string, error) {
+	var both []byte
+	for _, name := range []string{wire.FileChain, wire.FileKey} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return "", err
+		}
+		both = append(both, text...)
+	}
+	path := filepath.Join(dir, "both.pem")
+	return path, os.WriteFile(path, both, 0o600)
+}
+
+const nginxText = `
 daemon off;
 master_process off;
 pid nginx.pid;
 error_log stderr crit;
-events { worker_connections 4096; }
+events { worker_connections 20000; }
 http {
     access_log off;
     keepalive_requests 1000000000;
-    upstream backend { server %s; keepalive 256; keepalive_requests 1000000000; }
+    upstream backend { server %s; keepalive 1024; keepalive_requests 1000000000; }
     server {
-        listen %s;
-        location / { proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; }
+        listen %s%s;
+        location / { %s }
     }
 }
-`, to, addr))
-	if err != nil {
-		return nil, err
+`
+
+// nginx is one that only forwards; how says over what.
+func nginx(options, how string) func(context.Context, string) (*fleet, error) {
+	return func(ctx context.Context, to string) (*fleet, error) {
+		bin, err := installed("nginx")
+		if err != nil {
+			return nil, err
+		}
+		addr, err := freeAddr(edgeIP)
+		if err != nil {
+			return nil, err
+		}
+		dir, file, err := write("nginx.conf", fmt.Sprintf(nginxText, to, addr, options, how))
+		if err != nil {
+			return nil, err
+		}
+		p, err := listening(ctx, addr)(in(dir)(spawn(ctx, proxyCore, bin, "-p", dir, "-c", file)))
+		if err != nil {
+			return nil, err
+		}
+		return plain(addr, p), nil
 	}
-	return in(dir)(spawn(ctx, addr, proxyCore, bin, "-p", dir, "-c", file))
+}
+
+// listening waits until a process listens.
+func listening(ctx context.Context, addr string) func(*process, error) (*process, error) {
+	return func(p *process, err error) (*process, error) {
+		if err != nil {
+			return nil, err
+		}
+		if err := p.await(ctx, addr); err != nil {
+			p.stop()
+			return nil, err
+		}
+		return p, nil
+	}
 }
 
 // in notes the process's directory, which goes when it stops.
@@ -98,50 +176,4 @@ func in(dir string) func(*process, error) (*process, error) {
 		p.dir = dir
 		return p, nil
 	}
-}
-
-func write(name, text string) (dir, file string, err error) {
-	if dir, err = os.MkdirTemp("", "heddle-bench-"); err != nil {
-		return "", "", err
-	}
-	file = filepath.Join(dir, name)
-	return dir, file, os.WriteFile(file, []byte(text), 0o600)
-}
-
-// noServices is where Debian asks whether a package may start its service.
-const noServices = "/usr/sbin/policy-rc.d"
-
-// installed finds a program, installing Debian's package of that name where it is missing and we are root. The package's
-// service is not started.
-func installed(name string) (string, error) {
-	if path, err := find(name); err == nil {
-		return path, nil
-	}
-	if os.Geteuid() != 0 {
-		return "", fmt.Errorf("not installed, and only root can install it: apt-get install %s", name)
-	}
-	if _, err := os.Stat(noServices); errors.Is(err, os.ErrNotExist) {
-		if err := os.WriteFile(noServices, []byte("#!/bin/sh\nexit 101\n"), 0o755); err != nil {
-			return "", fmt.Errorf("keeping services from starting: %w", err)
-		}
-		defer os.Remove(noServices)
-	}
-	fmt.Printf("installing %s\n", name)
-	for _, args := range [][]string{{"update", "-qq"}, {"install", "-y", "-qq", "--no-install-recommends", name}} {
-		cmd := exec.Command("apt-get", args...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("apt-get %s: %w\n%s", args[0], err, out)
-		}
-	}
-	return find(name)
-}
-
-func find(name string) (string, error) {
-	if path, err := exec.LookPath(name); err == nil {
-		return path, nil
-	}
-	path := filepath.Join("/usr/sbin", name)
-	_, err := os.Stat(path)
-	return path, err
 }

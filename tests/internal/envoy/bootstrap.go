@@ -32,8 +32,8 @@ type TLS struct {
 // object is a part of a bootstrap.
 type object = map[string]any
 
-// bootstrap is Envoy's configuration file. Its admin interface is a unix socket in dir, so that it is reached from every network namespace.
-func (o Options) bootstrap(dir string) ([]byte, error) {
+// Bootstrap is Envoy's configuration file. Its admin interface is a unix socket in dir, so that it is reached from every network namespace.
+func (o Options) Bootstrap(dir string) ([]byte, error) {
 	metadata := o.Metadata
 	if metadata == nil {
 		metadata = object{}

@@ -47,7 +47,7 @@ func Start(t testing.TB, o Options) *Envoy {
 	e.admin = http.Client{Timeout: adminWithin, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(dir, adminSocket))
 	}}}
-	config, err := o.bootstrap(dir)
+	config, err := o.Bootstrap(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
