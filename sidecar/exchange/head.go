@@ -49,23 +49,24 @@ func (h *Head) Append(build func(dst []byte) []byte) View {
 
 // Get returns the first value of a field, nil where it is absent. The name must be lower case.
 func (h *Head) Get(name string) View {
-	for i := range h.Fields {
-		if string(h.Fields[i].Name) == name {
-			return h.Fields[i].Value
-		}
+	if i := h.index(name, 0); i >= 0 {
+		return h.Fields[i].Value
 	}
 	return nil
 }
 
-// Has says whether a field is present, be its value empty or not.
-func (h *Head) Has(name string) bool {
-	for i := range h.Fields {
+// index finds the first line of a field from a place on; -1: there is none.
+func (h *Head) index(name string, from int) int {
+	for i := from; i < len(h.Fields); i++ {
 		if string(h.Fields[i].Name) == name {
-			return true
+			return i
 		}
 	}
-	return false
+	return -1
 }
+
+// Has says whether a field is present, be its value empty or not.
+func (h *Head) Has(name string) bool { return h.index(name, 0) >= 0 }
 
 // Count returns how many lines a field has.
 func (h *Head) Count(name string) int {
@@ -141,32 +142,35 @@ func (h *Head) SetBytes(name string, value []byte) { h.SetView(name, h.InternByt
 
 // SetView is Set without copying the value, which must outlive the head.
 func (h *Head) SetView(name string, value View) {
-	value = h.oneLine(value)
-	kept, found := h.Fields[:0], false
-	for _, f := range h.Fields {
-		if string(f.Name) == name {
-			if found {
-				continue
-			}
-			f.Value, found = value, true
-		}
-		kept = append(kept, f)
-	}
-	h.Fields = kept
-	if !found {
+	first := h.index(name, 0)
+	if first < 0 {
 		h.Fields = append(h.Fields, h.line(h.Intern(name), value))
+		return
 	}
+	h.Fields[first].Value = h.oneLine(value)
+	h.drop(first+1, func(f Field) bool { return string(f.Name) == name })
 }
 
 // Remove drops every line of a field.
 func (h *Head) Remove(name string) {
-	h.RemoveIf(func(f Field) bool { return string(f.Name) == name })
+	if first := h.index(name, 0); first >= 0 {
+		h.drop(first, func(f Field) bool { return string(f.Name) == name })
+	}
 }
 
 // RemoveIf drops every field that drop chooses and keeps the order of the others.
-func (h *Head) RemoveIf(drop func(Field) bool) {
-	kept := h.Fields[:0]
-	for _, f := range h.Fields {
+func (h *Head) RemoveIf(drop func(Field) bool) { h.drop(0, drop) }
+
+// drop is RemoveIf from a place on. Most often there is nothing to drop: then no field moves.
+func (h *Head) drop(from int, drop func(Field) bool) {
+	for from < len(h.Fields) && !drop(h.Fields[from]) {
+		from++
+	}
+	if from == len(h.Fields) {
+		return
+	}
+	kept := h.Fields[:from]
+	for _, f := range h.Fields[from+1:] {
 		if !drop(f) {
 			kept = append(kept, f)
 		}
