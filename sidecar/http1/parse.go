@@ -2,6 +2,7 @@ package http1
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
@@ -89,10 +90,8 @@ func parseFields(p []byte, h *exchange.Head, f *framing, most int) error {
 			return exchange.ErrProtocol
 		}
 		value := trim(line[colon+1:])
-		for _, c := range value {
-			if !valueByte[c] {
-				return exchange.ErrProtocol
-			}
+		if !visible(value) {
+			return exchange.ErrProtocol
 		}
 		own, err := f.note(line[:colon], value)
 		if err != nil {
@@ -107,6 +106,30 @@ func parseFields(p []byte, h *exchange.Head, f *framing, most int) error {
 		h.Fields = append(h.Fields, exchange.Field{Name: line[:colon:colon], Value: value})
 	}
 	return nil
+}
+
+// visible says whether v may be a field's value. Most values are plain text: eight bytes at once show that none of them is below a space, or DEL
+// (as in Anderson's "Bit Twiddling Hacks": hasless, haszero); what they cannot tell, tabs, is looked at byte by byte.
+func visible(v []byte) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for len(v) >= 8 {
+		w := binary.LittleEndian.Uint64(v)
+		del := w ^ ones*0x7f
+		if ((w-ones*' ')&^w|(del-ones)&^del)&high != 0 && !eachVisible(v[:8]) {
+			return false
+		}
+		v = v[8:]
+	}
+	return eachVisible(v)
+}
+
+func eachVisible(v []byte) bool {
+	for _, c := range v {
+		if !valueByte[c] {
+			return false
+		}
+	}
+	return true
 }
 
 func trim(v []byte) []byte {
