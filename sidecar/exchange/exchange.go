@@ -61,7 +61,8 @@ type Exchange struct {
 	// Bridge is set by a filter that translates bodies: forward speaks with what it makes of the client's half.
 	Bridge func(Downstream) Downstream
 
-	Work any // forward's own memory, kept from one request to the next
+	Work     any // forward's own memory, kept from one request to the next
+	Recorded any // the recorder's
 
 	mu       sync.Mutex
 	canceled bool

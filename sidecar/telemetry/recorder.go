@@ -72,7 +72,7 @@ func (r *Recorder) Begin(x *exchange.Exchange) {
 func (r *Recorder) End(x *exchange.Exchange) {
 	k := r.key(x.Conn, &x.Upstream)
 	k.code, k.flags, k.protocol, k.isGRPC, k.grpc = x.Response.Status, x.Flags, x.Protocol, x.GRPC, knownGRPC(x.GRPCStatus)
-	s := r.series.get(&k)
+	s := r.remembered(x, &k)
 	s.Requests.Add(1)
 	s.Duration.observe(float64(x.End.Sub(x.Start).Microseconds()) / 1000)
 	s.RequestBytes.observe(float64(x.Received))
@@ -83,6 +83,29 @@ func (r *Recorder) End(x *exchange.Exchange) {
 	if x.Trace.Sampled && x.Conn.Via.Tracing != nil && r.opts.Spans != nil {
 		r.opts.Spans.end(x, r.self.Load())
 	}
+}
+
+// memory is the series of an exchange's last request: on one connection the next is most often the same.
+type memory struct {
+	key    key
+	series *Series
+}
+
+// remembered returns the series of k, which x keeps from one request to the next.
+func (r *Recorder) remembered(x *exchange.Exchange, k *key) *Series {
+	m, ok := x.Recorded.(*memory)
+	if !ok {
+		m = &memory{}
+		x.Recorded = m
+	}
+	if m.series == nil || m.key != *k {
+		series, known := r.series.get(k)
+		if !known { // each observation without a series of its own is counted
+			return series
+		}
+		m.key, m.series = *k, series
+	}
+	return m.series
 }
 
 // key gathers who spoke to whom.
@@ -159,7 +182,8 @@ func (r *Recorder) logConnection(c *exchange.Connection) {
 func (r *Recorder) connection(c *exchange.Connection) *Series {
 	k := r.key(c, &c.Upstream)
 	k.flags = c.OpenedFlags
-	return r.series.get(&k)
+	series, _ := r.series.get(&k)
+	return series
 }
 
 // Refused implements exchange.Recorder.

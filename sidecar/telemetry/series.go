@@ -69,12 +69,12 @@ func newStore(limit int) *store {
 	return &store{seed: maphash.MakeSeed(), limit: limit, byLabels: map[Labels]*Series{}}
 }
 
-// get returns the series of k.
-func (s *store) get(k *key) *Series {
+// get returns the series of k; known: it is k's own, and will be.
+func (s *store) get(k *key) (series *Series, known bool) {
 	sh := &s.fast[s.hash(k)%shards]
 	if m := sh.keys.Load(); m != nil {
 		if series, ok := (*m)[*k]; ok {
-			return series
+			return series, true
 		}
 	}
 	return s.add(sh, k)
@@ -94,10 +94,9 @@ func (s *store) hash(k *key) uint64 {
 	return h
 }
 
-func (s *store) add(sh *shard, k *key) *Series {
-	series, known := s.named(k.labels())
-	if !known {
-		return series // over the limit: not remembered, so that each observation is counted
+func (s *store) add(sh *shard, k *key) (series *Series, known bool) {
+	if series, known = s.named(k.labels()); !known {
+		return series, false // over the limit: not remembered, so that each observation is counted
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -108,7 +107,7 @@ func (s *store) add(sh *shard, k *key) *Series {
 	}
 	next[*k] = series
 	sh.keys.Store(&next)
-	return series
+	return series, true
 }
 
 // named returns the series of l, or, where there are too many, the one that stands for all others of its kind.
