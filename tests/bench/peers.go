@@ -15,7 +15,7 @@ import (
 const haproxyHead = `
 global
     nbthread 1
-    maxconn 20000
+    maxconn 4096
 defaults
     mode %s
     timeout connect 5s
@@ -33,7 +33,7 @@ func haproxy(ctx context.Context, addr, mode, rest string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return listening(ctx, addr)(in(dir)(spawn(ctx, proxyCore, bin, "-db", "-q", "-f", file)))
+	return listening(ctx, addr)(in(dir)(spawn(ctx, proxyCore, bin, "-db", "-f", file)))
 }
 
 // haproxyOne is one that only forwards.

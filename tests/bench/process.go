@@ -25,7 +25,7 @@ const proxyCore = 0
 const others = -1
 
 const (
-	startWithin = 30 * time.Second
+	startWithin = 2 * time.Minute
 	lookEvery   = 50 * time.Millisecond
 	files       = 1 << 16 // open at once in each process, where the system lets it
 )
@@ -87,7 +87,8 @@ func (p *process) await(ctx context.Context, addr string) error {
 		default:
 		}
 	}
-	return fmt.Errorf("%s does not listen on %s", filepath.Base(p.cmd.Path), addr)
+	p.stop() // what it says is written until then
+	return fmt.Errorf("%s does not listen on %s: %s", filepath.Base(p.cmd.Path), addr, p.said.String())
 }
 
 // pin binds the calling thread to a core, or to all others.
