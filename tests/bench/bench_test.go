@@ -10,11 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/tests/bench/load"
 	"github.com/heddle-mesh/heddle/tests/bench/plane"
 )
 
-// TestMeshes holds that pilot takes the meshes that are measured as they stand: nothing in them is refused or left out.
+// TestMeshes holds that pilot takes the meshes that are measured as they stand, and lets their proxies in: nothing is refused or left out.
 func TestMeshes(t *testing.T) {
 	all := bare()
 	all.CORS, all.Fault, all.Headers, all.Policy, all.Logs, all.Clusters, all.Variant = true, true, true, true, true, 3, 1
@@ -25,12 +26,12 @@ func TestMeshes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		show(t, name, text)
+		show(t, name, text, wire.NodeRouter, edgePod)
 	}
-	show(t, "pair", pairMesh("8080", "9090"))
+	show(t, "pair", pairMesh("8080", "9090"), wire.NodeSidecar, clientPod, serverPod)
 }
 
-func show(t *testing.T, name, text string) {
+func show(t *testing.T, name, text, role string, pods ...string) {
 	t.Helper()
 	p, err := plane.New()
 	if err != nil {
@@ -38,7 +39,12 @@ func show(t *testing.T, name, text string) {
 	}
 	defer p.Close()
 	if err := p.Show(text); err != nil {
-		t.Errorf("%s: %v\n%s", name, err, text)
+		t.Fatalf("%s: %v\n%s", name, err, text)
+	}
+	for _, pod := range pods {
+		if err := p.Admits(t.Context(), role, pod); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -264,6 +264,9 @@ func (f *fleet) launch(ctx context.Context, mesh string, launch launcher, places
 		return err
 	}
 	for _, g := range guests {
+		if err := f.plane.Admits(ctx, g.node, g.pod); err != nil {
+			return err
+		}
 		p, err := launch(ctx, f.plane, g)
 		if err != nil {
 			return err

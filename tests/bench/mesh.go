@@ -105,15 +105,19 @@ metadata: {name: allow, namespace: bench}
 spec: {selector: {matchLabels: {app: edge}}, action: ALLOW, rules: [{from: [{source: {ipBlocks: [127.0.0.0/8]}}]}]}
 {{end}}`
 
-// pod is a Pod with a proxy.
-func pod(name, ip string) string {
+// pod is a Pod that is a gateway, or with a sidecar.
+func pod(name, ip string, sidecar bool) string {
+	labels, annotations := "", ""
+	if sidecar {
+		labels, annotations = wire.TLSModeLabel+": istio", wire.StatusAnnotation+": injected"
+	}
 	return fmt.Sprintf(`---
 apiVersion: v1
 kind: Pod
-metadata: {name: %[1]s, namespace: %[2]s, uid: %[1]s, labels: {app: %[1]s, %[4]s: istio}, annotations: {%[5]s: injected}}
+metadata: {name: %[1]s, namespace: %[2]s, uid: %[1]s, labels: {app: %[1]s, %[4]s}, annotations: {%[5]s}}
 spec: {serviceAccountName: %[1]s, nodeName: worker, containers: [{name: app, image: app}]}
 status: {phase: Running, podIP: %[3]s, podIPs: [{ip: %[3]s}], conditions: [{type: Ready, status: "True"}]}
-`, name, plane.Namespace, ip, wire.TLSModeLabel, wire.StatusAnnotation)
+`, name, plane.Namespace, ip, labels, annotations)
 }
 
 // entry is a ServiceEntry.
@@ -131,7 +135,7 @@ func (m gatewayMesh) text() (string, error) {
 		return "", err
 	}
 	var out strings.Builder
-	out.WriteString(pod(edgePod, edgeIP))
+	out.WriteString(pod(edgePod, edgeIP, false))
 	for _, e := range m.entries() {
 		if err := t.ExecuteTemplate(&out, "entry", e); err != nil {
 			return "", err
@@ -194,5 +198,5 @@ spec: {selector: {matchLabels: {app: server}}, action: ALLOW, rules: [{from: [{s
 
 // pairMesh is the mesh of a pair, whose server's sidecar listens at a port of serverIP.
 func pairMesh(port, backend string) string {
-	return pod(clientPod, clientIP) + pod(serverPod, serverIP) + fmt.Sprintf(pairText, serverIP, port, backend)
+	return pod(clientPod, clientIP, true) + pod(serverPod, serverIP, true) + fmt.Sprintf(pairText, serverIP, port, backend)
 }

@@ -142,6 +142,20 @@ func (p *Plane) Show(mesh string) error {
 	return nil
 }
 
+// Admits says whether a pod's proxy of a role will be told anything.
+func (p *Plane) Admits(ctx context.Context, role, pod string) error {
+	id, err := identityOf(pod)
+	if err != nil {
+		return err
+	}
+	sub, err := p.publisher.Subscribe(ctx, discovery.Caller{Identity: id, Namespace: Namespace, Pod: pod}, discovery.Node{Role: role, Pod: pod, Namespace: Namespace})
+	if err != nil {
+		return fmt.Errorf("admitting %s: %w", pod, err)
+	}
+	sub.Close()
+	return nil
+}
+
 // Refusals are what proxies refused.
 func (p *Plane) Refusals() error {
 	var out []error
