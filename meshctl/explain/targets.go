@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/heddle-mesh/heddle/meshctl/replica"
-	"github.com/heddle-mesh/heddle/pilot/generate"
+	"github.com/heddle-mesh/heddle/pilot/generate/listeners"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -120,7 +120,7 @@ func (w *walk) from(p *replica.Proxy) netip.AddrPort {
 // fan follows what goes to several addresses. Pods whose proxies are told the same are one hop; shares nil: all get the same.
 func (w *walk) fan(t *Target, all []arrival, r Request, share float64, shares map[netip.AddrPort]float64) {
 	type kind struct {
-		inbound generate.Inbound
+		inbound listeners.Inbound
 		role    replica.Role
 		port    uint16
 		plain   bool

@@ -4,17 +4,18 @@ import (
 	"slices"
 
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
+	"github.com/heddle-mesh/heddle/pilot/generate/listeners"
 )
 
 // claim is a server name at a destination; "" stands for any.
 type claim struct{ subnet, name string }
 
 // distinct takes from each chain what an earlier one claims: the first rule for a connection decides, and a proxy refuses chains that overlap.
-func (m *Memo) distinct(chains []l4Chain) []l4Chain {
+func (m *Memo) distinct(chains []listeners.Chain) []listeners.Chain {
 	claimed := map[claim]bool{}
-	var out []l4Chain
+	var out []listeners.Chain
 	for _, c := range chains {
-		var groups []l4Chain // parts of c, of the same names each
+		var groups []listeners.Chain // parts of c, of the same names each
 		for _, subnet := range orAny(c.Subnets) {
 			var left []string
 			for _, name := range orAny(c.Names) {
@@ -31,7 +32,7 @@ func (m *Memo) distinct(chains []l4Chain) []l4Chain {
 }
 
 // join adds names at a subnet to the part of c that has just these names.
-func (m *Memo) join(groups []l4Chain, c l4Chain, subnet string, names []string) []l4Chain {
+func (m *Memo) join(groups []listeners.Chain, c listeners.Chain, subnet string, names []string) []listeners.Chain {
 	if len(names) == 0 {
 		return groups
 	}

@@ -4,5 +4,6 @@
 //
 // Every generator receives only its declared inputs, as a comparable struct in which pointers stand for content; the struct is
 // also the key under which Memo remembers the result. This package decides what a proxy is told: which listeners, clusters and routes there
-// are, and what they depend on. How each is said is below it: routes, upstream, transport and authz, by message, naming and intern.
+// are, and what they depend on. How each is said is
+// below it: listeners, routes, upstream, transport and authz, by message, naming and intern.
 package generate

@@ -6,6 +6,7 @@ import (
 	"sort"
 
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
+	"github.com/heddle-mesh/heddle/pilot/generate/listeners"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/generate/routes"
 	"github.com/heddle-mesh/heddle/pilot/model"
@@ -15,7 +16,7 @@ import (
 type Edge struct {
 	Mesh      *model.Mesh
 	Class     naming.Class
-	Self      Self
+	Self      listeners.Self
 	Namespace string
 	Servers   *intern.List[BoundServer]
 	Policies  *intern.List[*model.Authorization]
@@ -99,9 +100,9 @@ func GenerateEdge(ix *Index, o Outbound, e Edge, m *Memo) *Set {
 		if len(plan.chains) == 0 {
 			continue
 		}
-		in := EdgeListener{Mesh: e.Mesh, Class: e.Class, Self: e.Self, Bind: at.bind, Port: at.port, Policies: e.Policies}
+		in := listeners.Gateway{Mesh: e.Mesh, Class: e.Class, Self: e.Self, Bind: at.bind, Port: at.port, Policies: e.Policies}
 		in.Chains = m.edgeChains.Of(plan.chains)
-		b.set.add(m.edges.Get(in, edgeListener))
+		b.set.add(m.edges.Get(in, listeners.MakeGateway))
 	}
 	return b.set.finish()
 }
@@ -272,7 +273,7 @@ func (b *edgeBuilder) plain(at edgePort, plan *edgePlan) {
 	}
 	b.routesOf(name, plan.servers, nil, nil)
 	web := slices.ContainsFunc(plan.servers, func(s BoundServer) bool { return s.Server.Protocol == model.GRPCWeb })
-	plan.chains = append(plan.chains, edgeChain{Routes: name, Web: web})
+	plan.chains = append(plan.chains, listeners.GatewayChain{Routes: name, Web: web})
 }
 
 // chainsOf adds the chains of a server that does not share routes.
@@ -290,7 +291,7 @@ func (b *edgeBuilder) chainsOf(plan *edgePlan, s BoundServer) {
 		}
 		plan.https = append(plan.https, httpsServer{s, name, len(plan.chains), sni})
 		b.set.secretsOf(s.Server.TLS)
-		plan.chains = append(plan.chains, edgeChain{Name: name, Names: b.m.strings.Of(sni), TLS: s.Server.TLS, Routes: name})
+		plan.chains = append(plan.chains, listeners.GatewayChain{Name: name, Names: b.m.strings.Of(sni), TLS: s.Server.TLS, Routes: name})
 	case model.ServePassthrough:
 		b.passthrough(plan, s)
 	case model.ServeTLS, model.ServeTCP:
@@ -330,7 +331,7 @@ func (b *edgeBuilder) passthrough(plan *edgePlan, s BoundServer) {
 				}
 				sni, ok := plan.claim(own)
 				if targets, relay := b.shares(r.Destinations, s.Server.Port); ok && targets != nil {
-					plan.chains = append(plan.chains, edgeChain{Names: b.m.strings.Of(sni), Targets: targets, Relay: relay, Sniff: true})
+					plan.chains = append(plan.chains, listeners.GatewayChain{Names: b.m.strings.Of(sni), Targets: targets, Relay: relay, Sniff: true})
 				}
 			}
 		}
@@ -375,7 +376,7 @@ func (b *edgeBuilder) opaqueServer(plan *edgePlan, s BoundServer) {
 				if targets == nil {
 					continue
 				}
-				c := edgeChain{Targets: targets, Relay: relay}
+				c := listeners.GatewayChain{Targets: targets, Relay: relay}
 				if s.Server.TLS != nil {
 					sni, ok := plan.claim(hostNames(s.Server))
 					if !ok {

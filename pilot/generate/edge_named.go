@@ -3,6 +3,7 @@ package generate
 import (
 	"slices"
 
+	"github.com/heddle-mesh/heddle/pilot/generate/listeners"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
@@ -41,9 +42,9 @@ func (b *edgeBuilder) namedPort(plan *edgePlan, svc *model.Service, port uint16)
 		if !ok {
 			continue
 		}
-		plan.chains = append(plan.chains, edgeChain{
-			Names: b.m.strings.Of(sni), Targets: b.m.weighted.Of([]weighted{{Cluster: cluster, Weight: 1}}),
-			Relay: relayOf(b.policy(svc, name, port)), Sniff: true, Through: true,
+		plan.chains = append(plan.chains, listeners.GatewayChain{
+			Names: b.m.strings.Of(sni), Targets: b.m.weighted.Of([]listeners.Weighted{{Cluster: cluster, Weight: 1}}),
+			Relay: listeners.RelayOf(b.policy(svc, name, port)), Sniff: true, Through: true,
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/heddle-mesh/heddle/pilot/generate/listeners"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
@@ -12,7 +13,7 @@ import (
 type edgePlan struct {
 	family  model.ServerKind
 	servers []BoundServer
-	chains  []edgeChain
+	chains  []listeners.GatewayChain
 	claimed map[string]int // SNI, and the index of the chain that has it
 	https   []httpsServer
 }

@@ -4,6 +4,7 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/internal/memo"
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
+	"github.com/heddle-mesh/heddle/pilot/generate/listeners"
 	"github.com/heddle-mesh/heddle/pilot/generate/nametable"
 	"github.com/heddle-mesh/heddle/pilot/generate/routes"
 	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
@@ -17,9 +18,9 @@ type Memo struct {
 	misdirected *memo.Memo[*intern.List[string], *routes.VirtualHost]
 	routes      *memo.Memo[routes.Configuration, *wire.Resource]
 	onDemand    *memo.Memo[routes.Configuration, *routes.OnDemand]
-	listeners   *memo.Memo[Listener, *wire.Resource]
-	inbound     *memo.Memo[Inbound, *Set]
-	edges       *memo.Memo[EdgeListener, *wire.Resource]
+	listeners   *memo.Memo[listeners.Outbound, *wire.Resource]
+	inbound     *memo.Memo[listeners.Inbound, *Set]
+	edges       *memo.Memo[listeners.Gateway, *wire.Resource]
 	fixed       *memo.Memo[upstream.Fixed, *wire.Resource]
 	called      *memo.Memo[string, *wire.Resource]
 	endpoints   *memo.Memo[projection, *wire.Resource]
@@ -38,11 +39,11 @@ type Memo struct {
 	virtuals   intern.Lists[*model.VirtualService]
 	strings    intern.Lists[string]
 	targets    intern.Lists[routes.Target]
-	chains     intern.Lists[l4Chain]
-	weighted   intern.Lists[weighted]
-	ports      intern.Lists[inboundPort]
+	chains     intern.Lists[listeners.Chain]
+	weighted   intern.Lists[listeners.Weighted]
+	ports      intern.Lists[listeners.Port]
 	servers    intern.Lists[BoundServer]
-	edgeChains intern.Lists[edgeChain]
+	edgeChains intern.Lists[listeners.GatewayChain]
 	vhosts     intern.Lists[*routes.VirtualHost]
 	vantages   intern.Lists[upstream.Label]
 	sets       intern.Lists[*model.EndpointSet]
@@ -54,13 +55,13 @@ func NewMemo() *Memo {
 		clusters: memo.New[upstream.Cluster, *wire.Resource](), hosts: memo.New[routes.Host, *routes.VirtualHost](),
 		misdirected: memo.New[*intern.List[string], *routes.VirtualHost](),
 		onDemand:    memo.New[routes.Configuration, *routes.OnDemand](),
-		routes:      memo.New[routes.Configuration, *wire.Resource](), listeners: memo.New[Listener, *wire.Resource](),
-		inbound: memo.New[Inbound, *Set](), edges: memo.New[EdgeListener, *wire.Resource](),
+		routes:      memo.New[routes.Configuration, *wire.Resource](), listeners: memo.New[listeners.Outbound, *wire.Resource](),
+		inbound: memo.New[listeners.Inbound, *Set](), edges: memo.New[listeners.Gateway, *wire.Resource](),
 		fixed: memo.New[upstream.Fixed, *wire.Resource](), called: memo.New[string, *wire.Resource](), endpoints: memo.New[projection, *wire.Resource](),
 		reaches: map[reachScope]*Reach{}, reached: intern.New[reached](), rules: intern.New[*model.DestinationRule](), policies: intern.New[*model.Authorization](),
 		services: intern.New[*model.Service](), virtuals: intern.New[*model.VirtualService](), strings: intern.New[string](),
-		targets: intern.New[routes.Target](), chains: intern.New[l4Chain](), weighted: intern.New[weighted](),
-		ports: intern.New[inboundPort](), servers: intern.New[BoundServer](), edgeChains: intern.New[edgeChain](), vhosts: intern.New[*routes.VirtualHost](),
+		targets: intern.New[routes.Target](), chains: intern.New[listeners.Chain](), weighted: intern.New[listeners.Weighted](),
+		ports: intern.New[listeners.Port](), servers: intern.New[BoundServer](), edgeChains: intern.New[listeners.GatewayChain](), vhosts: intern.New[*routes.VirtualHost](),
 		vantages: intern.New[upstream.Label](), sets: intern.New[*model.EndpointSet](),
 		names: memo.New[nametable.Names, *wire.Resource](), allocated: memo.New[addressedService, *model.Service](),
 	}

@@ -5,20 +5,21 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
+	"github.com/heddle-mesh/heddle/pilot/generate/listeners"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/generate/routes"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
 // listener makes a listener, and notes for proxies on demand where it leads.
-func (p *outboundPlan) listener(in Listener) {
-	r := p.m.listeners.Get(in, outboundListener)
+func (p *outboundPlan) listener(in listeners.Outbound) {
+	r := p.m.listeners.Get(in, listeners.MakeOutbound)
 	p.set.add(r)
 	if !p.scope.OnDemand {
 		return
 	}
 	at := leads{table: in.Routes}
-	add := func(l *intern.List[weighted]) {
+	add := func(l *intern.List[listeners.Weighted]) {
 		for w := range l.All {
 			at.clusters = append(at.clusters, w.Cluster)
 		}

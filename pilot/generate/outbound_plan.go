@@ -6,6 +6,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/pilot/generate/claims"
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
+	"github.com/heddle-mesh/heddle/pilot/generate/listeners"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/generate/routes"
 	"github.com/heddle-mesh/heddle/pilot/model"
@@ -20,15 +21,15 @@ type outboundPlan struct {
 	shared map[uint16]*sharedPort // wildcard listeners, by port
 	bound  map[string]*boundPort  // listeners of one address, by "address_port"
 	claims *claims.Claims
-	order  []string               // of bound
+	order  []string // of bound
 }
 
 // sharedPort is a wildcard listener.
 type sharedPort struct {
 	hosts  []*routes.VirtualHost
-	chains []l4Chain
-	rest   *intern.List[weighted]
-	relay  relay
+	chains []listeners.Chain
+	rest   *intern.List[listeners.Weighted]
+	relay  listeners.Relay
 }
 
 // boundPort is a listener of one address.
@@ -37,9 +38,9 @@ type boundPort struct {
 	port    uint16
 	routes  string
 	sniff   bool
-	chains  []l4Chain
-	rest    *intern.List[weighted]
-	relay   relay
+	chains  []listeners.Chain
+	rest    *intern.List[listeners.Weighted]
+	relay   listeners.Relay
 }
 
 func newOutboundPlan(b *builder) *outboundPlan {
@@ -47,7 +48,7 @@ func newOutboundPlan(b *builder) *outboundPlan {
 }
 
 func (p *outboundPlan) build() {
-	p.set.add(virtualOutbound(p.ix.mesh, p.scope.Class, p.registryOnly(), p.scope.OnDemand))
+	p.set.add(listeners.MakeVirtualOutbound(p.ix.mesh, p.scope.Class, p.registryOnly(), p.scope.OnDemand))
 	if p.scope.OnDemand {
 		p.set.unasked, p.set.tables, p.set.leads = unasked(), map[string]*routes.OnDemand{}, map[string]leads{}
 	}
@@ -201,36 +202,36 @@ func (p *outboundPlan) wildcard(svc *model.Service, port *model.ServicePort, blo
 	}
 	switch {
 	case len(blocks) > 0:
-		shared.chains = append(shared.chains, l4Chain{Subnets: p.m.strings.Of(blocks), Targets: rest, Relay: relay})
+		shared.chains = append(shared.chains, listeners.Chain{Subnets: p.m.strings.Of(blocks), Targets: rest, Relay: relay})
 	case port.Protocol.IsTLS():
-		shared.chains = append(shared.chains, l4Chain{Names: p.m.strings.Of([]string{svc.Host}), Targets: rest, Relay: relay})
+		shared.chains = append(shared.chains, listeners.Chain{Names: p.m.strings.Of([]string{svc.Host}), Targets: rest, Relay: relay})
 	case shared.rest == nil && port.Protocol != model.Unknown:
 		shared.rest, shared.relay = rest, relay
 	}
 }
 
 // own is the service itself as a target.
-func (p *outboundPlan) own(svc *model.Service, port uint16) (*intern.List[weighted], relay) {
-	return p.m.weighted.Of([]weighted{{Cluster: naming.Cluster(svc.Host, "", port), Weight: 1}}), relayOf(p.policy(svc, "", port))
+func (p *outboundPlan) own(svc *model.Service, port uint16) (*intern.List[listeners.Weighted], listeners.Relay) {
+	return p.m.weighted.Of([]listeners.Weighted{{Cluster: naming.Cluster(svc.Host, "", port), Weight: 1}}), listeners.RelayOf(p.policy(svc, "", port))
 }
 
 // opaque applies the tls and tcp rules of the VirtualServices that rule the service's host: conditions become chains, the first rule
 // without one says where all others go.
-func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]l4Chain, *intern.List[weighted], relay) {
-	var chains []l4Chain
+func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]listeners.Chain, *intern.List[listeners.Weighted], listeners.Relay) {
+	var chains []listeners.Chain
 	if vs := p.rules.TLS.Find(svc.Host); vs != nil && port.Protocol.IsTLS() {
 		for _, r := range vs.TLS {
 			targets, relay := p.shares(r.Destinations, port.Number)
 			for _, m := range r.Matches {
 				if p.holds(vs, m, port.Number) && targets != nil {
-					chains = append(chains, l4Chain{Names: p.m.strings.Of(m.SNI), Subnets: p.m.strings.Of(m.Subnets), Targets: targets, Relay: relay})
+					chains = append(chains, listeners.Chain{Names: p.m.strings.Of(m.SNI), Subnets: p.m.strings.Of(m.Subnets), Targets: targets, Relay: relay})
 				}
 			}
 		}
 	}
 	vs := p.rules.TCP.Find(svc.Host)
 	if vs == nil {
-		return chains, nil, relay{}
+		return chains, nil, listeners.Relay{}
 	}
 	for _, r := range vs.TCP {
 		targets, relay := p.shares(r.Destinations, port.Number)
@@ -246,11 +247,11 @@ func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]l4
 			case len(m.Subnets) == 0:
 				return chains, targets, relay
 			default:
-				chains = append(chains, l4Chain{Subnets: p.m.strings.Of(m.Subnets), Targets: targets, Relay: relay})
+				chains = append(chains, listeners.Chain{Subnets: p.m.strings.Of(m.Subnets), Targets: targets, Relay: relay})
 			}
 		}
 	}
-	return chains, nil, relay{}
+	return chains, nil, listeners.Relay{}
 }
 
 // holds reports whether a match can hold for this proxy and port at all.
@@ -263,9 +264,9 @@ func (p *outboundPlan) holds(vs *model.VirtualService, m *model.L4Match, port ui
 }
 
 // shares resolves weighted destinations; what the first one's policy says of relaying holds for all. Nil: none has a weight.
-func (b *builder) shares(destinations []*model.Destination, port uint16) (*intern.List[weighted], relay) {
-	var out []weighted
-	var first relay
+func (b *builder) shares(destinations []*model.Destination, port uint16) (*intern.List[listeners.Weighted], listeners.Relay) {
+	var out []listeners.Weighted
+	var first listeners.Relay
 	for _, d := range destinations {
 		weight := d.Weight
 		if len(destinations) == 1 {
@@ -276,10 +277,10 @@ func (b *builder) shares(destinations []*model.Destination, port uint16) (*inter
 		}
 		t := b.resolve(d, port)
 		if len(out) == 0 {
-			first = relayOf(b.policy(b.byHost[d.Host], d.Subset, port))
+			first = listeners.RelayOf(b.policy(b.byHost[d.Host], d.Subset, port))
 		}
 		first.BySource = first.BySource || t.Hash != nil && t.Hash.SourceIP
-		out = append(out, weighted{Cluster: t.Cluster, Weight: weight})
+		out = append(out, listeners.Weighted{Cluster: t.Cluster, Weight: weight})
 	}
 	return b.m.weighted.Of(out), first
 }
@@ -305,7 +306,7 @@ func (p *outboundPlan) undeclared() {
 
 // emit makes the listeners and the routes that ports share.
 func (p *outboundPlan) emit() {
-	base := Listener{Mesh: p.ix.mesh, Class: p.scope.Class, RegistryOnly: p.registryOnly(), Traced: p.scope.Traced}
+	base := listeners.Outbound{Mesh: p.ix.mesh, Class: p.scope.Class, RegistryOnly: p.registryOnly(), Traced: p.scope.Traced}
 	for _, key := range p.order {
 		l := p.bound[key]
 		in := base
@@ -321,7 +322,7 @@ func (p *outboundPlan) emit() {
 		in.Port, in.Chains, in.Default, in.Relay = port, p.m.chains.Of(p.m.distinct(s.chains)), s.rest, s.relay
 		if len(s.hosts) > 0 {
 			in.Routes = naming.Port(port)
-			p.table(routes.Configuration{Name: in.Routes, Hosts: p.m.vhosts.Of(s.hosts), CatchAll: unknown(p.registryOnly())})
+			p.table(routes.Configuration{Name: in.Routes, Hosts: p.m.vhosts.Of(s.hosts), CatchAll: listeners.Unknown(p.registryOnly())})
 		}
 		p.listener(in)
 	}

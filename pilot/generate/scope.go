@@ -2,27 +2,21 @@ package generate
 
 import (
 	"github.com/heddle-mesh/heddle/api/wire"
-	"github.com/heddle-mesh/heddle/internal/spiffe"
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
+	"github.com/heddle-mesh/heddle/pilot/generate/listeners"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/generate/routes"
 	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
-// Self is how a workload names itself in telemetry. The pod is left out, so that replicas share what they are told.
-type Self struct {
-	Facts    model.Facts
-	Identity spiffe.Identity
-}
-
 // Scope is what about a proxy changes the answer. Proxies of equal scope share results. It is comparable, within one Memo.
 type Scope struct {
 	// From is where the proxy is, as far as its mesh cares: it orders the endpoints that the proxy is told, and nothing else.
 	From     upstream.Vantage
 	Outbound Outbound
-	Inbound  Inbound // sidecars
-	Edge     Edge    // routers
+	Inbound  listeners.Inbound // sidecars
+	Edge     Edge              // routers
 }
 
 // Outbound is what a proxy's view of others depends on.
@@ -55,7 +49,7 @@ func ScopeOf(ix *Index, w *model.Workload, class naming.Class, m *Memo) Scope {
 		scope.Outbound.From.Node = "" // what is looked up is on none
 	}
 	scope.Outbound.Rules = m.rules.Of(ix.selectedRules(w))
-	self := Self{Facts: w.Facts, Identity: w.Identity}
+	self := listeners.Self{Facts: w.Facts, Identity: w.Identity}
 	self.Facts.Pod = ""
 	policies := m.policies.Of(ix.authorizations(w))
 	if class.Router {
@@ -70,10 +64,10 @@ func ScopeOf(ix *Index, w *model.Workload, class naming.Class, m *Memo) Scope {
 	}
 	scope.Outbound.Sidecar = ix.sidecar(w)
 	if ix.mesh.Tracing.Target != "" {
-		scope.Outbound.Traced = self.serviceName()
+		scope.Outbound.Traced = self.ServiceName()
 	}
 	scope.Outbound.Sources = m.strings.Of(ix.sourcesOf(w))
-	scope.Inbound = Inbound{
+	scope.Inbound = listeners.Inbound{
 		Mesh: ix.mesh, Class: class, Self: self, Policies: policies,
 		Mode: ix.peers.Mode(w.Name.Namespace, w.Labels, 0), Ports: m.ports.Of(ix.inboundPorts(w, scope.Outbound.Sidecar)),
 	}

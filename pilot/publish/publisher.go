@@ -14,6 +14,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/pilot/discovery"
 	"github.com/heddle-mesh/heddle/pilot/generate"
+	"github.com/heddle-mesh/heddle/pilot/generate/listeners"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -58,7 +59,7 @@ type Publisher struct {
 
 // ownKey is what the part of a proxy's configuration that is not its view of others depends on.
 type ownKey struct {
-	inbound generate.Inbound
+	inbound listeners.Inbound
 	edge    generate.Edge
 	out     generate.Outbound // edges only
 }

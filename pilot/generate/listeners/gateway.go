@@ -1,4 +1,4 @@
-package generate
+package listeners
 
 import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -14,32 +14,32 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
-// EdgeListener is the inputs of a gateway's listener.
-type EdgeListener struct {
+// Gateway is the inputs of a gateway's listener.
+type Gateway struct {
 	Mesh     *model.Mesh
 	Class    naming.Class
 	Self     Self
 	Bind     string
 	Port     uint16
 	Policies *intern.List[*model.Authorization]
-	Chains   *intern.List[edgeChain]
+	Chains   *intern.List[GatewayChain]
 }
 
-// edgeChain is one filter chain of a gateway.
-type edgeChain struct {
+// GatewayChain is one filter chain of a gateway.
+type GatewayChain struct {
 	Name    string
 	Names   *intern.List[string] // SNI; empty: any
 	TLS     *model.ServerTLS     // nil: plaintext, or passed through
 	Routes  string               // RDS name; "": opaque
-	Targets *intern.List[weighted]
-	Relay   relay
+	Targets *intern.List[Weighted]
+	Relay   Relay
 	Sniff   bool // looks at SNI though it does not terminate TLS
 	Web     bool // HTTP: browsers may call gRPC services
 	Through bool // the mesh's own TLS, passed through
 }
 
-// edgeListener serves one port of a gateway.
-func edgeListener(in EdgeListener) *wire.Resource {
+// MakeGateway serves one port of a gateway.
+func MakeGateway(in Gateway) *wire.Resource {
 	l := &listener.Listener{
 		Name: in.Class.ListenerName(in.Bind, in.Port), TrafficDirection: core.TrafficDirection_OUTBOUND,
 		Metadata: selfMetadata(in.Self), AccessLog: accessLog(in.Mesh.AccessLog),
@@ -59,7 +59,7 @@ func edgeListener(in EdgeListener) *wire.Resource {
 	return message.Resource(wire.TypeListener, l.Name, l)
 }
 
-func (in EdgeListener) chain(c edgeChain) *listener.FilterChain {
+func (in Gateway) chain(c GatewayChain) *listener.FilterChain {
 	out := &listener.FilterChain{Name: c.Name}
 	if c.Names != nil {
 		out.FilterChainMatch = &listener.FilterChainMatch{ServerNames: c.Names.Slice()}
@@ -77,7 +77,7 @@ func (in EdgeListener) chain(c edgeChain) *listener.FilterChain {
 		return out
 	}
 	out.Filters = []*listener.Filter{httpManager(manager{
-		mesh: in.Mesh, prefix: "outbound_" + in.Class.ListenerName(in.Bind, in.Port), routes: c.Routes, guards: g.HTTP(), traced: in.Self.serviceName(), side: edge, web: c.Web,
+		mesh: in.Mesh, prefix: "outbound_" + in.Class.ListenerName(in.Bind, in.Port), routes: c.Routes, guards: g.HTTP(), traced: in.Self.ServiceName(), side: edge, web: c.Web,
 	})}
 	return out
 }

@@ -1,4 +1,4 @@
-package generate
+package listeners
 
 import (
 	"encoding/json"
@@ -115,8 +115,8 @@ func httpFilters(web bool) []*hcm.HttpFilter {
 	return out
 }
 
-// serviceName is what spans call the workload.
-func (s Self) serviceName() string {
+// ServiceName is what spans call the workload.
+func (s Self) ServiceName() string {
 	name := s.Facts.CanonicalName
 	if name == "" {
 		name = s.Facts.Workload
@@ -143,29 +143,30 @@ func tracing(t model.Tracing, service string) *hcm.HttpConnectionManager_Tracing
 	}
 }
 
-// weighted is one target of a connection.
-type weighted struct {
+// Weighted is one target of a connection.
+type Weighted struct {
 	Cluster string
 	Weight  uint32
 }
 
-// relay is what a traffic policy says of relayed connections.
-type relay struct {
+// Relay is what a traffic policy says of relayed connections.
+type Relay struct {
 	Idle     *model.Duration // nil: the default
 	Longest  model.Duration  // 0: any
 	BySource bool            // hashing balancers choose by the client's address
 }
 
-func relayOf(p *model.TrafficPolicy) relay {
+// RelayOf reads what a policy, which may be nil, says of relayed connections.
+func RelayOf(p *model.TrafficPolicy) Relay {
 	if p == nil {
-		return relay{}
+		return Relay{}
 	}
 	key := p.LoadBalancer.Hash
-	return relay{Idle: p.ConnectionPool.TCPIdleTimeout, Longest: p.ConnectionPool.MaxConnectionDuration, BySource: key != nil && key.SourceIP}
+	return Relay{Idle: p.ConnectionPool.TCPIdleTimeout, Longest: p.ConnectionPool.MaxConnectionDuration, BySource: key != nil && key.SourceIP}
 }
 
 // tcpFilter returns the network filter that relays bytes.
-func tcpFilter(mesh *model.Mesh, prefix string, targets []weighted, r relay) *listener.Filter {
+func tcpFilter(mesh *model.Mesh, prefix string, targets []Weighted, r Relay) *listener.Filter {
 	p := &tcpproxy.TcpProxy{StatPrefix: prefix, AccessLog: accessLog(mesh.AccessLog), IdleTimeout: message.Optional(r.Idle),
 		MaxDownstreamConnectionDuration: message.Nonzero(r.Longest)}
 	if r.BySource {

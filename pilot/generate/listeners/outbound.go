@@ -1,4 +1,4 @@
-package generate
+package listeners
 
 import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -13,8 +13,8 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
-// Listener is the inputs of an outbound listener of a sidecar.
-type Listener struct {
+// Outbound is the inputs of an outbound listener of a sidecar.
+type Outbound struct {
 	Mesh         *model.Mesh
 	Class        naming.Class
 	RegistryOnly bool
@@ -23,40 +23,40 @@ type Listener struct {
 	// Routes is the RDS name for plaintext HTTP; "": there is none.
 	Routes string
 	// Chains are opaque connections with a condition; Default is where all others go: empty means that the destination is not known.
-	Chains  *intern.List[l4Chain]
-	Default *intern.List[weighted]
-	Relay   relay // of Default
+	Chains  *intern.List[Chain]
+	Default *intern.List[Weighted]
+	Relay   Relay // of Default
 	// Traced is what spans call the client, where there are any.
 	Traced string
 	// Sniff looks for TLS where no chain asks for it.
 	Sniff bool
 }
 
-// l4Chain is a condition on a connection and where it then goes.
-type l4Chain struct {
+// Chain is a condition on a connection and where it then goes.
+type Chain struct {
 	Names   *intern.List[string] // SNI
 	Subnets *intern.List[string] // destination CIDRs
-	Targets *intern.List[weighted]
-	Relay   relay
+	Targets *intern.List[Weighted]
+	Relay   Relay
 }
 
-// unknown is the cluster for destinations that nobody declared.
-func unknown(registryOnly bool) string {
+// Unknown is the cluster for destinations that nobody declared.
+func Unknown(registryOnly bool) string {
 	if registryOnly {
 		return wire.ClusterBlackHole
 	}
 	return wire.ClusterPassthrough
 }
 
-// virtualOutbound is where captured connections arrive.
-func virtualOutbound(mesh *model.Mesh, class naming.Class, registryOnly, onDemand bool) *wire.Resource {
+// MakeVirtualOutbound is where captured connections arrive.
+func MakeVirtualOutbound(mesh *model.Mesh, class naming.Class, registryOnly, onDemand bool) *wire.Resource {
 	l := &listener.Listener{
 		Name: wire.ListenerVirtualOutbound, UseOriginalDst: message.True(), TrafficDirection: core.TrafficDirection_OUTBOUND,
 		AccessLog: accessLog(mesh.AccessLog),
 		FilterChains: []*listener.FilterChain{
 			chain("virtualOutbound-blackhole", portMatch(wire.PortOutbound), nil, toCluster(mesh, wire.ClusterBlackHole)),
 		},
-		DefaultFilterChain: chain("virtualOutbound-catchall-tcp", nil, nil, toCluster(mesh, unknown(registryOnly))),
+		DefaultFilterChain: chain("virtualOutbound-catchall-tcp", nil, nil, toCluster(mesh, Unknown(registryOnly))),
 	}
 	if onDemand {
 		l.Metadata = &core.Metadata{FilterMetadata: map[string]*structpb.Struct{
@@ -68,11 +68,11 @@ func virtualOutbound(mesh *model.Mesh, class naming.Class, registryOnly, onDeman
 }
 
 func toCluster(mesh *model.Mesh, name string) *listener.Filter {
-	return tcpFilter(mesh, name, []weighted{{Cluster: name}}, relay{})
+	return tcpFilter(mesh, name, []Weighted{{Cluster: name}}, Relay{})
 }
 
-// outboundListener serves the connections to one port, or to one address's port.
-func outboundListener(in Listener) *wire.Resource {
+// MakeOutbound serves the connections to one port, or to one address's port.
+func MakeOutbound(in Outbound) *wire.Resource {
 	l := &listener.Listener{
 		Name: in.Class.ListenerName(in.Bind, in.Port), TrafficDirection: core.TrafficDirection_OUTBOUND,
 		BindToPort: wrapperspb.Bool(false), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: message.Duration(0),
@@ -96,15 +96,15 @@ func outboundListener(in Listener) *wire.Resource {
 }
 
 // otherwise is the chain for connections that match no other.
-func (in Listener) otherwise() *listener.FilterChain {
+func (in Outbound) otherwise() *listener.FilterChain {
 	if in.Default != nil {
 		targets := in.Default.Slice()
 		return chain("", nil, nil, tcpFilter(in.Mesh, targets[0].Cluster, targets, in.Relay))
 	}
-	return chain("PassthroughFilterChain", nil, nil, toCluster(in.Mesh, unknown(in.RegistryOnly)))
+	return chain("PassthroughFilterChain", nil, nil, toCluster(in.Mesh, Unknown(in.RegistryOnly)))
 }
 
-func (in Listener) opaque(c l4Chain) *listener.FilterChain {
+func (in Outbound) opaque(c Chain) *listener.FilterChain {
 	match := &listener.FilterChainMatch{ServerNames: c.Names.Slice()}
 	for subnet := range c.Subnets.All {
 		match.PrefixRanges = append(match.PrefixRanges, message.CIDR(subnet))

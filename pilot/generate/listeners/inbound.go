@@ -1,8 +1,7 @@
-package generate
+package listeners
 
 import (
 	"net/netip"
-	"sort"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -25,15 +24,15 @@ type Inbound struct {
 	Class    naming.Class
 	Self     Self
 	Mode     model.MTLSMode // of ports that nobody declared
-	Ports    *intern.List[inboundPort]
+	Ports    *intern.List[Port]
 	Policies *intern.List[*model.Authorization]
 	// For programs with gRPC's xDS server: where they may listen, and whether clients are told that they take mesh mTLS.
 	Addresses *intern.List[string]
 	MeshTLS   bool
 }
 
-// inboundPort is one port of the workload.
-type inboundPort struct {
+// Port is one port of the workload.
+type Port struct {
 	Port     uint16
 	Protocol model.Protocol
 	Mode     model.MTLSMode
@@ -42,73 +41,20 @@ type inboundPort struct {
 	Endpoint string         // where to deliver instead of the original destination
 }
 
-// inboundPorts are the ports of a workload that Services (or its Sidecar) and port-level policies declare, by number.
-func (ix *Index) inboundPorts(w *model.Workload, sidecar *model.Sidecar) []inboundPort {
-	ports := map[uint16]inboundPort{}
-	add := func(p inboundPort) {
-		if _, known := ports[p.Port]; p.Port != 0 && !known {
-			p.Mode = ix.peers.Mode(w.Name.Namespace, w.Labels, p.Port)
-			ports[p.Port] = p
-		}
+// Resources are the listener and the clusters of a sidecar, or the listeners of a program with gRPC's xDS server.
+func (in Inbound) Resources() []*wire.Resource {
+	if in.Class.Proxyless {
+		return in.serverListeners()
 	}
-	if sidecar != nil {
-		for _, l := range sidecar.Ingress {
-			add(inboundPort{Port: l.Port, Protocol: l.Protocol, Endpoint: ownEndpoint(l.Endpoint, w)})
-		}
+	out := []*wire.Resource{upstream.MakeFixed(upstream.Fixed{Mesh: in.Mesh, Class: in.Class, Name: wire.ClusterInboundPassthrough})}
+	for p := range in.Ports.All {
+		out = append(out, in.cluster(p))
 	}
-	if len(ports) == 0 {
-		for _, svc := range ix.selecting[w.Name.Namespace] {
-			if !svc.Selector.Matches(w.Labels) {
-				continue
-			}
-			for i := range svc.Ports {
-				if p := &svc.Ports[i]; p.Protocol != model.UDP {
-					add(inboundPort{Port: targetPort(p, w), Protocol: p.Protocol, Service: svc, Number: p.Number})
-				}
-			}
-		}
-	}
-	for _, port := range ix.peers.Ports(w.Name.Namespace, w.Labels) {
-		add(inboundPort{Port: port})
-	}
-	out := make([]inboundPort, 0, len(ports))
-	for _, p := range ports {
-		out = append(out, p)
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Port < out[j].Port })
-	return out
-}
-
-// targetPort is the container port behind a service port; 0: the pod has no port of that name.
-func targetPort(p *model.ServicePort, w *model.Workload) uint16 {
-	if p.TargetName != "" {
-		return w.ContainerPorts[p.TargetName]
-	}
-	if p.Target != 0 {
-		return p.Target
-	}
-	return p.Number
-}
-
-// GenerateInbound returns the listener and the clusters for the traffic that a sidecar receives.
-func GenerateInbound(in Inbound, m *Memo) *Set {
-	return m.inbound.Get(in, func(in Inbound) *Set {
-		set := newSet()
-		if in.Class.Proxyless {
-			in.serverListeners(set)
-			return set.finish()
-		}
-		set.add(upstream.MakeFixed(upstream.Fixed{Mesh: in.Mesh, Class: in.Class, Name: wire.ClusterInboundPassthrough}))
-		for p := range in.Ports.All {
-			set.add(in.cluster(p))
-		}
-		set.add(in.listener())
-		return set.finish()
-	})
+	return append(out, in.listener())
 }
 
 // cluster delivers to the application's port.
-func (in Inbound) cluster(p inboundPort) *wire.Resource {
+func (in Inbound) cluster(p Port) *wire.Resource {
 	c := &cluster.Cluster{Name: naming.Inbound(p.Port), ConnectTimeout: message.Duration(in.Mesh.ConnectTimeout)}
 	upstream.Deliver(c, in.Class)
 	if at, err := netip.ParseAddrPort(p.Endpoint); err == nil {
@@ -127,24 +73,6 @@ func (in Inbound) cluster(p inboundPort) *wire.Resource {
 	return message.Resource(wire.TypeCluster, c.Name, c)
 }
 
-// ownEndpoint is a Sidecar's defaultEndpoint for a workload: 0.0.0.0 and [::] stand for the pod's own address, of that family if it has one.
-func ownEndpoint(endpoint string, w *model.Workload) string {
-	at, err := netip.ParseAddrPort(endpoint)
-	if err != nil || !at.Addr().IsUnspecified() {
-		return endpoint
-	}
-	var own netip.Addr
-	for _, text := range w.IPs {
-		if ip, err := netip.ParseAddr(text); err == nil && (!own.IsValid() || own.Is4() != at.Addr().Is4()) {
-			own = ip
-		}
-	}
-	if !own.IsValid() {
-		return "" // no address is known yet: the one that the client chose
-	}
-	return netip.AddrPortFrom(own, at.Port()).String()
-}
-
 // listener is where captured inbound connections arrive.
 func (in Inbound) listener() *wire.Resource {
 	l := &listener.Listener{
@@ -160,7 +88,7 @@ func (in Inbound) listener() *wire.Resource {
 	for p := range in.Ports.All {
 		l.FilterChains = append(l.FilterChains, in.chains(p, naming.Inbound(p.Port), g)...)
 	}
-	rest := inboundPort{Protocol: model.Unknown, Mode: in.Mode}
+	rest := Port{Protocol: model.Unknown, Mode: in.Mode}
 	l.FilterChains = append(l.FilterChains, in.chains(rest, wire.ClusterInboundPassthrough, g)...)
 	return message.Resource(wire.TypeListener, l.Name, l)
 }
@@ -220,7 +148,7 @@ func sniffedChains(mode model.MTLSMode) []chainKind {
 }
 
 // chains are the filter chains of a port; port 0 is every other port.
-func (in Inbound) chains(p inboundPort, target string, g authz.Guard) []*listener.FilterChain {
+func (in Inbound) chains(p Port, target string, g authz.Guard) []*listener.FilterChain {
 	var out []*listener.FilterChain
 	for _, kind := range chainKinds(p.Protocol, p.Mode) {
 		match := &listener.FilterChainMatch{TransportProtocol: kind.transport, ApplicationProtocols: kind.alpns}
@@ -234,7 +162,7 @@ func (in Inbound) chains(p inboundPort, target string, g authz.Guard) []*listene
 		if kind.http {
 			c.Filters = []*listener.Filter{in.httpFilter(p, target, g)}
 		} else {
-			c.Filters = append(g.TCP(), tcpFilter(in.Mesh, target, []weighted{{Cluster: target}}, relay{}))
+			c.Filters = append(g.TCP(), tcpFilter(in.Mesh, target, []Weighted{{Cluster: target}}, Relay{}))
 		}
 		out = append(out, c)
 	}
@@ -249,7 +177,7 @@ func serverALPNs(http bool) []string {
 	return []string{wire.ALPNMesh, transport.HTTP2, transport.HTTP1}
 }
 
-func (in Inbound) chainName(p inboundPort, kind chainKind) string {
+func (in Inbound) chainName(p Port, kind chainKind) string {
 	name := in.Class.ListenerName("", p.Port)
 	if p.Port == 0 {
 		name = wire.ListenerVirtualInbound
@@ -267,7 +195,7 @@ func (in Inbound) chainName(p inboundPort, kind chainKind) string {
 }
 
 // httpFilter serves HTTP to the application.
-func (in Inbound) httpFilter(p inboundPort, target string, g authz.Guard) *listener.Filter {
+func (in Inbound) httpFilter(p Port, target string, g authz.Guard) *listener.Filter {
 	number := p.Number
 	if number == 0 {
 		number = p.Port
@@ -289,7 +217,7 @@ func (in Inbound) httpFilter(p inboundPort, target string, g authz.Guard) *liste
 		}},
 	}}}
 	return httpManager(manager{
-		mesh: in.Mesh, prefix: "inbound_" + in.Class.ListenerName("", p.Port), inline: routes, guards: g.HTTP(), traced: in.Self.serviceName(), side: inbound,
+		mesh: in.Mesh, prefix: "inbound_" + in.Class.ListenerName("", p.Port), inline: routes, guards: g.HTTP(), traced: in.Self.ServiceName(), side: inbound,
 		web: p.Protocol == model.GRPCWeb,
 	})
 }

@@ -1,4 +1,4 @@
-package generate
+package listeners
 
 import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -12,10 +12,18 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/spiffe"
 	"github.com/heddle-mesh/heddle/pilot/generate/message"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
+	"github.com/heddle-mesh/heddle/pilot/model"
 )
+
+// Self is how a workload names itself in telemetry. The pod is left out, so that replicas share what they are told.
+type Self struct {
+	Facts    model.Facts
+	Identity spiffe.Identity
+}
 
 const (
 	transportRaw = "raw_buffer"

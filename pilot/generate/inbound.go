@@ -1,0 +1,86 @@
+package generate
+
+import (
+	"net/netip"
+	"sort"
+
+	"github.com/heddle-mesh/heddle/pilot/generate/listeners"
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// inboundPorts are the ports of a workload that Services (or its Sidecar) and port-level policies declare, by number.
+func (ix *Index) inboundPorts(w *model.Workload, sidecar *model.Sidecar) []listeners.Port {
+	ports := map[uint16]listeners.Port{}
+	add := func(p listeners.Port) {
+		if _, known := ports[p.Port]; p.Port != 0 && !known {
+			p.Mode = ix.peers.Mode(w.Name.Namespace, w.Labels, p.Port)
+			ports[p.Port] = p
+		}
+	}
+	if sidecar != nil {
+		for _, l := range sidecar.Ingress {
+			add(listeners.Port{Port: l.Port, Protocol: l.Protocol, Endpoint: ownEndpoint(l.Endpoint, w)})
+		}
+	}
+	if len(ports) == 0 {
+		for _, svc := range ix.selecting[w.Name.Namespace] {
+			if !svc.Selector.Matches(w.Labels) {
+				continue
+			}
+			for i := range svc.Ports {
+				if p := &svc.Ports[i]; p.Protocol != model.UDP {
+					add(listeners.Port{Port: targetPort(p, w), Protocol: p.Protocol, Service: svc, Number: p.Number})
+				}
+			}
+		}
+	}
+	for _, port := range ix.peers.Ports(w.Name.Namespace, w.Labels) {
+		add(listeners.Port{Port: port})
+	}
+	out := make([]listeners.Port, 0, len(ports))
+	for _, p := range ports {
+		out = append(out, p)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Port < out[j].Port })
+	return out
+}
+
+// targetPort is the container port behind a service port; 0: the pod has no port of that name.
+func targetPort(p *model.ServicePort, w *model.Workload) uint16 {
+	if p.TargetName != "" {
+		return w.ContainerPorts[p.TargetName]
+	}
+	if p.Target != 0 {
+		return p.Target
+	}
+	return p.Number
+}
+
+// GenerateInbound returns the listener and the clusters for the traffic that a sidecar receives.
+func GenerateInbound(in listeners.Inbound, m *Memo) *Set {
+	return m.inbound.Get(in, func(in listeners.Inbound) *Set {
+		set := newSet()
+		for _, r := range in.Resources() {
+			set.add(r)
+		}
+		return set.finish()
+	})
+}
+
+// ownEndpoint is a Sidecar's defaultEndpoint for a workload: 0.0.0.0 and [::] stand for the pod's own address, of that family if it has one.
+func ownEndpoint(endpoint string, w *model.Workload) string {
+	at, err := netip.ParseAddrPort(endpoint)
+	if err != nil || !at.Addr().IsUnspecified() {
+		return endpoint
+	}
+	var own netip.Addr
+	for _, text := range w.IPs {
+		if ip, err := netip.ParseAddr(text); err == nil && (!own.IsValid() || own.Is4() != at.Addr().Is4()) {
+			own = ip
+		}
+	}
+	if !own.IsValid() {
+		return "" // no address is known yet: the one that the client chose
+	}
+	return netip.AddrPortFrom(own, at.Port()).String()
+}
