@@ -9,6 +9,7 @@ import (
 	tcpproxy "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 
 	"github.com/heddle-mesh/heddle/sidecar/compile/permissions"
+	"github.com/heddle-mesh/heddle/sidecar/compile/reports"
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -123,6 +124,6 @@ func (b *builder) tcp(in *tcpproxy.TcpProxy) (*config.TCP, []*exchange.AccessLog
 	for _, c := range out.Clusters {
 		b.needs.clusters[c.Cluster] = true
 	}
-	logs, err := accessLogs("access_log", in.GetAccessLog())
+	logs, err := reports.AccessLogs("access_log", in.GetAccessLog())
 	return out, logs, err
 }

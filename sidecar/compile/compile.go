@@ -267,7 +267,6 @@ func (c *Compiler) putSecret(r wire.Resource) error {
 }
 
 // remove forgets a resource. Where it is still wanted, it counts as absent: nothing waits for it.
-//
 // A secret that is still wanted keeps its content, as in Envoy: a certificate that vanished by mistake goes on serving until it expires.
 func (c *Compiler) remove(typ, name string, wanted bool) {
 	switch typ {

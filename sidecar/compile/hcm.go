@@ -2,18 +2,16 @@ package compile
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	tracev3 "github.com/envoyproxy/go-control-plane/envoy/config/trace/v3"
 	httprbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"github.com/heddle-mesh/heddle/sidecar/compile/permissions"
+	"github.com/heddle-mesh/heddle/sidecar/compile/reports"
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/config"
-	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/filter"
 	"github.com/heddle-mesh/heddle/sidecar/filter/grpcweb"
 	"github.com/heddle-mesh/heddle/sidecar/filter/rbac"
@@ -49,11 +47,11 @@ func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
 	if out.Internal, err = values.Prefixes("internal_address_config.cidr_ranges", in.GetInternalAddressConfig().GetCidrRanges()); err != nil {
 		return err
 	}
-	if made.logs, err = accessLogs("access_log", in.GetAccessLog()); err != nil {
+	if made.logs, err = reports.AccessLogs("access_log", in.GetAccessLog()); err != nil {
 		return err
 	}
-	if made.tracing, err = tracing(in.GetTracing()); err != nil {
-		return values.Under("tracing", err)
+	if made.tracing, err = reports.Tracing("tracing", in.GetTracing()); err != nil {
+		return err
 	}
 	made.chain.HTTP = out
 	return nil
@@ -195,24 +193,4 @@ func httpFilter(in *hcm.HttpFilter) (*filter.Named, error) {
 	default:
 		return routeFilter(in.GetTypedConfig())
 	}
-}
-
-// tracing reads which requests are traced and where spans go; nil is off.
-func tracing(in *hcm.HttpConnectionManager_Tracing) (*exchange.Tracing, error) {
-	if in.GetProvider() == nil {
-		return nil, nil
-	}
-	provider, err := values.Open("provider.typed_config", in.GetProvider().GetTypedConfig(), &tracev3.OpenTelemetryConfig{})
-	if err != nil {
-		return nil, err
-	}
-	out := &exchange.Tracing{Sampling: 10_000, MaxTag: int(in.GetMaxPathTagLength().GetValue()), Service: provider.GetServiceName(),
-		Target: provider.GetGrpcService().GetGoogleGrpc().GetTargetUri()}
-	if s := in.GetRandomSampling(); s != nil {
-		out.Sampling = uint32(math.Round(s.GetValue() * 100))
-	}
-	if out.Target == "" {
-		return nil, values.Wrong("provider.typed_config.grpc_service.google_grpc.target_uri", "it is empty")
-	}
-	return out, nil
 }

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -13,9 +14,11 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/internal/spiffe"
+	"github.com/heddle-mesh/heddle/sidecar/compile/reports"
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/telemetry"
 )
 
 // Self is what the control plane says of this proxy's own workload.
@@ -35,11 +38,10 @@ type madeChain struct {
 // listener makes a listener. Chains that did not change are taken from before.
 func (b *builder) listener(in *listenerv3.Listener, before map[string]*madeChain) (*config.Listener, map[string]*madeChain, error) {
 	out := &config.Listener{Name: in.GetName(), NoBind: !values.Boolean(in.GetBindToPort(), true), UseOriginalDst: in.GetUseOriginalDst().GetValue()}
-	if err := binds(in, out); err != nil {
-		return nil, nil, err
-	}
-	if err := inspection(in, out); err != nil {
-		return nil, nil, err
+	for _, read := range []func(*listenerv3.Listener, *config.Listener) error{binds, inspection} {
+		if err := read(in, out); err != nil {
+			return nil, nil, err
+		}
 	}
 	out.Capture = out.RestoreDst && !out.NoBind
 	chains := map[string]*madeChain{}
@@ -66,12 +68,13 @@ func (b *builder) listener(in *listenerv3.Listener, before map[string]*madeChain
 	if out.Default == nil && len(out.Chains) == 0 {
 		return nil, nil, values.Wrong("filter_chains", "a listener needs one")
 	}
-	logs, err := accessLogs("access_log", in.GetAccessLog())
+	logs, err := reports.AccessLogs("access_log", in.GetAccessLog())
 	if err != nil {
 		return nil, nil, err
 	}
-	if via.AccessLog == nil {
-		via.AccessLog = logs
+	(&madeChain{logs: logs}).tell(via)
+	if via.Metrics, err = telemetry.ReadMetrics(values.Texts(in.GetMetadata().GetFilterMetadata()[wire.ListenerMetrics])); err != nil {
+		return nil, nil, values.Wrong("metadata.filter_metadata["+wire.ListenerMetrics+"]", "%w", err)
 	}
 	out.Via = via
 	return out, chains, nil
@@ -82,9 +85,7 @@ func (m *madeChain) tell(via *exchange.Via) {
 	if via.AccessLog == nil {
 		via.AccessLog = m.logs
 	}
-	if via.Tracing == nil {
-		via.Tracing = m.tracing
-	}
+	via.Tracing = cmp.Or(via.Tracing, m.tracing)
 }
 
 // reuse takes a chain from before where its bytes are the same, and makes it otherwise.

@@ -92,9 +92,10 @@ type ClusterInfo struct {
 
 // AccessLog is where and how to log. It never changes; telemetry compiles it once per pointer.
 type AccessLog struct {
-	Path string      // "/dev/stdout"
-	Text string      // format with Envoy's operators; empty with JSON set
-	JSON [][2]string // key, format
+	Path   string      // "/dev/stdout"
+	Text   string      // format with Envoy's operators; empty with JSON set
+	JSON   [][2]string // key, format
+	Filter string      // an expression of CEL that a line's request must meet; "": every one
 }
 
 // Tracing is a listener's tracing setting; nil means off.
@@ -103,6 +104,19 @@ type Tracing struct {
 	MaxTag   int    // longest path tag, bytes; 0: 256
 	Target   string // host:port of an OTLP gRPC receiver
 	Service  string // service.name of the spans
+	Tags     []SpanTag
+}
+
+// SpanTag is a further attribute of spans: a request's header, or else Value; "" has none.
+type SpanTag struct{ Name, Header, Value string }
+
+// Metrics is what is counted of requests and of TCP connections. It never changes.
+type Metrics struct{ HTTP, TCP []MetricGroup }
+
+// MetricGroup is metrics that have the same labels. Bits stand for the places of telemetry's tables of metrics and labels.
+type MetricGroup struct {
+	Metrics uint32
+	Removed uint32 // labels that are left out
 }
 
 // Via is the listener's share of what telemetry must know. It never changes.
@@ -112,6 +126,7 @@ type Via struct {
 	Gateway   bool
 	AccessLog []*AccessLog
 	Tracing   *Tracing
+	Metrics   *Metrics // nil: everything is counted
 }
 
 // Connection is one accepted connection: its facts, and for TCP its course as well.

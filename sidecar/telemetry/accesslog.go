@@ -78,7 +78,7 @@ func (a *AccessLogs) Dropped() uint64 { return a.dropped.Load() }
 func (a *AccessLogs) log(x *exchange.Exchange) {
 	line := a.lines.Get().(*[]byte)
 	for _, setting := range x.Conn.Via.AccessLog {
-		if f := a.format(setting); f != nil {
+		if f := a.format(setting); f != nil && f.filter.wants(x) {
 			*line = f.append((*line)[:0], x)
 			a.add(*line)
 		}
@@ -117,8 +117,9 @@ func CheckAccessLog(setting *exchange.AccessLog) error {
 
 // accessFormat is a compiled setting: a text, or the members of a JSON object.
 type accessFormat struct {
-	text *format.Format
-	json []member
+	text   *format.Format
+	json   []member
+	filter *lineFilter
 }
 
 type member struct {
@@ -127,18 +128,21 @@ type member struct {
 }
 
 func compileAccessLog(setting *exchange.AccessLog) (*accessFormat, error) {
+	filter, err := newLineFilter(setting.Filter)
+	if err != nil {
+		return nil, err
+	}
+	out := &accessFormat{filter: filter}
 	if len(setting.JSON) == 0 {
 		text := setting.Text
 		if text == "" {
 			text = DefaultFormat
 		}
-		f, err := format.New(text, "-")
-		if err != nil {
+		if out.text, err = format.New(text, "-"); err != nil {
 			return nil, fmt.Errorf("text format: %w", err)
 		}
-		return &accessFormat{text: f}, nil
+		return out, nil
 	}
-	out := &accessFormat{}
 	for _, kv := range setting.JSON {
 		f, err := format.New(kv[1], "")
 		if err != nil {

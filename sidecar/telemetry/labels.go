@@ -21,6 +21,8 @@ type key struct {
 	protocol    exchange.Protocol
 	isGRPC      bool
 	mutual      bool
+	metrics     uint32 // that the series is to hold
+	removed     uint32 // labels that are left out
 }
 
 // labels spells a key out.
@@ -49,6 +51,11 @@ func (k *key) labels() Labels {
 		l[requestProtocol] = "grpc"
 		if k.grpc >= 0 {
 			l[grpcResponseStatus] = strconv.Itoa(k.grpc)
+		}
+	}
+	for i := range l {
+		if k.removed&(1<<i) != 0 {
+			l[i] = ""
 		}
 	}
 	return l

@@ -3,6 +3,8 @@
 // is who its certificate proves, and what endpoint facts say of that identity at that address.
 package telemetry
 
+import "github.com/heddle-mesh/heddle/api/wire"
+
 // Names of the metrics, those that dashboards for Istio ask for.
 const (
 	MetricRequests      = "istio_requests_total"
@@ -54,13 +56,7 @@ const (
 )
 
 // LabelNames returns the names of the labels, in the order of Labels.
-func LabelNames() []string {
-	return []string{"reporter", "source_workload", "source_workload_namespace", "source_principal", "source_app", "source_version", "source_cluster",
-		"source_canonical_service", "source_canonical_revision", "destination_workload", "destination_workload_namespace", "destination_principal",
-		"destination_app", "destination_version", "destination_cluster", "destination_canonical_service", "destination_canonical_revision",
-		"destination_service", "destination_service_name", "destination_service_namespace", "request_protocol", "response_code",
-		"grpc_response_status", "response_flags", "connection_security_policy"}
-}
+func LabelNames() []string { return wire.MetricLabels() }
 
 // Labels are the values of one series.
 type Labels [labelCount]string

@@ -39,6 +39,7 @@ type Options struct {
 // Recorder implements exchange.Recorder.
 type Recorder struct {
 	opts    Options
+	all     *exchange.Metrics
 	self    atomic.Pointer[Self]
 	series  *store
 	panics  atomic.Uint64
@@ -52,7 +53,7 @@ func New(o Options) *Recorder {
 	if o.MaxSeries == 0 {
 		o.MaxSeries = 10_000
 	}
-	r := &Recorder{opts: o, series: newStore(o.MaxSeries)}
+	r := &Recorder{opts: o, all: everything(), series: newStore(o.MaxSeries)}
 	r.tcp.New = func() any { return &exchange.Exchange{} }
 	r.self.Store(&Self{})
 	return r
@@ -72,11 +73,10 @@ func (r *Recorder) Begin(x *exchange.Exchange) {
 func (r *Recorder) End(x *exchange.Exchange) {
 	k := r.key(x.Conn, &x.Upstream)
 	k.code, k.flags, k.protocol, k.isGRPC, k.grpc = x.Response.Status, x.Flags, x.Protocol, x.GRPC, knownGRPC(x.GRPCStatus)
-	s := r.remembered(x, &k)
-	s.Requests.Add(1)
-	s.Duration.observe(float64(x.End.Sub(x.Start).Microseconds()) / 1000)
-	s.RequestBytes.observe(float64(x.Received))
-	s.ResponseBytes.observe(float64(x.Sent))
+	for _, g := range r.counted(x.Conn.Via).HTTP {
+		k.metrics, k.removed = g.Metrics, g.Removed
+		r.remembered(x, &k).request(Metric(g.Metrics), x)
+	}
 	if x.Conn.Via.AccessLog != nil && r.opts.Logs != nil {
 		r.opts.Logs.log(x)
 	}
@@ -147,22 +147,17 @@ func (r *Recorder) identityOnly(id *exchange.Identity) *exchange.Workload {
 // Opened implements exchange.Recorder.
 func (r *Recorder) Opened(c *exchange.Connection) {
 	c.OpenedFlags = c.Flags
-	r.connection(c).Opened.Add(1)
+	r.connection(c, course{opened: 1})
 }
 
 // Progress implements exchange.Recorder.
 func (r *Recorder) Progress(c *exchange.Connection, received, sent int64) {
-	s := r.connection(c)
-	s.Received.Add(uint64(received))
-	s.Sent.Add(uint64(sent))
+	r.connection(c, course{received: received, sent: sent})
 }
 
 // Closed implements exchange.Recorder.
 func (r *Recorder) Closed(c *exchange.Connection, received, sent int64) {
-	s := r.connection(c)
-	s.Received.Add(uint64(received))
-	s.Sent.Add(uint64(sent))
-	s.Closed.Add(1)
+	r.connection(c, course{closed: 1, received: received, sent: sent})
 	r.logConnection(c)
 }
 
@@ -177,13 +172,24 @@ func (r *Recorder) logConnection(c *exchange.Connection) {
 	}
 }
 
-// connection returns a TCP connection's series. Its flags are those with which it was opened (a refused one has some already), so that
+// connection counts what is new of a TCP connection. Its flags are those with which it was opened (a refused one has some already), so that
 // opened and closed meet.
-func (r *Recorder) connection(c *exchange.Connection) *Series {
+func (r *Recorder) connection(c *exchange.Connection, d course) {
 	k := r.key(c, &c.Upstream)
 	k.flags = c.OpenedFlags
-	series, _ := r.series.get(&k)
-	return series
+	for _, g := range r.counted(c.Via).TCP {
+		k.metrics, k.removed = g.Metrics, g.Removed
+		series, _ := r.series.get(&k)
+		series.connection(Metric(g.Metrics), d)
+	}
+}
+
+// counted is what a listener has counted.
+func (r *Recorder) counted(via *exchange.Via) *exchange.Metrics {
+	if via.Metrics != nil {
+		return via.Metrics
+	}
+	return r.all
 }
 
 // Refused implements exchange.Recorder.

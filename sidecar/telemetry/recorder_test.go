@@ -129,7 +129,7 @@ func TestConnections(t *testing.T) {
 	r.Progress(c, 1, 2)
 	r.Closed(c, 4, 5)
 	l, s := only(t, r)
-	if s.Opened.Load() != 1 || s.Closed.Load() != 1 || s.Received.Load() != 5 || s.Sent.Load() != 7 || l[destinationService] != "PassthroughCluster" || !s.TCP {
+	if s.Opened.Load() != 1 || s.Closed.Load() != 1 || s.Received.Load() != 5 || s.Sent.Load() != 7 || l[destinationService] != "PassthroughCluster" || !s.Holds(Opened) || s.Holds(Requests) {
 		t.Errorf("opened %d closed %d received %d sent %d labels %v", s.Opened.Load(), s.Closed.Load(), s.Received.Load(), s.Sent.Load(), l)
 	}
 	logs.flush(nil)

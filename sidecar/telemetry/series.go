@@ -40,10 +40,50 @@ func (h *Histogram) Read() (count uint64, sum float64, cumulative map[float64]ui
 
 // Series is the counters of one set of labels: of requests, or of TCP connections.
 type Series struct {
-	TCP                                   bool
+	holds                                 atomic.Uint32 // Metrics
 	Requests                              atomic.Uint64
 	Duration, RequestBytes, ResponseBytes Histogram
 	Opened, Closed, Sent, Received        atomic.Uint64
+}
+
+// Holds reports whether a metric has these labels.
+func (s *Series) Holds(m Metric) bool { return Metric(s.holds.Load())&m != 0 }
+
+// request counts a request.
+func (s *Series) request(metrics Metric, x *exchange.Exchange) {
+	if metrics&Requests != 0 {
+		s.Requests.Add(1)
+	}
+	if metrics&Duration != 0 {
+		s.Duration.observe(float64(x.End.Sub(x.Start).Microseconds()) / 1000)
+	}
+	if metrics&RequestBytes != 0 {
+		s.RequestBytes.observe(float64(x.Received))
+	}
+	if metrics&ResponseBytes != 0 {
+		s.ResponseBytes.observe(float64(x.Sent))
+	}
+}
+
+// course is what is new of a connection.
+type course struct {
+	opened, closed uint64
+	sent, received int64
+}
+
+func (s *Series) connection(metrics Metric, c course) {
+	if metrics&Opened != 0 {
+		s.Opened.Add(c.opened)
+	}
+	if metrics&Closed != 0 {
+		s.Closed.Add(c.closed)
+	}
+	if metrics&Sent != 0 {
+		s.Sent.Add(uint64(c.sent))
+	}
+	if metrics&Received != 0 {
+		s.Received.Add(uint64(c.received))
+	}
 }
 
 const shards = 64
@@ -82,7 +122,7 @@ func (s *store) get(k *key) (series *Series, known bool) {
 
 // hash spreads keys over shards; maphash.Comparable would move each key to the heap.
 func (s *store) hash(k *key) uint64 {
-	h := maphash.String(s.seed, k.sourceID) + uint64(k.code)<<32 + uint64(k.flags)
+	h := maphash.String(s.seed, k.sourceID) + uint64(k.code)<<32 + uint64(k.flags) + uint64(k.removed)<<7
 	if k.cluster != nil {
 		h = h*31 + maphash.String(s.seed, k.cluster.Name)
 	}
@@ -95,7 +135,9 @@ func (s *store) hash(k *key) uint64 {
 }
 
 func (s *store) add(sh *shard, k *key) (series *Series, known bool) {
-	if series, known = s.named(k.labels()); !known {
+	series, known = s.named(k.labels())
+	series.holds.Or(k.metrics)
+	if !known {
 		return series, false // over the limit: not remembered, so that each observation is counted
 	}
 	sh.mu.Lock()
@@ -131,7 +173,7 @@ func (s *store) named(l Labels) (series *Series, known bool) {
 	} else {
 		known = true
 	}
-	series = &Series{TCP: l[requestProtocol] == "tcp"}
+	series = &Series{}
 	s.byLabels[l] = series
 	return series, known
 }

@@ -148,11 +148,24 @@ func (s *Spans) end(x *exchange.Exchange, self *Self) {
 	if peer := x.Conn.Peer(); peer != nil {
 		span.Attributes = append(span.Attributes, [2]string{"istio.source_principal", peer.URI})
 	}
+	for _, tag := range setting.Tags {
+		span.Attributes = append(span.Attributes, [2]string{tag.Name, tagValue(tag, x)})
+	}
 	select {
 	case s.C <- span:
 	default:
 		s.dropped.Add(1)
 	}
+}
+
+// tagValue is what a request's span says of a tag; "" is left out.
+func tagValue(tag exchange.SpanTag, x *exchange.Exchange) string {
+	if tag.Header != "" {
+		if v := x.Request.Get(tag.Header); v != nil {
+			return v.Copy()
+		}
+	}
+	return tag.Value
 }
 
 func spanName(x *exchange.Exchange) string {

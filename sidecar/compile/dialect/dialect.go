@@ -11,7 +11,10 @@ envoy.config.listener.v3.ListenerFilter: name typed_config
 envoy.config.listener.v3.FilterChain: name filter_chain_match filters transport_socket metadata
 envoy.config.listener.v3.FilterChainMatch: destination_port prefix_ranges server_names transport_protocol application_protocols
 envoy.config.listener.v3.Filter: name typed_config
-envoy.config.accesslog.v3.AccessLog: name typed_config
+envoy.config.accesslog.v3.AccessLog: name filter typed_config
+envoy.config.accesslog.v3.AccessLogFilter: extension_filter
+envoy.config.accesslog.v3.ExtensionFilter: name typed_config
+envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter: expression
 envoy.extensions.access_loggers.file.v3.FileAccessLog: path log_format
 envoy.config.core.v3.SubstitutionFormatString: text_format_source json_format
 envoy.config.core.v3.DataSource: filename inline_bytes inline_string
@@ -43,6 +46,10 @@ envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManage
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails: subject cert uri dns
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig: upgrade_type enabled
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing: random_sampling provider max_path_tag_length
+	custom_tags
+envoy.type.tracing.v3.CustomTag: tag literal request_header
+envoy.type.tracing.v3.CustomTag.Literal: value
+envoy.type.tracing.v3.CustomTag.Header: name default_value
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig: cidr_ranges
 envoy.config.trace.v3.Tracing.Http: name typed_config
 envoy.config.trace.v3.OpenTelemetryConfig: grpc_service service_name

@@ -45,6 +45,37 @@ func TestCollector(t *testing.T) {
 	}
 }
 
+// TestLeftOutMetricsAreNotExported: a scrape has neither a metric that nobody counts nor a label that is left out.
+func TestLeftOutMetricsAreNotExported(t *testing.T) {
+	metrics, err := telemetry.ReadMetrics(map[string]string{"REQUEST_SIZE": "off", "REQUEST_COUNT": "reporter"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, x := telemetry.New(telemetry.Options{}), finished(nil)
+	x.Conn.Via = &exchange.Via{Metrics: metrics}
+	rec.End(x)
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(NewCollector(rec, nil, nil))
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, f := range families {
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			if l.GetName() == "reporter" {
+				got[f.GetName()] = l.GetValue()
+			}
+		}
+	}
+	if v, ok := got[telemetry.MetricRequests]; !ok || v != "" || got[telemetry.MetricDuration] != "source" {
+		t.Errorf("got %v", got)
+	}
+	if _, ok := got[telemetry.MetricRequestBytes]; ok {
+		t.Errorf("got %v", got)
+	}
+}
+
 // receiver is a real OTLP receiver.
 type receiver struct {
 	collector.UnimplementedTraceServiceServer

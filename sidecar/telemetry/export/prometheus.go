@@ -35,11 +35,8 @@ func (c *Collector) Describe(chan<- *prometheus.Desc) {}
 // Collect implements prometheus.Collector.
 func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	c.rec.Each(func(l telemetry.Labels, s *telemetry.Series) {
-		if s.TCP {
-			c.connections(out, l, s)
-			return
-		}
 		c.requests(out, l, s)
+		c.connections(out, l, s)
 	})
 	c.counter(out, telemetry.MetricPanics, "Panics that were recovered; each closed one connection.", c.rec.Panics())
 	c.counter(out, telemetry.MetricOverflow, "Observations beyond the cap on series.", c.rec.Overflow())
@@ -60,16 +57,22 @@ func (c *Collector) counter(out chan<- prometheus.Metric, name, help string, v u
 }
 
 func (c *Collector) requests(out chan<- prometheus.Metric, l telemetry.Labels, s *telemetry.Series) {
-	requests := prometheus.NewDesc(telemetry.MetricRequests, "Requests.", c.http, nil)
-	out <- prometheus.MustNewConstMetric(requests, prometheus.CounterValue, float64(s.Requests.Load()), l[:]...)
+	if s.Holds(telemetry.Requests) {
+		requests := prometheus.NewDesc(telemetry.MetricRequests, "Requests.", c.http, nil)
+		out <- prometheus.MustNewConstMetric(requests, prometheus.CounterValue, float64(s.Requests.Load()), l[:]...)
+	}
 	for _, h := range []struct {
+		metric     telemetry.Metric
 		name, help string
 		of         *telemetry.Histogram
 	}{
-		{telemetry.MetricDuration, "Duration of requests in milliseconds.", &s.Duration},
-		{telemetry.MetricRequestBytes, "Bytes of request bodies.", &s.RequestBytes},
-		{telemetry.MetricResponseBytes, "Bytes of response bodies.", &s.ResponseBytes},
+		{telemetry.Duration, telemetry.MetricDuration, "Duration of requests in milliseconds.", &s.Duration},
+		{telemetry.RequestBytes, telemetry.MetricRequestBytes, "Bytes of request bodies.", &s.RequestBytes},
+		{telemetry.ResponseBytes, telemetry.MetricResponseBytes, "Bytes of response bodies.", &s.ResponseBytes},
 	} {
+		if !s.Holds(h.metric) {
+			continue
+		}
 		count, sum, buckets := h.of.Read()
 		out <- prometheus.MustNewConstHistogram(prometheus.NewDesc(h.name, h.help, c.http, nil), count, sum, buckets, l[:]...)
 	}
@@ -81,14 +84,18 @@ func (c *Collector) connections(out chan<- prometheus.Metric, l telemetry.Labels
 		values[i] = l[k]
 	}
 	for _, m := range []struct {
+		metric     telemetry.Metric
 		name, help string
 		v          uint64
 	}{
-		{telemetry.MetricTCPOpened, "TCP connections opened.", s.Opened.Load()},
-		{telemetry.MetricTCPClosed, "TCP connections closed.", s.Closed.Load()},
-		{telemetry.MetricTCPSent, "Bytes sent to clients.", s.Sent.Load()},
-		{telemetry.MetricTCPReceived, "Bytes received from clients.", s.Received.Load()},
+		{telemetry.Opened, telemetry.MetricTCPOpened, "TCP connections opened.", s.Opened.Load()},
+		{telemetry.Closed, telemetry.MetricTCPClosed, "TCP connections closed.", s.Closed.Load()},
+		{telemetry.Sent, telemetry.MetricTCPSent, "Bytes sent to clients.", s.Sent.Load()},
+		{telemetry.Received, telemetry.MetricTCPReceived, "Bytes received from clients.", s.Received.Load()},
 	} {
+		if !s.Holds(m.metric) {
+			continue
+		}
 		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(m.name, m.help, c.tcp, nil), prometheus.CounterValue, float64(m.v), values...)
 	}
 }

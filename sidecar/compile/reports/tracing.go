@@ -1,0 +1,45 @@
+package reports
+
+import (
+	"fmt"
+	"math"
+
+	tracev3 "github.com/envoyproxy/go-control-plane/envoy/config/trace/v3"
+	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tracingv3 "github.com/envoyproxy/go-control-plane/envoy/type/tracing/v3"
+
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// Tracing reads which requests are traced and where spans go; nil is off. field is the path of in.
+func Tracing(field string, in *hcm.HttpConnectionManager_Tracing) (*exchange.Tracing, error) {
+	if in.GetProvider() == nil {
+		return nil, nil
+	}
+	provider, at := &tracev3.OpenTelemetryConfig{}, field+".provider.typed_config"
+	if err := in.GetProvider().GetTypedConfig().UnmarshalTo(provider); err != nil {
+		return nil, values.Wrong(at, "%w", err)
+	}
+	out := &exchange.Tracing{Sampling: 10_000, MaxTag: int(in.GetMaxPathTagLength().GetValue()), Service: provider.GetServiceName(),
+		Target: provider.GetGrpcService().GetGoogleGrpc().GetTargetUri()}
+	if s := in.GetRandomSampling(); s != nil {
+		out.Sampling = uint32(math.Round(s.GetValue() * 100))
+	}
+	if out.Target == "" {
+		return nil, values.Wrong(at+".grpc_service.google_grpc.target_uri", "it is empty")
+	}
+	for i, t := range in.GetCustomTags() {
+		tag := exchange.SpanTag{Name: t.GetTag()}
+		switch kind := t.GetType().(type) {
+		case *tracingv3.CustomTag_Literal_:
+			tag.Value = kind.Literal.GetValue()
+		case *tracingv3.CustomTag_RequestHeader:
+			tag.Header, tag.Value = kind.RequestHeader.GetName(), kind.RequestHeader.GetDefaultValue()
+		default:
+			return nil, values.Wrong(fmt.Sprintf("%s.custom_tags[%d]", field, i), "only literal and request_header are implemented")
+		}
+		out.Tags = append(out.Tags, tag)
+	}
+	return out, nil
+}
