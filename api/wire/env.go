@@ -1,5 +1,7 @@
 package wire
 
+import "strings"
+
 // Environment of heddle-proxy. The injector (sidecars) and the gateway chart or controller (gateways) set it; only
 // cmd/heddle-proxy/config.go reads it. A name in the first group is always set for a sidecar; others may be absent or empty, and
 // then have the default that their line names.
@@ -129,3 +131,13 @@ const (
 	ProxyBinary             = "/heddle-proxy"
 	AnnotationNativeSidecar = "sidecar.heddle.io/nativeSidecar"
 )
+
+// ProxyEnvironment reports whether people may set a variable of a proxy's environment, in proxyMetadata or a ProxyConfig: those of DNS and of discovery on demand, and
+// those that Go's runtime, gRPC and the certificates of the system have.
+func ProxyEnvironment(name string) bool {
+	switch name {
+	case EnvDNSCapture, EnvDNSAutoAllocate, EnvOnDemand, "GODEBUG", "GOGC", "GOMEMLIMIT", "GOTRACEBACK", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR":
+		return true
+	}
+	return strings.HasPrefix(name, "GRPC_GO_")
+}

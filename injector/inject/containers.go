@@ -2,6 +2,7 @@ package inject
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -91,7 +92,7 @@ func proxyContainer(pod *corev1.Pod, s settings, p Params, probes appProbes, met
 	}
 	if s.native {
 		c.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
-	} else {
+	} else if *s.config.Hold {
 		c.Lifecycle.PostStart = run(wire.CommandWait) // the kubelet starts the next container only when it returns
 	}
 	return c
@@ -132,7 +133,7 @@ func environment(pod *corev1.Pod, s settings, p Params, probes appProbes, metric
 		{Name: wire.EnvClusterDomain, Value: p.ClusterDomain},
 		{Name: wire.EnvLogLevel, Value: s.logLevel},
 		{Name: wire.EnvCertTTL, Value: p.CertTTL.String()},
-		{Name: wire.EnvDrainDuration, Value: p.DrainDuration.String()},
+		{Name: wire.EnvDrainDuration, Value: s.config.Drain.String()},
 		{Name: wire.EnvTerminationGrace, Value: strconv.FormatInt(grace, 10)},
 		{Name: wire.EnvNativeSidecar, Value: strconv.FormatBool(s.native)},
 		{Name: wire.EnvWorkloadName, Value: s.workload},
@@ -154,6 +155,18 @@ func environment(pod *corev1.Pod, s settings, p Params, probes appProbes, metric
 	}
 	if limit := s.resources.Limits.Memory(); !limit.IsZero() {
 		env = append(env, corev1.EnvVar{Name: "GOMEMLIMIT", Value: strconv.FormatInt(limit.Value()/100*memoryTarget, 10)})
+	}
+	return s.config.environment(env)
+}
+
+// environment adds what a ProxyConfig says.
+func (c *ProxyConfig) environment(env []corev1.EnvVar) []corev1.EnvVar {
+	if n := c.Concurrency; n != nil && *n > 0 {
+		env = append(env, corev1.EnvVar{Name: "GOMAXPROCS", Value: strconv.Itoa(int(*n))})
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Environment)) {
+		env = slices.DeleteFunc(env, func(e corev1.EnvVar) bool { return e.Name == name })
+		env = append(env, corev1.EnvVar{Name: name, Value: c.Environment[name]})
 	}
 	return env
 }

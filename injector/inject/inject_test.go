@@ -28,12 +28,15 @@ type options struct {
 	Never     string            `json:"never"`
 	Always    string            `json:"always"`
 	Secrets   []string          `json:"secrets"` // to pull the image with
+	// What the mesh's settings and objects say of how proxies run.
+	Proxy        inject.ProxyConfig   `json:"proxy"`
+	ProxyConfigs []inject.ProxyConfig `json:"proxyConfigs"`
 }
 
 func params(o options) inject.Params {
 	p := inject.DefaultParams("heddle/proxy:test", "test")
 	p.Native, p.HookToken = !o.Ordinary, "token"
-	p.PullSecrets = o.Secrets
+	p.PullSecrets, p.Proxy, p.ProxyConfigs = o.Secrets, o.Proxy, o.ProxyConfigs
 	p.NeverInject, p.AlwaysInject = selectors(o.Never), selectors(o.Always)
 	return p
 }

@@ -40,6 +40,12 @@ type Params struct {
 	// OnDemand has proxies ask for hosts, clusters and listeners when they are first used.
 	OnDemand bool
 
+	// Proxy is how proxies run where nothing else says it, and ProxyConfigs what objects say, the oldest first; those of RootNamespace without a
+	// selector speak for the whole mesh.
+	Proxy         ProxyConfig
+	ProxyConfigs  []ProxyConfig
+	RootNamespace string
+
 	// HookToken is part of the paths of lifecycle hooks that the proxy takes over, so that only who may read the pod can have them run: the port
 	// is open to other pods. Who injects makes it at random; pods without such hooks need none.
 	HookToken string
@@ -76,6 +82,7 @@ func DefaultParams(image, version string) Params {
 		MergePrometheus:   true,
 		Capture:           redirect.DefaultSpec(),
 		DNSAllocate:       true,
+		RootNamespace:     wire.SystemNamespace,
 		IgnoredNamespaces: DefaultIgnoredNamespaces(),
 		Resources: corev1.ResourceRequirements{
 			Requests: quantities("10m", "40Mi"),

@@ -40,6 +40,7 @@ type settings struct {
 	capture       redirect.Spec
 	dns, allocate bool // the proxy answers DNS questions; with addresses that the mesh gave to ServiceEntries
 	onDemand      bool // the proxy asks for what it uses
+	config        ProxyConfig
 	resources     corev1.ResourceRequirements
 }
 
@@ -71,7 +72,7 @@ func readSettings(r Request, p Params) (settings, error) {
 	if s.capture, err = readCapture(annotations, p.Capture); err != nil {
 		return s, err
 	}
-	if err = s.readConfig(annotations[annotationConfig], r.NamespaceLabels, p); err != nil {
+	if err = s.readConfig(r, p); err != nil {
 		return s, err
 	}
 	s.resources, err = readResources(annotations, p.Resources)
