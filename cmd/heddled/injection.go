@@ -17,6 +17,7 @@ import (
 	"github.com/heddle-mesh/heddle/injector/inject"
 	"github.com/heddle-mesh/heddle/injector/webhook"
 	"github.com/heddle-mesh/heddle/internal/observe"
+	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
 // nodesFresh is how long an answer about the nodes' versions holds: they change when somebody upgrades a node.
@@ -40,6 +41,24 @@ type injects struct {
 	merge         bool // the application's metrics into the proxy's
 	dns, allocate bool // proxies answer DNS questions; with addresses that the mesh gave to ServiceEntries
 	onDemand      bool // proxies ask for what they use
+	root          string
+	proxy         inject.ProxyConfig
+	proxies       []inject.ProxyConfig
+}
+
+// injectsOf reads what a snapshot says of injections; merge is what the settings say of metrics.
+func injectsOf(s *model.Snapshot, merge bool) *injects {
+	out := &injects{merge: merge, dns: s.Mesh.DNSCapture, allocate: !s.Mesh.DNSUnallocated, onDemand: s.Mesh.OnDemand, root: s.Mesh.RootNamespace, proxy: runs(&s.Mesh.Proxy)}
+	for _, c := range s.ProxyConfigs {
+		out.proxies = append(out.proxies, runs(c))
+	}
+	return out
+}
+
+// runs is how proxies run.
+func runs(c *model.ProxyConfig) inject.ProxyConfig {
+	return inject.ProxyConfig{Namespace: c.From.Namespace, Selector: c.Selector, Concurrency: c.Concurrency, Environment: c.Environment, Hold: c.Hold,
+		Drain: c.TerminationDrain}
 }
 
 func newInjection(c config, cl *cluster, mesh func() *injects, log *slog.Logger) *injection {
@@ -74,6 +93,10 @@ func (i *injection) current() inject.Params {
 	p := i.params
 	said := i.mesh()
 	p.MergePrometheus, p.DNSCapture, p.DNSAllocate, p.OnDemand = said.merge, said.dns, said.allocate, said.onDemand
+	p.Proxy, p.ProxyConfigs = said.proxy, said.proxies
+	if said.root != "" {
+		p.RootNamespace = said.root
+	}
 	if i.auto {
 		p.Native = i.everyNodeIsNative()
 	}

@@ -106,10 +106,8 @@ func (p *pilot) translator() func(*inputs.Inputs) {
 		_, span := p.tracer.Start(context.Background(), "translate", trace.WithAttributes(attribute.Int("services", len(in.Services))))
 		defer span.End()
 		snapshot, report := translate.Translate(in, memo)
-		p.injects.Store(&injects{
-			merge: in.Mesh.Config.GetEnablePrometheusMerge() == nil || in.Mesh.Config.GetEnablePrometheusMerge().GetValue(),
-			dns:   snapshot.Mesh.DNSCapture, allocate: !snapshot.Mesh.DNSUnallocated, onDemand: snapshot.Mesh.OnDemand,
-		})
+		merge := in.Mesh.Config.GetEnablePrometheusMerge()
+		p.injects.Store(injectsOf(snapshot, merge == nil || merge.GetValue()))
 		p.snapshot.Store(snapshot)
 		p.report.Store(&report)
 		p.progress.Observe(p.publisher.SetSnapshot(snapshot), report)

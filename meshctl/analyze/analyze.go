@@ -122,6 +122,8 @@ func objects(in *inputs.Inputs) []inputs.Object {
 	all = collect(all, in.PeerAuthentications)
 	all = collect(all, in.AuthorizationPolicies)
 	all = collect(all, in.Telemetries)
+	all = collect(all, in.ProxyConfigs)
+	all = collect(all, in.WorkloadGroups)
 	all = collect(all, in.Ingresses)
 	all = collect(all, in.IngressClasses)
 	return collect(all, in.Unimplemented)
@@ -157,7 +159,7 @@ func overlay(in, mine *inputs.Inputs, of map[ref]bool) {
 	kept := objects(in)
 	in.VirtualServices, in.DestinationRules, in.Gateways, in.ServiceEntries, in.WorkloadEntries, in.Sidecars = nil, nil, nil, nil, nil, nil
 	in.PeerAuthentications, in.AuthorizationPolicies, in.Telemetries, in.Unimplemented = nil, nil, nil, nil
-	in.Ingresses, in.IngressClasses = nil, nil
+	in.Ingresses, in.IngressClasses, in.ProxyConfigs, in.WorkloadGroups = nil, nil, nil, nil
 	for _, o := range kept {
 		if !of[refOf(o)] {
 			in.Add(o)

@@ -8,6 +8,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
 	"github.com/heddle-mesh/heddle/pilot/generate/listeners"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/observe"
 	"github.com/heddle-mesh/heddle/pilot/generate/routes"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
@@ -17,6 +18,7 @@ type Edge struct {
 	Mesh      *model.Mesh
 	Class     naming.Class
 	Self      listeners.Self
+	Reports   *observe.Reports
 	Namespace string
 	Servers   *intern.List[BoundServer]
 	Policies  *intern.List[*model.Authorization]
@@ -100,7 +102,7 @@ func GenerateEdge(ix *Index, o Outbound, e Edge, m *Memo) *Set {
 		if len(plan.chains) == 0 {
 			continue
 		}
-		in := listeners.Gateway{Mesh: e.Mesh, Class: e.Class, Self: e.Self, Bind: at.bind, Port: at.port, Policies: e.Policies}
+		in := listeners.Gateway{Mesh: e.Mesh, Class: e.Class, Self: e.Self, Reports: e.Reports, Bind: at.bind, Port: at.port, Policies: e.Policies}
 		in.Chains = m.edgeChains.Of(plan.chains)
 		b.set.add(m.edges.Get(in, listeners.MakeGateway))
 	}

@@ -4,6 +4,7 @@ import (
 	"sort"
 
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/observe"
 	"github.com/heddle-mesh/heddle/pilot/generate/peers"
 	"github.com/heddle-mesh/heddle/pilot/generate/routes"
 	"github.com/heddle-mesh/heddle/pilot/model"
@@ -19,6 +20,7 @@ type Index struct {
 	rules      map[string]*ruleTable       // by namespace
 	conditions []condition
 	peers      *peers.Rules
+	reports    *observe.Rules
 	opaque     map[uint16]bool // ports that a Sidecar has its clients speak something else than HTTP on
 	sights     sights
 }
@@ -57,7 +59,7 @@ func NewIndex(s *model.Snapshot, endpoints *model.EndpointIndex, prev *Index) *I
 	if prev != nil {
 		last = prev.peers
 	}
-	ix.peers = peers.New(s, last)
+	ix.peers, ix.reports = peers.New(s, last), observe.New(s)
 	return ix
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
 	"github.com/heddle-mesh/heddle/pilot/generate/listeners"
 	"github.com/heddle-mesh/heddle/pilot/generate/nametable"
+	"github.com/heddle-mesh/heddle/pilot/generate/observe"
 	"github.com/heddle-mesh/heddle/pilot/generate/routes"
 	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
@@ -26,6 +27,7 @@ type Memo struct {
 	endpoints   *memo.Memo[projection, *wire.Resource]
 	names       *memo.Memo[nametable.Names, *wire.Resource]
 	allocated   *memo.Memo[addressedService, *model.Service]
+	observed    *memo.Memo[observe.Layers, *observe.Reports]
 	projected   int // endpoints made since the last RoundEndpoints
 
 	// reaches are the clusters of this round, by what they depend on. What they are made of is remembered one by one, so that a
@@ -63,7 +65,7 @@ func NewMemo() *Memo {
 		targets: intern.New[routes.Target](), chains: intern.New[listeners.Chain](), weighted: intern.New[listeners.Weighted](),
 		ports: intern.New[listeners.Port](), servers: intern.New[BoundServer](), edgeChains: intern.New[listeners.GatewayChain](), vhosts: intern.New[*routes.VirtualHost](),
 		vantages: intern.New[upstream.Label](), sets: intern.New[*model.EndpointSet](),
-		names: memo.New[nametable.Names, *wire.Resource](), allocated: memo.New[addressedService, *model.Service](),
+		observed: memo.New[observe.Layers, *observe.Reports](), names: memo.New[nametable.Names, *wire.Resource](), allocated: memo.New[addressedService, *model.Service](),
 	}
 }
 
@@ -78,6 +80,7 @@ func (m *Memo) Round() (hits, misses int) {
 		hits, misses = hits+h, misses+n
 	}
 	m.allocated.Round()
+	m.observed.Round()
 	for _, r := range []round{
 		m.reached, m.rules, m.policies, m.services, m.virtuals, m.strings, m.targets, m.chains,
 		m.weighted, m.ports, m.servers, m.vhosts, m.edgeChains, m.vantages, m.sets,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/observe"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -43,8 +44,11 @@ func large(n int) *model.Snapshot {
 	return s
 }
 
+// silent is what proxies report that report nothing.
+var silent = &observe.Reports{}
+
 func scopeIn(namespace string) Outbound {
-	return Outbound{Class: naming.Class{IPv4: true}, Namespace: namespace}
+	return Outbound{Class: naming.Class{IPv4: true}, Namespace: namespace, Reports: silent}
 }
 
 // replaced is the snapshot with one element of a list replaced by a changed copy.

@@ -48,7 +48,7 @@ func newOutboundPlan(b *builder) *outboundPlan {
 }
 
 func (p *outboundPlan) build() {
-	p.set.add(listeners.MakeVirtualOutbound(p.ix.mesh, p.scope.Class, p.registryOnly(), p.scope.OnDemand))
+	p.set.add(listeners.MakeVirtualOutbound(p.base(), p.scope.OnDemand))
 	if p.scope.OnDemand {
 		p.set.unasked, p.set.tables, p.set.leads = unasked(), map[string]*routes.OnDemand{}, map[string]leads{}
 	}
@@ -304,9 +304,14 @@ func (p *outboundPlan) undeclared() {
 	}
 }
 
+// base is what all listeners have in common.
+func (p *outboundPlan) base() listeners.Outbound {
+	return listeners.Outbound{Mesh: p.ix.mesh, Class: p.scope.Class, RegistryOnly: p.registryOnly(), Reports: p.scope.Reports, Traced: p.scope.Traced}
+}
+
 // emit makes the listeners and the routes that ports share.
 func (p *outboundPlan) emit() {
-	base := listeners.Outbound{Mesh: p.ix.mesh, Class: p.scope.Class, RegistryOnly: p.registryOnly(), Traced: p.scope.Traced}
+	base := p.base()
 	for _, key := range p.order {
 		l := p.bound[key]
 		in := base

@@ -5,6 +5,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
 	"github.com/heddle-mesh/heddle/pilot/generate/listeners"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/observe"
 	"github.com/heddle-mesh/heddle/pilot/generate/routes"
 	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
@@ -26,6 +27,8 @@ type Outbound struct {
 	Sidecar   *model.Sidecar
 	// Rules are the DestinationRules with a selector that select the proxy.
 	Rules *intern.List[*model.DestinationRule]
+	// Reports is what the proxy logs, traces and counts.
+	Reports *observe.Reports
 	// Traced is what spans call the workload; empty where tracing is off, so that all may share.
 	Traced string
 	// From is where the proxy is, where clusters that it resolves itself depend on that.
@@ -49,12 +52,13 @@ func ScopeOf(ix *Index, w *model.Workload, class naming.Class, m *Memo) Scope {
 		scope.Outbound.From.Node = "" // what is looked up is on none
 	}
 	scope.Outbound.Rules = m.rules.Of(ix.selectedRules(w))
+	reports := m.observed.Get(ix.reports.Of(w.Name.Namespace, w.Labels), observe.Merge)
 	self := listeners.Self{Facts: w.Facts, Identity: w.Identity}
 	self.Facts.Pod = ""
 	policies := m.policies.Of(ix.authorizations(w))
 	if class.Router {
 		scope.Edge = Edge{
-			Mesh: ix.mesh, Class: class, Self: self, Namespace: w.Name.Namespace, Policies: policies,
+			Mesh: ix.mesh, Class: class, Self: self, Reports: reports, Namespace: w.Name.Namespace, Policies: policies,
 			Servers: m.servers.Of(ix.servers(w)),
 		}
 		for s := range scope.Edge.Servers.All {
@@ -63,12 +67,12 @@ func ScopeOf(ix *Index, w *model.Workload, class naming.Class, m *Memo) Scope {
 		return scope
 	}
 	scope.Outbound.Sidecar = ix.sidecar(w)
-	if ix.mesh.Tracing.Target != "" {
+	if scope.Outbound.Reports = reports; reports.Client.Tracing.Target != "" {
 		scope.Outbound.Traced = self.ServiceName()
 	}
 	scope.Outbound.Sources = m.strings.Of(ix.sourcesOf(w))
 	scope.Inbound = listeners.Inbound{
-		Mesh: ix.mesh, Class: class, Self: self, Policies: policies,
+		Mesh: ix.mesh, Class: class, Self: self, Reports: reports, Policies: policies,
 		Mode: ix.peers.Mode(w.Name.Namespace, w.Labels, 0), Ports: m.ports.Of(ix.inboundPorts(w, scope.Outbound.Sidecar)),
 	}
 	if class.Proxyless {

@@ -5,6 +5,7 @@ package inputs
 import (
 	mesh "istio.io/api/mesh/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
+	proxyconfig "istio.io/api/networking/v1beta1"
 	security "istio.io/api/security/v1beta1"
 	telemetry "istio.io/api/telemetry/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -34,6 +35,8 @@ type Inputs struct {
 	PeerAuthentications   []*PeerAuthentication
 	AuthorizationPolicies []*AuthorizationPolicy
 	Telemetries           []*Telemetry
+	ProxyConfigs          []*ProxyConfig
+	WorkloadGroups        []*WorkloadGroup
 	Ingresses             []*Ingress // of every class
 	IngressClasses        []*IngressClass
 	// Unimplemented are objects of kinds that this version knows by name only.
@@ -108,6 +111,8 @@ type (
 	PeerAuthentication  = Config[security.PeerAuthentication]
 	AuthorizationPolicy = Config[security.AuthorizationPolicy]
 	Telemetry           = Config[telemetry.Telemetry]
+	ProxyConfig         = Config[proxyconfig.ProxyConfig]
+	WorkloadGroup       = Config[networking.WorkloadGroup]
 	Ingress             = Config[networkingv1.IngressSpec]
 	IngressClass        = Config[networkingv1.IngressClassSpec]
 	// Unimplemented is an object of a kind that this version does not implement.

@@ -2,6 +2,7 @@ package inputs
 
 import (
 	networking "istio.io/api/networking/v1alpha3"
+	proxyconfig "istio.io/api/networking/v1beta1"
 	security "istio.io/api/security/v1beta1"
 	telemetry "istio.io/api/telemetry/v1alpha1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -55,14 +56,16 @@ func Kinds() []Kind {
 			decode: decodeAs[security.AuthorizationPolicy], add: func(in *Inputs, o Object) { put(&in.AuthorizationPolicies, o) }},
 		{Group: GroupTelemetry, Kind: "Telemetry", Resource: "telemetries", Version: "v1", Versions: []string{"v1", "v1alpha1"}, Implemented: true,
 			decode: decodeAs[telemetry.Telemetry], add: func(in *Inputs, o Object) { put(&in.Telemetries, o) }},
+		{Group: GroupNetworking, Kind: "ProxyConfig", Resource: "proxyconfigs", Version: "v1beta1", Versions: v1[1:2], Implemented: true,
+			decode: decodeAs[proxyconfig.ProxyConfig], add: func(in *Inputs, o Object) { put(&in.ProxyConfigs, o) }},
+		{Group: GroupNetworking, Kind: "WorkloadGroup", Resource: "workloadgroups", Version: "v1", Versions: v1, Implemented: true,
+			decode: decodeAs[networking.WorkloadGroup], add: func(in *Inputs, o Object) { put(&in.WorkloadGroups, o) }},
 		{Group: GroupKubernetes, Kind: "Ingress", Resource: "ingresses", Version: "v1", Versions: v1[:1], Implemented: true,
 			decode: decodePlain[networkingv1.IngressSpec], add: func(in *Inputs, o Object) { put(&in.Ingresses, o) }},
 		{Group: GroupKubernetes, Kind: "IngressClass", Resource: "ingressclasses", Version: "v1", Versions: v1[:1], Implemented: true, Global: true,
 			decode: decodePlain[networkingv1.IngressClassSpec], add: func(in *Inputs, o Object) { put(&in.IngressClasses, o) }},
 		unimplemented(GroupSecurity, "RequestAuthentication", "requestauthentications", "v1", "v1beta1"),
-		unimplemented(GroupNetworking, "WorkloadGroup", "workloadgroups", v1...),
 		unimplemented(GroupNetworking, "EnvoyFilter", "envoyfilters", "v1alpha3"),
-		unimplemented(GroupNetworking, "ProxyConfig", "proxyconfigs", "v1beta1"),
 		unimplemented(GroupExtensions, "WasmPlugin", "wasmplugins", "v1alpha1"),
 	}
 }

@@ -137,6 +137,7 @@ type ConnectionPool struct {
 	PingInterval             Duration // of HTTP/2; 0: none
 	PingTimeout              Duration
 	UpgradeHTTP2             bool // h2UpgradePolicy UPGRADE
+	KeepHTTP1                bool // h2UpgradePolicy DO_NOT_UPGRADE, whatever the mesh says
 	UseClientProtocol        bool
 	RetryBudgetPercent       *float64
 	RetryBudgetMinimum       uint32

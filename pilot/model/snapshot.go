@@ -19,7 +19,9 @@ type Snapshot struct {
 	PeerAuthentications []*PeerAuthentication
 	// Authorizations by namespace, then name.
 	Authorizations []*Authorization
-	// Telemetry settings are part of Mesh.
+	// Telemetries and ProxyConfigs by creation time, then name, then namespace.
+	Telemetries  []*Telemetry
+	ProxyConfigs []*ProxyConfig
 
 	// BesideIstio: Istio's control plane runs in the cluster too.
 	BesideIstio bool
@@ -40,9 +42,21 @@ type Mesh struct {
 	ServiceExport, VirtualServiceExport, DestinationRuleExport Visibility
 	DefaultRetry                                               *Retry
 	ConnectTimeout                                             Duration
-	AccessLog                                                  AccessLog
-	Tracing                                                    Tracing
-	PathNormalization                                          PathNormalization
+	// AccessLog is in force where neither DefaultLogs nor a Telemetry names providers.
+	AccessLog AccessLog
+	// LogProviders are where providers of access logs write, by name, and TracingProviders where those of tracing send spans, as in Tracing.
+	LogProviders     map[string]AccessLog
+	TracingProviders map[string]string
+	DefaultLogs      []string // providers
+	MetricProviders  []string // besides prometheus
+	Tracing          Tracing
+	ListenerLogOff   bool // connections that nothing serves have no line
+	// DetectionTimeout is how long the first bytes of a connection are waited for; 0: without end.
+	DetectionTimeout  Duration
+	Keepalive         Keepalive // of connections where no DestinationRule says any
+	UpgradeHTTP2      bool      // h2UpgradePolicy UPGRADE, likewise
+	DNSRefresh        Duration  // how often names are looked up again; 0: 60 s
+	PathNormalization PathNormalization
 	// Locality is the preference where neither a DestinationRule nor a service has one. Nil: none.
 	Locality *LocalityPolicy
 	// MeshTLS is what mesh mTLS agrees on; TLS is what all other TLS agrees on that proxies begin or end, where a Gateway's server says nothing
@@ -50,6 +64,10 @@ type Mesh struct {
 	MeshTLS, TLS TLSParameters
 	// TrustedProxies is gatewayTopology.numTrustedProxies.
 	TrustedProxies uint32
+	// ForwardClientCert is gatewayTopology.forwardClientCertDetails: what gateways do with X-Forwarded-Client-Cert; "": SANITIZE_SET.
+	ForwardClientCert string
+	// Proxy is what defaultConfig says of how proxies run.
+	Proxy ProxyConfig
 	// ProxyProtocol is gatewayTopology.proxyProtocol: gateways' clients are proxies that say with the PROXY protocol for whom they connect.
 	ProxyProtocol bool
 	// DNSCapture is whether proxies answer their pods' DNS questions where no pod says otherwise; with DNSUnallocated without the addresses that the mesh
@@ -58,6 +76,12 @@ type Mesh struct {
 	// OnDemand is whether sidecars ask for hosts, clusters and listeners when they are first used, where neither namespace nor pod says otherwise.
 	OnDemand bool
 	Ingress  IngressSettings
+}
+
+// Keepalive is TCP's; the zero value is none.
+type Keepalive struct {
+	Probes         uint32
+	Time, Interval Duration
 }
 
 // TLSParameters are what may be agreed on. Zero values are the mesh's own choice.
@@ -72,12 +96,15 @@ type AccessLog struct {
 	File   string
 	JSON   bool
 	Format string // empty: the default format
+	Filter string // an expression of CEL that requests must meet to have a line; empty: each has
 }
 
 // Tracing is where spans go. An empty Target means off.
 type Tracing struct {
 	Target   string  // host:port of an OTLP gRPC receiver
 	Sampling float64 // percent, 0..100
+	MaxPath  uint32  // bytes of a path that a span tells; 0: 256
+	Tags     []SpanTag
 }
 
 // PathNormalization is meshConfig.pathNormalization.normalization.

@@ -21,9 +21,8 @@ type Checker struct {
 	rules    map[string][]*model.DestinationRule // by host
 	wild     []*model.DestinationRule            // for wildcards
 	gateways map[string]*model.Gateway
-	virtuals map[string][]*model.VirtualService     // of sidecars, by host
-	sidecars map[string][]*model.Sidecar            // by namespace, the oldest first
-	peers    map[string][]*model.PeerAuthentication // likewise
+	virtuals map[string][]*model.VirtualService // of sidecars, by host
+	rivals   map[string][]rival                 // by kind and namespace, the oldest first
 	edges    []*model.Gateway
 	// besideIstio: nothing is refused at apply time while Istio's control plane runs in the cluster too.
 	besideIstio bool
@@ -38,13 +37,7 @@ func NewChecker(s *model.Snapshot) *Checker {
 	}
 	c := &Checker{mesh: s.Mesh, services: make(map[string]*model.Service, len(s.Services)), rules: map[string][]*model.DestinationRule{},
 		gateways: map[string]*model.Gateway{}, virtuals: make(map[string][]*model.VirtualService, len(s.VirtualServices)),
-		edges: s.Gateways, ingress: s.Ingress, besideIstio: s.BesideIstio, sidecars: map[string][]*model.Sidecar{}, peers: map[string][]*model.PeerAuthentication{}}
-	for _, p := range s.Sidecars {
-		c.sidecars[p.From.Namespace] = append(c.sidecars[p.From.Namespace], p)
-	}
-	for _, p := range s.PeerAuthentications {
-		c.peers[p.From.Namespace] = append(c.peers[p.From.Namespace], p)
-	}
+		edges: s.Gateways, ingress: s.Ingress, besideIstio: s.BesideIstio, rivals: rivals(s)}
 	for _, svc := range s.Services {
 		if c.services[svc.Host] == nil {
 			c.services[svc.Host] = svc
@@ -112,7 +105,11 @@ func (c *Checker) alone(o inputs.Object) []report.Issue {
 	case *inputs.AuthorizationPolicy:
 		_, issues = security.Authorization(o, c.mesh)
 	case *inputs.Telemetry:
-		issues = mesh.Telemetry(o, c.mesh.RootNamespace, nil)
+		_, issues = mesh.Telemetry(o, c.mesh, c.services != nil)
+	case *inputs.ProxyConfig:
+		_, issues = mesh.ProxyConfig(o)
+	case *inputs.WorkloadGroup:
+		issues = istioapi.ReadWorkloadGroup(o, c.mesh)
 	case *inputs.Ingress:
 		issues = c.readIngress(o)
 	case *inputs.IngressClass:
@@ -141,35 +138,15 @@ func (c *Checker) context(o inputs.Object) []report.Issue {
 	case *inputs.Ingress:
 		c.ingressContext(log, o)
 	case *inputs.Sidecar:
-		for _, s := range c.sidecars[o.Namespace] {
-			if s.From == nameOf(o) || selectedBefore(log, "spec.workloadSelector", o.Spec.GetWorkloadSelector().GetLabels(), s.From, s.Selector) {
-				break
-			}
-		}
+		c.selectedBefore(log, o, "spec.workloadSelector", o.Spec.GetWorkloadSelector().GetLabels())
 	case *inputs.PeerAuthentication:
-		for _, p := range c.peers[o.Namespace] {
-			if p.From == nameOf(o) || selectedBefore(log, "spec.selector", o.Spec.GetSelector().GetMatchLabels(), p.From, p.Selector) {
-				break
-			}
-		}
+		c.selectedBefore(log, o, "spec.selector", o.Spec.GetSelector().GetMatchLabels())
+	case *inputs.Telemetry:
+		c.selectedBefore(log, o, "spec.selector", o.Spec.GetSelector().GetMatchLabels())
+	case *inputs.ProxyConfig:
+		c.selectedBefore(log, o, "spec.selector", o.Spec.GetSelector().GetMatchLabels())
 	}
 	return log.Issues
-}
-
-// selectedBefore warns of an object that has no effect, since an older one of its kind selects every workload that it selects itself. A
-// selector is more particular than none, and never stands behind an object without.
-func selectedBefore(log *report.Log, path string, own map[string]string, older model.Name, selector model.Selector) bool {
-	switch {
-	case (len(own) == 0) != (len(selector) == 0):
-		return false
-	case len(own) == 0:
-		log.Conflictf(report.Warning, "spec", "without effect: %s is older and also for the whole namespace", older)
-	case selector.Matches(own):
-		log.Conflictf(report.Warning, path, "without effect: %s is older and selects every workload that has these labels", older)
-	default:
-		return false
-	}
-	return true
 }
 
 func (c *Checker) serviceEntry(log *report.Log, o *inputs.ServiceEntry) {

@@ -103,7 +103,7 @@ func Endpoints(in *inputs.Inputs, memo *EndpointMemo) (*model.EndpointIndex, *mo
 }
 
 func (g *gathering) settings() {
-	g.mesh, _ = mesh.Mesh(g.in.Mesh, nil)
+	g.mesh, _ = mesh.Mesh(g.in.Mesh)
 	if g.memo.mesh != nil && equal(g.memo.mesh, g.mesh) {
 		g.mesh = g.memo.mesh
 	}

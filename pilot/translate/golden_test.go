@@ -31,6 +31,8 @@ func TestGolden(t *testing.T) {
 			"sidecars":            each(snap.Sidecars),
 			"peerauthentications": each(snap.PeerAuthentications),
 			"authorizations":      each(snap.Authorizations),
+			"telemetries":         each(snap.Telemetries),
+			"proxyconfigs":        each(snap.ProxyConfigs),
 			"endpoints":           endpoints(index),
 			"workloads":           workloadText(workloads),
 			"report":              reportText(rep),

@@ -26,6 +26,8 @@ type Memo struct {
 	sidecars         *stage[inputs.Sidecar, *model.Sidecar]
 	peers            *stage[inputs.PeerAuthentication, *model.PeerAuthentication]
 	policies         *stage[inputs.AuthorizationPolicy, *model.Authorization]
+	telemetries      *stage[inputs.Telemetry, *model.Telemetry]
+	proxyConfigs     *stage[inputs.ProxyConfig, *model.ProxyConfig]
 	distributed      *pool[model.Name, *model.Service]
 	allocated        *pool[entryHost, *model.Service]
 	delegated        *pool[model.Name, *model.VirtualService]
@@ -47,6 +49,8 @@ func NewMemo() *Memo {
 		sidecars:         newStage[inputs.Sidecar, *model.Sidecar](),
 		peers:            newStage[inputs.PeerAuthentication, *model.PeerAuthentication](),
 		policies:         newStage[inputs.AuthorizationPolicy, *model.Authorization](),
+		telemetries:      newStage[inputs.Telemetry, *model.Telemetry](),
+		proxyConfigs:     newStage[inputs.ProxyConfig, *model.ProxyConfig](),
 		distributed:      newPool[model.Name, *model.Service](),
 		allocated:        newPool[entryHost, *model.Service](),
 		delegated:        newPool[model.Name, *model.VirtualService](),
@@ -60,7 +64,7 @@ func NewMemo() *Memo {
 // round forgets what the last call did not use.
 func (m *Memo) round() {
 	for _, s := range []interface{ round() }{m.services, m.entries, m.workloads, m.virtualServices, m.destinationRules, m.gateways, m.sidecars, m.peers,
-		m.policies, m.distributed, m.allocated, m.delegated, m.ingresses, m.sites, m.edge, m.rules} {
+		m.policies, m.telemetries, m.proxyConfigs, m.distributed, m.allocated, m.delegated, m.ingresses, m.sites, m.edge, m.rules} {
 		s.round()
 	}
 }

@@ -43,7 +43,7 @@ func Translate(in *inputs.Inputs, memo *Memo) (*model.Snapshot, report.Report) {
 	if memo == nil {
 		memo = NewMemo()
 	}
-	r := &run{in: in, memo: memo, snap: &model.Snapshot{DestinationRules: map[string][]*model.DestinationRule{}}}
+	r := &run{in: discovered(in), memo: memo, snap: &model.Snapshot{DestinationRules: map[string][]*model.DestinationRule{}}}
 	r.settings()
 	r.namespaces()
 	r.beside()
@@ -57,6 +57,8 @@ func Translate(in *inputs.Inputs, memo *Memo) (*model.Snapshot, report.Report) {
 	r.sidecars()
 	r.peerAuthentications()
 	r.authorizations()
+	r.telemetries()
+	r.proxyConfigs()
 	r.leftOut()
 	r.inContext()
 	r.rep.Sort()
@@ -87,7 +89,7 @@ func (r *run) judge(o inputs.Object, e *report.Entry) {
 
 // settings translates what concerns the whole mesh.
 func (r *run) settings() {
-	m, issues := mesh.Mesh(r.in.Mesh, r.in.Telemetries)
+	m, issues := mesh.Mesh(r.in.Mesh)
 	if r.memo.mesh != nil && equal(r.memo.mesh, m) {
 		m = r.memo.mesh
 	}
@@ -301,10 +303,38 @@ func (r *run) authorizations() {
 	})
 }
 
+// telemetries translates Telemetry objects.
+func (r *run) telemetries() {
+	for _, o := range byAge(r.in.Telemetries) {
+		res := r.memo.telemetries.get(nameOf(o), key[inputs.Telemetry]{o, r.mesh}, func() *result[*model.Telemetry] {
+			v, issues := mesh.Telemetry(o, r.mesh, true)
+			return &result[*model.Telemetry]{v, entryOf(o, issues)}
+		})
+		r.judge(o, res.entry)
+		if res.entry.State != report.Refused {
+			r.snap.Telemetries = append(r.snap.Telemetries, res.value)
+		}
+	}
+}
+
+// proxyConfigs translates ProxyConfigs.
+func (r *run) proxyConfigs() {
+	for _, o := range byAge(r.in.ProxyConfigs) {
+		res := r.memo.proxyConfigs.get(nameOf(o), key[inputs.ProxyConfig]{o, r.mesh}, func() *result[*model.ProxyConfig] {
+			v, issues := mesh.ProxyConfig(o)
+			return &result[*model.ProxyConfig]{v, entryOf(o, issues)}
+		})
+		r.judge(o, res.entry)
+		if res.entry.State != report.Refused {
+			r.snap.ProxyConfigs = append(r.snap.ProxyConfigs, res.value)
+		}
+	}
+}
+
 // leftOut reports what no translation was for.
 func (r *run) leftOut() {
-	for _, o := range r.in.Telemetries {
-		r.add(r.owned(o, entryOf(o, mesh.Telemetry(o, r.mesh.RootNamespace, r.in.Mesh.Config))))
+	for _, o := range r.in.WorkloadGroups {
+		r.add(r.owned(o, entryOf(o, istioapi.ReadWorkloadGroup(o, r.mesh))))
 	}
 	for _, o := range r.in.Unimplemented {
 		r.add(r.owned(o, entryOf(o, unimplemented(o))))

@@ -1,26 +1,24 @@
 package listeners
 
 import (
-	"encoding/json"
 	"slices"
 
-	accesslog "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	trace "github.com/envoyproxy/go-control-plane/envoy/config/trace/v3"
-	fileaccess "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
 	corsfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	faultfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	webfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_web/v3"
 	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpproxy "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	tracingtype "github.com/envoyproxy/go-control-plane/envoy/type/tracing/v3"
 	xdstype "github.com/envoyproxy/go-control-plane/envoy/type/v3"
-	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/heddle-mesh/heddle/pilot/generate/message"
+	"github.com/heddle-mesh/heddle/pilot/generate/observe"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -30,21 +28,21 @@ const (
 	filterTCP    = "envoy.filters.network.tcp_proxy"
 	grpcWeb      = "envoy.filters.http.grpc_web"
 	httpRouter   = "envoy.filters.http.router"
-	fileLog      = "envoy.access_loggers.file"
 	otelTracer   = "envoy.tracers.opentelemetry"
 	serverHeader = "istio-envoy" // the value of the server header that clients know
 )
 
 // manager is what differs between HTTP connection managers.
 type manager struct {
-	mesh   *model.Mesh
-	prefix string                    // of statistics
-	routes string                    // RDS name, or
-	inline *route.RouteConfiguration // routes of its own
-	guards []*hcm.HttpFilter         // before all others
-	traced string                    // the service in spans
-	side   side
-	web    bool // clients may speak gRPC-Web
+	mesh    *model.Mesh
+	reports observe.Side
+	prefix  string                    // of statistics
+	routes  string                    // RDS name, or
+	inline  *route.RouteConfiguration // routes of its own
+	guards  []*hcm.HttpFilter         // before all others
+	traced  string                    // the service in spans
+	side    side
+	web     bool // clients may speak gRPC-Web
 }
 
 // side is where a connection manager stands.
@@ -61,12 +59,12 @@ func httpManager(m manager) *listener.Filter {
 	c := &hcm.HttpConnectionManager{
 		CodecType: hcm.HttpConnectionManager_AUTO, StatPrefix: m.prefix,
 		HttpFilters:                  append(m.guards, httpFilters(m.web)...),
-		AccessLog:                    accessLog(m.mesh.AccessLog),
+		AccessLog:                    accessLogs(m.reports.Logs),
 		UpgradeConfigs:               []*hcm.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		PathWithEscapedSlashesAction: hcm.HttpConnectionManager_KEEP_UNCHANGED,
 		StreamIdleTimeout:            message.Duration(0),
 		UseRemoteAddress:             wrapperspb.Bool(m.side == edge),
-		Tracing:                      tracing(m.mesh.Tracing, m.traced),
+		Tracing:                      tracing(m.reports.Tracing, m.traced),
 	}
 	normalize(c, m.mesh.PathNormalization)
 	if m.inline != nil {
@@ -90,6 +88,9 @@ func atEdge(c *hcm.HttpConnectionManager, mesh *model.Mesh) {
 	c.ServerName = serverHeader
 	c.XffNumTrustedHops = mesh.TrustedProxies
 	c.ForwardClientCertDetails = hcm.HttpConnectionManager_SANITIZE_SET
+	if mode, said := hcm.HttpConnectionManager_ForwardClientCertDetails_value[mesh.ForwardClientCert]; said {
+		c.ForwardClientCertDetails = hcm.HttpConnectionManager_ForwardClientCertDetails(mode)
+	}
 	c.SetCurrentClientCertDetails = &hcm.HttpConnectionManager_SetCurrentClientCertDetails{Subject: message.True(), Cert: true, Uri: true, Dns: true}
 	c.InternalAddressConfig = &hcm.HttpConnectionManager_InternalAddressConfig{ // only the pod itself is internal
 		CidrRanges: []*core.CidrRange{{AddressPrefix: "127.0.0.1", PrefixLen: message.U32(32)}, {AddressPrefix: "::1", PrefixLen: message.U32(128)}},
@@ -133,6 +134,7 @@ func tracing(t model.Tracing, service string) *hcm.HttpConnectionManager_Tracing
 		return nil
 	}
 	return &hcm.HttpConnectionManager_Tracing{
+		MaxPathTagLength: maxPath(t), CustomTags: customTags(t.Tags),
 		RandomSampling: &xdstype.Percent{Value: t.Sampling},
 		Provider: &trace.Tracing_Http{Name: otelTracer, ConfigType: &trace.Tracing_Http_TypedConfig{TypedConfig: message.Any(&trace.OpenTelemetryConfig{
 			ServiceName: service,
@@ -141,6 +143,25 @@ func tracing(t model.Tracing, service string) *hcm.HttpConnectionManager_Tracing
 			}}},
 		})}},
 	}
+}
+
+func customTags(tags []model.SpanTag) []*tracingtype.CustomTag {
+	var out []*tracingtype.CustomTag
+	for _, t := range tags {
+		tag := &tracingtype.CustomTag{Tag: t.Name, Type: &tracingtype.CustomTag_Literal_{Literal: &tracingtype.CustomTag_Literal{Value: t.Value}}}
+		if t.Header != "" {
+			tag.Type = &tracingtype.CustomTag_RequestHeader{RequestHeader: &tracingtype.CustomTag_Header{Name: t.Header, DefaultValue: t.Value}}
+		}
+		out = append(out, tag)
+	}
+	return out
+}
+
+func maxPath(t model.Tracing) *wrapperspb.UInt32Value {
+	if t.MaxPath == 0 {
+		return nil
+	}
+	return message.U32(t.MaxPath)
 }
 
 // Weighted is one target of a connection.
@@ -166,8 +187,8 @@ func RelayOf(p *model.TrafficPolicy) Relay {
 }
 
 // tcpFilter returns the network filter that relays bytes.
-func tcpFilter(mesh *model.Mesh, prefix string, targets []Weighted, r Relay) *listener.Filter {
-	p := &tcpproxy.TcpProxy{StatPrefix: prefix, AccessLog: accessLog(mesh.AccessLog), IdleTimeout: message.Optional(r.Idle),
+func tcpFilter(reports observe.Side, prefix string, targets []Weighted, r Relay) *listener.Filter {
+	p := &tcpproxy.TcpProxy{StatPrefix: prefix, AccessLog: accessLogs(reports.Logs), IdleTimeout: message.Optional(r.Idle),
 		MaxDownstreamConnectionDuration: message.Nonzero(r.Longest)}
 	if r.BySource {
 		p.HashPolicy = []*xdstype.HashPolicy{{PolicySpecifier: &xdstype.HashPolicy_SourceIp_{SourceIp: &xdstype.HashPolicy_SourceIp{}}}}
@@ -182,62 +203,4 @@ func tcpFilter(mesh *model.Mesh, prefix string, targets []Weighted, r Relay) *li
 	}
 	p.ClusterSpecifier = &tcpproxy.TcpProxy_WeightedClusters{WeightedClusters: group}
 	return message.NetworkFilter(filterTCP, p)
-}
-
-// accessLogFormat is the format that users of Istio parse.
-const accessLogFormat = `[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% ` +
-	`%RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% "%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% %BYTES_SENT% ` +
-	`%DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" ` +
-	`"%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% ` +
-	`%DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%` + "\n"
-
-// accessLogFields are the fields of the same log as JSON.
-func accessLogFields() map[string]string {
-	return map[string]string{
-		"start_time": "%START_TIME%", "method": "%REQ(:METHOD)%", "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%", "protocol": "%PROTOCOL%",
-		"response_code": "%RESPONSE_CODE%", "response_flags": "%RESPONSE_FLAGS%", "response_code_details": "%RESPONSE_CODE_DETAILS%",
-		"connection_termination_details":    "%CONNECTION_TERMINATION_DETAILS%",
-		"upstream_transport_failure_reason": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
-		"bytes_received":                    "%BYTES_RECEIVED%", "bytes_sent": "%BYTES_SENT%", "duration": "%DURATION%",
-		"upstream_service_time": "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%", "x_forwarded_for": "%REQ(X-FORWARDED-FOR)%",
-		"user_agent": "%REQ(USER-AGENT)%", "request_id": "%REQ(X-REQUEST-ID)%", "authority": "%REQ(:AUTHORITY)%",
-		"upstream_host": "%UPSTREAM_HOST%", "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
-		"upstream_local_address": "%UPSTREAM_LOCAL_ADDRESS%", "downstream_local_address": "%DOWNSTREAM_LOCAL_ADDRESS%",
-		"downstream_remote_address": "%DOWNSTREAM_REMOTE_ADDRESS%", "requested_server_name": "%REQUESTED_SERVER_NAME%",
-		"route_name": "%ROUTE_NAME%",
-	}
-}
-
-// accessLog says where and how to log; nil: not at all.
-func accessLog(a model.AccessLog) []*accesslog.AccessLog {
-	if a.File == "" {
-		return nil
-	}
-	format := &core.SubstitutionFormatString{}
-	switch {
-	case a.JSON:
-		format.Format = &core.SubstitutionFormatString_JsonFormat{JsonFormat: jsonFormat(a.Format)}
-	case a.Format != "":
-		format.Format = textFormat(a.Format)
-	default:
-		format.Format = textFormat(accessLogFormat)
-	}
-	return []*accesslog.AccessLog{{Name: fileLog, ConfigType: &accesslog.AccessLog_TypedConfig{TypedConfig: message.Any(&fileaccess.FileAccessLog{
-		Path: a.File, AccessLogFormat: &fileaccess.FileAccessLog_LogFormat{LogFormat: format},
-	})}}}
-}
-
-func textFormat(s string) *core.SubstitutionFormatString_TextFormatSource {
-	return &core.SubstitutionFormatString_TextFormatSource{TextFormatSource: &core.DataSource{Specifier: &core.DataSource_InlineString{InlineString: s}}}
-}
-
-// jsonFormat reads the user's object of field to format; one that cannot be read is as none.
-func jsonFormat(custom string) *structpb.Struct {
-	fields := map[string]any{}
-	if custom != "" && json.Unmarshal([]byte(custom), &fields) == nil {
-		if s, err := structpb.NewStruct(fields); err == nil {
-			return s
-		}
-	}
-	return message.Struct(accessLogFields())
 }

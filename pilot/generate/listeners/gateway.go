@@ -10,6 +10,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
 	"github.com/heddle-mesh/heddle/pilot/generate/message"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/observe"
 	"github.com/heddle-mesh/heddle/pilot/generate/transport"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
@@ -19,6 +20,7 @@ type Gateway struct {
 	Mesh     *model.Mesh
 	Class    naming.Class
 	Self     Self
+	Reports  *observe.Reports
 	Bind     string
 	Port     uint16
 	Policies *intern.List[*model.Authorization]
@@ -42,7 +44,7 @@ type GatewayChain struct {
 func MakeGateway(in Gateway) *wire.Resource {
 	l := &listener.Listener{
 		Name: in.Class.ListenerName(in.Bind, in.Port), TrafficDirection: core.TrafficDirection_OUTBOUND,
-		Metadata: selfMetadata(in.Self), AccessLog: accessLog(in.Mesh.AccessLog),
+		Metadata: metadata(in.Class, &in.Self, in.Reports.Client), AccessLog: listenerLog(in.Mesh, in.Reports.Client),
 	}
 	bindTo(l, in.Class, in.Bind, in.Port)
 	if in.Mesh.ProxyProtocol {
@@ -73,11 +75,11 @@ func (in Gateway) chain(c GatewayChain) *listener.FilterChain {
 	g := authz.Guard{Mesh: in.Mesh, Policies: in.Policies.Slice()}
 	if c.Routes == "" {
 		targets := c.Targets.Slice()
-		out.Filters = append(g.TCP(), tcpFilter(in.Mesh, targets[0].Cluster, targets, c.Relay))
+		out.Filters = append(g.TCP(), tcpFilter(in.Reports.Client, targets[0].Cluster, targets, c.Relay))
 		return out
 	}
 	out.Filters = []*listener.Filter{httpManager(manager{
-		mesh: in.Mesh, prefix: "outbound_" + in.Class.ListenerName(in.Bind, in.Port), routes: c.Routes, guards: g.HTTP(), traced: in.Self.ServiceName(), side: edge, web: c.Web,
+		mesh: in.Mesh, reports: in.Reports.Client, prefix: "outbound_" + in.Class.ListenerName(in.Bind, in.Port), routes: c.Routes, guards: g.HTTP(), traced: in.Self.ServiceName(), side: edge, web: c.Web,
 	})}
 	return out
 }

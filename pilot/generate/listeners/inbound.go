@@ -13,6 +13,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
 	"github.com/heddle-mesh/heddle/pilot/generate/message"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/observe"
 	"github.com/heddle-mesh/heddle/pilot/generate/transport"
 	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
@@ -23,6 +24,7 @@ type Inbound struct {
 	Mesh     *model.Mesh
 	Class    naming.Class
 	Self     Self
+	Reports  *observe.Reports
 	Mode     model.MTLSMode // of ports that nobody declared
 	Ports    *intern.List[Port]
 	Policies *intern.List[*model.Authorization]
@@ -76,11 +78,11 @@ func (in Inbound) cluster(p Port) *wire.Resource {
 // listener is where captured inbound connections arrive.
 func (in Inbound) listener() *wire.Resource {
 	l := &listener.Listener{
-		Name: wire.ListenerVirtualInbound, TrafficDirection: core.TrafficDirection_INBOUND, Metadata: selfMetadata(in.Self),
-		AccessLog: accessLog(in.Mesh.AccessLog), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: message.Duration(0),
+		Name: wire.ListenerVirtualInbound, TrafficDirection: core.TrafficDirection_INBOUND, Metadata: metadata(in.Class, &in.Self, in.Reports.Server),
+		AccessLog: listenerLog(in.Mesh, in.Reports.Server), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: message.Duration(in.Mesh.DetectionTimeout),
 		ListenerFilters: []*listener.ListenerFilter{originalDestination(), inspectTLS(), inspectHTTP()},
 		FilterChains: []*listener.FilterChain{
-			chain("virtualInbound-blackhole", portMatch(wire.PortInbound), nil, toCluster(in.Mesh, wire.ClusterBlackHole)),
+			chain("virtualInbound-blackhole", portMatch(wire.PortInbound), nil, toCluster(in.Reports.Server, wire.ClusterBlackHole)),
 		},
 	}
 	bindTo(l, in.Class, "", wire.PortInbound)
@@ -162,7 +164,7 @@ func (in Inbound) chains(p Port, target string, g authz.Guard) []*listener.Filte
 		if kind.http {
 			c.Filters = []*listener.Filter{in.httpFilter(p, target, g)}
 		} else {
-			c.Filters = append(g.TCP(), tcpFilter(in.Mesh, target, []Weighted{{Cluster: target}}, Relay{}))
+			c.Filters = append(g.TCP(), tcpFilter(in.Reports.Server, target, []Weighted{{Cluster: target}}, Relay{}))
 		}
 		out = append(out, c)
 	}
@@ -217,7 +219,7 @@ func (in Inbound) httpFilter(p Port, target string, g authz.Guard) *listener.Fil
 		}},
 	}}}
 	return httpManager(manager{
-		mesh: in.Mesh, prefix: "inbound_" + in.Class.ListenerName("", p.Port), inline: routes, guards: g.HTTP(), traced: in.Self.ServiceName(), side: inbound,
+		mesh: in.Mesh, reports: in.Reports.Server, prefix: "inbound_" + in.Class.ListenerName("", p.Port), inline: routes, guards: g.HTTP(), traced: in.Self.ServiceName(), side: inbound,
 		web: p.Protocol == model.GRPCWeb,
 	})
 }

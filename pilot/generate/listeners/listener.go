@@ -15,6 +15,7 @@ import (
 	"github.com/heddle-mesh/heddle/internal/spiffe"
 	"github.com/heddle-mesh/heddle/pilot/generate/message"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/observe"
 	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
@@ -67,10 +68,20 @@ func bindTo(l *listener.Listener, class naming.Class, address string, port uint1
 	}
 }
 
-// selfMetadata names the proxy's own workload, as pilot names it to others.
-func selfMetadata(self Self) *core.Metadata {
-	facts := upstream.Facts(self.Identity.String(), self.Facts)
-	return &core.Metadata{FilterMetadata: map[string]*structpb.Struct{wire.ListenerMetadata: facts}}
+// metadata names the proxy's own workload (nil: a listener that proxies share), as pilot names it to others, and says what is not counted. A
+// stock Envoy counts in a way of its own.
+func metadata(class naming.Class, self *Self, reports observe.Side) *core.Metadata {
+	out := map[string]*structpb.Struct{}
+	if self != nil {
+		out[wire.ListenerMetadata] = upstream.Facts(self.Identity.String(), self.Facts)
+	}
+	if len(reports.Metrics) > 0 && !class.Foreign {
+		out[wire.ListenerMetrics] = message.Struct(reports.Metrics)
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return &core.Metadata{FilterMetadata: out}
 }
 
 // portMatch matches the original destination's port.

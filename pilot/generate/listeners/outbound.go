@@ -1,6 +1,8 @@
 package listeners
 
 import (
+	"maps"
+
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -10,6 +12,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
 	"github.com/heddle-mesh/heddle/pilot/generate/message"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/observe"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -18,6 +21,7 @@ type Outbound struct {
 	Mesh         *model.Mesh
 	Class        naming.Class
 	RegistryOnly bool
+	Reports      *observe.Reports
 	Bind         string // "": wildcard
 	Port         uint16
 	// Routes is the RDS name for plaintext HTTP; "": there is none.
@@ -49,33 +53,41 @@ func Unknown(registryOnly bool) string {
 }
 
 // MakeVirtualOutbound is where captured connections arrive.
-func MakeVirtualOutbound(mesh *model.Mesh, class naming.Class, registryOnly, onDemand bool) *wire.Resource {
+func MakeVirtualOutbound(in Outbound, onDemand bool) *wire.Resource {
 	l := &listener.Listener{
 		Name: wire.ListenerVirtualOutbound, UseOriginalDst: message.True(), TrafficDirection: core.TrafficDirection_OUTBOUND,
-		AccessLog: accessLog(mesh.AccessLog),
+		AccessLog: listenerLog(in.Mesh, in.Reports.Client), Metadata: in.metadata(),
 		FilterChains: []*listener.FilterChain{
-			chain("virtualOutbound-blackhole", portMatch(wire.PortOutbound), nil, toCluster(mesh, wire.ClusterBlackHole)),
+			chain("virtualOutbound-blackhole", portMatch(wire.PortOutbound), nil, toCluster(in.Reports.Client, wire.ClusterBlackHole)),
 		},
-		DefaultFilterChain: chain("virtualOutbound-catchall-tcp", nil, nil, toCluster(mesh, Unknown(registryOnly))),
+		DefaultFilterChain: chain("virtualOutbound-catchall-tcp", nil, nil, toCluster(in.Reports.Client, Unknown(in.RegistryOnly))),
 	}
 	if onDemand {
-		l.Metadata = &core.Metadata{FilterMetadata: map[string]*structpb.Struct{
-			wire.OnDemandMetadata: message.Struct(map[string]string{wire.OnDemandListeners: "true"}),
-		}}
+		l.Metadata = demanding(l.Metadata)
 	}
-	bindTo(l, class, "", wire.PortOutbound)
+	bindTo(l, in.Class, "", wire.PortOutbound)
 	return message.Resource(wire.TypeListener, l.Name, l)
 }
 
-func toCluster(mesh *model.Mesh, name string) *listener.Filter {
-	return tcpFilter(mesh, name, []Weighted{{Cluster: name}}, Relay{})
+// demanding adds to metadata, which may be nil, that listeners are asked for when a connection first wants one.
+func demanding(in *core.Metadata) *core.Metadata {
+	out := &core.Metadata{FilterMetadata: map[string]*structpb.Struct{}}
+	maps.Copy(out.FilterMetadata, in.GetFilterMetadata())
+	out.FilterMetadata[wire.OnDemandMetadata] = message.Struct(map[string]string{wire.OnDemandListeners: "true"})
+	return out
+}
+
+func (in Outbound) metadata() *core.Metadata { return metadata(in.Class, nil, in.Reports.Client) }
+
+func toCluster(reports observe.Side, name string) *listener.Filter {
+	return tcpFilter(reports, name, []Weighted{{Cluster: name}}, Relay{})
 }
 
 // MakeOutbound serves the connections to one port, or to one address's port.
 func MakeOutbound(in Outbound) *wire.Resource {
 	l := &listener.Listener{
 		Name: in.Class.ListenerName(in.Bind, in.Port), TrafficDirection: core.TrafficDirection_OUTBOUND,
-		BindToPort: wrapperspb.Bool(false), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: message.Duration(0),
+		Metadata: in.metadata(), BindToPort: wrapperspb.Bool(false), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: message.Duration(in.Mesh.DetectionTimeout),
 	}
 	bindTo(l, in.Class, in.Bind, in.Port)
 	for c := range in.Chains.All {
@@ -89,7 +101,7 @@ func MakeOutbound(in Outbound) *wire.Resource {
 		l.ListenerFilters = append(l.ListenerFilters, inspectHTTP())
 		match := &listener.FilterChainMatch{TransportProtocol: transportRaw, ApplicationProtocols: plainHTTP()}
 		prefix := "outbound_" + in.Class.ListenerName(in.Bind, in.Port)
-		l.FilterChains = append(l.FilterChains, chain("", match, nil, httpManager(manager{mesh: in.Mesh, prefix: prefix, routes: in.Routes, traced: in.Traced})))
+		l.FilterChains = append(l.FilterChains, chain("", match, nil, httpManager(manager{mesh: in.Mesh, reports: in.Reports.Client, prefix: prefix, routes: in.Routes, traced: in.Traced})))
 	}
 	l.DefaultFilterChain = in.otherwise()
 	return message.Resource(wire.TypeListener, l.Name, l)
@@ -99,9 +111,9 @@ func MakeOutbound(in Outbound) *wire.Resource {
 func (in Outbound) otherwise() *listener.FilterChain {
 	if in.Default != nil {
 		targets := in.Default.Slice()
-		return chain("", nil, nil, tcpFilter(in.Mesh, targets[0].Cluster, targets, in.Relay))
+		return chain("", nil, nil, tcpFilter(in.Reports.Client, targets[0].Cluster, targets, in.Relay))
 	}
-	return chain("PassthroughFilterChain", nil, nil, toCluster(in.Mesh, Unknown(in.RegistryOnly)))
+	return chain("PassthroughFilterChain", nil, nil, toCluster(in.Reports.Client, Unknown(in.RegistryOnly)))
 }
 
 func (in Outbound) opaque(c Chain) *listener.FilterChain {
@@ -110,5 +122,5 @@ func (in Outbound) opaque(c Chain) *listener.FilterChain {
 		match.PrefixRanges = append(match.PrefixRanges, message.CIDR(subnet))
 	}
 	targets := c.Targets.Slice()
-	return chain("", match, nil, tcpFilter(in.Mesh, targets[0].Cluster, targets, c.Relay))
+	return chain("", match, nil, tcpFilter(in.Reports.Client, targets[0].Cluster, targets, c.Relay))
 }

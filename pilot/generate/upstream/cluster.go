@@ -3,6 +3,7 @@
 package upstream
 
 import (
+	"cmp"
 	"math"
 	"net"
 	"strings"
@@ -88,7 +89,7 @@ func Make(in Cluster) *wire.Resource {
 	}
 	in.discover(c)
 	applyBalancer(c, in.InForce().LoadBalancer)
-	applyPool(c, in.InForce().ConnectionPool)
+	applyPool(c, in.InForce().ConnectionPool, in.Mesh.Keepalive)
 	c.TypedExtensionProtocolOptions = HTTPOptions(in.protocols())
 	applyOutlier(c, in.InForce().Outlier)
 	if !in.Through {
@@ -165,7 +166,7 @@ func (in Cluster) resolve(c *cluster.Cluster) {
 	}
 	c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: kind}
 	//lint:ignore SA1019 what replaces it is an extension of its own, which no dialect of ours knows
-	c.DnsRefreshRate = message.Duration(dnsRefresh)
+	c.DnsRefreshRate = message.Duration(cmp.Or(in.Mesh.DNSRefresh, dnsRefresh))
 	//lint:ignore SA1019 likewise
 	c.RespectDnsTtl = in.Class.Foreign // ours asks again at the rate alone
 	c.DnsLookupFamily = dnsFamily(in.Class)

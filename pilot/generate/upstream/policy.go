@@ -55,21 +55,26 @@ func slowStart(w *model.Warmup) *cluster.Cluster_SlowStartConfig {
 }
 
 // applyPool says how many connections and requests there may be, and how connections are kept.
-func applyPool(c *cluster.Cluster, pool model.ConnectionPool) {
+func applyPool(c *cluster.Cluster, pool model.ConnectionPool, byDefault model.Keepalive) {
 	c.CircuitBreakers = Breakers(pool)
-	if pool.KeepaliveProbes != 0 || pool.KeepaliveTime != 0 || pool.KeepaliveInterval != 0 {
-		k := &core.TcpKeepalive{}
-		if pool.KeepaliveProbes != 0 {
-			k.KeepaliveProbes = message.U32(pool.KeepaliveProbes)
-		}
-		if pool.KeepaliveTime != 0 {
-			k.KeepaliveTime = message.U32(uint32(pool.KeepaliveTime / time.Second))
-		}
-		if pool.KeepaliveInterval != 0 {
-			k.KeepaliveInterval = message.U32(uint32(pool.KeepaliveInterval / time.Second))
-		}
-		c.UpstreamConnectionOptions = &cluster.UpstreamConnectionOptions{TcpKeepalive: k}
+	keep := model.Keepalive{Probes: pool.KeepaliveProbes, Time: pool.KeepaliveTime, Interval: pool.KeepaliveInterval}
+	if keep == (model.Keepalive{}) {
+		keep = byDefault
 	}
+	if keep == (model.Keepalive{}) {
+		return
+	}
+	k := &core.TcpKeepalive{}
+	if keep.Probes != 0 {
+		k.KeepaliveProbes = message.U32(keep.Probes)
+	}
+	if keep.Time != 0 {
+		k.KeepaliveTime = message.U32(uint32(keep.Time / time.Second))
+	}
+	if keep.Interval != 0 {
+		k.KeepaliveInterval = message.U32(uint32(keep.Interval / time.Second))
+	}
+	c.UpstreamConnectionOptions = &cluster.UpstreamConnectionOptions{TcpKeepalive: k}
 }
 
 // protocols says which HTTP the cluster speaks.

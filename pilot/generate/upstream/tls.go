@@ -100,7 +100,9 @@ func (in Cluster) accepted(rule *model.ClientTLS) []string {
 }
 
 func (in Cluster) speaksHTTP2() bool {
-	return in.protocol().IsHTTP2() || in.InForce().ConnectionPool.UpgradeHTTP2 && in.protocol().IsHTTP()
+	pool := in.InForce().ConnectionPool
+	upgrade := pool.UpgradeHTTP2 || in.Mesh.UpgradeHTTP2 && !pool.KeepHTTP1 && !pool.UseClientProtocol
+	return in.protocol().IsHTTP2() || upgrade && in.protocol().IsHTTP()
 }
 
 // foreignALPNs name the protocol inside for a proxy that does not do so itself.

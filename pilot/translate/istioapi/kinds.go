@@ -14,7 +14,7 @@ const (
 
 // Kinds says what becomes of each field of the kinds of networking.istio.io.
 func Kinds() []fields.Kind {
-	return []fields.Kind{virtualServices(), destinationRules(), gateways(), serviceEntries(), workloadEntries(), sidecars()}
+	return []fields.Kind{virtualServices(), destinationRules(), gateways(), serviceEntries(), workloadEntries(), workloadGroups(), sidecars()}
 }
 
 func virtualServices() fields.Kind {
@@ -80,6 +80,18 @@ func workloadEntries() fields.Kind {
 	return fields.Kind{Name: "WorkloadEntry", Message: &networking.WorkloadEntry{}, Honoured: workloadEntryFields,
 		Refused: []fields.Note{{Path: "network", Why: "there is one network"}},
 		Differs: []fields.Note{{Path: "address", Why: "an address; names are left out with a warning, unix sockets are refused"}},
+	}
+}
+
+func workloadGroups() fields.Kind {
+	const alone = "machines do not register themselves with this version"
+	return fields.Kind{Name: "WorkloadGroup", Message: &networking.WorkloadGroup{}, Honoured: workloadGroupFields,
+		Refused: []fields.Note{
+			{Path: "template.address", Why: "each machine has its own"},
+			{Path: "template.network", Why: "there is one network"},
+			{Path: "probe", Why: "those who would probe are machines that register themselves, which this version does not have"},
+		},
+		Differs: []fields.Note{{Path: "{metadata,template}", Why: "checked, and makes no WorkloadEntry: " + alone}},
 	}
 }
 

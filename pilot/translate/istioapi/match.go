@@ -97,11 +97,7 @@ func (r *reader) keyMatches(path string, all map[string]*networking.StringMatch,
 
 // headerName records a name that no header can have.
 func (r *reader) headerName(path, name string) {
-	for i, c := range []byte(name) {
-		token := c > ' ' && c < 0x7f && !strings.ContainsRune(`"(),/:;<=>?@[\]{}`, rune(c))
-		if !token && (c != ':' || i != 0) {
-			r.Errorf(path, "%q is not a header name", name)
-			return
-		}
+	if !values.HeaderName(name) {
+		r.Errorf(path, "%q is not a header name", name)
 	}
 }

@@ -40,6 +40,7 @@ func (r *reader) connectionPool(path string, p *networking.ConnectionPoolSetting
 			out.PingTimeout = r.positive(path+".http.http2KeepAlive.timeout", k.Timeout, true)
 		}
 		out.UpgradeHTTP2 = h.H2UpgradePolicy == networking.ConnectionPoolSettings_HTTPSettings_UPGRADE
+		out.KeepHTTP1 = h.H2UpgradePolicy == networking.ConnectionPoolSettings_HTTPSettings_DO_NOT_UPGRADE
 		out.UseClientProtocol = h.UseClientProtocol
 		if out.UpgradeHTTP2 && out.UseClientProtocol {
 			r.Errorf(path+".http.useClientProtocol", "contradicts h2UpgradePolicy UPGRADE")

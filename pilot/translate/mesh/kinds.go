@@ -2,6 +2,7 @@ package mesh
 
 import (
 	meshapi "istio.io/api/mesh/v1alpha1"
+	proxyconfig "istio.io/api/networking/v1beta1"
 	telemetry "istio.io/api/telemetry/v1alpha1"
 
 	"github.com/heddle-mesh/heddle/pilot/translate/fields"
@@ -9,12 +10,25 @@ import (
 
 // Kinds says what becomes of the mesh's settings.
 func Kinds() []fields.Kind {
+	const variables = "variables of DNS capture (`ISTIO_META_DNS_CAPTURE`, `ISTIO_META_DNS_AUTO_ALLOCATE`), our own `HEDDLE_ON_DEMAND`, those of Go's runtime, of gRPC and of certificates; others are refused, since proxies read none"
+	const images = "`default` and `distroless`, which are the same"
 	const suites = "suites and curves that this version does not have are left out, and reported"
 	return []fields.Kind{
 		{Name: "MeshConfig", Message: &meshapi.MeshConfig{}, Honoured: honoured, Large: true,
+			Refused: []fields.Note{{Path: "defaultConfig.drainDuration", Why: "connections outlive the listener that they came by; terminationDrainDuration bounds the end"}},
 			Differs: []fields.Note{
 				{Path: "outboundTrafficPolicy.mode", Why: "other modes than ALLOW_ANY and REGISTRY_ONLY count as REGISTRY_ONLY"},
-				{Path: "defaultConfig.proxyMetadata", Why: "`ISTIO_META_DNS_CAPTURE`, `ISTIO_META_DNS_AUTO_ALLOCATE` and our own `HEDDLE_ON_DEMAND`"},
+				{Path: "defaultConfig.proxyMetadata", Why: variables},
+				{Path: "defaultConfig.image.imageType", Why: images},
+				{Path: "defaultConfig.interceptionMode", Why: "REDIRECT only"},
+				{Path: "defaultConfig.holdApplicationUntilProxyStarts", Why: "true unless said; a proxy that is a native sidecar always starts first"},
+				{Path: "defaultConfig.terminationDrainDuration", Why: "the longest that connections may go on at the end: proxies end as soon as nothing goes on. The installation's, 45 s, unless said"},
+				{Path: "defaultConfig.tracing.customTags", Why: "literals and headers"},
+				{Path: "inboundTrafficPolicy.mode", Why: "PASSTHROUGH only"},
+				{Path: "verifyCertificateAtClient", Why: "true only"},
+				{Path: "discoverySelectors", Why: "security policies, and the control plane's own and the root namespace, always count"},
+				{Path: "defaultProviders.metrics", Why: "prometheus, which is on even if it is not named; a Telemetry turns metrics off"},
+				{Path: "extensionProviders.envoyFileAccessLog.path", Why: "`/dev/stdout`"},
 				{Path: "ingressClass", Why: "`heddle` unless said"},
 				{Path: "ingressService", Why: "`name` or `namespace/name`; unless said, the oldest Service that has the label of ingressSelector. Only status is read from it"},
 				{Path: "accessLogFile", Why: "`/dev/stdout` or nothing"},
@@ -22,7 +36,17 @@ func Kinds() []fields.Kind {
 			}},
 		{Name: "Telemetry", Message: &telemetry.Telemetry{}, Honoured: telemetryFields, Large: true,
 			Differs: []fields.Note{
-				{Path: "{tracing,accessLogging}", Why: "of the whole mesh only: in the root namespace, without a selector"},
+				{Path: "metrics.overrides.tagOverrides.operation", Why: "REMOVE only"},
+				{Path: "metrics.providers.name", Why: "prometheus"},
+				{Path: "accessLogging.filter.expression", Why: "comparisons of attributes of the request, the response and the connection with constants, `has`, `in`, `startsWith`, `endsWith`, `contains` and `matches`, joined by and, or and not"},
+				{Path: "tracing.customTags", Why: "literals and headers"},
+				{Path: "metrics.overrides.match.metric", Why: "`GRPC_REQUEST_MESSAGES` and `GRPC_RESPONSE_MESSAGES` are not counted, and may be disabled only"},
+			}},
+		{Name: "ProxyConfig", Message: &proxyconfig.ProxyConfig{}, Honoured: proxyConfigFields,
+			Differs: []fields.Note{
+				{Path: "concurrency", Why: "of sidecars, as all of this kind: gateways run as their Deployment says"},
+				{Path: "environmentVariables", Why: variables},
+				{Path: "image.imageType", Why: images},
 			}},
 	}
 }

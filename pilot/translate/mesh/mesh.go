@@ -4,11 +4,6 @@ package mesh
 
 import (
 	"cmp"
-	"encoding/json"
-	"fmt"
-	"maps"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -23,9 +18,6 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
-// Stdout is where proxies log; there is no other file in their image.
-const Stdout = "/dev/stdout"
-
 var honoured = fields.New(
 	"{trustDomain,trustDomainAliases,rootNamespace,enableAutoMtls,connectTimeout}",
 	"outboundTrafficPolicy.mode",
@@ -33,10 +25,15 @@ var honoured = fields.New(
 	"defaultHttpRetryPolicy.{attempts,perTryTimeout,retryOn,retryRemoteLocalities,retryIgnorePreviousHosts,backoff}",
 	"{accessLogFile,accessLogFormat,accessLogEncoding}",
 	"{enableTracing,enablePrometheusMerge}",
-	"defaultConfig.{tracing.sampling,proxyMetadata}",
-	"defaultConfig.gatewayTopology.{numTrustedProxies,proxyProtocol}",
-	"extensionProviders.{name,opentelemetry.{service,port},envoyFileAccessLog.path}",
-	"defaultProviders.{tracing,accessLogging}",
+	"{protocolDetectionTimeout,tcpKeepalive.{probes,time,interval},h2UpgradePolicy,dnsRefreshRate,verifyCertificateAtClient}",
+	"defaultConfig.{tracing.{sampling,maxPathTagLength,customTags.{literal.value,header.{name,defaultValue}}},proxyMetadata,concurrency,holdApplicationUntilProxyStarts,terminationDrainDuration,image.imageType}",
+	"defaultConfig.interceptionMode",
+	"defaultConfig.gatewayTopology.{numTrustedProxies,forwardClientCertDetails,proxyProtocol}",
+	"inboundTrafficPolicy.mode",
+	"discoverySelectors.{matchLabels,matchExpressions.{key,operator,values}}",
+	"extensionProviders.{name,opentelemetry.{service,port},envoyFileAccessLog.{path,logFormat.{text,labels}},prometheus}",
+	"defaultProviders.{tracing,metrics,accessLogging}",
+	"disableEnvoyListenerLog",
 	"pathNormalization.normalization",
 	istioapi.LocalityFields,
 	"meshMTLS.minProtocolVersion",
@@ -44,9 +41,8 @@ var honoured = fields.New(
 	"{ingressControllerMode,ingressClass,ingressSelector,ingressService}",
 )
 
-// Mesh translates the settings and, laid over them, the Telemetry that speaks for the mesh. Fields that are refused leave their default in
-// force.
-func Mesh(in *inputs.Mesh, telemetries []*inputs.Telemetry) (*model.Mesh, []report.Issue) {
+// Mesh translates the settings. Fields that are refused leave their default in force.
+func Mesh(in *inputs.Mesh) (*model.Mesh, []report.Issue) {
 	c, log := in.Config, &report.Log{}
 	for _, p := range in.Problems {
 		log.Partialf(p.Path, "%s", p.Reason)
@@ -84,39 +80,22 @@ func Mesh(in *inputs.Mesh, telemetries []*inputs.Telemetry) (*model.Mesh, []repo
 	trustDomain(log, in, m)
 	normalization(log, c, m)
 	accessLog(log, c, m)
+	providers(log, c, m)
 	tracing(log, c, m)
-	metadata(log, c, m)
+	transport(log, c, m)
+	m.ForwardClientCert = forwarded(log, c)
+	m.Proxy = defaultProxy(log, c, m)
+	only(log, c)
+	if _, err := Selectors(c); err != nil {
+		log.Partialf("mesh.discoverySelectors", "%v; every namespace counts", err)
+	}
 	m.Locality = locality(log, c)
 	m.MeshTLS = model.TLSParameters{MinVersion: tlsVersion(log, "mesh.meshMTLS", c.MeshMTLS)}
 	m.TLS = tlsParameters(log, "mesh.tlsDefaults", c.TlsDefaults)
-	if o := oldest(telemetries, m.RootNamespace, c); o != nil {
-		applyTelemetry(&report.Log{}, c, o.Spec, m) // judged by itself
-	}
 	for i := range log.Issues {
 		log.Issues[i].Severity = min(log.Issues[i].Severity, report.Partial)
 	}
 	return m, log.Issues
-}
-
-// metadata reads whether DNS is captured, and whether discovery is on demand. Other metadata of proxies means nothing here.
-func metadata(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) {
-	metadata := c.GetDefaultConfig().GetProxyMetadata()
-	for _, name := range slices.Sorted(maps.Keys(metadata)) {
-		path := "mesh.defaultConfig.proxyMetadata[" + name + "]"
-		value, err := strconv.ParseBool(metadata[name])
-		switch {
-		case name != wire.EnvDNSCapture && name != wire.EnvDNSAutoAllocate && name != wire.EnvOnDemand:
-			log.Partialf(path, "not implemented by this version")
-		case err != nil:
-			log.Partialf(path, "%q is neither true nor false", metadata[name])
-		case name == wire.EnvDNSCapture:
-			m.DNSCapture = value
-		case name == wire.EnvOnDemand:
-			m.OnDemand = value
-		default:
-			m.DNSUnallocated = !value
-		}
-	}
 }
 
 // connectTimeout is how long connecting may take: 10 s, unless something sensible is said.
@@ -212,94 +191,6 @@ func normalization(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) {
 		log.Partialf("mesh.pathNormalization.normalization", "%d: unknown; DECODE_AND_MERGE_SLASHES is in force", n)
 		m.PathNormalization = model.PathDecodeAndMergeSlashes
 	}
-}
-
-func accessLog(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) {
-	m.AccessLog = model.AccessLog{JSON: c.AccessLogEncoding == meshapi.MeshConfig_JSON}
-	logFormat(log, c, m)
-	if logsToStdout(log, "mesh.accessLogFile", c.AccessLogFile) {
-		m.AccessLog.File = Stdout
-	}
-	for i, name := range c.GetDefaultProviders().GetAccessLogging() {
-		applyAccessLog(log, fmt.Sprintf("mesh.defaultProviders.accessLogging[%d]", i), c, name, m)
-	}
-}
-
-// logFormat checks the format of the access log: a text or, for JSON, an object of texts. A bad one leaves the default in force.
-func logFormat(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) {
-	texts := []string{c.AccessLogFormat}
-	if m.AccessLog.JSON && c.AccessLogFormat != "" {
-		var object map[string]string
-		if err := json.Unmarshal([]byte(c.AccessLogFormat), &object); err != nil {
-			log.Partialf("mesh.accessLogFormat", "for JSON an object of texts is expected: %v", err)
-			return
-		}
-		texts = slices.Collect(maps.Values(object))
-	}
-	for _, text := range texts {
-		if err := values.Format(text); err != nil {
-			log.Partialf("mesh.accessLogFormat", "%v", err)
-			return
-		}
-	}
-	m.AccessLog.Format = c.AccessLogFormat
-}
-
-func logsToStdout(log *report.Log, path, file string) bool {
-	if file != "" && file != Stdout {
-		log.Partialf(path, "%q: only %q is implemented by this version", file, Stdout)
-	}
-	return file == Stdout
-}
-
-func applyAccessLog(log *report.Log, path string, c *meshapi.MeshConfig, name string, m *model.Mesh) {
-	if p := provider(c, name); p.GetEnvoyFileAccessLog() != nil {
-		file := p.GetEnvoyFileAccessLog().Path
-		if logsToStdout(log, path, cmp.Or(file, Stdout)) {
-			m.AccessLog.File = Stdout
-		}
-		return
-	}
-	if name == "envoy" {
-		m.AccessLog.File = Stdout
-		return
-	}
-	log.Partialf(path, "no access log provider %q among mesh.extensionProviders", name)
-}
-
-func tracing(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) {
-	m.Tracing.Sampling = 1
-	if t := c.GetDefaultConfig().GetTracing(); t != nil {
-		m.Tracing.Sampling = percent(log, "mesh.defaultConfig.tracing.sampling", t.Sampling)
-	}
-	for i, name := range c.GetDefaultProviders().GetTracing() {
-		applyTracing(log, fmt.Sprintf("mesh.defaultProviders.tracing[%d]", i), c, name, m)
-	}
-	if c.EnableTracing && m.Tracing.Target == "" {
-		log.Partialf("mesh.enableTracing", "no defaultProviders.tracing says where spans go")
-	}
-}
-
-func applyTracing(log *report.Log, path string, c *meshapi.MeshConfig, name string, m *model.Mesh) {
-	p := provider(c, name).GetOpentelemetry()
-	if p == nil || p.Service == "" || p.Port == 0 {
-		log.Partialf(path, "no opentelemetry provider %q with service and port among mesh.extensionProviders", name)
-		return
-	}
-	host := p.Service
-	if _, after, ok := strings.Cut(host, "/"); ok { // namespace/host
-		host = after
-	}
-	m.Tracing.Target = fmt.Sprintf("%s:%d", host, p.Port)
-}
-
-func provider(c *meshapi.MeshConfig, name string) *meshapi.MeshConfig_ExtensionProvider {
-	for _, p := range c.ExtensionProviders {
-		if p.Name == name {
-			return p
-		}
-	}
-	return nil
 }
 
 func percent(log *report.Log, path string, v float64) float64 {

@@ -3,83 +3,187 @@ package mesh
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
-	meshapi "istio.io/api/mesh/v1alpha1"
 	telemetry "istio.io/api/telemetry/v1alpha1"
 
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/condition"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
 	"github.com/heddle-mesh/heddle/pilot/translate/fields"
+	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
 var telemetryFields = fields.New(
-	"tracing.{providers.name,randomSamplingPercentage,disableSpanReporting}",
-	"accessLogging.{providers.name,disabled}",
+	"selector.matchLabels",
+	"tracing.{match.mode,providers.name,randomSamplingPercentage,disableSpanReporting,customTags.{literal.value,header.{name,defaultValue}}}",
+	"accessLogging.{match.mode,providers.name,disabled,filter.expression}",
+	"metrics.{providers.name,overrides.{match.{metric,mode},disabled,tagOverrides.operation}}",
 )
 
-// Telemetry judges a Telemetry object. This version has those that speak for the whole mesh: in the root namespace, without a selector.
-// Without settings (nil), providers are not looked for.
-func Telemetry(o *inputs.Telemetry, root string, c *meshapi.MeshConfig) []report.Issue {
-	log := &report.Log{}
+// reader translates one Telemetry.
+type reader struct {
+	report.Log
+	mesh  *model.Mesh
+	known bool // what providers the mesh has
+}
+
+// Telemetry translates a Telemetry object. Where the mesh is not known, providers are not looked for.
+func Telemetry(o *inputs.Telemetry, m *model.Mesh, known bool) (*model.Telemetry, []report.Issue) {
+	r := &reader{mesh: m, known: known}
 	for _, p := range o.Problems {
-		log.Errorf(p.Path, "%s", p.Reason)
+		r.Errorf(p.Path, "%s", p.Reason)
 	}
-	telemetryFields.Check(o.Spec, "spec", log)
-	if o.Namespace != root {
-		log.Errorf("metadata.namespace", "not implemented by this version outside of the root namespace %s", root)
+	telemetryFields.Check(o.Spec, "spec", &r.Log)
+	out := &model.Telemetry{From: model.Name{Namespace: o.Namespace, Name: o.Name}}
+	if s := o.Spec.Selector; s != nil {
+		out.Selector = values.Selector(&r.Log, "spec.selector.matchLabels", s.MatchLabels)
 	}
 	for i, l := range o.Spec.AccessLogging {
-		if len(l.Providers) == 0 && !l.Disabled.GetValue() {
-			log.Errorf(fmt.Sprintf("spec.accessLogging[%d]", i), "providers or disabled must be given")
-		}
+		out.Logging = append(out.Logging, r.logging(fmt.Sprintf("spec.accessLogging[%d]", i), l))
 	}
-	if c != nil {
-		found := &report.Log{}
-		applyTelemetry(found, c, o.Spec, &model.Mesh{})
-		for _, i := range found.Issues {
-			log.Errorf(i.Path, "%s", i.Reason)
-		}
+	for i, t := range o.Spec.Tracing {
+		out.Tracing = append(out.Tracing, r.tracing(fmt.Sprintf("spec.tracing[%d]", i), t))
 	}
-	return log.Issues
+	for i, c := range o.Spec.Metrics {
+		out.Metrics = append(out.Metrics, r.metrics(fmt.Sprintf("spec.metrics[%d]", i), c)...)
+	}
+	return out, r.Issues
 }
 
-// oldest returns the Telemetry that speaks for the mesh: the oldest sound one, or nil.
-func oldest(all []*inputs.Telemetry, root string, c *meshapi.MeshConfig) *inputs.Telemetry {
-	var best *inputs.Telemetry
-	for _, o := range all {
-		if (best == nil || older(o, best)) && !report.HasErrors(Telemetry(o, root, c)) {
-			best = o
-		}
+// side reads where the proxies stand.
+func (r *reader) side(path string, mode telemetry.WorkloadMode) model.Side {
+	switch mode {
+	case telemetry.WorkloadMode_CLIENT_AND_SERVER:
+	case telemetry.WorkloadMode_CLIENT:
+		return model.ClientSide
+	case telemetry.WorkloadMode_SERVER:
+		return model.ServerSide
+	default:
+		r.Errorf(path+".match.mode", "%d: unknown", mode)
 	}
-	return best
+	return model.BothSides
 }
 
-func older(a, b *inputs.Telemetry) bool {
-	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name)) < 0
-}
-
-// applyTelemetry lays an object over the settings.
-func applyTelemetry(log *report.Log, c *meshapi.MeshConfig, spec *telemetry.Telemetry, m *model.Mesh) {
-	for i, l := range spec.AccessLogging {
-		if l.Disabled.GetValue() {
-			m.AccessLog.File = ""
-			continue
-		}
-		for j, p := range l.Providers {
-			applyAccessLog(log, fmt.Sprintf("spec.accessLogging[%d].providers[%d].name", i, j), c, p.GetName(), m)
+func (r *reader) logging(path string, l *telemetry.AccessLogging) model.Logging {
+	out := model.Logging{Side: r.side(path, l.GetMatch().GetMode()), Disabled: l.GetDisabled().GetValue()}
+	if out.Filter = l.GetFilter().GetExpression(); out.Filter != "" {
+		if _, err := condition.Parse(out.Filter); err != nil {
+			r.Errorf(path+".filter.expression", "%v", err)
 		}
 	}
-	for i, t := range spec.Tracing {
-		path := fmt.Sprintf("spec.tracing[%d]", i)
-		for j, p := range t.Providers {
-			applyTracing(log, fmt.Sprintf("%s.providers[%d].name", path, j), c, p.GetName(), m)
+	for i, p := range l.GetProviders() {
+		if _, ok := r.mesh.LogProvider(p.GetName()); r.known && !ok {
+			r.Errorf(fmt.Sprintf("%s.providers[%d].name", path, i), "%s", noLog(p.GetName()))
 		}
-		if t.RandomSamplingPercentage != nil {
-			m.Tracing.Sampling = percent(log, path+".randomSamplingPercentage", t.RandomSamplingPercentage.Value)
+		out.Providers = append(out.Providers, p.GetName())
+	}
+	return out
+}
+
+func (r *reader) tracing(path string, t *telemetry.Tracing) model.TracingChange {
+	out := model.TracingChange{Side: r.side(path, t.GetMatch().GetMode())}
+	for i, p := range t.GetProviders() {
+		at := fmt.Sprintf("%s.providers[%d].name", path, i)
+		if _, ok := r.mesh.TracingProviders[p.GetName()]; r.known && !ok {
+			r.Errorf(at, "%s", noTracing(p.GetName()))
 		}
-		if t.DisableSpanReporting.GetValue() {
-			m.Tracing.Target = ""
+		if i == 1 {
+			r.Errorf(at, "spans go to one provider only")
 		}
+		if i == 0 {
+			out.Provider = p.GetName()
+		}
+	}
+	if s := t.GetRandomSamplingPercentage(); s != nil {
+		if s.Value < 0 || s.Value > 100 {
+			r.Errorf(path+".randomSamplingPercentage", "%v: a percentage between 0 and 100 expected", s.Value)
+		}
+		out.Sampling = &s.Value
+	}
+	if d := t.GetDisableSpanReporting(); d != nil {
+		out.Disabled = &d.Value
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.GetCustomTags())) {
+		tag := t.CustomTags[name]
+		out.Tags = append(out.Tags, spanTag(r.Errorf, path+".customTags["+name+"]", name, tag.GetLiteral(), tag.GetHeader()))
+	}
+	return out
+}
+
+// literal and header are the kinds of tags that proxies have, of both APIs that know them.
+type (
+	literal interface{ GetValue() string }
+	header  interface {
+		GetName() string
+		GetDefaultValue() string
+	}
+)
+
+// spanTag reads a further attribute of spans.
+func spanTag(no refuse, path, name string, l literal, h header) model.SpanTag {
+	out := model.SpanTag{Name: name, Value: cmp.Or(l.GetValue(), h.GetDefaultValue()), Header: strings.ToLower(h.GetName())}
+	switch {
+	case name == "" || out.Header == "" && out.Value == "":
+		no(path, "a name, and a literal or a header, are expected")
+	case !values.HeaderName(out.Header):
+		no(path+".header.name", "%q is not a header name", out.Header)
+	}
+	return out
+}
+
+func (r *reader) metrics(path string, c *telemetry.Metrics) []model.MetricChange {
+	for i, p := range c.GetProviders() {
+		if !counts(r.mesh, p.GetName()) && (r.known || p.GetName() == "") {
+			r.Errorf(fmt.Sprintf("%s.providers[%d].name", path, i), "%s", noMetrics(p.GetName()))
+		}
+	}
+	var out []model.MetricChange
+	for i, o := range c.GetOverrides() {
+		if change, ok := r.override(fmt.Sprintf("%s.overrides[%d]", path, i), o); ok {
+			out = append(out, change)
+		}
+	}
+	return out
+}
+
+// override reads a change of metrics; false: it is about metrics that these proxies do not have.
+func (r *reader) override(path string, o *telemetry.MetricsOverrides) (model.MetricChange, bool) {
+	out := model.MetricChange{Side: r.side(path, o.GetMatch().GetMode())}
+	if d := o.GetDisabled(); d != nil {
+		out.Disabled = &d.Value
+	}
+	counted := true
+	switch metric := o.GetMatch().GetMetric(); metric {
+	case telemetry.MetricSelector_ALL_METRICS:
+	case telemetry.MetricSelector_GRPC_REQUEST_MESSAGES, telemetry.MetricSelector_GRPC_RESPONSE_MESSAGES:
+		if counted = false; !o.GetDisabled().GetValue() {
+			r.Errorf(path+".match.metric", "%s: not counted by this version", metric)
+		}
+	default:
+		out.Metric = metric.String()
+		if !slices.Contains(wire.Metrics(), out.Metric) {
+			r.Errorf(path+".match.metric", "%d: unknown", metric)
+		}
+	}
+	for _, tag := range slices.Sorted(maps.Keys(o.GetTagOverrides())) {
+		r.tag(fmt.Sprintf("%s.tagOverrides[%s]", path, tag), tag, o.TagOverrides[tag], &out)
+	}
+	return out, counted
+}
+
+// tag reads what becomes of a label.
+func (r *reader) tag(path, name string, o *telemetry.MetricsOverrides_TagOverride, out *model.MetricChange) {
+	switch {
+	case o.GetOperation() != telemetry.MetricsOverrides_TagOverride_REMOVE:
+		r.Errorf(path+".operation", "%s: only REMOVE is implemented by this version", o.GetOperation())
+	case !slices.Contains(wire.MetricLabels(), name):
+		r.Warnf(path, "no metric has this label")
+	default:
+		out.Removed = append(out.Removed, name)
 	}
 }

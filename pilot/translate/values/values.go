@@ -248,3 +248,14 @@ func Locality(s string) model.Locality {
 	parts := append(strings.SplitN(s, "/", 3), "", "", "")
 	return model.Locality{Region: parts[0], Zone: parts[1], Subzone: parts[2]}
 }
+
+// HeaderName reports whether a header can have a name (RFC 9110, section 5.1), or the request line, as ":path".
+func HeaderName(name string) bool {
+	for i, c := range []byte(name) {
+		token := c > ' ' && c < 0x7f && !strings.ContainsRune(`"(),/:;<=>?@[\]{}`, rune(c))
+		if !token && (c != ':' || i != 0) {
+			return false
+		}
+	}
+	return true
+}

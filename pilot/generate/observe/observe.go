@@ -1,0 +1,216 @@
+// Package observe lays what Telemetry objects say over the mesh's settings: what the proxy of a workload logs, traces and counts. How a
+// proxy is told is not its business.
+package observe
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// Layers are what speaks for a workload, each over the one before it. Nil: nothing does. It is comparable: pointers stand for content.
+type Layers struct {
+	Mesh                      *model.Mesh
+	Root, Namespace, Workload *model.Telemetry
+}
+
+// Reports is what a proxy reports, as the client and as the server of requests. It is immutable.
+type Reports struct{ Client, Server Side }
+
+// Side is what a proxy reports on one side.
+type Side struct {
+	Logs    []model.AccessLog
+	Tracing model.Tracing
+	// Metrics says what is not counted, as wire.ListenerMetrics does. Nil: everything is counted.
+	Metrics map[string]string
+}
+
+// Rules finds what speaks for workloads. It is immutable.
+type Rules struct {
+	mesh    *model.Mesh
+	whole   map[string]*model.Telemetry   // by namespace: the oldest for all of it
+	partial map[string][]*model.Telemetry // by namespace: those with a selector, by age
+}
+
+// New indexes a snapshot's Telemetries.
+func New(s *model.Snapshot) *Rules {
+	r := &Rules{mesh: s.Mesh, whole: map[string]*model.Telemetry{}, partial: map[string][]*model.Telemetry{}}
+	for _, t := range s.Telemetries {
+		namespace := t.From.Namespace
+		switch {
+		case t.Selector != nil:
+			r.partial[namespace] = append(r.partial[namespace], t)
+		case r.whole[namespace] == nil:
+			r.whole[namespace] = t
+		}
+	}
+	return r
+}
+
+// Of is what speaks for a workload.
+func (r *Rules) Of(namespace string, labels model.Labels) Layers {
+	out := Layers{Mesh: r.mesh, Root: r.whole[r.mesh.RootNamespace]}
+	if namespace != r.mesh.RootNamespace {
+		out.Namespace = r.whole[namespace]
+	}
+	for _, t := range r.partial[namespace] {
+		if t.Selector.Matches(labels) {
+			out.Workload = t
+			break
+		}
+	}
+	return out
+}
+
+// list is the layers that are there, the widest first.
+func (l Layers) list() []*model.Telemetry {
+	return slices.DeleteFunc([]*model.Telemetry{l.Root, l.Namespace, l.Workload}, func(t *model.Telemetry) bool { return t == nil })
+}
+
+// Merge lays the layers over each other.
+func Merge(l Layers) *Reports {
+	side := func(s model.Side) Side {
+		return Side{Logs: logs(l, s), Tracing: tracing(l, s), Metrics: metrics(l, s)}
+	}
+	return &Reports{Client: side(model.ClientSide), Server: side(model.ServerSide)}
+}
+
+// logs are the access logs in force: those of the mesh's settings where no layer says anything, its file where these name no provider.
+func logs(l Layers, side model.Side) []model.AccessLog {
+	layers := slices.DeleteFunc(l.list(), func(t *model.Telemetry) bool { return len(t.Logging) == 0 })
+	if len(layers) == 0 {
+		if len(l.Mesh.DefaultLogs) == 0 {
+			return file(l.Mesh)
+		}
+		layers = []*model.Telemetry{{Logging: []model.Logging{{Providers: l.Mesh.DefaultLogs}}}}
+	}
+	on := switched(layers, l.Mesh.DefaultLogs, side)
+	var out []model.AccessLog
+	for _, name := range slices.Sorted(maps.Keys(on)) {
+		if log, ok := l.Mesh.LogProvider(name); ok && on[name].on {
+			log.Filter = on[name].filter
+			out = append(out, log)
+		}
+	}
+	return out
+}
+
+// provided is what becomes of a provider of access logs.
+type provided struct {
+	on     bool
+	filter string
+}
+
+// switched says which providers the layers leave on. Only those count that the last layer to name any names; a rule without providers is about
+// those of the rule before it, and keeps their filter if it has none.
+func switched(layers []*model.Telemetry, byDefault []string, side model.Side) map[string]provided {
+	allowed, out, names := byDefault, map[string]provided{}, byDefault
+	for _, t := range layers {
+		if named := namedBy(t); len(named) > 0 {
+			allowed = named
+		}
+	}
+	for _, t := range layers {
+		for _, rule := range t.Logging {
+			if len(rule.Providers) > 0 {
+				names = rule.Providers
+			}
+			for _, name := range names {
+				if !rule.Side.Has(side) || !slices.Contains(allowed, name) {
+					continue
+				}
+				p := provided{!rule.Disabled, rule.Filter}
+				if len(rule.Providers) == 0 && rule.Filter == "" {
+					p.filter = out[name].filter
+				}
+				out[name] = p
+			}
+		}
+	}
+	return out
+}
+
+func namedBy(t *model.Telemetry) []string {
+	var out []string
+	for _, rule := range t.Logging {
+		out = append(out, rule.Providers...)
+	}
+	return out
+}
+
+func file(mesh *model.Mesh) []model.AccessLog {
+	if mesh.AccessLog.File == "" {
+		return nil
+	}
+	return []model.AccessLog{mesh.AccessLog}
+}
+
+// tracing is where spans go, the zero value where they do not.
+func tracing(l Layers, side model.Side) model.Tracing {
+	out, disabled := l.Mesh.Tracing, false
+	for _, t := range l.list() {
+		for _, change := range t.Tracing {
+			if !change.Side.Has(side) {
+				continue
+			}
+			if change.Provider != "" {
+				out.Target = l.Mesh.TracingProviders[change.Provider]
+			}
+			if change.Sampling != nil {
+				out.Sampling = *change.Sampling
+			}
+			if change.Disabled != nil {
+				disabled = *change.Disabled
+			}
+			if len(change.Tags) > 0 {
+				out.Tags = change.Tags
+			}
+		}
+	}
+	if disabled || out.Target == "" {
+		return model.Tracing{}
+	}
+	return out
+}
+
+// metrics says what is not counted: for each metric by itself, the last layer that speaks of it.
+func metrics(l Layers, side model.Side) map[string]string {
+	off, removed := map[string]bool{}, map[string]map[string]bool{}
+	for _, t := range l.list() {
+		for _, change := range t.Metrics {
+			if !change.Side.Has(side) {
+				continue
+			}
+			for _, metric := range wire.Metrics() {
+				if change.Metric != "" && change.Metric != metric {
+					continue
+				}
+				if change.Disabled != nil {
+					off[metric] = *change.Disabled
+				}
+				for _, label := range change.Removed {
+					if removed[metric] == nil {
+						removed[metric] = map[string]bool{}
+					}
+					removed[metric][label] = true
+				}
+			}
+		}
+	}
+	out := map[string]string{}
+	for _, metric := range wire.Metrics() {
+		if labels := slices.Sorted(maps.Keys(removed[metric])); len(labels) > 0 {
+			out[metric] = strings.Join(labels, ",")
+		}
+		if off[metric] {
+			out[metric] = wire.MetricOff
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}

@@ -1,0 +1,107 @@
+package observe
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/heddle-mesh/heddle/pilot/model"
+)
+
+// mesh has two further providers of logs, a and b, that write their names.
+func mesh(defaults ...string) *model.Mesh {
+	return &model.Mesh{RootNamespace: "root", DefaultLogs: defaults, AccessLog: model.AccessLog{File: model.Stdout, Format: "file"},
+		LogProviders:     map[string]model.AccessLog{"a": {File: model.Stdout, Format: "a"}, "b": {File: model.Stdout, Format: "b"}},
+		TracingProviders: map[string]string{"t": "t:1", "u": "u:1"}}
+}
+
+func logging(rules ...model.Logging) *model.Telemetry { return &model.Telemetry{Logging: rules} }
+
+// formats is what a side logs.
+func formats(s Side) []string {
+	var out []string
+	for _, l := range s.Logs {
+		text := l.Format
+		if l.Filter != "" {
+			text += " if " + l.Filter
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+// TestLogs holds which providers are on, with Istio's rules of inheriting.
+func TestLogs(t *testing.T) {
+	a, b, off := model.Logging{Providers: []string{"a"}}, model.Logging{Providers: []string{"b"}}, model.Logging{Disabled: true}
+	filtered := model.Logging{Providers: []string{"a"}, Filter: "x"}
+	for says, c := range map[string]struct {
+		layers Layers
+		want   []string // of clients
+	}{
+		"nothing is said: the file":                           {Layers{Mesh: mesh()}, []string{"file"}},
+		"providers of the settings, not the file":             {Layers{Mesh: mesh("a", "b")}, []string{"a", "b"}},
+		"the built-in provider has the mesh's format":         {Layers{Mesh: mesh(model.BuiltinLog)}, []string{"file"}},
+		"a layer without logging changes nothing":             {Layers{Mesh: mesh("a"), Root: &model.Telemetry{}}, []string{"a"}},
+		"off, without providers: those of the settings":       {Layers{Mesh: mesh("a", "b"), Root: logging(off)}, nil},
+		"off turns the file off":                              {Layers{Mesh: mesh(), Namespace: logging(off)}, nil},
+		"off, without providers: those of the layer before":   {Layers{Mesh: mesh(), Root: logging(a), Namespace: logging(off)}, nil},
+		"the last layer to name providers names all of them":  {Layers{Mesh: mesh("b"), Root: logging(a), Workload: logging(b)}, []string{"b"}},
+		"two rules of a layer":                                {Layers{Mesh: mesh(), Root: logging(a, b)}, []string{"a", "b"}},
+		"off is of the rule's own providers":                  {Layers{Mesh: mesh(), Root: logging(a, b), Namespace: logging(model.Logging{Providers: []string{"a"}, Disabled: true})}, nil},
+		"a rule of the other side only":                       {Layers{Mesh: mesh("a"), Root: logging(model.Logging{Providers: []string{"a"}, Side: model.ServerSide})}, nil},
+		"a filter":                                            {Layers{Mesh: mesh(), Root: logging(filtered)}, []string{"a if x"}},
+		"a filter stays where a rule names nothing":           {Layers{Mesh: mesh(), Root: logging(filtered), Namespace: logging(model.Logging{})}, []string{"a if x"}},
+		"a filter goes where a rule names the provider again": {Layers{Mesh: mesh(), Root: logging(filtered), Namespace: logging(a)}, []string{"a"}},
+		"on again below":                                      {Layers{Mesh: mesh("a"), Root: logging(off), Workload: logging(model.Logging{})}, []string{"a"}},
+		"a provider that is not there":                        {Layers{Mesh: mesh(), Root: logging(model.Logging{Providers: []string{"z"}})}, nil},
+	} {
+		if got := formats(Merge(c.layers).Client); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", says, got, c.want)
+		}
+	}
+}
+
+// TestTracing holds that each field is said for itself.
+func TestTracing(t *testing.T) {
+	percent, yes, no := 50.0, true, false
+	m := mesh()
+	m.Tracing = model.Tracing{Target: "t:1", Sampling: 1, MaxPath: 9}
+	root := &model.Telemetry{Tracing: []model.TracingChange{{Sampling: &percent}, {Side: model.ServerSide, Disabled: &yes}}}
+	tags := []model.SpanTag{{Name: "n", Value: "v"}}
+	own := &model.Telemetry{Tracing: []model.TracingChange{{Side: model.ClientSide, Provider: "u", Tags: tags}}}
+	r := Merge(Layers{Mesh: m, Root: root, Workload: own})
+	if got := r.Client.Tracing; got.Target != "u:1" || got.Sampling != 50 || got.MaxPath != 9 || len(got.Tags) != 1 {
+		t.Errorf("client: %+v", got)
+	}
+	if got := r.Server.Tracing; got.Target != "" || got.Sampling != 0 {
+		t.Errorf("server: %+v", got)
+	}
+	again := &model.Telemetry{Tracing: []model.TracingChange{{Disabled: &no}}}
+	if got := Merge(Layers{Mesh: m, Root: root, Workload: again}).Server.Tracing; got.Target != "t:1" || got.Sampling != 50 {
+		t.Errorf("on again: %+v", got)
+	}
+}
+
+// TestOf holds which layers speak for whom.
+func TestOf(t *testing.T) {
+	of := func(namespace, name string, selector model.Selector) *model.Telemetry {
+		return &model.Telemetry{From: model.Name{Namespace: namespace, Name: name}, Selector: selector}
+	}
+	all := []*model.Telemetry{of("root", "r", nil), of("root", "r2", nil), of("root", "rs", model.Selector{"app": "web"}), of("shop", "s", nil),
+		of("shop", "first", model.Selector{"app": "web"}), of("shop", "second", model.Selector{"app": "web"})}
+	rules := New(&model.Snapshot{Mesh: mesh(), Telemetries: all})
+	for _, c := range []struct {
+		namespace string
+		labels    model.Labels
+		want      [3]*model.Telemetry
+	}{
+		{"shop", model.Labels{"app": "web"}, [3]*model.Telemetry{all[0], all[3], all[4]}},
+		{"shop", nil, [3]*model.Telemetry{all[0], all[3], nil}},
+		{"root", model.Labels{"app": "web"}, [3]*model.Telemetry{all[0], nil, all[2]}},
+		{"bank", model.Labels{"app": "web"}, [3]*model.Telemetry{all[0], nil, nil}},
+	} {
+		l := rules.Of(c.namespace, c.labels)
+		if got := [3]*model.Telemetry{l.Root, l.Namespace, l.Workload}; got != c.want {
+			t.Errorf("%s %v: %v", c.namespace, c.labels, got)
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package mesh
+
+import (
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	meshapi "istio.io/api/mesh/v1alpha1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/values"
+)
+
+// leastRefresh is just above Envoy's limit.
+const leastRefresh = 2 * time.Millisecond
+
+// transport reads how connections are made and recognised where no other object says it.
+func transport(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) {
+	m.DetectionTimeout = atLeastZero(log, "mesh.protocolDetectionTimeout", c.ProtocolDetectionTimeout)
+	if m.DNSRefresh = positive(log, "mesh.dnsRefreshRate", c.DnsRefreshRate); m.DNSRefresh > 0 {
+		m.DNSRefresh = max(m.DNSRefresh, leastRefresh)
+	}
+	if k := c.TcpKeepalive; k != nil {
+		m.Keepalive = model.Keepalive{Probes: k.Probes, Time: atLeastZero(log, "mesh.tcpKeepalive.time", k.Time),
+			Interval: atLeastZero(log, "mesh.tcpKeepalive.interval", k.Interval)}
+	}
+	switch c.H2UpgradePolicy {
+	case meshapi.MeshConfig_DO_NOT_UPGRADE:
+	case meshapi.MeshConfig_UPGRADE:
+		m.UpgradeHTTP2 = true
+	default:
+		log.Partialf("mesh.h2UpgradePolicy", "%d: unknown; DO_NOT_UPGRADE is in force", c.H2UpgradePolicy)
+	}
+}
+
+// atLeastZero reads a duration; 0 where none is given, or none that can be.
+func atLeastZero(log *report.Log, path string, d *durationpb.Duration) model.Duration {
+	return max(values.DurationOr(log, path, d, 0), 0)
+}
+
+// positive is atLeastZero for what cannot be 0.
+func positive(log *report.Log, path string, d *durationpb.Duration) model.Duration {
+	if d != nil && d.AsDuration() == 0 {
+		log.Partialf(path, "0s: a duration of at least 1ms expected")
+	}
+	return atLeastZero(log, path, d)
+}
+
+// forwarded is what gateways do with X-Forwarded-Client-Cert; "": the default.
+func forwarded(log *report.Log, c *meshapi.MeshConfig) string {
+	mode := c.GetDefaultConfig().GetGatewayTopology().GetForwardClientCertDetails()
+	if _, known := meshapi.ForwardClientCertDetails_name[int32(mode)]; !known {
+		log.Partialf("mesh.defaultConfig.gatewayTopology.forwardClientCertDetails", "%d: unknown; SANITIZE_SET is in force", mode)
+		return ""
+	}
+	if mode == meshapi.ForwardClientCertDetails_UNDEFINED {
+		return ""
+	}
+	return mode.String()
+}
+
+// only refuses the values, of fields that have just one here, that are another.
+func only(log *report.Log, c *meshapi.MeshConfig) {
+	if v := c.VerifyCertificateAtClient; v != nil && !v.Value {
+		log.Partialf("mesh.verifyCertificateAtClient", "false: servers are always verified, by the system's roots where nothing names others")
+	}
+	if mode := c.GetInboundTrafficPolicy().GetMode(); mode != meshapi.MeshConfig_InboundTrafficPolicy_PASSTHROUGH {
+		log.Partialf("mesh.inboundTrafficPolicy.mode", "%s is not implemented by this version; PASSTHROUGH is in force", mode)
+	}
+	if mode := c.GetDefaultConfig().GetInterceptionMode(); mode != meshapi.ProxyConfig_REDIRECT {
+		log.Partialf("mesh.defaultConfig.interceptionMode", "%s is not implemented by this version; REDIRECT is in force", mode)
+	}
+}
+
+// Selectors are the discoverySelectors: of the namespaces that count, each matches one or more. None: every namespace counts.
+func Selectors(c *meshapi.MeshConfig) ([]labels.Selector, error) {
+	var out []labels.Selector
+	for i, in := range c.DiscoverySelectors {
+		selector := &metav1.LabelSelector{MatchLabels: in.MatchLabels}
+		for _, e := range in.MatchExpressions {
+			selector.MatchExpressions = append(selector.MatchExpressions,
+				metav1.LabelSelectorRequirement{Key: e.Key, Operator: metav1.LabelSelectorOperator(e.Operator), Values: e.Values})
+		}
+		s, err := metav1.LabelSelectorAsSelector(selector)
+		if err != nil {
+			return nil, fmt.Errorf("[%d]: %w", i, err)
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
