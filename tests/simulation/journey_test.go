@@ -184,6 +184,9 @@ func (m *mesh) serve(p *proxy, l *config.Listener, c *exchange.Connection, tr tr
 		return
 	}
 	c.Via = l.Via
+	if l.Inspect.Timeout > 0 {
+		j.say("detection=%s", l.Inspect.Timeout)
+	}
 	chain := l.Choose(c)
 	if chain == nil {
 		j.say("closed")
@@ -209,6 +212,7 @@ func (m *mesh) serve(p *proxy, l *config.Listener, c *exchange.Connection, tr tr
 
 // relay sends bytes on.
 func (m *mesh) relay(p *proxy, t *config.TCP, c *exchange.Connection, tr traffic, share float64, j *journey) {
+	j.observe(c.Via, false)
 	total := 0.0
 	for _, w := range t.Clusters {
 		total += float64(max(w.Weight, 1))
@@ -231,6 +235,7 @@ func (m *mesh) relay(p *proxy, t *config.TCP, c *exchange.Connection, tr traffic
 
 // request judges, routes and forwards one request.
 func (m *mesh) request(p *proxy, chain *config.FilterChain, c *exchange.Connection, tr traffic, share float64, j *journey) {
+	j.observe(c.Via, true)
 	table := p.config.Table(chain.HTTP)
 	if table == nil {
 		j.say("no-routes")

@@ -79,6 +79,9 @@ func (j *journey) cluster(c *upstream.Config) {
 	if c.Ping.Interval > 0 {
 		j.say("ping=%s,%s", c.Ping.Interval, c.Ping.Timeout)
 	}
+	if k := c.Keepalive; k.Enable {
+		j.say("keepalive=%d,%s,%s", k.Count, k.Idle, k.Interval)
+	}
 	if w := c.Warmup; w != nil {
 		j.say("warmup=%s", w.Window)
 	}
