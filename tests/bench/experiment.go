@@ -143,6 +143,9 @@ func (r *result) ratio(m, i int) (float64, error) {
 	}
 	ratios := make([]float64, len(r.figures[0][m]))
 	for round := range ratios {
+		if r.figures[i][m][round] == 0 {
+			return 0, fmt.Errorf("%s: nothing to compare with", r.contenders[i].name)
+		}
 		ratios[round] = r.figures[0][m][round] / r.figures[i][m][round]
 	}
 	return median(ratios), nil

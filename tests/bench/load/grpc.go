@@ -99,6 +99,9 @@ func (p *peer) next() (http2.Frame, error) {
 		switch f := f.(type) {
 		case *http2.SettingsFrame:
 			if !f.IsAck() {
+				if most, told := f.Value(http2.SettingHeaderTableSize); told { // nginx has no table
+					p.encoder.SetMaxDynamicTableSizeLimit(most)
+				}
 				err = p.framer.WriteSettingsAck()
 			}
 		case *http2.PingFrame:
