@@ -3,18 +3,34 @@ package discovery
 import (
 	"fmt"
 
+	ads "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding"
 	protocodec "google.golang.org/grpc/encoding/proto" // registers the codec that Encoding adds to
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/heddle-mesh/heddle/pilot/record"
 )
 
 // parcel is a response as it travels. What its resources hold is lent to every stream: a thousand proxies that connect at once, or are told of
 // one change, share the bytes.
-type parcel struct{ parts mem.BufferSlice }
+type parcel struct {
+	parts   mem.BufferSlice
+	message proto.Message // what parts are; empty until somebody asks for it
+	read    bool
+}
+
+// ProtoReflect makes a parcel a message for whoever does not know better, such as a gRPC server that was made without Encoding.
+func (p *parcel) ProtoReflect() protoreflect.Message {
+	if !p.read {
+		p.read = true
+		_ = proto.Unmarshal(p.parts.Materialize(), p.message) // made a moment ago, of strings that translate has checked
+	}
+	return p.message.ProtoReflect()
+}
 
 // Field numbers of envoy.service.discovery.v3.DiscoveryResponse and DeltaDiscoveryResponse, where both have them.
 const (
@@ -53,7 +69,7 @@ func appendText(to []byte, field protowire.Number, text string) []byte {
 
 // delta packs a response of the delta variant.
 func delta(r *response) *parcel {
-	p := &parcel{parts: make(mem.BufferSlice, 0, len(r.resources)+1)}
+	p := &parcel{parts: make(mem.BufferSlice, 0, len(r.resources)+1), message: &ads.DeltaDiscoveryResponse{}}
 	p.parts = append(p.parts, mem.SliceBuffer(head(r)))
 	for _, res := range r.resources {
 		packed := res.Record
@@ -67,7 +83,7 @@ func delta(r *response) *parcel {
 
 // whole packs a response of the state-of-the-world variant: its resources have neither names nor versions.
 func whole(r *response) *parcel {
-	p := &parcel{parts: make(mem.BufferSlice, 0, 2*len(r.resources)+1)}
+	p := &parcel{parts: make(mem.BufferSlice, 0, 2*len(r.resources)+1), message: &ads.DiscoveryResponse{}}
 	p.parts = append(p.parts, mem.SliceBuffer(head(r)))
 	for _, res := range r.resources {
 		size := protowire.SizeTag(fieldAnyType) + protowire.SizeBytes(len(res.Type)) + protowire.SizeTag(fieldAnyValue) + protowire.SizeBytes(len(res.Body))
@@ -80,7 +96,8 @@ func whole(r *response) *parcel {
 	return p
 }
 
-// Encoding is what a gRPC server needs to be registered with: it sends parcels, and messages as any other server.
+// Encoding is what a gRPC server should be made with: it sends parcels as they are, and messages as any other server. One that is made without
+// copies them for each stream.
 func Encoding() grpc.ServerOption {
 	return grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(protocodec.Name)})
 }

@@ -47,16 +47,19 @@ func TestParcelsAreMessages(t *testing.T) {
 
 func same[T proto.Message](t *testing.T, why string, p *parcel, want T) {
 	t.Helper()
-	sent, err := codec{encoding.GetCodecV2("proto")}.Marshal(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := want.ProtoReflect().New().Interface()
-	if err := proto.Unmarshal(sent.Materialize(), got); err != nil {
-		t.Fatalf("%s: %v", why, err)
-	}
-	if diff := cmp.Diff(proto.Message(want), got, protocmp.Transform()); diff != "" {
-		t.Errorf("%s (-message +parcel):\n%s", why, diff)
+	plain := encoding.GetCodecV2("proto")
+	for server, c := range map[string]encoding.CodecV2{"with Encoding": codec{plain}, "without": plain} {
+		sent, err := c.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := want.ProtoReflect().New().Interface()
+		if err := proto.Unmarshal(sent.Materialize(), got); err != nil {
+			t.Fatalf("%s, %s: %v", why, server, err)
+		}
+		if diff := cmp.Diff(proto.Message(want), got, protocmp.Transform()); diff != "" {
+			t.Errorf("%s, %s (-message +parcel):\n%s", why, server, diff)
+		}
 	}
 }
 

@@ -60,7 +60,7 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// Register adds the service to a gRPC server, which must have been made with Encoding.
+// Register adds the service to a gRPC server, which is to be made with Encoding.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	ads.RegisterAggregatedDiscoveryServiceServer(r, s)
 }
