@@ -34,20 +34,24 @@ type apiserver struct {
 const token = "bench-pilot"
 
 // startAPI starts one with its state in dir.
-func startAPI(ctx context.Context, binary, dir string) (*apiserver, error) {
+func startAPI(ctx context.Context, binary, dir string, patience time.Duration) (*apiserver, error) {
 	at, release, err := addresses(3)
 	if err != nil {
 		return nil, err
 	}
 	a := &apiserver{release: release, kubeconfig: filepath.Join(dir, "kubeconfig")}
-	if err := a.start(ctx, binary, dir, at); err != nil {
+	if err := a.start(binary, dir, at); err != nil {
+		a.stop()
+		return nil, err
+	}
+	if err := a.ready(ctx, patience); err != nil {
 		a.stop()
 		return nil, err
 	}
 	return a, nil
 }
 
-func (a *apiserver) start(ctx context.Context, binary, dir string, at []string) error {
+func (a *apiserver) start(binary, dir string, at []string) error {
 	client, peer, secure := "http://"+at[0], "http://"+at[1], at[2]
 	if err := a.identities(dir, secure); err != nil {
 		return err
@@ -69,14 +73,16 @@ func (a *apiserver) start(ctx context.Context, binary, dir string, at []string) 
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+file("accounts-key.pem"),
 		"--service-account-signing-key-file="+file("accounts-key.pem"), "--authorization-mode=RBAC",
 		"--disable-admission-plugins=ServiceAccount") // no controller makes accounts here
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+// ready waits until the server answers.
+func (a *apiserver) ready(ctx context.Context, patience time.Duration) error {
 	asked, err := discovery.NewDiscoveryClientForConfig(a.config)
 	if err != nil {
 		return fmt.Errorf("making a client: %w", err)
 	}
-	return a.server.until(ctx, 2*time.Minute, func(ctx context.Context) error {
+	return a.server.until(ctx, patience, func(ctx context.Context) error {
 		_, err := asked.RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
 		return err
 	})

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 )
@@ -22,20 +21,20 @@ type heddled struct {
 }
 
 // startHeddled starts one and waits until it is ready to serve proxies.
-func startHeddled(ctx context.Context, binary, dir, kubeconfig string) (*heddled, error) {
+func (b bench) startHeddled(ctx context.Context, dir, kubeconfig string) (*heddled, error) {
 	at, release, err := addresses(4)
 	if err != nil {
 		return nil, err
 	}
 	h := &heddled{discovery: at[0], web: at[1], release: release}
-	env := []string{wire.EnvPodName + "=heddled-0", wire.EnvPodNamespace + "=" + wire.SystemNamespace}
-	h.process, err = spawn(dir, "heddled", env, binary, "--kubeconfig="+kubeconfig, "--proxy-image=bench", "--discovery-address="+at[0],
+	env := []string{wire.EnvPodName + "=heddled-0", wire.EnvPodNamespace + "=" + wire.SystemNamespace, "GOMEMLIMIT=1GiB"} // as in the chart
+	h.process, err = spawn(dir, "heddled", env, b.binaries.heddled, "--kubeconfig="+kubeconfig, "--proxy-image=bench", "--discovery-address="+at[0],
 		"--monitoring-address="+at[1], "--health-address="+at[2], "--webhook-address="+at[3])
 	if err != nil {
 		release()
 		return nil, err
 	}
-	err = h.until(ctx, 5*time.Minute, func(ctx context.Context) error {
+	err = h.until(ctx, b.patience, func(ctx context.Context) error {
 		_, err := fetch(ctx, "http://"+at[2]+"/ready")
 		return err
 	})
@@ -84,20 +83,26 @@ func fetch(ctx context.Context, url string) ([]byte, error) {
 	return text, err
 }
 
-// build makes the programs that the rows run, in dir: heddled of this tree, and Kubernetes of the test cluster's. top is the tree.
-func build(ctx context.Context, dir string) (heddledBinary, kubernetes, top string, err error) {
+// build makes the programs that the rows run, where none are given: heddled of this tree, and Kubernetes as the test cluster has it.
+func (b *bench) build(ctx context.Context) error {
 	module, err := output(ctx, "", "go", "env", "GOMOD")
 	if err != nil {
-		return "", "", "", err
+		return err
 	}
 	if module == "" || module == os.DevNull {
-		return "", "", "", errors.New("run this inside the source tree")
+		return errors.New("run this inside the source tree")
 	}
-	top = filepath.Dir(module)
-	heddledBinary = filepath.Join(dir, "heddled-bin")
-	if _, err := output(ctx, top, "go", "build", "-o", heddledBinary, "./cmd/heddled"); err != nil {
-		return "", "", "", err
+	b.top = filepath.Dir(module)
+	if b.binaries.heddled == "" {
+		fmt.Println("building heddled")
+		b.binaries.heddled = filepath.Join(b.dir, "heddled")
+		if _, err := output(ctx, b.top, "go", "build", "-o", b.binaries.heddled, "./cmd/heddled"); err != nil {
+			return err
+		}
 	}
-	kubernetes, err = output(ctx, filepath.Join(top, "tests/cluster"), "go", "run", "./cmd/cluster", "kubernetes")
-	return heddledBinary, kubernetes, top, err
+	if b.binaries.kubernetes == "" {
+		fmt.Println("looking for Kubernetes; where the cache has none it is built, which takes 6 to 8 minutes")
+		b.binaries.kubernetes, err = output(ctx, filepath.Join(b.top, "tests/cluster"), "go", "run", "./cmd/cluster", "kubernetes")
+	}
+	return err
 }

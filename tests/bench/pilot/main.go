@@ -25,7 +25,11 @@ type settings struct {
 	profiling  time.Duration
 	patience   time.Duration
 	keep       bool
+	binaries   binaries
 }
+
+// binaries are files to run; empty: made of the source tree.
+type binaries struct{ heddled, kubernetes string }
 
 func main() {
 	var c settings
@@ -37,6 +41,8 @@ func main() {
 	flag.DurationVar(&c.profiling, "profiling", 15*time.Second, "with -profiles: how long CPU profiles are, at most; a row waits for them")
 	flag.DurationVar(&c.patience, "patience", 10*time.Minute, "how long anything may take before a row is given up")
 	flag.BoolVar(&c.keep, "keep", false, "keep the state folder: logs, and what etcd holds")
+	flag.StringVar(&c.binaries.heddled, "heddled", "", "heddled to measure; empty: built of the tree")
+	flag.StringVar(&c.binaries.kubernetes, "kubernetes", "", "binary of all Kubernetes programs (tests/cluster); empty: the cache's, or built")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -70,8 +76,7 @@ func run(ctx context.Context, c settings) error {
 		defer os.RemoveAll(dir)
 	}
 	b := bench{settings: c, dir: dir}
-	fmt.Println("building heddled, and Kubernetes where the cache has none (6 to 8 minutes)")
-	if b.heddled, b.kubernetes, b.top, err = build(ctx, dir); err != nil {
+	if err := b.build(ctx); err != nil {
 		return err
 	}
 	var v verdict
@@ -110,8 +115,8 @@ func (b bench) explain() {
 // bench measures rows.
 type bench struct {
 	settings
-	dir                      string
-	heddled, kubernetes, top string // binaries, and the source tree
+	dir string
+	top string // the source tree
 }
 
 // row starts everything that a size needs, measures, and ends it again.
@@ -127,7 +132,7 @@ func (b bench) row(ctx context.Context, s size) (_ figures, err error) {
 	if !b.keep {
 		defer os.RemoveAll(dir)
 	}
-	api, err := startAPI(ctx, b.kubernetes, dir)
+	api, err := startAPI(ctx, b.binaries.kubernetes, dir, b.patience)
 	if err != nil {
 		return figures{}, err
 	}
@@ -139,7 +144,7 @@ func (b bench) row(ctx context.Context, s size) (_ figures, err error) {
 	if err := c.fill(ctx, b.top); err != nil {
 		return figures{}, err
 	}
-	h, err := startHeddled(ctx, b.heddled, dir, api.kubeconfig)
+	h, err := b.startHeddled(ctx, dir, api.kubeconfig)
 	if err != nil {
 		return figures{}, err
 	}
