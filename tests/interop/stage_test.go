@@ -124,6 +124,9 @@ func (s *stage) statuses() map[string]discovery.TypeStatus {
 	return all[0].Types
 }
 
+// Asked implements discovery.Subscription: nobody asks on demand here.
+func (s *stage) Asked(string, map[string]bool) {}
+
 // view is all that a proxy may know: a discovery.View. It notes what it is asked for.
 type view struct {
 	resources map[string]map[string]*wire.Resource // by type, by name
@@ -150,6 +153,15 @@ func newView(resources []*wire.Resource, wanted []string) *view {
 func (v *view) All(typ string) []*wire.Resource {
 	return slices.SortedFunc(maps.Values(v.resources[typ]), func(a, b *wire.Resource) int { return strings.Compare(a.Name, b.Name) })
 }
+
+// Partial implements discovery.View: everything is told.
+func (v *view) Partial(string) bool { return false }
+
+// Includes implements discovery.View.
+func (v *view) Includes(string, string) bool { return true }
+
+// Needs implements discovery.View.
+func (v *view) Needs(string, string) discovery.Changes { return nil }
 
 // Get implements discovery.View.
 func (v *view) Get(_ context.Context, typ, name string) *wire.Resource {
