@@ -27,8 +27,12 @@ type Cache interface {
 type Config struct {
 	Cache  Cache
 	Writer client.Writer
-	Bundle func() []byte // PEM; asked for each time
-	Log    *slog.Logger
+	// App is the label "app" of the webhook configurations to write into; empty: the default revision's.
+	App string
+	// WebhooksOnly leaves namespaces to another revision's Publisher.
+	WebhooksOnly bool
+	Bundle       func() []byte // PEM; asked for each time
+	Log          *slog.Logger
 }
 
 // Publisher keeps the bundle published while it runs.
@@ -59,7 +63,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[item](firstRetry, lastRetry)
 	q := workqueue.NewTypedRateLimitingQueue(limiter)
 	defer q.ShutDown()
-	for _, s := range sources() {
+	for _, s := range p.sources() {
 		stop, err := p.watch(ctx, s, q)
 		if err != nil {
 			return err

@@ -80,10 +80,13 @@ func validating(name, app string) *admissionv1.ValidatingWebhookConfiguration {
 }
 
 // start runs a Publisher over api; the returned function ends it and waits.
-func start(t *testing.T, api client.WithWatch) (stop func()) {
+func start(t *testing.T, api client.WithWatch, options ...func(*bundle.Config)) (stop func()) {
 	t.Helper()
-	p := bundle.New(bundle.Config{Cache: fakeCache{api}, Writer: api, Bundle: func() []byte { return []byte(root) },
-		Log: slog.New(slog.DiscardHandler)})
+	c := bundle.Config{Cache: fakeCache{api}, Writer: api, Bundle: func() []byte { return []byte(root) }, Log: slog.New(slog.DiscardHandler)}
+	for _, option := range options {
+		option(&c)
+	}
+	p := bundle.New(c)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
@@ -184,6 +187,24 @@ func TestWebhooksGetTheBundle(t *testing.T) {
 	must(t, api.Get(t.Context(), client.ObjectKey{Name: "other"}, &m))
 	if m.Webhooks[0].ClientConfig.CABundle != nil {
 		t.Error("another's webhook was changed")
+	}
+}
+
+// A revision that is not the default one writes into its own webhooks and nowhere else.
+func TestARevisionWritesIntoItsOwnWebhooks(t *testing.T) {
+	api := fake.NewClientBuilder().WithObjects(mutating("default", "heddled"), mutating("canary", "heddled-canary"), validating("default", "heddled"), namespace("shop")).Build()
+	stop := start(t, api, func(c *bundle.Config) { c.App, c.WebhooksOnly = "heddled-canary", true })
+	var m admissionv1.MutatingWebhookConfiguration
+	eventually(t, "in the revision's webhooks", func() bool {
+		must(t, api.Get(t.Context(), client.ObjectKey{Name: "canary"}, &m))
+		return string(m.Webhooks[0].ClientConfig.CABundle) == root
+	})
+	stop()
+	var v admissionv1.ValidatingWebhookConfiguration
+	must(t, api.Get(t.Context(), client.ObjectKey{Name: "default"}, &m))
+	must(t, api.Get(t.Context(), client.ObjectKey{Name: "default"}, &v))
+	if m.Webhooks[0].ClientConfig.CABundle != nil || v.Webhooks[0].ClientConfig.CABundle != nil || published(t, api, "shop") {
+		t.Error("what is the default revision's was written")
 	}
 }
 

@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -39,21 +40,26 @@ type source struct {
 	item   func(client.Object) (item, bool)
 }
 
-func sources() []source {
+func (p *Publisher) sources() []source {
 	webhook := func(kind string) func(client.Object) (item, bool) {
-		return func(o client.Object) (item, bool) { return item{kind, o.GetName()}, ours(o) }
+		return func(o client.Object) (item, bool) { return item{kind, o.GetName()}, p.ours(o) }
 	}
-	return []source{
+	webhooks := []source{{&admissionv1.MutatingWebhookConfiguration{}, webhook(kindMutating)}}
+	if p.WebhooksOnly { // nobody else's but the default revision's validates
+		return webhooks
+	}
+	return append(webhooks, []source{
 		{&corev1.Namespace{}, func(o client.Object) (item, bool) { return item{kindNamespace, o.GetName()}, true }},
 		{&corev1.ConfigMap{}, func(o client.Object) (item, bool) {
 			return item{kindNamespace, o.GetNamespace()}, o.GetName() == wire.RootConfigMap
 		}},
-		{&admissionv1.MutatingWebhookConfiguration{}, webhook(kindMutating)},
 		{&admissionv1.ValidatingWebhookConfiguration{}, webhook(kindValidating)},
-	}
+	}...)
 }
 
-func ours(o client.Object) bool { return o.GetLabels()[WebhookLabel] == WebhookLabelValue }
+func (p *Publisher) ours(o client.Object) bool {
+	return o.GetLabels()[WebhookLabel] == cmp.Or(p.App, WebhookLabelValue)
+}
 
 // namespace makes the ConfigMap of one namespace right. A namespace that is going away is left alone: nothing can be made in it.
 func (p *Publisher) namespace(ctx context.Context, name string) (bool, error) {
@@ -128,7 +134,7 @@ func (p *Publisher) validating(ctx context.Context, name string) (bool, error) {
 // patch sets the caBundle of configs, which are parts of want. The resource version goes with it: webhooks are a list without
 // merge keys for this kind of patch, and one that somebody edits meanwhile must not be overwritten.
 func (p *Publisher) patch(ctx context.Context, have, want client.Object, configs []*admissionv1.WebhookClientConfig) (bool, error) {
-	if !ours(have) || !setBundle(configs, p.Bundle()) {
+	if !p.ours(have) || !setBundle(configs, p.Bundle()) {
 		return false, nil
 	}
 	patch := client.MergeFromWithOptions(have, client.MergeFromWithOptimisticLock{})
