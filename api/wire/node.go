@@ -1,7 +1,11 @@
 package wire
 
-// Dialect is the version of dialect.md that this build speaks. Pilot generates for the dialect that a proxy announces.
-const Dialect = 1
+// Dialect is the version of dialect.md that this build speaks. Pilot generates for the dialect that a proxy announces, back to OldestDialect; "Dialects" in
+// dialect.md says what each brought.
+const (
+	Dialect       = 2
+	OldestDialect = 1
+)
 
 // Node types: the first part of node.id.
 const (

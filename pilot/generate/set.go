@@ -64,6 +64,17 @@ func newSet() *Set { return &Set{byType: map[string][]*wire.Resource{}} }
 
 func (s *Set) add(r *wire.Resource) { s.byType[r.Type] = append(s.byType[r.Type], r) }
 
+// Each returns a set of what f makes of each resource, whose type and name stay.
+func (s *Set) Each(f func(*wire.Resource) *wire.Resource) *Set {
+	out := &Set{byType: make(map[string][]*wire.Resource, len(s.byType)), Reach: s.Reach, Secrets: s.Secrets, Conflicts: s.Conflicts}
+	for t, list := range s.byType {
+		for _, r := range list {
+			out.byType[t] = append(out.byType[t], f(r))
+		}
+	}
+	return out
+}
+
 // finish sorts; of equal names the first stays.
 func (s *Set) finish() *Set {
 	for t, list := range s.byType {
@@ -154,13 +165,3 @@ func (s *Set) Host(name string) *wire.Resource {
 
 // SameHosts reports whether all hosts on demand are those of another set.
 func (s *Set) SameHosts(o *Set) bool { return maps.Equal(s.tables, o.tables) }
-
-// SecretName splits the name of an SDS resource into the Secret's name and whether its CA is asked for. ok is false for names
-// that do not stand for a Secret.
-func SecretName(resource string) (name string, ca, ok bool) {
-	name, ok = strings.CutPrefix(resource, wire.SecretPrefix)
-	if base, found := strings.CutSuffix(name, wire.CACertSuffix); found {
-		return base, true, ok
-	}
-	return name, false, ok
-}

@@ -18,6 +18,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/discovery"
 	"github.com/heddle-mesh/heddle/pilot/generate"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/older"
 	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
@@ -162,6 +163,7 @@ func (c *client) role(w *model.Workload) string {
 // class is what many resources depend on.
 func (c *client) class(w *model.Workload) naming.Class {
 	class := naming.Class{Router: c.role(w) == wire.NodeRouter, Foreign: c.node.Dialect == 0, Proxyless: c.proxyless()}
+	class.Older = older.Of(c.node.Dialect)
 	class.Names = c.node.Names && !class.Router && !class.Foreign
 	class.Allocated = class.Names && c.node.Allocated
 	class.OnDemand = c.node.OnDemand && !class.Router && !class.Foreign
@@ -184,6 +186,7 @@ type state struct {
 	outer     *generate.Set
 	own       *generate.Set
 	from      upstream.Vantage
+	older     int    // dialect; 0: this build's
 	version   uint64 // of the mesh
 }
 
@@ -263,11 +266,11 @@ func (s *state) Get(ctx context.Context, typ, name string) *wire.Resource {
 	switch typ {
 	case wire.TypeEndpoints:
 		if view, known := s.outer.Reach.View(name); known {
-			return s.publisher.endpoints.get(name, view.From(s.from))
+			return older.Lower(s.publisher.endpoints.get(name, view.From(s.from)), s.older)
 		}
 		return nil
 	case wire.TypeSecret:
-		return s.secret(ctx, name)
+		return older.Lower(s.secret(ctx, name), s.older)
 	}
 	if r := s.own.Get(typ, name); r != nil {
 		return r

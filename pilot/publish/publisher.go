@@ -12,9 +12,12 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/memo"
 	"github.com/heddle-mesh/heddle/pilot/discovery"
 	"github.com/heddle-mesh/heddle/pilot/generate"
 	"github.com/heddle-mesh/heddle/pilot/generate/listeners"
+	"github.com/heddle-mesh/heddle/pilot/generate/older"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -53,6 +56,7 @@ type Publisher struct {
 
 	// Used by Run alone.
 	memo  *generate.Memo
+	older *memo.Memo[inOlder, *wire.Resource]
 	outer map[generate.Outbound]*generate.Set
 	own   map[ownKey]*generate.Set
 }
@@ -62,6 +66,7 @@ type ownKey struct {
 	inbound listeners.Inbound
 	edge    generate.Edge
 	out     generate.Outbound // edges only
+	older   int
 }
 
 // New returns a Publisher. The error is a meter's.
@@ -72,6 +77,7 @@ func New(o Options) (*Publisher, error) {
 	p := &Publisher{
 		options: o, log: o.Log, endpoints: newEndpointTable(), secrets: newSecretGate(o), wake: make(chan struct{}, 1),
 		waiting: map[*client]struct{}{}, clients: map[*client]struct{}{}, usages: map[model.Name]*usage{}, memo: generate.NewMemo(),
+		older: memo.New[inOlder, *wire.Resource](),
 	}
 	var errs [2]error
 	p.duration, errs[0] = o.Meter.Float64Histogram("heddle.generate.duration", metric.WithUnit("s"), metric.WithDescription("time to make configuration for all scopes"),
@@ -223,6 +229,7 @@ func (p *Publisher) round(ctx context.Context) {
 // measure ends a generation of everything.
 func (p *Publisher) measure(ctx context.Context, took time.Duration) {
 	hits, misses := p.memo.Round()
+	p.older.Round()
 	p.duration.Record(ctx, took.Seconds())
 	p.memoized.Add(ctx, int64(hits), remembered(true))
 	p.memoized.Add(ctx, int64(misses), remembered(false))
@@ -233,10 +240,10 @@ func (p *Publisher) measure(ctx context.Context, took time.Duration) {
 func (p *Publisher) make(index *generate.Index, scope generate.Scope) *state {
 	outer := p.outer[scope.Outbound]
 	if outer == nil {
-		outer = generate.GenerateOutbound(index, scope.Outbound, p.memo)
+		outer = p.lowered(generate.GenerateOutbound(index, scope.Outbound, p.memo), scope.Outbound.Class.Older)
 		p.outer[scope.Outbound] = outer
 	}
-	key := ownKey{inbound: scope.Inbound, edge: scope.Edge}
+	key := ownKey{inbound: scope.Inbound, edge: scope.Edge, older: scope.Outbound.Class.Older}
 	if scope.Outbound.Class.Router {
 		key.out = scope.Outbound
 	}
@@ -247,9 +254,26 @@ func (p *Publisher) make(index *generate.Index, scope generate.Scope) *state {
 		} else {
 			own = generate.GenerateInbound(scope.Inbound, p.memo)
 		}
+		own = p.lowered(own, key.older)
 		p.own[key] = own
 	}
-	return &state{publisher: p, outer: outer, own: own, from: scope.From}
+	return &state{publisher: p, outer: outer, own: own, from: scope.From, older: key.older}
+}
+
+// inOlder is a resource to be said in an older dialect.
+type inOlder struct {
+	resource *wire.Resource
+	dialect  int
+}
+
+// lowered says a set in an older dialect; 0: in this build's.
+func (p *Publisher) lowered(set *generate.Set, dialect int) *generate.Set {
+	if dialect == 0 {
+		return set
+	}
+	return set.Each(func(r *wire.Resource) *wire.Resource {
+		return p.older.Get(inOlder{r, dialect}, func(k inOlder) *wire.Resource { return older.Lower(k.resource, k.dialect) })
+	})
 }
 
 // refresh recomputes a connected proxy's state and tells its stream what differs.

@@ -398,3 +398,41 @@ func TestForeignProxiesAreToldIdentities(t *testing.T) {
 		}
 	})
 }
+
+// TestOlderProxiesShareAndFollow: proxies of an older dialect have a configuration of their own, made once for all of them, and hear of what changes.
+func TestOlderProxiesShareAndFollow(t *testing.T) {
+	running(t, Options{}, func(t *testing.T, c *cluster, p *Publisher) {
+		c.service("web", "10.96.0.1")
+		for _, pod := range []string{"web-1", "web-2", "web-3"} {
+			c.pod(pod, "web", true)
+		}
+		c.all(p)
+		subscribe := func(pod string, dialect int) *client {
+			sub, err := p.Subscribe(t.Context(), discovery.Caller{Identity: identity("web"), Namespace: "shop", Pod: pod},
+				discovery.Node{ID: "sidecar~" + pod, Role: wire.NodeSidecar, Dialect: dialect})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sub.(*client)
+		}
+		one, two, later := subscribe("web-1", 1), subscribe("web-2", 1), subscribe("web-3", wire.Dialect+1)
+		if one.scope.Outbound.Class.Older != 1 || later.scope.Outbound.Class.Older != 0 {
+			t.Fatalf("dialects %d and %d", one.scope.Outbound.Class.Older, later.scope.Outbound.Class.Older)
+		}
+		if a, b := one.state.Load(), two.state.Load(); a.outer != b.outer || a.outer == later.state.Load().outer {
+			t.Error("proxies of one dialect do not share, or those of two do")
+		}
+		before := one.View().All(wire.TypeCluster)
+		told(one)
+		c.service("more", "10.96.0.2")
+		p.SetSnapshot(c.snapshot())
+		if got := told(one); !strings.Contains(got, "Cluster/outbound|80||more.shop.svc.cluster.local") || strings.Contains(got, "||web.shop") {
+			t.Errorf("told of %s", got)
+		}
+		for _, r := range one.View().All(wire.TypeCluster) {
+			if at := slices.IndexFunc(before, func(b *wire.Resource) bool { return b.Name == r.Name }); at >= 0 && before[at] != r {
+				t.Errorf("%s was made again", r.Name)
+			}
+		}
+	})
+}

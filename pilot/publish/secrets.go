@@ -17,7 +17,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/discovery"
-	"github.com/heddle-mesh/heddle/pilot/generate"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
@@ -123,7 +123,7 @@ func (s *state) secret(ctx context.Context, resource string) *wire.Resource {
 	if resource == wire.SecretWorkload || resource == wire.SecretRoot {
 		return c.files(resource)
 	}
-	named, ca, ok := generate.SecretName(resource)
+	named, ca, ok := naming.SecretName(resource)
 	if !ok || gate.options.Secrets == nil || !s.names(named) {
 		return nil
 	}

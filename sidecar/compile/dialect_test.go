@@ -54,6 +54,29 @@ func TestEveryOtherFieldIsRefused(t *testing.T) {
 	}
 }
 
+// TestNoDialectTakesAFieldAway holds that this proxy understands whatever a heddled of an older dialect says.
+func TestNoDialectTakesAFieldAway(t *testing.T) {
+	files, err := filepath.Glob("../../pilot/generate/older/dialects/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no older dialects: %v", err)
+	}
+	today := newChecker()
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		message := ""
+		for _, word := range strings.Fields(string(text)) {
+			if name, ok := strings.CutSuffix(word, ":"); ok {
+				message = name
+			} else if !today[protoreflect.FullName(message)][protoreflect.Name(word)] {
+				t.Errorf("%s: %s.%s is refused", filepath.Base(file), message, word)
+			}
+		}
+	}
+}
+
 // ignored are fields that nothing reads: statistics, runtime keys, Envoy's own bounds and resource bookkeeping, and what is always so here.
 const ignored = `stat_prefix rules_stat_prefix alt_stat_name runtime_key track_remaining max_session_keys cleanup_interval update_frequency
 	google_re2 max_direct_response_body_size_bytes ads self resource_api_version transport_api_version initial_fetch_timeout config_source eds_config

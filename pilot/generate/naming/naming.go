@@ -126,4 +126,16 @@ type Class struct {
 	OnDemand bool
 	IPv4     bool
 	IPv6     bool
+	// Older is the dialect of a proxy of ours that is older than this build; 0: it is not.
+	Older int
+}
+
+// SecretName splits the name of an SDS resource into the Secret's name and whether its CA is asked for. ok is false for names
+// that do not stand for a Secret.
+func SecretName(resource string) (name string, ca, ok bool) {
+	name, ok = strings.CutPrefix(resource, wire.SecretPrefix)
+	if base, found := strings.CutSuffix(name, wire.CACertSuffix); found {
+		return base, true, ok
+	}
+	return name, false, ok
 }
