@@ -61,10 +61,25 @@ func wanted(r Request, p Params) (bool, string, error) {
 	if err != nil || always && value != "disabled" {
 		return true, "a selector of pods that are always injected matches", err
 	}
-	if value == "" {
-		return false, fmt.Sprintf("namespace %s has no label %s", r.Namespace, wire.InjectionLabel), nil
+	inject, reason := enrolled(r)
+	return inject, reason, nil
+}
+
+// enrolled asks what the namespace says of injection, and of which revision namespace and pod are. Whether that revision is this control plane's
+// is decided by who is asked: tags are other names of it, which it does not know.
+func enrolled(r Request) (bool, string) {
+	value, of := r.NamespaceLabels[wire.InjectionLabel], r.NamespaceLabels[wire.RevisionLabel]
+	switch {
+	case value != "" && value != "enabled":
+		return false, fmt.Sprintf("namespace %s has the label %s=%s", r.Namespace, wire.InjectionLabel, value)
+	case r.Pod.Labels[wire.RevisionLabel] != "":
+		return true, fmt.Sprintf("the pod has the label %s=%s", wire.RevisionLabel, r.Pod.Labels[wire.RevisionLabel])
+	case value != "":
+		return true, fmt.Sprintf("namespace %s has the label %s=%s", r.Namespace, wire.InjectionLabel, value)
+	case of != "":
+		return true, fmt.Sprintf("namespace %s has the label %s=%s", r.Namespace, wire.RevisionLabel, of)
 	}
-	return value == "enabled", fmt.Sprintf("namespace %s has the label %s=%s", r.Namespace, wire.InjectionLabel, value), nil
+	return false, fmt.Sprintf("namespace %s has no label %s or %s", r.Namespace, wire.InjectionLabel, wire.RevisionLabel)
 }
 
 // matches reports whether one of selectors, which may not be empty, matches a pod.

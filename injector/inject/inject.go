@@ -76,14 +76,25 @@ func place(pod *corev1.Pod, redirect, proxy corev1.Container, native bool) {
 // status is the value of wire.StatusAnnotation.
 type status struct {
 	Version        string   `json:"version"`
+	Revision       string   `json:"revision,omitempty"` // of the control plane; none: the default one
 	Native         bool     `json:"native"`
 	InitContainers []string `json:"initContainers"`
 	Containers     []string `json:"containers"`
 	Volumes        []string `json:"volumes"`
 }
 
+// RevisionOf returns the revision of the control plane that injected a pod ("": the default one), and whether one did.
+func RevisionOf(pod *corev1.Pod) (revision string, injected bool) {
+	text, injected := pod.Annotations[wire.StatusAnnotation]
+	var s status
+	if json.Unmarshal([]byte(text), &s) != nil {
+		return "", injected // no revision but the default one wrote anything else
+	}
+	return s.Revision, injected
+}
+
 func addStatus(pod *corev1.Pod, s settings, p Params) error {
-	out := status{Version: p.Version, Native: s.native, InitContainers: []string{wire.RedirectContainer},
+	out := status{Version: p.Version, Revision: p.Revision, Native: s.native, InitContainers: []string{wire.RedirectContainer},
 		Containers: []string{}, Volumes: []string{volumeToken, volumeRoot, volumePodInfo}}
 	if s.native {
 		out.InitContainers = append(out.InitContainers, wire.ProxyContainer)

@@ -24,6 +24,7 @@ import (
 type options struct {
 	Namespace string            `json:"namespace"`
 	Labels    map[string]string `json:"labels"` // of the namespace
+	Revision  string            `json:"revision"`
 	Ordinary  bool              `json:"ordinary"`
 	Never     string            `json:"never"`
 	Always    string            `json:"always"`
@@ -36,7 +37,7 @@ type options struct {
 func params(o options) inject.Params {
 	p := inject.DefaultParams("heddle/proxy:test", "test")
 	p.Native, p.HookToken = !o.Ordinary, "token"
-	p.PullSecrets, p.Proxy, p.ProxyConfigs = o.Secrets, o.Proxy, o.ProxyConfigs
+	p.PullSecrets, p.Proxy, p.ProxyConfigs, p.Revision = o.Secrets, o.Proxy, o.ProxyConfigs, o.Revision
 	p.NeverInject, p.AlwaysInject = selectors(o.Never), selectors(o.Always)
 	return p
 }
@@ -222,6 +223,13 @@ func TestDecision(t *testing.T) {
 		{why: "a namespace without label", pod: &corev1.Pod{}},
 		{why: "a labelled namespace", pod: &corev1.Pod{}, labels: enabled, inject: true},
 		{why: "a namespace that says no", pod: &corev1.Pod{}, labels: map[string]string{wire.InjectionLabel: "disabled"}},
+		{why: "a namespace of a revision", pod: &corev1.Pod{}, labels: map[string]string{wire.RevisionLabel: "canary"}, inject: true},
+		{why: "a pod of a revision", pod: label(wire.RevisionLabel, "canary"), inject: true},
+		{why: "a pod of a revision in a labelled namespace", pod: label(wire.RevisionLabel, "canary"), labels: enabled, inject: true},
+		{why: "a namespace that says no beats its revision", pod: &corev1.Pod{}, labels: map[string]string{wire.InjectionLabel: "disabled", wire.RevisionLabel: "canary"}},
+		{why: "a namespace that says no beats the pod's revision", pod: label(wire.RevisionLabel, "canary"), labels: map[string]string{wire.InjectionLabel: "disabled"}},
+		{why: "a label beats the revision", pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{wire.RevisionLabel: "canary", wire.PodInjectLabel: "false"}}}},
+		{why: "never beats the revision", pod: label("app", "x"), labels: map[string]string{wire.RevisionLabel: "canary"}, options: options{Never: "app=x"}},
 		{why: "a label beats the namespace", pod: label(wire.PodInjectLabel, "false"), labels: enabled},
 		{why: "a label beats the namespace, the other way", pod: label(wire.PodInjectLabel, "true"), inject: true},
 		{why: "a label beats the annotation", pod: annotate(label(wire.PodInjectLabel, "true"), wire.PodInjectLabel, "false"), inject: true},
@@ -255,6 +263,24 @@ func TestDecision(t *testing.T) {
 		if err != nil || result.Injected != c.inject || result.Reason == "" {
 			t.Errorf("%s: injected %t (%q, %v), want %t", c.why, result.Injected, result.Reason, err, c.inject)
 		}
+	}
+}
+
+// The revision that injected a pod is known of it afterwards.
+func TestRevisionOf(t *testing.T) {
+	for _, of := range []string{"", "canary"} {
+		r := inject.Request{Pod: &corev1.Pod{}, Namespace: "shop", NamespaceLabels: map[string]string{wire.InjectionLabel: "enabled"}}
+		result := must(inject.Inject(r, params(options{Revision: of})))
+		if got, injected := inject.RevisionOf(result.Pod); got != of || !injected {
+			t.Errorf("%q: got %q, %v", of, got, injected)
+		}
+	}
+	old := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{wire.StatusAnnotation: "injected"}}}
+	if got, injected := inject.RevisionOf(old); got != "" || !injected {
+		t.Errorf("a status that cannot be read: %q, %v", got, injected)
+	}
+	if _, injected := inject.RevisionOf(&corev1.Pod{}); injected {
+		t.Error("a pod without status counts as injected")
 	}
 }
 

@@ -17,6 +17,7 @@ type Params struct {
 	PullPolicy       corev1.PullPolicy
 	PullSecrets      []string // Secrets to pull the image with; each must be in the pod's own namespace
 	Version          string   // recorded in the status annotation
+	Revision         string   // of the control plane that injects, recorded there too; empty: the default one
 	DiscoveryAddress string   // host:port
 	CAAddress        string   // empty: DiscoveryAddress
 	Audience         string   // of the projected token
