@@ -1,5 +1,21 @@
+{{- /* What the objects of a revision are called. */ -}}
+{{- define "heddle.suffix" -}}
+{{- range list .Values.revision .Values.tag }}
+{{- if and . (not (regexMatch "^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$" .)) }}
+{{- fail (printf "%q is no name of a revision or a tag: it has to be of at most 40 small letters, digits and dashes" .) }}
+{{- end }}
+{{- end }}
+{{- with .Values.revision }}
+{{- if eq . "default" }}{{ fail "the default revision is the one without a name" }}{{ end }}-{{ . }}
+{{- end }}
+{{- end }}
+
+{{- define "heddle.name" -}}
+heddled{{ include "heddle.suffix" . }}
+{{- end }}
+
 {{- define "heddle.labels" -}}
-app: heddled
+app: {{ include "heddle.name" . }}
 app.kubernetes.io/name: heddled
 app.kubernetes.io/part-of: heddle
 app.kubernetes.io/version: {{ .Chart.AppVersion | default .Chart.Version | quote }}

@@ -1,3 +1,8 @@
+{{- /* What the objects of the control plane's revision end with. */ -}}
+{{- define "gateway.suffix" -}}
+{{- if not (has .Values.revision (list "" "default")) }}-{{ .Values.revision }}{{ end }}
+{{- end }}
+
 {{- define "gateway.selector" -}}
 heddle.dev/gateway: {{ .Release.Name }}
 {{- end }}
