@@ -50,6 +50,7 @@ type Mesh struct {
 	Config        *mesh.MeshConfig // never nil; defaults are not applied
 	Problems      []Problem
 	Namespace     string // of the control plane, and of the ConfigMap; the root namespace unless Config names another
+	Name          string // of the ConfigMap; empty: wire.MeshConfigMap
 	ClusterID     string
 	ClusterDomain string
 	TrustDomain   string // that the certificate authority issues for; empty: Config's, or else cluster.local

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -250,9 +251,9 @@ func wait(ctx context.Context, d time.Duration) {
 // watchSettings follows the one ConfigMap that holds the mesh's settings. It has an informer of its own, since the shared cache
 // holds the ConfigMaps of another name.
 func (s *Source) watchSettings() toolscache.Controller {
-	configMaps := s.opts.Kube.CoreV1().ConfigMaps(s.opts.Mesh.Namespace)
+	configMaps, name := s.opts.Kube.CoreV1().ConfigMaps(s.opts.Mesh.Namespace), s.settings()
 	only := func(o *metav1.ListOptions) {
-		o.FieldSelector = fields.OneTermEqualSelector("metadata.name", wire.MeshConfigMap).String()
+		o.FieldSelector = fields.OneTermEqualSelector("metadata.name", name).String()
 	}
 	lw := &toolscache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
@@ -265,7 +266,7 @@ func (s *Source) watchSettings() toolscache.Controller {
 		},
 	}
 	update := func(obj any) {
-		if cm, ok := obj.(*corev1.ConfigMap); ok && cm.Name == wire.MeshConfigMap {
+		if cm, ok := obj.(*corev1.ConfigMap); ok && cm.Name == name {
 			s.setSettings(cm.Data[wire.MeshConfigMapKey])
 		}
 	}
@@ -275,6 +276,9 @@ func (s *Source) watchSettings() toolscache.Controller {
 	})
 	return controller
 }
+
+// settings names the ConfigMap of the mesh's settings.
+func (s *Source) settings() string { return cmp.Or(s.opts.Mesh.Name, wire.MeshConfigMap) }
 
 // setSettings puts settings in force. Unreadable ones leave those of before, and if there are none, nothing is translated: no default is as
 // safe. A ConfigMap that is deleted leaves its settings too.
@@ -286,7 +290,7 @@ func (s *Source) setSettings(text string) {
 	next := s.opts.Mesh
 	next.Config, next.Problems = config, problems
 	if err != nil {
-		s.opts.Log.Error("the mesh's settings cannot be read; those of before stay in force", "configmap", wire.MeshConfigMap, "err", err)
+		s.opts.Log.Error("the mesh's settings cannot be read; those of before stay in force", "configmap", s.settings(), "err", err)
 		if s.mesh == nil {
 			return
 		}

@@ -32,7 +32,13 @@ func (r *run) beside() {
 
 func istioServes(n *corev1.Namespace) bool {
 	enrolled := n.Labels[istioInjection] == "enabled" || n.Labels[istioRevision] != "" || n.Labels[istioDataplane] == "ambient"
-	return enrolled && n.Labels[wire.InjectionLabel] != "enabled"
+	return enrolled && !heddleServes(n)
+}
+
+// heddleServes reports whether a namespace is enrolled with Heddle, with whatever revision.
+func heddleServes(n *corev1.Namespace) bool {
+	said := n.Labels[wire.InjectionLabel]
+	return said == "enabled" || said == "" && n.Labels[wire.RevisionLabel] != ""
 }
 
 // owned marks the entry of an object that is Istio's: one for a revision of it, or of a namespace that it serves and Heddle does not.

@@ -19,6 +19,10 @@ metadata: {name: moved, labels: {istio-injection: enabled, heddle-injection: ena
 ---
 apiVersion: v1
 kind: Namespace
+metadata: {name: canary, labels: {istio-injection: enabled, heddle.io/rev: canary}}
+---
+apiVersion: v1
+kind: Namespace
 metadata: {name: ours, labels: {heddle-injection: enabled}}
 ---
 apiVersion: networking.istio.io/v1
@@ -29,6 +33,11 @@ spec: {egress: [{hosts: ["./*"]}]}
 apiVersion: networking.istio.io/v1
 kind: Sidecar
 metadata: {name: a, namespace: moved}
+spec: {egress: [{hosts: ["./*"]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: a, namespace: canary}
 spec: {egress: [{hosts: ["./*"]}]}
 ---
 apiVersion: networking.istio.io/v1

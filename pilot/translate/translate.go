@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
@@ -94,7 +95,7 @@ func (r *run) settings() {
 		m = r.memo.mesh
 	}
 	r.memo.mesh, r.mesh, r.snap.Mesh = m, m, m
-	r.add(report.NewEntry(report.Ref{Kind: "ConfigMap", Namespace: r.in.Mesh.Namespace, Name: "heddle"}, 0, false, issues))
+	r.add(report.NewEntry(report.Ref{Kind: "ConfigMap", Namespace: r.in.Mesh.Namespace, Name: cmp.Or(r.in.Mesh.Name, wire.MeshConfigMap)}, 0, false, issues))
 }
 
 // add puts an entry into the report.
