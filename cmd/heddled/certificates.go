@@ -16,6 +16,7 @@ import (
 	"github.com/heddle-mesh/heddle/ca/issue"
 	"github.com/heddle-mesh/heddle/ca/server"
 	"github.com/heddle-mesh/heddle/internal/observe"
+	"github.com/heddle-mesh/heddle/internal/revision"
 	"github.com/heddle-mesh/heddle/internal/spiffe"
 )
 
@@ -46,17 +47,19 @@ func newCertificates(ctx context.Context, c config, cl *cluster, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
-	out.publisher = bundle.New(bundle.Config{Cache: cl.cache, Writer: cl.writer, Bundle: root.BundlePEM, Log: log.With("part", "bundle")})
+	out.publisher = bundle.New(bundle.Config{Cache: cl.cache, Writer: cl.writer, App: revision.Name(bundle.WebhookLabelValue, c.revision),
+		WebhooksOnly: !revision.IsDefault(c.revision), Bundle: root.BundlePEM, Log: log.With("part", "bundle")})
 	return out, nil
 }
 
 // issuing is what signs with a root for those whom the attestor believes.
 func issuing(c config, root *authority.Authority, log *slog.Logger, metrics *observe.Metrics, who attest.Config) (*certificates, error) {
-	self, err := spiffe.New(c.trustDomain, c.namespace, wire.DiscoveryService)
+	service := revision.Name(wire.DiscoveryService, c.revision)
+	self, err := spiffe.New(c.trustDomain, c.namespace, service)
 	if err != nil {
 		return nil, fmt.Errorf("naming the control plane: %w", err)
 	}
-	names := append(server.ServiceNames(wire.DiscoveryService, c.namespace, c.domain), c.files.names...)
+	names := append(server.ServiceNames(service, c.namespace, c.domain), c.files.names...)
 	out := &certificates{attestor: attest.New(who), serving: server.NewServing(root, self, names, servingTTL, time.Now)}
 	policy := issue.DefaultPolicy()
 	policy.DefaultTTL, policy.MaxTTL = c.certTTL, c.maxCertTTL

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/revision"
 	"github.com/heddle-mesh/heddle/pilot/source"
 )
 
@@ -27,7 +28,7 @@ const (
 	apiBurst = 200
 )
 
-// The webhook configurations of the control-plane chart.
+// The webhook configurations of the control-plane chart; the second is the default revision's alone.
 const (
 	injectorConfiguration  = "heddle-injector"
 	validatorConfiguration = "heddle-validator"
@@ -40,7 +41,7 @@ type cluster struct {
 	cache  cache.Cache
 }
 
-func connect(kubeconfig string) (*cluster, error) {
+func connect(kubeconfig, of string) (*cluster, error) {
 	config, err := restConfig(kubeconfig)
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func connect(kubeconfig string) (*cluster, error) {
 	if c.writer, err = client.New(config, client.Options{Scheme: clientscheme.Scheme}); err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
-	byObject, err := known(cachedObjects(), c.writer.RESTMapper())
+	byObject, err := known(cachedObjects(of), c.writer.RESTMapper())
 	if err != nil {
 		return nil, err
 	}
@@ -111,12 +112,14 @@ func known(all map[client.Object]cache.ByObject, mapper meta.RESTMapper) (map[cl
 	return all, nil
 }
 
-// cachedObjects are the kinds in the cache: what pilot reads, without what nobody reads of it, and heddled's own objects.
-func cachedObjects() map[client.Object]cache.ByObject {
+// cachedObjects are the kinds in the cache: what pilot reads, without what nobody reads of it, and the own objects of heddled's revision.
+func cachedObjects(of string) map[client.Object]cache.ByObject {
 	all := source.ByObject()
-	all[&core.ConfigMap{}] = named(wire.RootConfigMap)
-	all[&admission.MutatingWebhookConfiguration{}] = named(injectorConfiguration)
-	all[&admission.ValidatingWebhookConfiguration{}] = named(validatorConfiguration)
+	all[&admission.MutatingWebhookConfiguration{}] = named(revision.Name(injectorConfiguration, of))
+	if revision.IsDefault(of) {
+		all[&core.ConfigMap{}] = named(wire.RootConfigMap)
+		all[&admission.ValidatingWebhookConfiguration{}] = named(validatorConfiguration)
+	}
 	return all
 }
 

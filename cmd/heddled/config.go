@@ -15,6 +15,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/injector/inject"
+	"github.com/heddle-mesh/heddle/internal/revision"
 )
 
 // config is everything that heddled is told from outside.
@@ -22,6 +23,7 @@ type config struct {
 	kubeconfig  string // empty: the pod's own account
 	podName     string
 	namespace   string
+	revision    string // empty: the default one
 	logLevel    string
 	traces      string // OTLP receiver of heddled's own spans
 	trustDomain string
@@ -101,6 +103,7 @@ func parse(args []string, env func(string) string) (config, error) {
 	f.SetOutput(io.Discard)
 	standard := inject.DefaultParams("", version)
 	f.StringVar(&c.kubeconfig, "kubeconfig", "", "kubeconfig to use instead of the pod's service account")
+	f.StringVar(&c.revision, "revision", "", "name of this control plane where it is not the default one of its cluster")
 	f.StringVar(&c.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.traces, "otlp-endpoint", "", "host:port of an OTLP/gRPC receiver for the control plane's own spans")
 	f.StringVar(&c.trustDomain, "trust-domain", wire.DefaultTrustDomain, "trust domain of every identity")
@@ -179,7 +182,14 @@ func (c *config) check() error {
 	if c.files.objects != "" {
 		return c.files.check()
 	}
+	if c.revision != "" {
+		if err := revision.Check(c.revision); err != nil {
+			return fmt.Errorf("--revision: %w", err)
+		}
+	}
 	switch {
+	case c.revision == wire.DefaultRevision:
+		return fmt.Errorf("--revision %s: the default revision has no name", c.revision)
 	case c.podName == "":
 		return fmt.Errorf("environment variable %s: it must name this pod", wire.EnvPodName)
 	case c.proxy.image == "":

@@ -15,7 +15,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 
+	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/injector/inject"
+	"github.com/heddle-mesh/heddle/internal/revision"
 	"github.com/heddle-mesh/heddle/manifests"
 )
 
@@ -74,6 +76,45 @@ func TestDefaultsAreTheCharts(t *testing.T) {
 	}
 }
 
+// What the chart names by its revision and what heddled calls its own are the same.
+func TestARevisionsNamesAreTheCharts(t *testing.T) {
+	c, err := manifests.Chart(manifests.ControlPlane, version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, err := util.ToRenderValues(c, map[string]any{"revision": "canary"}, common.ReleaseOptions{Name: "heddle-canary", Namespace: "heddle-system"}, common.DefaultCapabilities)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := (engine.Engine{Strict: true}).RenderWithContext(t.Context(), c, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var deployment apps.Deployment
+	if err := yaml.Unmarshal([]byte(files["control-plane/templates/deployment.yaml"]), &deployment); err != nil {
+		t.Fatal(err)
+	}
+	told, err := parse(deployment.Spec.Template.Spec.Containers[0].Args, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	injects := newInjection(told, nil, func() *injects { return &injects{} }, nil).params
+	for file, name := range map[string]string{
+		"service":   strings.TrimSuffix(injects.DiscoveryAddress, ".heddle-system.svc:15012"),
+		"rbac":      revision.Name(wire.LeaderElectionLease, told.revision),
+		"webhooks":  revision.Name(injectorConfiguration, told.revision),
+		"configmap": told.mesh().Name,
+	} {
+		text := files["control-plane/templates/"+file+".yaml"]
+		if !strings.Contains(text, name+"\n") && !strings.Contains(text, "["+name+"]") || !strings.HasSuffix(name, "-canary") {
+			t.Errorf("%s: no %s in\n%s", file, name, text)
+		}
+	}
+	if injects.Revision != "canary" {
+		t.Errorf("what is injected says revision %q", injects.Revision)
+	}
+}
+
 func TestParseNamesWhatIsWrong(t *testing.T) {
 	for want, args := range map[string][]string{
 		"--proxy-image":       {},
@@ -86,6 +127,8 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 		`unknown field "app"`: {"--proxy-image=x", `--always-inject=[{"app":"x"}]`},
 		"never-inject: [0]":   {"--proxy-image=x", `--never-inject=[{"matchExpressions":[{"key":"a","operator":"Like"}]}]`},
 		"-unknown":            {"--unknown"},
+		`--revision: "A"`:     {"--proxy-image=x", "--revision=A"},
+		"--revision default":  {"--proxy-image=x", "--revision=default"},
 	} {
 		if _, err := parse(args, env); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: got %v, want %q", args, err, want)

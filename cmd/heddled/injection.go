@@ -17,6 +17,7 @@ import (
 	"github.com/heddle-mesh/heddle/injector/inject"
 	"github.com/heddle-mesh/heddle/injector/webhook"
 	"github.com/heddle-mesh/heddle/internal/observe"
+	"github.com/heddle-mesh/heddle/internal/revision"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -65,7 +66,8 @@ func newInjection(c config, cl *cluster, mesh func() *injects, log *slog.Logger)
 	p := inject.DefaultParams(c.proxy.image, version)
 	p.PullPolicy, p.PullSecrets, p.LogLevel, p.DrainDuration = c.proxy.pullPolicy, c.proxy.pullSecrets, c.proxy.logLevel, c.proxy.drain
 	p.NeverInject, p.AlwaysInject = c.proxy.never, c.proxy.always
-	p.DiscoveryAddress = fmt.Sprintf("%s.%s.svc:%d", wire.DiscoveryService, c.namespace, wire.PortDiscovery)
+	p.DiscoveryAddress = fmt.Sprintf("%s.%s.svc:%d", revision.Name(wire.DiscoveryService, c.revision), c.namespace, wire.PortDiscovery)
+	p.Revision = c.revision
 	p.Audience, p.TrustDomain, p.ClusterID, p.ClusterDomain = c.audience, c.trustDomain, c.clusterID, c.domain
 	p.CertTTL, p.Resources = c.certTTL, c.proxy.resources
 	p.Native = c.proxy.native == nativeTrue

@@ -12,7 +12,6 @@ import (
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
-	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
 )
 
@@ -27,6 +26,7 @@ const (
 type leader struct {
 	kube      kubernetes.Interface
 	namespace string
+	lease     string
 	identity  string
 	log       *slog.Logger
 	writers   []lifecycle.Component
@@ -45,7 +45,7 @@ func (l *leader) Run(ctx context.Context) error {
 // term waits for the lease, writes while it is held, and returns once the writers have stopped.
 func (l *leader) term(ctx context.Context) error {
 	lock := &resourcelock.LeaseLock{
-		LeaseMeta:  meta.ObjectMeta{Namespace: l.namespace, Name: wire.LeaderElectionLease},
+		LeaseMeta:  meta.ObjectMeta{Namespace: l.namespace, Name: l.lease},
 		Client:     l.kube.CoordinationV1(),
 		LockConfig: resourcelock.ResourceLockConfig{Identity: l.identity},
 	}
@@ -56,7 +56,7 @@ func (l *leader) term(ctx context.Context) error {
 		RenewDeadline:   renewDeadline,
 		RetryPeriod:     retryPeriod,
 		ReleaseOnCancel: true,
-		Name:            wire.LeaderElectionLease,
+		Name:            l.lease,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(ctx context.Context) { writing.Go(func() { l.write(ctx) }) },
 			OnStoppedLeading: func() {},

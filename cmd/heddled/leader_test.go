@@ -43,7 +43,7 @@ func TestOneReplicaWritesAndAnotherTakesOver(t *testing.T) {
 	start := func(name string) (stop func()) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
-		l := &leader{kube: kube, namespace: "heddle-system", identity: name, log: slog.New(slog.DiscardHandler), writers: []lifecycle.Component{w.component()}}
+		l := &leader{kube: kube, namespace: "heddle-system", lease: wire.LeaderElectionLease, identity: name, log: slog.New(slog.DiscardHandler), writers: []lifecycle.Component{w.component()}}
 		go func() { done <- l.Run(ctx) }()
 		return func() {
 			cancel()

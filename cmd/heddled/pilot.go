@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/ca/attest"
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
+	"github.com/heddle-mesh/heddle/internal/revision"
 	"github.com/heddle-mesh/heddle/pilot/admission"
 	"github.com/heddle-mesh/heddle/pilot/debug"
 	"github.com/heddle-mesh/heddle/pilot/discovery"
@@ -75,6 +77,7 @@ func newPilot(h *heddled) (*pilot, error) {
 // mesh is the frame of the mesh's settings.
 func (c config) mesh() inputs.Mesh {
 	mesh := *source.DefaultMesh()
+	mesh.Name = revision.Name(wire.MeshConfigMap, c.revision)
 	mesh.Namespace, mesh.ClusterID, mesh.ClusterDomain, mesh.TrustDomain = c.namespace, c.clusterID, c.domain, c.trustDomain
 	return mesh
 }
@@ -112,18 +115,18 @@ func (p *pilot) translator() func(*inputs.Inputs) {
 		p.report.Store(&report)
 		p.progress.Observe(p.publisher.SetSnapshot(snapshot), report)
 		p.tell(report)
-		said = p.tellSettings(report, in.Mesh.Namespace, said)
+		said = p.tellSettings(report, model.Name{Namespace: in.Mesh.Namespace, Name: cmp.Or(in.Mesh.Name, wire.MeshConfigMap)}, said)
 	}
 }
 
 // tellSettings logs what is wrong with the mesh's settings, which have no status, when it is not what was said last. It returns what it said.
-func (p *pilot) tellSettings(r report.Report, namespace, said string) string {
-	e := r.Find(report.Ref{Kind: "ConfigMap", Namespace: namespace, Name: wire.MeshConfigMap})
+func (p *pilot) tellSettings(r report.Report, of model.Name, said string) string {
+	e := r.Find(report.Ref{Kind: "ConfigMap", Namespace: of.Namespace, Name: of.Name})
 	if e == nil || e.String() == said {
 		return said
 	}
 	for _, issue := range e.Issues {
-		p.log.Warn("a setting of the mesh is not in force", "configmap", wire.MeshConfigMap, "setting", issue.Path, "reason", issue.Reason)
+		p.log.Warn("a setting of the mesh is not in force", "configmap", of.Name, "setting", issue.Path, "reason", issue.Reason)
 	}
 	return e.String()
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/heddle-mesh/heddle/injector/webhook"
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
 	"github.com/heddle-mesh/heddle/internal/observe"
+	"github.com/heddle-mesh/heddle/internal/revision"
 	"github.com/heddle-mesh/heddle/pilot/admission"
 	"github.com/heddle-mesh/heddle/pilot/discovery"
 )
@@ -44,7 +45,7 @@ func run(ctx context.Context, c config) error {
 	if err != nil {
 		return err
 	}
-	h.log.Info("heddled starts", "version", version, "pod", c.podName, "trustDomain", c.trustDomain)
+	h.log.Info("heddled starts", "version", version, "pod", c.podName, "revision", revision.Label(c.revision), "trustDomain", c.trustDomain)
 	return lifecycle.Run(ctx, h.components()...)
 }
 
@@ -68,7 +69,7 @@ func assemble(ctx context.Context, c config) (*heddled, error) {
 	if err != nil {
 		return nil, err
 	}
-	if h.cluster, err = connect(c.kubeconfig); err != nil {
+	if h.cluster, err = connect(c.kubeconfig, c.revision); err != nil {
 		return nil, err
 	}
 	if h.ca, err = newCertificates(ctx, c, h.cluster, h.log, h.metrics); err != nil {
@@ -98,10 +99,20 @@ func (h *heddled) components() []lifecycle.Component {
 	all = append(all,
 		rpcServer("discovery", at.discovery, h.secureRPC()),
 		webServer{name: "webhooks", address: at.webhooks, tls: h.ca.serving.WebhookTLS(), handler: h.webhooks(), log: h.log}.component())
-	lead := &leader{kube: h.cluster.kube, namespace: h.config.namespace, identity: h.config.podName, log: h.log.With("part", "leader"),
-		writers: []lifecycle.Component{{Name: "bundle", Run: h.ca.publisher.Run}, {Name: "status", Run: h.pilot.exchange.Lead(h.pilot.status.Run)},
-			{Name: "addresses", Run: h.pilot.addresses.Run}}}
+	lead := &leader{kube: h.cluster.kube, namespace: h.config.namespace, lease: revision.Name(wire.LeaderElectionLease, h.config.revision),
+		identity: h.config.podName, log: h.log.With("part", "leader"), writers: h.writers()}
 	return append(all, lifecycle.Component{Name: "exchange", Run: h.pilot.exchange.Run}, lifecycle.Component{Name: "leader election", Run: lead.Run}, state.component())
+}
+
+// writers run while this replica leads its revision. What is one thing for the whole mesh, statuses and the published root, is written by the
+// default revision alone; the replicas of the others tell its leader of their proxies.
+func (h *heddled) writers() []lifecycle.Component {
+	writers := []lifecycle.Component{{Name: "bundle", Run: h.ca.publisher.Run}}
+	if !revision.IsDefault(h.config.revision) {
+		return writers
+	}
+	return append(writers, lifecycle.Component{Name: "status", Run: h.pilot.exchange.Lead(h.pilot.status.Run)},
+		lifecycle.Component{Name: "addresses", Run: h.pilot.addresses.Run})
 }
 
 // secureRPC serves proxies: certificates, configuration, and the end of their pods.
