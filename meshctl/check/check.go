@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	authorization "k8s.io/api/authorization/v1"
@@ -46,8 +48,8 @@ const (
 // errNotInstalled ends a run: what else there is to check is part of an installation.
 var errNotInstalled = errors.New("not installed")
 
-// Injection asks the control plane what its webhook would use.
-type Injection func(ctx context.Context) (inject.Params, error)
+// Injection asks the control plane of a revision what its webhook would use.
+type Injection func(ctx context.Context, revision string) (inject.Params, error)
 
 // Checker looks at one cluster.
 type Checker struct {
@@ -67,7 +69,7 @@ func New(c *cluster.Cluster, i *install.Installer, injection Injection) *Checker
 func (c *Checker) Run(ctx context.Context, pre bool) ([]Finding, error) {
 	steps := []func(context.Context) error{c.kubernetes, c.rights, c.definitions, c.roots, c.namespaces}
 	if !pre {
-		steps = append(steps, c.controlPlane, c.webhooks, c.dataPlane)
+		steps = append(steps, c.controlPlane, c.webhooks, c.revisions, c.dataPlane)
 	}
 	for _, step := range steps {
 		err := step(ctx)
@@ -186,39 +188,41 @@ func (c *Checker) roots(ctx context.Context) error {
 
 func (c *Checker) namespaces(ctx context.Context) error {
 	const name = "namespaces"
-	list, err := c.cluster.Kube.CoreV1().Namespaces().List(ctx, meta.ListOptions{LabelSelector: wire.InjectionLabel + "=enabled"})
+	enrolled, err := c.enrolled(ctx)
 	if err != nil {
-		return fmt.Errorf("listing namespaces: %w", err)
+		return err
 	}
 	forbidden := 0
-	for n := range list.Items {
-		if ns := &list.Items[n]; install.ForbidsInjection(ns) {
+	for n := range enrolled {
+		if ns := &enrolled[n]; install.ForbidsInjection(ns) {
 			forbidden++
 			c.add(Error, name, "%s is labelled for injection and enforces a pod security level that forbids the capture container (it needs NET_ADMIN): use %q",
 				ns.Name, "pod-security.kubernetes.io/enforce: privileged")
 		}
 	}
-	c.add(OK, name, "%d labelled for injection, %d of them cannot have it", len(list.Items), forbidden)
+	c.add(OK, name, "%d labelled for injection, %d of them cannot have it", len(enrolled), forbidden)
 	return nil
 }
 
 func (c *Checker) controlPlane(ctx context.Context) error {
 	const name = "control plane"
-	d, err := c.cluster.Kube.AppsV1().Deployments(wire.SystemNamespace).Get(ctx, wire.DiscoveryService, meta.GetOptions{})
-	if apierrors.IsNotFound(err) {
+	all, err := c.install.Revisions(ctx)
+	if err != nil {
+		return err
+	}
+	if all[wire.DefaultRevision] == nil {
 		return c.absent(ctx, name)
 	}
-	if err != nil {
-		return fmt.Errorf("reading deployment %s/%s: %w", wire.SystemNamespace, wire.DiscoveryService, err)
+	for _, of := range slices.Sorted(maps.Keys(all)) {
+		d, level := all[of], OK
+		switch {
+		case d.Status.AvailableReplicas == 0:
+			level = Error
+		case d.Spec.Replicas != nil && d.Status.AvailableReplicas < *d.Spec.Replicas:
+			level = Warning
+		}
+		c.add(level, name, "%s%d of %d pods available", sentence(of), d.Status.AvailableReplicas, d.Status.Replicas)
 	}
-	level := OK
-	switch {
-	case d.Status.AvailableReplicas == 0:
-		level = Error
-	case d.Spec.Replicas != nil && d.Status.AvailableReplicas < *d.Spec.Replicas:
-		level = Warning
-	}
-	c.add(level, name, "%d of %d pods available", d.Status.AvailableReplicas, d.Status.Replicas)
 	return nil
 }
 
@@ -260,19 +264,20 @@ func (c *Checker) webhooks(ctx context.Context) error {
 	return nil
 }
 
-// dataPlane looks for pods that should have a proxy and have none, as the webhook would judge them now. Where the control plane does not
-// say what it uses, which other checks tell of, an installation's defaults stand for it.
+// dataPlane looks for pods that should have a proxy and have none, as the webhook of their revision would judge them now.
 func (c *Checker) dataPlane(ctx context.Context) error {
-	params, err := c.injection(ctx)
+	enrolled, err := c.enrolled(ctx)
 	if err != nil {
-		params = inject.DefaultParams("", "")
+		return err
 	}
-	list, err := c.cluster.Kube.CoreV1().Namespaces().List(ctx, meta.ListOptions{LabelSelector: wire.InjectionLabel + "=enabled"})
+	called, _, err := c.revisionsOf(ctx)
 	if err != nil {
-		return fmt.Errorf("listing namespaces: %w", err)
+		return err
 	}
+	paramsOf := c.asking(ctx, called)
 	with, without := 0, 0
-	for _, ns := range list.Items {
+	for n := range enrolled {
+		ns := &enrolled[n]
 		pods, err := c.cluster.Kube.CoreV1().Pods(ns.Name).List(ctx, meta.ListOptions{})
 		if err != nil {
 			return fmt.Errorf("listing pods of %s: %w", ns.Name, err)
@@ -281,7 +286,7 @@ func (c *Checker) dataPlane(ctx context.Context) error {
 			switch pod := &pods.Items[n]; {
 			case pod.Annotations[wire.StatusAnnotation] != "":
 				with++
-			case shouldHaveProxy(pod, ns.Labels, params):
+			case shouldHaveProxy(pod, ns.Labels, paramsOf(ns)):
 				without++
 				c.add(Warning, "data plane", "pod %s/%s started without a proxy; restart it", pod.Namespace, pod.Name)
 			}

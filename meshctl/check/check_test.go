@@ -37,7 +37,7 @@ type setup struct {
 	never      *meta.LabelSelector // what the control plane does not inject; nil: it does not say
 }
 
-func (s setup) injection(context.Context) (inject.Params, error) {
+func (s setup) injection(context.Context, string) (inject.Params, error) {
 	if s.never == nil {
 		return inject.Params{}, errors.New("no control plane runs")
 	}
@@ -95,6 +95,23 @@ func TestFindings(t *testing.T) {
 	excused := bare.DeepCopy()
 	excused.Labels = map[string]string{"app": "excused"}
 	never := &meta.LabelSelector{MatchLabels: excused.Labels}
+	of := func(name, label string) *core.Namespace {
+		ns := namespace(name, "")
+		delete(ns.Labels, wire.InjectionLabel)
+		ns.Labels[wire.RevisionLabel] = label
+		return ns
+	}
+	both := of("shop", "canary")
+	both.Labels[wire.InjectionLabel] = "enabled"
+	canary := down.DeepCopy()
+	canary.Name += "-canary"
+	tag := func(of string) *admission.MutatingWebhookConfiguration {
+		return &admission.MutatingWebhookConfiguration{ObjectMeta: meta.ObjectMeta{Name: "heddle-tag-prod", Labels: map[string]string{wire.TagLabel: "prod", wire.RevisionLabel: of}},
+			Webhooks: []admission.MutatingWebhook{{ClientConfig: admission.WebhookClientConfig{CABundle: []byte("root")}}}}
+	}
+	root := &core.ConfigMap{ObjectMeta: meta.ObjectMeta{Namespace: wire.SystemNamespace, Name: wire.RootConfigMap}, Data: map[string]string{wire.RootConfigMapKey: "root"}}
+	newer := root.DeepCopy()
+	newer.Data[wire.RootConfigMapKey] = "another root"
 	for why, c := range map[string]struct {
 		setup setup
 		pre   bool
@@ -112,6 +129,14 @@ func TestFindings(t *testing.T) {
 		"not installed":                      {setup{version: "v1.37.2"}, false, check.Error, "Heddle is not installed"},
 		"no pod is available":                {setup{version: "v1.37.2", objects: []runtime.Object{down}}, false, check.Error, "0 of 0 pods available"},
 		"only the webhook is left":           {setup{version: "v1.37.2", objects: []runtime.Object{hook}}, false, check.Error, "is gone, but webhook configuration heddle-injector is there"},
+		"a revision without pods":            {setup{version: "v1.37.2", objects: []runtime.Object{down, canary}}, false, check.Error, "revision canary: 0 of 0 pods available"},
+		"a revision without webhooks":        {setup{version: "v1.37.2", objects: []runtime.Object{down, canary}}, false, check.Error, "canary: the control plane's root is missing from webhook configuration heddle-injector-canary"},
+		"a namespace of no revision":         {setup{version: "v1.37.2", objects: []runtime.Object{down, of("shop", "gone")}}, false, check.Error, "namespace shop: there is no revision or tag gone"},
+		"a namespace with both labels":       {setup{version: "v1.37.2", objects: []runtime.Object{down, both}}, false, check.Warning, "namespace shop: its label heddle-injection=enabled comes before heddle.io/rev=canary"},
+		"a tag":                              {setup{version: "v1.37.2", objects: []runtime.Object{down, canary, tag("canary"), root}}, false, check.OK, "tag prod stands for revision canary"},
+		"a tag of no revision":               {setup{version: "v1.37.2", objects: []runtime.Object{down, tag("canary"), root}}, false, check.Error, "tag prod stands for revision canary, which is not installed"},
+		"a tag with an old root":             {setup{version: "v1.37.2", objects: []runtime.Object{down, canary, tag("canary"), newer}}, false, check.Error, "tag prod does not have the mesh's present root"},
+		"a pod of a tag without a proxy":     {setup{version: "v1.37.2", objects: []runtime.Object{down, canary, tag("canary"), root, of("shop", "prod"), bare}}, false, check.Warning, "pod shop/bare started without a proxy"},
 		"no webhooks":                        {setup{version: "v1.37.2", objects: []runtime.Object{down}}, false, check.Error, "root is missing from webhook configuration heddle-injector"},
 		"a pod without a proxy":              {setup{version: "v1.37.2", objects: []runtime.Object{down, namespace("shop", ""), bare}}, false, check.Warning, "pod shop/bare started without a proxy"},
 		"a pod without a proxy, by the control plane's own word": {setup{version: "v1.37.2", objects: []runtime.Object{down, namespace("shop", ""), bare}, never: never}, false, check.Warning, "pod shop/bare started without a proxy"},

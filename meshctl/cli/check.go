@@ -27,8 +27,8 @@ func (a *app) check() *cobra.Command {
 				return err
 			}
 			i := install.New(cl, install.Options{Version: a.version, Out: io.Discard})
-			found, err := check.New(cl, i, func(ctx context.Context) (inject.Params, error) {
-				return proxy.ReadInjection(ctx, cl.Kube, forwarder(cl))
+			found, err := check.New(cl, i, func(ctx context.Context, of string) (inject.Params, error) {
+				return proxy.ReadInjection(ctx, cl.Kube, forwarder(cl), of)
 			}).Run(cmd.Context(), pre)
 			if err != nil {
 				return err

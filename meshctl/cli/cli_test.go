@@ -69,6 +69,16 @@ func TestExitCodes(t *testing.T) {
 		"describe node":                   {ExitUsage, `"node" is none of pod, service`},
 		"describe svc a":                  {ExitNoCluster, "no cluster"},
 		"completion bash":                 {ExitOK, ""},
+		"install --revision canary":       {ExitNoCluster, "no cluster"},
+		"uninstall --revision canary":     {ExitNoCluster, "no cluster"},
+		"tag":                             {ExitOK, ""},
+		"tag bogus":                       {ExitUsage, `"bogus" is none of generate, list, remove, set`},
+		"tag set prod":                    {ExitUsage, "tag set: name a revision with --revision"},
+		"tag set --revision canary":       {ExitUsage, "tag set: it takes one TAG, not 0"},
+		"tag set prod --revision canary":  {ExitNoCluster, "no cluster"},
+		"tag generate prod":               {ExitUsage, "tag generate: name a revision with --revision"},
+		"tag list":                        {ExitNoCluster, "no cluster"},
+		"tag remove prod":                 {ExitNoCluster, "no cluster"},
 		"inject -f /no/file --image x":    {ExitFailed, "no such file"},
 		"analyze -f /no/file":             {ExitFailed, "no such file"},
 		"gateway":                         {ExitOK, ""},
@@ -130,7 +140,10 @@ func TestVersionsAreThoseOfImages(t *testing.T) {
 		pod("shop", "a", "heddle-proxy", "r/heddle-proxy:v1", core.PodRunning),
 		pod("shop", "b", "heddle-proxy", "r/heddle-proxy:v1@sha256:1", core.PodRunning),
 		pod("shop", "c", "heddle-proxy", "r:5000/heddle-proxy", core.PodRunning),
-		pod("shop", "d", "heddle-proxy", "r/heddle-proxy:v0", core.PodSucceeded))
+		pod("shop", "d", "heddle-proxy", "r/heddle-proxy:v0", core.PodSucceeded),
+		revised(pod("heddle-system", "hc", "heddled", "r/heddled:v3", core.PodRunning), map[string]string{"heddle.io/rev": "canary"}, nil),
+		revised(pod("shop", "e", "heddle-proxy", "r/heddle-proxy:v3", core.PodRunning), nil, map[string]string{"sidecar.heddle.io/status": `{"revision":"canary"}`}),
+		revised(pod("edge", "g", "heddle-proxy", "r/heddle-proxy:v3", core.PodRunning), map[string]string{"heddle.io/rev": "canary"}, nil))
 	v, err := readVersions(t.Context(), kube, "v2")
 	if err != nil {
 		t.Fatal(err)
@@ -139,10 +152,22 @@ func TestVersionsAreThoseOfImages(t *testing.T) {
 	if err := v.table(&out); err != nil {
 		t.Fatal(err)
 	}
-	const want = "PART            VERSION   PODS\nclient          v2        -\ncontrol plane   v2        1\ndata plane      latest    1\ndata plane      v1        2\n"
+	const want = `PART                   VERSION   PODS
+client                 v2        -
+control plane          v2        1
+data plane             latest    1
+data plane             v1        2
+control plane canary   v3        1
+data plane canary      v3        2
+`
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
+}
+
+func revised(p *core.Pod, labels, annotations map[string]string) *core.Pod {
+	p.Labels, p.Annotations = labels, annotations
+	return p
 }
 
 func TestFindingsDecideTheExitCode(t *testing.T) {

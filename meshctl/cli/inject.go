@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) inject() *cobra.Command {
-	var file, image string
+	var file, image, of string
 	c := &cobra.Command{
 		Use:   "inject -f FILE",
 		Short: "Put proxies into the workloads of a file, as the webhook would",
@@ -30,7 +30,7 @@ func (a *app) inject() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			params, err := a.injection(cmd.Context(), image)
+			params, err := a.injection(cmd.Context(), image, of)
 			if err != nil {
 				return err
 			}
@@ -39,10 +39,11 @@ func (a *app) inject() *cobra.Command {
 	}
 	c.Flags().StringVarP(&file, "filename", "f", "", "YAML or JSON file, - for standard input")
 	c.Flags().StringVar(&image, "image", "", "image of the proxy; no cluster is asked then")
+	c.Flags().StringVar(&of, "revision", "", "the control plane's revision that is asked")
 	return c
 }
 
-func (a *app) injection(ctx context.Context, image string) (inject.Params, error) {
+func (a *app) injection(ctx context.Context, image, of string) (inject.Params, error) {
 	if image != "" {
 		return inject.DefaultParams(image, a.version), nil
 	}
@@ -50,7 +51,7 @@ func (a *app) injection(ctx context.Context, image string) (inject.Params, error
 	if err != nil {
 		return inject.Params{}, err
 	}
-	return proxy.ReadInjection(ctx, c.Kube, forwarder(c))
+	return proxy.ReadInjection(ctx, c.Kube, forwarder(c), of)
 }
 
 func (a *app) injected(text []byte, params inject.Params) error {

@@ -10,6 +10,8 @@ import (
 	"helm.sh/helm/v4/pkg/strvals"
 	"sigs.k8s.io/yaml"
 
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/revision"
 	"github.com/heddle-mesh/heddle/manifests"
 	"github.com/heddle-mesh/heddle/meshctl/install"
 )
@@ -18,17 +20,19 @@ const defaultTimeout = 5 * time.Minute
 
 // chartFlags choose a chart's values and how long to wait.
 type chartFlags struct {
-	files   []string
-	set     []string
-	image   string
-	reset   bool
-	timeout time.Duration
+	files    []string
+	set      []string
+	image    string
+	revision string
+	reset    bool
+	timeout  time.Duration
 }
 
 func (f *chartFlags) add(c *cobra.Command) {
 	c.Flags().StringArrayVarP(&f.files, "values", "f", nil, "YAML file with values of the chart (can be repeated; later ones win)")
 	c.Flags().StringArrayVar(&f.set, "set", nil, "value of the chart, as path.to.key=value (can be repeated; wins over files)")
 	c.Flags().StringVar(&f.image, "registry", "", "registry and path of Heddle's images")
+	c.Flags().StringVar(&f.revision, "revision", "", "the control plane's revision; one beside the default revision has objects of its own, and takes the pods that are labelled for it")
 	c.Flags().BoolVar(&f.reset, "reset-values", false, "forget the values of an earlier installation (otherwise they stay where none is given)")
 	c.Flags().DurationVar(&f.timeout, "timeout", defaultTimeout, "how long to wait until everything is ready")
 }
@@ -80,7 +84,7 @@ func (a *app) installer(cmd *cobra.Command, f *chartFlags) (*install.Installer, 
 	if err != nil {
 		return nil, err
 	}
-	return install.New(c, install.Options{Version: a.version, Values: values, Reset: f.reset, Timeout: f.timeout, Out: a.err}), nil
+	return install.New(c, install.Options{Version: a.version, Revision: f.revision, Values: values, Reset: f.reset, Timeout: f.timeout, Out: a.err}), nil
 }
 
 func (a *app) install() *cobra.Command {
@@ -89,8 +93,9 @@ func (a *app) install() *cobra.Command {
 		Use:   "install",
 		Short: "Install or upgrade the control plane",
 		Long: "Install or upgrade the control plane: the custom resource definitions, and the Helm releases " + install.BaseRelease + " and " + install.Release + ".\n" +
-			"It waits until new pods are injected. Definitions of another installer are never changed.",
-		Example: "  meshctl install --set trustDomain=example.org --set accessLog.enabled=true",
+			"It waits until new pods are injected. Definitions of another installer are never changed.\n" +
+			"With --revision a second control plane is put beside the first, which pods labelled " + wire.RevisionLabel + "=NAME, or of namespaces with that label, belong to.",
+		Example: "  meshctl install --set trustDomain=example.org --set accessLog.enabled=true\n  meshctl install --revision canary",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			i, err := a.installer(cmd, &f)
@@ -100,7 +105,11 @@ func (a *app) install() *cobra.Command {
 			if err := i.Install(cmd.Context()); err != nil {
 				return err
 			}
-			fmt.Fprintln(a.out, "Heddle is installed. Label a namespace heddle-injection=enabled and restart its pods.")
+			label := wire.InjectionLabel + "=enabled"
+			if !revision.IsDefault(f.revision) {
+				label = wire.RevisionLabel + "=" + f.revision
+			}
+			fmt.Fprintf(a.out, "Heddle is installed. Label a namespace %s and restart its pods.\n", label)
 			return nil
 		},
 	}
@@ -125,6 +134,7 @@ func (a *app) uninstall() *cobra.Command {
 			return i.Uninstall(cmd.Context(), removal)
 		},
 	}
+	c.Flags().StringVar(&f.revision, "revision", "", "take out this revision alone, and leave what all share")
 	c.Flags().BoolVar(&removal.Force, "force", false, "even while pods run a proxy; gateways are uninstalled too")
 	c.Flags().BoolVar(&removal.Purge, "purge", false, "delete the root, the definitions and every object of theirs too")
 	c.Flags().DurationVar(&f.timeout, "timeout", defaultTimeout, "how long to wait until everything has gone")

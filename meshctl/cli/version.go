@@ -16,6 +16,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/injector/inject"
+	"github.com/heddle-mesh/heddle/internal/revision"
 	"github.com/heddle-mesh/heddle/meshctl/output"
 )
 
@@ -24,6 +26,28 @@ type Versions struct {
 	Client       string         `json:"client"`
 	ControlPlane map[string]int `json:"controlPlane,omitempty"` // version: pods
 	DataPlane    map[string]int `json:"dataPlane,omitempty"`    // version: proxies
+	// Revisions are the same for each revision beside the default one, whose pods are not in the maps above.
+	Revisions map[string]*Revision `json:"revisions,omitempty"`
+}
+
+// Revision is what runs of one.
+type Revision struct {
+	ControlPlane map[string]int `json:"controlPlane,omitempty"`
+	DataPlane    map[string]int `json:"dataPlane,omitempty"`
+}
+
+// of returns the numbers of a revision, to be added to.
+func (v *Versions) of(of string) *Revision {
+	if revision.IsDefault(of) {
+		return &Revision{ControlPlane: v.ControlPlane, DataPlane: v.DataPlane}
+	}
+	if v.Revisions == nil {
+		v.Revisions = map[string]*Revision{}
+	}
+	if v.Revisions[of] == nil {
+		v.Revisions[of] = &Revision{ControlPlane: map[string]int{}, DataPlane: map[string]int{}}
+	}
+	return v.Revisions[of]
 }
 
 func (a *app) versions() *cobra.Command {
@@ -64,13 +88,21 @@ func readVersions(ctx context.Context, kube kubernetes.Interface, client string)
 		for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 			switch {
 			case c.Name == wire.ProxyContainer:
-				v.DataPlane[tag(c.Image)]++
+				v.of(proxyOf(&pod)).DataPlane[tag(c.Image)]++
 			case c.Name == wire.DiscoveryService && pod.Namespace == wire.SystemNamespace:
-				v.ControlPlane[tag(c.Image)]++
+				v.of(pod.Labels[wire.RevisionLabel]).ControlPlane[tag(c.Image)]++
 			}
 		}
 	}
 	return v, nil
+}
+
+// proxyOf is the revision that a pod's proxy is of: a sidecar of the one that injected it, a gateway of the one that its release says.
+func proxyOf(pod *core.Pod) string {
+	if of, injected := inject.RevisionOf(pod); injected {
+		return of
+	}
+	return pod.Labels[wire.RevisionLabel]
 }
 
 // tag is the version in an image's name.
@@ -84,10 +116,15 @@ func tag(image string) string {
 
 func (v Versions) table(w io.Writer) error {
 	rows := [][]string{{"client", v.Client, ""}}
-	for _, part := range []struct {
+	type part struct {
 		name     string
 		versions map[string]int
-	}{{"control plane", v.ControlPlane}, {"data plane", v.DataPlane}} {
+	}
+	parts := []part{{"control plane", v.ControlPlane}, {"data plane", v.DataPlane}}
+	for _, of := range slices.Sorted(maps.Keys(v.Revisions)) {
+		parts = append(parts, part{"control plane " + of, v.Revisions[of].ControlPlane}, part{"data plane " + of, v.Revisions[of].DataPlane})
+	}
+	for _, part := range parts {
 		for _, version := range slices.Sorted(maps.Keys(part.versions)) {
 			rows = append(rows, []string{part.name, version, strconv.Itoa(part.versions[version])})
 		}

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/revision"
 	"github.com/heddle-mesh/heddle/manifests"
 )
 
@@ -58,7 +59,8 @@ func owner(crd *extensions.CustomResourceDefinition) string {
 	return OwnerOther
 }
 
-// definitions installs ours, upgrades ours, and leaves those of others as they are, saying what they lack.
+// definitions installs ours, upgrades ours, and leaves those of others as they are, saying what they lack. All revisions share them: one beside the
+// default revision only adds what it misses.
 func (i *Installer) definitions(ctx context.Context) error {
 	states, err := i.Definitions(ctx)
 	if err != nil {
@@ -75,6 +77,9 @@ func (i *Installer) definitions(ctx context.Context) error {
 				i.steps.done("definition %s is not Heddle's and stays as it is; it lacks %s", state.Name, brief(state.Lacks))
 			}
 			continue
+		}
+		if state.Owner == OwnerHeddle && len(state.Lacks) == 0 && !revision.IsDefault(i.options.Revision) {
+			continue // it may be newer than this revision, and have what the others need
 		}
 		if err := i.applyDefinition(ctx, wanted[n]); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"helm.sh/helm/v4/pkg/action"
+	chartcommon "helm.sh/helm/v4/pkg/chart/common"
 	"helm.sh/helm/v4/pkg/chart/common/util"
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/kube"
@@ -143,38 +144,60 @@ func (i *Installer) gatewayReleases() ([]releaseName, error) {
 	for _, of := range all {
 		r, ok := of.(*releasev1.Release)
 		if ok && r.Chart.Metadata.Name == manifests.Gateway && r.Info.Status != common.StatusUninstalled {
-			out = append(out, releaseName{r.Name, r.Namespace})
+			of, _ := r.Config["revision"].(string)
+			out = append(out, releaseName{r.Name, r.Namespace, of})
 		}
 	}
 	return out, nil
 }
 
-// followed are the settings in which a gateway does as the control plane: it would not get its certificate otherwise, or no image.
-var followed = []string{"image.registry", "image.tag", "image.pullPolicy", "imagePullSecrets", "trustDomain", "clusterDomain", "clusterID", "tokenAudience", "certTTL"}
+// followed are the settings in which a gateway does as its control plane: it would not get its certificate otherwise, or no image.
+func followed() []string {
+	return append([]string{"image.tag", "clusterDomain", "clusterID", "certTTL"}, shared()...)
+}
 
-// followControlPlane makes settings of the installed control plane the defaults of a gateway chart. They are no values of the release: the
-// next upgrade follows the control plane again.
-func (i *Installer) followControlPlane(c *chart.Chart) error {
+// agreed are the settings in which a revision does as the default one: what workloads of both have to agree on to talk to each other, and where images
+// come from. Its image's tag is its own: another version is what a revision is for.
+func agreed() []string {
+	return append([]string{"trustDomainAliases", "clusterDomain", "clusterID", "certTTL", "maxCertTTL"}, shared()...)
+}
+
+func shared() []string {
+	return []string{"image.registry", "image.pullPolicy", "imagePullSecrets", "trustDomain", "tokenAudience"}
+}
+
+// plane returns the release of a control plane and its values with the chart's defaults; nil where there is none.
+func (i *Installer) plane(name string) (*releasev1.Release, chartcommon.Values, error) {
 	config, err := i.helm(wire.SystemNamespace)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	found, err := config.Releases.Last(Release)
+	found, err := config.Releases.Last(name)
 	if errors.Is(err, driver.ErrReleaseNotFound) {
-		return nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("reading release %s/%s: %w", wire.SystemNamespace, Release, err)
+		return nil, nil, fmt.Errorf("reading release %s/%s: %w", wire.SystemNamespace, name, err)
 	}
 	plane, ok := found.(*releasev1.Release)
 	if !ok || plane.Chart == nil {
-		return nil
+		return nil, nil, nil
 	}
 	values, err := util.CoalesceValues(plane.Chart, plane.Config)
 	if err != nil {
-		return fmt.Errorf("reading the values of release %s/%s: %w", wire.SystemNamespace, Release, err)
+		return nil, nil, fmt.Errorf("reading the values of release %s/%s: %w", wire.SystemNamespace, name, err)
 	}
-	for _, path := range followed {
+	return plane, values, nil
+}
+
+// follow makes settings of an installed control plane the defaults of a chart. They are no values of the release: the next upgrade follows the
+// control plane again.
+func (i *Installer) follow(c *chart.Chart, of string, paths []string) error {
+	plane, values, err := i.plane(of)
+	if plane == nil || err != nil {
+		return err
+	}
+	for _, path := range paths {
 		value, err := values.PathValue(path)
 		if err != nil {
 			continue // a control plane of another version may not have it

@@ -3,6 +3,7 @@
 package install
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -16,11 +17,12 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/ca/authority"
+	"github.com/heddle-mesh/heddle/internal/revision"
 	"github.com/heddle-mesh/heddle/manifests"
 	"github.com/heddle-mesh/heddle/meshctl/cluster"
 )
 
-// The releases of an installation.
+// The releases of an installation. Those of a revision have its name behind theirs.
 const (
 	BaseRelease = "heddle-base"
 	Release     = "heddle"
@@ -31,11 +33,12 @@ const createdLabel = "heddle.dev/created-by"
 
 // Options say what to install.
 type Options struct {
-	Version string         // of this build: it stamps charts and definitions
-	Values  map[string]any // of the control-plane chart
-	Reset   bool           // forget the values of an earlier installation; otherwise Values are laid over them
-	Timeout time.Duration  // for everything to become ready
-	Out     io.Writer      // what happens, for people
+	Version  string         // of this build: it stamps charts and definitions
+	Revision string         // the control plane that is meant; empty: the default one
+	Values   map[string]any // of the control-plane chart
+	Reset    bool           // forget the values of an earlier installation; otherwise Values are laid over them
+	Timeout  time.Duration  // for everything to become ready
+	Out      io.Writer      // what happens, for people
 }
 
 // Installer installs into one cluster.
@@ -56,6 +59,9 @@ func New(c *cluster.Cluster, o Options) *Installer {
 func (i *Installer) Install(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, i.options.Timeout)
 	defer cancel()
+	if err := i.mayInstall(ctx); err != nil {
+		return err
+	}
 	if err := i.foreignProxies(ctx); err != nil {
 		return err
 	}
@@ -65,25 +71,42 @@ func (i *Installer) Install(ctx context.Context) error {
 	if err := i.definitions(ctx); err != nil {
 		return err
 	}
-	for _, r := range []struct {
-		chart, name string
-		values      map[string]any
-	}{{manifests.Base, BaseRelease, nil}, {manifests.ControlPlane, Release, i.options.Values}} {
-		c, err := manifests.Chart(r.chart, i.options.Version)
-		if err != nil {
-			return err
-		}
-		if err := i.release(ctx, c, r.name, wire.SystemNamespace, r.values); err != nil {
-			return err
-		}
+	if err := i.releases(ctx); err != nil {
+		return err
 	}
-	if err := i.deploymentReady(ctx, wire.SystemNamespace, wire.DiscoveryService); err != nil {
+	if err := i.deploymentReady(ctx, wire.SystemNamespace, i.named(wire.DiscoveryService)); err != nil {
 		return err
 	}
 	if err := i.webhooksTrusted(ctx); err != nil {
 		return err
 	}
 	return i.injectionWorks(ctx)
+}
+
+// releases installs or upgrades the charts of the control plane.
+func (i *Installer) releases(ctx context.Context) error {
+	base, values := map[string]any(nil), i.options.Values
+	if !revision.IsDefault(i.options.Revision) {
+		base, values = i.ofRevision(nil), i.ofRevision(values)
+	}
+	for _, r := range []struct {
+		chart, name string
+		values      map[string]any
+	}{{manifests.Base, BaseRelease, base}, {manifests.ControlPlane, Release, values}} {
+		c, err := manifests.Chart(r.chart, i.options.Version)
+		if err != nil {
+			return err
+		}
+		if r.chart == manifests.ControlPlane && !revision.IsDefault(i.options.Revision) {
+			if err := i.follow(c, Release, agreed()); err != nil {
+				return err
+			}
+		}
+		if err := i.release(ctx, c, i.named(r.name), wire.SystemNamespace, r.values); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Gateway installs or upgrades a gateway and returns once its pods are ready. What both have to agree on, and the image, is
@@ -95,13 +118,41 @@ func (i *Installer) Gateway(ctx context.Context, name, namespace string) error {
 	if err != nil {
 		return err
 	}
-	if err := i.followControlPlane(c); err != nil {
+	values := i.options.Values
+	of, err := i.gatewayRevision(name, namespace)
+	if err != nil {
 		return err
 	}
-	if err := i.release(ctx, c, name, namespace, i.options.Values); err != nil {
+	if i.options.Revision != "" {
+		if err := i.installed(ctx, of); err != nil {
+			return err
+		}
+		values = i.ofRevision(values)
+	}
+	if err := i.follow(c, revision.Name(Release, of), followed()); err != nil {
+		return err
+	}
+	if err := i.release(ctx, c, name, namespace, values); err != nil {
 		return err
 	}
 	return i.deploymentReady(ctx, namespace, name)
+}
+
+// gatewayRevision is the revision that is meant, or else the one that the gateway has been of.
+func (i *Installer) gatewayRevision(name, namespace string) (string, error) {
+	if said, ok := i.options.Values["revision"].(string); ok || i.options.Revision != "" || i.options.Reset {
+		return cmp.Or(i.options.Revision, said), nil
+	}
+	all, err := i.gatewayReleases()
+	if err != nil {
+		return "", err
+	}
+	for _, g := range all {
+		if g.name == name && g.namespace == namespace {
+			return g.revision, nil
+		}
+	}
+	return "", nil
 }
 
 // foreignProxies refuses where proxies run that would not trust the root of this installation: one that is there, or one that is to

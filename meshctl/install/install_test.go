@@ -84,7 +84,7 @@ func TestUninstallRefusesWhilePodsRunAProxy(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	gateways, err := i.inUse(t.Context(), true)
-	if err != nil || len(gateways) != 1 || gateways[0] != (releaseName{"internet", "edge"}) {
+	if err != nil || len(gateways) != 1 || gateways[0] != (releaseName{name: "internet", namespace: "edge"}) {
 		t.Errorf("forced: got %v, %v", gateways, err)
 	}
 	i, _, _, _ = installer([]runtime.Object{done})
@@ -126,7 +126,7 @@ func TestAGatewayFollowsTheControlPlane(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := i.followControlPlane(gateway); err != nil {
+		if err := i.follow(gateway, Release, followed()); err != nil {
 			t.Fatal(err)
 		}
 		for path, want := range c.want {

@@ -12,6 +12,8 @@ import (
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/injector/inject"
+	"github.com/heddle-mesh/heddle/internal/revision"
 )
 
 // Errors of Probe, wrapped.
@@ -65,17 +67,20 @@ func (i *Installer) Probe(ctx context.Context) error {
 }
 
 func (i *Installer) probe(ctx context.Context, namespace string) error {
-	got, err := i.cluster.Kube.CoreV1().Pods(namespace).Create(ctx, probePod(namespace), meta.CreateOptions{DryRun: []string{meta.DryRunAll}})
+	of := i.options.Revision
+	got, err := i.cluster.Kube.CoreV1().Pods(namespace).Create(ctx, probePod(namespace, of), meta.CreateOptions{DryRun: []string{meta.DryRunAll}})
 	switch {
 	case err == nil && !hasProxy(got):
 		return fmt.Errorf("%w: a pod in namespace %s got no proxy", ErrInjection, namespace)
+	case err == nil && !revision.IsDefault(of) && !injectedBy(got, of):
+		return fmt.Errorf("%w: a pod in namespace %s got the proxy of another revision than %s", ErrInjection, namespace, of)
 	case err == nil:
 		return nil
 	case strings.Contains(err.Error(), "failed calling webhook") && !unreachable(err):
 		return fmt.Errorf("%w: the webhook fails: %w", ErrInjection, err)
 	case strings.Contains(err.Error(), "failed calling webhook"):
 		return fmt.Errorf("%w: the API server cannot reach the webhook: it must be able to connect to port %d of the pods of %s/%s (is a firewall between them?): %w",
-			ErrInjection, wire.PortWebhook, wire.SystemNamespace, wire.DiscoveryService, err)
+			ErrInjection, wire.PortWebhook, wire.SystemNamespace, i.named(wire.DiscoveryService), err)
 	case strings.Contains(err.Error(), "violates PodSecurity"):
 		return fmt.Errorf("%w: the pod security level that namespace %s enforces forbids it: %w", ErrInjection, namespace, err)
 	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "quota: "):
@@ -92,7 +97,11 @@ func unreachable(err error) bool {
 
 // injectedNamespaces are a few that are labelled for injection, and "default", where the probe asks for itself.
 func (i *Installer) injectedNamespaces(ctx context.Context) ([]string, error) {
-	list, err := i.cluster.Kube.CoreV1().Namespaces().List(ctx, meta.ListOptions{LabelSelector: wire.InjectionLabel + "=enabled"})
+	selector := wire.InjectionLabel + "=enabled"
+	if of := i.options.Revision; !revision.IsDefault(of) {
+		selector = fmt.Sprintf("%s=%s,!%s", wire.RevisionLabel, of, wire.InjectionLabel)
+	}
+	list, err := i.cluster.Kube.CoreV1().Namespaces().List(ctx, meta.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return nil, fmt.Errorf("listing namespaces: %w", err)
 	}
@@ -107,10 +116,19 @@ func (i *Installer) injectedNamespaces(ctx context.Context) ([]string, error) {
 	return append(names, meta.NamespaceDefault), nil
 }
 
-func probePod(namespace string) *core.Pod {
-	no := false
+// injectedBy reports whether a revision's webhook changed a pod.
+func injectedBy(pod *core.Pod, of string) bool {
+	by, injected := inject.RevisionOf(pod)
+	return injected && by == of
+}
+
+func probePod(namespace, of string) *core.Pod {
+	no, labels := false, map[string]string{wire.PodInjectLabel: "true"}
+	if !revision.IsDefault(of) {
+		labels[wire.RevisionLabel] = of
+	}
 	return &core.Pod{
-		ObjectMeta: meta.ObjectMeta{GenerateName: "heddle-dry-run-", Namespace: namespace, Labels: map[string]string{wire.PodInjectLabel: "true"}},
+		ObjectMeta: meta.ObjectMeta{GenerateName: "heddle-dry-run-", Namespace: namespace, Labels: labels},
 		Spec: core.PodSpec{
 			AutomountServiceAccountToken: &no,
 			Containers:                   []core.Container{{Name: "none", Image: "heddle.invalid/none"}},

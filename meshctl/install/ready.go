@@ -9,9 +9,11 @@ import (
 	core "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/heddle-mesh/heddle/internal/revision"
 )
 
-// The webhook configurations of the control-plane chart.
+// The webhook configurations of the control-plane chart. A revision has an injector of its own, with its name behind, and no validator.
 const (
 	InjectorConfiguration  = "heddle-injector"
 	ValidatorConfiguration = "heddle-validator"
@@ -112,15 +114,19 @@ func (i *Installer) Untrusted(ctx context.Context) ([]string, error) {
 			missing = append(missing, "webhook "+name)
 		}
 	}
-	injector, err := admission.MutatingWebhookConfigurations().Get(ctx, InjectorConfiguration, meta.GetOptions{})
+	name := i.named(InjectorConfiguration)
+	injector, err := admission.MutatingWebhookConfigurations().Get(ctx, name, meta.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		missing = append(missing, "webhook configuration "+InjectorConfiguration)
+		missing = append(missing, "webhook configuration "+name)
 	} else if err != nil {
-		return nil, fmt.Errorf("reading webhook configuration %s: %w", InjectorConfiguration, err)
+		return nil, fmt.Errorf("reading webhook configuration %s: %w", name, err)
 	} else {
 		for n := range injector.Webhooks {
 			note(injector.Webhooks[n].Name, injector.Webhooks[n].ClientConfig.CABundle)
 		}
+	}
+	if !revision.IsDefault(i.options.Revision) {
+		return missing, nil
 	}
 	validator, err := admission.ValidatingWebhookConfigurations().Get(ctx, ValidatorConfiguration, meta.GetOptions{})
 	if apierrors.IsNotFound(err) {

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	core "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/revision"
 )
 
 // ErrInUse is what Uninstall returns, wrapped, where pods still depend on the control plane.
@@ -24,15 +27,22 @@ type Removal struct {
 	Purge bool // the root, the definitions and every object of theirs too
 }
 
-// Uninstall takes Heddle out of the cluster: webhooks first, so that nothing is refused on the way.
+// Uninstall takes Heddle out of the cluster: webhooks first, so that nothing is refused on the way. Where a revision is meant, it takes out that one
+// alone.
 func (i *Installer) Uninstall(ctx context.Context, r Removal) error {
 	ctx, cancel := context.WithTimeout(ctx, i.options.Timeout)
 	defer cancel()
+	if !revision.IsDefault(i.options.Revision) {
+		return i.uninstallRevision(ctx, r)
+	}
 	gateways, err := i.inUse(ctx, r.Force)
 	if err != nil {
 		return err
 	}
 	if err := i.removeWebhooks(ctx); err != nil {
+		return err
+	}
+	if err := i.removeRevisions(ctx); err != nil {
 		return err
 	}
 	for _, g := range gateways {
@@ -67,7 +77,25 @@ func (i *Installer) RemoveGateway(ctx context.Context, name, namespace string) e
 	return i.remove(ctx, name, namespace)
 }
 
-type releaseName struct{ name, namespace string }
+// releaseName is a gateway's release; revision is the control plane's that it is for, empty: the default one.
+type releaseName struct{ name, namespace, revision string }
+
+// removeRevisions takes out the revisions beside the default one, and their tags.
+func (i *Installer) removeRevisions(ctx context.Context) error {
+	all, err := i.Revisions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, of := range slices.Sorted(maps.Keys(all)) {
+		if of == wire.DefaultRevision {
+			continue
+		}
+		if err := i.removeRevision(ctx, of); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // inUse refuses while pods with proxies run or gateways are installed, unless forced, and names the gateways.
 func (i *Installer) inUse(ctx context.Context, force bool) ([]releaseName, error) {
@@ -79,6 +107,11 @@ func (i *Installer) inUse(ctx context.Context, force bool) ([]releaseName, error
 	if err != nil {
 		return nil, fmt.Errorf("listing pods: %w", err)
 	}
+	others, err := i.Revisions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	delete(others, wire.DefaultRevision)
 	var names, releases []string
 	for n := range pods.Items {
 		pod := &pods.Items[n]
@@ -93,6 +126,8 @@ func (i *Installer) inUse(ctx context.Context, force bool) ([]releaseName, error
 	switch {
 	case force:
 		return gateways, nil
+	case len(others) > 0:
+		return nil, fmt.Errorf("%w: revisions beside the default one need it (%s); uninstall them first, or use --force", ErrInUse, brief(slices.Sorted(maps.Keys(others))))
 	case len(names) > 0:
 		return nil, fmt.Errorf("%w: %d pods run a proxy (%s); restart them without injection and uninstall the gateways first, or use --force", ErrInUse, len(names), brief(names))
 	case len(releases) > 0:
@@ -115,6 +150,15 @@ func (i *Installer) removeWebhooks(ctx context.Context) error {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting webhook configuration %s: %w", ValidatorConfiguration, err)
 	}
+	tags, err := i.Tags(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range tags {
+		if err := i.RemoveTag(ctx, t.Name, true); err != nil {
+			return err
+		}
+	}
 	i.steps.done("webhooks deleted")
 	return nil
 }
@@ -122,7 +166,7 @@ func (i *Installer) removeWebhooks(ctx context.Context) error {
 // controlPlaneGone waits for its last pod, which could still write.
 func (i *Installer) controlPlaneGone(ctx context.Context) error {
 	return i.steps.wait(ctx, "control plane stopped", func(ctx context.Context) (string, error) {
-		pods, err := i.cluster.Kube.CoreV1().Pods(wire.SystemNamespace).List(ctx, meta.ListOptions{LabelSelector: "app=" + wire.DiscoveryService})
+		pods, err := i.cluster.Kube.CoreV1().Pods(wire.SystemNamespace).List(ctx, meta.ListOptions{LabelSelector: "app=" + i.named(wire.DiscoveryService)})
 		if err != nil {
 			return "", fmt.Errorf("listing the control plane's pods: %w", err)
 		}
@@ -150,9 +194,8 @@ func (i *Installer) removeLeftovers(ctx context.Context) error {
 		}
 	}
 	i.steps.done("the published root deleted from %d namespaces", len(maps.Items))
-	err = i.cluster.Kube.CoordinationV1().Leases(wire.SystemNamespace).Delete(ctx, wire.LeaderElectionLease, meta.DeleteOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting lease %s: %w", wire.LeaderElectionLease, err)
+	if err := i.deleteLease(ctx, ""); err != nil {
+		return err
 	}
 	err = i.cluster.Kube.CoreV1().ConfigMaps(wire.SystemNamespace).Delete(ctx, wire.DistributionConfigMap, meta.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {

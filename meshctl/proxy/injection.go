@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -11,20 +10,21 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/injector/inject"
+	"github.com/heddle-mesh/heddle/internal/revision"
 )
 
 // InjectionPath is where a control plane tells what its webhook would use now.
 const InjectionPath = "/debug/injection"
 
-// ReadInjection asks the control plane for the parameters of its injection webhook.
-func ReadInjection(ctx context.Context, kube kubernetes.Interface, ask Asker) (inject.Params, error) {
+// ReadInjection asks the control plane of a revision for the parameters of its injection webhook.
+func ReadInjection(ctx context.Context, kube kubernetes.Interface, ask Asker, of string) (inject.Params, error) {
 	var p inject.Params
-	replicas, err := running(ctx, kube, wire.SystemNamespace, "app="+wire.DiscoveryService)
+	replicas, err := running(ctx, kube, wire.SystemNamespace, "app="+revision.Name(wire.DiscoveryService, of))
 	if err != nil {
 		return p, err
 	}
 	if len(replicas) == 0 {
-		return p, errors.New("no control plane runs in namespace " + wire.SystemNamespace)
+		return p, fmt.Errorf("no control plane of revision %s runs in namespace %s", revision.Label(of), wire.SystemNamespace)
 	}
 	answer, err := ask.Ask(ctx, wire.SystemNamespace, replicas[0].Name, wire.PortMonitoring, http.MethodGet, InjectionPath)
 	if err != nil {

@@ -56,8 +56,9 @@ func running(namespace, name string, labels map[string]string, containers ...str
 }
 
 func TestStatusJoinsReplicas(t *testing.T) {
-	control := map[string]string{"app": "heddled"}
-	kube := fake.NewClientset(running("heddle-system", "h1", control), running("heddle-system", "h2", control))
+	control := map[string]string{"app.kubernetes.io/name": "heddled"}
+	canary := map[string]string{"app.kubernetes.io/name": "heddled", "heddle.io/rev": "canary"}
+	kube := fake.NewClientset(running("heddle-system", "h1", control), running("heddle-system", "h2", canary))
 	const typ = "type.googleapis.com/envoy.config."
 	ask := answers{
 		"GET h1.heddle-system:15014/debug/syncz": `[{"node":{"Role":"sidecar","Version":"v1"},"namespace":"shop","pod":"b","types":{
@@ -74,9 +75,9 @@ func TestStatusJoinsReplicas(t *testing.T) {
 	if err := proxy.StatusTable(&out, all); err != nil {
 		t.Fatal(err)
 	}
-	const want = `PROXY    ROLE      CLUSTERS   ENDPOINTS   LISTENERS   ROUTES   SECRETS             VERSION   CONTROL PLANE
-a.edge   router    -          -           -           -        -                   v1        h2
-b.shop   sidecar   SYNCED     NOT SENT    STALE (2)   NACK     SYNCED, 1 MISSING   v1        h1
+	const want = `PROXY    ROLE      CLUSTERS   ENDPOINTS   LISTENERS   ROUTES   SECRETS             VERSION   CONTROL PLANE   REVISION
+a.edge   router    -          -           -           -        -                   v1        h2              canary
+b.shop   sidecar   SYNCED     NOT SENT    STALE (2)   NACK     SYNCED, 1 MISSING   v1        h1              default
 
 b.shop refused RouteConfiguration: 80: bad
 
@@ -135,10 +136,16 @@ func TestLevel(t *testing.T) {
 }
 
 func TestReadInjection(t *testing.T) {
-	kube := fake.NewClientset(running("heddle-system", "h1", map[string]string{"app": "heddled"}))
-	ask := answers{http.MethodGet + " h1.heddle-system:15014" + proxy.InjectionPath: `{"Image":"r/p:1","Native":true,"NeverInject":null}`}
-	p, err := proxy.ReadInjection(t.Context(), kube, ask)
-	if err != nil || p.Image != "r/p:1" || !p.Native {
-		t.Errorf("got %+v (%v)", p, err)
+	kube := fake.NewClientset(running("heddle-system", "h1", map[string]string{"app": "heddled"}), running("heddle-system", "h2", map[string]string{"app": "heddled-canary"}))
+	ask := answers{http.MethodGet + " h1.heddle-system:15014" + proxy.InjectionPath: `{"Image":"r/p:1","Native":true,"NeverInject":null}`,
+		http.MethodGet + " h2.heddle-system:15014" + proxy.InjectionPath: `{"Image":"r/p:2","Native":true}`}
+	for of, image := range map[string]string{"": "r/p:1", "canary": "r/p:2"} {
+		p, err := proxy.ReadInjection(t.Context(), kube, ask, of)
+		if err != nil || p.Image != image || !p.Native {
+			t.Errorf("%q: got %+v (%v)", of, p, err)
+		}
+	}
+	if _, err := proxy.ReadInjection(t.Context(), kube, ask, "gone"); err == nil || !strings.Contains(err.Error(), "no control plane of revision gone runs") {
+		t.Errorf("got %v", err)
 	}
 }

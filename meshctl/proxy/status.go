@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/revision"
 	"github.com/heddle-mesh/heddle/meshctl/output"
 )
 
@@ -22,9 +23,11 @@ type Status struct {
 	Proxy        string               `json:"proxy"` // pod.namespace
 	Role         string               `json:"role"`
 	Version      string               `json:"version"`
+	Dialect      int                  `json:"dialect,omitempty"` // what it understands; 0: a proxy that is not Heddle's
 	Identity     string               `json:"identity"`
 	Types        map[string]TypeState `json:"types"` // by short type; one that the proxy never asked for is not there
 	ControlPlane string               `json:"controlPlane"`
+	Revision     string               `json:"revision"` // of the control plane; "default" is the default one's
 	Since        time.Time            `json:"since"`
 }
 
@@ -59,6 +62,7 @@ type client struct {
 	Node struct {
 		Role    string
 		Version string
+		Dialect int
 	} `json:"node"`
 	Namespace string                `json:"namespace"`
 	Pod       string                `json:"pod"`
@@ -88,9 +92,12 @@ func (t typeStatus) state() TypeState {
 	return out
 }
 
-// ReadStatus asks every replica of the control plane for its proxies.
+// controlPlanes selects the pods of the control planes of all revisions.
+const controlPlanes = "app.kubernetes.io/name=" + wire.DiscoveryService
+
+// ReadStatus asks every replica of the control plane, of all revisions, for its proxies.
 func ReadStatus(ctx context.Context, kube kubernetes.Interface, ask Asker) ([]Status, error) {
-	replicas, err := running(ctx, kube, wire.SystemNamespace, "app="+wire.DiscoveryService)
+	replicas, err := running(ctx, kube, wire.SystemNamespace, controlPlanes)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +115,9 @@ func ReadStatus(ctx context.Context, kube kubernetes.Interface, ask Asker) ([]St
 			return nil, fmt.Errorf("reading the answer of %s: %w", replica.Name, err)
 		}
 		for _, c := range clients {
-			all = append(all, c.status(replica.Name))
+			s := c.status(replica.Name)
+			s.Revision = revision.Label(replica.Labels[wire.RevisionLabel])
+			all = append(all, s)
 		}
 	}
 	slices.SortFunc(all, func(a, b Status) int { return strings.Compare(a.Proxy, b.Proxy) })
@@ -116,7 +125,7 @@ func ReadStatus(ctx context.Context, kube kubernetes.Interface, ask Asker) ([]St
 }
 
 func (c client) status(replica string) Status {
-	s := Status{Proxy: c.Pod + "." + c.Namespace, Role: c.Node.Role, Version: c.Node.Version, Identity: c.Identity, ControlPlane: replica, Since: c.Since,
+	s := Status{Proxy: c.Pod + "." + c.Namespace, Role: c.Node.Role, Version: c.Node.Version, Dialect: c.Node.Dialect, Identity: c.Identity, ControlPlane: replica, Since: c.Since,
 		Types: map[string]TypeState{}}
 	for url, t := range c.Types {
 		s.Types[url[strings.LastIndexByte(url, '.')+1:]] = t.state()
@@ -133,9 +142,9 @@ func StatusTable(w io.Writer, all []Status) error {
 		for _, column := range columns {
 			row = append(row, s.Types[column].String())
 		}
-		rows = append(rows, append(row, s.Version, s.ControlPlane))
+		rows = append(rows, append(row, s.Version, s.ControlPlane, s.Revision))
 	}
-	head := []string{"PROXY", "ROLE", "CLUSTERS", "ENDPOINTS", "LISTENERS", "ROUTES", "SECRETS", "VERSION", "CONTROL PLANE"}
+	head := []string{"PROXY", "ROLE", "CLUSTERS", "ENDPOINTS", "LISTENERS", "ROUTES", "SECRETS", "VERSION", "CONTROL PLANE", "REVISION"}
 	if err := output.Table(w, head, rows); err != nil {
 		return err
 	}
