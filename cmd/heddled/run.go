@@ -13,6 +13,7 @@ import (
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/injector/completion"
 	"github.com/heddle-mesh/heddle/injector/webhook"
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
