@@ -17,9 +17,6 @@ const (
 	maxParams   = 6
 )
 
-// larger lists what has outgrown a limit, with its present size: it may shrink, never grow, and nothing may be added.
-var larger = map[string]int{}
-
 func TestSizes(t *testing.T) {
 	for _, p := range load(t) {
 		total := 0
@@ -62,15 +59,6 @@ func function(t *testing.T, p pkg, fset *token.FileSet, f *ast.FuncDecl) {
 }
 
 func judge(t *testing.T, id string, lines, limit int, kind string) {
-	if allowed, ok := larger[id]; ok {
-		if lines > allowed {
-			t.Errorf("%s %s grew from %d to %d lines", kind, id, allowed, lines)
-		}
-		if lines <= limit {
-			t.Errorf("%s %s is within the limit now: take it off the list", kind, id)
-		}
-		return
-	}
 	if lines > limit {
 		t.Errorf("%s %s has %d lines, more than %d: split it", kind, id, lines, limit)
 	}
