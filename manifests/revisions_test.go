@@ -126,7 +126,7 @@ func TestNamesOfRevisions(t *testing.T) {
 		"revision: default":                    "the default revision is the one without a name",
 		"revision: Canary":                     "is no name of a revision or a tag",
 		"revision: a-":                         "is no name of a revision or a tag",
-		"tag: 1.2":                             "is no name of a revision or a tag",
+		`tag: "1.2"`:                           "is no name of a revision or a tag",
 		"revision: " + strings.Repeat("a", 41): "is no name of a revision or a tag",
 		"revision: " + strings.Repeat("a", 40): "",
 		"revision: canary\ntag: default":       "",

@@ -60,7 +60,7 @@ func TestNoDialectTakesAFieldAway(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no older dialects: %v", err)
 	}
-	today := newChecker()
+	today := dialect.New()
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {

@@ -21,8 +21,8 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/mtls"
 )
 
-// served is what a proxy that announces a dialect is told of the mesh of testdata/skew.yaml.
-func served(t *testing.T, p *publish.Publisher, pod string, dialect int) []*wire.Resource {
+// told is what a proxy that announces a dialect is told of the mesh of testdata/skew.yaml.
+func told(t *testing.T, p *publish.Publisher, pod string, dialect int) []*wire.Resource {
 	t.Helper()
 	who := spiffe.Identity{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "web"}
 	sub, err := p.Subscribe(t.Context(), discovery.Caller{Identity: who, Namespace: "shop", Pod: pod},
@@ -77,9 +77,9 @@ func TestSkew(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	todays := served(t, p, "web-1", wire.Dialect)
+	todays := told(t, p, "web-1", wire.Dialect)
 	for dialect := wire.OldestDialect; dialect < wire.Dialect; dialect++ {
-		theirs := served(t, p, "web-2", dialect)
+		theirs := told(t, p, "web-2", dialect)
 		if newer := judged(t, theirs, dialect); newer != "" {
 			t.Errorf("dialect %d: a proxy of it would refuse %s", dialect, newer)
 		}

@@ -17,7 +17,7 @@ var first string
 // table is an older dialect.
 type table struct {
 	fields map[protoreflect.FullName]map[protoreflect.Name]bool
-	// without are messages and fields of later dialects that may be left out: what is lost is a way of balancing, watching or translating, never a
+	// without are messages and fields of later dialects that may be left out: what is lost is a way of balancing, watching, reporting or translating, never a
 	// proof of identity or a denial.
 	without map[string]bool
 	values  []values
@@ -45,6 +45,9 @@ var tables = sync.OnceValue(func() map[int]*table {
 			"envoy.config.cluster.v3.Cluster.health_checks", "envoy.config.core.v3.Http2ProtocolOptions.connection_keepalive",
 			// Browsers' gRPC is passed on as it came.
 			"envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
+			// More is logged, and less is said in spans.
+			"envoy.config.accesslog.v3.AccessLog.filter",
+			"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing.custom_tags",
 			// Clients are shown no OCSP response.
 			"envoy.extensions.transport_sockets.tls.v3.TlsCertificate.ocsp_staple",
 		),
