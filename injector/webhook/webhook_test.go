@@ -207,7 +207,7 @@ func TestUnknownNamespaceFailsClosed(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	w := serve(t, enabled)
-	out := w.review(request(admissionv1.Create, `{"metadata":{"annotations":{"proxy.istio.io/config":"concurrency: 2"}},"spec":{"containers":[{"name":"app"}]}}`))
+	out := w.review(request(admissionv1.Create, `{"metadata":{"annotations":{"proxy.istio.io/config":"statusPort: 2"}},"spec":{"containers":[{"name":"app"}]}}`))
 	if !out.Allowed || len(out.Warnings) != 1 || !strings.Contains(out.Warnings[0], "proxy.istio.io/config") {
 		t.Errorf("warnings %v", out.Warnings)
 	}

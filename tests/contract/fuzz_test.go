@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	drawings = 60 // how many meshes the seeds draw
+	drawings = 20 // how many meshes the seeds draw
 	repairs  = 12 // how often what is refused is mended in a mesh
 )
 
@@ -21,8 +21,7 @@ const (
 // out what translation refuses, and holds that proxies honour all that is left, and that no text and no object makes either half panic.
 func FuzzTheProxyHonoursWhatPilotAccepts(f *testing.F) {
 	for _, text := range corpus(f) {
-		f.Add(text, uint64(0))
-		f.Add(text, uint64(1))
+		f.Add(text, uint64(1)) // as they are, the simulation and the other tests compile them
 	}
 	for seed := range uint64(drawings) {
 		f.Add([]byte(nil), seed)

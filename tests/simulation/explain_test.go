@@ -3,13 +3,11 @@ package simulation
 import (
 	"fmt"
 	"math"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
-
-	"golang.org/x/tools/txtar"
 
 	"github.com/heddle-mesh/heddle/meshctl/explain"
 	"github.com/heddle-mesh/heddle/meshctl/replica"
@@ -25,27 +23,13 @@ const tolerance = 0.06
 // TestExplanationsHold has `meshctl explain` say what becomes of every scenario of every mesh, and compares that with what did: whether it
 // succeeds, with which status and flag, and at which pods it ends. The simulation finds its way with code of its own.
 func TestExplanationsHold(t *testing.T) {
-	paths, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no meshes in testdata (%v)", err)
-	}
-	count := 0
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
-			archive, err := txtar.ParseFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			files := map[string]string{}
-			for _, f := range archive.Files {
-				files[f.Name] = string(f.Data)
-			}
-			count += explainAll(t, files)
-		})
-	}
-	if !t.Failed() && count < leastExplained {
-		t.Errorf("%d scenarios were explained, want at least %d", count, leastExplained)
-	}
+	var count atomic.Int64
+	t.Cleanup(func() {
+		if !t.Failed() && count.Load() < leastExplained {
+			t.Errorf("%d scenarios were explained, want at least %d", count.Load(), leastExplained)
+		}
+	})
+	eachMesh(t, func(t *testing.T, files map[string]string) { count.Add(int64(explainAll(t, files))) })
 }
 
 // explainAll compares each scenario of a mesh, and returns how many there were to compare.

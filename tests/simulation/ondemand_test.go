@@ -2,11 +2,7 @@ package simulation
 
 import (
 	"net/netip"
-	"path/filepath"
-	"strings"
 	"testing"
-
-	"golang.org/x/tools/txtar"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/generate"
@@ -19,28 +15,7 @@ import (
 // TestOnDemandDoesTheSame plays every scenario once more with sidecars that know nothing of others until they use them: whatever the rules, the
 // outcome is that of a sidecar which was told everything.
 func TestOnDemandDoesTheSame(t *testing.T) {
-	paths, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no meshes in testdata (%v)", err)
-	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
-			archive, err := txtar.ParseFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			files := map[string]string{}
-			for _, f := range archive.Files {
-				files[f.Name] = string(f.Data)
-			}
-			m := meshOf(t, files, true)
-			for _, line := range lines(files["scenarios"]) {
-				if problem := m.scenario(line); problem != "" {
-					t.Errorf("%s\n\t%s", line, problem)
-				}
-			}
-		})
-	}
+	eachMesh(t, func(t *testing.T, files map[string]string) { meshOf(t, files, true).playAll(t, files) })
 }
 
 // demand is a sidecar that asks for what it uses, and what pilot has for it.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/tools/txtar"
@@ -27,13 +28,24 @@ const leastScenarios = 850
 //
 // Every word on the right must hold; pods named there (with a share: pod=90%) are all that may be reached.
 func TestSimulation(t *testing.T) {
+	var count atomic.Int64
+	t.Cleanup(func() {
+		if !t.Failed() && count.Load() < leastScenarios {
+			t.Errorf("%d scenarios, want at least %d", count.Load(), leastScenarios)
+		}
+	})
+	eachMesh(t, func(t *testing.T, files map[string]string) { count.Add(int64(newMesh(t, files).playAll(t, files))) })
+}
+
+// eachMesh calls f with the files of each mesh, some at once.
+func eachMesh(t *testing.T, f func(t *testing.T, files map[string]string)) {
 	paths, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no meshes in testdata (%v)", err)
 	}
-	count := 0
 	for _, path := range paths {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
+			t.Parallel()
 			archive, err := txtar.ParseFile(path)
 			if err != nil {
 				t.Fatal(err)
@@ -45,18 +57,20 @@ func TestSimulation(t *testing.T) {
 			for _, f := range archive.Files {
 				files[f.Name] = string(f.Data)
 			}
-			m := newMesh(t, files)
-			for _, line := range lines(files["scenarios"]) {
-				count++
-				if problem := m.scenario(line); problem != "" {
-					t.Errorf("%s\n\t%s", line, problem)
-				}
-			}
+			f(t, files)
 		})
 	}
-	if !t.Failed() && count < leastScenarios {
-		t.Errorf("%d scenarios, want at least %d", count, leastScenarios)
+}
+
+// playAll runs every scenario, says which do not hold, and returns how many there are.
+func (m *mesh) playAll(t *testing.T, files map[string]string) int {
+	all := lines(files["scenarios"])
+	for _, line := range all {
+		if problem := m.scenario(line); problem != "" {
+			t.Errorf("%s\n\t%s", line, problem)
+		}
 	}
+	return len(all)
 }
 
 // scenario runs one line and tells what does not hold; "": nothing.
