@@ -105,7 +105,7 @@ func TestHashIsStable(t *testing.T) {
 // settle waits until nobody makes tables.
 func settle(t *testing.T, c *Cluster) {
 	t.Helper()
-	for range 1000 {
+	for range 6000 {
 		c.mu.Lock()
 		idle := !c.tabulating
 		c.mu.Unlock()
