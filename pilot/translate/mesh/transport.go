@@ -64,6 +64,7 @@ func forwarded(log *report.Log, c *meshapi.MeshConfig) string {
 
 // only refuses the values, of fields that have just one here, that are another.
 func only(log *report.Log, c *meshapi.MeshConfig) {
+	//lint:ignore SA1019 people still write it
 	if v := c.VerifyCertificateAtClient; v != nil && !v.Value {
 		log.Partialf("mesh.verifyCertificateAtClient", "false: servers are always verified, by the system's roots where nothing names others")
 	}
