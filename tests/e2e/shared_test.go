@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/heddle-mesh/heddle/tests/tour"
@@ -24,14 +25,21 @@ func kubeconfig(t *testing.T) string {
 	return path
 }
 
-// connect returns the cluster, with gateway certificates that were just renewed, and without what an earlier run left.
-func connect(t *testing.T) *tour.Cluster {
+// access returns how to reach that cluster. client-go would wait between requests, to be gentle to a server that others need, too.
+func access(t *testing.T) *rest.Config {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := tour.Connect(config)
+	config.QPS = -1
+	return config
+}
+
+// connect returns the cluster, with gateway certificates that were just renewed, and without what an earlier run left.
+func connect(t *testing.T) *tour.Cluster {
+	t.Helper()
+	c, err := tour.Connect(access(t))
 	if err != nil {
 		t.Fatal(err)
 	}

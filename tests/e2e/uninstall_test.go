@@ -27,7 +27,6 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/meshctl/cli"
@@ -159,11 +158,8 @@ type saved struct {
 
 func newInstallation(t *testing.T) *installation {
 	x := &installation{t: t, path: kubeconfig(t), kube: clientset(t)}
-	config, err := clientcmd.BuildConfigFromFlags("", x.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if x.dynamic, err = dynamic.NewForConfig(config); err != nil {
+	var err error
+	if x.dynamic, err = dynamic.NewForConfig(access(t)); err != nil {
 		t.Fatal(err)
 	}
 	return x

@@ -1,6 +1,6 @@
-// Command run is `make test`: it runs the suites, shows progress, and prints what failed. What only compiles or reads the code runs in the
-// background, at the lowest priority, beside the end-to-end tests, which wait much; the unit tests find compiled what they need. It installs
-// what the suites need through Go modules and, as root, Debian packages.
+// Command run is `make test`: it runs the suites, shows progress, and prints what failed. What compiles or reads the code, and the tests that look
+// at no clock, run in the background beside the end-to-end tests, which wait much; the other unit tests then find compiled what they need. It
+// installs what the suites need through Go modules and, as root, Debian packages.
 package main
 
 import (
@@ -38,7 +38,11 @@ const (
 
 	compileTests = "compile the end-to-end tests"
 	endToEnd     = "end-to-end tests"
+	steadyTests  = "unit tests that look at no clock, with -race"
 )
+
+// steady matches the packages whose tests take as long as they take: nothing in them waits for anything but the processor.
+const steady = "/(api|injector/(inject|webhook)|manifests|meshctl/(analyze|cli|describe|explain)|pilot/(admission|generate|translate)|tests/(arch|contract|simulation))(/|$)"
 
 // ours is the cluster's module without the two mains that are Kubernetes and CoreDNS: vetting those would vet all that they import.
 var ours = []string{"./internal/...", "./cmd/cluster", "./cmd/toolbox"}
@@ -49,7 +53,8 @@ func suites() []suite {
 	return []suite{
 		{"first", "generate CRDs", ".", nil, []string{"go", "run", "./manifests/crds/gen"}, true},
 		{"first", "gofmt", ".", nil, []string{"sh", "-c", `out=$(gofmt -l .) && [ -z "$out" ] || { echo "not formatted: $out"; exit 1; }`}, true},
-		{"unit", "unit tests with -race", ".", []string{race}, []string{"sh", "-c", "go test -race -vet=off -p 3 -timeout 15m $(go list ./... | grep -v /tests/e2e)"}, true},
+		{"unit", steadyTests, ".", []string{race}, []string{"sh", "-c", unit("grep -E '" + steady + "'")}, true},
+		{"unit", "unit tests with -race", ".", []string{race}, []string{"sh", "-c", unit("grep -Ev '/tests/e2e$|" + steady + "'")}, true},
 		{"unit", "allocation tests", ".", []string{static}, []string{"go", "test", "-vet=off", "-count=1", "-run", "Alloc|Bytes|Memory", "./sidecar/..."}, true},
 		{"unit", "the cluster's unit tests", "tests/cluster", []string{race}, []string{"go", "test", "-race", "-vet=off", "./internal/..."}, true},
 		{"e2e", compileTests, ".", []string{race}, []string{"go", "test", "-race", "-vet=off", "-c", "-o", "bin/e2e.test", "./tests/e2e"}, true},
@@ -66,6 +71,11 @@ func suites() []suite {
 		{"long", "staticcheck, whole", ".", nil, []string{"sh", "-c", judge("-all")}, true},
 		{"long", "fuzz", ".", []string{race}, []string{"go", "run", "./tests/fuzz", "-race"}, false},
 	}
+}
+
+// unit tests the packages that filter lets pass.
+func unit(filter string) string {
+	return "go test -race -vet=off -p 3 -timeout 30m $(go list ./... | " + filter + ")"
 }
 
 // judge runs staticcheck, itself without -race, on both modules.
@@ -105,8 +115,8 @@ func main() {
 	}
 }
 
-// lanes runs the suites of the groups: what compiles and reads the code, beside what needs a cluster, and waits much; then the unit tests alone,
-// since some look at the clock. The end-to-end tests are compiled before vet, which would compile the same at the same time, and go once.
+// lanes runs the suites of the groups: what only takes its time, beside what needs a cluster, and waits much; then the other unit tests alone,
+// since they look at the clock. The end-to-end tests are compiled before vet, which would compile the same at the same time, and go once.
 func lanes(ctx context.Context, groups []string) (failed []string, ran int) {
 	var first, ahead, back, front, tests, last []suite
 	for _, s := range suites() {
@@ -167,7 +177,9 @@ func (t *tally) lane(ctx context.Context, suites []suite) {
 }
 
 // behind says whether the suite runs in the background.
-func (s suite) behind() bool { return s.group == "lint" || s.name == compileTests }
+func (s suite) behind() bool {
+	return s.group == "lint" || s.name == compileTests || s.name == steadyTests
+}
 
 // lowly runs a command for nothing but idle processors. Its session is one to the scheduler (sched(7), "autogroup"), where the kernel does that.
 const lowly = `{ echo 19 > /proc/self/autogroup; } 2>/dev/null; exec nice -n 19 "$@"`
