@@ -29,20 +29,48 @@ func New() Checker {
 	return c
 }
 
-// Check returns an error that begins with the path of the first field, in order of declaration, that is set and not honoured.
-func (c Checker) Check(m proto.Message) error { return c.message("", m.ProtoReflect()) }
+// refusal is what is not honoured, and where. The path is written only when there is one, from its end: most messages are honoured.
+type refusal struct {
+	path, problem string
+}
 
-func (c Checker) message(path string, m protoreflect.Message) error {
+func refuse(format string, args ...any) *refusal {
+	return &refusal{problem: fmt.Sprintf(format, args...)}
+}
+
+// in says that the refusal is below a step of the path: ".field", "[index]" or "[key]".
+func (r *refusal) in(step string) *refusal {
+	r.path = step + r.path
+	return r
+}
+
+func (r *refusal) Error() string {
+	path := strings.TrimPrefix(r.path, ".")
+	if path == "" {
+		path = "resource"
+	}
+	return path + ": " + r.problem
+}
+
+// Check returns an error that begins with the path of the first field, in order of declaration, that is set and not honoured.
+func (c Checker) Check(m proto.Message) error {
+	if r := c.message(m.ProtoReflect()); r != nil {
+		return r
+	}
+	return nil
+}
+
+func (c Checker) message(m protoreflect.Message) *refusal {
 	name := m.Descriptor().FullName()
 	if name == "google.protobuf.Any" {
-		return c.any(path, m.Interface().(*anypb.Any))
+		return c.any(m.Interface().(*anypb.Any))
 	}
 	if strings.HasPrefix(string(name), "google.protobuf.") {
 		return nil
 	}
 	fields, known := c[name]
 	if !known {
-		return fmt.Errorf("%s: %s is not implemented", at(path), name)
+		return refuse("%s is not implemented", name)
 	}
 	all := m.Descriptor().Fields()
 	for i := range all.Len() {
@@ -50,74 +78,64 @@ func (c Checker) message(path string, m protoreflect.Message) error {
 		if !m.Has(field) {
 			continue
 		}
-		below := join(path, string(field.Name()))
 		if !fields[field.Name()] {
-			return fmt.Errorf("%s: not implemented", below)
+			return refuse("not implemented").in("." + string(field.Name()))
 		}
-		if err := c.field(below, field, m.Get(field)); err != nil {
-			return err
+		if field.Message() == nil {
+			continue
+		}
+		if r := c.field(field, m.Get(field)); r != nil {
+			return r.in("." + string(field.Name()))
 		}
 	}
 	if len(m.GetUnknown()) > 0 {
-		return fmt.Errorf("%s: it has fields of a newer version", at(path))
+		return refuse("it has fields of a newer version")
 	}
 	return nil
 }
 
-func (c Checker) field(path string, field protoreflect.FieldDescriptor, v protoreflect.Value) error {
+// field checks the messages in a field that has some.
+func (c Checker) field(field protoreflect.FieldDescriptor, v protoreflect.Value) *refusal {
 	switch {
 	case field.IsMap():
-		if field.MapValue().Message() == nil {
-			return nil
-		}
-		var keys []protoreflect.MapKey
-		v.Map().Range(func(k protoreflect.MapKey, _ protoreflect.Value) bool {
-			keys = append(keys, k)
-			return true
-		})
-		slices.SortFunc(keys, func(a, b protoreflect.MapKey) int { return strings.Compare(a.String(), b.String()) })
-		for _, k := range keys {
-			if err := c.message(fmt.Sprintf("%s[%s]", path, k), v.Map().Get(k).Message()); err != nil {
-				return err
-			}
-		}
-		return nil
-	case field.Message() == nil:
-		return nil
+		return c.entries(field, v.Map())
 	case field.IsList():
 		for i := range v.List().Len() {
-			if err := c.message(fmt.Sprintf("%s[%d]", path, i), v.List().Get(i).Message()); err != nil {
-				return err
+			if r := c.message(v.List().Get(i).Message()); r != nil {
+				return r.in(fmt.Sprintf("[%d]", i))
 			}
 		}
 		return nil
 	}
-	return c.message(path, v.Message())
+	return c.message(v.Message())
 }
 
-func (c Checker) any(path string, a *anypb.Any) error {
+func (c Checker) entries(field protoreflect.FieldDescriptor, m protoreflect.Map) *refusal {
+	if field.MapValue().Message() == nil {
+		return nil
+	}
+	var keys []protoreflect.MapKey
+	m.Range(func(k protoreflect.MapKey, _ protoreflect.Value) bool {
+		keys = append(keys, k)
+		return true
+	})
+	slices.SortFunc(keys, func(a, b protoreflect.MapKey) int { return strings.Compare(a.String(), b.String()) })
+	for _, k := range keys {
+		if r := c.message(m.Get(k).Message()); r != nil {
+			return r.in(fmt.Sprintf("[%s]", k))
+		}
+	}
+	return nil
+}
+
+func (c Checker) any(a *anypb.Any) *refusal {
 	name := a.MessageName()
 	if _, known := c[name]; !known {
-		return fmt.Errorf("%s: %s is not implemented", at(path), name)
+		return refuse("%s is not implemented", name)
 	}
 	m, err := a.UnmarshalNew()
 	if err != nil {
-		return fmt.Errorf("%s: %w", at(path), err)
+		return refuse("%v", err)
 	}
-	return c.message(path, m.ProtoReflect())
-}
-
-func join(path, field string) string {
-	if path == "" {
-		return field
-	}
-	return path + "." + field
-}
-
-// at names the root where there is no path.
-func at(path string) string {
-	if path == "" {
-		return "resource"
-	}
-	return path
+	return c.message(m.ProtoReflect())
 }
