@@ -22,9 +22,10 @@ type Roots struct {
 }
 
 type anchors struct {
-	pem  []byte
-	pool *x509.CertPool
-	all  []*x509.Certificate
+	pem    []byte
+	pool   *x509.CertPool
+	all    []*x509.Certificate
+	proven proven
 }
 
 // NewRoots returns the anchors that the PEM bundle at path will hold once Load was called.
@@ -91,22 +92,40 @@ func (r *Roots) Verify(chain []*x509.Certificate, usage x509.ExtKeyUsage, now ti
 	if len(chain) == 0 {
 		return spiffe.Identity{}, errors.New("verifying peer: no certificate")
 	}
+	a := r.current.Load()
+	if a == nil {
+		return spiffe.Identity{}, errors.New("verifying peer: no trust anchor is loaded")
+	}
+	p := proofOf(chain, usage)
+	if peer, ok := a.proven.peer(p, now); ok {
+		return peer, nil
+	}
+	peer, path, err := a.peer(chain, usage, now)
+	if err == nil {
+		a.proven.remember(p, peer, path)
+	}
+	return peer, err
+}
+
+// peer is Verify without a memory; it returns the path to an anchor as well.
+func (a *anchors) peer(chain []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) (spiffe.Identity, []*x509.Certificate, error) {
 	leaf := chain[0]
 	if leaf.IsCA || leaf.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0 {
-		return spiffe.Identity{}, errors.New("verifying peer: its certificate is a CA's")
+		return spiffe.Identity{}, nil, errors.New("verifying peer: its certificate is a CA's")
 	}
 	id, err := x509svid.IDFromCert(leaf)
 	if err != nil {
-		return spiffe.Identity{}, fmt.Errorf("verifying peer: %w", err)
+		return spiffe.Identity{}, nil, fmt.Errorf("verifying peer: %w", err)
 	}
 	peer, err := spiffe.FromID(id)
 	if err != nil {
-		return spiffe.Identity{}, fmt.Errorf("verifying peer: %w", err)
+		return spiffe.Identity{}, nil, fmt.Errorf("verifying peer: %w", err)
 	}
-	if err := r.verifyChain(chain, x509.VerifyOptions{KeyUsages: []x509.ExtKeyUsage{usage}, CurrentTime: now}); err != nil {
-		return spiffe.Identity{}, fmt.Errorf("verifying peer %s: %w", peer, err)
+	paths, err := a.verifyChain(chain, x509.VerifyOptions{KeyUsages: []x509.ExtKeyUsage{usage}, CurrentTime: now})
+	if err != nil {
+		return spiffe.Identity{}, nil, fmt.Errorf("verifying peer %s: %w", peer, err)
 	}
-	return peer, nil
+	return peer, paths[0], nil
 }
 
 // VerifyHost checks that chain proves the DNS name host to a client at now.
@@ -114,22 +133,21 @@ func (r *Roots) VerifyHost(chain []*x509.Certificate, host string, now time.Time
 	if len(chain) == 0 {
 		return errors.New("verifying server: no certificate")
 	}
-	if err := r.verifyChain(chain, x509.VerifyOptions{DNSName: host, CurrentTime: now}); err != nil {
+	a := r.current.Load()
+	if a == nil {
+		return errors.New("verifying server: no trust anchor is loaded")
+	}
+	if _, err := a.verifyChain(chain, x509.VerifyOptions{DNSName: host, CurrentTime: now}); err != nil {
 		return fmt.Errorf("verifying server %s: %w", host, err)
 	}
 	return nil
 }
 
-func (r *Roots) verifyChain(chain []*x509.Certificate, options x509.VerifyOptions) error {
-	a := r.current.Load()
-	if a == nil {
-		return errors.New("no trust anchor is loaded")
-	}
+func (a *anchors) verifyChain(chain []*x509.Certificate, options x509.VerifyOptions) ([][]*x509.Certificate, error) {
 	options.Roots = a.pool
 	options.Intermediates = x509.NewCertPool()
 	for _, cert := range chain[1:] {
 		options.Intermediates.AddCert(cert)
 	}
-	_, err := chain[0].Verify(options)
-	return err
+	return chain[0].Verify(options)
 }
