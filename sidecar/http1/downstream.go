@@ -120,6 +120,7 @@ func (c *conn) tunnel() {
 
 // statusLine begins a head.
 func (c *conn) statusLine(status int) {
+	c.sink.begin()
 	b := append(c.sink.buf, "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(status), 10)
 	b = append(b, ' ')
@@ -186,102 +187,8 @@ func (c *conn) Abort() {
 	cut(c.sess.Conn)
 }
 
-// Watch begins to notice a client that gives up, once the upstream has been silent for a while.
-func (c *conn) Watch() {
-	w := &c.watch
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.on = true
-	w.turn++
-	switch {
-	case w.armed:
-	case w.timer == nil:
-		w.timer = time.AfterFunc(silence, c.tick)
-	default:
-		w.timer.Reset(silence)
-	}
-	w.armed = true
-}
-
-// Unwatch ends Watch and waits until nobody else reads the connection.
-func (c *conn) Unwatch() {
-	w := &c.watch
-	w.mu.Lock()
-	w.on = false
-	reads := w.reads
-	w.mu.Unlock()
-	if reads == nil {
-		return
-	}
-	_ = c.sess.Conn.SetReadDeadline(time.Unix(1, 0))
-	<-reads
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !c.stopped.Load() { // else nothing may wait for the client again
-		c.disarm()
-	}
-}
-
 // disarm takes the read deadline away.
 func (c *conn) disarm() {
 	c.armed = time.Time{}
 	_ = c.sess.Conn.SetReadDeadline(time.Time{})
-}
-
-// tick looks at a wait that has lasted since the last tick.
-func (c *conn) tick() {
-	w := &c.watch
-	w.mu.Lock()
-	w.armed = false
-	switch {
-	case !w.on || w.reads != nil || c.stopped.Load():
-		w.mu.Unlock()
-		return
-	case w.turn != w.seen:
-		w.seen, w.armed = w.turn, true
-		w.timer.Reset(silence)
-		w.mu.Unlock()
-		return
-	}
-	_ = c.sess.Conn.SetReadDeadline(time.Time{}) // that of a head or a body is no bound on the answer
-	reads := make(chan struct{})
-	w.reads = reads
-	w.mu.Unlock()
-	c.look(reads)
-}
-
-// look reads the connection for as long as it is watched. What it reads is the rest of the body, or belongs to the next request; with a full big
-// buffer it only waits for the end.
-func (c *conn) look(reads chan struct{}) {
-	w := &c.watch
-	defer func() {
-		if v := recover(); v != nil {
-			c.proxy.Recovered("watching a client", v)
-			c.x.Cancel()
-		}
-		w.mu.Lock()
-		w.reads = nil
-		w.mu.Unlock()
-		close(reads)
-	}()
-	for {
-		if c.src.w == len(c.src.buf) { // pipelined requests
-			c.src.enlarge()
-		}
-		if c.src.w == len(c.src.buf) {
-			if c.sock != nil && c.sock.Ended() == nil {
-				c.x.Cancel()
-			}
-			return
-		}
-		n, err := c.sess.Conn.Read(c.src.buf[c.src.w:])
-		c.src.w += n
-		if err == nil {
-			continue
-		}
-		if ioError(err) != exchange.ErrTimeout {
-			c.x.Cancel()
-		}
-		return
-	}
 }

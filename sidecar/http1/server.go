@@ -7,11 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/forward"
 	"github.com/heddle-mesh/heddle/sidecar/listener"
-	"github.com/heddle-mesh/heddle/sidecar/sock"
 )
 
 // Options are what a Server needs from outside.
@@ -21,10 +19,22 @@ type Options struct {
 }
 
 // Server serves HTTP/1 sessions.
-type Server struct{ opts Options }
+type Server struct {
+	opts   Options
+	conns  sync.Pool // *conn: for connections with something to do
+	sentry sentry
+}
 
 // NewServer returns a Server.
-func NewServer(o Options) *Server { return &Server{o} }
+func NewServer(o Options) *Server {
+	s := &Server{opts: o}
+	s.conns.New = func() any {
+		c := &conn{proxy: o.Proxy, sentry: &s.sentry}
+		c.body.src = &c.src
+		return c
+	}
+	return s
+}
 
 const (
 	// defaultIdle is how long a client may keep a connection without a request, where the listener does not say.
@@ -38,43 +48,47 @@ const (
 
 // Serve serves requests until the client or the configuration ends the connection.
 func (s *Server) Serve(sess *listener.Session) {
-	c := &conn{sess: sess, proxy: s.opts.Proxy}
-	c.listen()
-	c.src.init(sess.Conn, sess.Peeked)
-	c.sink.nc, c.sink.stall = sess.Conn, writeStall
-	c.body.src = &c.src
+	first := sess.Peeked
 	sess.Peeked = nil
-	c.bound = sess.Binding.Current() // may be nil: then the first request tells
-	defer c.close()
-	for c.serve() {
-	}
+	// The binding's may be nil: then the first request tells.
+	s.serve(&visit{sess: sess, bound: sess.Binding.Current(), patience: patience}, first)
 }
 
-// listen finds the socket, so that an answer can leave with the wait for the next request.
-func (c *conn) listen() {
-	if raw, ok := c.sess.Conn.(sock.Socket); ok && sock.Of(c.sess.Conn) == nil {
-		if s, err := sock.New(raw); err == nil {
-			c.sess.Conn = s
+// serve serves requests until the connection ends or rests.
+func (s *Server) serve(v *visit, first []byte) {
+	c := s.conns.Get().(*conn)
+	c.begins(v, first)
+	over := false
+	defer func() {
+		if !over { // a panic: the memory is not used again
+			c.close()
 		}
+	}()
+	for c.serve() {
 	}
-	if c.sock = sock.Of(c.sess.Conn); c.sock != nil {
-		c.sock.Sent = func() { c.sess.Idle(c.src.r == c.src.w) } // TLS may have had part of the next request
+	over = true
+	if c.rests {
+		v.sess.Idle(true)
+		v.sess.Rest(func() { s.wake(v) })
+	} else {
+		c.close()
 	}
+	c.forget()
+	s.conns.Put(c)
 }
 
 // conn is one client connection and, being exchange.Downstream, the client's half of its current exchange. It owns all
 // memory that a request needs.
 type conn struct {
-	sess  *listener.Session
-	sock  *sock.Conn // nil where there is no socket of ours below
-	proxy *forward.Proxy
-	x     exchange.Exchange
-	bound *config.Bound
-	src   source
-	sink  sink
-	f     framing
-	body  body
-	out   out
+	*visit
+	proxy  *forward.Proxy
+	sentry *sentry
+	x      exchange.Exchange
+	src    source
+	sink   sink
+	f      framing
+	body   body
+	out    out
 
 	whole   bool // the request has been read to its end
 	closing bool // the connection ends with this exchange
@@ -83,28 +97,13 @@ type conn struct {
 	head    bool // the request is HEAD
 	waiting bool // the client waits for 100 before it sends the body
 	idles   bool // it is the idle timeout that bounds a head that has begun
+	rests   bool // the client has asked for nothing for so long that the connection can do without memory
 	armed   time.Time
 
 	stopped atomic.Bool // StopBody was called
 	unbound bool        // the body is being read, without a deadline
 	watch   watch
 }
-
-// watch notices a client that gives up while the upstream is silent. Its timer is not stopped and started with each request, which would
-// cost as much as parsing: it ticks while there are requests, and looks where one tick finds the wait of the last.
-type watch struct {
-	mu    sync.Mutex
-	timer *time.Timer
-	armed bool          // the timer will tick
-	on    bool          // somebody waits
-	turn  uint64        // counts the waits
-	seen  uint64        // turn at the last tick
-	reads chan struct{} // non-nil while a second goroutine reads; closes when it ends
-}
-
-// silence is how long an upstream may be silent before the client is watched, up to twice that: a wait shorter than that costs no
-// goroutine.
-const silence = 10 * time.Millisecond
 
 // lingering is how long, and lingerBytes how much, is read from a client that still sends after its answer, so that the
 // answer is not lost to a reset.
@@ -119,11 +118,6 @@ func (c *conn) close() {
 		c.linger()
 	}
 	_ = c.sess.Conn.Close()
-	c.src.release()
-	c.sink.done()
-	if c.watch.timer != nil {
-		c.watch.timer.Stop()
-	}
 }
 
 func (c *conn) linger() {
@@ -207,7 +201,6 @@ func (c *conn) begin() {
 	c.body.begin(none, 0, nil)
 	c.stopped.Store(false)
 	c.unbound = false
-	c.sink.begin()
 }
 
 // end tidies up after an exchange; true: another may follow.
@@ -253,36 +246,40 @@ func (c *conn) readHead() (int, error) {
 		case len(p) == 0 && (c.sock == nil || !c.sock.Holds()): // else once that is sent
 			c.sess.Idle(true)
 		}
-		if err := c.src.fill(); err != nil {
-			if done, err := c.starved(err); done {
-				return 0, err
-			}
+		if err := c.fill(len(p) == 0); err != nil {
+			return 0, err
 		}
 	}
 }
 
-// starved judges an error while waiting for a head; false: go on reading.
-func (c *conn) starved(err error) (bool, error) {
+// fill reads once more for a head; idle: it has not begun.
+func (c *conn) fill(idle bool) error {
+	if idle {
+		c.waits()
+	}
+	err := c.src.fill()
+	kicked := idle && c.came()
+	switch {
+	case err == nil && kicked:
+		c.arm()
+		return nil
+	case err == nil:
+		return nil
+	}
 	err = ioError(err)
-	if err == exchange.ErrTooLarge {
-		return true, err
+	switch {
+	case err == exchange.ErrTimeout && kicked:
+		c.rests = true
+	case err == exchange.ErrTooLarge, err == exchange.ErrTimeout && !idle:
+		return err
 	}
-	if err != exchange.ErrTimeout || len(c.src.unread()) == 0 {
-		return true, errGone
-	}
-	return true, exchange.ErrTimeout
+	return errGone
 }
 
 // arm sets the deadline for the next head: the idle timeout, renewed only when a good part of it has passed, since that
 // costs as much as parsing.
 func (c *conn) arm() {
-	idle := defaultIdle
-	if c.bound != nil && c.bound.Chain.HTTP != nil {
-		if t := c.bound.Chain.HTTP.IdleTimeout; t > 0 {
-			idle = t
-		}
-	}
-	now := c.x.End
+	idle, now := c.idle(), c.x.End
 	if now.IsZero() {
 		now = time.Now()
 	}

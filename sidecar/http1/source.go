@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/listener"
 )
 
 const (
@@ -16,7 +17,7 @@ const (
 	maxFields   = 100
 )
 
-// buffers holds big buffers between uses; it is the only shared memory of connections.
+// buffers holds big buffers between uses.
 var buffers = sync.Pool{New: func() any { return new([bigBuffer]byte) }}
 
 // source reads a connection into a buffer. Bytes before keep belong to the head of the message in progress and stay
@@ -35,7 +36,7 @@ type source struct {
 func (s *source) init(nc net.Conn, first []byte) {
 	s.nc, s.w = nc, len(first)
 	if cap(first) < smallBuffer {
-		first = append(make([]byte, 0, smallBuffer), first...)
+		first = append(listener.Memory(), first...)
 	}
 	s.small = first[:cap(first)]
 	s.buf = s.small
@@ -104,12 +105,13 @@ func (s *source) done() {
 	s.big = nil
 }
 
-// release gives everything back; the source is not used again.
+// release gives everything back; the source is not used again before init.
 func (s *source) release() {
 	if s.big != nil {
 		buffers.Put(s.big)
 		s.big = nil
 	}
+	listener.Reuse(s.small)
 	s.buf, s.small = nil, nil
 	s.r, s.w, s.keep = 0, 0, 0
 }

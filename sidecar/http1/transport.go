@@ -63,7 +63,6 @@ func (t *transport) Open() (exchange.Stream, error) {
 		return nil, exchange.ErrRefused
 	}
 	t.busy = true
-	t.sink.begin()
 	t.stream.begin()
 	return &t.stream, nil
 }
@@ -174,6 +173,7 @@ func (s *stream) WriteHead(h *exchange.Head, end bool) error {
 	if !ok || !oneWord(h.Method) || !oneWord(h.Authority) || !oneWord(h.Path) {
 		return exchange.ErrUnfit
 	}
+	w.begin()
 	w.buf = append(append(w.buf, h.Method...), ' ')
 	if s.connect {
 		w.buf = append(w.buf, h.Authority...)

@@ -16,7 +16,7 @@ const outBuffer = 16 << 10
 
 var outs = sync.Pool{New: func() any { return new([outBuffer]byte) }}
 
-// sink gathers what goes out.
+// sink gathers what goes out. It has memory only while it has something: all connections of a processor then share the little that its caches hold.
 type sink struct {
 	nc  net.Conn
 	mem *[outBuffer]byte
@@ -28,6 +28,7 @@ type sink struct {
 	now   time.Time     // what the time was a moment ago, for the next write; zero: unknown
 }
 
+// begin readies buf to be appended to.
 func (s *sink) begin() {
 	if s.mem == nil {
 		s.mem = outs.Get().(*[outBuffer]byte)
@@ -35,7 +36,7 @@ func (s *sink) begin() {
 	}
 }
 
-// done gives the memory back between messages.
+// done gives the memory back, and what is in it up.
 func (s *sink) done() {
 	if s.mem != nil {
 		outs.Put(s.mem)
@@ -48,7 +49,7 @@ func (s *sink) flush() error {
 		return s.err
 	}
 	err := s.send(s.buf)
-	s.buf = s.mem[:0]
+	s.done()
 	return err
 }
 
@@ -85,17 +86,24 @@ func (s *sink) write(p []byte) error {
 		return s.err
 	}
 	if len(s.buf)+len(p) <= outBuffer {
-		s.buf = append(s.buf, p...)
+		s.gather(p)
 		return nil
 	}
 	if err := s.flush(); err != nil {
 		return err
 	}
 	if len(p) <= outBuffer/2 {
-		s.buf = append(s.buf, p...)
+		s.gather(p)
 		return nil
 	}
 	return s.send(p)
+}
+
+func (s *sink) gather(p []byte) {
+	if len(p) > 0 {
+		s.begin()
+		s.buf = append(s.buf, p...)
+	}
 }
 
 // chunk sends p as one chunk.
@@ -103,13 +111,17 @@ func (s *sink) chunk(p []byte) error {
 	if len(p) == 0 {
 		return s.err
 	}
+	s.begin()
 	s.buf = append(strconv.AppendInt(s.buf, int64(len(p)), 16), "\r\n"...)
 	if err := s.write(p); err != nil {
 		return err
 	}
-	s.buf = append(s.buf, "\r\n"...)
+	s.gather(lineEnd)
 	return nil
 }
+
+// lineEnd is never written.
+var lineEnd = []byte("\r\n")
 
 // fields appends all fields but those that the codec writes itself.
 func (s *sink) fields(h *exchange.Head, length bool) {
@@ -136,6 +148,7 @@ func (s *sink) field(name, value []byte) {
 
 // trailers ends a chunked body.
 func (s *sink) trailers(t *exchange.Head) {
+	s.begin()
 	s.buf = append(s.buf, "0\r\n"...)
 	if t != nil {
 		s.fields(t, false)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/config"
@@ -25,8 +26,26 @@ type peeker struct {
 	buf  []byte
 }
 
+// firsts is memory for first bytes, between connections.
+var firsts = sync.Pool{New: func() any { return new([firstSize]byte) }}
+
+const firstSize = 2 << 10
+
+// Memory is room for first bytes, or for what comes after them; Reuse takes it back.
+func Memory() []byte { return firsts.Get().(*[firstSize]byte)[:0] }
+
+// Reuse takes back the memory of bytes that nobody needs any more.
+func Reuse(first []byte) {
+	if cap(first) == firstSize {
+		firsts.Put((*[firstSize]byte)(first[:firstSize]))
+	}
+}
+
 // more reads once more.
 func (p *peeker) more() error {
+	if p.buf == nil {
+		p.buf = Memory()
+	}
 	if cap(p.buf)-len(p.buf) < 512 {
 		p.buf = append(make([]byte, 0, max(2<<10, 2*cap(p.buf))), p.buf...)
 	}

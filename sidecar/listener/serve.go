@@ -29,6 +29,7 @@ type session struct {
 	once sync.Once
 	why  atomic.Uint32
 	idle atomic.Bool // it waits for its client to ask for something
+	next func()      // what it goes on with; nil: it has ended
 }
 
 // admission is how a connection was let in: later configurations may revoke that.
@@ -63,22 +64,43 @@ func (s *Session) Cut() exchange.Outcome {
 	return s.open.cut()
 }
 
-// serve takes a connection from accept to its end.
+// serve takes a connection from accept to its end, or until it rests.
 func (m *Manager) serve(c net.Conn, name string) {
 	s := &session{m: m, conn: c, socket: name, listener: name}
-	defer m.open.Add(-1)
-	defer func() {
-		if v := recover(); v != nil {
-			m.opts.Log.Error("recovered from a panic while serving a connection", "listener", name, "panic", v, "stack", string(debug.Stack()))
-			m.opts.Recorder.Panicked()
-			_ = c.Close()
-		}
-		m.forget(s)
-	}()
+	defer m.leave(s)
+	m.begin(s)
+}
+
+// resume goes on with a session that has rested.
+func (m *Manager) resume(s *session) {
+	defer m.leave(s)
+	next := s.next
+	s.next = nil
+	next()
+}
+
+// leave ends what a goroutine does for a session: it goes on in another, or has ended.
+func (m *Manager) leave(s *session) {
+	if v := recover(); v != nil {
+		m.opts.Log.Error("recovered from a panic while serving a connection", "listener", s.socket, "panic", v, "stack", string(debug.Stack()))
+		m.opts.Recorder.Panicked()
+		_ = s.conn.Close()
+		s.next = nil
+	}
+	if s.next != nil {
+		go m.resume(s)
+		return
+	}
+	m.forget(s)
+	m.open.Add(-1)
+}
+
+// begin finds out who has come, and for what.
+func (m *Manager) begin(s *session) {
 	s.live = m.opts.Store.Load()
-	l := s.live.Listener(name)
+	l := s.live.Listener(s.socket)
 	if l == nil {
-		_ = c.Close()
+		_ = s.conn.Close()
 		return
 	}
 	if !m.arrive(s, l) {

@@ -24,9 +24,13 @@ type Session struct {
 	open *session
 }
 
+// Rest has the session, which must be a Manager's, go on with resume once its server has returned, in a goroutine of its own: what waits needs less of a
+// stack than what has served.
+func (s *Session) Rest(resume func()) { s.open.next = resume }
+
 // Server runs sessions of one protocol. http1, http2 and tcp implement it, engine introduces them.
 type Server interface {
-	// Serve runs the session to its end, and closes its connection.
+	// Serve runs the session to its end, and closes its connection; or until it rests.
 	Serve(s *Session)
 }
 

@@ -147,6 +147,12 @@ func (c *Conn) Ended() error {
 	return c.raw.Read(ended)
 }
 
+// Await waits until there is something to read, be it the end, and leaves it. It fails where a Read would: at the read deadline, and once c is closed.
+// It must not be called during a Read, nor while something is held.
+func (c *Conn) Await() error {
+	return c.raw.Read(ready)
+}
+
 func (c *Conn) look(fd uintptr) { c.quiet = peek(fd) == syscall.EAGAIN }
 
 func (c *Conn) forget() {

@@ -27,6 +27,9 @@ func peek(fd uintptr) syscall.Errno {
 	return errno
 }
 
+// ready says whether a read would find something, be it the end or an error.
+func ready(fd uintptr) bool { return peek(fd) != syscall.EAGAIN }
+
 // ended says whether the other side sends no more, whatever of it is still to be read. An error shows as well, asked for or not.
 func ended(fd uintptr) bool {
 	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
