@@ -2,7 +2,7 @@ package exchange
 
 import (
 	"errors"
-	"net"
+	"net/netip"
 	"time"
 )
 
@@ -57,9 +57,9 @@ type Transport interface {
 
 // TransportInfo is what is known of an upstream connection.
 type TransportInfo struct {
-	Local, Remote net.Addr
-	Security      *Security // nil: plaintext
-	Keepalive     Keepalive // of HTTP/2
+	Local     netip.AddrPort // zero where it is not of TCP
+	Security  *Security      // nil: plaintext
+	Keepalive Keepalive      // of HTTP/2
 }
 
 // Keepalive asks the peer of a connection now and then whether it is still there. The zero Keepalive does not.

@@ -58,6 +58,7 @@ type run struct {
 	target *route.Target
 
 	cluster *upstream.Cluster
+	last    last
 	lease   upstream.Lease
 	tried   []*upstream.Host
 	key     upstream.Key
@@ -79,6 +80,22 @@ type run struct {
 	pump     pump
 	idler    idler
 	mirrors  []*mirror
+}
+
+// last is what the last request led to: on one connection the next most often leads to the same.
+type last struct {
+	host    route.Last
+	set     *upstream.Set
+	target  *route.Target
+	cluster *upstream.Cluster
+}
+
+// of returns the cluster of a target.
+func (l *last) of(target *route.Target, set *upstream.Set) *upstream.Cluster {
+	if l.set != set || l.target != target {
+		l.set, l.target, l.cluster = set, target, set.Get(target.Cluster)
+	}
+	return l.cluster
 }
 
 func (p *Proxy) begin(x *exchange.Exchange, d exchange.Downstream, b *config.Bound) *run {
@@ -182,7 +199,7 @@ func (r *run) match() exchange.Outcome {
 	if r.b.Routes == nil {
 		return exchange.OK
 	}
-	r.vhost, r.route = r.b.Routes.Match(x)
+	r.vhost, r.route = r.b.Routes.MatchAfter(x, &r.last.host)
 	if r.vhost.Unasked() {
 		if o := r.discover(); o != exchange.OK {
 			return o
@@ -198,7 +215,7 @@ func (r *run) match() exchange.Outcome {
 	if r.target = r.route.Pick(random()); r.target == nil {
 		return exchange.OK
 	}
-	if r.cluster = r.b.Live.Set.Get(r.target.Cluster); r.cluster != nil {
+	if r.cluster = r.last.of(r.target, r.b.Live.Set); r.cluster != nil {
 		x.Upstream.Cluster = r.cluster.Info()
 	}
 	return exchange.OK

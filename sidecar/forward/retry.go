@@ -3,8 +3,6 @@ package forward
 import (
 	"bytes"
 	"math/rand/v2"
-	"net"
-	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -134,12 +132,3 @@ func backoff(p *route.Retry, n int) time.Duration {
 }
 
 func random() uint64 { return rand.Uint64() }
-
-// addrPort is the address of a TCP socket, zero for others.
-func addrPort(a net.Addr) netip.AddrPort {
-	if t, ok := a.(*net.TCPAddr); ok {
-		p := t.AddrPort()
-		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
-	}
-	return netip.AddrPort{}
-}

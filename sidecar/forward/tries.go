@@ -245,7 +245,7 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 	}
 	info := r.lease.Info()
 	x.Upstream.Security, x.Upstream.Failure = info.Security, ""
-	x.Upstream.Local = addrPort(info.Local)
+	x.Upstream.Local = info.Local
 	if !x.Attach(r.lease.Stream) {
 		return exchange.ClientGone, false, nil
 	}

@@ -237,7 +237,7 @@ func to(t testing.TB, addr string) func() (exchange.Transport, error) {
 		if err != nil {
 			return nil, err
 		}
-		tr, err := codec.Transport(nc, &exchange.TransportInfo{Local: nc.LocalAddr(), Remote: nc.RemoteAddr()})
+		tr, err := codec.Transport(nc, &exchange.TransportInfo{})
 		if err == nil {
 			t.Cleanup(func() { tr.Close() })
 		}

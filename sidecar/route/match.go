@@ -12,8 +12,22 @@ import (
 )
 
 // Match returns the first route that x takes and its virtual host; either is nil where there is none.
-func (t *Table) Match(x *exchange.Exchange) (*VirtualHost, *Route) {
-	v := t.host(x.Request.Authority)
+func (t *Table) Match(x *exchange.Exchange) (*VirtualHost, *Route) { return t.MatchAfter(x, &Last{}) }
+
+// Last is what the last request was matched to. On one connection the next is most often for the same host.
+type Last struct {
+	table     *Table
+	authority []byte
+	vhost     *VirtualHost
+}
+
+// MatchAfter is Match for who keeps what was found last.
+func (t *Table) MatchAfter(x *exchange.Exchange, last *Last) (*VirtualHost, *Route) {
+	if last.table != t || string(last.authority) != string(x.Request.Authority) {
+		last.vhost = t.host(x.Request.Authority)
+		last.table, last.authority = t, append(last.authority[:0], x.Request.Authority...)
+	}
+	v := last.vhost
 	if v == nil {
 		return nil, nil
 	}

@@ -149,7 +149,7 @@ func (h *Host) transport(ctx context.Context, f *face, k poolKey, client *exchan
 		_ = conn.Close()
 		return nil, fmt.Errorf("no codec for %v", k.proto)
 	}
-	t, err := codec(conn, &exchange.TransportInfo{Local: conn.LocalAddr(), Remote: conn.RemoteAddr(), Security: sec, Keepalive: h.cluster.config().Ping})
+	t, err := codec(conn, &exchange.TransportInfo{Local: addrPort(conn.LocalAddr()), Security: sec, Keepalive: h.cluster.config().Ping})
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("starting %v: %w", k.proto, err)
@@ -185,6 +185,15 @@ func (h *Host) dial(ctx context.Context, f *face, k poolKey, client *exchange.Co
 		return nil, nil, err
 	}
 	return secured, sec, nil
+}
+
+// addrPort is the address of a TCP socket, zero for others.
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		p := t.AddrPort()
+		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+	}
+	return netip.AddrPort{}
 }
 
 // socket is the connection as codecs want it.
