@@ -61,6 +61,7 @@ func (s *Server) serve(v *visit, first []byte) {
 	over := false
 	defer func() {
 		if !over { // a panic: the memory is not used again
+			c.sentry.remove(c)
 			c.close()
 		}
 	}()
@@ -268,6 +269,12 @@ func (c *conn) fill(idle bool) error {
 	}
 	err = ioError(err)
 	switch {
+	case err == exchange.ErrTimeout && kicked && c.sock.Holds(): // the last answer has not left: it was long before its turn came
+		if c.sock.Release() != nil {
+			return errGone
+		}
+		c.arm()
+		return nil
 	case err == exchange.ErrTimeout && kicked:
 		c.rests = true
 	case err == exchange.ErrTooLarge, err == exchange.ErrTimeout && !idle:
