@@ -32,12 +32,38 @@ func (t *Table) MatchAfter(x *exchange.Exchange, last *Last) (*VirtualHost, *Rou
 		return nil, nil
 	}
 	path, query := splitPath(x.Request.Path)
-	for _, r := range v.routes {
+	for i, r := range v.routes {
+		if v.hints[i].excludes(path) {
+			continue
+		}
 		if r.match.miss(x, path, query).part == met {
 			return v, r
 		}
 	}
 	return v, nil
+}
+
+// hint is how the path begins that a route wants. Those of a host stand together: most routes that do not take a request are passed over without being
+// looked at, each of which would be somewhere else in memory.
+type hint struct {
+	begins [15]byte
+	n      uint8 // bytes of it; 0: any path will do
+}
+
+// hint says what is known of m's paths without asking it.
+func (m *matcher) hint() (h hint) {
+	switch m.kind {
+	case Exact, Prefix, SegmentPrefix:
+		if !m.fold {
+			h.n = uint8(copy(h.begins[:], m.path))
+		}
+	}
+	return h
+}
+
+func (h *hint) excludes(path exchange.View) bool {
+	n := int(h.n)
+	return len(path) < n || string(path[:n]) != string(h.begins[:n])
 }
 
 // host finds the virtual host of an authority: exact, longest suffix, longest prefix, any. ASCII case is ignored, and the

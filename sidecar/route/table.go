@@ -36,6 +36,7 @@ type VirtualHost struct {
 	AttemptCount bool
 
 	routes []*Route
+	hints  []hint // of routes
 }
 
 // Route is a compiled RouteConfig together with what its virtual host and table add to it.
@@ -190,7 +191,7 @@ func newVirtualHost(c *VirtualHostConfig, outer layer) (*VirtualHost, error) {
 		if err != nil {
 			return nil, fmt.Errorf("routes[%d].%w", i, err)
 		}
-		v.routes = append(v.routes, r)
+		v.routes, v.hints = append(v.routes, r), append(v.hints, r.match.hint())
 	}
 	return v, nil
 }

@@ -230,3 +230,53 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestHints holds that what a route wants is asked wherever its hint cannot tell, and that what it takes is never passed over.
+func TestHints(t *testing.T) {
+	paths := []string{"", "/", "/a", "/a/", "/a/b", "/A/b", "/ab", "/a-long-path-of-more-than-fifteen/bytes", "/a-long-path-of-other/bytes", "/b"}
+	passed := 0
+	for _, kind := range []PathKind{Exact, Prefix, SegmentPrefix, Regex} {
+		for _, fold := range []bool{false, true} {
+			for _, want := range paths[1:] {
+				if kind == Regex && fold {
+					continue
+				}
+				m := Match{PathKind: kind, Path: want, IgnoreCase: fold}
+				table, err := New(Config{VirtualHosts: []VirtualHostConfig{{Domains: []string{"*"}, Routes: []RouteConfig{
+					{Match: m, Clusters: []Weighted{{Cluster: "c"}}}}}}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, path := range paths {
+					x := &exchange.Exchange{}
+					x.Request.Path = exchange.View(path)
+					_, got := table.Match(x)
+					if takes(kind, fold, want, path) != (got != nil) {
+						t.Errorf("kind %d, ignoring case %v: %q takes %q: %v", kind, fold, want, path, got != nil)
+					}
+					if got != nil {
+						passed++
+					}
+				}
+			}
+		}
+	}
+	if passed == 0 {
+		t.Error("nothing was taken")
+	}
+}
+
+// takes is what a path's match means.
+func takes(kind PathKind, fold bool, want, path string) bool {
+	if fold {
+		want, path = strings.ToLower(want), strings.ToLower(path)
+	}
+	switch kind {
+	case Exact, Regex:
+		return path == want
+	case Prefix:
+		return strings.HasPrefix(path, want)
+	}
+	want = strings.TrimRight(want, "/")
+	return path == want || strings.HasPrefix(path, want+"/")
+}
