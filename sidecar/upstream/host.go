@@ -103,7 +103,7 @@ func (h *Host) pool(f *face, k poolKey) *pool {
 
 // serves says whether the pool's connections are what k tells apart, and were secured and proved the way that f asks for.
 func (p *pool) serves(f *face, k poolKey) bool {
-	return p.poolKey == k && p.face.channel == f.channel && p.face.ep.Identity == f.ep.Identity
+	return p.poolKey == k && (p.face == f || p.face.channel == f.channel && p.face.ep.Identity == f.ep.Identity)
 }
 
 // retire closes what is idle; what is in use closes after use. An ejection ends: it must not count among the hosts that are left.

@@ -45,6 +45,7 @@ type op struct {
 	view   exchange.View // the name again, shared by all heads and never written
 	action Action
 	value  *format.Format
+	always exchange.View // what the value always is, as shared as the name; nil: it names facts
 }
 
 // New compiles c, nil where there is nothing to do. Its error names the field that is wrong.
@@ -71,7 +72,10 @@ func New(c Config) (*Ops, error) {
 			return nil, fmt.Errorf("add[%d].value: %w", i, err)
 		}
 		name := strings.ToLower(a.Name)
-		o.add = append(o.add, op{name, exchange.View(name), a.Action, value})
+		o.add = append(o.add, op{name: name, view: exchange.View(name), action: a.Action, value: value})
+		if value.Static() {
+			o.add[len(o.add)-1].always = printable(value.Append(nil, nil), 0)
+		}
 	}
 	return o, nil
 }
@@ -107,10 +111,13 @@ func (o *op) apply(h *exchange.Head, x *exchange.Exchange) {
 	case o.action == IfAbsent && h.Has(o.name), o.action == Replace && !h.Has(o.name):
 		return
 	}
-	value := h.Append(func(dst []byte) []byte {
-		n := len(dst)
-		return printable(o.value.Append(dst, x), n)
-	})
+	value := o.always
+	if value == nil {
+		value = h.Append(func(dst []byte) []byte {
+			n := len(dst)
+			return printable(o.value.Append(dst, x), n)
+		})
+	}
 	if len(value) == 0 {
 		return
 	}
