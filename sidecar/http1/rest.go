@@ -26,16 +26,16 @@ const (
 )
 
 // begins readies c for a connection that has something to do.
-func (c *conn) begins(v *visit, first []byte) {
+func (c *conn) begins(v visit, first []byte) {
 	c.visit = v
-	if v.sock == nil {
-		v.listen()
+	if c.sock == nil {
+		c.listen()
 	}
 	if c.sock != nil {
 		c.sock.Sent = func() { c.sess.Idle(c.src.r == c.src.w) } // TLS may have had part of the next request
 	}
-	c.src.init(v.sess.Conn, first)
-	c.sink = sink{nc: v.sess.Conn, stall: writeStall}
+	c.src.init(c.sess.Conn, first)
+	c.sink = sink{nc: c.sess.Conn, stall: writeStall}
 	c.f, c.out = framing{}, out{}
 	c.whole, c.closing, c.aborted, c.orphan, c.head, c.waiting, c.idles, c.rests, c.unbound = false, false, false, false, false, false, false, false, false
 	c.armed = time.Time{}
@@ -69,7 +69,7 @@ func (c *conn) forget() {
 	c.src.nc, c.sink.nc = nil, nil
 	c.x.Reset(&nobody)
 	c.f = framing{} // with what it borrows
-	c.visit = nil
+	c.visit = visit{}
 }
 
 // idle is how long the client may have no request.
@@ -86,7 +86,7 @@ func (v *visit) idle() time.Duration {
 func (v *visit) mayRest() bool { return v.sock != nil && v.patience < v.idle()/2 }
 
 // wake waits until the client says something, or its time is over, and goes on. It runs on a stack of its own, and must not need much of it.
-func (s *Server) wake(v *visit) {
+func (s *Server) wake(v visit) {
 	since := time.Now()
 	_ = v.sess.Conn.SetReadDeadline(since.Add(v.idle() - v.patience))
 	if err := v.sock.Await(); err != nil {

@@ -38,7 +38,7 @@ func TestAnswersBeforeItRests(t *testing.T) {
 	}
 	defer near.Close()
 	c := NewServer(Options{}).conns.Get().(*conn)
-	c.begins(&visit{sess: &listener.Session{Conn: near}, patience: time.Hour / 4}, nil)
+	c.begins(visit{sess: &listener.Session{Conn: near}, patience: time.Hour / 4}, nil)
 	defer c.forget()
 	c.src.nc = late{c.src.nc, c}
 	c.sock.Hold(false)

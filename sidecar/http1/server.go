@@ -51,11 +51,11 @@ func (s *Server) Serve(sess *listener.Session) {
 	first := sess.Peeked
 	sess.Peeked = nil
 	// The binding's may be nil: then the first request tells.
-	s.serve(&visit{sess: sess, bound: sess.Binding.Current(), patience: patience}, first)
+	s.serve(visit{sess: sess, bound: sess.Binding.Current(), patience: patience}, first)
 }
 
 // serve serves requests until the connection ends or rests.
-func (s *Server) serve(v *visit, first []byte) {
+func (s *Server) serve(v visit, first []byte) {
 	c := s.conns.Get().(*conn)
 	c.begins(v, first)
 	over := false
@@ -69,6 +69,7 @@ func (s *Server) serve(v *visit, first []byte) {
 	}
 	over = true
 	if c.rests {
+		v := c.visit
 		v.sess.Idle(true)
 		v.sess.Rest(func() { s.wake(v) })
 	} else {
@@ -81,7 +82,7 @@ func (s *Server) serve(v *visit, first []byte) {
 // conn is one client connection and, being exchange.Downstream, the client's half of its current exchange. It owns all
 // memory that a request needs.
 type conn struct {
-	*visit
+	visit
 	proxy  *forward.Proxy
 	sentry *sentry
 	x      exchange.Exchange
