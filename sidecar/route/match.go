@@ -12,7 +12,9 @@ import (
 )
 
 // Match returns the first route that x takes and its virtual host; either is nil where there is none.
-func (t *Table) Match(x *exchange.Exchange) (*VirtualHost, *Route) { return t.MatchAfter(x, &Last{}) }
+func (t *Table) Match(x *exchange.Exchange) (*VirtualHost, *Route) {
+	return t.host(x.Request.Authority).match(x)
+}
 
 // Last is what the last request was matched to. On one connection the next is most often for the same host.
 type Last struct {
@@ -27,7 +29,10 @@ func (t *Table) MatchAfter(x *exchange.Exchange, last *Last) (*VirtualHost, *Rou
 		last.vhost = t.host(x.Request.Authority)
 		last.table, last.authority = t, append(last.authority[:0], x.Request.Authority...)
 	}
-	v := last.vhost
+	return last.vhost.match(x)
+}
+
+func (v *VirtualHost) match(x *exchange.Exchange) (*VirtualHost, *Route) {
 	if v == nil {
 		return nil, nil
 	}
