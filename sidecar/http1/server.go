@@ -3,6 +3,7 @@ package http1
 import (
 	"io"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,8 +51,11 @@ const (
 func (s *Server) Serve(sess *listener.Session) {
 	first := sess.Peeked
 	sess.Peeked = nil
-	// The binding's may be nil: then the first request tells.
-	s.serve(visit{sess: sess, bound: sess.Binding.Current(), patience: patience}, first)
+	v := visit{sess: sess, bound: sess.Binding.Current(), patience: patience} // bound may be nil: then the first request tells
+	if !sess.CanRest() {
+		v.patience = math.MaxInt64
+	}
+	s.serve(v, first)
 }
 
 // serve serves requests until the connection ends or rests.

@@ -24,8 +24,11 @@ type Session struct {
 	open *session
 }
 
-// Rest has the session, which must be a Manager's, go on with resume once its server has returned, in a goroutine of its own: what waits needs less of a
-// stack than what has served.
+// CanRest says whether the session is a Manager's, which would resume it.
+func (s *Session) CanRest() bool { return s.open != nil }
+
+// Rest has a session that can go on with resume once its server has returned, in a goroutine of its own: what waits needs less of a stack than what has
+// served.
 func (s *Session) Rest(resume func()) { s.open.next = resume }
 
 // Server runs sessions of one protocol. http1, http2 and tcp implement it, engine introduces them.
