@@ -141,6 +141,7 @@ type ConnectionPool struct {
 	UseClientProtocol        bool
 	RetryBudgetPercent       *float64
 	RetryBudgetMinimum       uint32
+	RetryBudgetInterval      Duration // 0: the active requests count, not those that began in it
 }
 
 // OutlierDetection ejects endpoints that fail. Defaults are applied.

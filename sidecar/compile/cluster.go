@@ -153,7 +153,8 @@ func limits(in *cluster.Cluster, out *upstream.Config) error {
 			Requests: unlimited(values.Number(t.GetMaxRequests(), 1024)), Retries: unlimited(values.Number(t.GetMaxRetries(), 3)),
 		}
 		if budget := t.GetRetryBudget(); budget != nil {
-			out.Limits.Budget = &upstream.RetryBudget{Percent: 20, Min: values.Number(budget.GetMinRetryConcurrency(), 3)}
+			out.Limits.Budget = &upstream.RetryBudget{Percent: 20, Min: values.Number(budget.GetMinRetryConcurrency(), 3),
+				Interval: values.Duration(budget.GetBudgetInterval(), 0)}
 			if p := budget.GetBudgetPercent(); p != nil {
 				out.Limits.Budget.Percent = p.GetValue()
 			}

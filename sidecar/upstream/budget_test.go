@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -30,6 +31,41 @@ func TestRetryBudget(t *testing.T) {
 			t.Errorf("%s: %d retries at once, want %d", name, got, c.want)
 		}
 	}
+}
+
+// TestRetryBudgetInterval: with an interval, a budget is a share of the requests that began in it, whether they are over or not.
+func TestRetryBudgetInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const interval = 10 * time.Second
+		cluster := live(Config{Limits: Limits{Budget: &RetryBudget{Percent: 20, Min: 1, Interval: interval}}}, endpoint(a))
+		retries := func() (n int) {
+			for cluster.BeginRetry() {
+				n++
+			}
+			for range n {
+				cluster.DoneRetry()
+			}
+			return n
+		}
+		for range 50 {
+			cluster.Begin()
+			cluster.Done()
+		}
+		if got := retries(); got != 10 {
+			t.Errorf("%d retries after 50 requests, want 10", got)
+		}
+		time.Sleep(interval)
+		for range 20 {
+			cluster.Begin()
+		}
+		if got := retries(); got != 14 {
+			t.Errorf("%d retries after 70 requests within the interval, want 14", got)
+		}
+		time.Sleep(2 * interval)
+		if got := retries(); got != 1 {
+			t.Errorf("%d retries with 20 active requests, all of them older than the interval, want 1", got)
+		}
+	})
 }
 
 // TestIdleTimeout: pooled connections are closed after their time, by default an hour; a negative one keeps them.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/recent"
 )
 
 // Cluster is a living cluster.
@@ -22,6 +23,7 @@ type Cluster struct {
 	connections atomic.Int64
 	ejected     atomic.Int64
 	turn        atomic.Uint64 // round robin
+	begun       recent.Count  // requests, where a budget is a share of those
 	busy        atomic.Bool   // it has been connected to, for traffic
 
 	mu       sync.RWMutex
@@ -223,10 +225,13 @@ func endpointKey(ep *exchange.Endpoint) string {
 
 // Begin counts a request (or a retry) against the limits; false means overflow. Each true needs one Done.
 func (c *Cluster) Begin() bool {
-	limit := c.config().Limits.Requests
-	if n := c.requests.Add(1); limit != 0 && n > int64(limit) {
+	l := &c.config().Limits
+	if n := c.requests.Add(1); l.Requests != 0 && n > int64(l.Requests) {
 		c.requests.Add(-1)
 		return false
+	}
+	if l.Budget != nil && l.Budget.Interval > 0 {
+		c.begun.Add(time.Now(), l.Budget.Interval)
 	}
 	return true
 }
@@ -240,6 +245,9 @@ func (c *Cluster) BeginRetry() bool {
 	limit := int64(math.MaxInt64)
 	if b := l.Budget; b != nil {
 		active := c.requests.Load() + c.pending.Load()
+		if b.Interval > 0 {
+			active = c.begun.Within(time.Now(), b.Interval)
+		}
 		limit = max(int64(b.Min), int64(float64(active)*b.Percent/100))
 	} else if l.Retries != 0 {
 		limit = int64(l.Retries)

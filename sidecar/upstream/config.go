@@ -82,8 +82,9 @@ type Limits struct {
 
 // RetryBudget limits retries in flight to a share of the active requests, or to Min where that is more.
 type RetryBudget struct {
-	Percent float64 // 0 to 100
-	Min     uint32
+	Percent  float64 // 0 to 100
+	Min      uint32
+	Interval time.Duration // not the active requests count, but those that began in it; 0: the active ones
 }
 
 // Outlier is passive health checking; a nil pointer means off.

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -127,6 +128,10 @@ func (j *journey) limits(l *upstream.Limits) {
 		}
 	}
 	if b := l.Budget; b != nil {
-		j.say("budget=%g%%,%d", b.Percent, b.Min)
+		if text := fmt.Sprintf("%sbudget=%g%%,%d", prefix, b.Percent, b.Min); b.Interval > 0 {
+			j.say("%s,%v", text, b.Interval)
+		} else {
+			j.say("%s", text)
+		}
 	}
 }

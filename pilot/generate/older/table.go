@@ -48,6 +48,10 @@ var tables = sync.OnceValue(func() map[int]*table {
 			// More is logged, and less is said in spans.
 			"envoy.config.accesslog.v3.AccessLog.filter",
 			"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing.custom_tags",
+			// Retries are a share of the active requests.
+			"envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget.budget_interval",
+			// Servers and clients are told more.
+			"envoy.extensions.filters.http.router.v3.Router.suppress_envoy_headers",
 			// Clients are shown no OCSP response.
 			"envoy.extensions.transport_sockets.tls.v3.TlsCertificate.ocsp_staple",
 		),

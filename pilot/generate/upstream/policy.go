@@ -151,6 +151,7 @@ func applyRetryBudget(t *cluster.CircuitBreakers_Thresholds, pool model.Connecti
 	}
 	t.RetryBudget = &cluster.CircuitBreakers_Thresholds_RetryBudget{
 		BudgetPercent: &xdstype.Percent{Value: *pool.RetryBudgetPercent}, MinRetryConcurrency: message.U32(pool.RetryBudgetMinimum),
+		BudgetInterval: message.Nonzero(pool.RetryBudgetInterval),
 	}
 }
 

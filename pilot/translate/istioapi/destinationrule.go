@@ -24,7 +24,7 @@ const (
 		"outlierDetection.{splitExternalLocalOriginErrors,consecutiveLocalOriginFailures,consecutiveGatewayErrors,consecutive5xxErrors,interval," +
 		"baseEjectionTime,maxEjectionPercent,minHealthPercent}," +
 		"tls.{mode,clientCertificate,privateKey,caCertificates,caCrl,credentialName,subjectAltNames,sni,insecureSkipVerify}}"
-	trafficPolicy = "trafficPolicy.{" + trafficBlocks + ",retryBudget.{percent,minRetryConcurrency},proxyProtocol.version,portLevelSettings.{port.number," + trafficBlocks + "}}"
+	trafficPolicy = "trafficPolicy.{" + trafficBlocks + ",retryBudget.{percent,minRetryConcurrency,budgetInterval},proxyProtocol.version,tunnel.{protocol,targetHost,targetPort},portLevelSettings.{port.number," + trafficBlocks + "}}"
 )
 
 var destinationRuleFields = fields.New(
@@ -66,8 +66,9 @@ type Blocks struct {
 
 // Budget limits retries to a share of the active requests.
 type Budget struct {
-	Percent float64
-	Minimum uint32
+	Percent  float64
+	Minimum  uint32
+	Interval model.Duration
 }
 
 // ReadDestinationRule translates one object.
@@ -115,7 +116,7 @@ func (r *reader) policy(path string, p *networking.TrafficPolicy) *Policy {
 	}}
 	r.inertLocality(path, p)
 	if b := p.RetryBudget; b != nil {
-		out.Budget = &Budget{Percent: 20, Minimum: 3}
+		out.Budget = &Budget{Percent: 20, Minimum: 3, Interval: values.DurationOr(&r.Log, path+".retryBudget.budgetInterval", b.BudgetInterval, 0)}
 		if b.Percent != nil {
 			out.Budget.Percent = r.percent(path+".retryBudget.percent", b.Percent.Value)
 		}
@@ -300,6 +301,7 @@ func (b Blocks) resolve(whole Policy) *model.TrafficPolicy {
 	}
 	if budget := whole.Budget; budget != nil {
 		out.ConnectionPool.RetryBudgetPercent, out.ConnectionPool.RetryBudgetMinimum = &budget.Percent, budget.Minimum
+		out.ConnectionPool.RetryBudgetInterval = budget.Interval
 	}
 	if whole.Proxy != nil {
 		out.ProxyProtocol = *whole.Proxy

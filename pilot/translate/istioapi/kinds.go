@@ -41,7 +41,6 @@ func destinationRules() fields.Kind {
 		Refused: []fields.Note{
 			{Path: both(blocks), Why: notYet},
 			{Path: both(deprecated), Why: "replaced by consecutive5xxErrors and consecutiveGatewayErrors"},
-			{Path: "{trafficPolicy,subsets.trafficPolicy}.{tunnel,retryBudget.budgetInterval}", Why: notYet},
 		},
 	}
 }

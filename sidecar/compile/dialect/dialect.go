@@ -145,7 +145,7 @@ envoy.config.cluster.v3.Cluster.TransportSocketMatch: name match transport_socke
 envoy.config.cluster.v3.CircuitBreakers: thresholds
 envoy.config.cluster.v3.CircuitBreakers.Thresholds: priority max_connections max_pending_requests max_requests max_retries track_remaining
 	retry_budget
-envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget: budget_percent min_retry_concurrency
+envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget: budget_percent min_retry_concurrency budget_interval
 envoy.config.cluster.v3.OutlierDetection: consecutive_5xx consecutive_gateway_failure interval base_ejection_time max_ejection_time
 	max_ejection_percent enforcing_consecutive_5xx enforcing_consecutive_gateway_failure enforcing_success_rate
 	enforcing_consecutive_local_origin_failure enforcing_local_origin_success_rate enforcing_failure_percentage enforcing_failure_percentage_local_origin
