@@ -42,9 +42,11 @@ func (b *edgeBuilder) namedPort(plan *edgePlan, svc *model.Service, port uint16)
 		if !ok {
 			continue
 		}
+		relay := listeners.RelayOf(b.policy(svc, name, port))
+		relay.Tunnel = model.Tunnel{} // it is for the gateway's own routes: what passes through is TLS of others
 		plan.chains = append(plan.chains, listeners.GatewayChain{
 			Names: b.m.strings.Of(sni), Targets: b.m.weighted.Of([]listeners.Weighted{{Cluster: cluster, Weight: 1}}),
-			Relay: listeners.RelayOf(b.policy(svc, name, port)), Sniff: true, Through: true,
+			Relay: relay, Sniff: true, Through: true,
 		})
 	}
 }

@@ -278,6 +278,9 @@ func (b *builder) shares(destinations []*model.Destination, port uint16) (*inter
 		t := b.resolve(d, port)
 		if len(out) == 0 {
 			first = listeners.RelayOf(b.policy(b.byHost[d.Host], d.Subset, port))
+			if len(destinations) > 1 { // a subset's tunnel is for those that all go there
+				first.Tunnel = listeners.RelayOf(b.policy(b.byHost[d.Host], "", port)).Tunnel
+			}
 		}
 		first.BySource = first.BySource || t.Hash != nil && t.Hash.SourceIP
 		out = append(out, listeners.Weighted{Cluster: t.Cluster, Weight: weight})

@@ -60,6 +60,14 @@ type TrafficPolicy struct {
 	Outlier        *OutlierDetection // nil: off
 	TLS            *ClientTLS        // nil: automatic
 	ProxyProtocol  ProxyProtocol
+	Tunnel         Tunnel
+}
+
+// Tunnel leads relayed connections on through endpoints that are HTTP proxies. The zero Tunnel: endpoints are where they lead.
+type Tunnel struct {
+	Host string // a name or an address
+	Port uint16
+	Post bool // by POST, not CONNECT
 }
 
 // ProxyProtocol is how connections tell whose they are before anything else.

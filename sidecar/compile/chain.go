@@ -124,6 +124,10 @@ func (b *builder) tcp(in *tcpproxy.TcpProxy) (*config.TCP, []*exchange.AccessLog
 	for _, c := range out.Clusters {
 		b.needs.clusters[c.Cluster] = true
 	}
+	var err error
+	if out.Tunnel, err = tunnel(in.GetTunnelingConfig()); err != nil {
+		return nil, nil, err
+	}
 	logs, err := reports.AccessLogs("access_log", in.GetAccessLog())
 	return out, logs, err
 }

@@ -127,6 +127,13 @@ type TCP struct {
 	MaxDuration time.Duration    // 0: none
 	// HashSourceIP has hashing balancers choose by the client's address.
 	HashSourceIP bool
+	Tunnel       *Tunnel // nil: the upstream is no proxy, but the destination
+}
+
+// Tunnel leads through an upstream that is an HTTP proxy.
+type Tunnel struct {
+	Authority string // where to, host:port
+	Post      string // the path to POST to; empty: CONNECT
 }
 
 // ForwardCert says what happens to x-forwarded-client-cert.

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
-	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
 // narrow are two ends of a TCP connection for which the kernel keeps little: small segments, small buffers.
@@ -50,7 +49,7 @@ func narrow(t *testing.T) (a, b *net.TCPConn) {
 
 // begin relays between a client and an upstream, with an idle timeout.
 func begin(client, up net.Conn, idle time.Duration) (*relay, <-chan struct{}) {
-	r := &relay{client: client, up: &upstream.Conn{Conn: up}, idle: idle, recorder: &tally{}, log: slog.New(slog.DiscardHandler)}
+	r := &relay{client: client, up: &far{Conn: up}, idle: idle, recorder: &tally{}, log: slog.New(slog.DiscardHandler)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -10,13 +10,12 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
-	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
 // relay is one connection pair.
 type relay struct {
 	client   net.Conn
-	up       *upstream.Conn
+	up       *far
 	idle     time.Duration
 	recorder exchange.Recorder
 	facts    *exchange.Connection

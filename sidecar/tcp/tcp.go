@@ -72,7 +72,7 @@ func (s *Server) Serve(sess *listener.Session) {
 
 // dialled is an upstream, or why there is none.
 type dialled struct {
-	conn    *upstream.Conn
+	conn    *far
 	outcome exchange.Outcome
 	up      exchange.Upstream
 	said    []byte // what the upstream said before the client did
@@ -105,11 +105,11 @@ func (s *Server) dial(ctx context.Context, c *exchange.Connection, b *config.Bou
 			d.outcome = exchange.LoopDetected
 			return d
 		}
-		d.conn, d.outcome, d.up.Failure = h.Connect(ctx, c)
+		d.conn, d.outcome, d.up.Failure = s.reach(ctx, cluster, h, c, b.Chain.TCP.Tunnel)
 		switch {
 		case d.outcome == exchange.OK:
 			h.Report(upstream.Good)
-			d.up.Security, d.up.Local = d.conn.Security, local(d.conn)
+			d.up.Security, d.up.Local = d.conn.security, local(d.conn)
 			return d
 		case d.outcome == exchange.Overflow || ctx.Err() != nil:
 			return d

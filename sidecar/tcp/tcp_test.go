@@ -17,6 +17,8 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/filter"
+	"github.com/heddle-mesh/heddle/sidecar/http1"
+	"github.com/heddle-mesh/heddle/sidecar/http2"
 	"github.com/heddle-mesh/heddle/sidecar/listener"
 	"github.com/heddle-mesh/heddle/sidecar/route"
 	"github.com/heddle-mesh/heddle/sidecar/tcp"
@@ -78,9 +80,9 @@ type bed struct {
 
 func start(t *testing.T, chains []*config.FilterChain, clusters map[string][]string, change func(*bed)) *bed {
 	t.Helper()
-	reg := upstream.NewRegistry(upstream.Options{})
-	b := &bed{store: config.NewStore(reg), book: &book{}}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log, records := slog.New(slog.DiscardHandler), &book{}
+	reg := upstream.NewRegistry(upstream.Options{HTTP1: http1.NewTransport, HTTP2: http2.NewCodec(http2.CodecOptions{Recorder: records, Log: log}).Transport})
+	b := &bed{store: config.NewStore(reg), book: records}
 	b.m = listener.New(listener.Options{Store: b.store, Recorder: b.book, Log: log, Servers: listener.Servers{
 		TCP: tcp.NewServer(tcp.Options{Recorder: b.book, Log: log}), HTTP1: marker("http1"), HTTP2: marker("http2"),
 	}})

@@ -220,6 +220,9 @@ func (m *mesh) relay(p *proxy, t *config.TCP, c *exchange.Connection, tr traffic
 	if t.MaxDuration > 0 && (c.Via == nil || c.Via.Direction != exchange.Inbound) {
 		j.say("longest=%s", t.MaxDuration)
 	}
+	if t.Tunnel != nil {
+		j.say("tunnel=%s", t.Tunnel.Authority)
+	}
 	tr.key = upstream.Key{}
 	if t.HashSourceIP {
 		tr.key = upstream.Key{Hash: route.HashAddr(c.Source.Addr()), Given: true}

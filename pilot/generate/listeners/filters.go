@@ -1,7 +1,9 @@
 package listeners
 
 import (
+	"net"
 	"slices"
+	"strconv"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -175,6 +177,7 @@ type Relay struct {
 	Idle     *model.Duration // nil: the default
 	Longest  model.Duration  // 0: any
 	BySource bool            // hashing balancers choose by the client's address
+	Tunnel   model.Tunnel
 }
 
 // RelayOf reads what a policy, which may be nil, says of relayed connections.
@@ -183,7 +186,7 @@ func RelayOf(p *model.TrafficPolicy) Relay {
 		return Relay{}
 	}
 	key := p.LoadBalancer.Hash
-	return Relay{Idle: p.ConnectionPool.TCPIdleTimeout, Longest: p.ConnectionPool.MaxConnectionDuration, BySource: key != nil && key.SourceIP}
+	return Relay{Idle: p.ConnectionPool.TCPIdleTimeout, Longest: p.ConnectionPool.MaxConnectionDuration, BySource: key != nil && key.SourceIP, Tunnel: p.Tunnel}
 }
 
 // tcpFilter returns the network filter that relays bytes.
@@ -192,6 +195,9 @@ func tcpFilter(reports observe.Side, prefix string, targets []Weighted, r Relay)
 		MaxDownstreamConnectionDuration: message.Nonzero(r.Longest)}
 	if r.BySource {
 		p.HashPolicy = []*xdstype.HashPolicy{{PolicySpecifier: &xdstype.HashPolicy_SourceIp_{SourceIp: &xdstype.HashPolicy_SourceIp{}}}}
+	}
+	if t := r.Tunnel; t.Host != "" {
+		p.TunnelingConfig = &tcpproxy.TcpProxy_TunnelingConfig{Hostname: net.JoinHostPort(t.Host, strconv.Itoa(int(t.Port))), UsePost: t.Post}
 	}
 	if len(targets) == 1 {
 		p.ClusterSpecifier = &tcpproxy.TcpProxy_Cluster{Cluster: targets[0].Cluster}

@@ -2,6 +2,7 @@ package istioapi
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -53,6 +54,7 @@ type Policy struct {
 	Blocks
 	Budget *Budget
 	Proxy  *model.ProxyProtocol
+	Tunnel model.Tunnel // a subset inherits none
 	Ports  map[uint16]Blocks
 }
 
@@ -127,6 +129,9 @@ func (r *reader) policy(path string, p *networking.TrafficPolicy) *Policy {
 	if p.ProxyProtocol != nil {
 		out.Proxy = r.proxyProtocol(path+".proxyProtocol.version", p.ProxyProtocol.Version)
 	}
+	if p.Tunnel != nil {
+		out.Tunnel = r.tunnel(path+".tunnel", p.Tunnel)
+	}
 	for i, q := range p.PortLevelSettings {
 		at := at(path+".portLevelSettings", i)
 		n := values.Port(&r.Log, at+".port.number", q.GetPort().GetNumber())
@@ -156,6 +161,21 @@ func (r *reader) proxyProtocol(path string, v networking.TrafficPolicy_ProxyProt
 		r.Errorf(path, "%s: V1 or V2 expected", v)
 	}
 	return &out
+}
+
+// tunnel reads where endpoints, which are proxies, are to lead.
+func (r *reader) tunnel(path string, t *networking.TrafficPolicy_TunnelSettings) model.Tunnel {
+	out := model.Tunnel{Host: t.TargetHost, Port: values.Port(&r.Log, path+".targetPort", t.TargetPort), Post: t.Protocol == "POST"}
+	if !slices.Contains([]string{"", "CONNECT", "POST"}, t.Protocol) {
+		r.Errorf(path+".protocol", "%q: CONNECT or POST expected", t.Protocol)
+	}
+	if _, err := netip.ParseAddr(t.TargetHost); err == nil {
+		return out
+	}
+	if why := values.ValidHost(t.TargetHost, false); why != "" {
+		r.Errorf(path+".targetHost", "%q: %s", t.TargetHost, why)
+	}
+	return out
 }
 
 // Mergeable reports whether b adds to a: the same clients obey both, or more of them obey b.
@@ -212,9 +232,12 @@ func (a *DestinationRule) Complete() *model.DestinationRule {
 	out := &model.DestinationRule{From: a.From, Parts: a.Parts, Host: a.Host, Export: a.Export, Selector: a.Selector}
 	out.Default = over(nil, a.Policy)
 	for _, s := range a.Subsets {
-		sub := &model.Subset{Name: s.Name, Labels: s.Labels, Policy: out.Default}
-		if s.Policy != nil {
-			sub.Policy = over(a.Policy, s.Policy)
+		sub, own := &model.Subset{Name: s.Name, Labels: s.Labels, Policy: out.Default}, s.Policy
+		if own == nil && a.Policy != nil && a.Policy.Tunnel != (model.Tunnel{}) {
+			own = &Policy{}
+		}
+		if own != nil {
+			sub.Policy = over(a.Policy, own)
 		}
 		out.Subsets = append(out.Subsets, sub)
 	}
@@ -229,7 +252,7 @@ func over(base, top *Policy) model.PolicySet {
 	if top == nil {
 		return model.PolicySet{}
 	}
-	whole := Policy{Budget: top.Budget, Proxy: top.Proxy} // what ports have no settings of their own for
+	whole := Policy{Budget: top.Budget, Proxy: top.Proxy, Tunnel: top.Tunnel} // what ports have no settings of their own for
 	if whole.Budget == nil {
 		whole.Budget = base.Budget
 	}
@@ -292,7 +315,7 @@ func (b Blocks) under(top Blocks) Blocks {
 }
 
 func (b Blocks) resolve(whole Policy) *model.TrafficPolicy {
-	out := &model.TrafficPolicy{Outlier: b.Outlier, TLS: b.TLS}
+	out := &model.TrafficPolicy{Outlier: b.Outlier, TLS: b.TLS, Tunnel: whole.Tunnel}
 	if b.LoadBalancer != nil {
 		out.LoadBalancer = *b.LoadBalancer
 	}

@@ -33,7 +33,8 @@ envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector:
 envoy.extensions.filters.listener.http_inspector.v3.HttpInspector:
 envoy.extensions.filters.network.rbac.v3.RBAC: rules stat_prefix
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy: stat_prefix cluster weighted_clusters idle_timeout access_log
-	max_downstream_connection_duration hash_policy
+	max_downstream_connection_duration hash_policy tunneling_config
+envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig: hostname use_post post_path
 envoy.type.v3.HashPolicy: source_ip
 envoy.type.v3.HashPolicy.SourceIp:
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster: clusters
