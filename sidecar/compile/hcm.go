@@ -31,9 +31,12 @@ func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
 		TrustedHops: in.GetXffNumTrustedHops(), NormalizePath: in.GetNormalizePath().GetValue(), MergeSlashes: in.GetMergeSlashes(),
 		RequestID: values.Boolean(in.GetGenerateRequestId(), true), KeepRequestID: in.GetPreserveExternalRequestId(),
 		IdleTimeout: values.Duration(in.GetCommonHttpProtocolOptions().GetIdleTimeout(), defaultIdle), StreamIdle: values.Duration(in.GetStreamIdleTimeout(), 5*time.Minute),
-		HeadTimeout: values.Duration(in.GetRequestHeadersTimeout(), 0), DrainTimeout: values.Duration(in.GetDrainTimeout(), 5*time.Second),
+		HeadTimeout: values.Duration(in.GetRequestHeadersTimeout(), 0), RequestTimeout: values.Duration(in.GetRequestTimeout(), 0), DrainTimeout: values.Duration(in.GetDrainTimeout(), 5*time.Second),
 		HTTP10: in.GetHttpProtocolOptions().GetAcceptHttp_10(), MaxHeaders: int(in.GetCommonHttpProtocolOptions().GetMaxHeadersCount().GetValue()),
 		MaxStreams: in.GetHttp2ProtocolOptions().GetMaxConcurrentStreams().GetValue(), StripMesh: true,
+	}
+	if whole := out.RequestTimeout; whole > 0 && (out.HeadTimeout == 0 || whole < out.HeadTimeout) {
+		out.HeadTimeout = whole // a head is a part of it
 	}
 	for _, step := range []func(*hcm.HttpConnectionManager, *config.HTTP) error{refused, forwarding, slashes, b.routing, b.httpFilters} {
 		if err := step(in, out); err != nil {
@@ -61,8 +64,6 @@ func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
 func refused(in *hcm.HttpConnectionManager, out *config.HTTP) error {
 	common := in.GetCommonHttpProtocolOptions()
 	switch {
-	case in.GetRequestTimeout().AsDuration() != 0:
-		return values.Wrong("request_timeout", "not implemented")
 	case in.GetStripAnyHostPort():
 		return values.Wrong("strip_any_host_port", "not implemented")
 	case common.GetMaxConnectionDuration().AsDuration() != 0:

@@ -174,6 +174,7 @@ type HTTP struct {
 	IdleTimeout      time.Duration       // of the connection; 0: 1 h
 	StreamIdle       time.Duration       // 0: none
 	HeadTimeout      time.Duration       // to receive a whole head; 0: none
+	RequestTimeout   time.Duration       // to receive a whole request, unless its response begins before; 0: none
 	DrainTimeout     time.Duration
 	HTTP10           bool // accept HTTP/1.0
 	MaxHead          int  // bytes; 0: 60 KiB

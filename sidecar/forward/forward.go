@@ -79,6 +79,7 @@ type run struct {
 	until    time.Time     // the current try's deadline; zero: none
 	pump     pump
 	idler    idler
+	overdue  idler // ends a request that takes longer than a whole one may
 	mirrors  []*mirror
 }
 
@@ -111,6 +112,7 @@ func (p *Proxy) begin(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	r.body, r.whole, r.started, r.deadline, r.timeout, r.until = nil, false, false, time.Time{}, 0, time.Time{}
 	r.perTry = 0
 	r.mirrors, r.fields = nil, nil
+	r.pump.overdue = false
 	r.trailers.Reset()
 	return r
 }
@@ -145,9 +147,12 @@ func (p *Proxy) Serve(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 // still can be.
 func (r *run) gone() exchange.Outcome {
 	r.pump.stop()
-	switch idle := r.idler.stop(); {
+	switch idle, overdue := r.idler.stop(), r.overdue.stop() || r.pump.overdue; {
 	case r.pump.bad && !r.started:
 		return exchange.BadRequest
+	case overdue && !r.started:
+		r.x.Details = "request_overall_timeout"
+		return exchange.RequestTimeout
 	case idle:
 		if r.x.RequestEnd.IsZero() { // as in Envoy: it is the client that is waited for
 			r.x.Reply.Status = 408
@@ -181,6 +186,7 @@ func (r *run) finish() {
 		}
 	}
 	r.idler.stop()
+	r.overdue.stop()
 	x.End = time.Now()
 	r.p.recorder.End(x)
 	x.Detach()

@@ -20,6 +20,8 @@ type pump struct {
 	gone bool   // the client failed
 	bad  bool   // what it sent is no body
 
+	overdue bool // the request was given up just before its end
+
 	tunnels bool // what is carried is no request: its end says nothing about the client
 
 	mu       sync.Mutex
@@ -43,7 +45,16 @@ func (p *pump) start(r *run, s exchange.Stream) {
 	p.began, p.over, p.finished, p.settled, p.waits, p.watches, p.r, p.s = true, false, false, false, true, false, r, s
 	p.passing, p.complete, p.gone, p.bad, p.due, p.bound = false, false, false, false, time.Time{}, time.Time{}
 	r.idler.start(r.x, r.idle())
+	p.bounds()
 	go p.carry()
+}
+
+// bounds bounds the time that the whole request may take, from its beginning and whatever tries there are.
+func (p *pump) bounds() {
+	r := p.r
+	if most := r.http.RequestTimeout; most > 0 && !p.tunnels && !r.overdue.counts() {
+		r.overdue.start(r.x, max(most-time.Since(r.x.Start), 1))
+	}
 }
 
 func (p *pump) carry() {
@@ -105,6 +116,7 @@ func (p *pump) ended() {
 	defer p.mu.Unlock()
 	r, now := p.r, time.Now()
 	r.x.RequestEnd = now
+	p.overdue = r.overdue.stop() || p.overdue
 	if p.finished = true; p.tunnels {
 		return
 	}
@@ -144,6 +156,7 @@ func (p *pump) settle(r *run) {
 	defer p.mu.Unlock()
 	r.deadline = p.learn(r.deadline)
 	p.settled = true
+	p.overdue = r.overdue.stop() || p.overdue
 	p.leave()
 }
 

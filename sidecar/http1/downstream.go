@@ -70,7 +70,8 @@ func (c *conn) WriteHead(end bool) error {
 	if c.waiting || c.sess.Drain.Begun() { // a client that was never told to continue may or may not send the body
 		c.closing = true
 	}
-	if c.orphan || c.x.Outcome == exchange.BadRequest || c.x.Outcome == exchange.IdleTimeout && c.stopped.Load() { // where such a body ends nobody knows
+	late := c.x.Outcome == exchange.IdleTimeout || c.x.Outcome == exchange.RequestTimeout
+	if c.orphan || c.x.Outcome == exchange.BadRequest || late && c.stopped.Load() { // where such a body ends nobody knows
 		c.closing = true
 	}
 	bodiless := c.head || h.Status == 204 || h.Status == 304

@@ -56,3 +56,81 @@ func TestStreamIdle(t *testing.T) {
 		})
 	}
 }
+
+// TestRequestTimeout: a request has to be complete within its time, whatever moves meanwhile; one that is answered before, or complete, has all the
+// time that other timeouts leave it.
+func TestRequestTimeout(t *testing.T) {
+	for name, c := range map[string]struct {
+		most    time.Duration
+		head    string
+		trickle bool // the body, a byte at a time and without an end
+		early   bool // the answer comes before the request's end
+		want    []string
+		details string
+	}{
+		"a body that takes too long": {300 * time.Millisecond, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", true, false,
+			[]string{"HTTP/1.1 408 ", "connection: close"}, "request_overall_timeout"},
+		"an answer before the end": {2 * time.Second, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", true, true, []string{"HTTP/1.1 200 ", "late"}, "via_upstream"},
+		"a slow answer":            {2 * time.Second, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat("x", 100_000), false, false, []string{"HTTP/1.1 200 ", "late"}, "via_upstream"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := script(t, func(nc net.Conn, r *bufio.Reader) {
+				readHead(r)
+				if c.early {
+					_, _ = io.WriteString(nc, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+				} else if !c.trickle {
+					_, _ = io.CopyN(io.Discard, r, 100_000)
+				} else {
+					_, _ = io.Copy(io.Discard, r)
+					return
+				}
+				time.Sleep(c.most + c.most/2)
+				if !c.early {
+					_, _ = io.WriteString(nc, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+				}
+				_, _ = io.WriteString(nc, "late")
+				_, _ = io.Copy(io.Discard, r)
+			})
+			p := proxy(t, to("c"), map[string][]string{"c": {b}}, func(p *mesh) { p.http.RequestTimeout = c.most })
+			nc, err := net.Dial("tcp", p.addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			_, _ = io.WriteString(nc, c.head)
+			over := make(chan struct{})
+			if c.trickle {
+				go func() {
+					for {
+						select {
+						case <-over:
+							return
+						case <-time.After(20 * time.Millisecond):
+						}
+						_, _ = io.WriteString(nc, "1\r\nx\r\n")
+					}
+				}()
+			}
+			_ = nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+			got, r := "", bufio.NewReader(nc)
+			for last := c.want[len(c.want)-1]; !strings.Contains(got, last); {
+				one, err := r.ReadByte()
+				if err != nil {
+					break
+				}
+				got += string(one)
+			}
+			close(over)
+			_ = nc.Close()
+			for _, w := range c.want {
+				if !strings.Contains(got, w) {
+					t.Errorf("want %q in:\n%s", w, got)
+				}
+			}
+			if r := p.book.last(t, 1); r.details != c.details {
+				t.Errorf("got %+v", r)
+			}
+		})
+	}
+}
