@@ -261,12 +261,23 @@ func onlyPort(svc *model.Service, otherwise uint16) uint16 {
 	return found
 }
 
-// policy returns the policy towards a service's subset, or nil.
+// policy returns the policy towards a service's subset: its rule's, or the mesh's. Nil: all is the default.
 func (b *builder) policy(svc *model.Service, subset string, port uint16) *model.TrafficPolicy {
-	if svc == nil || b.routable[svc] == nil {
+	if svc == nil {
 		return nil
 	}
-	rule := b.routable[svc]
+	var said *model.TrafficPolicy
+	if rule := b.routable[svc]; rule != nil {
+		said = ruled(rule, subset, port)
+	}
+	if said == nil {
+		said = b.ix.mesh.Baseline
+	}
+	return said
+}
+
+// ruled is the policy of a rule towards a subset, by its name, or towards the whole host. Nil: it has none.
+func ruled(rule *model.DestinationRule, subset string, port uint16) *model.TrafficPolicy {
 	if subset == "" {
 		return rule.Default.For(port)
 	}

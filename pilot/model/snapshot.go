@@ -42,6 +42,8 @@ type Mesh struct {
 	ServiceExport, VirtualServiceExport, DestinationRuleExport Visibility
 	DefaultRetry                                               *Retry
 	ConnectTimeout                                             Duration
+	// Baseline is defaultTrafficPolicy: of connections to services, where no DestinationRule says otherwise. Nil: there is none.
+	Baseline *TrafficPolicy
 	// AccessLog is in force where neither DefaultLogs nor a Telemetry names providers.
 	AccessLog AccessLog
 	// LogProviders are where providers of access logs write, by name, and TracingProviders where those of tracing send spans, as in Tracing.

@@ -56,12 +56,15 @@ func (in Cluster) Name() string {
 	return naming.Cluster(in.Service.Host, in.subset(), in.Port)
 }
 
-// InForce is the policy, or all defaults.
+// InForce is the policy, or the mesh's, or all defaults.
 func (in Cluster) InForce() *model.TrafficPolicy {
-	if in.Policy == nil {
-		return &model.TrafficPolicy{}
+	switch {
+	case in.Policy != nil:
+		return in.Policy
+	case in.Mesh != nil && in.Mesh.Baseline != nil:
+		return in.Mesh.Baseline
 	}
-	return in.Policy
+	return &model.TrafficPolicy{}
 }
 
 func (in Cluster) protocol() model.Protocol {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	meshapi "istio.io/api/mesh/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
 
 	"github.com/heddle-mesh/heddle/pilot/inputs"
@@ -19,11 +20,15 @@ const (
 	LocalityFields = "localityLbSetting.{enabled,distribute.{from,to},failover.{from,to},failoverPriority}"
 	hashFields     = "consistentHash.{httpHeaderName,httpCookie.{name,path,ttl,attributes.{name,value}},useSourceIp,httpQueryParameterName," +
 		"minimumRingSize,ringHash.minimumRingSize,maglev.tableSize}"
+	// BaselineFields are the fields of the mesh's defaultTrafficPolicy that are honoured: as those of rules.
+	BaselineFields = "{" + poolFields + "," + outlierFields + "}"
+	poolFields     = "connectionPool." + poolSettings
+	poolSettings   = "{tcp.{maxConnections,connectTimeout,idleTimeout,maxConnectionDuration,tcpKeepalive.{probes,time,interval}}," +
+		"http.{http1MaxPendingRequests,http2MaxRequests,maxRequestsPerConnection,maxRetries,idleTimeout,h2UpgradePolicy,useClientProtocol,maxConcurrentStreams,http2KeepAlive.{interval,timeout}}}"
+	outlierFields = "outlierDetection.{splitExternalLocalOriginErrors,consecutiveLocalOriginFailures,consecutiveGatewayErrors,consecutive5xxErrors,interval," +
+		"baseEjectionTime,maxEjectionPercent,minHealthPercent}"
 	trafficBlocks = "{loadBalancer.{simple," + hashFields + ",warmup.{duration,minimumPercent,aggression},warmupDurationSecs," + LocalityFields + "}," +
-		"connectionPool.{tcp.{maxConnections,connectTimeout,idleTimeout,maxConnectionDuration,tcpKeepalive.{probes,time,interval}}," +
-		"http.{http1MaxPendingRequests,http2MaxRequests,maxRequestsPerConnection,maxRetries,idleTimeout,h2UpgradePolicy,useClientProtocol,maxConcurrentStreams,http2KeepAlive.{interval,timeout}}}," +
-		"outlierDetection.{splitExternalLocalOriginErrors,consecutiveLocalOriginFailures,consecutiveGatewayErrors,consecutive5xxErrors,interval," +
-		"baseEjectionTime,maxEjectionPercent,minHealthPercent}," +
+		poolFields + "," + outlierFields + "," +
 		"tls.{mode,clientCertificate,privateKey,caCertificates,caCrl,credentialName,subjectAltNames,sni,insecureSkipVerify}}"
 	trafficPolicy = "trafficPolicy.{" + trafficBlocks + ",retryBudget.{percent,minRetryConcurrency,budgetInterval},proxyProtocol.version,tunnel.{protocol,targetHost,targetPort},portLevelSettings.{port.number," + trafficBlocks + "}}"
 )
@@ -38,7 +43,8 @@ type DestinationRule struct {
 	Host     string
 	Export   model.Visibility
 	Selector model.Selector
-	Policy   *Policy // nil: not given
+	Baseline *model.TrafficPolicy // the mesh's, of blocks that are not given; nil: there is none
+	Policy   *Policy              // nil: not given
 	Subsets  []*Subset
 }
 
@@ -77,7 +83,7 @@ type Budget struct {
 func ReadDestinationRule(o *inputs.DestinationRule, mesh *model.Mesh) (*DestinationRule, []report.Issue) {
 	r, spec := newReader(o, mesh), o.Spec
 	destinationRuleFields.Check(spec, "spec", &r.Log)
-	out := &DestinationRule{From: []model.Name{from(o)}}
+	out := &DestinationRule{From: []model.Name{from(o)}, Baseline: mesh.Baseline}
 	if spec.Host == "" {
 		r.Errorf("spec.host", "required")
 	} else {
@@ -178,6 +184,25 @@ func (r *reader) tunnel(path string, t *networking.TrafficPolicy_TunnelSettings)
 	return out
 }
 
+// Baseline reads the mesh's defaultTrafficPolicy; a block that is refused is left out. Nil: nothing is given.
+func Baseline(log *report.Log, path string, p *meshapi.MeshConfig_DefaultTrafficPolicy) *model.TrafficPolicy {
+	var out model.TrafficPolicy
+	pools, outliers := &reader{}, &reader{}
+	pool := pools.connectionPool(path+".connectionPool", p.GetConnectionPool())
+	outlier := outliers.outlier(path+".outlierDetection", p.GetOutlierDetection())
+	log.Issues = append(append(log.Issues, pools.Issues...), outliers.Issues...)
+	if pool != nil && !pools.Failed() {
+		out.ConnectionPool = *pool
+	}
+	if outlier != nil && !outliers.Failed() {
+		out.Outlier = outlier
+	}
+	if out.Outlier == nil && out.ConnectionPool == (model.ConnectionPool{}) {
+		return nil
+	}
+	return &out
+}
+
 // Mergeable reports whether b adds to a: the same clients obey both, or more of them obey b.
 func (a *DestinationRule) Mergeable(b *DestinationRule) bool {
 	if a.Host != b.Host || !maps.Equal(a.Selector, b.Selector) || (a.Selector == nil) != (b.Selector == nil) {
@@ -230,14 +255,14 @@ func (a *DestinationRule) HasSubset(name string) bool {
 // Complete lays the blocks over each other: subsets over the host, ports instead of both.
 func (a *DestinationRule) Complete() *model.DestinationRule {
 	out := &model.DestinationRule{From: a.From, Parts: a.Parts, Host: a.Host, Export: a.Export, Selector: a.Selector}
-	out.Default = over(nil, a.Policy)
+	out.Default = a.over(nil, a.Policy)
 	for _, s := range a.Subsets {
 		sub, own := &model.Subset{Name: s.Name, Labels: s.Labels, Policy: out.Default}, s.Policy
 		if own == nil && a.Policy != nil && a.Policy.Tunnel != (model.Tunnel{}) {
 			own = &Policy{}
 		}
 		if own != nil {
-			sub.Policy = over(a.Policy, own)
+			sub.Policy = a.over(a.Policy, own)
 		}
 		out.Subsets = append(out.Subsets, sub)
 	}
@@ -245,7 +270,7 @@ func (a *DestinationRule) Complete() *model.DestinationRule {
 }
 
 // over lays a subset's policy over its host's. A port's settings replace those of all ports, and what they leave out has its default.
-func over(base, top *Policy) model.PolicySet {
+func (a *DestinationRule) over(base, top *Policy) model.PolicySet {
 	if base == nil {
 		base = &Policy{}
 	}
@@ -259,15 +284,15 @@ func over(base, top *Policy) model.PolicySet {
 	if whole.Proxy == nil {
 		whole.Proxy = base.Proxy
 	}
-	out := model.PolicySet{All: base.Blocks.under(top.Blocks).resolve(whole)}
+	out := model.PolicySet{All: base.Blocks.under(top.Blocks).resolve(whole, a.Baseline)}
 	for n, b := range base.Ports {
 		merged := b.under(top.Blocks)
 		merged.TLS = portTLS(merged.TLS, base.TLS)
-		put(&out, n, merged.resolve(whole))
+		put(&out, n, merged.resolve(whole, a.Baseline))
 	}
 	for n, b := range top.Ports {
 		b.TLS = portTLS(b.TLS, top.TLS, base.Ports[n].TLS, base.TLS)
-		put(&out, n, b.resolve(whole))
+		put(&out, n, b.resolve(whole, a.Baseline))
 	}
 	return out
 }
@@ -314,8 +339,14 @@ func (b Blocks) under(top Blocks) Blocks {
 	return top
 }
 
-func (b Blocks) resolve(whole Policy) *model.TrafficPolicy {
-	out := &model.TrafficPolicy{Outlier: b.Outlier, TLS: b.TLS, Tunnel: whole.Tunnel}
+func (b Blocks) resolve(whole Policy, baseline *model.TrafficPolicy) *model.TrafficPolicy {
+	out := &model.TrafficPolicy{TLS: b.TLS, Tunnel: whole.Tunnel}
+	if baseline != nil {
+		out.ConnectionPool, out.Outlier = baseline.ConnectionPool, baseline.Outlier
+	}
+	if b.Outlier != nil {
+		out.Outlier = b.Outlier
+	}
 	if b.LoadBalancer != nil {
 		out.LoadBalancer = *b.LoadBalancer
 	}

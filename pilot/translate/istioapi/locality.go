@@ -123,7 +123,8 @@ func labelPreference(log *report.Log, path, text string) model.LabelPreference {
 // inertLocality warns of an order of endpoints that nothing makes use of.
 func (r *reader) inertLocality(path string, p *networking.TrafficPolicy) {
 	s := p.GetLoadBalancer().GetLocalityLbSetting()
-	if path == "spec.trafficPolicy" && p.OutlierDetection == nil && cmp.Or(len(s.GetFailover()), len(s.GetFailoverPriority())) > 0 {
+	judged := p.OutlierDetection != nil || r.mesh.Baseline != nil && r.mesh.Baseline.Outlier != nil
+	if path == "spec.trafficPolicy" && !judged && cmp.Or(len(s.GetFailover()), len(s.GetFailoverPriority())) > 0 {
 		r.Warnf(path+".loadBalancer.localityLbSetting", "without effect for ports and subsets without outlierDetection")
 	}
 }

@@ -19,7 +19,7 @@ import (
 var sidecarFields = fields.New(
 	"workloadSelector.labels", "outboundTrafficPolicy.mode",
 	"egress.{port.{number,protocol,name},bind,captureMode,hosts}",
-	"ingress.{port.{number,protocol,name},bind,captureMode,defaultEndpoint}",
+	"ingress.{port.{number,protocol,name},bind,captureMode,defaultEndpoint,"+poolFields+"}", "inboundConnectionPool."+poolSettings,
 )
 
 // ReadSidecar translates one object.

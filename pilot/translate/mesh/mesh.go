@@ -36,6 +36,7 @@ var honoured = fields.New(
 	"disableEnvoyListenerLog",
 	"pathNormalization.normalization",
 	istioapi.LocalityFields,
+	"defaultTrafficPolicy."+istioapi.BaselineFields,
 	"meshMTLS.minProtocolVersion",
 	"tlsDefaults.{minProtocolVersion,cipherSuites,ecdhCurves}",
 	"{ingressControllerMode,ingressClass,ingressSelector,ingressService}",
@@ -90,6 +91,7 @@ func Mesh(in *inputs.Mesh) (*model.Mesh, []report.Issue) {
 		log.Partialf("mesh.discoverySelectors", "%v; every namespace counts", err)
 	}
 	m.Locality = locality(log, c)
+	m.Baseline = istioapi.Baseline(log, "mesh.defaultTrafficPolicy", c.DefaultTrafficPolicy)
 	m.MeshTLS = model.TLSParameters{MinVersion: tlsVersion(log, "mesh.meshMTLS", c.MeshMTLS)}
 	m.TLS = tlsParameters(log, "mesh.tlsDefaults", c.TlsDefaults)
 	for i := range log.Issues {
