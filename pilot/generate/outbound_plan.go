@@ -330,7 +330,7 @@ func (p *outboundPlan) emit() {
 		in.Port, in.Chains, in.Default, in.Relay = port, p.m.chains.Of(p.m.distinct(s.chains)), s.rest, s.relay
 		if len(s.hosts) > 0 {
 			in.Routes = naming.Port(port)
-			p.table(routes.Configuration{Name: in.Routes, Hosts: p.m.vhosts.Of(s.hosts), CatchAll: listeners.Unknown(p.registryOnly())})
+			p.table(routes.Configuration{Name: in.Routes, Hosts: p.m.vhosts.Of(s.hosts), CatchAll: listeners.Unknown(p.registryOnly()), Uncounted: p.ix.mesh.Headers.NoAttemptCount})
 		}
 		p.listener(in)
 	}

@@ -68,6 +68,7 @@ type Mesh struct {
 	TrustedProxies uint32
 	// ForwardClientCert is gatewayTopology.forwardClientCertDetails: what gateways do with X-Forwarded-Client-Cert; "": SANITIZE_SET.
 	ForwardClientCert string
+	Headers           ProxyHeaders
 	// Proxy is what defaultConfig says of how proxies run.
 	Proxy ProxyConfig
 	// ProxyProtocol is gatewayTopology.proxyProtocol: gateways' clients are proxies that say with the PROXY protocol for whom they connect.
@@ -78,6 +79,23 @@ type Mesh struct {
 	// OnDemand is whether sidecars ask for hosts, clusters and listeners when they are first used, where neither namespace nor pod says otherwise.
 	OnDemand bool
 	Ingress  IngressSettings
+}
+
+// ProxyHeaders is defaultConfig.proxyHeaders: what proxies add to requests and responses. The zero value is the default of each field.
+type ProxyHeaders struct {
+	Server            string // of all proxies; "": each role's own
+	KeepServer        bool   // the server header is the application's
+	NoRequestID       bool
+	NoAttemptCount    bool
+	NoEnvoyHeaders    bool       // of those that tell of forwarding
+	ForwardClientCert string     // what sidecars do with X-Forwarded-Client-Cert of inbound requests; "": APPEND_FORWARD
+	ClientCert        ClientCert // what they tell there
+}
+
+// ClientCert is what X-Forwarded-Client-Cert tells of a client's certificate, besides its hash.
+type ClientCert struct {
+	NoSubject, NoURI, NoDNS bool
+	PEM                     bool // all of it
 }
 
 // Keepalive is TCP's; the zero value is none.

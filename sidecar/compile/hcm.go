@@ -6,6 +6,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	httprbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"github.com/heddle-mesh/heddle/sidecar/compile/permissions"
@@ -148,6 +149,11 @@ func (b *builder) httpFilters(in *hcm.HttpConnectionManager, out *config.HTTP) e
 			return values.Wrong(field, "the router is the last filter and the only one")
 		}
 		if name == "Router" {
+			message, err := values.Open(field, f.GetTypedConfig(), &router.Router{})
+			if err != nil {
+				return err
+			}
+			out.Quiet = message.GetSuppressEnvoyHeaders()
 			continue
 		}
 		named, err := httpFilter(f)

@@ -169,6 +169,7 @@ type HTTP struct {
 	MergeSlashes     bool
 	EscapedSlashes   EscapedSlashes
 	Upgrades         []route.UpgradeRule // "websocket", "CONNECT"
+	Quiet            bool                // forwarding adds no x-envoy-* of its own but the number of the try
 	RequestID        bool                // generate x-request-id where missing
 	KeepRequestID    bool                // an edge keeps a foreign one
 	IdleTimeout      time.Duration       // of the connection; 0: 1 h

@@ -60,6 +60,7 @@ type Exchange struct {
 	Delay time.Duration // set by the fault filter: forward waits that long before the next filter
 	// Bridge is set by a filter that translates bodies: forward speaks with what it makes of the client's half.
 	Bridge func(Downstream) Downstream
+	Quiet  bool // the forwarding adds no x-envoy-* fields
 
 	Work     any // forward's own memory, kept from one request to the next
 	Recorded any // the recorder's
@@ -81,7 +82,7 @@ func (x *Exchange) Reset(c *Connection) {
 	x.Upstream, x.Attempts, x.GRPCStatus = Upstream{}, 0, -1
 	x.Received, x.Sent = 0, 0
 	x.Start, x.RequestEnd, x.FirstByte, x.End, x.UpstreamStart = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
-	x.Delay, x.Bridge = 0, nil
+	x.Delay, x.Bridge, x.Quiet = 0, nil, false
 	x.mu.Lock()
 	x.canceled, x.stream, x.wake = false, nil, nil
 	x.mu.Unlock()

@@ -111,7 +111,7 @@ func (p *Proxy) begin(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	r.connected, r.key, r.mints, r.bridged = false, upstream.Key{}, false, false
 	r.body, r.whole, r.started, r.deadline, r.timeout, r.until = nil, false, false, time.Time{}, 0, time.Time{}
 	r.perTry = 0
-	r.mirrors, r.fields = nil, nil
+	r.mirrors, r.fields, x.Quiet = nil, nil, r.http.Quiet
 	r.pump.overdue = false
 	r.trailers.Reset()
 	return r

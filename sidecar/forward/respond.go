@@ -173,7 +173,7 @@ func (r *run) dress() {
 	if !h.Has("date") {
 		h.Set("date", r.p.now(x.FirstByte))
 	}
-	if x.Response.Status != 101 {
+	if x.Response.Status != 101 && !x.Quiet {
 		h.SetView("x-envoy-upstream-service-time", h.Append(func(dst []byte) []byte {
 			return strconv.AppendInt(dst, x.FirstByte.Sub(x.UpstreamStart).Milliseconds(), 10)
 		}))

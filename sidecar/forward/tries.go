@@ -268,7 +268,7 @@ func (r *run) tellTry() {
 			return strconv.AppendInt(dst, int64(x.Attempts), 10)
 		}))
 	}
-	if left := r.left(); left != 0 {
+	if left := r.left(); left != 0 && !x.Quiet {
 		left := max(1, (left + time.Millisecond - 1).Milliseconds())
 		x.Request.SetView("x-envoy-expected-rq-timeout-ms", x.Request.Append(func(dst []byte) []byte { return strconv.AppendInt(dst, left, 10) }))
 	}
@@ -290,7 +290,7 @@ func (r *run) send() (exchange.Outcome, bool, error) {
 	x, s := r.x, r.lease.Stream
 	r.tellTry()
 	if r.route.AutoHost && r.lease.Host.Endpoint().Host != "" {
-		if !x.Request.Has("x-envoy-original-host") {
+		if !x.Quiet && !x.Request.Has("x-envoy-original-host") {
 			x.Request.SetView("x-envoy-original-host", x.Request.Authority)
 		}
 		x.Request.Authority = x.Request.Intern(r.lease.Host.Endpoint().Host)

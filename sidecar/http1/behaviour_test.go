@@ -548,3 +548,35 @@ func TestSwap(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestQuiet: a proxy that is to add none of the fields that tell of forwarding adds only the number of the try, and leaves what others have said.
+func TestQuiet(t *testing.T) {
+	b := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		for name, values := range r.Header {
+			w.Header()["Saw-"+name] = values
+		}
+		w.Header().Set("x-envoy-upstream-service-time", "theirs")
+	})
+	prefix, routes := "/b", to("c")
+	routes[0].Match.Path, routes[0].Rewrite, routes[0].Timeout = "/a", route.Rewrite{Prefix: &prefix, Host: "other"}, time.Minute
+	for _, quiet := range []bool{false, true} {
+		told := !quiet
+		p := proxy(t, routes, map[string][]string{"c": {b}}, func(p *mesh) { p.http.Quiet = quiet })
+		resp, err := http.Get("http://" + p.addr() + "/a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		for _, name := range []string{"x-envoy-original-path", "x-envoy-original-host", "x-envoy-expected-rq-timeout-ms"} {
+			if got := resp.Header.Get("saw-" + name); (got != "") != told {
+				t.Errorf("quiet %v: %s: %q", quiet, name, got)
+			}
+		}
+		if got := resp.Header.Get("saw-x-envoy-attempt-count"); got != "1" {
+			t.Errorf("quiet %v: x-envoy-attempt-count: %q", quiet, got)
+		}
+		if got := resp.Header.Get("x-envoy-upstream-service-time"); (got != "theirs") != told {
+			t.Errorf("quiet %v: x-envoy-upstream-service-time: %q", quiet, got)
+		}
+	}
+}

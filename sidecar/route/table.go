@@ -305,11 +305,15 @@ func (r *Route) Outgoing(t *Target, x *exchange.Exchange) {
 	}
 	if p := r.rewrite.path(&x.Request, x.Request.Path); p != nil {
 		x.OriginalPath = x.Request.Path
-		x.Request.SetView("x-envoy-original-path", x.OriginalPath)
+		if !x.Quiet {
+			x.Request.SetView("x-envoy-original-path", x.OriginalPath)
+		}
 		x.Request.Path = p
 	}
 	if t.host != "" {
-		x.Request.SetView("x-envoy-original-host", x.Request.Authority)
+		if !x.Quiet {
+			x.Request.SetView("x-envoy-original-host", x.Request.Authority)
+		}
 		x.Request.Authority = x.Request.Intern(t.host)
 	}
 }

@@ -45,3 +45,30 @@ func (j *journey) observe(via *exchange.Via, http bool) {
 		}
 	})
 }
+
+func sideOf(via *exchange.Via) string {
+	if via.Direction == exchange.Inbound {
+		return "server"
+	}
+	return "client"
+}
+
+// adds notes what a proxy adds to the heads of requests and responses.
+func (j *journey) adds(via *exchange.Via, h *config.HTTP, vhost *route.VirtualHost) {
+	side := sideOf(via)
+	if !h.KeepServer {
+		j.say("adds=%s:server:%s", side, cmp.Or(h.ServerName, "envoy"))
+	}
+	for name, said := range map[string]bool{"x-request-id": h.RequestID, "x-envoy-attempt-count": vhost != nil && vhost.AttemptCount, "x-envoy-*": !h.Quiet} {
+		if said {
+			j.say("adds=%s:%s", side, name)
+		}
+	}
+	cert := map[config.ForwardCert]string{config.Sanitize: "none", config.ForwardOnly: "theirs", config.AppendForward: "appended", config.SanitizeSet: "own", config.AlwaysForwardOnly: "any"}[h.ForwardCert]
+	j.say("certificates=%s:%s", side, cert)
+	for name, said := range map[string]bool{"subject": h.CertSubject, "uri": h.CertURI, "dns": h.CertDNS, "cert": h.CertPEM} {
+		if said {
+			j.say("certificates=%s:%s", side, name)
+		}
+	}
+}

@@ -60,13 +60,16 @@ const (
 func httpManager(m manager) *listener.Filter {
 	c := &hcm.HttpConnectionManager{
 		CodecType: hcm.HttpConnectionManager_AUTO, StatPrefix: m.prefix,
-		HttpFilters:                  append(m.guards, httpFilters(m.web)...),
+		HttpFilters:                  append(m.guards, httpFilters(m.web, m.mesh.Headers)...),
 		AccessLog:                    accessLogs(m.reports.Logs),
 		UpgradeConfigs:               []*hcm.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		PathWithEscapedSlashesAction: hcm.HttpConnectionManager_KEEP_UNCHANGED,
 		StreamIdleTimeout:            message.Duration(0),
 		UseRemoteAddress:             wrapperspb.Bool(m.side == edge),
 		Tracing:                      tracing(m.reports.Tracing, m.traced),
+	}
+	if m.mesh.Headers.NoRequestID {
+		c.GenerateRequestId = wrapperspb.Bool(false)
 	}
 	normalize(c, m.mesh.PathNormalization)
 	if m.inline != nil {
@@ -77,11 +80,14 @@ func httpManager(m manager) *listener.Filter {
 	switch m.side {
 	case inbound:
 		c.ServerName = serverHeader
-		c.ForwardClientCertDetails = hcm.HttpConnectionManager_APPEND_FORWARD
-		c.SetCurrentClientCertDetails = &hcm.HttpConnectionManager_SetCurrentClientCertDetails{Subject: message.True(), Uri: true, Dns: true}
+		told := m.mesh.Headers.ClientCert
+		c.ForwardClientCertDetails = forwardCert(m.mesh.Headers.ForwardClientCert, hcm.HttpConnectionManager_APPEND_FORWARD)
+		c.SetCurrentClientCertDetails = &hcm.HttpConnectionManager_SetCurrentClientCertDetails{
+			Subject: wrapperspb.Bool(!told.NoSubject), Uri: !told.NoURI, Dns: !told.NoDNS, Cert: told.PEM}
 	case edge:
 		atEdge(c, m.mesh)
 	}
+	server(c, m.mesh.Headers)
 	return message.NetworkFilter(filterHCM, c)
 }
 
@@ -89,13 +95,28 @@ func httpManager(m manager) *listener.Filter {
 func atEdge(c *hcm.HttpConnectionManager, mesh *model.Mesh) {
 	c.ServerName = serverHeader
 	c.XffNumTrustedHops = mesh.TrustedProxies
-	c.ForwardClientCertDetails = hcm.HttpConnectionManager_SANITIZE_SET
-	if mode, said := hcm.HttpConnectionManager_ForwardClientCertDetails_value[mesh.ForwardClientCert]; said {
-		c.ForwardClientCertDetails = hcm.HttpConnectionManager_ForwardClientCertDetails(mode)
-	}
+	c.ForwardClientCertDetails = forwardCert(mesh.ForwardClientCert, hcm.HttpConnectionManager_SANITIZE_SET)
 	c.SetCurrentClientCertDetails = &hcm.HttpConnectionManager_SetCurrentClientCertDetails{Subject: message.True(), Cert: true, Uri: true, Dns: true}
 	c.InternalAddressConfig = &hcm.HttpConnectionManager_InternalAddressConfig{ // only the pod itself is internal
 		CidrRanges: []*core.CidrRange{{AddressPrefix: "127.0.0.1", PrefixLen: message.U32(32)}, {AddressPrefix: "::1", PrefixLen: message.U32(128)}},
+	}
+}
+
+// forwardCert is what becomes of X-Forwarded-Client-Cert.
+func forwardCert(said string, byDefault hcm.HttpConnectionManager_ForwardClientCertDetails) hcm.HttpConnectionManager_ForwardClientCertDetails {
+	if mode, known := hcm.HttpConnectionManager_ForwardClientCertDetails_value[said]; known {
+		return hcm.HttpConnectionManager_ForwardClientCertDetails(mode)
+	}
+	return byDefault
+}
+
+// server says who answers.
+func server(c *hcm.HttpConnectionManager, said model.ProxyHeaders) {
+	switch {
+	case said.KeepServer:
+		c.ServerName, c.ServerHeaderTransformation = "", hcm.HttpConnectionManager_PASS_THROUGH
+	case said.Server != "":
+		c.ServerName = said.Server
 	}
 }
 
@@ -108,9 +129,10 @@ func normalize(c *hcm.HttpConnectionManager, mode model.PathNormalization) {
 }
 
 // httpFilters are the filters of a connection manager, in order, after authorization.
-func httpFilters(web bool) []*hcm.HttpFilter {
+func httpFilters(web bool, said model.ProxyHeaders) []*hcm.HttpFilter {
 	out := []*hcm.HttpFilter{
-		message.HTTPFilter(message.FilterFault, &faultfilter.HTTPFault{}), message.HTTPFilter(message.FilterCORS, &corsfilter.Cors{}), message.HTTPFilter(httpRouter, &router.Router{}),
+		message.HTTPFilter(message.FilterFault, &faultfilter.HTTPFault{}), message.HTTPFilter(message.FilterCORS, &corsfilter.Cors{}),
+		message.HTTPFilter(httpRouter, &router.Router{SuppressEnvoyHeaders: said.NoEnvoyHeaders}),
 	}
 	if web {
 		return slices.Insert(out, 0, message.HTTPFilter(grpcWeb, &webfilter.GrpcWeb{}))

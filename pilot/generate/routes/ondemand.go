@@ -56,7 +56,7 @@ func MakeOnDemand(in Configuration) *OnDemand {
 		}
 	}
 	if in.CatchAll != "" && owners["*"] == nil {
-		join(message.Marshal(catchAll(in.CatchAll)))
+		join(message.Marshal(catchAll(in.CatchAll, !in.Uncounted)))
 	}
 	slices.SortStableFunc(out.suffixes, func(a, b suffix) int { return len(b.fixed) - len(a.fixed) })
 	out.Configuration = message.Packed(wire.TypeRoute, in.Name, body)

@@ -64,7 +64,7 @@ type VirtualHost struct {
 func NewVirtualHost(in Host) *VirtualHost {
 	domains := in.domains()
 	out := &route.VirtualHost{
-		Name: in.Host + ":" + naming.Port(in.Port), Domains: domains, IncludeRequestAttemptCount: true, Routes: in.routes(),
+		Name: in.Host + ":" + naming.Port(in.Port), Domains: domains, IncludeRequestAttemptCount: !in.Mesh.Headers.NoAttemptCount, Routes: in.routes(),
 	}
 	if in.RequireTLS {
 		out.RequireTls = route.VirtualHost_ALL
@@ -135,6 +135,8 @@ type Configuration struct {
 	Hosts *intern.List[*VirtualHost]
 	// CatchAll is the cluster for hosts that nobody declared; BlackHoleCluster answers 502. "": there is none, 404.
 	CatchAll string
+	// Uncounted is whether CatchAll is not told which try a request is.
+	Uncounted bool
 	// EdgePort is the port of a gateway's server that no VirtualService has a host of; 0: there are hosts, or these are a sidecar's routes.
 	EdgePort uint16
 }
@@ -169,7 +171,7 @@ func Make(in Configuration) *wire.Resource {
 		join(message.Marshal(blackhole(in.EdgePort)))
 	}
 	if in.CatchAll != "" && owners["*"] == nil {
-		join(message.Marshal(catchAll(in.CatchAll)))
+		join(message.Marshal(catchAll(in.CatchAll, !in.Uncounted)))
 	}
 	return message.Packed(wire.TypeRoute, in.Name, body)
 }
@@ -234,13 +236,13 @@ func blackhole(port uint16) *route.VirtualHost {
 }
 
 // catchAll answers for hosts that nobody declared.
-func catchAll(cluster string) *route.VirtualHost {
+func catchAll(cluster string, counted bool) *route.VirtualHost {
 	if cluster == wire.ClusterBlackHole {
 		return &route.VirtualHost{Name: "block_all", Domains: []string{"*"}, Routes: []*route.Route{{
 			Name: "block_all", Match: message.AnyPath(), Action: &route.Route_DirectResponse{DirectResponse: &route.DirectResponseAction{Status: 502}},
 		}}}
 	}
-	return &route.VirtualHost{Name: "allow_any", Domains: []string{"*"}, IncludeRequestAttemptCount: true, Routes: []*route.Route{{
+	return &route.VirtualHost{Name: "allow_any", Domains: []string{"*"}, IncludeRequestAttemptCount: counted, Routes: []*route.Route{{
 		Name: "allow_any", Match: message.AnyPath(), Action: &route.Route_Route{Route: &route.RouteAction{
 			ClusterSpecifier: &route.RouteAction_Cluster{Cluster: cluster}, Timeout: message.Duration(0),
 			MaxStreamDuration: message.GRPCTimeout(0),

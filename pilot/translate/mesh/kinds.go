@@ -23,6 +23,7 @@ func Kinds() []fields.Kind {
 				{Path: "defaultConfig.interceptionMode", Why: "REDIRECT only"},
 				{Path: "defaultConfig.holdApplicationUntilProxyStarts", Why: "true unless said; a proxy that is a native sidecar always starts first"},
 				{Path: "defaultConfig.terminationDrainDuration", Why: "the longest that connections may go on at the end: proxies end as soon as nothing goes on. The installation's, 45 s, unless said"},
+				{Path: "defaultConfig.proxyHeaders.metadataExchangeHeaders.mode", Why: "proxies send no such headers, whatever is said: who a peer is, they know from its certificate"},
 				{Path: "defaultConfig.tracing.customTags", Why: "literals and headers"},
 				{Path: "inboundTrafficPolicy.mode", Why: "PASSTHROUGH only"},
 				{Path: "verifyCertificateAtClient", Why: "true only"},

@@ -29,6 +29,8 @@ var honoured = fields.New(
 	"defaultConfig.{tracing.{sampling,maxPathTagLength,customTags.{literal.value,header.{name,defaultValue}}},proxyMetadata,concurrency,holdApplicationUntilProxyStarts,terminationDrainDuration,image.imageType}",
 	"defaultConfig.interceptionMode",
 	"defaultConfig.gatewayTopology.{numTrustedProxies,forwardClientCertDetails,proxyProtocol}",
+	"defaultConfig.proxyHeaders.{server.{disabled,value},requestId.disabled,attemptCount.disabled,envoyDebugHeaders.disabled,metadataExchangeHeaders.mode}",
+	"defaultConfig.proxyHeaders.{forwardedClientCert,setCurrentClientCertDetails.{subject,cert,dns,uri}}",
 	"inboundTrafficPolicy.mode",
 	"discoverySelectors.{matchLabels,matchExpressions.{key,operator,values}}",
 	"extensionProviders.{name,opentelemetry.{service,port},envoyFileAccessLog.{path,logFormat.{text,labels}},prometheus}",
@@ -84,7 +86,8 @@ func Mesh(in *inputs.Mesh) (*model.Mesh, []report.Issue) {
 	providers(log, c, m)
 	tracing(log, c, m)
 	transport(log, c, m)
-	m.ForwardClientCert = forwarded(log, c)
+	m.ForwardClientCert = forwarded(log, "gatewayTopology.forwardClientCertDetails", c.GetDefaultConfig().GetGatewayTopology().GetForwardClientCertDetails(), "SANITIZE_SET")
+	m.Headers = headers(log, c)
 	m.Proxy = defaultProxy(log, c, m)
 	only(log, c)
 	if _, err := Selectors(c); err != nil {

@@ -2,9 +2,12 @@ package mesh
 
 import (
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 	meshapi "istio.io/api/mesh/v1alpha1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -49,17 +52,40 @@ func positive(log *report.Log, path string, d *durationpb.Duration) model.Durati
 	return atLeastZero(log, path, d)
 }
 
-// forwarded is what gateways do with X-Forwarded-Client-Cert; "": the default.
-func forwarded(log *report.Log, c *meshapi.MeshConfig) string {
-	mode := c.GetDefaultConfig().GetGatewayTopology().GetForwardClientCertDetails()
+// forwarded reads what becomes of X-Forwarded-Client-Cert; "": the default.
+func forwarded(log *report.Log, field string, mode meshapi.ForwardClientCertDetails, byDefault string) string {
 	if _, known := meshapi.ForwardClientCertDetails_name[int32(mode)]; !known {
-		log.Partialf("mesh.defaultConfig.gatewayTopology.forwardClientCertDetails", "%d: unknown; SANITIZE_SET is in force", mode)
+		log.Partialf("mesh.defaultConfig."+field, "%d: unknown; %s is in force", mode, byDefault)
 		return ""
 	}
 	if mode == meshapi.ForwardClientCertDetails_UNDEFINED {
 		return ""
 	}
 	return mode.String()
+}
+
+// headers reads what proxies add to requests and responses.
+func headers(log *report.Log, c *meshapi.MeshConfig) model.ProxyHeaders {
+	const path = "proxyHeaders."
+	h := c.GetDefaultConfig().GetProxyHeaders()
+	out := model.ProxyHeaders{
+		Server: h.GetServer().GetValue(), KeepServer: h.GetServer().GetDisabled().GetValue(),
+		NoRequestID: h.GetRequestId().GetDisabled().GetValue(), NoAttemptCount: h.GetAttemptCount().GetDisabled().GetValue(),
+		NoEnvoyHeaders:    h.GetEnvoyDebugHeaders().GetDisabled().GetValue(),
+		ForwardClientCert: forwarded(log, path+"forwardedClientCert", h.GetForwardedClientCert(), "APPEND_FORWARD"),
+	}
+	if out.KeepServer {
+		out.Server = ""
+	}
+	if strings.ContainsFunc(out.Server, unicode.IsControl) {
+		log.Partialf("mesh.defaultConfig."+path+"server.value", "%q: not the value of a header", out.Server)
+		out.Server = ""
+	}
+	if d := h.GetSetCurrentClientCertDetails(); d != nil {
+		off := func(b *wrapperspb.BoolValue) bool { return b != nil && !b.Value }
+		out.ClientCert = model.ClientCert{NoSubject: off(d.Subject), NoURI: off(d.Uri), NoDNS: off(d.Dns), PEM: d.GetCert().GetValue()}
+	}
+	return out
 }
 
 // only refuses the values, of fields that have just one here, that are another.

@@ -66,7 +66,7 @@ envoy.config.core.v3.HttpProtocolOptions: idle_timeout max_connection_duration m
 envoy.config.core.v3.Http1ProtocolOptions: accept_http_10
 envoy.config.core.v3.Http2ProtocolOptions: max_concurrent_streams connection_keepalive
 envoy.config.core.v3.KeepaliveSettings: interval timeout
-envoy.extensions.filters.http.router.v3.Router:
+envoy.extensions.filters.http.router.v3.Router: suppress_envoy_headers
 envoy.extensions.filters.http.rbac.v3.RBAC: rules rules_stat_prefix
 envoy.extensions.filters.http.grpc_web.v3.GrpcWeb:
 envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit: stat_prefix status token_bucket filter_enabled filter_enforced
