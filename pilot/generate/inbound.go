@@ -14,12 +14,15 @@ func (ix *Index) inboundPorts(w *model.Workload, sidecar *model.Sidecar) []liste
 	add := func(p listeners.Port) {
 		if _, known := ports[p.Port]; p.Port != 0 && !known {
 			p.Mode = ix.peers.Mode(w.Name.Namespace, w.Labels, p.Port)
+			if p.Pool == nil && sidecar != nil {
+				p.Pool = sidecar.Pool
+			}
 			ports[p.Port] = p
 		}
 	}
 	if sidecar != nil {
 		for _, l := range sidecar.Ingress {
-			add(listeners.Port{Port: l.Port, Protocol: l.Protocol, Endpoint: ownEndpoint(l.Endpoint, w)})
+			add(listeners.Port{Port: l.Port, Protocol: l.Protocol, Endpoint: ownEndpoint(l.Endpoint, w), Pool: l.Pool})
 		}
 	}
 	if len(ports) == 0 {

@@ -105,6 +105,7 @@ type Sidecar struct {
 	// RegistryOnly: nil means the mesh's.
 	RegistryOnly *bool
 	Ingress      []*IngressListener
+	Pool         *ConnectionPool // towards the application, on ports that have none of their own; nil: the default
 }
 
 // Names reports whether the Sidecar, which may be nil, imports a host by its own name.
@@ -144,4 +145,5 @@ type IngressListener struct {
 	// Endpoint is defaultEndpoint: "127.0.0.1:port", "[::1]:port", "0.0.0.0:port" or "[::]:port" (the pod's own address of the family); "": the
 	// original destination.
 	Endpoint string
+	Pool     *ConnectionPool // nil: the Sidecar's
 }

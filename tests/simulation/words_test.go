@@ -62,6 +62,8 @@ func (j *journey) retries(r *route.Retry) {
 // cluster notes policies that have no other effect here.
 func (j *journey) cluster(c *upstream.Config) {
 	if strings.HasPrefix(c.Info.Name, "inbound|") || c.Info.Name == wire.ClusterInboundPassthrough {
+		j.limits("inbound-", &c.Limits)
+		j.say("inbound-connect=%s", c.ConnectTimeout)
 		return
 	}
 	j.say("cluster=%s", c.Info.Name)
@@ -89,7 +91,7 @@ func (j *journey) cluster(c *upstream.Config) {
 	if c.Outlier != nil {
 		j.outlier(c.Outlier, c.Panic)
 	}
-	j.limits(&c.Limits)
+	j.limits("", &c.Limits)
 	if k := c.Keepalive; k.Enable {
 		j.say("keepalive=%d,%s,%s", k.Count, k.Idle, k.Interval)
 	}
@@ -118,13 +120,13 @@ func (j *journey) outlier(o *upstream.Outlier, panics uint32) {
 }
 
 // limits notes how much a cluster takes at once.
-func (j *journey) limits(l *upstream.Limits) {
+func (j *journey) limits(prefix string, l *upstream.Limits) {
 	for name, n := range map[string]uint32{
 		"connections": l.Connections, "pending": l.Pending, "requests": l.Requests, "retrying": l.Retries,
 		"per-connection": l.RequestsPerConnection, "streams": l.Streams,
 	} {
 		if n > 0 {
-			j.say("%s=%d", name, n)
+			j.say("%s%s=%d", prefix, name, n)
 		}
 	}
 	if b := l.Budget; b != nil {

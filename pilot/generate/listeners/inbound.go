@@ -1,6 +1,7 @@
 package listeners
 
 import (
+	"cmp"
 	"net/netip"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -38,9 +39,18 @@ type Port struct {
 	Port     uint16
 	Protocol model.Protocol
 	Mode     model.MTLSMode
-	Service  *model.Service // the first to declare the port; nil: only a policy or a Sidecar names it
-	Number   uint16         // of the service's port
-	Endpoint string         // where to deliver instead of the original destination
+	Service  *model.Service        // the first to declare the port; nil: only a policy or a Sidecar names it
+	Number   uint16                // of the service's port
+	Endpoint string                // where to deliver instead of the original destination
+	Pool     *model.ConnectionPool // nil: the default
+}
+
+// pool is what holds for connections to the application.
+func (p Port) pool() model.ConnectionPool {
+	if p.Pool == nil {
+		return model.ConnectionPool{}
+	}
+	return *p.Pool
 }
 
 // Resources are the listener and the clusters of a sidecar, or the listeners of a program with gRPC's xDS server.
@@ -57,7 +67,8 @@ func (in Inbound) Resources() []*wire.Resource {
 
 // cluster delivers to the application's port.
 func (in Inbound) cluster(p Port) *wire.Resource {
-	c := &cluster.Cluster{Name: naming.Inbound(p.Port), ConnectTimeout: message.Duration(in.Mesh.ConnectTimeout)}
+	pool := p.pool()
+	c := &cluster.Cluster{Name: naming.Inbound(p.Port), ConnectTimeout: message.Duration(cmp.Or(pool.ConnectTimeout, in.Mesh.ConnectTimeout))}
 	upstream.Deliver(c, in.Class)
 	if at, err := netip.ParseAddrPort(p.Endpoint); err == nil {
 		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_STATIC}
@@ -67,8 +78,8 @@ func (in Inbound) cluster(p Port) *wire.Resource {
 			c.UpstreamBindConfig = nil // only the pod's own address would be captured again
 		}
 	}
-	c.CircuitBreakers = upstream.Breakers(model.ConnectionPool{})
-	c.TypedExtensionProtocolOptions = upstream.HTTPOptions(upstream.ProtocolOptions{Downstream: p.Protocol == model.Unknown, HTTP2: p.Protocol.IsHTTP2()})
+	upstream.Limit(c, pool)
+	c.TypedExtensionProtocolOptions = upstream.HTTPOptions(upstream.ProtocolOptions{Downstream: p.Protocol == model.Unknown, HTTP2: p.Protocol.IsHTTP2(), Pool: pool})
 	if p.Service != nil {
 		c.Metadata = upstream.ServiceMetadata(p.Service, "")
 	}
@@ -164,7 +175,7 @@ func (in Inbound) chains(p Port, target string, g authz.Guard) []*listener.Filte
 		if kind.http {
 			c.Filters = []*listener.Filter{in.httpFilter(p, target, g)}
 		} else {
-			c.Filters = append(g.TCP(), tcpFilter(in.Reports.Server, target, []Weighted{{Cluster: target}}, Relay{}))
+			c.Filters = append(g.TCP(), tcpFilter(in.Reports.Server, target, []Weighted{{Cluster: target}}, RelayOf(&model.TrafficPolicy{ConnectionPool: p.pool()})))
 		}
 		out = append(out, c)
 	}

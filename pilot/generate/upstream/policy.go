@@ -77,6 +77,9 @@ func applyPool(c *cluster.Cluster, pool model.ConnectionPool, byDefault model.Ke
 	c.UpstreamConnectionOptions = &cluster.UpstreamConnectionOptions{TcpKeepalive: k}
 }
 
+// Limit puts a cluster of the workload's own application under limits.
+func Limit(c *cluster.Cluster, pool model.ConnectionPool) { applyPool(c, pool, model.Keepalive{}) }
+
 // protocols says which HTTP the cluster speaks.
 func (in Cluster) protocols() ProtocolOptions {
 	pool, protocol := in.InForce().ConnectionPool, in.protocol()

@@ -97,10 +97,11 @@ func workloadGroups() fields.Kind {
 func sidecars() fields.Kind {
 	return fields.Kind{Name: "Sidecar", Message: &networking.Sidecar{}, Honoured: sidecarFields,
 		Refused: []fields.Note{
-			{Path: "{inboundConnectionPool,outboundTrafficPolicy.egressProxy,ingress.{tls,connectionPool}}", Why: notYet},
+			{Path: "{outboundTrafficPolicy.egressProxy,ingress.tls}", Why: notYet},
 			{Path: "{egress,ingress}.port.targetPort", Why: hidden},
 		},
 		Differs: []fields.Note{
+			{Path: "{inboundConnectionPool,ingress.connectionPool}.http.{h2UpgradePolicy,useClientProtocol}", Why: "without effect: what the application speaks is said by its port's protocol"},
 			{Path: "egress.bind", Why: "refused: captured connections keep the addresses that they were made to"},
 			{Path: "ingress.bind", Why: "0.0.0.0 and :: only: connections to every address of the pod are captured"},
 			{Path: "{egress,ingress}.captureMode", Why: "NONE is refused"},

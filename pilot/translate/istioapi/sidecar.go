@@ -37,6 +37,7 @@ func ReadSidecar(o *inputs.Sidecar, mesh *model.Mesh) (*model.Sidecar, []report.
 		only := p.Mode != networking.OutboundTrafficPolicy_ALLOW_ANY
 		out.RegistryOnly = &only
 	}
+	out.Pool = r.inboundPool("spec.inboundConnectionPool", spec.InboundConnectionPool)
 	for i, e := range spec.Egress {
 		path := at("spec.egress", i)
 		l := r.egress(path, e)
@@ -101,7 +102,7 @@ func (r *reader) egressHost(path, h string) model.EgressHost {
 }
 
 func (r *reader) ingress(path string, g *networking.IstioIngressListener) *model.IngressListener {
-	out := &model.IngressListener{Endpoint: g.DefaultEndpoint}
+	out := &model.IngressListener{Endpoint: g.DefaultEndpoint, Pool: r.inboundPool(path+".connectionPool", g.ConnectionPool)}
 	if g.Port == nil {
 		r.Errorf(path+".port", "required")
 	} else {
@@ -119,6 +120,23 @@ func (r *reader) ingress(path string, g *networking.IstioIngressListener) *model
 	if err != nil || bad != nil || n == 0 || !slices.Contains([]string{"127.0.0.1", "::1", "0.0.0.0", "::"}, host) {
 		r.Errorf(path+".defaultEndpoint", "%q: 127.0.0.1:port, [::1]:port or 0.0.0.0:port expected", g.DefaultEndpoint)
 	}
+	return out
+}
+
+// inboundPool reads limits and timeouts towards the application.
+func (r *reader) inboundPool(path string, p *networking.ConnectionPoolSettings) *model.ConnectionPool {
+	out := r.connectionPool(path, p)
+	if out == nil {
+		return nil
+	}
+	const why = "without effect: what the application speaks is said by its port's protocol"
+	if p.GetHttp().GetH2UpgradePolicy() != networking.ConnectionPoolSettings_HTTPSettings_DEFAULT {
+		r.Warnf(path+".http.h2UpgradePolicy", why)
+	}
+	if out.UseClientProtocol {
+		r.Warnf(path+".http.useClientProtocol", why)
+	}
+	out.UpgradeHTTP2, out.KeepHTTP1, out.UseClientProtocol = false, false, false
 	return out
 }
 
