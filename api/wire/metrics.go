@@ -1,7 +1,9 @@
 package wire
 
+import "strings"
+
 // ListenerMetrics is the filter metadata of a listener that says what is not counted: for names of Metrics, MetricOff, or else the labels
-// of MetricLabels that are left out, separated by commas.
+// of MetricLabels that are left out, separated by commas; and for "METRIC.label" an expression of CEL that the label's value is.
 const (
 	ListenerMetrics = "heddle.metrics"
 	MetricOff       = "off"
@@ -20,4 +22,16 @@ func MetricLabels() []string {
 		"destination_app", "destination_version", "destination_cluster", "destination_canonical_service", "destination_canonical_revision",
 		"destination_service", "destination_service_name", "destination_service_namespace", "request_protocol", "response_code",
 		"grpc_response_status", "response_flags", "connection_security_policy"}
+}
+
+// MetricLabel reports whether metrics may have a label of a name.
+func MetricLabel(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c == '_', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', i > 0 && '0' <= c && c <= '9':
+		default:
+			return false
+		}
+	}
+	return name != "" && !strings.HasPrefix(name, "__") && name != "le"
 }

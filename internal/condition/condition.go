@@ -1,5 +1,5 @@
-// Package condition is the part of CEL that access logs are filtered by: comparisons of attributes of a request with constants, joined by &&, ||
-// and !. It reads an expression and says whether it holds; what attributes are worth, its caller knows. It never changes what it is given.
+// Package condition is the part of CEL that access logs are filtered by, and labels of metrics are made of: comparisons of attributes of a request
+// with constants, joined by &&, || and !, and choices between attributes and constants. It reads an expression and says whether it holds; what attributes are worth, its caller knows. It never changes what it is given.
 package condition
 
 import (
@@ -39,7 +39,7 @@ type Attribute struct {
 func kinds() map[string]Kind {
 	out := map[string]Kind{
 		"response.code": Int, "response.grpc_status": Int, "request.size": Int, "response.size": Int,
-		"connection.mtls": Bool, "request.duration": Duration, "request.headers": headers, "response.headers": headers,
+		"source.port": Int, "destination.port": Int, "connection.mtls": Bool, "request.duration": Duration, "request.headers": headers, "response.headers": headers,
 	}
 	for _, name := range []string{"request.path", "request.url_path", "request.host", "request.method", "request.scheme", "request.protocol", "request.id",
 		"request.referer", "request.useragent", "response.code_details", "connection.requested_server_name", "connection.termination_details",

@@ -30,7 +30,7 @@ func Parse(text string) (*Condition, error) {
 }
 
 // pattern is a token: a name, a number, a quoted text or an operator.
-const pattern = `^(?:[A-Za-z_][A-Za-z0-9_]*|-?[0-9]+|'[^'\\]*'|"[^"\\]*"|&&|\|\||[=!<>]=|[!<>()\[\],.])`
+const pattern = `^(?:[A-Za-z_][A-Za-z0-9_]*|-?[0-9]+|'[^'\\]*'|"[^"\\]*"|&&|\|\||[=!<>]=|[!<>()\[\],.?:])`
 
 func scan(text string) ([]string, error) {
 	token, out := regexp.MustCompile(pattern), []string(nil)

@@ -125,6 +125,7 @@ type Tracing struct {
 	Sampling float64 // percent, 0..100
 	MaxPath  uint32  // bytes of a path that a span tells; 0: 256
 	Tags     []SpanTag
+	Silent   bool // upstreams are not told of traces
 }
 
 // PathNormalization is meshConfig.pathNormalization.normalization.

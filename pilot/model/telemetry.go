@@ -44,10 +44,11 @@ type TracingChange struct {
 	Sampling *float64 // percent
 	Disabled *bool
 	Tags     []SpanTag // none: as they were
+	Silent   *bool     // upstreams are not told of traces
 }
 
-// SpanTag is a further attribute of spans: the value of a request's header, or else Value.
-type SpanTag struct{ Name, Header, Value string }
+// SpanTag is a further attribute of spans: a text with command operators, or the value of a request's header, or else Value.
+type SpanTag struct{ Name, Header, Value, Format string }
 
 // MetricChange changes metrics. What it does not say stays as it was.
 type MetricChange struct {
@@ -55,7 +56,11 @@ type MetricChange struct {
 	Metric   string // by Istio's name of it; "": each
 	Disabled *bool
 	Removed  []string // labels to leave out, sorted
+	Set      []LabelValue
 }
+
+// LabelValue is an expression of CEL that a label's value is.
+type LabelValue struct{ Label, Expression string }
 
 // LogProvider is where and how a provider logs; false: the mesh has none of that name.
 func (m *Mesh) LogProvider(name string) (AccessLog, bool) {

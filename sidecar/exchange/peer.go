@@ -105,10 +105,16 @@ type Tracing struct {
 	Target   string // host:port of an OTLP gRPC receiver
 	Service  string // service.name of the spans
 	Tags     []SpanTag
+	Silent   bool // upstreams are not told of traces
 }
 
-// SpanTag is a further attribute of spans: a request's header, or else Value; "" has none.
-type SpanTag struct{ Name, Header, Value string }
+// SpanTag is a further attribute of spans: what Text writes, or a request's header, or else Value; "" has none.
+type SpanTag struct {
+	Name, Header, Value string
+	Text                interface { // nil: there is none
+		Append(dst []byte, x *Exchange) []byte
+	}
+}
 
 // Metrics is what is counted of requests and of TCP connections. It never changes.
 type Metrics struct{ HTTP, TCP []MetricGroup }
@@ -116,7 +122,14 @@ type Metrics struct{ HTTP, TCP []MetricGroup }
 // MetricGroup is metrics that have the same labels. Bits stand for the places of telemetry's tables of metrics and labels.
 type MetricGroup struct {
 	Metrics uint32
-	Removed uint32 // labels that are left out
+	Removed uint32      // labels that are left out
+	Set     LabelSetter // nil: no label has another value than its own
+}
+
+// LabelSetter makes labels of a request. It is immutable, and comparable by its address.
+type LabelSetter interface {
+	// Append writes the labels in the form that their recorder knows.
+	Append(dst []byte, x *Exchange) []byte
 }
 
 // Via is the listener's share of what telemetry must know. It never changes.

@@ -22,11 +22,43 @@ func attributeFormats() map[string]string {
 	}
 }
 
+// asking answers for the attributes of an expression. It is immutable.
+type asking struct {
+	attributes []condition.Attribute
+	formats    []*format.Format // by attribute; nil where Value knows it
+	questions  sync.Pool        // *question
+}
+
+func newAsking(attributes []condition.Attribute) (*asking, error) {
+	out, written := &asking{attributes: attributes, formats: make([]*format.Format, len(attributes))}, attributeFormats()
+	for i, a := range attributes {
+		if text, ok := written[a.Name]; ok {
+			var err error
+			if out.formats[i], err = format.New(text, ""); err != nil {
+				return nil, fmt.Errorf("%s: %w", a.Name, err)
+			}
+		}
+	}
+	out.questions.New = func() any { return &question{asking: out} }
+	return out, nil
+}
+
+// of begins to answer for a request; done ends it.
+func (a *asking) of(x *exchange.Exchange) *question {
+	q := a.questions.Get().(*question)
+	q.x, q.scratch = x, q.scratch[:0]
+	return q
+}
+
+func (q *question) done() {
+	q.x = nil
+	q.asking.questions.Put(q)
+}
+
 // lineFilter decides which requests have a line.
 type lineFilter struct {
 	condition *condition.Condition
-	formats   []*format.Format // by attribute; nil where answer knows it
-	questions sync.Pool        // *question
+	asking    *asking
 }
 
 // newLineFilter compiles an expression; nil: every request has a line.
@@ -38,16 +70,11 @@ func newLineFilter(expression string) (*lineFilter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("filter: %w", err)
 	}
-	out, written := &lineFilter{condition: c, formats: make([]*format.Format, len(c.Attributes))}, attributeFormats()
-	for i, a := range c.Attributes {
-		if text, ok := written[a.Name]; ok {
-			if out.formats[i], err = format.New(text, ""); err != nil {
-				return nil, fmt.Errorf("filter: %s: %w", a.Name, err)
-			}
-		}
+	asking, err := newAsking(c.Attributes)
+	if err != nil {
+		return nil, fmt.Errorf("filter: %w", err)
 	}
-	out.questions.New = func() any { return &question{filter: out} }
-	return out, nil
+	return &lineFilter{c, asking}, nil
 }
 
 // wants reports whether a request has a line.
@@ -55,24 +82,21 @@ func (f *lineFilter) wants(x *exchange.Exchange) bool {
 	if f == nil {
 		return true
 	}
-	q := f.questions.Get().(*question)
-	q.x, q.scratch = x, q.scratch[:0]
-	out := f.condition.Holds(q)
-	q.x = nil
-	f.questions.Put(q)
-	return out
+	q := f.asking.of(x)
+	defer q.done()
+	return f.condition.Holds(q)
 }
 
 // question answers for one request.
 type question struct {
-	filter  *lineFilter
+	asking  *asking
 	x       *exchange.Exchange
 	scratch []byte
 }
 
 // Value implements condition.Values.
 func (q *question) Value(i int) (condition.Value, bool) {
-	x, a := q.x, &q.filter.condition.Attributes[i]
+	x, a := q.x, &q.asking.attributes[i]
 	switch a.Name {
 	case "request.headers":
 		v := x.Request.Get(a.Key)
@@ -93,6 +117,10 @@ func (q *question) Value(i int) (condition.Value, bool) {
 		return condition.Value{Int: x.Sent}, true
 	case "request.duration":
 		return condition.Value{Int: int64(x.End.Sub(x.Start))}, true
+	case "source.port":
+		return condition.Value{Int: int64(x.Conn.Source.Port())}, x.Conn.Source.IsValid()
+	case "destination.port":
+		return condition.Value{Int: int64(x.Conn.Destination.Port())}, x.Conn.Destination.IsValid()
 	case "connection.mtls":
 		mutual := condition.Value{}
 		if x.Conn.Peer() != nil {
@@ -101,7 +129,7 @@ func (q *question) Value(i int) (condition.Value, bool) {
 		return mutual, true
 	}
 	n := len(q.scratch)
-	q.scratch = q.filter.formats[i].Append(q.scratch, x)
+	q.scratch = q.asking.formats[i].Append(q.scratch, x)
 	text := q.scratch[n:]
 	return condition.Value{Text: text}, len(text) > 0
 }

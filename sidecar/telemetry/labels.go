@@ -23,6 +23,7 @@ type key struct {
 	mutual      bool
 	metrics     uint32 // that the series is to hold
 	removed     uint32 // labels that are left out
+	made        string // labels that the request makes: settings.Append
 }
 
 // labels spells a key out.
@@ -58,6 +59,7 @@ func (k *key) labels() Labels {
 			l[i] = ""
 		}
 	}
+	l.set(k.made)
 	return l
 }
 

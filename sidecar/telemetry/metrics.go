@@ -35,32 +35,59 @@ func everything() *exchange.Metrics {
 	return &exchange.Metrics{HTTP: []exchange.MetricGroup{{Metrics: uint32(ofRequests)}}, TCP: []exchange.MetricGroup{{Metrics: uint32(ofConnections)}}}
 }
 
-// ReadMetrics reads what wire.ListenerMetrics says is not counted. Nil: everything is.
+// ReadMetrics reads what wire.ListenerMetrics says is not counted, or by other labels. Nil: everything is, by its own.
 func ReadMetrics(said map[string]string) (*exchange.Metrics, error) {
 	if len(said) == 0 {
 		return nil, nil
 	}
-	names, out := wire.Metrics(), &exchange.Metrics{}
-	for _, name := range slices.Sorted(maps.Keys(said)) {
+	out, sets := &exchange.Metrics{}, map[string]map[string]string{} // expressions by metric and label
+	names := wire.Metrics()
+	for _, key := range slices.Sorted(maps.Keys(said)) {
+		name, label, set := strings.Cut(key, ".")
 		if !slices.Contains(names, name) {
 			return nil, fmt.Errorf("%q is no metric", name)
 		}
+		if set {
+			if sets[name] == nil {
+				sets[name] = map[string]string{}
+			}
+			sets[name][label] = said[key]
+		}
 	}
+	made := map[string]exchange.LabelSetter{} // by what they are made of
 	for i, name := range names {
 		if said[name] == wire.MetricOff {
 			continue
 		}
-		removed, err := readLabels(said[name])
-		if err != nil {
+		one := exchange.MetricGroup{Metrics: 1 << i}
+		var err error
+		if one.Removed, err = readLabels(said[name]); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if one.Set, err = setter(made, sets[name]); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		list := &out.HTTP
-		if bit := Metric(1 << i); bit&ofConnections != 0 {
+		if Metric(one.Metrics)&ofConnections != 0 {
 			list = &out.TCP
 		}
-		*list = group(*list, 1<<i, removed)
+		*list = group(*list, one)
 	}
 	return out, nil
+}
+
+// setter makes labels of expressions; equal ones are one.
+func setter(made map[string]exchange.LabelSetter, expressions map[string]string) (exchange.LabelSetter, error) {
+	if len(expressions) == 0 {
+		return nil, nil
+	}
+	text := fmt.Sprintf("%q", expressions)
+	if known, ok := made[text]; ok {
+		return known, nil
+	}
+	out, err := newSettings(expressions)
+	made[text] = out
+	return out, err
 }
 
 func readLabels(list string) (bits uint32, err error) {
@@ -79,12 +106,12 @@ func readLabels(list string) (bits uint32, err error) {
 }
 
 // group adds a metric to the group that has its labels.
-func group(list []exchange.MetricGroup, metric, removed uint32) []exchange.MetricGroup {
+func group(list []exchange.MetricGroup, one exchange.MetricGroup) []exchange.MetricGroup {
 	for i := range list {
-		if list[i].Removed == removed {
-			list[i].Metrics |= metric
+		if list[i].Removed == one.Removed && list[i].Set == one.Set {
+			list[i].Metrics |= one.Metrics
 			return list
 		}
 	}
-	return append(list, exchange.MetricGroup{Metrics: metric, Removed: removed})
+	return append(list, one)
 }

@@ -80,11 +80,60 @@ func TestListenersShareSeries(t *testing.T) {
 	}
 }
 
+// TestLabelsAreSet: a label is what an expression makes of each request, one of the proxy's own or a further one, for the metrics that it is said for.
+func TestLabelsAreSet(t *testing.T) {
+	r := New(Options{})
+	via := counted(t, map[string]string{"REQUEST_COUNT": "response_flags,source_app", "REQUEST_COUNT.request_host": "request.host", "REQUEST_COUNT.source_app": "'mine'",
+		"REQUEST_COUNT.user": "has(request.headers['x-user']) ? request.headers['x-user'] : 'nobody'", "REQUEST_COUNT.port": "destination.port"})
+	for _, user := range []string{"ann", "ann", "", "b\x00o\xffb" + strings.Repeat("b", 300)} {
+		x := inbound(nil)
+		x.Conn.Via = via
+		if user != "" {
+			x.Request.Add("x-user", "")
+			x.Request.Fields[len(x.Request.Fields)-1].Value = exchange.View(user)
+		}
+		r.End(x)
+	}
+	got, durations := map[string]uint64{}, 0
+	r.Each(func(l Labels, s *Series) {
+		names, values := l.Own()
+		if s.Holds(Duration) {
+			if durations++; len(names) > 0 || l[sourceApp] == "mine" {
+				t.Errorf("durations by labels of requests: %v", l)
+			}
+			return
+		}
+		if strings.Join(names, ",") != "port,request_host,user" || values[0] != "8080" || values[1] != "catalog" || l[sourceApp] != "mine" || l[responseFlags] != "" || len(l.Values()) != len(LabelNames()) {
+			t.Errorf("%q %q, %v", names, values, l)
+		}
+		got[values[2]] = s.Requests.Load()
+	})
+	if long := "bob" + strings.Repeat("b", 251); durations != 1 || len(got) != 3 || got["ann"] != 2 || got["nobody"] != 1 || got[long] != 1 {
+		t.Errorf("%d durations, requests by user: %v", durations, got)
+	}
+}
+
+// TestLabelsOfConnectionsAreSet: likewise for connections, whose opening and end meet.
+func TestLabelsOfConnectionsAreSet(t *testing.T) {
+	r := New(Options{})
+	said := map[string]string{}
+	for _, metric := range []string{"TCP_OPENED_CONNECTIONS", "TCP_CLOSED_CONNECTIONS", "TCP_SENT_BYTES", "TCP_RECEIVED_BYTES"} {
+		said[metric+".sni"], said[metric+".reporter"] = "connection.requested_server_name", "'tcp'"
+	}
+	c := &exchange.Connection{Via: counted(t, said), SNI: "a.example.com"}
+	r.Opened(c)
+	r.Closed(c, 5, 7)
+	l, s := only(t, r)
+	if names, values := l.Own(); len(names) != 1 || names[0] != "sni" || values[0] != "a.example.com" || l[reporter] != "tcp" || s.Opened.Load() != 1 || s.Closed.Load() != 1 || s.Sent.Load() != 7 {
+		t.Errorf("%v", l)
+	}
+}
+
 func TestReadMetrics(t *testing.T) {
 	if m, err := ReadMetrics(nil); m != nil || err != nil {
 		t.Errorf("nothing said: %v, %v", m, err)
 	}
-	for name, value := range map[string]string{"NO_METRIC": "off", "REQUEST_COUNT": "no_label"} {
+	for name, value := range map[string]string{"NO_METRIC": "off", "REQUEST_COUNT": "no_label", "NO_METRIC.a": "'x'", "REQUEST_COUNT.a": "no_label", "REQUEST_SIZE.no_label-": "'x'"} {
 		if _, err := ReadMetrics(map[string]string{name: value}); err == nil || !strings.Contains(err.Error(), "no_label") && !strings.Contains(err.Error(), "NO_METRIC") {
 			t.Errorf("%s=%s: %v", name, value, err)
 		}

@@ -52,6 +52,7 @@ const (
 	grpcResponseStatus
 	responseFlags
 	connectionSecurityPolicy
+	ownLabels // all labels that users have added, as one text
 	labelCount
 )
 

@@ -45,6 +45,7 @@ type Recorder struct {
 	panics  atomic.Uint64
 	refused [exchange.Outcomes]atomic.Uint64
 	tcp     sync.Pool // *exchange.Exchange: the form in which a connection is logged
+	scratch sync.Pool // *[]byte
 	bare    sync.Map  // namespace -> *exchange.Workload: what a verified identity alone says
 }
 
@@ -55,6 +56,7 @@ func New(o Options) *Recorder {
 	}
 	r := &Recorder{opts: o, all: everything(), series: newStore(o.MaxSeries)}
 	r.tcp.New = func() any { return &exchange.Exchange{} }
+	r.scratch.New = func() any { return new([]byte) }
 	r.self.Store(&Self{})
 	return r
 }
@@ -74,7 +76,10 @@ func (r *Recorder) End(x *exchange.Exchange) {
 	k := r.key(x.Conn, &x.Upstream)
 	k.code, k.flags, k.protocol, k.isGRPC, k.grpc = x.Response.Status, x.Flags, x.Protocol, x.GRPC, knownGRPC(x.GRPCStatus)
 	for _, g := range r.counted(x.Conn.Via).HTTP {
-		k.metrics, k.removed = g.Metrics, g.Removed
+		k.metrics, k.removed, k.made = g.Metrics, g.Removed, ""
+		if g.Set != nil {
+			k.made = r.made(x, g.Set)
+		}
 		r.remembered(x, &k).request(Metric(g.Metrics), x)
 	}
 	if x.Conn.Via.AccessLog != nil && r.opts.Logs != nil {
@@ -83,6 +88,17 @@ func (r *Recorder) End(x *exchange.Exchange) {
 	if x.Trace.Sampled && x.Conn.Via.Tracing != nil && r.opts.Spans != nil {
 		r.opts.Spans.end(x, r.self.Load())
 	}
+}
+
+// made are the labels that a request makes. Most often they are those of the last request of its connection.
+func (r *Recorder) made(x *exchange.Exchange, set exchange.LabelSetter) string {
+	scratch := r.scratch.Get().(*[]byte)
+	defer r.scratch.Put(scratch)
+	*scratch = set.Append((*scratch)[:0], x)
+	if m, ok := x.Recorded.(*memory); ok && m.key.made == string(*scratch) {
+		return m.key.made
+	}
+	return string(*scratch)
 }
 
 // memory is the series of an exchange's last request: on one connection the next is most often the same.
@@ -163,13 +179,18 @@ func (r *Recorder) Closed(c *exchange.Connection, received, sent int64) {
 
 func (r *Recorder) logConnection(c *exchange.Connection) {
 	if c.Via.AccessLog != nil && r.opts.Logs != nil {
-		x := r.tcp.Get().(*exchange.Exchange)
-		x.Reset(c)
-		x.Start, x.End, x.Received, x.Sent = c.Start, c.Start.Add(c.Duration), c.Received, c.Sent
-		x.Upstream, x.Outcome, x.Flags, x.Details = c.Upstream, c.Outcome, c.Flags, c.Details
-		r.opts.Logs.log(x)
-		r.tcp.Put(x)
+		r.asExchange(c, r.opts.Logs.log)
 	}
+}
+
+// asExchange shows a connection in the form that requests have.
+func (r *Recorder) asExchange(c *exchange.Connection, show func(*exchange.Exchange)) {
+	x := r.tcp.Get().(*exchange.Exchange)
+	defer r.tcp.Put(x)
+	x.Reset(c)
+	x.Start, x.End, x.Received, x.Sent = c.Start, c.Start.Add(c.Duration), c.Received, c.Sent
+	x.Upstream, x.Outcome, x.Flags, x.Details = c.Upstream, c.Outcome, c.Flags, c.Details
+	show(x)
 }
 
 // connection counts what is new of a TCP connection. Its flags are those with which it was opened (a refused one has some already), so that
@@ -178,7 +199,10 @@ func (r *Recorder) connection(c *exchange.Connection, d course) {
 	k := r.key(c, &c.Upstream)
 	k.flags = c.OpenedFlags
 	for _, g := range r.counted(c.Via).TCP {
-		k.metrics, k.removed = g.Metrics, g.Removed
+		k.metrics, k.removed, k.made = g.Metrics, g.Removed, ""
+		if g.Set != nil {
+			r.asExchange(c, func(x *exchange.Exchange) { k.made = r.made(x, g.Set) })
+		}
 		series, _ := r.series.get(&k)
 		series.connection(Metric(g.Metrics), d)
 	}

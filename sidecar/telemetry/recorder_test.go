@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/format"
 )
 
 const clientID = "spiffe://cluster.local/ns/shop/sa/storefront"
@@ -233,5 +235,28 @@ func TestTraceIsContinued(t *testing.T) {
 		if x.Trace.Sampled != c.sampled || len(spans.C) != map[bool]int{true: 1}[c.sampled] {
 			t.Errorf("%s: sampled %v, %d spans", name, x.Trace.Sampled, len(spans.C))
 		}
+	}
+}
+
+// TestSilentTraces: an upstream that is not to know of traces is told of none, not even by what the client says; spans continue the client's trace, and
+// say what formats make of the request.
+func TestSilentTraces(t *testing.T) {
+	x, spans := inbound(nil), NewSpans()
+	text, err := format.New("%REQ(:METHOD)% %RESPONSE_CODE%", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Conn.Via = &exchange.Via{Tracing: &exchange.Tracing{Silent: true, Tags: []exchange.SpanTag{{Name: "what", Text: text}}}}
+	for _, f := range [][2]string{{"traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}, {"tracestate", "a=b"}, {"b3", "1"}, {"x-b3-traceid", "1"}, {"x-kept", "1"}} {
+		x.Request.Add(f[0], f[1])
+	}
+	spans.begin(x)
+	if len(x.Request.Fields) != 1 || !x.Request.Has("x-kept") || !x.Trace.Sampled || x.Trace.ParentID == [8]byte{} {
+		t.Errorf("%v, %+v", x.Request.Fields, x.Trace)
+	}
+	spans.end(x, &Self{})
+	span := <-spans.C
+	if !slices.Contains(span.Attributes, [2]string{"what", "GET 200"}) {
+		t.Errorf("%v", span.Attributes)
 	}
 }

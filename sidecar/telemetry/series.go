@@ -123,6 +123,9 @@ func (s *store) get(k *key) (series *Series, known bool) {
 // hash spreads keys over shards; maphash.Comparable would move each key to the heap.
 func (s *store) hash(k *key) uint64 {
 	h := maphash.String(s.seed, k.sourceID) + uint64(k.code)<<32 + uint64(k.flags) + uint64(k.removed)<<7
+	if k.made != "" {
+		h = h*31 + maphash.String(s.seed, k.made)
+	}
 	if k.cluster != nil {
 		h = h*31 + maphash.String(s.seed, k.cluster.Name)
 	}
@@ -162,7 +165,7 @@ func (s *store) named(l Labels) (series *Series, known bool) {
 	if len(s.byLabels) >= s.limit {
 		s.overflow.Add(1)
 		rest := Labels{reporter: l[reporter], requestProtocol: l[requestProtocol]}
-		for i := range rest {
+		for i := range rest.Values() {
 			rest[i] = orUnknown(rest[i])
 		}
 		l = rest

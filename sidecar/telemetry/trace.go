@@ -49,8 +49,17 @@ func (s *Spans) begin(x *exchange.Exchange) {
 		t.Sampled = rand.Uint32N(10_000) < setting.Sampling
 	}
 	binary.BigEndian.PutUint64(t.SpanID[:], rand.Uint64()|1)
+	if setting.Silent {
+		x.Request.RemoveIf(tracing)
+		return
+	}
 	var buf [55]byte
 	x.Request.SetBytes("traceparent", appendTraceparent(buf[:0], t))
+}
+
+// tracing chooses the fields that tell of a trace.
+func tracing(f exchange.Field) bool {
+	return f.Name.Is("traceparent") || f.Name.Is("tracestate") || f.Name.Is("b3") || f.Name.HasPrefix("x-b3-")
 }
 
 func appendTraceparent(dst []byte, t *exchange.Trace) []byte {
@@ -160,6 +169,9 @@ func (s *Spans) end(x *exchange.Exchange, self *Self) {
 
 // tagValue is what a request's span says of a tag; "" is left out.
 func tagValue(tag exchange.SpanTag, x *exchange.Exchange) string {
+	if tag.Text != nil {
+		return string(tag.Text.Append(nil, x))
+	}
 	if tag.Header != "" {
 		if v := x.Request.Get(tag.Header); v != nil {
 			return v.Copy()

@@ -1,17 +1,18 @@
 package simulation
 
 import (
+	"cmp"
+
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/route"
 	"github.com/heddle-mesh/heddle/sidecar/telemetry"
 )
 
 // observe notes what a proxy reports of traffic that came by a listener, as the client's or the server's: by its own recorder.
 func (j *journey) observe(via *exchange.Via, http bool) {
-	side := "client"
-	if via.Direction == exchange.Inbound {
-		side = "server"
-	}
+	side := sideOf(via)
 	if len(via.AccessLog) > 0 {
 		j.say("logs=%s", side)
 	}
@@ -37,7 +38,11 @@ func (j *journey) observe(via *exchange.Via, http bool) {
 				continue
 			}
 			j.say("counts=%s:%s", side, metric)
-			for k, value := range labels {
+			made, values := labels.Own()
+			for k, name := range made {
+				j.say("with=%s:%s:%s=%s", side, metric, name, values[k])
+			}
+			for k, value := range labels.Values() {
 				if value == "" {
 					j.say("without=%s:%s:%s", side, metric, names[k])
 				}

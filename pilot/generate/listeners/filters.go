@@ -158,7 +158,7 @@ func tracing(t model.Tracing, service string) *hcm.HttpConnectionManager_Tracing
 		return nil
 	}
 	return &hcm.HttpConnectionManager_Tracing{
-		MaxPathTagLength: maxPath(t), CustomTags: customTags(t.Tags),
+		MaxPathTagLength: maxPath(t), CustomTags: customTags(t.Tags), NoContextPropagation: t.Silent,
 		RandomSampling: &xdstype.Percent{Value: t.Sampling},
 		Provider: &trace.Tracing_Http{Name: otelTracer, ConfigType: &trace.Tracing_Http_TypedConfig{TypedConfig: message.Any(&trace.OpenTelemetryConfig{
 			ServiceName: service,
@@ -173,6 +173,9 @@ func customTags(tags []model.SpanTag) []*tracingtype.CustomTag {
 	var out []*tracingtype.CustomTag
 	for _, t := range tags {
 		tag := &tracingtype.CustomTag{Tag: t.Name, Type: &tracingtype.CustomTag_Literal_{Literal: &tracingtype.CustomTag_Literal{Value: t.Value}}}
+		if t.Format != "" {
+			tag.Type = &tracingtype.CustomTag_Value{Value: t.Format}
+		}
 		if t.Header != "" {
 			tag.Type = &tracingtype.CustomTag_RequestHeader{RequestHeader: &tracingtype.CustomTag_Header{Name: t.Header, DefaultValue: t.Value}}
 		}

@@ -168,6 +168,9 @@ func tracing(l Layers, side model.Side) model.Tracing {
 			if len(change.Tags) > 0 {
 				out.Tags = change.Tags
 			}
+			if change.Silent != nil {
+				out.Silent = *change.Silent
+			}
 		}
 	}
 	if disabled || out.Target == "" {
@@ -176,9 +179,9 @@ func tracing(l Layers, side model.Side) model.Tracing {
 	return out
 }
 
-// metrics says what is not counted: for each metric by itself, the last layer that speaks of it.
+// metrics says what is not counted, and what labels are: for each metric and label by itself, the last layer that speaks of it.
 func metrics(l Layers, side model.Side) map[string]string {
-	off, removed := map[string]bool{}, map[string]map[string]bool{}
+	off, labels := map[string]bool{}, map[string]map[string]string{} // an expression, or "" for a label that is left out
 	for _, t := range l.list() {
 		for _, change := range t.Metrics {
 			if !change.Side.Has(side) {
@@ -191,26 +194,44 @@ func metrics(l Layers, side model.Side) map[string]string {
 				if change.Disabled != nil {
 					off[metric] = *change.Disabled
 				}
+				if labels[metric] == nil {
+					labels[metric] = map[string]string{}
+				}
 				for _, label := range change.Removed {
-					if removed[metric] == nil {
-						removed[metric] = map[string]bool{}
-					}
-					removed[metric][label] = true
+					labels[metric][label] = ""
+				}
+				for _, v := range change.Set {
+					labels[metric][v.Label] = v.Expression
 				}
 			}
 		}
 	}
 	out := map[string]string{}
 	for _, metric := range wire.Metrics() {
-		if labels := slices.Sorted(maps.Keys(removed[metric])); len(labels) > 0 {
-			out[metric] = strings.Join(labels, ",")
-		}
 		if off[metric] {
 			out[metric] = wire.MetricOff
+			continue
 		}
+		relabel(out, metric, labels[metric])
 	}
 	if len(out) == 0 {
 		return nil
 	}
 	return out
+}
+
+// relabel says what becomes of a metric's labels.
+func relabel(out map[string]string, metric string, labels map[string]string) {
+	var removed []string
+	for _, label := range slices.Sorted(maps.Keys(labels)) {
+		switch expression := labels[label]; {
+		case expression != "":
+			out[metric+"."+label] = expression
+		case slices.Contains(wire.MetricLabels(), label):
+			removed = append(removed, label)
+		}
+	}
+	if len(removed) > 0 {
+		out[metric] = strings.Join(removed, ",")
+	}
 }

@@ -37,10 +37,11 @@ func Kinds() []fields.Kind {
 			}},
 		{Name: "Telemetry", Message: &telemetry.Telemetry{}, Honoured: telemetryFields, Large: true,
 			Differs: []fields.Note{
-				{Path: "metrics.overrides.tagOverrides.operation", Why: "REMOVE only"},
+				{Path: "metrics.overrides.tagOverrides.value", Why: "an attribute of the request, the response or the connection, a constant, `string()` of one of them, or `condition ? a : b`, with conditions as in accessLogging.filter"},
 				{Path: "metrics.providers.name", Why: "prometheus"},
 				{Path: "accessLogging.filter.expression", Why: "comparisons of attributes of the request, the response and the connection with constants, `has`, `in`, `startsWith`, `endsWith`, `contains` and `matches`, joined by and, or and not"},
-				{Path: "tracing.customTags", Why: "literals and headers"},
+				{Path: "tracing.customTags", Why: "literals, headers and formatters"},
+				{Path: "tracing.useRequestIdForTraceSampling", Why: "request ids never decide, whatever is said"},
 				{Path: "metrics.overrides.match.metric", Why: "`GRPC_REQUEST_MESSAGES` and `GRPC_RESPONSE_MESSAGES` are not counted, and may be disabled only"},
 			}},
 		{Name: "ProxyConfig", Message: &proxyconfig.ProxyConfig{}, Honoured: proxyConfigFields,

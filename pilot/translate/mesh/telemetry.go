@@ -20,9 +20,9 @@ import (
 
 var telemetryFields = fields.New(
 	"selector.matchLabels",
-	"tracing.{match.mode,providers.name,randomSamplingPercentage,disableSpanReporting,customTags.{literal.value,header.{name,defaultValue}}}",
+	"tracing.{match.mode,providers.name,randomSamplingPercentage,disableSpanReporting,disableContextPropagation,useRequestIdForTraceSampling,customTags.{literal.value,header.{name,defaultValue},formatter.value}}",
 	"accessLogging.{match.mode,providers.name,disabled,filter.expression}",
-	"metrics.{providers.name,overrides.{match.{metric,mode},disabled,tagOverrides.operation}}",
+	"metrics.{providers.name,overrides.{match.{metric,mode},disabled,tagOverrides.{operation,value}}}",
 )
 
 // reader translates one Telemetry.
@@ -110,9 +110,28 @@ func (r *reader) tracing(path string, t *telemetry.Tracing) model.TracingChange 
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.GetCustomTags())) {
 		tag := t.CustomTags[name]
-		out.Tags = append(out.Tags, spanTag(r.Errorf, path+".customTags["+name+"]", name, tag.GetLiteral(), tag.GetHeader()))
+		at := path + ".customTags[" + name + "]"
+		if f := tag.GetFormatter(); f != nil {
+			out.Tags = append(out.Tags, r.formatted(at, name, f.Value))
+			continue
+		}
+		out.Tags = append(out.Tags, spanTag(r.Errorf, at, name, tag.GetLiteral(), tag.GetHeader()))
+	}
+	if d := t.GetDisableContextPropagation(); d != nil {
+		out.Silent = &d.Value
 	}
 	return out
+}
+
+// formatted reads an attribute of spans that command operators write.
+func (r *reader) formatted(path, name, text string) model.SpanTag {
+	if name == "" || text == "" {
+		r.Errorf(path, "a name and a text are expected")
+	}
+	if err := values.Format(text); err != nil {
+		r.Errorf(path+".formatter.value", "%v", err)
+	}
+	return model.SpanTag{Name: name, Format: text}
 }
 
 // literal and header are the kinds of tags that proxies have, of both APIs that know them.
@@ -178,12 +197,24 @@ func (r *reader) override(path string, o *telemetry.MetricsOverrides) (model.Met
 
 // tag reads what becomes of a label.
 func (r *reader) tag(path, name string, o *telemetry.MetricsOverrides_TagOverride, out *model.MetricChange) {
-	switch {
-	case o.GetOperation() != telemetry.MetricsOverrides_TagOverride_REMOVE:
-		r.Errorf(path+".operation", "%s: only REMOVE is implemented by this version", o.GetOperation())
-	case !slices.Contains(wire.MetricLabels(), name):
-		r.Warnf(path, "no metric has this label")
-	default:
+	switch o.GetOperation() {
+	case telemetry.MetricsOverrides_TagOverride_REMOVE:
+		if !slices.Contains(wire.MetricLabels(), name) {
+			r.Warnf(path, "no metric has this label, unless another Telemetry adds it")
+		}
+		if o.GetValue() != "" {
+			r.Errorf(path+".value", "given beside REMOVE")
+		}
 		out.Removed = append(out.Removed, name)
+	case telemetry.MetricsOverrides_TagOverride_UPSERT:
+		if !wire.MetricLabel(name) {
+			r.Errorf(path, "%q cannot be a label", name)
+		}
+		if _, err := condition.ParseText(o.GetValue()); err != nil {
+			r.Errorf(path+".value", "%v", err)
+		}
+		out.Set = append(out.Set, model.LabelValue{Label: name, Expression: o.GetValue()})
+	default:
+		r.Errorf(path+".operation", "%d: unknown", o.GetOperation())
 	}
 }

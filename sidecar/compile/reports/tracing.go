@@ -10,6 +10,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/format"
 )
 
 // Tracing reads which requests are traced and where spans go; nil is off. field is the path of in.
@@ -22,7 +23,7 @@ func Tracing(field string, in *hcm.HttpConnectionManager_Tracing) (*exchange.Tra
 		return nil, values.Wrong(at, "%w", err)
 	}
 	out := &exchange.Tracing{Sampling: 10_000, MaxTag: int(in.GetMaxPathTagLength().GetValue()), Service: provider.GetServiceName(),
-		Target: provider.GetGrpcService().GetGoogleGrpc().GetTargetUri()}
+		Target: provider.GetGrpcService().GetGoogleGrpc().GetTargetUri(), Silent: in.GetNoContextPropagation()}
 	if s := in.GetRandomSampling(); s != nil {
 		out.Sampling = uint32(math.Round(s.GetValue() * 100))
 	}
@@ -36,8 +37,14 @@ func Tracing(field string, in *hcm.HttpConnectionManager_Tracing) (*exchange.Tra
 			tag.Value = kind.Literal.GetValue()
 		case *tracingv3.CustomTag_RequestHeader:
 			tag.Header, tag.Value = kind.RequestHeader.GetName(), kind.RequestHeader.GetDefaultValue()
+		case *tracingv3.CustomTag_Value:
+			text, err := format.New(kind.Value, "")
+			if err != nil {
+				return nil, values.Wrong(fmt.Sprintf("%s.custom_tags[%d].value", field, i), "%w", err)
+			}
+			tag.Text = text
 		default:
-			return nil, values.Wrong(fmt.Sprintf("%s.custom_tags[%d]", field, i), "only literal and request_header are implemented")
+			return nil, values.Wrong(fmt.Sprintf("%s.custom_tags[%d]", field, i), "only literal, request_header and value are implemented")
 		}
 		out.Tags = append(out.Tags, tag)
 	}

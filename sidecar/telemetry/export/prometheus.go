@@ -3,6 +3,8 @@
 package export
 
 import (
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/heddle-mesh/heddle/sidecar/telemetry"
@@ -57,9 +59,11 @@ func (c *Collector) counter(out chan<- prometheus.Metric, name, help string, v u
 }
 
 func (c *Collector) requests(out chan<- prometheus.Metric, l telemetry.Labels, s *telemetry.Series) {
+	own, made := l.Own()
+	names, values := slices.Concat(c.http, own), slices.Concat(l.Values(), made)
 	if s.Holds(telemetry.Requests) {
-		requests := prometheus.NewDesc(telemetry.MetricRequests, "Requests.", c.http, nil)
-		out <- prometheus.MustNewConstMetric(requests, prometheus.CounterValue, float64(s.Requests.Load()), l[:]...)
+		requests := prometheus.NewDesc(telemetry.MetricRequests, "Requests.", names, nil)
+		out <- prometheus.MustNewConstMetric(requests, prometheus.CounterValue, float64(s.Requests.Load()), values...)
 	}
 	for _, h := range []struct {
 		metric     telemetry.Metric
@@ -74,15 +78,17 @@ func (c *Collector) requests(out chan<- prometheus.Metric, l telemetry.Labels, s
 			continue
 		}
 		count, sum, buckets := h.of.Read()
-		out <- prometheus.MustNewConstHistogram(prometheus.NewDesc(h.name, h.help, c.http, nil), count, sum, buckets, l[:]...)
+		out <- prometheus.MustNewConstHistogram(prometheus.NewDesc(h.name, h.help, names, nil), count, sum, buckets, values...)
 	}
 }
 
 func (c *Collector) connections(out chan<- prometheus.Metric, l telemetry.Labels, s *telemetry.Series) {
-	values := make([]string, len(c.keep))
+	own, made := l.Own()
+	names, values := slices.Concat(c.tcp, own), make([]string, len(c.keep), len(c.keep)+len(made))
 	for i, k := range c.keep {
 		values[i] = l[k]
 	}
+	values = append(values, made...)
 	for _, m := range []struct {
 		metric     telemetry.Metric
 		name, help string
@@ -96,6 +102,6 @@ func (c *Collector) connections(out chan<- prometheus.Metric, l telemetry.Labels
 		if !s.Holds(m.metric) {
 			continue
 		}
-		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(m.name, m.help, c.tcp, nil), prometheus.CounterValue, float64(m.v), values...)
+		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(m.name, m.help, names, nil), prometheus.CounterValue, float64(m.v), values...)
 	}
 }
