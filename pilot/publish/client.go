@@ -32,7 +32,8 @@ type client struct {
 	node      discovery.Node
 	pod       model.Name
 	admitted  chan struct{}
-	refusal   error // set before admitted is closed
+	missed    chan struct{} // closed once Run has looked at the client and could not let it in
+	refusal   error         // set before admitted is closed
 	changed   chan struct{}
 	state     atomic.Pointer[state]
 	usage     atomic.Pointer[usage] // nil: not on demand
@@ -46,26 +47,48 @@ type client struct {
 	complete uint64 // and all up to this one were taken
 }
 
-// Subscribe lets a proxy in once its pod is known and everything is synced.
+// Subscribe lets a proxy in once its pod is known and everything is synced. It waits its turn for as long as ctx allows, and PodWait for what is
+// missing then: a thousand proxies that connect at once are let in one after the other, and none of them is late.
 func (p *Publisher) Subscribe(ctx context.Context, caller discovery.Caller, node discovery.Node) (discovery.Subscription, error) {
 	c := &client{
 		publisher: p, caller: caller, node: node, pod: model.Name{Namespace: caller.Namespace, Name: caller.Pod},
-		admitted: make(chan struct{}), changed: make(chan struct{}, 1),
+		admitted: make(chan struct{}), missed: make(chan struct{}), changed: make(chan struct{}, 1),
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.options.PodWait)
-	defer cancel()
 	p.mu.Lock()
 	p.waiting[c] = struct{}{}
 	p.mu.Unlock()
 	p.nudge()
 	select {
 	case <-c.admitted:
-		if c.refusal != nil {
-			return nil, c.refusal
-		}
-		return c, nil
+		return c.outcome()
 	case <-ctx.Done():
 		return nil, p.giveUp(c)
+	case <-c.missed:
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.options.PodWait)
+	defer cancel()
+	select {
+	case <-c.admitted:
+		return c.outcome()
+	case <-ctx.Done():
+		return nil, p.giveUp(c)
+	}
+}
+
+// outcome is what became of a client that waits no more.
+func (c *client) outcome() (discovery.Subscription, error) {
+	if c.refusal != nil {
+		return nil, c.refusal
+	}
+	return c, nil
+}
+
+// miss notes that the client was looked at in vain. Run alone calls it.
+func (c *client) miss() {
+	select {
+	case <-c.missed:
+	default:
+		close(c.missed)
 	}
 }
 

@@ -29,7 +29,7 @@ type Options struct {
 	Secrets SecretSource
 	// MayRead says whether a service account may read the Secrets of a namespace, its own or another. Nil: none may.
 	MayRead func(ctx context.Context, account model.Name, namespace string) (bool, error)
-	// PodWait is how long a new proxy waits until its pod is known; 0: 5 s.
+	// PodWait is how long a new proxy waits until its pod is known, from when it was first looked for; 0: 5 s.
 	PodWait time.Duration
 }
 
@@ -199,6 +199,9 @@ func (p *Publisher) Run(ctx context.Context) error {
 func (p *Publisher) round(ctx context.Context) {
 	p.mu.Lock()
 	if !p.synced() {
+		for c := range p.waiting {
+			c.miss()
+		}
 		p.mu.Unlock()
 		return
 	}
@@ -308,6 +311,7 @@ func (p *Publisher) refresh(c *client, index *generate.Index, workloads *model.W
 func (p *Publisher) admit(c *client, index *generate.Index, workloads *model.WorkloadIndex, version uint64) {
 	w := workloads.ByName[c.pod]
 	if w == nil || !w.Identity.IsZero() && w.Identity != c.caller.Identity {
+		c.miss()
 		return
 	}
 	if role := c.role(w); role != c.node.Role {

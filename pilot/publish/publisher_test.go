@@ -284,6 +284,39 @@ func TestProxiesWaitForTheirPod(t *testing.T) {
 	})
 }
 
+// TestNobodyIsLateInTheQueue holds that the wait for a pod begins when it is looked for: a control plane that has no time for a minute, as when a
+// thousand proxies connect at once, turns nobody away whose pod is known.
+func TestNobodyIsLateInTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, c := newPublisher(t, Options{PodWait: 5 * time.Second}), newCluster()
+		c.service("web", "10.96.0.1")
+		c.pod("web-1", "web", true)
+		c.all(p)
+		outcomes := map[string]chan error{"web-1": make(chan error, 1), "web-2": make(chan error, 1)}
+		for pod, outcome := range outcomes {
+			go func() {
+				_, err := c.attempt(p, pod, "web", wire.NodeSidecar)
+				outcome <- err
+			}()
+		}
+		time.Sleep(time.Minute)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		began := time.Now()
+		if err := <-outcomes["web-1"]; err != nil || time.Since(began) != 0 {
+			t.Errorf("a pod that was known all the time: %v after %v", err, time.Since(began))
+		}
+		if err := <-outcomes["web-2"]; !errors.Is(err, discovery.ErrUnknownPod) || time.Since(began) != 5*time.Second {
+			t.Errorf("a pod that nobody knows: %v after %v", err, time.Since(began))
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestChangedLabelsChangeTheScope(t *testing.T) {
 	running(t, Options{}, func(t *testing.T, c *cluster, p *Publisher) {
 		c.service("web", "10.96.0.1")
