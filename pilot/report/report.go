@@ -137,9 +137,10 @@ type Published struct {
 type Address struct{ IP, Hostname string }
 
 // Sort brings the entries into their order.
-func (r *Report) Sort() {
-	slices.SortFunc(r.Entries, func(a, b *Entry) int { return a.Ref.Compare(b.Ref) })
-}
+func (r *Report) Sort() { slices.SortFunc(r.Entries, CompareEntries) }
+
+// CompareEntries orders entries by reference.
+func CompareEntries(a, b *Entry) int { return a.Ref.Compare(b.Ref) }
 
 // Find returns the entry of an object, or nil.
 func (r *Report) Find(ref Ref) *Entry {

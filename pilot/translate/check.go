@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -16,45 +17,44 @@ import (
 
 // Checker judges single objects against a mesh: the same judgement that Translate puts into its report. It is immutable.
 type Checker struct {
-	mesh     *model.Mesh
-	services map[string]*model.Service           // by host; a name inside a wildcard is no host of its own
-	rules    map[string][]*model.DestinationRule // by host
-	wild     []*model.DestinationRule            // for wildcards
-	gateways map[string]*model.Gateway
+	*facts
+	snapshot *model.Snapshot
 	virtuals map[string][]*model.VirtualService // of sidecars, by host
 	rivals   map[string][]rival                 // by kind and namespace, the oldest first
-	edges    []*model.Gateway
 	// besideIstio: nothing is refused at apply time while Istio's control plane runs in the cluster too.
 	besideIstio bool
 	ingress     *model.Ingress
 }
 
+// facts are what objects may refer to. The same pointer means the same facts.
+type facts struct {
+	mesh     *model.Mesh
+	services map[string]*model.Service           // by host; a name inside a wildcard is no host of its own
+	rules    map[string][]*model.DestinationRule // by host
+	wild     []*model.DestinationRule            // for wildcards
+	gateways map[string]*model.Gateway
+	edges    []*model.Gateway
+}
+
 // NewChecker indexes a snapshot. Without one, objects are judged by themselves only.
 func NewChecker(s *model.Snapshot) *Checker {
 	if s == nil {
-		return &Checker{ingress: &model.Ingress{}, mesh: &model.Mesh{TrustDomain: wire.DefaultTrustDomain, RootNamespace: wire.SystemNamespace,
-			ClusterDomain: wire.DefaultClusterDomain, Ingress: model.IngressSettings{Class: wire.IngressClass}}}
+		return &Checker{ingress: &model.Ingress{}, facts: &facts{mesh: &model.Mesh{TrustDomain: wire.DefaultTrustDomain, RootNamespace: wire.SystemNamespace,
+			ClusterDomain: wire.DefaultClusterDomain, Ingress: model.IngressSettings{Class: wire.IngressClass}}}}
 	}
-	c := &Checker{mesh: s.Mesh, services: make(map[string]*model.Service, len(s.Services)), rules: map[string][]*model.DestinationRule{},
-		gateways: map[string]*model.Gateway{}, virtuals: make(map[string][]*model.VirtualService, len(s.VirtualServices)),
-		edges: s.Gateways, ingress: s.Ingress, besideIstio: s.BesideIstio, rivals: rivals(s)}
-	for _, svc := range s.Services {
-		if c.services[svc.Host] == nil {
-			c.services[svc.Host] = svc
-		}
+	return newChecker(s, nil)
+}
+
+// newChecker indexes a snapshot. What did not change since the last one, which may be nil, is taken over from its Checker.
+func newChecker(s *model.Snapshot, last *Checker) *Checker {
+	if last == nil {
+		last = &Checker{snapshot: &model.Snapshot{}, facts: &facts{}}
 	}
-	for _, list := range s.DestinationRules {
-		for _, rule := range list {
-			if strings.HasPrefix(rule.Host, "*") {
-				c.wild = append(c.wild, rule)
-				continue
-			}
-			c.rules[rule.Host] = append(c.rules[rule.Host], rule)
-		}
+	c := &Checker{snapshot: s, facts: factsOf(s, last), virtuals: last.virtuals, ingress: s.Ingress, besideIstio: s.BesideIstio, rivals: rivals(s)}
+	if c.virtuals != nil && slices.Equal(last.snapshot.VirtualServices, s.VirtualServices) {
+		return c
 	}
-	for _, g := range s.Gateways {
-		c.gateways[g.ID()] = g
-	}
+	c.virtuals = make(map[string][]*model.VirtualService, len(s.VirtualServices))
 	for _, v := range s.VirtualServices {
 		if !slices.Contains(v.Gateways, model.MeshGateway) {
 			continue
@@ -64,6 +64,53 @@ func NewChecker(s *model.Snapshot) *Checker {
 		}
 	}
 	return c
+}
+
+func factsOf(s *model.Snapshot, last *Checker) *facts {
+	f := &facts{mesh: s.Mesh, services: last.services, rules: last.rules, wild: last.wild, gateways: last.gateways, edges: s.Gateways}
+	same := last.mesh == s.Mesh
+	if f.services == nil || !slices.Equal(last.snapshot.Services, s.Services) {
+		same, f.services = false, servicesByHost(s.Services)
+	}
+	if f.rules == nil || !maps.EqualFunc(last.snapshot.DestinationRules, s.DestinationRules, slices.Equal[[]*model.DestinationRule]) {
+		same = false
+		f.rules, f.wild = rulesByHost(s.DestinationRules)
+	}
+	if f.gateways == nil || !slices.Equal(last.snapshot.Gateways, s.Gateways) {
+		same, f.gateways = false, make(map[string]*model.Gateway, len(s.Gateways))
+		for _, g := range s.Gateways {
+			f.gateways[g.ID()] = g
+		}
+	}
+	if same {
+		return last.facts
+	}
+	return f
+}
+
+func servicesByHost(all []*model.Service) map[string]*model.Service {
+	out := make(map[string]*model.Service, len(all))
+	for _, s := range all {
+		if out[s.Host] == nil {
+			out[s.Host] = s
+		}
+	}
+	return out
+}
+
+// rulesByHost sorts out the rules for wildcards.
+func rulesByHost(all map[string][]*model.DestinationRule) (exact map[string][]*model.DestinationRule, wild []*model.DestinationRule) {
+	exact = map[string][]*model.DestinationRule{}
+	for _, list := range all {
+		for _, rule := range list {
+			if strings.HasPrefix(rule.Host, "*") {
+				wild = append(wild, rule)
+				continue
+			}
+			exact[rule.Host] = append(exact[rule.Host], rule)
+		}
+	}
+	return exact, wild
 }
 
 // Check says what is wrong with an object, by itself and in the mesh. Only errors keep it out.
@@ -122,10 +169,17 @@ func (c *Checker) alone(o inputs.Object) []report.Issue {
 
 // context warns of what an object says about others. Nothing here is an error, so that the order of applying never matters.
 func (c *Checker) context(o inputs.Object) []report.Issue {
-	log := &report.Log{}
 	if c.services == nil {
 		return nil
 	}
+	log := &report.Log{}
+	c.references(log, o)
+	c.others(log, o)
+	return log.Issues
+}
+
+// references warns of what follows from facts alone.
+func (c *Checker) references(log *report.Log, o inputs.Object) {
 	switch o := o.(type) {
 	case *inputs.VirtualService:
 		c.virtualService(log, o)
@@ -133,6 +187,14 @@ func (c *Checker) context(o inputs.Object) []report.Issue {
 		c.destinationRule(log, o)
 	case *inputs.ServiceEntry:
 		c.serviceEntry(log, o)
+	}
+}
+
+// others warns of the rest: objects that say something about the same.
+func (c *Checker) others(log *report.Log, o inputs.Object) {
+	switch o := o.(type) {
+	case *inputs.VirtualService:
+		c.shadowed(log, o)
 	case *inputs.Gateway:
 		c.gateway(log, o)
 	case *inputs.Ingress:
@@ -146,7 +208,37 @@ func (c *Checker) context(o inputs.Object) []report.Issue {
 	case *inputs.ProxyConfig:
 		c.selectedBefore(log, o, "spec.selector", o.Spec.GetSelector().GetMatchLabels())
 	}
+}
+
+// kept is what there was to say about an object the last time. It belongs to a Memo.
+type kept struct {
+	facts       *facts
+	references  []report.Issue // by these facts
+	base, entry *report.Entry  // what the last issues made of an entry
+	issues      []report.Issue
+}
+
+// remember is context for an object that was looked at before.
+func (c *Checker) remember(o inputs.Object, k *kept) []report.Issue {
+	if k.facts != c.facts {
+		log := &report.Log{}
+		c.references(log, o)
+		k.facts, k.references = c.facts, slices.Clip(log.Issues)
+	}
+	log := &report.Log{Issues: k.references}
+	c.others(log, o)
 	return log.Issues
+}
+
+// extend is extend for an entry that may have been extended before.
+func (k *kept) extend(e *report.Entry, issues []report.Issue) *report.Entry {
+	if len(issues) == 0 {
+		return e
+	}
+	if k.base != e || !slices.Equal(k.issues, issues) {
+		k.base, k.issues, k.entry = e, issues, extend(e, issues)
+	}
+	return k.entry
 }
 
 func (c *Checker) serviceEntry(log *report.Log, o *inputs.ServiceEntry) {

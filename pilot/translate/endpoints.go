@@ -24,9 +24,9 @@ type EndpointMemo struct {
 	mesh      *model.Mesh
 	workloads *memo.Memo[workloadKey, *model.Workload]
 	pool      *pool[model.Name, *model.Workload]
-	services  *stage[corev1.Service, *model.Service]
-	entries   *stage[inputs.ServiceEntry, *istioapi.ServiceEntry]
-	others    *stage[inputs.WorkloadEntry, *istioapi.WorkloadEntry]
+	services  *stage[*corev1.Service, *model.Service]
+	entries   *stage[*inputs.ServiceEntry, *istioapi.ServiceEntry]
+	others    *stage[*inputs.WorkloadEntry, *istioapi.WorkloadEntry]
 	endpoints *memo.Memo[endpointKey, *model.Endpoint]
 	sets      map[model.EndpointKey]*model.EndpointSet
 	last      *gathering // the pass before
@@ -53,9 +53,9 @@ func NewEndpointMemo() *EndpointMemo {
 	return &EndpointMemo{
 		workloads: memo.New[workloadKey, *model.Workload](),
 		pool:      newPool[model.Name, *model.Workload](),
-		services:  newStage[corev1.Service, *model.Service](),
-		entries:   newStage[inputs.ServiceEntry, *istioapi.ServiceEntry](),
-		others:    newStage[inputs.WorkloadEntry, *istioapi.WorkloadEntry](),
+		services:  newStage[*corev1.Service, *model.Service](),
+		entries:   newStage[*inputs.ServiceEntry, *istioapi.ServiceEntry](),
+		others:    newStage[*inputs.WorkloadEntry, *istioapi.WorkloadEntry](),
 		endpoints: memo.New[endpointKey, *model.Endpoint](),
 	}
 }
@@ -143,12 +143,12 @@ func (g *gathering) workloads() {
 // workloadEntries translates WorkloadEntries.
 func (g *gathering) workloadEntries() {
 	g.others = map[string][]*istioapi.WorkloadEntry{}
-	for _, o := range byAge(g.in.WorkloadEntries) {
-		res := g.memo.others.get(nameOf(o), key[inputs.WorkloadEntry]{o, g.mesh}, func() *result[*istioapi.WorkloadEntry] {
-			v, issues := istioapi.ReadWorkloadEntry(o, g.mesh)
-			return &result[*istioapi.WorkloadEntry]{v, entryOf(o, issues)}
-		})
-		if res.entry.State != report.Refused {
+	all, read := g.memo.others.all(g.in.WorkloadEntries, g.mesh, func(o *inputs.WorkloadEntry) *result[*istioapi.WorkloadEntry] {
+		v, issues := istioapi.ReadWorkloadEntry(o, g.mesh)
+		return resultOf(v, entryOf(o, issues))
+	})
+	for i, res := range read {
+		if o := all[i]; res.entry.State != report.Refused {
 			g.others[o.Namespace] = append(g.others[o.Namespace], res.value)
 		}
 	}
@@ -166,9 +166,9 @@ func (g *gathering) services() {
 		}
 	}
 	for _, s := range g.in.Services {
-		svc := g.memo.services.get(nameOf(s), key[corev1.Service]{s, g.mesh}, func() *result[*model.Service] {
+		svc := g.memo.services.get(s, g.mesh, func(s *corev1.Service) *result[*model.Service] {
 			v, _ := core.Service(s, g.mesh)
-			return &result[*model.Service]{value: v}
+			return resultOf(v, nil)
 		}).value
 		if svc.Resolution == model.ResolveAlias {
 			continue
@@ -241,11 +241,12 @@ func newEndpoint(k endpointKey) *model.Endpoint {
 
 // entries gathers the endpoints of ServiceEntries: their own, or the pods that they select.
 func (g *gathering) entries() {
-	for _, o := range byAge(g.in.ServiceEntries) {
-		res := g.memo.entries.get(nameOf(o), key[inputs.ServiceEntry]{o, g.mesh}, func() *result[*istioapi.ServiceEntry] {
-			v, issues := istioapi.ReadServiceEntry(o, g.mesh)
-			return &result[*istioapi.ServiceEntry]{v, entryOf(o, issues)}
-		})
+	all, read := g.memo.entries.all(g.in.ServiceEntries, g.mesh, func(o *inputs.ServiceEntry) *result[*istioapi.ServiceEntry] {
+		v, issues := istioapi.ReadServiceEntry(o, g.mesh)
+		return resultOf(v, entryOf(o, issues))
+	})
+	for i, res := range read {
+		o := all[i]
 		if res.entry.State == report.Refused {
 			continue
 		}

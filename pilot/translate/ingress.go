@@ -17,16 +17,17 @@ func (r *run) ingresses() {
 		}
 	}
 	var list []*ingress.Ingress
-	for _, o := range byAge(r.in.Ingresses) {
+	all, _ := r.memo.ingresses.ages.of(r.in.Ingresses, byAge)
+	for _, o := range all {
 		if !ingress.Mine(o, r.mesh, &classes) {
 			continue
 		}
-		res := r.memo.ingresses.get(nameOf(o), key[inputs.Ingress]{o, r.mesh}, func() *result[*ingress.Ingress] {
+		res := r.memo.ingresses.get(o, r.mesh, func(o *inputs.Ingress) *result[*ingress.Ingress] {
 			v, issues := ingress.Read(o, r.mesh)
-			return &result[*ingress.Ingress]{v, entryOf(o, issues)}
+			return resultOf(v, entryOf(o, issues))
 		})
 		entry := extend(res.entry, refusedClass(o, &classes))
-		r.judge(o, entry)
+		r.judge(o, entry, &res.kept)
 		if entry.State != report.Refused {
 			list = append(list, res.value)
 			r.rep.Ingresses.Objects = append(r.rep.Ingresses.Objects, entry.Ref)

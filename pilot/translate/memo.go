@@ -11,50 +11,53 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Memo remembers translations from one call to the next. It makes them faster and keeps pointers: an object whose meaning did
 // not change keeps its pointer. It never changes a result. It serves one caller at a time.
 type Memo struct {
 	mesh             *model.Mesh
-	services         *stage[corev1.Service, *model.Service]
-	entries          *stage[inputs.ServiceEntry, *istioapi.ServiceEntry]
-	workloads        *stage[inputs.WorkloadEntry, *istioapi.WorkloadEntry]
-	virtualServices  *stage[inputs.VirtualService, *istioapi.VirtualService]
-	destinationRules *stage[inputs.DestinationRule, *istioapi.DestinationRule]
-	gateways         *stage[inputs.Gateway, *model.Gateway]
-	sidecars         *stage[inputs.Sidecar, *model.Sidecar]
-	peers            *stage[inputs.PeerAuthentication, *model.PeerAuthentication]
-	policies         *stage[inputs.AuthorizationPolicy, *model.Authorization]
-	telemetries      *stage[inputs.Telemetry, *model.Telemetry]
-	proxyConfigs     *stage[inputs.ProxyConfig, *model.ProxyConfig]
+	services         *stage[*corev1.Service, *model.Service]
+	entries          *stage[*inputs.ServiceEntry, *istioapi.ServiceEntry]
+	workloads        *stage[*inputs.WorkloadEntry, *istioapi.WorkloadEntry]
+	virtualServices  *stage[*inputs.VirtualService, *istioapi.VirtualService]
+	destinationRules *stage[*inputs.DestinationRule, *istioapi.DestinationRule]
+	gateways         *stage[*inputs.Gateway, *model.Gateway]
+	sidecars         *stage[*inputs.Sidecar, *model.Sidecar]
+	peers            *stage[*inputs.PeerAuthentication, *model.PeerAuthentication]
+	policies         *stage[*inputs.AuthorizationPolicy, *model.Authorization]
+	telemetries      *stage[*inputs.Telemetry, *model.Telemetry]
+	proxyConfigs     *stage[*inputs.ProxyConfig, *model.ProxyConfig]
 	distributed      *pool[model.Name, *model.Service]
 	allocated        *pool[entryHost, *model.Service]
 	delegated        *pool[model.Name, *model.VirtualService]
-	ingresses        *stage[inputs.Ingress, *ingress.Ingress]
+	ingresses        *stage[*inputs.Ingress, *ingress.Ingress]
 	sites            *pool[string, *model.VirtualService] // of Ingresses, by host
 	edge             *pool[model.Name, *model.Gateway]    // of Ingresses
 	rules            *ruleMemo
+	checker          *Checker
+	report           order[*report.Entry]
 }
 
 // NewMemo returns a Memo that remembers nothing.
 func NewMemo() *Memo {
 	return &Memo{
-		services:         newStage[corev1.Service, *model.Service](),
-		entries:          newStage[inputs.ServiceEntry, *istioapi.ServiceEntry](),
-		workloads:        newStage[inputs.WorkloadEntry, *istioapi.WorkloadEntry](),
-		virtualServices:  newStage[inputs.VirtualService, *istioapi.VirtualService](),
-		destinationRules: newStage[inputs.DestinationRule, *istioapi.DestinationRule](),
-		gateways:         newStage[inputs.Gateway, *model.Gateway](),
-		sidecars:         newStage[inputs.Sidecar, *model.Sidecar](),
-		peers:            newStage[inputs.PeerAuthentication, *model.PeerAuthentication](),
-		policies:         newStage[inputs.AuthorizationPolicy, *model.Authorization](),
-		telemetries:      newStage[inputs.Telemetry, *model.Telemetry](),
-		proxyConfigs:     newStage[inputs.ProxyConfig, *model.ProxyConfig](),
+		services:         newStage[*corev1.Service, *model.Service](),
+		entries:          newStage[*inputs.ServiceEntry, *istioapi.ServiceEntry](),
+		workloads:        newStage[*inputs.WorkloadEntry, *istioapi.WorkloadEntry](),
+		virtualServices:  newStage[*inputs.VirtualService, *istioapi.VirtualService](),
+		destinationRules: newStage[*inputs.DestinationRule, *istioapi.DestinationRule](),
+		gateways:         newStage[*inputs.Gateway, *model.Gateway](),
+		sidecars:         newStage[*inputs.Sidecar, *model.Sidecar](),
+		peers:            newStage[*inputs.PeerAuthentication, *model.PeerAuthentication](),
+		policies:         newStage[*inputs.AuthorizationPolicy, *model.Authorization](),
+		telemetries:      newStage[*inputs.Telemetry, *model.Telemetry](),
+		proxyConfigs:     newStage[*inputs.ProxyConfig, *model.ProxyConfig](),
 		distributed:      newPool[model.Name, *model.Service](),
 		allocated:        newPool[entryHost, *model.Service](),
 		delegated:        newPool[model.Name, *model.VirtualService](),
-		ingresses:        newStage[inputs.Ingress, *ingress.Ingress](),
+		ingresses:        newStage[*inputs.Ingress, *ingress.Ingress](),
 		sites:            newPool[string, *model.VirtualService](),
 		edge:             newPool[model.Name, *model.Gateway](),
 		rules:            newRuleMemo(),
@@ -85,40 +88,71 @@ func (p *pool[K, V]) intern(k K, v V) V {
 
 func (p *pool[K, V]) round() { p.last, p.now = p.now, make(map[K]V, len(p.now)) }
 
+// object is what people write, by identity.
+type object interface {
+	comparable
+	metav1.Object
+}
+
 // key is what the translation of one object reads: the object and the mesh's settings, both by identity.
-type key[O any] struct {
-	object *O
+type key[O object] struct {
+	object O
 	mesh   *model.Mesh
 }
 
-// result is what became of one object.
+// result is what became of one object, and what the mesh has to say about it.
 type result[V any] struct {
 	value V
 	entry *report.Entry
+	kept  kept
 }
+
+func resultOf[V any](v V, e *report.Entry) *result[V] { return &result[V]{value: v, entry: e} }
 
 // stage remembers the translations of one kind.
-type stage[O, V any] struct {
+type stage[O object, V any] struct {
 	memo *memo.Memo[key[O], *result[V]]
 	pool *pool[model.Name, V]
+
+	ages order[O]
+	mesh *model.Mesh
+	read []*result[V] // by age, with these settings
+	same bool         // all was asked for, and is what it was in the round before
 }
 
-func newStage[O, V any]() *stage[O, V] {
+func newStage[O object, V any]() *stage[O, V] {
 	return &stage[O, V]{memo: memo.New[key[O], *result[V]](), pool: newPool[model.Name, V]()}
 }
 
+// all translates the objects of a kind, the oldest first. It is for once in a round. What it returns is not to be changed.
+func (s *stage[O, V]) all(list []O, m *model.Mesh, build func(O) *result[V]) ([]O, []*result[V]) {
+	sorted, same := s.ages.of(list, byAge)
+	if s.same = same && s.mesh == m; s.same {
+		return sorted, s.read
+	}
+	s.mesh, s.read = m, make([]*result[V], len(sorted))
+	for i, o := range sorted {
+		s.read[i] = s.get(o, m, build)
+	}
+	return sorted, s.read
+}
+
 // get translates an object, or remembers.
-func (s *stage[O, V]) get(name model.Name, k key[O], build func() *result[V]) *result[V] {
-	r := s.memo.Get(k, func(key[O]) *result[V] {
-		r := build()
-		r.value = s.pool.intern(name, r.value)
+func (s *stage[O, V]) get(o O, m *model.Mesh, build func(O) *result[V]) *result[V] {
+	r := s.memo.Get(key[O]{o, m}, func(key[O]) *result[V] {
+		r := build(o)
+		r.value = s.pool.intern(nameOf(o), r.value)
 		return r
 	})
-	s.pool.now[name] = r.value
+	s.pool.now[nameOf(o)] = r.value
 	return r
 }
 
 func (s *stage[O, V]) round() {
+	if s.same { // nothing was looked up
+		s.same = false
+		return
+	}
 	s.memo.Round()
 	s.pool.round()
 }

@@ -111,6 +111,63 @@ func TestWarmAndColdMemoAgree(t *testing.T) {
 	}
 }
 
+// TestTranslationRemembersBetweenChanges holds the same where a source hands over the very objects of before, but for what changed: one object, or
+// one kind.
+func TestTranslationRemembersBetweenChanges(t *testing.T) {
+	all, rnd := corpus(t), rand.New(rand.NewPCG(9, 10))
+	warm, in := translate.NewMemo(), pick(all, rand.New(rand.NewPCG(11, 12)))
+	for round := range 60 {
+		in = altered(in, pick(all, rnd), rnd)
+		got, gotReport := translate.Translate(in, warm)
+		want, wantReport := translate.Translate(in, nil)
+		if diff := cmp.Diff(dump.Value(want), dump.Value(got)); diff != "" {
+			t.Fatalf("round %d: the snapshots differ (-cold +warm):\n%s", round, diff)
+		}
+		if diff := cmp.Diff(wantReport, gotReport); diff != "" {
+			t.Fatalf("round %d: the reports differ (-cold +warm):\n%s", round, diff)
+		}
+	}
+}
+
+// altered is the inputs with something of fresh in the place of what was there, and lists in another order.
+func altered(in, fresh *inputs.Inputs, rnd *rand.Rand) *inputs.Inputs {
+	next := *in
+	switch rnd.IntN(10) {
+	case 0:
+		next.Services = one(in.Services, fresh.Services, rnd)
+	case 1:
+		next.Services, next.Mesh = fresh.Services, fresh.Mesh
+	case 2, 3:
+		next.VirtualServices = one(in.VirtualServices, fresh.VirtualServices, rnd)
+	case 4, 5:
+		next.DestinationRules = one(in.DestinationRules, fresh.DestinationRules, rnd)
+	case 6:
+		next.ServiceEntries = one(in.ServiceEntries, fresh.ServiceEntries, rnd)
+	case 7:
+		next.Gateways = one(in.Gateways, fresh.Gateways, rnd)
+	case 8:
+		next.Namespaces, next.Sidecars, next.Telemetries = fresh.Namespaces, fresh.Sidecars, fresh.Telemetries
+	case 9:
+		next.Ingresses, next.IngressClasses = fresh.Ingresses, fresh.IngressClasses
+		next.PeerAuthentications, next.AuthorizationPolicies = fresh.PeerAuthentications, fresh.AuthorizationPolicies
+	}
+	return &next
+}
+
+// one is a list without one object, or with one of another list, in another order.
+func one[T interface{ comparable }](list, from []T, rnd *rand.Rand) []T {
+	list = slices.Clone(list)
+	rnd.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	if len(list) > 0 {
+		list = list[1:]
+	}
+	if len(from) == 0 || rnd.IntN(2) == 0 {
+		return list
+	}
+	o := from[rnd.IntN(len(from))]
+	return append(slices.DeleteFunc(list, func(l T) bool { return identity(l) == identity(o) }), o)
+}
+
 // TestEndpointsRememberBetweenPodChanges holds the same where a source hands over the very lists of before, but for what changed.
 func TestEndpointsRememberBetweenPodChanges(t *testing.T) {
 	all, rnd := corpus(t), rand.New(rand.NewPCG(3, 4))

@@ -18,6 +18,8 @@ type ruleMemo struct {
 	merged   *memo.Memo[rulePair, *istioapi.DestinationRule]
 	complete *memo.Memo[*istioapi.DestinationRule, *model.DestinationRule]
 	pool     *pool[model.Name, *model.DestinationRule] // by the first object
+	last     map[string][]*model.DestinationRule       // of the last call, by namespace
+	same     bool                                      // this call's are those
 }
 
 func newRuleMemo() *ruleMemo {
@@ -29,6 +31,10 @@ func newRuleMemo() *ruleMemo {
 }
 
 func (m *ruleMemo) round() {
+	if m.same {
+		m.same = false
+		return
+	}
 	m.merged.Round()
 	m.complete.Round()
 	m.pool.round()
@@ -38,25 +44,31 @@ func (m *ruleMemo) round() {
 func (r *run) destinationRules() {
 	type place struct{ namespace, host string }
 	rules := map[place][]*istioapi.DestinationRule{}
-	for _, o := range byAge(r.in.DestinationRules) {
-		res := r.memo.destinationRules.get(nameOf(o), key[inputs.DestinationRule]{o, r.mesh}, func() *result[*istioapi.DestinationRule] {
-			v, issues := istioapi.ReadDestinationRule(o, r.mesh)
-			return &result[*istioapi.DestinationRule]{v, entryOf(o, issues)}
-		})
-		if res.entry.State == report.Refused {
-			r.judge(o, res.entry)
+	all, read := r.memo.destinationRules.all(r.in.DestinationRules, r.mesh, func(o *inputs.DestinationRule) *result[*istioapi.DestinationRule] {
+		v, issues := istioapi.ReadDestinationRule(o, r.mesh)
+		return resultOf(v, entryOf(o, issues))
+	})
+	memo := r.memo.rules
+	memo.same = r.memo.destinationRules.same
+	for i, res := range read {
+		o := all[i]
+		r.judge(o, res.entry, &res.kept)
+		if memo.same || res.entry.State == report.Refused {
 			continue
 		}
 		at := place{o.Namespace, res.value.Host}
 		rules[at] = r.mergeRule(rules[at], res.value)
-		r.judge(o, res.entry)
+	}
+	if memo.same {
+		r.snap.DestinationRules = memo.last
+		return
 	}
 	for at, list := range rules {
 		for _, rule := range list {
-			done := r.memo.rules.complete.Get(rule, func(rule *istioapi.DestinationRule) *model.DestinationRule {
-				return r.memo.rules.pool.intern(rule.From[0], rule.Complete())
+			done := memo.complete.Get(rule, func(rule *istioapi.DestinationRule) *model.DestinationRule {
+				return memo.pool.intern(rule.From[0], rule.Complete())
 			})
-			r.memo.rules.pool.now[rule.From[0]] = done
+			memo.pool.now[rule.From[0]] = done
 			r.snap.DestinationRules[at.namespace] = append(r.snap.DestinationRules[at.namespace], done)
 		}
 	}
@@ -65,6 +77,7 @@ func (r *run) destinationRules() {
 			return model.CompareHosts(a.Host, b.Host) // of equal hosts the older stays first
 		})
 	}
+	memo.last = r.snap.DestinationRules
 }
 
 // mergeRule adds a rule to the older ones of its host: to the first that it may be merged into, or beside them. What is left out of it

@@ -36,6 +36,7 @@ type run struct {
 type judged struct {
 	object    inputs.Object
 	entry     *report.Entry
+	kept      *kept
 	addresses []report.GivenAddress
 }
 
@@ -62,17 +63,18 @@ func Translate(in *inputs.Inputs, memo *Memo) (*model.Snapshot, report.Report) {
 	r.proxyConfigs()
 	r.leftOut()
 	r.inContext()
-	r.rep.Sort()
+	r.rep.Entries, _ = memo.report.of(r.rep.Entries, report.CompareEntries)
 	memo.round()
 	return r.snap, r.rep
 }
 
 // inContext looks at every object once more, now that the others are known.
 func (r *run) inContext() {
-	c := NewChecker(r.snap)
+	c := newChecker(r.snap, r.memo.checker)
+	r.memo.checker = c
 	for _, j := range r.judged {
 		if j.entry.State == report.Accepted || j.entry.State == report.Degraded {
-			j.entry = extend(j.entry, c.context(j.object))
+			j.entry = j.kept.extend(j.entry, c.remember(j.object, j.kept))
 		}
 		if len(j.addresses) > 0 {
 			told := *j.entry
@@ -83,9 +85,9 @@ func (r *run) inContext() {
 	}
 }
 
-// judge puts an object's entry aside for inContext.
-func (r *run) judge(o inputs.Object, e *report.Entry) {
-	r.judged = append(r.judged, judged{object: o, entry: e})
+// judge puts an object's entry aside for inContext, which remembers in kept.
+func (r *run) judge(o inputs.Object, e *report.Entry, k *kept) {
+	r.judged = append(r.judged, judged{object: o, entry: e, kept: k})
 }
 
 // settings translates what concerns the whole mesh.
@@ -103,11 +105,13 @@ func (r *run) add(e *report.Entry) { r.rep.Entries = append(r.rep.Entries, e) }
 
 // services translates Services and the hosts of ServiceEntries, by precedence.
 func (r *run) services() {
-	for _, s := range byAge(r.in.Services) {
-		res := r.memo.services.get(nameOf(s), key[corev1.Service]{s, r.mesh}, func() *result[*model.Service] {
-			v, issues := core.Service(s, r.mesh)
-			return &result[*model.Service]{v, report.NewEntry(report.Ref{Kind: "Service", Namespace: s.Namespace, Name: s.Name}, s.Generation, false, issues)}
-		})
+	all, read := r.memo.services.all(r.in.Services, r.mesh, func(s *corev1.Service) *result[*model.Service] {
+		v, issues := core.Service(s, r.mesh)
+		return resultOf(v, report.NewEntry(report.Ref{Kind: "Service", Namespace: s.Namespace, Name: s.Name}, s.Generation, false, issues))
+	})
+	r.snap.Services = slices.Grow(r.snap.Services, len(all))
+	for i, res := range read {
+		s := all[i]
 		r.snap.Services = append(r.snap.Services, r.distributed(res.value, s.Spec.TrafficDistribution != nil || s.Annotations[values.DistributionAnnotation] != ""))
 		if len(res.entry.Issues) > 0 {
 			r.add(res.entry)
@@ -143,20 +147,18 @@ func (r *run) namespaces() {
 
 // serviceEntries translates ServiceEntries. For one host they come after Services, so that nobody can take a Service's name.
 func (r *run) serviceEntries() {
-	all := byAge(r.in.ServiceEntries)
-	read := make([]*result[*istioapi.ServiceEntry], len(all))
+	all, read := r.memo.entries.all(r.in.ServiceEntries, r.mesh, func(o *inputs.ServiceEntry) *result[*istioapi.ServiceEntry] {
+		v, issues := istioapi.ReadServiceEntry(o, r.mesh)
+		return resultOf(r.keepServices(nameOf(o), v), entryOf(o, issues))
+	})
 	allocation := newAllocation()
 	for i, o := range all {
-		read[i] = r.memo.entries.get(nameOf(o), key[inputs.ServiceEntry]{o, r.mesh}, func() *result[*istioapi.ServiceEntry] {
-			v, issues := istioapi.ReadServiceEntry(o, r.mesh)
-			return &result[*istioapi.ServiceEntry]{r.keepServices(nameOf(o), v), entryOf(o, issues)}
-		})
 		if read[i].entry.State != report.Refused {
 			allocation.keep(o, read[i].value)
 		}
 	}
 	for i, o := range all {
-		r.judge(o, read[i].entry)
+		r.judge(o, read[i].entry, &read[i].kept)
 		if read[i].entry.State == report.Refused {
 			continue
 		}
@@ -174,12 +176,12 @@ func (r *run) serviceEntries() {
 
 // workloadEntries judges WorkloadEntries. What they are behind is the endpoints' affair.
 func (r *run) workloadEntries() {
-	for _, o := range byAge(r.in.WorkloadEntries) {
-		res := r.memo.workloads.get(nameOf(o), key[inputs.WorkloadEntry]{o, r.mesh}, func() *result[*istioapi.WorkloadEntry] {
-			v, issues := istioapi.ReadWorkloadEntry(o, r.mesh)
-			return &result[*istioapi.WorkloadEntry]{v, entryOf(o, issues)}
-		})
-		r.judge(o, res.entry)
+	all, read := r.memo.workloads.all(r.in.WorkloadEntries, r.mesh, func(o *inputs.WorkloadEntry) *result[*istioapi.WorkloadEntry] {
+		v, issues := istioapi.ReadWorkloadEntry(o, r.mesh)
+		return resultOf(v, entryOf(o, issues))
+	})
+	for i, res := range read {
+		r.judge(all[i], res.entry, &res.kept)
 	}
 }
 
@@ -199,21 +201,19 @@ func (r *run) keepServices(name model.Name, v *istioapi.ServiceEntry) *istioapi.
 
 // virtualServices translates VirtualServices and merges delegates in.
 func (r *run) virtualServices() {
-	all := byAge(r.in.VirtualServices)
-	read := make([]*result[*istioapi.VirtualService], len(all))
+	all, read := r.memo.virtualServices.all(r.in.VirtualServices, r.mesh, func(o *inputs.VirtualService) *result[*istioapi.VirtualService] {
+		v, issues := istioapi.ReadVirtualService(o, r.mesh)
+		return resultOf(v, entryOf(o, issues))
+	})
 	delegates := make(map[model.Name]*istioapi.VirtualService)
-	for i, o := range all {
-		read[i] = r.memo.virtualServices.get(nameOf(o), key[inputs.VirtualService]{o, r.mesh}, func() *result[*istioapi.VirtualService] {
-			v, issues := istioapi.ReadVirtualService(o, r.mesh)
-			return &result[*istioapi.VirtualService]{v, entryOf(o, issues)}
-		})
-		if v := read[i]; v.entry.State != report.Refused && v.value.IsDelegate() {
+	for _, v := range read {
+		if v.entry.State != report.Refused && v.value.IsDelegate() {
 			delegates[v.value.From] = v.value
 		}
 	}
 	for i, res := range read {
 		if res.entry.State == report.Refused || res.value.IsDelegate() {
-			r.judge(all[i], res.entry)
+			r.judge(all[i], res.entry, &res.kept)
 			continue
 		}
 		v, issues := res.value.VirtualService, []report.Issue(nil)
@@ -222,20 +222,20 @@ func (r *run) virtualServices() {
 			v = r.memo.delegated.intern(v.From, v)
 		}
 		r.snap.VirtualServices = append(r.snap.VirtualServices, v)
-		r.judge(all[i], extend(res.entry, issues))
+		r.judge(all[i], extend(res.entry, issues), &res.kept)
 	}
 }
 
 // gateways translates Gateways.
 func (r *run) gateways() {
-	for _, o := range byAge(r.in.Gateways) {
-		res := r.memo.gateways.get(nameOf(o), key[inputs.Gateway]{o, r.mesh}, func() *result[*model.Gateway] {
-			v, issues := istioapi.ReadGateway(o, r.mesh)
-			e := entryOf(o, issues)
-			e.Secrets = secretsOf(v)
-			return &result[*model.Gateway]{v, e}
-		})
-		r.judge(o, res.entry)
+	all, read := r.memo.gateways.all(r.in.Gateways, r.mesh, func(o *inputs.Gateway) *result[*model.Gateway] {
+		v, issues := istioapi.ReadGateway(o, r.mesh)
+		e := entryOf(o, issues)
+		e.Secrets = secretsOf(v)
+		return resultOf(v, e)
+	})
+	for i, res := range read {
+		r.judge(all[i], res.entry, &res.kept)
 		if res.entry.State != report.Refused {
 			r.snap.Gateways = append(r.snap.Gateways, res.value)
 		}
@@ -260,12 +260,12 @@ func secretsOf(g *model.Gateway) []string {
 
 // sidecars translates Sidecars.
 func (r *run) sidecars() {
-	for _, o := range byAge(r.in.Sidecars) {
-		res := r.memo.sidecars.get(nameOf(o), key[inputs.Sidecar]{o, r.mesh}, func() *result[*model.Sidecar] {
-			v, issues := istioapi.ReadSidecar(o, r.mesh)
-			return &result[*model.Sidecar]{v, entryOf(o, issues)}
-		})
-		r.judge(o, res.entry)
+	all, read := r.memo.sidecars.all(r.in.Sidecars, r.mesh, func(o *inputs.Sidecar) *result[*model.Sidecar] {
+		v, issues := istioapi.ReadSidecar(o, r.mesh)
+		return resultOf(v, entryOf(o, issues))
+	})
+	for i, res := range read {
+		r.judge(all[i], res.entry, &res.kept)
 		if res.entry.State != report.Refused {
 			r.snap.Sidecars = append(r.snap.Sidecars, res.value)
 		}
@@ -274,27 +274,27 @@ func (r *run) sidecars() {
 
 // peerAuthentications translates PeerAuthentications, all of which are in force.
 func (r *run) peerAuthentications() {
-	for _, o := range byAge(r.in.PeerAuthentications) {
-		res := r.memo.peers.get(nameOf(o), key[inputs.PeerAuthentication]{o, r.mesh}, func() *result[*model.PeerAuthentication] {
-			v, issues := security.PeerAuthentication(o, r.mesh)
-			return &result[*model.PeerAuthentication]{v, entryOf(o, issues)}
-		})
-		r.judge(o, res.entry)
+	all, read := r.memo.peers.all(r.in.PeerAuthentications, r.mesh, func(o *inputs.PeerAuthentication) *result[*model.PeerAuthentication] {
+		v, issues := security.PeerAuthentication(o, r.mesh)
+		return resultOf(v, entryOf(o, issues))
+	})
+	for i, res := range read {
+		r.judge(all[i], res.entry, &res.kept)
 		r.snap.PeerAuthentications = append(r.snap.PeerAuthentications, res.value)
 	}
 }
 
 // authorizations translates AuthorizationPolicies. All that decide anything are in force.
 func (r *run) authorizations() {
-	for _, o := range r.in.AuthorizationPolicies {
-		res := r.memo.policies.get(nameOf(o), key[inputs.AuthorizationPolicy]{o, r.mesh}, func() *result[*model.Authorization] {
-			v, issues := security.Authorization(o, r.mesh)
-			if v == nil { // decides nothing, so that it is not closed but left out
-				return &result[*model.Authorization]{v, report.NewEntry(RefOf(o), o.Generation, false, issues)}
-			}
-			return &result[*model.Authorization]{v, entryOf(o, issues)}
-		})
-		r.judge(o, res.entry)
+	all, read := r.memo.policies.all(r.in.AuthorizationPolicies, r.mesh, func(o *inputs.AuthorizationPolicy) *result[*model.Authorization] {
+		v, issues := security.Authorization(o, r.mesh)
+		if v == nil { // decides nothing, so that it is not closed but left out
+			return resultOf(v, report.NewEntry(RefOf(o), o.Generation, false, issues))
+		}
+		return resultOf(v, entryOf(o, issues))
+	})
+	for i, res := range read {
+		r.judge(all[i], res.entry, &res.kept)
 		if res.value != nil {
 			r.snap.Authorizations = append(r.snap.Authorizations, res.value)
 		}
@@ -306,12 +306,12 @@ func (r *run) authorizations() {
 
 // telemetries translates Telemetry objects.
 func (r *run) telemetries() {
-	for _, o := range byAge(r.in.Telemetries) {
-		res := r.memo.telemetries.get(nameOf(o), key[inputs.Telemetry]{o, r.mesh}, func() *result[*model.Telemetry] {
-			v, issues := mesh.Telemetry(o, r.mesh, true)
-			return &result[*model.Telemetry]{v, entryOf(o, issues)}
-		})
-		r.judge(o, res.entry)
+	all, read := r.memo.telemetries.all(r.in.Telemetries, r.mesh, func(o *inputs.Telemetry) *result[*model.Telemetry] {
+		v, issues := mesh.Telemetry(o, r.mesh, true)
+		return resultOf(v, entryOf(o, issues))
+	})
+	for i, res := range read {
+		r.judge(all[i], res.entry, &res.kept)
 		if res.entry.State != report.Refused {
 			r.snap.Telemetries = append(r.snap.Telemetries, res.value)
 		}
@@ -320,12 +320,12 @@ func (r *run) telemetries() {
 
 // proxyConfigs translates ProxyConfigs.
 func (r *run) proxyConfigs() {
-	for _, o := range byAge(r.in.ProxyConfigs) {
-		res := r.memo.proxyConfigs.get(nameOf(o), key[inputs.ProxyConfig]{o, r.mesh}, func() *result[*model.ProxyConfig] {
-			v, issues := mesh.ProxyConfig(o)
-			return &result[*model.ProxyConfig]{v, entryOf(o, issues)}
-		})
-		r.judge(o, res.entry)
+	all, read := r.memo.proxyConfigs.all(r.in.ProxyConfigs, r.mesh, func(o *inputs.ProxyConfig) *result[*model.ProxyConfig] {
+		v, issues := mesh.ProxyConfig(o)
+		return resultOf(v, entryOf(o, issues))
+	})
+	for i, res := range read {
+		r.judge(all[i], res.entry, &res.kept)
 		if res.entry.State != report.Refused {
 			r.snap.ProxyConfigs = append(r.snap.ProxyConfigs, res.value)
 		}
@@ -375,14 +375,4 @@ func extend(e *report.Entry, issues []report.Issue) *report.Entry {
 
 func nameOf(o metav1.Object) model.Name {
 	return model.Name{Namespace: o.GetNamespace(), Name: o.GetName()}
-}
-
-// byAge sorts objects by creation time in seconds, then name, then namespace, as Istio does.
-func byAge[O metav1.Object](list []O) []O {
-	out := slices.Clone(list)
-	slices.SortFunc(out, func(a, b O) int {
-		at, bt := a.GetCreationTimestamp(), b.GetCreationTimestamp()
-		return cmp.Or(cmp.Compare(at.Unix(), bt.Unix()), cmp.Compare(a.GetName(), b.GetName()), cmp.Compare(a.GetNamespace(), b.GetNamespace()))
-	})
-	return out
 }
