@@ -4,15 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"regexp"
 	"runtime"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/heddle-mesh/heddle/tests/bench/page"
 	"github.com/heddle-mesh/heddle/tests/internal/envoy"
 )
 
@@ -48,19 +46,17 @@ func record(ctx context.Context, path string, rounds int, each time.Duration, re
 		}
 	}
 	fmt.Fprintf(&out, "\n%s\n", summary(hold, limits))
-	return os.WriteFile(path, out.Bytes(), 0o644)
+	return page.Write(path, page.Hop, out.Bytes())
 }
 
 func summary(hold, limits int) string { return fmt.Sprintf("bench: %d of %d musts hold", hold, limits) }
 
 // versions of all that took part.
 func versions(ctx context.Context) [][2]string {
-	var kernel unix.Utsname
-	_ = unix.Uname(&kernel) // it cannot fail with a valid pointer
 	commit, _ := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output()
 	return [][2]string{
-		{"machine", fmt.Sprintf("%s, %d cores", processor(), runtime.NumCPU())},
-		{"kernel", unix.ByteSliceToString(kernel.Release[:])},
+		{"machine", page.Machine()},
+		{"kernel", page.Kernel()},
 		{"Heddle", strings.TrimSpace(string(commit)) + ", " + runtime.Version()},
 		{"Envoy", envoy.Version},
 		{"HAProxy", version(ctx, "haproxy", "-v")},
@@ -78,17 +74,4 @@ func version(ctx context.Context, name, flag string) string {
 	}
 	said, _ := exec.CommandContext(ctx, path, flag).CombinedOutput()
 	return number.FindString(string(said))
-}
-
-func processor() string {
-	text, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return runtime.GOARCH
-	}
-	for line := range strings.Lines(string(text)) {
-		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return runtime.GOARCH
 }
