@@ -9,6 +9,7 @@ import (
 
 	cluster3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listener3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	route3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
 
@@ -33,7 +34,7 @@ const outbound = "outbound|80||"
 type entry struct {
 	name    string
 	service bool     // a cluster of a service's
-	wants   []string // endpoints that a cluster needs, routes that a listener does
+	wants   []string // endpoints that a cluster needs, routes that a listener does, clusters that a virtual host does
 
 	mu     sync.Mutex
 	judged *goal
@@ -94,8 +95,28 @@ func wants(typ, name string, body []byte) ([]string, error) {
 			return nil, fmt.Errorf("reading listener %s: %w", name, err)
 		}
 		return routesOf(&l)
+	case wire.TypeVirtualHost:
+		var h route3.VirtualHost
+		if err := proto.Unmarshal(body, &h); err != nil {
+			return nil, fmt.Errorf("reading virtual host %s: %w", name, err)
+		}
+		return clustersOf(&h), nil
 	}
 	return nil, nil
+}
+
+// clustersOf are the clusters that a virtual host leads to.
+func clustersOf(h *route3.VirtualHost) []string {
+	var out []string
+	for _, r := range h.GetRoutes() {
+		if name := r.GetRoute().GetCluster(); name != "" {
+			out = append(out, name)
+		}
+		for _, c := range r.GetRoute().GetWeightedClusters().GetClusters() {
+			out = append(out, c.GetName())
+		}
+	}
+	return out
 }
 
 // routesOf are the routes that a listener's HTTP filters ask for.

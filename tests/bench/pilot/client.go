@@ -17,11 +17,13 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 )
 
-// client is one proxy's end of delta ADS, in the order of a stock Envoy: clusters, their endpoints, listeners, their routes.
+// client is one proxy's end of delta ADS, in the order of a stock Envoy: clusters, their endpoints, listeners, their routes. On demand it asks for what it
+// uses once it knows its own listeners.
 type client struct {
-	fleet *fleet
-	node  string
-	tls   *tls.Config
+	fleet  *fleet
+	number int
+	node   string
+	tls    *tls.Config
 
 	once sync.Once // has everything
 
@@ -30,7 +32,10 @@ type client struct {
 	clusters map[string]bool
 	asked    map[key]bool
 	waiting  map[key]bool // of these, those that were not answered yet
+	held     map[key]bool // on demand: what came, asked for or ahead of that
 	listens  bool
+	using    bool // what it uses was asked for
+	greeted  bool // it has said who it is
 	goal     *goal
 	met      uint32
 }
@@ -78,6 +83,9 @@ func (c *client) session(ctx context.Context) error {
 	if c.fleet.ours {
 		c.ask(out, wire.TypeListener)
 	}
+	if c.fleet.onDemand {
+		c.ask(out, wire.TypeVirtualHost)
+	}
 	began := false
 	var room []resource
 	for {
@@ -109,7 +117,8 @@ func (c *client) session(ctx context.Context) error {
 func (c *client) reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.clusters, c.asked, c.waiting, c.listens = map[string]bool{}, map[key]bool{}, map[key]bool{}, false
+	c.clusters, c.asked, c.waiting, c.held = map[string]bool{}, map[key]bool{}, map[key]bool{}, map[key]bool{}
+	c.listens, c.using, c.greeted = false, false, false
 }
 
 // ask subscribes to a type, or to names of it.
@@ -124,15 +133,18 @@ func (c *client) askLocked(out *outbox, typ string, names ...string) {
 		return
 	}
 	r := &ads.DeltaDiscoveryRequest{TypeUrl: typ}
-	if typ == wire.TypeCluster {
-		r.Node = c.message()
+	if !c.greeted {
+		c.greeted, r.Node = true, c.message()
 	}
 	if c.asked[key{typ, ""}] = true; len(names) == 0 {
 		r.ResourceNamesSubscribe = []string{"*"}
 	}
 	for _, name := range names {
 		if k := (key{typ, name}); !c.asked[k] {
-			c.asked[k], c.waiting[k] = true, true
+			c.asked[k] = true
+			if !c.held[k] { // otherwise it came before it was asked for
+				c.waiting[k] = true
+			}
 			r.ResourceNamesSubscribe = append(r.ResourceNamesSubscribe, name)
 		}
 	}
@@ -147,6 +159,9 @@ func (c *client) message() *core.Node {
 	if c.fleet.ours {
 		n.UserAgentName = "heddle-proxy"
 		n.Metadata = &structpb.Struct{Fields: map[string]*structpb.Value{wire.MetaDialect: structpb.NewStringValue(strconv.Itoa(wire.Dialect))}}
+	}
+	if c.fleet.onDemand {
+		n.Metadata.Fields[wire.MetaOnDemand] = structpb.NewStringValue("true")
 	}
 	return n
 }
@@ -170,6 +185,9 @@ func (c *client) take(r response, out *outbox) error {
 			c.clusters[e.name] = true
 		}
 		delete(c.waiting, key{r.typ, e.name})
+		if c.fleet.onDemand {
+			c.held[key{r.typ, e.name}] = true
+		}
 		wanted = append(wanted, e.wants...)
 		if g != nil {
 			c.meet(g, e.of(g, r.typ, res.body))
@@ -177,6 +195,7 @@ func (c *client) take(r response, out *outbox) error {
 	}
 	for _, name := range r.removed {
 		delete(c.waiting, key{r.typ, string(name)})
+		delete(c.held, key{r.typ, string(name)})
 		delete(c.clusters, string(name))
 	}
 	c.follow(r.typ, wanted, out)
@@ -195,6 +214,14 @@ func (c *client) follow(typ string, wanted []string, out *outbox) {
 		if len(wanted) > 0 {
 			c.askLocked(out, wire.TypeRoute, wanted...)
 		}
+	case wire.TypeVirtualHost:
+		if len(wanted) > 0 {
+			c.askLocked(out, wire.TypeCluster, wanted...)
+		}
+	}
+	if c.fleet.onDemand && c.listens && !c.using {
+		c.using = true
+		c.use(out)
 	}
 	if len(c.clusters) < c.fleet.expected || len(c.waiting) > 0 {
 		return
@@ -202,6 +229,21 @@ func (c *client) follow(typ string, wanted []string, out *outbox) {
 	if c.askLocked(out, wire.TypeListener); c.listens {
 		c.once.Do(c.fleet.connecting.Done)
 	}
+}
+
+// use asks as requests to the services would: for the listeners of their address, and for their host. It knows of hosts, too, that are not there yet.
+func (c *client) use(out *outbox) {
+	m := c.fleet.mesh
+	listeners, hosts := []string{fmt.Sprintf("0.0.0.0_%d", servicePort)}, []string(nil)
+	for _, i := range m.used(c.number) {
+		listeners = append(listeners, fmt.Sprintf("%s_%d", c.fleet.serviceIPs[i], servicePort))
+		hosts = append(hosts, m.virtualHost(i))
+	}
+	for round := range changes {
+		hosts = append(hosts, m.virtualHost(m.later(round)))
+	}
+	c.askLocked(out, wire.TypeListener, listeners...)
+	c.askLocked(out, wire.TypeVirtualHost, hosts...)
 }
 
 // meet notes needs that were met; a client counts once.

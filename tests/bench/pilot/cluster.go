@@ -29,6 +29,8 @@ type cluster struct {
 	mesh
 	kube kubernetes.Interface
 	free dynamic.Interface // of any kind
+	// addresses of the services that are there from the start.
+	addresses []string
 }
 
 func connect(config *rest.Config, m mesh) (*cluster, error) {
@@ -40,7 +42,7 @@ func connect(config *rest.Config, m mesh) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
-	return &cluster{mesh: m, kube: kube, free: free}, nil
+	return &cluster{mesh: m, kube: kube, free: free, addresses: make([]string, m.services)}, nil
 }
 
 // each calls write for 0 to n-1, several at once, and returns the first error.
@@ -100,10 +102,25 @@ func (c *cluster) fill(ctx context.Context, top string) error {
 			return fmt.Errorf("writing the mesh: %w", err)
 		}
 	}
-	if c.scope == 0 {
-		return nil
+	return nil
+}
+
+// importFew writes the Sidecars of a scoped audience; the function returned takes them away.
+func (c *cluster) importFew(ctx context.Context) (undo func() error, err error) {
+	if !c.scoped {
+		return func() error { return nil }, nil
 	}
-	return each(c.namespaces, func(i int) error { return c.create(ctx, "sidecars", c.sidecar(c.namespace(i))) })
+	undo = func() error {
+		return each(c.namespaces, func(i int) error {
+			o := c.sidecar(c.namespace(i))
+			return c.free.Resource(istioKind("sidecars")).Namespace(o.GetNamespace()).Delete(ctx, o.GetName(), metav1.DeleteOptions{})
+		})
+	}
+	return undo, each(c.namespaces, func(i int) error { return c.create(ctx, "sidecars", c.sidecar(c.namespace(i))) })
+}
+
+func istioKind(resource string) schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: resource}
 }
 
 func (c *cluster) makeNamespace(ctx context.Context, name string) error {
@@ -114,10 +131,14 @@ func (c *cluster) makeNamespace(ctx context.Context, name string) error {
 // makeService writes a service and its endpoints.
 func (c *cluster) makeService(ctx context.Context, i int) error {
 	s := c.service(i)
-	if _, err := c.kube.CoreV1().Services(s.Namespace).Create(ctx, s, metav1.CreateOptions{}); err != nil {
+	made, err := c.kube.CoreV1().Services(s.Namespace).Create(ctx, s, metav1.CreateOptions{})
+	if err != nil {
 		return err
 	}
-	_, err := c.kube.DiscoveryV1().EndpointSlices(s.Namespace).Create(ctx, c.slice(i), metav1.CreateOptions{})
+	if i < len(c.addresses) {
+		c.addresses[i] = made.Spec.ClusterIP
+	}
+	_, err = c.kube.DiscoveryV1().EndpointSlices(s.Namespace).Create(ctx, c.slice(i), metav1.CreateOptions{})
 	return err
 }
 
@@ -134,8 +155,7 @@ func (c *cluster) makePod(ctx context.Context, j int) error {
 }
 
 func (c *cluster) create(ctx context.Context, resource string, o *unstructured.Unstructured) error {
-	kind := schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: resource}
-	_, err := c.free.Resource(kind).Namespace(o.GetNamespace()).Create(ctx, o, metav1.CreateOptions{})
+	_, err := c.free.Resource(istioKind(resource)).Namespace(o.GetNamespace()).Create(ctx, o, metav1.CreateOptions{})
 	return err
 }
 

@@ -23,11 +23,11 @@ import (
 // fleet is all clients of a row.
 type fleet struct {
 	address string
-	// ours has the clients announce themselves as proxies of ours; otherwise they are stock Envoys.
-	ours     bool
-	expected int // services that each is told of
-	catalog  *catalog
-	clients  []*client
+	mesh
+	serviceIPs []string
+	expected   int // services that each is told of
+	catalog    *catalog
+	clients    []*client
 
 	received atomic.Int64 // bytes of messages
 	lost     atomic.Int64 // streams that ended
@@ -65,9 +65,9 @@ func (f *fleet) expect(needs ...need) *goal {
 
 // newFleet makes the clients and their certificates, signed by the mesh's own root, so that proving them costs the control plane what it
 // costs it with proxies that have been there before.
-func newFleet(root *authority.Authority, m mesh, address string, ours bool) (*fleet, error) {
-	f := &fleet{address: address, ours: ours, expected: m.told(), catalog: newCatalog()}
-	f.clients = make([]*client, m.proxies)
+func newFleet(root *authority.Authority, c *cluster, address string) (*fleet, error) {
+	m := c.mesh
+	f := &fleet{address: address, mesh: m, serviceIPs: c.addresses, expected: m.told(), catalog: newCatalog(), clients: make([]*client, m.proxies)}
 	trusted := x509.NewCertPool()
 	trusted.AppendCertsFromPEM(root.BundlePEM())
 	err := each(m.proxies, func(j int) error {
@@ -79,7 +79,7 @@ func newFleet(root *authority.Authority, m mesh, address string, ours bool) (*fl
 		if err != nil {
 			return err
 		}
-		f.clients[j] = &client{fleet: f, node: m.nodeID(j), tls: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: trusted,
+		f.clients[j] = &client{fleet: f, number: j, node: m.nodeID(j), tls: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: trusted,
 			ServerName: wire.DiscoveryService + "." + wire.SystemNamespace + ".svc", Certificates: []tls.Certificate{certificate}}}
 		return nil
 	})

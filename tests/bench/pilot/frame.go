@@ -138,7 +138,7 @@ func fields(data []byte, see func(protowire.Number, []byte) error) error {
 
 // typeOf returns the constant for a type, so that none is allocated per response.
 func typeOf(url []byte) string {
-	for _, known := range []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute} {
+	for _, known := range []string{wire.TypeCluster, wire.TypeEndpoints, wire.TypeListener, wire.TypeRoute, wire.TypeVirtualHost} {
 		if string(url) == known {
 			return known
 		}

@@ -21,7 +21,7 @@ type heddled struct {
 }
 
 // startHeddled starts one and waits until it is ready to serve proxies.
-func (b bench) startHeddled(ctx context.Context, dir, kubeconfig string) (*heddled, error) {
+func (b *bench) startHeddled(ctx context.Context, dir, kubeconfig string) (*heddled, error) {
 	at, release, err := addresses(4)
 	if err != nil {
 		return nil, err
@@ -85,6 +85,9 @@ func fetch(ctx context.Context, url string) ([]byte, error) {
 
 // build makes the programs that the rows run, where none are given: heddled of this tree, and Kubernetes as the test cluster has it.
 func (b *bench) build(ctx context.Context) error {
+	if b.top != "" {
+		return nil
+	}
 	module, err := output(ctx, "", "go", "env", "GOMOD")
 	if err != nil {
 		return err

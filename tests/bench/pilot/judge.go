@@ -2,9 +2,7 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"math"
-	"text/tabwriter"
 	"time"
 )
 
@@ -22,10 +20,13 @@ func recorded() map[size]figures {
 			virtual: 410 * millisecond, virtualBytes: 52 * mb, memory: 553 * mb},
 		{1000, 400}: {connect: 14200 * millisecond, cold: 1530 * mb, endpoints: 195 * millisecond, service: 2300 * millisecond, serviceBytes: 396 * mb,
 			virtual: 2380 * millisecond, virtualBytes: 396 * mb, memory: 1450 * mb, cpu: 23 * second},
-		{1000, 1000}: {connect: 53900 * millisecond, cold: 3830 * mb, endpoints: 371 * millisecond, service: 6100 * millisecond, serviceBytes: 990 * mb,
+		judged(): {connect: 53900 * millisecond, cold: 3830 * mb, endpoints: 371 * millisecond, service: 6100 * millisecond, serviceBytes: 990 * mb,
 			virtual: 6050 * millisecond, virtualBytes: 990 * mb, memory: 3300 * mb, cpu: 84 * second},
 	}
 }
+
+// judged is the size that musts are about; those of others are for orientation.
+func judged() size { return size{1000, 1000} }
 
 // growth is how steep a figure may grow with what grows: 1 is a line, and the rest is for the noise of single runs.
 const growth = 1.1
@@ -48,73 +49,53 @@ func (v *verdict) must(holds bool) {
 }
 
 // cell shows a figure and, where istiod's is recorded, what part of that it is; an exclamation mark is a must that does not hold.
-func (c column) cell(r row, judge bool, v *verdict) string {
-	text := c.show(c.of(r.figures))
+func (c column) cell(r row, a audience, v *verdict) string {
+	peer, must := c.of(recorded()[r.size]), a.must(c)
+	judging := peer != 0 && must != 0 && r.size == judged()
 	if r.err != nil {
+		if judging { // what was not measured does not hold
+			v.must(false)
+		}
 		return "-"
 	}
-	peer := c.of(recorded()[r.size])
+	text := c.show(c.of(r.figures))
 	if peer == 0 {
 		return text
 	}
 	part := c.of(r.figures) / peer
 	text += fmt.Sprintf(" (%.2fx", part)
-	if judge {
-		v.must(part <= c.must)
-		if part > c.must {
+	if judging {
+		v.must(part <= must)
+		if part > must {
 			text += "!"
 		}
 	}
 	return text + ")"
 }
 
-// table writes one group's rows. Musts are judged where the clients are those of istiod's figures.
-func table(w io.Writer, g group, rows []row, judge bool, v *verdict) error {
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(out, g.name, "\t")
+// tableOf shows one group's rows for one kind of clients.
+func tableOf(g group, a audience, few int, rows []row, v *verdict) table {
+	t := table{title: g.title + ": " + a.title(few), head: []string{"services x proxies"}}
 	for _, c := range columns() {
-		fmt.Fprint(out, c.title, "\t")
+		t.head = append(t.head, c.title)
 	}
-	fmt.Fprintln(out)
 	for _, r := range rows {
-		fmt.Fprint(out, r.size, "\t")
+		line := []string{r.size.String()}
 		for _, c := range columns() {
-			fmt.Fprint(out, c.cell(r, judge, v), "\t")
+			line = append(line, c.cell(r, a, v))
 		}
-		fmt.Fprintln(out)
-		if judge && r.err != nil { // what was not measured does not hold
-			for range recordedOf(r.size) {
-				v.must(false)
-			}
+		if t.rows = append(t.rows, line); r.err != nil {
+			t.notes = append(t.notes, fmt.Sprintf("%s was not measured: %v", r.size, r.err))
 		}
 	}
 	if g.grows != nil {
-		fmt.Fprint(out, "grows as n^\t")
+		line := []string{"grows as n^"}
 		for _, c := range columns() {
-			fmt.Fprint(out, steepness(c, g, rows, v), "\t")
+			line = append(line, steepness(c, g, rows, v))
 		}
-		fmt.Fprintln(out)
+		t.rows = append(t.rows, line)
 	}
-	if err := out.Flush(); err != nil {
-		return err
-	}
-	for _, r := range rows {
-		if r.err != nil {
-			fmt.Fprintf(w, "%s was not measured: %v\n", r.size, r.err)
-		}
-	}
-	return nil
-}
-
-// recordedOf are the columns that istiod has a figure of.
-func recordedOf(s size) []column {
-	var out []column
-	for _, c := range columns() {
-		if c.of(recorded()[s]) != 0 {
-			out = append(out, c)
-		}
-	}
-	return out
+	return t
 }
 
 // steepness is the exponent with which a figure grows, and a must: no worse than a line.

@@ -5,6 +5,12 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/heddle-mesh/heddle/pilot/model/dump"
+	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/source"
+	"github.com/heddle-mesh/heddle/pilot/translate"
 )
 
 func TestRows(t *testing.T) {
@@ -29,36 +35,80 @@ func at(s size, part float64) row {
 
 func scaled[T ~int64](v T, part float64) T { return T(float64(v) * part) }
 
+// named is one of the audiences.
+func named(t *testing.T, name string) audience {
+	t.Helper()
+	found, err := parseAudiences(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found[0]
+}
+
+func texts(t table) string {
+	var out strings.Builder
+	t.print(&out)
+	return out.String()
+}
+
 func TestMusts(t *testing.T) {
-	big := size{1000, 1000}
-	for part, hold := range map[float64]int{0.19: 9, 0.25: 4, 0.4: 3, 0.6: 0} {
+	for _, c := range []struct {
+		clients   string
+		size      size
+		part      float64
+		hold, all int
+	}{
+		{"envoy", judged(), 0.19, 9, 9},
+		{"envoy", judged(), 0.25, 4, 9},
+		{"envoy", judged(), 0.4, 3, 9},
+		{"envoy", judged(), 0.6, 0, 9},
+		{"ondemand", judged(), 0.09, 4, 4},
+		{"ondemand", judged(), 0.11, 0, 4},
+		{"scoped", judged(), 2, 0, 0},
+		{"envoy", size{1000, 400}, 2, 0, 0},
+	} {
 		var v verdict
-		var out strings.Builder
-		if err := table(&out, group{name: "g"}, []row{at(big, part)}, true, &v); err != nil {
-			t.Fatal(err)
-		}
-		if v.hold != hold || v.all != 9 || strings.Count(out.String(), "!") != 9-hold {
-			t.Errorf("%.2fx of istiod: %d of %d hold, want %d\n%s", part, v.hold, v.all, hold, out.String())
+		out := texts(tableOf(group{name: "g"}, named(t, c.clients), 20, []row{at(c.size, c.part)}, &v))
+		if v.hold != c.hold || v.all != c.all || strings.Count(out, "!") != c.all-c.hold {
+			t.Errorf("%s at %s, %.2fx of istiod: %d of %d hold, want %d of %d\n%s", c.clients, c.size, c.part, v.hold, v.all, c.hold, c.all, out)
 		}
 	}
 }
 
 func TestMustsOfARowThatFailed(t *testing.T) {
 	var v verdict
-	var out strings.Builder
-	failed := row{size: size{500, 100}, err: errors.New("out of memory")}
-	if err := table(&out, group{name: "g"}, []row{failed}, true, &v); err != nil {
-		t.Fatal(err)
-	}
-	if v.hold != 0 || v.all != 7 || !strings.Contains(out.String(), "500x100 was not measured: out of memory") {
-		t.Errorf("%d of %d hold\n%s", v.hold, v.all, out.String())
+	failed := row{size: judged(), err: errors.New("out of memory")}
+	out := texts(tableOf(group{name: "g"}, named(t, "envoy"), 20, []row{failed}, &v))
+	if v.hold != 0 || v.all != 9 || !strings.Contains(out, "1000x1000 was not measured: out of memory") {
+		t.Errorf("%d of %d hold\n%s", v.hold, v.all, out)
 	}
 }
 
-func TestMustsAreOfClientsThatSubscribeToEverything(t *testing.T) {
-	var v verdict
-	if err := table(&strings.Builder{}, group{name: "g"}, []row{at(size{1000, 1000}, 1)}, false, &v); err != nil || v.all != 0 {
-		t.Errorf("%d are judged, %v", v.all, err)
+func TestAudiences(t *testing.T) {
+	if all, err := parseAudiences("envoy,ondemand"); err != nil || len(all) != 2 || all[0].ours || !all[1].onDemand {
+		t.Errorf("got %+v, %v", all, err)
+	}
+	for _, wrong := range []string{"", "envoy,", "istio"} {
+		if _, err := parseAudiences(wrong); err == nil {
+			t.Errorf("%q is read", wrong)
+		}
+	}
+}
+
+// TestUsed holds that each client on demand uses as many services as it is said to, those that change among them.
+func TestUsed(t *testing.T) {
+	m := mesh{size: size{50, 200}, namespaces: 10, few: 20, audience: named(t, "ondemand"), before: 48}
+	for j := range m.proxies {
+		seen := map[int]bool{}
+		for _, i := range m.used(j) {
+			if i < 0 || i >= m.services {
+				t.Fatalf("client %d uses service %d", j, i)
+			}
+			seen[i] = true
+		}
+		if len(seen) != m.told() || !seen[48] || !seen[49] || !seen[0] {
+			t.Fatalf("client %d uses %v", j, m.used(j))
+		}
 	}
 }
 
@@ -76,13 +126,38 @@ func TestGrowth(t *testing.T) {
 	}
 	for e, hold := range map[float64]int{0: 9, 1: 9, 1.05: 9, 1.3: 5, 2: 5} {
 		var v verdict
-		var out strings.Builder
-		if err := table(&out, g, grown(e), true, &v); err != nil {
-			t.Fatal(err)
-		}
+		out := texts(tableOf(g, named(t, "scoped"), 20, grown(e), &v))
 		if v.hold != hold || v.all != 9 {
-			t.Errorf("n^%.2f: %d of %d hold, want %d\n%s", e, v.hold, v.all, hold, out.String())
+			t.Errorf("n^%.2f: %d of %d hold, want %d\n%s", e, v.hold, v.all, hold, out)
 		}
+	}
+}
+
+// TestCore holds that the mesh which translation is measured with is understood whole, and that each change changes what it says.
+func TestCore(t *testing.T) {
+	in, err := source.FromYAML([]byte(coreMesh(40, 20)))
+	if err != nil || len(in.Services) != 40 || len(in.VirtualServices) != 20 || len(in.DestinationRules) != 20 {
+		t.Fatalf("%d services, %d routes, %d rules, %v", len(in.Services), len(in.VirtualServices), len(in.DestinationRules), err)
+	}
+	memo := translate.NewMemo()
+	before, said := translate.Translate(in, memo)
+	for _, e := range said.Entries {
+		if e.State != report.Accepted || len(e.Issues) > 0 {
+			t.Errorf("%s", e)
+		}
+	}
+	for _, kind := range coreKinds() {
+		alter(in, kind, 1)
+		after, _ := translate.Translate(in, memo)
+		if dump.Value(after) == dump.Value(before) {
+			t.Errorf("changing a %s changes nothing", kind)
+		}
+		before = after
+	}
+	var v verdict
+	out := texts(coreFigures{all: coreAll, change: [3]time.Duration{coreChange, coreChange + 1, coreChange}}.table(&v))
+	if v.hold != 3 || v.all != 4 {
+		t.Errorf("%d of %d hold\n%s", v.hold, v.all, out)
 	}
 }
 

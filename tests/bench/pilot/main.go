@@ -19,12 +19,13 @@ import (
 type settings struct {
 	rows       string
 	clients    string
-	scope      int
+	few        int
 	namespaces int
 	profiles   string
 	profiling  time.Duration
 	patience   time.Duration
 	keep       bool
+	record     string
 	binaries   binaries
 }
 
@@ -33,9 +34,10 @@ type binaries struct{ heddled, kubernetes string }
 
 func main() {
 	var c settings
-	flag.StringVar(&c.rows, "rows", "sizes,services,proxies", "what to measure: sizes, services, proxies, or SERVICESxPROXIES, comma-separated")
-	flag.StringVar(&c.clients, "clients", clientsEnvoy, "what the clients are: envoy, or heddle for proxies of ours")
-	flag.IntVar(&c.scope, "scope", 0, "a Sidecar of each namespace imports so many services; 0: everybody is told everything")
+	flag.StringVar(&c.rows, "rows", "core,sizes,services,proxies", "what to measure: core (translation alone), sizes, services, proxies, or SERVICESxPROXIES, comma-separated")
+	flag.StringVar(&c.clients, "clients", "envoy,scoped,ondemand", "what the clients are, one kind after the other: envoy, scoped (Envoys with a Sidecar), ondemand, heddle (ours, told everything)")
+	flag.IntVar(&c.few, "few", 20, "how many services a Sidecar imports, and a client on demand uses")
+	flag.StringVar(&c.record, "record", "", "page of which to replace the control plane's part by the tables: docs/performance.md")
 	flag.IntVar(&c.namespaces, "namespaces", 10, "namespaces that services and proxies are spread over")
 	flag.StringVar(&c.profiles, "profiles", "", "folder to write profiles of heddled to: CPU while clients connect and while things change, heap after each")
 	flag.DurationVar(&c.profiling, "profiling", 15*time.Second, "with -profiles: how long CPU profiles are, at most; a row waits for them")
@@ -52,19 +54,17 @@ func main() {
 	}
 }
 
-// Values of -clients.
-const (
-	clientsEnvoy  = "envoy"
-	clientsHeddle = "heddle"
-)
-
 func run(ctx context.Context, c settings) error {
 	groups, err := parseRows(c.rows)
 	if err != nil {
 		return err
 	}
-	if c.clients != clientsEnvoy && c.clients != clientsHeddle {
-		return fmt.Errorf("-clients %q: it is neither envoy nor heddle", c.clients)
+	audiences, err := parseAudiences(c.clients)
+	if err != nil {
+		return err
+	}
+	if c.few < changes {
+		return fmt.Errorf("-few %d: changes are about %d services", c.few, changes)
 	}
 	dir, err := os.MkdirTemp("", "heddle-bench-pilot-")
 	if err != nil {
@@ -75,76 +75,129 @@ func run(ctx context.Context, c settings) error {
 	} else {
 		defer os.RemoveAll(dir)
 	}
-	b := bench{settings: c, dir: dir}
-	if err := b.build(ctx); err != nil {
+	b := bench{settings: c, audiences: audiences, dir: dir}
+	out, err := b.groups(ctx, groups)
+	if err != nil {
 		return err
 	}
-	var v verdict
-	for _, g := range groups {
-		var rows []row
-		for _, s := range g.sizes {
-			r := row{size: s}
-			began := time.Now()
-			if r.figures, r.err = b.row(ctx, s); ctx.Err() != nil {
-				return ctx.Err()
-			}
-			fmt.Printf("%s took %v\n", s, time.Since(began).Round(time.Second))
-			rows = append(rows, r)
-		}
-		fmt.Println()
-		if err := table(os.Stdout, g, rows, c.scope == 0, &v); err != nil {
-			return err
-		}
-		fmt.Println()
+	fmt.Print(out.explain(b))
+	if c.record == "" {
+		return nil
 	}
-	b.explain()
-	fmt.Printf("bench-pilot: %d of %d musts hold\n", v.hold, v.all)
-	return nil
+	return out.record(ctx, b)
 }
 
-// explain says what the figures are figures of.
-func (b bench) explain() {
-	fmt.Printf("clients: %s", b.clients)
-	if b.scope > 0 {
-		fmt.Printf(", each told of %d services", b.scope)
+// outcome is what a run showed.
+type outcome struct {
+	tables []table
+	verdict
+}
+
+// groups measures all rows.
+func (b *bench) groups(ctx context.Context, groups []group) (outcome, error) {
+	var out outcome
+	for _, g := range groups {
+		if g.name == "core" {
+			figures, err := measureCore()
+			if err != nil {
+				return out, err
+			}
+			out.add(figures.table(&out.verdict))
+			continue
+		}
+		if err := b.build(ctx); err != nil {
+			return out, err
+		}
+		rows := make([][]row, len(b.audiences))
+		for _, s := range g.sizes {
+			began := time.Now()
+			for i, r := range b.size(ctx, s) {
+				rows[i] = append(rows[i], r)
+			}
+			if ctx.Err() != nil {
+				return out, ctx.Err()
+			}
+			fmt.Printf("%s took %v\n", s, time.Since(began).Round(time.Second))
+		}
+		for i, a := range b.audiences {
+			out.add(tableOf(g, a, b.few, rows[i], &out.verdict))
+		}
 	}
-	fmt.Printf("; a service has one HTTP port and %d endpoints; %d namespaces; delta ADS over mTLS, bytes are those of messages\n", endpointsEach, b.namespaces)
-	fmt.Printf("changes: from before the write until the last client has it, the median of %d; (0.10x) is the part of istiod's recorded figure\n", changes)
+	return out, nil
+}
+
+// add keeps a table, and shows it.
+func (o *outcome) add(t table) {
+	t.print(os.Stdout)
+	o.tables = append(o.tables, t)
 }
 
 // bench measures rows.
 type bench struct {
 	settings
-	dir string
-	top string // the source tree
+	audiences []audience
+	dir       string
+	top       string // the source tree
 }
 
-// row starts everything that a size needs, measures, and ends it again.
-func (b bench) row(ctx context.Context, s size) (_ figures, err error) {
-	m := mesh{size: s, namespaces: b.namespaces, scope: b.scope}
-	if err := m.fits(); err != nil {
-		return figures{}, err
+// size starts a mesh and measures each kind of clients in it, one after the other.
+func (b *bench) size(ctx context.Context, s size) []row {
+	out := make([]row, len(b.audiences))
+	for i := range out {
+		out[i].size = s
 	}
+	err := b.mesh(ctx, s, func(c *cluster, dir, kubeconfig string) {
+		for i, a := range b.audiences {
+			if ctx.Err() == nil {
+				c.audience, c.before = a, i*changes
+				out[i].figures, out[i].err = b.row(ctx, c, dir, kubeconfig)
+			}
+		}
+	})
+	for i := range out {
+		out[i].err = errors.Join(out[i].err, err)
+	}
+	return out
+}
+
+// mesh starts an API server with the objects of a size, and ends it again.
+func (b *bench) mesh(ctx context.Context, s size, use func(c *cluster, dir, kubeconfig string)) error {
+	m := mesh{size: s, namespaces: b.namespaces, few: b.few, before: len(b.audiences) * changes}
+	if err := m.fits(); err != nil {
+		return err
+	}
+	m.before = 0
 	dir := filepath.Join(b.dir, s.String())
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return figures{}, err
+		return err
 	}
 	if !b.keep {
 		defer os.RemoveAll(dir)
 	}
 	api, err := startAPI(ctx, b.binaries.kubernetes, dir, b.patience)
 	if err != nil {
-		return figures{}, err
+		return err
 	}
 	defer api.stop()
 	c, err := connect(api.config, m)
 	if err != nil {
-		return figures{}, err
+		return err
 	}
 	if err := c.fill(ctx, b.top); err != nil {
-		return figures{}, err
+		return err
 	}
-	h, err := b.startHeddled(ctx, dir, api.kubeconfig)
+	use(c, dir, api.kubeconfig)
+	return nil
+}
+
+// row starts heddled and its clients, measures, and ends them again.
+func (b *bench) row(ctx context.Context, c *cluster, dir, kubeconfig string) (_ figures, err error) {
+	undo, err := c.importFew(ctx)
+	if err != nil {
+		return figures{}, fmt.Errorf("importing a few: %w", err)
+	}
+	defer func() { err = errors.Join(err, undo()) }()
+	h, err := b.startHeddled(ctx, dir, kubeconfig)
 	if err != nil {
 		return figures{}, err
 	}
@@ -153,7 +206,7 @@ func (b bench) row(ctx context.Context, s size) (_ figures, err error) {
 	if err != nil {
 		return figures{}, err
 	}
-	f, err := newFleet(root, m, h.discovery, b.clients == clientsHeddle)
+	f, err := newFleet(root, c, h.discovery)
 	if err != nil {
 		return figures{}, err
 	}

@@ -21,7 +21,7 @@ type trial struct {
 }
 
 // measure takes a row's figures.
-func (b bench) measure(ctx context.Context, t trial) (figures, error) {
+func (b *bench) measure(ctx context.Context, t trial) (figures, error) {
 	var out figures
 	err := t.profiled(ctx, b, "connect", func() (err error) {
 		if out.connect, err = t.fleet.connect(ctx, b.patience); err != nil {
@@ -38,7 +38,7 @@ func (b bench) measure(ctx context.Context, t trial) (figures, error) {
 	if err != nil {
 		return out, err
 	}
-	fmt.Printf("%s: %d connected after %.1f s, %d attempts led to no stream; heddled has used %.1f s of CPU and %s\n", t.size, t.proxies, out.connect.Seconds(),
+	fmt.Printf("%s %s: %d connected after %.1f s, %d attempts led to no stream; heddled has used %.1f s of CPU and %s\n", t.size, t.name, t.proxies, out.connect.Seconds(),
 		t.fleet.refused.Load(), out.cpu.Seconds(), showBytes(float64(connected)))
 	err = t.profiled(ctx, b, "change", func() (err error) {
 		if out.endpoints, _, err = t.changed(ctx, b.patience, t.changeEndpoints); err != nil {
@@ -60,12 +60,12 @@ func (b bench) measure(ctx context.Context, t trial) (figures, error) {
 }
 
 // profiled writes profiles of what heddled does meanwhile, where they are asked for.
-func (t trial) profiled(ctx context.Context, b bench, what string, do func() error) error {
+func (t trial) profiled(ctx context.Context, b *bench, what string, do func() error) error {
 	file := func(kind string) string {
 		if b.profiles == "" {
 			return ""
 		}
-		return filepath.Join(b.profiles, fmt.Sprintf("%s-%s-%s.pprof", t.size, what, kind))
+		return filepath.Join(b.profiles, fmt.Sprintf("%s-%s-%s-%s.pprof", t.size, t.name, what, kind))
 	}
 	cpu := t.heddled.profile(ctx, file("cpu"), fmt.Sprintf("profile?seconds=%d", int(b.profiling.Seconds())))
 	if err := do(); err != nil {
@@ -105,11 +105,11 @@ func (t trial) changed(ctx context.Context, patience time.Duration, c change) (t
 	return took[changes/2], bytes[changes/2], nil
 }
 
-// changeEndpoints gives the first service one more address.
+// changeEndpoints gives a service one more address.
 func (t trial) changeEndpoints(round int) ([]need, func(context.Context) error) {
-	address := changedIP(round)
-	return []need{{wire.TypeEndpoints, t.mesh.cluster(0), []byte(address)}}, func(ctx context.Context) error {
-		s := t.slice(0, address)
+	i, address := t.popular(0), changedIP(t.before+round)
+	return []need{{wire.TypeEndpoints, t.mesh.cluster(i), []byte(address)}}, func(ctx context.Context) error {
+		s := t.slice(i, address)
 		_, err := t.kube.DiscoveryV1().EndpointSlices(s.Namespace).Update(ctx, s, metav1.UpdateOptions{})
 		return err
 	}
@@ -119,15 +119,22 @@ func (t trial) changeEndpoints(round int) ([]need, func(context.Context) error) 
 func (t trial) addService(round int) ([]need, func(context.Context) error) {
 	i := t.later(round)
 	name := t.mesh.cluster(i)
-	return []need{{wire.TypeCluster, name, nil}, {wire.TypeEndpoints, name, []byte(strangerIP(i, 0))}, {wire.TypeRoute, fmt.Sprint(servicePort), []byte(t.host(i))}},
+	return []need{{wire.TypeCluster, name, nil}, {wire.TypeEndpoints, name, []byte(strangerIP(i, 0))}, t.route(i, t.host(i))},
 		func(ctx context.Context) error { return t.makeService(ctx, i) }
 }
 
 // addVirtualService adds a rule for a service.
 func (t trial) addVirtualService(round int) ([]need, func(context.Context) error) {
-	i := round % t.told()
-	mark := fmt.Sprintf("bench-mark-%d", round)
-	return []need{{wire.TypeRoute, fmt.Sprint(servicePort), []byte(mark)}}, func(ctx context.Context) error {
+	i, mark := t.popular(round), fmt.Sprintf("bench-mark-%d", t.before+round)
+	return []need{t.route(i, mark)}, func(ctx context.Context) error {
 		return t.create(ctx, "virtualservices", t.virtualService(i, mark))
 	}
+}
+
+// route is where clients learn of a service's routes.
+func (t trial) route(i int, mark string) need {
+	if t.onDemand {
+		return need{wire.TypeVirtualHost, t.virtualHost(i), []byte(mark)}
+	}
+	return need{wire.TypeRoute, fmt.Sprint(servicePort), []byte(mark)}
 }

@@ -17,8 +17,10 @@ import (
 type mesh struct {
 	size
 	namespaces int
-	// scope is how many services a Sidecar of each namespace imports; 0: there is none, everybody is told everything.
-	scope int
+	audience
+	few int // services that a Sidecar imports, or that each client on demand uses
+	// before is how many changes of each kind were made before: a mesh serves one kind of clients after the other.
+	before int
 }
 
 // servicePort is every service's.
@@ -40,18 +42,36 @@ func (m mesh) host(i int) string {
 
 func (m mesh) cluster(i int) string { return outbound + m.host(i) }
 
+// virtualHost is what clients on demand call a service's host.
+func (m mesh) virtualHost(i int) string { return fmt.Sprintf("%d/%s", servicePort, m.host(i)) }
+
 // told is how many services each proxy is told of.
 func (m mesh) told() int {
-	if m.scope > 0 {
-		return min(m.scope, m.services)
+	if m.scoped || m.onDemand {
+		return min(m.few, m.services)
 	}
-	return m.services
+	return m.services + m.before
+}
+
+// popular is the service that the change of a round is about. All clients are told of it.
+func (m mesh) popular(round int) int { return (m.before + round) % m.services }
+
+// used are the services that the client of a pod uses, on demand: those that changes are about, and others that follow from its number.
+func (m mesh) used(pod int) []int {
+	var out []int
+	for round := range min(changes, m.told()) {
+		out = append(out, m.popular(round))
+	}
+	for k := changes; k < m.told(); k++ {
+		out = append(out, m.popular(changes+(pod*m.few+k-changes)%(m.services-changes)))
+	}
+	return out
 }
 
 // Addresses of pods, of endpoints that are no pod, and of those that changes bring.
 func podIP(j int) string              { return fmt.Sprintf("10.128.%d.%d", j>>8, j&255) }
 func strangerIP(i, k int) string      { return fmt.Sprintf("10.%d.%d.%d", 140+k, i>>8, i&255) }
-func changedIP(round int) string      { return fmt.Sprintf("10.150.0.%d", 100+round) }
+func changedIP(change int) string     { return fmt.Sprintf("10.150.0.%d", 100+change) }
 func podName(j int) string            { return fmt.Sprintf("p%d", j) }
 func (m mesh) serviceOf(pod int) int  { return pod % m.services }
 func (m mesh) accountOf(j int) string { return serviceName(m.serviceOf(j)) }
@@ -121,12 +141,12 @@ func (m mesh) nodeID(j int) string {
 	return fmt.Sprintf("%s~%s~%s.%s~%s.svc.%s", wire.NodeSidecar, podIP(j), podName(j), namespace, namespace, wire.DefaultClusterDomain)
 }
 
-// sidecar imports the first services, and those that come later.
+// sidecar imports the services that changes are about and the next, and those that come later.
 func (m mesh) sidecar(namespace string) *unstructured.Unstructured {
 	var hosts []any
 	add := func(i int) { hosts = append(hosts, m.namespace(i)+"/"+m.host(i)) }
-	for i := range m.told() {
-		add(i)
+	for k := range m.told() {
+		add(m.popular(k))
 	}
 	for round := range changes {
 		add(m.later(round))
@@ -135,11 +155,11 @@ func (m mesh) sidecar(namespace string) *unstructured.Unstructured {
 }
 
 // later is the number of a service that comes in a round.
-func (m mesh) later(round int) int { return m.services + round }
+func (m mesh) later(round int) int { return m.services + m.before + round }
 
 // virtualService says something new of a service; mark is found in what proxies are told.
 func (m mesh) virtualService(i int, mark string) *unstructured.Unstructured {
-	return object("networking.istio.io/v1", "VirtualService", m.namespace(i), serviceName(i), map[string]any{
+	return object("networking.istio.io/v1", "VirtualService", m.namespace(i), mark, map[string]any{
 		"hosts": []any{m.host(i)},
 		"http": []any{map[string]any{
 			"headers": map[string]any{"request": map[string]any{"set": map[string]any{"x-bench": mark}}},
@@ -157,7 +177,7 @@ func object(apiVersion, kind, namespace, name string, spec map[string]any) *unst
 
 // fits refuses a mesh whose addresses would run out.
 func (m mesh) fits() error {
-	last := max(m.services+changes, m.proxies)
+	last := max(m.services+m.before+changes, m.proxies)
 	if _, err := netip.ParseAddr(podIP(last)); err != nil || m.namespaces < 1 {
 		return fmt.Errorf("a mesh of %s in %d namespaces has no room for its addresses", m.size, m.namespaces)
 	}
