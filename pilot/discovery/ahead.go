@@ -15,7 +15,7 @@ func (s *stream) ahead(ctx context.Context, of *subscribed, names map[string]boo
 	view := s.sub.View()
 	needs := Changes{}
 	for name := range names {
-		if !of.names[name] || of.told[name] != "" {
+		if version, _ := of.told.get(name); version != "" || !of.names.has(name) {
 			continue
 		}
 		needs.Merge(view.Needs(of.typ, name))
@@ -26,7 +26,7 @@ func (s *stream) ahead(ctx context.Context, of *subscribed, names map[string]boo
 		}
 		t := s.types[typ]
 		if t == nil { // it has had no name of the type to ask for
-			t = newSubscribed(typ)
+			t = newSubscribed(typ, s.server.tables)
 			s.types[typ] = t
 			s.status.update(typ, func(*TypeStatus, *track) {})
 		}
@@ -41,12 +41,13 @@ func (s *stream) ahead(ctx context.Context, of *subscribed, names map[string]boo
 
 // expect subscribes to those of the names that are there and were not asked for, and returns them.
 func (s *subscribed) expect(ctx context.Context, view View, names map[string]bool) map[string]bool {
-	fresh := map[string]bool{}
+	fresh, added := map[string]bool{}, map[string]string{}
 	for name := range names {
-		if s.names[name] || s.typ == wire.TypeSecret || view.Get(ctx, s.typ, name) == nil {
+		if s.names.has(name) || s.typ == wire.TypeSecret || view.Get(ctx, s.typ, name) == nil {
 			continue
 		}
-		s.names[name], s.early[name], fresh[name] = true, true, true
+		added[name], s.early[name], fresh[name] = "", true, true
 	}
+	s.names = s.names.with(added, nil)
 	return fresh
 }

@@ -38,6 +38,7 @@ type Server struct {
 	options Options
 	log     *slog.Logger
 	roster  *roster
+	tables  *tables
 
 	pushes, rejects, refusals metric.Int64Counter
 	streams                   metric.Int64UpDownCounter
@@ -48,7 +49,7 @@ func New(o Options) (*Server, error) {
 	if o.Greeting == 0 {
 		o.Greeting = 10 * time.Second
 	}
-	s := &Server{options: o, log: o.Log, roster: newRoster()}
+	s := &Server{options: o, log: o.Log, roster: newRoster(), tables: newTables()}
 	var errs [4]error
 	s.pushes, errs[0] = o.Meter.Int64Counter("heddle.xds.pushes", metric.WithDescription("resources sent or removed, by type"))
 	s.rejects, errs[1] = o.Meter.Int64Counter("heddle.xds.rejects", metric.WithDescription("responses that a proxy refused, by type"))

@@ -75,7 +75,7 @@ func (s *stream) handle(ctx context.Context, r *request) error {
 		if !servedType(r.typ) {
 			return nil // a type that nobody has: a client that asks for it waits without harm
 		}
-		t = newSubscribed(r.typ)
+		t = newSubscribed(r.typ, s.server.tables)
 		t.begin(r)
 		t.partial = s.sub.View().Partial(r.typ)
 		s.types[r.typ] = t
@@ -185,10 +185,12 @@ func (s *stream) rewarm(clusters []*wire.Resource, changes Changes) {
 		return
 	}
 	again := Changes{wire.TypeEndpoints: map[string]bool{}}
+	var names []string
 	for _, c := range clusters {
-		delete(t.told, c.Name)
+		names = append(names, c.Name)
 		again[wire.TypeEndpoints][c.Name] = true
 	}
+	t.told = t.told.with(nil, names)
 	changes.Merge(again)
 }
 
@@ -265,7 +267,7 @@ func (s *stream) emit(ctx context.Context, t *subscribed, r *response) error {
 			out.after = p.base
 		}
 		st.Sent, st.SentAt = r.nonce, time.Now()
-		st.Resources = max(0, len(t.told))
+		st.Resources = max(0, len(t.told.entries))
 		p.sent(t.typ, out)
 	})
 	s.server.pushes.Add(ctx, int64(len(r.resources)+len(r.removed)), typeAttribute(t.typ))

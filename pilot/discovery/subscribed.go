@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"context"
+	"iter"
 	"maps"
 	"slices"
 
@@ -15,18 +16,18 @@ const absent = ""
 type subscribed struct {
 	typ      string
 	wildcard bool
-	partial  bool // wildcard is not for all: others come where they are among names
-	names    map[string]bool
-	early    map[string]bool   // names that count as subscribed before the client asked
-	told     map[string]string // name to version that the client holds, or absent
-	missing  map[string]bool   // Secrets that cannot be sent
-	left     []string          // names that nobody asks for any more, since takeLeft
-	nonce    string            // of the last response
-	greeted  bool              // whether any response was sent
+	partial  bool            // wildcard is not for all: others come where they are among names
+	names    *table          // that it asks for
+	early    map[string]bool // names that count as subscribed before the client asked
+	told     *table          // name to version that the client holds, or absent
+	missing  map[string]bool // Secrets that cannot be sent
+	left     []string        // names that nobody asks for any more, since takeLeft
+	nonce    string          // of the last response
+	greeted  bool            // whether any response was sent
 }
 
-func newSubscribed(typ string) *subscribed {
-	return &subscribed{typ: typ, names: map[string]bool{}, early: map[string]bool{}, told: map[string]string{}, missing: map[string]bool{}}
+func newSubscribed(typ string, all *tables) *subscribed {
+	return &subscribed{typ: typ, names: all.empty(), early: map[string]bool{}, told: all.empty(), missing: map[string]bool{}}
 }
 
 // leave forgets a name.
@@ -44,27 +45,14 @@ func (s *subscribed) takeLeft() []string {
 
 // begin takes what the client holds from an earlier stream.
 func (s *subscribed) begin(r *request) {
-	for name, version := range r.held {
-		s.told[name] = version
-	}
+	s.told = s.told.with(r.held, nil)
 	s.wildcard = wildcard(s.typ) && len(r.subscribe) == 0 && len(r.names) == 0
 }
 
 // differ applies a delta request's subscriptions and returns the names to answer.
 func (s *subscribed) differ(r *request) map[string]bool {
-	fresh := map[string]bool{}
-	for _, name := range r.unsubscribe {
-		if name == "*" {
-			s.wildcard = false
-			continue
-		}
-		delete(s.names, name)
-		delete(s.early, name)
-		if !s.wildcard || s.partial {
-			delete(s.told, name)
-			s.leave(name)
-		}
-	}
+	s.unsubscribe(r.unsubscribe)
+	fresh, added := map[string]bool{}, map[string]string{}
 	for _, name := range r.subscribe {
 		if name == "*" && wildcard(s.typ) {
 			s.wildcard = true
@@ -74,13 +62,39 @@ func (s *subscribed) differ(r *request) map[string]bool {
 			delete(s.early, name)
 			continue
 		}
-		if _, held := r.held[name]; !held {
-			delete(s.told, name) // asked for anew: it is to be answered whatever was sent before
-		}
-		s.names[name] = true
-		fresh[name] = true
+		fresh[name], added[name] = true, ""
 	}
+	var again []string // asked for anew: it is to be answered whatever was sent before
+	for name := range fresh {
+		if _, held := r.held[name]; !held && s.told.has(name) {
+			again = append(again, name)
+		}
+	}
+	s.names, s.told = s.names.with(added, nil), s.told.with(nil, again)
 	return fresh
+}
+
+func (s *subscribed) unsubscribe(names []string) {
+	var gone, forgotten []string
+	for _, name := range names {
+		if name == "*" {
+			s.wildcard = false
+			continue
+		}
+		gone = append(gone, name)
+		delete(s.early, name)
+		if !s.wildcard || s.partial {
+			forgotten = append(forgotten, name)
+			s.leave(name)
+		}
+	}
+	s.names, s.told = s.names.with(nil, distinct(gone)), s.told.with(nil, distinct(forgotten))
+}
+
+// distinct drops what is there twice.
+func distinct(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // replace applies a state-of-the-world request's names and returns those that are new.
@@ -91,21 +105,24 @@ func (s *subscribed) replace(r *request) map[string]bool {
 		return fresh
 	}
 	s.wildcard = false
-	now := make(map[string]bool, len(r.names))
+	now := make(map[string]string, len(r.names))
+	var forgotten []string
 	for _, name := range r.names {
-		now[name] = true
-		if !s.names[name] {
+		now[name] = ""
+		if !s.names.has(name) {
 			fresh[name] = true
-			delete(s.told, name)
 		}
 	}
-	for name := range s.names {
-		if !now[name] {
-			delete(s.told, name)
+	for name := range fresh {
+		forgotten = append(forgotten, name)
+	}
+	for name := range s.names.entries {
+		if _, still := now[name]; !still {
+			forgotten = append(forgotten, name)
 			s.leave(name)
 		}
 	}
-	s.names = now
+	s.names, s.told = s.names.of.empty().with(now, nil), s.told.with(nil, forgotten)
 	return fresh
 }
 
@@ -114,13 +131,9 @@ func (s *subscribed) difference(ctx context.Context, view View, names map[string
 	if s.wildcard && (names == nil || !s.greeted) {
 		return s.whole(ctx, view)
 	}
-	wanted := names
-	if wanted == nil || !s.wildcard && len(wanted) > len(s.names) {
-		wanted = s.names
-	}
-	for name := range wanted {
-		version, told := s.told[name]
-		if !s.names[name] && !s.covers(view, name, told) || names != nil && !names[name] {
+	for name := range s.among(names) {
+		version, told := s.told.get(name)
+		if !s.names.has(name) && !s.covers(view, name, told) || names != nil && !names[name] {
 			continue
 		}
 		r := view.Get(ctx, s.typ, name)
@@ -131,13 +144,21 @@ func (s *subscribed) difference(ctx context.Context, view View, names map[string
 		case r != nil && (!told || version != r.Version):
 			changed = append(changed, r)
 		case r != nil || s.typ == wire.TypeSecret: // an unreadable Secret: the old one stays
-		case told && version != absent || !told && (!s.wildcard || s.partial && s.names[name]):
+		case told && version != absent || !told && (!s.wildcard || s.partial && s.names.has(name)):
 			removed = append(removed, name)
 		}
 	}
 	slices.SortFunc(changed, func(a, b *wire.Resource) int { return compareNames(a.Name, b.Name) })
 	slices.Sort(removed)
 	return changed, removed
+}
+
+// among are the names to look at: given ones (nil: all), or those that are asked for where these are fewer.
+func (s *subscribed) among(names map[string]bool) iter.Seq[string] {
+	if names == nil || !s.wildcard && len(names) > len(s.names.entries) {
+		return maps.Keys(s.names.entries)
+	}
+	return maps.Keys(names)
 }
 
 // covers reports whether a name that was not asked for is the client's all the same.
@@ -160,11 +181,11 @@ func (s *subscribed) whole(ctx context.Context, view View) (changed []*wire.Reso
 	}
 	for _, r := range all {
 		live[r.Name] = true
-		if s.told[r.Name] != r.Version {
+		if version, _ := s.told.get(r.Name); version != r.Version {
 			changed = append(changed, r)
 		}
 	}
-	for name, version := range s.told {
+	for name, version := range s.told.entries {
 		if !live[name] && version != absent {
 			removed = append(removed, name)
 		}
@@ -177,9 +198,9 @@ func (s *subscribed) whole(ctx context.Context, view View) (changed []*wire.Reso
 // nothing.
 func (s *subscribed) besides(ctx context.Context, view View, all []*wire.Resource) (both []*wire.Resource, removed []string) {
 	both = slices.Clip(all)
-	for name := range s.names {
+	for name := range s.names.entries {
 		r := view.Get(ctx, s.typ, name)
-		if _, told := s.told[name]; r == nil && !told {
+		if r == nil && !s.told.has(name) {
 			removed = append(removed, name)
 		}
 		if r != nil && !view.Includes(s.typ, name) {
@@ -192,16 +213,20 @@ func (s *subscribed) besides(ctx context.Context, view View, all []*wire.Resourc
 
 // sent notes what the client was told.
 func (s *subscribed) sent(changed []*wire.Resource, removed []string) {
+	set := make(map[string]string, len(changed))
+	var gone []string
 	for _, r := range changed {
-		s.told[r.Name] = r.Version
+		set[r.Name] = r.Version
 	}
 	for _, name := range removed {
-		if s.wildcard && !(s.partial && s.names[name]) {
-			delete(s.told, name)
+		if s.wildcard && !(s.partial && s.names.has(name)) {
+			delete(set, name)
+			gone = append(gone, name)
 		} else {
-			s.told[name] = absent
+			set[name] = absent
 		}
 	}
+	s.told = s.told.with(set, distinct(gone))
 }
 
 // everything returns all that a state-of-the-world client is to hold of listeners or clusters: of these, what a response lacks is gone.
@@ -210,7 +235,7 @@ func (s *subscribed) everything(ctx context.Context, view View) []*wire.Resource
 		return view.All(s.typ)
 	}
 	var out []*wire.Resource
-	for _, name := range slices.Sorted(maps.Keys(s.names)) {
+	for _, name := range slices.Sorted(maps.Keys(s.names.entries)) {
 		if r := view.Get(ctx, s.typ, name); r != nil {
 			out = append(out, r)
 		}
