@@ -41,12 +41,14 @@ func (s *stream) ahead(ctx context.Context, of *subscribed, names map[string]boo
 
 // expect subscribes to those of the names that are there and were not asked for, and returns them.
 func (s *subscribed) expect(ctx context.Context, view View, names map[string]bool) map[string]bool {
-	fresh, added := map[string]bool{}, map[string]string{}
+	fresh := map[string]bool{}
+	var added []text
 	for name := range names {
 		if s.names.has(name) || s.typ == wire.TypeSecret || view.Get(ctx, s.typ, name) == nil {
 			continue
 		}
-		added[name], s.early[name], fresh[name] = "", true, true
+		added = append(added, text{name: name})
+		s.early[name], fresh[name] = true, true
 	}
 	s.names = s.names.with(added, nil)
 	return fresh

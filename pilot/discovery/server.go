@@ -39,6 +39,7 @@ type Server struct {
 	log     *slog.Logger
 	roster  *roster
 	tables  *tables
+	labels  map[string]metric.MeasurementOption // of counters, by type URL
 
 	pushes, rejects, refusals metric.Int64Counter
 	streams                   metric.Int64UpDownCounter
@@ -49,7 +50,10 @@ func New(o Options) (*Server, error) {
 	if o.Greeting == 0 {
 		o.Greeting = 10 * time.Second
 	}
-	s := &Server{options: o, log: o.Log, roster: newRoster(), tables: newTables()}
+	s := &Server{options: o, log: o.Log, roster: newRoster(), tables: newTables(), labels: map[string]metric.MeasurementOption{}}
+	for _, typ := range pushOrder() {
+		s.labels[typ] = metric.WithAttributeSet(attribute.NewSet(attribute.String("type", shortType(typ))))
+	}
 	var errs [4]error
 	s.pushes, errs[0] = o.Meter.Int64Counter("heddle.xds.pushes", metric.WithDescription("resources sent or removed, by type"))
 	s.rejects, errs[1] = o.Meter.Int64Counter("heddle.xds.rejects", metric.WithDescription("responses that a proxy refused, by type"))

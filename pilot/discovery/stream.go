@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -141,7 +139,7 @@ func (s *stream) answered(t *subscribed, r *request) {
 		st.Refused++
 		p.answered(t.typ, number, cmp.Or(r.fault.GetMessage(), "no reason given"))
 	})
-	s.server.rejects.Add(context.Background(), 1, typeAttribute(t.typ))
+	s.server.rejects.Add(context.Background(), 1, s.server.labels[t.typ])
 	s.server.log.Warn("proxy refused configuration; its last good one stays", "node", s.node.ID, "type", shortType(t.typ), "error", r.fault.GetMessage())
 }
 
@@ -267,10 +265,10 @@ func (s *stream) emit(ctx context.Context, t *subscribed, r *response) error {
 			out.after = p.base
 		}
 		st.Sent, st.SentAt = r.nonce, time.Now()
-		st.Resources = max(0, len(t.told.entries))
+		st.Resources = max(0, t.told.size)
 		p.sent(t.typ, out)
 	})
-	s.server.pushes.Add(ctx, int64(len(r.resources)+len(r.removed)), typeAttribute(t.typ))
+	s.server.pushes.Add(ctx, int64(len(r.resources)+len(r.removed)), s.server.labels[t.typ])
 	if err := s.wire.send(r); err != nil {
 		return status.Errorf(codes.Unavailable, "sending %s: %v", shortType(t.typ), err)
 	}
@@ -283,8 +281,4 @@ func namesOf(r *response) []string {
 		out = append(out, res.Name)
 	}
 	return append(out, r.removed...)
-}
-
-func typeAttribute(typ string) metric.MeasurementOption {
-	return metric.WithAttributes(attribute.String("type", shortType(typ)))
 }

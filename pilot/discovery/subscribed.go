@@ -45,14 +45,18 @@ func (s *subscribed) takeLeft() []string {
 
 // begin takes what the client holds from an earlier stream.
 func (s *subscribed) begin(r *request) {
-	s.told = s.told.with(r.held, nil)
+	held := make([]text, 0, len(r.held))
+	for name, version := range r.held {
+		held = append(held, text{name, version})
+	}
+	s.told = s.told.with(held, nil)
 	s.wildcard = wildcard(s.typ) && len(r.subscribe) == 0 && len(r.names) == 0
 }
 
 // differ applies a delta request's subscriptions and returns the names to answer.
 func (s *subscribed) differ(r *request) map[string]bool {
 	s.unsubscribe(r.unsubscribe)
-	fresh, added := map[string]bool{}, map[string]string{}
+	fresh := make(map[string]bool, len(r.subscribe))
 	for _, name := range r.subscribe {
 		if name == "*" && wildcard(s.typ) {
 			s.wildcard = true
@@ -62,10 +66,12 @@ func (s *subscribed) differ(r *request) map[string]bool {
 			delete(s.early, name)
 			continue
 		}
-		fresh[name], added[name] = true, ""
+		fresh[name] = true
 	}
+	added := make([]text, 0, len(fresh))
 	var again []string // asked for anew: it is to be answered whatever was sent before
 	for name := range fresh {
+		added = append(added, text{name: name})
 		if _, held := r.held[name]; !held && s.told.has(name) {
 			again = append(again, name)
 		}
@@ -105,24 +111,24 @@ func (s *subscribed) replace(r *request) map[string]bool {
 		return fresh
 	}
 	s.wildcard = false
-	now := make(map[string]string, len(r.names))
-	var forgotten []string
+	now := make(map[string]bool, len(r.names))
 	for _, name := range r.names {
-		now[name] = ""
-		if !s.names.has(name) {
+		if now[name] = true; !s.names.has(name) {
 			fresh[name] = true
 		}
 	}
+	var added []text
+	var gone, forgotten []string
 	for name := range fresh {
-		forgotten = append(forgotten, name)
+		added, forgotten = append(added, text{name: name}), append(forgotten, name)
 	}
-	for name := range s.names.entries {
-		if _, still := now[name]; !still {
-			forgotten = append(forgotten, name)
+	for name := range s.names.all() {
+		if !now[name] {
+			gone, forgotten = append(gone, name), append(forgotten, name)
 			s.leave(name)
 		}
 	}
-	s.names, s.told = s.names.of.empty().with(now, nil), s.told.with(nil, forgotten)
+	s.names, s.told = s.names.with(added, gone), s.told.with(nil, forgotten)
 	return fresh
 }
 
@@ -155,10 +161,20 @@ func (s *subscribed) difference(ctx context.Context, view View, names map[string
 
 // among are the names to look at: given ones (nil: all), or those that are asked for where these are fewer.
 func (s *subscribed) among(names map[string]bool) iter.Seq[string] {
-	if names == nil || !s.wildcard && len(names) > len(s.names.entries) {
-		return maps.Keys(s.names.entries)
+	if names == nil || !s.wildcard && len(names) > s.names.size {
+		return keys(s.names.all())
 	}
 	return maps.Keys(names)
+}
+
+func keys(of iter.Seq2[string, string]) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for name := range of {
+			if !yield(name) {
+				return
+			}
+		}
+	}
 }
 
 // covers reports whether a name that was not asked for is the client's all the same.
@@ -185,7 +201,7 @@ func (s *subscribed) whole(ctx context.Context, view View) (changed []*wire.Reso
 			changed = append(changed, r)
 		}
 	}
-	for name, version := range s.told.entries {
+	for name, version := range s.told.all() {
 		if !live[name] && version != absent {
 			removed = append(removed, name)
 		}
@@ -198,7 +214,7 @@ func (s *subscribed) whole(ctx context.Context, view View) (changed []*wire.Reso
 // nothing.
 func (s *subscribed) besides(ctx context.Context, view View, all []*wire.Resource) (both []*wire.Resource, removed []string) {
 	both = slices.Clip(all)
-	for name := range s.names.entries {
+	for name := range s.names.all() {
 		r := view.Get(ctx, s.typ, name)
 		if r == nil && !s.told.has(name) {
 			removed = append(removed, name)
@@ -213,20 +229,19 @@ func (s *subscribed) besides(ctx context.Context, view View, all []*wire.Resourc
 
 // sent notes what the client was told.
 func (s *subscribed) sent(changed []*wire.Resource, removed []string) {
-	set := make(map[string]string, len(changed))
+	set := make([]text, 0, len(changed))
 	var gone []string
 	for _, r := range changed {
-		set[r.Name] = r.Version
+		set = append(set, text{r.Name, r.Version})
 	}
 	for _, name := range removed {
 		if s.wildcard && !(s.partial && s.names.has(name)) {
-			delete(set, name)
 			gone = append(gone, name)
 		} else {
-			set[name] = absent
+			set = append(set, text{name, absent})
 		}
 	}
-	s.told = s.told.with(set, distinct(gone))
+	s.told = s.told.with(set, gone)
 }
 
 // everything returns all that a state-of-the-world client is to hold of listeners or clusters: of these, what a response lacks is gone.
@@ -235,7 +250,7 @@ func (s *subscribed) everything(ctx context.Context, view View) []*wire.Resource
 		return view.All(s.typ)
 	}
 	var out []*wire.Resource
-	for _, name := range slices.Sorted(maps.Keys(s.names.entries)) {
+	for _, name := range slices.Sorted(keys(s.names.all())) {
 		if r := view.Get(ctx, s.typ, name); r != nil {
 			out = append(out, r)
 		}

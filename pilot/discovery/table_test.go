@@ -19,26 +19,36 @@ func TestTablesOfEqualContentAreOne(t *testing.T) {
 	var seen []pair
 	now := pair{all.empty(), map[string]string{}}
 	for step := range 2000 {
-		set, drop := map[string]string{}, []string(nil)
-		for range 1 + dice.IntN(3) {
-			set[fmt.Sprint(dice.IntN(6))] = fmt.Sprint(dice.IntN(3))
+		next := pair{nil, maps.Clone(now.plain)}
+		var set []text
+		var drop []string
+		for _, n := range dice.Perm(6)[:1+dice.IntN(3)] {
+			name := fmt.Sprint(n)
+			if dice.IntN(3) == 0 {
+				drop = append(drop, name)
+				delete(next.plain, name)
+				continue
+			}
+			e := text{name, fmt.Sprint(dice.IntN(3))}
+			set, next.plain[name] = append(set, e), e.text
 		}
-		if name := fmt.Sprint(dice.IntN(6)); dice.IntN(2) == 0 {
-			delete(set, name)
-			drop = append(drop, name)
+		before := maps.Collect(now.table.all())
+		next.table = now.table.with(set, drop)
+		if !maps.Equal(maps.Collect(now.table.all()), before) {
+			t.Fatalf("step %d: %v became %v", step, before, maps.Collect(now.table.all()))
 		}
-		before := maps.Clone(now.table.entries)
-		next := pair{now.table.with(set, drop), maps.Clone(now.plain)}
-		maps.Copy(next.plain, set)
-		for _, name := range drop {
-			delete(next.plain, name)
+		if got := maps.Collect(next.table.all()); !maps.Equal(got, next.plain) || next.table.size != len(got) {
+			t.Fatalf("step %d: %v with %v and without %v is %v, of size %d", step, before, set, drop, got, next.table.size)
 		}
-		if !maps.Equal(now.table.entries, before) || !maps.Equal(next.table.entries, next.plain) {
-			t.Fatalf("step %d: %v with %v and without %v is %v", step, before, set, drop, next.table.entries)
+		for name := range 7 {
+			want, has := next.plain[fmt.Sprint(name)]
+			if got, had := next.table.get(fmt.Sprint(name)); got != want || had != has || next.table.has(fmt.Sprint(name)) != has {
+				t.Fatalf("step %d: %d of %v is %q, %t", step, name, next.plain, got, had)
+			}
 		}
 		for _, s := range seen {
-			if maps.Equal(s.plain, next.plain) != (s.table == next.table) && len(next.plain) > 0 {
-				t.Fatalf("step %d: %v and %v: the same table: %t", step, s.plain, next.plain, s.table == next.table)
+			if maps.Equal(s.plain, next.plain) != (s.table.leaves == next.table.leaves) {
+				t.Fatalf("step %d: %v and %v: the same leaves: %t", step, s.plain, next.plain, s.table.leaves == next.table.leaves)
 			}
 		}
 		if seen = append(seen, next); len(seen) > 50 {
@@ -51,9 +61,9 @@ func TestTablesOfEqualContentAreOne(t *testing.T) {
 // TestTablesThatNobodyHasAreForgotten holds that what proxies held once costs nothing for ever.
 func TestTablesThatNobodyHasAreForgotten(t *testing.T) {
 	all := newTables()
-	kept := all.empty().with(map[string]string{"a": "1"}, nil)
+	kept := all.empty().with([]text{{"a", "1"}}, nil)
 	for i := range 100 {
-		_ = kept.with(map[string]string{"b": fmt.Sprint(i)}, nil)
+		_ = kept.with([]text{{"b", fmt.Sprint(i)}}, nil)
 	}
 	count := func() int {
 		all.mu.Lock()
@@ -63,8 +73,8 @@ func TestTablesThatNobodyHasAreForgotten(t *testing.T) {
 	for deadline := time.Now().Add(30 * time.Second); count() > 1 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		runtime.GC()
 	}
-	if n := count(); n != 1 || all.empty().with(map[string]string{"a": "1"}, nil) != kept {
-		t.Errorf("%d tables are known", n)
+	if n := count(); n != 1 || all.empty().with([]text{{"a", "1"}}, nil).leaves != kept.leaves {
+		t.Errorf("%d leaves are known", n)
 	}
 	runtime.KeepAlive(kept)
 }
