@@ -102,7 +102,7 @@ func (s *Source) Run(ctx context.Context) error {
 	if !s.waitSynced(ctx, settings.HasSynced) {
 		return nil
 	}
-	s.opts.Log.Info("read the cluster", "services", len(s.services.objects), "pods", len(s.pods.objects))
+	s.opts.Log.Info("read the cluster", "services", len(s.services.list), "pods", len(s.pods.list))
 	s.changed(laneSnapshot | laneEndpoints)
 	wg.Go(func() { s.snapshot.run(ctx, func() { s.opts.Snapshot(s.Inputs()) }) })
 	wg.Go(func() { s.endpoints.run(ctx, func() { s.opts.Endpoints(s.Inputs()) }) })

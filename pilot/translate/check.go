@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -19,21 +18,11 @@ import (
 type Checker struct {
 	*facts
 	snapshot *model.Snapshot
-	virtuals map[string][]*model.VirtualService // of sidecars, by host
-	rivals   map[string][]rival                 // by kind and namespace, the oldest first
+	edges    []*model.Gateway
+	rivals   map[string][]rival // by kind and namespace, the oldest first
 	// besideIstio: nothing is refused at apply time while Istio's control plane runs in the cluster too.
 	besideIstio bool
 	ingress     *model.Ingress
-}
-
-// facts are what objects may refer to. The same pointer means the same facts.
-type facts struct {
-	mesh     *model.Mesh
-	services map[string]*model.Service           // by host; a name inside a wildcard is no host of its own
-	rules    map[string][]*model.DestinationRule // by host
-	wild     []*model.DestinationRule            // for wildcards
-	gateways map[string]*model.Gateway
-	edges    []*model.Gateway
 }
 
 // NewChecker indexes a snapshot. Without one, objects are judged by themselves only.
@@ -47,70 +36,13 @@ func NewChecker(s *model.Snapshot) *Checker {
 
 // newChecker indexes a snapshot. What did not change since the last one, which may be nil, is taken over from its Checker.
 func newChecker(s *model.Snapshot, last *Checker) *Checker {
+	c := &Checker{snapshot: s, edges: s.Gateways, ingress: s.Ingress, besideIstio: s.BesideIstio, rivals: rivals(s)}
 	if last == nil {
-		last = &Checker{snapshot: &model.Snapshot{}, facts: &facts{}}
-	}
-	c := &Checker{snapshot: s, facts: factsOf(s, last), virtuals: last.virtuals, ingress: s.Ingress, besideIstio: s.BesideIstio, rivals: rivals(s)}
-	if c.virtuals != nil && slices.Equal(last.snapshot.VirtualServices, s.VirtualServices) {
-		return c
-	}
-	c.virtuals = make(map[string][]*model.VirtualService, len(s.VirtualServices))
-	for _, v := range s.VirtualServices {
-		if !slices.Contains(v.Gateways, model.MeshGateway) {
-			continue
-		}
-		for _, h := range v.Hosts {
-			c.virtuals[h] = append(c.virtuals[h], v)
-		}
+		c.facts = newFacts(s, 1)
+	} else {
+		c.facts = last.facts.next(last.snapshot, s)
 	}
 	return c
-}
-
-func factsOf(s *model.Snapshot, last *Checker) *facts {
-	f := &facts{mesh: s.Mesh, services: last.services, rules: last.rules, wild: last.wild, gateways: last.gateways, edges: s.Gateways}
-	same := last.mesh == s.Mesh
-	if f.services == nil || !slices.Equal(last.snapshot.Services, s.Services) {
-		same, f.services = false, servicesByHost(s.Services)
-	}
-	if f.rules == nil || !maps.EqualFunc(last.snapshot.DestinationRules, s.DestinationRules, slices.Equal[[]*model.DestinationRule]) {
-		same = false
-		f.rules, f.wild = rulesByHost(s.DestinationRules)
-	}
-	if f.gateways == nil || !slices.Equal(last.snapshot.Gateways, s.Gateways) {
-		same, f.gateways = false, make(map[string]*model.Gateway, len(s.Gateways))
-		for _, g := range s.Gateways {
-			f.gateways[g.ID()] = g
-		}
-	}
-	if same {
-		return last.facts
-	}
-	return f
-}
-
-func servicesByHost(all []*model.Service) map[string]*model.Service {
-	out := make(map[string]*model.Service, len(all))
-	for _, s := range all {
-		if out[s.Host] == nil {
-			out[s.Host] = s
-		}
-	}
-	return out
-}
-
-// rulesByHost sorts out the rules for wildcards.
-func rulesByHost(all map[string][]*model.DestinationRule) (exact map[string][]*model.DestinationRule, wild []*model.DestinationRule) {
-	exact = map[string][]*model.DestinationRule{}
-	for _, list := range all {
-		for _, rule := range list {
-			if strings.HasPrefix(rule.Host, "*") {
-				wild = append(wild, rule)
-				continue
-			}
-			exact[rule.Host] = append(exact[rule.Host], rule)
-		}
-	}
-	return exact, wild
 }
 
 // Check says what is wrong with an object, by itself and in the mesh. Only errors keep it out.
@@ -173,13 +105,13 @@ func (c *Checker) context(o inputs.Object) []report.Issue {
 		return nil
 	}
 	log := &report.Log{}
-	c.references(log, o)
-	c.others(log, o)
+	c.byFacts(log, o)
+	c.besides(log, o)
 	return log.Issues
 }
 
-// references warns of what follows from facts alone.
-func (c *Checker) references(log *report.Log, o inputs.Object) {
+// byFacts warns of what follows from facts alone.
+func (c *Checker) byFacts(log *report.Log, o inputs.Object) {
 	switch o := o.(type) {
 	case *inputs.VirtualService:
 		c.virtualService(log, o)
@@ -190,11 +122,9 @@ func (c *Checker) references(log *report.Log, o inputs.Object) {
 	}
 }
 
-// others warns of the rest: objects that say something about the same.
-func (c *Checker) others(log *report.Log, o inputs.Object) {
+// besides warns of the rest.
+func (c *Checker) besides(log *report.Log, o inputs.Object) {
 	switch o := o.(type) {
-	case *inputs.VirtualService:
-		c.shadowed(log, o)
 	case *inputs.Gateway:
 		c.gateway(log, o)
 	case *inputs.Ingress:
@@ -212,21 +142,23 @@ func (c *Checker) others(log *report.Log, o inputs.Object) {
 
 // kept is what there was to say about an object the last time. It belongs to a Memo.
 type kept struct {
-	facts       *facts
-	references  []report.Issue // by these facts
+	number      uint64         // of the facts
+	hosts       []string       // that the object looks at
+	byFacts     []report.Issue // that follow from them
 	base, entry *report.Entry  // what the last issues made of an entry
 	issues      []report.Issue
 }
 
 // remember is context for an object that was looked at before.
 func (c *Checker) remember(o inputs.Object, k *kept) []report.Issue {
-	if k.facts != c.facts {
+	if !c.stillHold(k) {
 		log := &report.Log{}
-		c.references(log, o)
-		k.facts, k.references = c.facts, slices.Clip(log.Issues)
+		c.byFacts(log, o)
+		k.hosts, k.byFacts = c.hostsOf(o), slices.Clip(log.Issues)
 	}
-	log := &report.Log{Issues: k.references}
-	c.others(log, o)
+	k.number = c.number
+	log := &report.Log{Issues: k.byFacts}
+	c.besides(log, o)
 	return log.Issues
 }
 

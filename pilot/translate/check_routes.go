@@ -40,6 +40,7 @@ func (c *Checker) virtualService(log *report.Log, o *inputs.VirtualService) {
 	}
 	unreachable(log, o.Spec.Http)
 	c.attachment(log, o)
+	c.shadowed(log, o)
 }
 
 // destination warns of a host, subset or port that is not there. Path and args are put together only if there is something to say.

@@ -95,9 +95,6 @@ func Endpoints(in *inputs.Inputs, memo *EndpointMemo) (*model.EndpointIndex, *mo
 		memo.pool.round()
 		memo.endpoints.Round()
 	}
-	memo.services.round()
-	memo.entries.round()
-	memo.others.round()
 	memo.sets, memo.last = g.sets, g
 	return &model.EndpointIndex{Sets: g.sets}, g.all
 }
@@ -165,15 +162,14 @@ func (g *gathering) services() {
 			slicesOf[key] = append(slicesOf[key], s)
 		}
 	}
-	for _, s := range g.in.Services {
-		svc := g.memo.services.get(s, g.mesh, func(s *corev1.Service) *result[*model.Service] {
-			v, _ := core.Service(s, g.mesh)
-			return resultOf(v, nil)
-		}).value
-		if svc.Resolution == model.ResolveAlias {
-			continue
+	all, read := g.memo.services.all(g.in.Services, g.mesh, func(s *corev1.Service) *result[*model.Service] {
+		v, _ := core.Service(s, g.mesh)
+		return resultOf(v, nil)
+	})
+	for i, res := range read {
+		if svc := res.value; svc.Resolution != model.ResolveAlias {
+			g.service(all[i], svc, slicesOf[svc.From])
 		}
-		g.service(s, svc, slicesOf[svc.From])
 	}
 }
 

@@ -17,15 +17,15 @@ func (r *run) ingresses() {
 		}
 	}
 	var list []*ingress.Ingress
-	all, _ := r.memo.ingresses.ages.of(r.in.Ingresses, byAge)
-	for _, o := range all {
+	all, read := r.memo.ingresses.all(r.in.Ingresses, r.mesh, func(o *inputs.Ingress) *result[*ingress.Ingress] {
+		v, issues := ingress.Read(o, r.mesh)
+		return resultOf(v, entryOf(o, issues))
+	})
+	for i, res := range read {
+		o := all[i]
 		if !ingress.Mine(o, r.mesh, &classes) {
 			continue
 		}
-		res := r.memo.ingresses.get(o, r.mesh, func(o *inputs.Ingress) *result[*ingress.Ingress] {
-			v, issues := ingress.Read(o, r.mesh)
-			return resultOf(v, entryOf(o, issues))
-		})
 		entry := extend(res.entry, refusedClass(o, &classes))
 		r.judge(o, entry, &res.kept)
 		if entry.State != report.Refused {

@@ -3,7 +3,6 @@ package translate
 import (
 	"reflect"
 
-	"github.com/heddle-mesh/heddle/internal/memo"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
@@ -66,8 +65,7 @@ func NewMemo() *Memo {
 
 // round forgets what the last call did not use.
 func (m *Memo) round() {
-	for _, s := range []interface{ round() }{m.services, m.entries, m.workloads, m.virtualServices, m.destinationRules, m.gateways, m.sidecars, m.peers,
-		m.policies, m.telemetries, m.proxyConfigs, m.distributed, m.allocated, m.delegated, m.ingresses, m.sites, m.edge, m.rules} {
+	for _, s := range []interface{ round() }{m.distributed, m.allocated, m.delegated, m.sites, m.edge, m.rules} {
 		s.round()
 	}
 }
@@ -94,12 +92,6 @@ type object interface {
 	metav1.Object
 }
 
-// key is what the translation of one object reads: the object and the mesh's settings, both by identity.
-type key[O object] struct {
-	object O
-	mesh   *model.Mesh
-}
-
 // result is what became of one object, and what the mesh has to say about it.
 type result[V any] struct {
 	value V
@@ -111,50 +103,70 @@ func resultOf[V any](v V, e *report.Entry) *result[V] { return &result[V]{value:
 
 // stage remembers the translations of one kind.
 type stage[O object, V any] struct {
-	memo *memo.Memo[key[O], *result[V]]
-	pool *pool[model.Name, V]
-
 	ages order[O]
 	mesh *model.Mesh
 	read []*result[V] // by age, with these settings
-	same bool         // all was asked for, and is what it was in the round before
+	// before is, while all translates, what objects were translated to the last time that are now others, or to be read with other settings.
+	before map[model.Name]V
+	same   bool // the last all returned what the one before did
 }
 
-func newStage[O object, V any]() *stage[O, V] {
-	return &stage[O, V]{memo: memo.New[key[O], *result[V]](), pool: newPool[model.Name, V]()}
-}
+func newStage[O object, V any]() *stage[O, V] { return &stage[O, V]{} }
 
 // all translates the objects of a kind, the oldest first. It is for once in a round. What it returns is not to be changed.
 func (s *stage[O, V]) all(list []O, m *model.Mesh, build func(O) *result[V]) ([]O, []*result[V]) {
-	sorted, same := s.ages.of(list, byAge)
+	was := s.ages.sorted
+	sorted, added, same := s.ages.of(list, byAge)
 	if s.same = same && s.mesh == m; s.same {
 		return sorted, s.read
 	}
-	s.mesh, s.read = m, make([]*result[V], len(sorted))
-	for i, o := range sorted {
-		s.read[i] = s.get(o, m, build)
+	if same { // with other settings
+		added = nil
 	}
+	s.read, s.before = s.carried(was, sorted, added, s.mesh == m)
+	s.mesh = m
+	for i, o := range sorted {
+		if s.read[i] != nil {
+			continue
+		}
+		r := build(o)
+		if old, known := s.before[nameOf(o)]; known && equal(old, r.value) {
+			r.value = old
+		}
+		s.read[i] = r
+	}
+	s.before = nil
 	return sorted, s.read
 }
 
-// get translates an object, or remembers.
-func (s *stage[O, V]) get(o O, m *model.Mesh, build func(O) *result[V]) *result[V] {
-	r := s.memo.Get(key[O]{o, m}, func(key[O]) *result[V] {
-		r := build(o)
-		r.value = s.pool.intern(nameOf(o), r.value)
-		return r
-	})
-	s.pool.now[nameOf(o)] = r.value
-	return r
-}
-
-func (s *stage[O, V]) round() {
-	if s.same { // nothing was looked up
-		s.same = false
-		return
+// carried are the results of objects that were there before, if they stay, and what was said otherwise. Both lists are by age, so that who is in both
+// is found in passing.
+func (s *stage[O, V]) carried(was, sorted, added []O, stay bool) (read []*result[V], before map[model.Name]V) {
+	read, before = make([]*result[V], len(sorted)), map[model.Name]V{}
+	left := 0
+	leave := func() {
+		before[nameOf(was[left])] = s.read[left].value
+		left++
 	}
-	s.memo.Round()
-	s.pool.round()
+	for i, o := range sorted {
+		if len(added) > 0 && added[0] == o {
+			added = added[1:]
+			continue
+		}
+		for was[left] != o {
+			leave()
+		}
+		if !stay {
+			leave()
+			continue
+		}
+		read[i] = s.read[left]
+		left++
+	}
+	for left < len(was) {
+		leave()
+	}
+	return read, before
 }
 
 // equal compares by content.

@@ -63,7 +63,7 @@ func Translate(in *inputs.Inputs, memo *Memo) (*model.Snapshot, report.Report) {
 	r.proxyConfigs()
 	r.leftOut()
 	r.inContext()
-	r.rep.Entries, _ = memo.report.of(r.rep.Entries, report.CompareEntries)
+	r.rep.Entries, _, _ = memo.report.of(r.rep.Entries, report.CompareEntries)
 	memo.round()
 	return r.snap, r.rep
 }
@@ -187,7 +187,7 @@ func (r *run) workloadEntries() {
 
 // keepServices keeps the pointers of hosts that did not change in an entry that did.
 func (r *run) keepServices(name model.Name, v *istioapi.ServiceEntry) *istioapi.ServiceEntry {
-	old := r.memo.entries.pool.last[name]
+	old := r.memo.entries.before[name]
 	if old == nil {
 		return v
 	}

@@ -17,14 +17,37 @@ import (
 type Set struct {
 	leaf   map[string]bool
 	inside map[string]bool // proper prefixes of leaves
+	tree   *node
+}
+
+// node is a field of a Set, or the message itself.
+type node struct {
+	whole bool             // all of it is honoured
+	below map[string]*node // by JSON name
+}
+
+// grow adds a path below a node.
+func (n *node) grow(path string) {
+	name, rest, more := strings.Cut(path, ".")
+	next := n.below[name]
+	if next == nil {
+		next = &node{below: map[string]*node{}}
+		n.below[name] = next
+	}
+	if !more {
+		next.whole = true
+		return
+	}
+	next.grow(rest)
 }
 
 // New makes a Set. Braces expand: "http.{name,timeout}" is two paths.
 func New(paths ...string) Set {
-	s := Set{leaf: map[string]bool{}, inside: map[string]bool{}}
+	s := Set{leaf: map[string]bool{}, inside: map[string]bool{}, tree: &node{below: map[string]*node{}}}
 	for _, p := range paths {
 		for _, q := range expand(p) {
 			s.leaf[q] = true
+			s.tree.grow(q)
 			for i, c := range q {
 				if c == '.' {
 					s.inside[q[:i]] = true
@@ -71,7 +94,40 @@ func expand(p string) []string {
 
 // Check records an error for each field that m has and s has not. root begins every path: "spec".
 func (s Set) Check(m proto.Message, root string, log *report.Log) {
-	s.check(m.ProtoReflect(), "", root, log)
+	if r := m.ProtoReflect(); s.tree == nil || !s.tree.covers(r) {
+		s.check(r, "", root, log)
+	}
+}
+
+// covers reports whether all that a message has is honoured. It is check without a word, as nearly all objects need none.
+func (n *node) covers(m protoreflect.Message) bool {
+	all := true
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		below := n.below[fd.JSONName()]
+		all = below != nil && (below.whole || below.coversField(fd, v))
+		return all
+	})
+	return all
+}
+
+func (n *node) coversField(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+	switch {
+	case fd.IsMap():
+		all := true
+		v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
+			all = n.covers(v.Message())
+			return all
+		})
+		return all
+	case fd.IsList():
+		for list, i := v.List(), 0; i < list.Len(); i++ {
+			if !n.covers(list.Get(i).Message()) {
+				return false
+			}
+		}
+		return true
+	}
+	return n.covers(v.Message())
 }
 
 func (s Set) check(m protoreflect.Message, path, at string, log *report.Log) {

@@ -34,7 +34,18 @@ func Host(name, namespace, domain string) string {
 	return name + "." + namespace + ".svc." + domain
 }
 
-var label = regexp.MustCompile(`^[a-zA-Z0-9_]([-a-zA-Z0-9_]*[a-zA-Z0-9_])?$`)
+// isLabel reports whether a text is one part of a DNS name: letters, digits, underscores, and hyphens within.
+func isLabel(text string) bool {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_':
+		case c == '-' && i > 0 && i < len(text)-1:
+		default:
+			return false
+		}
+	}
+	return text != ""
+}
 
 // ValidHost says what is wrong with a host name, or "". Wildcards are "*" and "*.suffix"; addresses are host names too.
 func ValidHost(host string, wildcard bool) string {
@@ -57,7 +68,7 @@ func ValidHost(host string, wildcard bool) string {
 		return "a host name has 1 to 253 characters"
 	}
 	for part := range strings.SplitSeq(rest, ".") {
-		if len(part) > 63 || !label.MatchString(part) {
+		if len(part) > 63 || !isLabel(part) {
 			return "not a DNS name"
 		}
 	}
@@ -84,7 +95,7 @@ func ParseExport(log *report.Log, path string, list []string) model.Visibility {
 			if len(list) > 1 {
 				log.Errorf(path, `"~" must stand alone`)
 			}
-		case e == "." || label.MatchString(e):
+		case e == "." || isLabel(e):
 			v.Namespaces = append(v.Namespaces, e)
 		default:
 			log.Errorf(path, "%q is not a namespace", e)
