@@ -103,9 +103,14 @@ func (p *Publisher) SetSnapshot(s *model.Snapshot) uint64 {
 // SetWorkloads replaces the pods that may hold proxies.
 func (p *Publisher) SetWorkloads(w *model.WorkloadIndex) {
 	p.mu.Lock()
-	p.workloads, p.moved = w, true
+	moved := p.workloads != w
+	if moved {
+		p.workloads, p.moved = w, true
+	}
 	p.mu.Unlock()
-	p.nudge()
+	if moved {
+		p.nudge()
+	}
 }
 
 // SetEndpoints replaces the endpoints and tells the proxies that use what changed, without waiting for Run.
