@@ -26,6 +26,7 @@ type settings struct {
 	patience   time.Duration
 	keep       bool
 	record     string
+	note       string
 	binaries   binaries
 }
 
@@ -39,6 +40,7 @@ func main() {
 	flag.IntVar(&c.few, "few", 20, "how many services a Sidecar imports, and a client on demand uses")
 	flag.StringVar(&c.record, "record", "", "page of which to replace the control plane's part by the tables: docs/performance.md")
 	flag.IntVar(&c.namespaces, "namespaces", 10, "namespaces that services and proxies are spread over")
+	flag.StringVar(&c.note, "note", "", "with -record: what else there is to say of the run")
 	flag.StringVar(&c.profiles, "profiles", "", "folder to write profiles of heddled to: CPU while clients connect and while things change, heap after each")
 	flag.DurationVar(&c.profiling, "profiling", 15*time.Second, "with -profiles: how long CPU profiles are, at most; a row waits for them")
 	flag.DurationVar(&c.patience, "patience", 10*time.Minute, "how long anything may take before a row is given up")

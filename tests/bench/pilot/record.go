@@ -35,7 +35,7 @@ func (o outcome) record(ctx context.Context, b bench) error {
 	}
 	var out bytes.Buffer
 	out.WriteString(recordHead)
-	fmt.Fprintf(&out, "\nOn %s.\n\n| | |\n| --- | --- |\n", time.Now().UTC().Format("2006-01-02"))
+	fmt.Fprintf(&out, "\n%s\n\n| | |\n| --- | --- |\n", strings.TrimSpace("On "+time.Now().UTC().Format("2006-01-02")+". "+b.note))
 	for _, line := range [][2]string{{"machine", page.Machine()}, {"kernel", page.Kernel()}, {"Heddle", commit + ", " + runtime.Version()}} {
 		fmt.Fprintf(&out, "| %s | %s |\n", line[0], line[1])
 	}
