@@ -18,7 +18,7 @@ var version = "dev"
 
 // gcPercent is how much garbage there may be beside what lives, where GOGC does not say. A control plane is idle but for storms, in which what proxies are
 // sent is shared and garbage is what makes the peak: at 1000 proxies that ask on demand a fifth of the memory is worth a tenth of the CPU.
-const gcPercent = 60
+const gcPercent = 40
 
 func main() {
 	if os.Getenv("GOGC") == "" {

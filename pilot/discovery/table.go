@@ -3,7 +3,6 @@ package discovery
 import (
 	"hash/maphash"
 	"iter"
-	"maps"
 	"math/bits"
 	"runtime"
 	"sync"
@@ -21,11 +20,15 @@ type table struct {
 // leaves is how many leaves a table has; a name's hash says which is its.
 const leaves = 32
 
-// leaf is part of a table.
+// leaf is part of a table. Only one of many entries is shared: what is small is not worth being looked for.
 type leaf struct {
-	sum     sum
-	entries map[string]string
+	sum  sum
+	few  []text
+	many map[string]string // instead of few
 }
+
+// fewEntries is how many entries a leaf has that is not shared.
+const fewEntries = 8
 
 // text is a name with its text.
 type text struct{ name, text string }
@@ -37,13 +40,14 @@ type sum [2]uint64
 // otherwise remember for itself. What nobody has any more is forgotten.
 type tables struct {
 	names, texts [2]maphash.Seed
+	few          int // fewEntries
 
 	mu    sync.Mutex
 	known map[sum]weak.Pointer[leaf]
 }
 
 func newTables() *tables {
-	t := &tables{known: map[sum]weak.Pointer[leaf]{}}
+	t := &tables{few: fewEntries, known: map[sum]weak.Pointer[leaf]{}}
 	for i := range t.names {
 		t.names[i], t.texts[i] = maphash.MakeSeed(), maphash.MakeSeed()
 	}
@@ -73,22 +77,47 @@ func (l *leaf) get(name string) (text string, has bool) {
 	if l == nil {
 		return "", false
 	}
-	text, has = l.entries[name]
+	for _, e := range l.few {
+		if e.name == name {
+			return e.text, true
+		}
+	}
+	text, has = l.many[name]
 	return text, has
+}
+
+func (l *leaf) size() int {
+	if l == nil {
+		return 0
+	}
+	return len(l.few) + len(l.many)
 }
 
 // all are the entries, in no order.
 func (t *table) all() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		for _, l := range t.leaves {
-			if l == nil {
-				continue
-			}
-			for name, text := range l.entries {
+			for name, text := range l.all {
 				if !yield(name, text) {
 					return
 				}
 			}
+		}
+	}
+}
+
+func (l *leaf) all(yield func(string, string) bool) {
+	if l == nil {
+		return
+	}
+	for _, e := range l.few {
+		if !yield(e.name, e.text) {
+			return
+		}
+	}
+	for name, text := range l.many {
+		if !yield(name, text) {
+			return
 		}
 	}
 }
@@ -100,13 +129,16 @@ func (t *table) with(set []text, drop []string) *table {
 	}
 	next := *t
 	var sums [leaves]sum
+	var sizes [leaves]int
 	for i, l := range t.leaves {
-		if l != nil {
+		if sizes[i] = l.size(); l != nil {
 			sums[i] = l.sum
 		}
 	}
+	places := make([]int8, 0, len(set)+len(drop))
 	for _, e := range set {
 		i := t.of.at(e.name)
+		places = append(places, int8(i))
 		old, had := t.leaves[i].get(e.name)
 		if had && old == e.text {
 			continue
@@ -114,40 +146,66 @@ func (t *table) with(set []text, drop []string) *table {
 		if t.of.toggle(&sums[i], e.name, e.text); had {
 			t.of.toggle(&sums[i], e.name, old)
 		} else {
-			next.size++
+			sizes[i]++
 		}
 	}
 	for _, name := range drop {
 		i := t.of.at(name)
+		places = append(places, int8(i))
 		if old, had := t.leaves[i].get(name); had {
 			t.of.toggle(&sums[i], name, old)
-			next.size--
+			sizes[i]--
 		}
 	}
+	next.size = 0
 	for i, s := range sums {
+		next.size += sizes[i]
+		edited := func() *leaf { return t.edited(i, s, sizes[i], change{set, drop, places}) }
 		switch l := t.leaves[i]; {
-		case s == sum{}:
+		case sizes[i] == 0:
 			next.leaves[i] = nil
-		case l == nil || l.sum != s:
-			next.leaves[i] = t.of.find(s, func() map[string]string { return t.edited(i, set, drop) })
+		case l != nil && l.sum == s:
+		case sizes[i] <= t.of.few:
+			next.leaves[i] = edited()
+		default:
+			next.leaves[i] = t.of.find(s, edited)
 		}
 	}
 	return &next
 }
 
-// edited are the entries of a leaf after changes, of which some are for others.
-func (t *table) edited(i int, set []text, drop []string) map[string]string {
-	out := map[string]string{}
-	if l := t.leaves[i]; l != nil {
-		out = maps.Clone(l.entries)
-	}
-	for _, e := range set {
-		if t.of.at(e.name) == i {
-			out[e.name] = e.text
+// change is what with is asked for, and to which leaves it belongs.
+type change struct {
+	set    []text
+	drop   []string
+	places []int8 // of set, then of drop
+}
+
+// edited is a leaf after changes, of which some are for others.
+func (t *table) edited(i int, s sum, size int, c change) *leaf {
+	entries := make(map[string]string, size)
+	t.leaves[i].all(func(name, text string) bool {
+		entries[name] = text
+		return true
+	})
+	for k, e := range c.set {
+		if int(c.places[k]) == i {
+			entries[e.name] = e.text
 		}
 	}
-	for _, name := range drop {
-		delete(out, name)
+	for k, name := range c.drop {
+		if int(c.places[len(c.set)+k]) == i {
+			delete(entries, name)
+		}
+	}
+	out := &leaf{sum: s}
+	if size > t.of.few {
+		out.many = entries
+		return out
+	}
+	out.few = make([]text, 0, size)
+	for name, value := range entries {
+		out.few = append(out.few, text{name, value})
 	}
 	return out
 }
@@ -169,14 +227,14 @@ func mixed(x uint64) uint64 {
 }
 
 // find returns the leaf of a sum, which is made if there is none.
-func (t *tables) find(s sum, entries func() map[string]string) *leaf {
+func (t *tables) find(s sum, edited func() *leaf) *leaf {
 	t.mu.Lock()
 	found := t.known[s].Value()
 	t.mu.Unlock()
 	if found != nil {
 		return found
 	}
-	made := &leaf{sum: s, entries: entries()}
+	made := edited()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if found := t.known[s].Value(); found != nil { // another stream was faster
