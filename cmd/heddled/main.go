@@ -16,8 +16,8 @@ import (
 // version is set by the linker.
 var version = "dev"
 
-// gcPercent is how much garbage there may be beside what lives, where GOGC does not say. A control plane is idle but for storms, in which what proxies are
-// sent is shared and garbage is what makes the peak: at 1000 proxies that ask on demand a fifth of the memory is worth a tenth of the CPU.
+// gcPercent is how much garbage there may be beside what lives, where GOGC does not say. A control plane is idle but for storms, and what it is given memory
+// for is their peak: what proxies are sent is shared, so that most of the peak is garbage, while CPU is to spare (docs/performance.md).
 const gcPercent = 40
 
 func main() {
