@@ -1,5 +1,5 @@
-// Package memo remembers the results of pure functions across snapshots and forgets what the last snapshot did not use. It
-// is the only cache of the project: publish and compile use it, and translate for single objects. It never expires by time.
+// Package memo remembers the results of pure functions across snapshots and forgets what the last snapshot did not use. Publish
+// and compile use it, and translate for what is made of several objects. It never expires by time.
 package memo
 
 // Memo maps comparable inputs to the value that a pure function makes of them. It is used by one goroutine at a time.
