@@ -114,9 +114,15 @@ func TestWarmAndColdMemoAgree(t *testing.T) {
 // TestTranslationRemembersBetweenChanges holds the same where a source hands over the very objects of before, but for what changed: one object, or
 // one kind.
 func TestTranslationRemembersBetweenChanges(t *testing.T) {
-	all, rnd := corpus(t), rand.New(rand.NewPCG(9, 10))
+	var all []*inputs.Inputs
+	for i, in := range corpus(t) {
+		if i%3 == 0 { // what changes is a few objects, whatever else there is
+			all = append(all, in)
+		}
+	}
+	rnd := rand.New(rand.NewPCG(9, 10))
 	warm, in := translate.NewMemo(), pick(all, rand.New(rand.NewPCG(11, 12)))
-	for round := range 60 {
+	for round := range 25 {
 		in = altered(in, pick(all, rnd), rnd)
 		got, gotReport := translate.Translate(in, warm)
 		want, wantReport := translate.Translate(in, nil)
