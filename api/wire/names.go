@@ -25,6 +25,7 @@ const (
 	RedirectContainer     = "heddle-redirect"
 	MeshConfigMap         = "heddle" // of each revision: mesh settings (key mesh: istio MeshConfig YAML)
 	MeshConfigMapKey      = "mesh"
+	StrictOwnershipKey    = "strictHostOwnership" // of the same ConfigMap: "true" | "false"
 	LeaderElectionLease   = "heddle-leader"
 	DistributionConfigMap = "heddle-distribution" // replicas, of whatever revision, tell each other how far their proxies are; a key for each
 	GatewayClass          = "heddle"

@@ -98,16 +98,11 @@ func read(files []Text, namespace string) (*inputs.Inputs, error) {
 		all.Namespaces = append(all.Namespaces, in.Namespaces...)
 		all.Services = append(all.Services, in.Services...)
 		all.Unreadable = append(all.Unreadable, in.Unreadable...)
-		if in.Mesh.Config != nil && !meshIsDefault(in.Mesh) {
+		if !in.Mesh.Silent() {
 			all.Mesh = in.Mesh
 		}
 	}
 	return all, nil
-}
-
-// meshIsDefault reports whether no file held the mesh's settings.
-func meshIsDefault(m *inputs.Mesh) bool {
-	return len(m.Problems) == 0 && m.Config.String() == source.DefaultMesh().Config.String()
 }
 
 // objects are the configuration objects of in.
@@ -144,7 +139,7 @@ func refs(in *inputs.Inputs) map[ref]bool {
 	for _, s := range in.Services {
 		of[ref{"Service", s.Namespace, s.Name}] = true
 	}
-	if !meshIsDefault(in.Mesh) {
+	if !in.Mesh.Silent() {
 		of[ref{"ConfigMap", in.Mesh.Namespace, wire.MeshConfigMap}] = true
 	}
 	return of
@@ -172,7 +167,7 @@ func overlay(in, mine *inputs.Inputs, of map[ref]bool) {
 	in.Services = append(in.Services, mine.Services...)
 	in.Namespaces = append(in.Namespaces, mine.Namespaces...)
 	in.Unreadable = append(in.Unreadable, mine.Unreadable...)
-	if !meshIsDefault(mine.Mesh) {
+	if !mine.Mesh.Silent() {
 		in.Mesh = mine.Mesh
 	}
 }

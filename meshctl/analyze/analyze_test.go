@@ -117,6 +117,27 @@ func TestAFileWithoutNamespaceIsWhereItIsSaidToBe(t *testing.T) {
 	}
 }
 
+// TestRulesForServicesOfOthers holds that both sides are told, and that the setting of the cluster, or of a file, makes the rule count for less.
+func TestRulesForServicesOfOthers(t *testing.T) {
+	const theirs = `apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: theirs, namespace: bank}
+spec: {hosts: [catalog.shop.svc.cluster.local], http: [{directResponse: {status: 200}}]}
+`
+	found, err := analyze.Analyze(nil, "default", around(t, theirs))
+	for _, want := range []string{"warning bank/theirs spec.hosts[0] catalog.shop.svc.cluster.local is Service shop/catalog of another namespace",
+		"warning shop/catalog  VirtualService bank/theirs, of another namespace, has rules for this Service"} {
+		if err != nil || !strings.Contains(said(found), want) {
+			t.Errorf("got %s (%v), want %s", said(found), err, want)
+		}
+	}
+	strict := file("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: heddle, namespace: heddle-system}\ndata: {strictHostOwnership: \"true\"}\n---\n" + theirs)
+	found, err = analyze.Analyze(strict, "default", around(t))
+	if want := "partial bank/theirs spec.hosts[0] not for sidecars: "; err != nil || !strings.Contains(said(found), want) || strings.Contains(said(found), "shop/catalog  ") {
+		t.Errorf("got %s (%v), want %s", said(found), err, want)
+	}
+}
+
 func TestTable(t *testing.T) {
 	var out bytes.Buffer
 	if err := analyze.Table(&out, nil); err != nil || out.String() != "nothing to say\n" {

@@ -150,11 +150,15 @@ func destinationRules(m *replica.Mesh, svc *model.Service, self model.Labels) []
 				names = append(names, n.String())
 			}
 			rule.Object = "DestinationRule " + strings.Join(names, " and ")
+			whom := "clients"
+			if r.SparesServices && !svc.Entry && svc.Namespace != namespace {
+				whom = "gateways"
+			}
 			if namespace != svc.Namespace && namespace != m.Snapshot.Mesh.RootNamespace {
-				rule.Limits = "for clients in namespace " + namespace
+				rule.Limits = "for " + whom + " in namespace " + namespace
 			}
 			if r.Selector != nil {
-				rule.Limits = fmt.Sprintf("for clients in namespace %s with labels %s", namespace, labelText(r.Selector))
+				rule.Limits = fmt.Sprintf("for %s in namespace %s with labels %s", whom, namespace, labelText(r.Selector))
 			}
 			for _, s := range r.Subsets {
 				rule.Subsets = append(rule.Subsets, Subset{Name: s.Name, Labels: labelText(s.Labels), Pods: members(m, svc, s.Labels), Here: self != nil && s.Labels.Matches(self)})

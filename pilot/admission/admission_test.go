@@ -24,6 +24,11 @@ kind: Service
 metadata: {name: catalog, namespace: shop}
 spec: {clusterIP: 10.0.0.1, ports: [{port: 80, name: http}]}
 ---
+apiVersion: v1
+kind: Service
+metadata: {name: ledger, namespace: bank}
+spec: {clusterIP: 10.0.0.2, ports: [{port: 80, name: http}]}
+---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: older, namespace: shop}
@@ -134,6 +139,8 @@ func TestAdmission(t *testing.T) {
 			after: virtualService(`{"hosts":["a.example.com"],"gateways":["nowhere"],"http":[{"route":[{"destination":{"host":"catalog"}}]}]}`)},
 		{says: "a host that an older rule has is a warning with its name", op: admissionv1.Create, warned: "spec.hosts[0]: shop/older is older and has http rules",
 			after: virtualService(`{"hosts":["taken.example.com"],"http":[{"route":[{"destination":{"host":"catalog"}}]}]}`)},
+		{says: "a Service of another namespace is a warning with its name", op: admissionv1.Create, warned: "spec.hosts[0]: ledger.bank.svc.cluster.local is Service bank/ledger of another namespace",
+			after: virtualService(`{"hosts":["ledger.bank.svc.cluster.local"],"http":[{"route":[{"destination":{"host":"catalog"}}]}]}`)},
 		{says: "a policy that an older rule has is a warning with its name", op: admissionv1.Create, warned: "spec.trafficPolicy: shop/older is older and has a policy",
 			after: object("DestinationRule", `{"host":"catalog","trafficPolicy":{"loadBalancer":{"simple":"ROUND_ROBIN"}}}`)},
 		{says: "workloads that an older Sidecar selects are a warning with its name", op: admissionv1.Create, warned: "spec.workloadSelector: without effect: shop/older is older",

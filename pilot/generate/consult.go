@@ -58,7 +58,7 @@ func (ix *Index) Service(o Outbound, host string, m *Memo) *model.Service {
 
 // Obeyed is the DestinationRule that a scope's clients obey towards a service, or nil.
 func (ix *Index) Obeyed(o Outbound, svc *model.Service) *model.DestinationRule {
-	return ix.rule(o, svc.Host, svc.Namespace)
+	return ix.rule(o, svc)
 }
 
 // Demands is what a workload's port (0: any other) demands of its clients, and the policy that says so; nil: none does.

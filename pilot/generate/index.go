@@ -176,9 +176,12 @@ func (t *ruleTable) find(host string, admits func(*model.DestinationRule) bool) 
 }
 
 // rule returns the DestinationRule that a client obeys towards a host: its own namespace's, else the service's, else the root's.
-func (ix *Index) rule(o Outbound, host, namespace string) *model.DestinationRule {
-	root := ix.mesh.RootNamespace
+func (ix *Index) rule(o Outbound, svc *model.Service) *model.DestinationRule {
+	host, namespace, root := svc.Host, svc.Namespace, ix.mesh.RootNamespace
 	own := func(r *model.DestinationRule) bool {
+		if r.SparesServices && !o.Class.Router && !svc.Entry && namespace != o.Namespace {
+			return false
+		}
 		if o.Namespace == root && (r.Export.Public || len(r.Export.Namespaces) != 1 || r.Export.Namespaces[0] != root) {
 			return false
 		}

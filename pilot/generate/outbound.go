@@ -43,7 +43,7 @@ func newBuilder(ix *Index, o Outbound, m *Memo) *builder {
 		view: ix.see(o, m), ix: ix, m: m, set: newSet(), routable: map[*model.Service]*model.DestinationRule{},
 	}
 	for _, s := range b.services {
-		b.routable[s.Service] = ix.rule(o, s.Host, s.Namespace)
+		b.routable[s.Service] = ix.rule(o, s.Service)
 	}
 	b.rules = ruling.Of(b.virtuals)
 	return b

@@ -54,6 +54,8 @@ type Mesh struct {
 	ClusterID     string
 	ClusterDomain string
 	TrustDomain   string // that the certificate authority issues for; empty: Config's, or else cluster.local
+	// StrictHostOwnership: rules for Services of other namespaces are not for sidecars. Istio has no such setting.
+	StrictHostOwnership bool
 }
 
 // Problem is something in an object that strict reading found: a field that the schema does not know, or a value that it does

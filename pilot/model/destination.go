@@ -11,6 +11,8 @@ type DestinationRule struct {
 	Selector Selector
 	Default  PolicySet
 	Subsets  []*Subset
+	// SparesServices: sidecars do not obey the rule for Services of other namespaces.
+	SparesServices bool
 }
 
 // RulePart is what one object brought into a merged rule.

@@ -34,6 +34,8 @@ type Mesh struct {
 	RootNamespace      string
 	ClusterDomain      string // cluster.local
 	ClusterID          string
+	// StrictHosts: rules of other namespaces for a Service are for gateways only.
+	StrictHosts bool
 	// RegistryOnly refuses hosts that are not in the registry (outboundTrafficPolicy REGISTRY_ONLY).
 	RegistryOnly bool
 	// AutoMTLS speaks mesh mTLS to endpoints that take it where no DestinationRule says otherwise.

@@ -145,14 +145,16 @@ func addMesh(in *inputs.Inputs, data []byte) error {
 	if err := yaml.UnmarshalStrict(data, &cm); err != nil {
 		return fmt.Errorf("reading object: %w", err)
 	}
-	text, ok := cm.Data[wire.MeshConfigMapKey]
-	if cm.Name != wire.MeshConfigMap || !ok {
+	if cm.Name != wire.MeshConfigMap {
 		return nil
 	}
-	config, problems, err := inputs.DecodeMesh([]byte(text))
+	if _, ok := cm.Data[wire.MeshConfigMapKey]; !ok && cm.Data[wire.StrictOwnershipKey] == "" {
+		return nil
+	}
+	settings, err := in.Mesh.WithSettings(cm.Data)
 	if err != nil {
 		return err
 	}
-	in.Mesh.Config, in.Mesh.Problems = config, problems
+	in.Mesh = &settings
 	return nil
 }

@@ -20,8 +20,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
@@ -149,8 +147,8 @@ func (f *Folder) adopt(next map[string]*folderFile) *inputs.Inputs {
 	for _, path := range slices.Sorted(maps.Keys(next)) {
 		file := next[path]
 		join(in, file.in)
-		if m := file.in.Mesh; len(m.Problems) > 0 || !proto.Equal(m.Config, &mesh.MeshConfig{}) {
-			settings.Config, settings.Problems = m.Config, m.Problems
+		if !file.in.Mesh.Silent() {
+			settings = settings.SettingsOf(file.in.Mesh)
 		}
 		maps.Copy(secrets, file.secrets)
 	}
@@ -173,9 +171,8 @@ func (f *Folder) adopt(next map[string]*folderFile) *inputs.Inputs {
 // Join adds the objects of one file, of whatever kind, to those of others, and takes its settings of the mesh, where it has any.
 func Join(to, from *inputs.Inputs) {
 	join(to, from)
-	if m := from.Mesh; m != nil && (len(m.Problems) > 0 || !proto.Equal(m.Config, &mesh.MeshConfig{})) {
-		settings := *to.Mesh
-		settings.Config, settings.Problems = m.Config, m.Problems
+	if m := from.Mesh; m != nil && !m.Silent() {
+		settings := to.Mesh.SettingsOf(m)
 		to.Mesh = &settings
 	}
 }

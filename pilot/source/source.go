@@ -267,7 +267,7 @@ func (s *Source) watchSettings() toolscache.Controller {
 	}
 	update := func(obj any) {
 		if cm, ok := obj.(*corev1.ConfigMap); ok && cm.Name == name {
-			s.setSettings(cm.Data[wire.MeshConfigMapKey])
+			s.setSettings(cm.Data)
 		}
 	}
 	_, controller := toolscache.NewInformerWithOptions(toolscache.InformerOptions{
@@ -282,13 +282,11 @@ func (s *Source) settings() string { return cmp.Or(s.opts.Mesh.Name, wire.MeshCo
 
 // setSettings puts settings in force. Unreadable ones leave those of before, and if there are none, nothing is translated: no default is as
 // safe. A ConfigMap that is deleted leaves its settings too.
-func (s *Source) setSettings(text string) {
-	config, problems, err := inputs.DecodeMesh([]byte(text))
+func (s *Source) setSettings(data map[string]string) {
+	next, err := s.opts.Mesh.WithSettings(data)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.configured = true
-	next := s.opts.Mesh
-	next.Config, next.Problems = config, problems
 	if err != nil {
 		s.opts.Log.Error("the mesh's settings cannot be read; those of before stay in force", "configmap", s.settings(), "err", err)
 		if s.mesh == nil {
@@ -297,7 +295,7 @@ func (s *Source) setSettings(text string) {
 		next = *s.mesh
 		next.Problems = []inputs.Problem{{Path: "mesh", Reason: err.Error() + "; the settings of before are in force"}}
 	}
-	if s.mesh == nil || !proto.Equal(s.mesh.Config, next.Config) || !slices.Equal(s.mesh.Problems, next.Problems) {
+	if s.mesh == nil || !proto.Equal(s.mesh.Config, next.Config) || !slices.Equal(s.mesh.Problems, next.Problems) || s.mesh.StrictHostOwnership != next.StrictHostOwnership {
 		s.mesh = &next
 		s.changed(laneSnapshot | laneEndpoints)
 	}

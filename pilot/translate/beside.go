@@ -41,8 +41,8 @@ func heddleServes(n *corev1.Namespace) bool {
 	return said == "enabled" || said == "" && n.Labels[wire.RevisionLabel] != ""
 }
 
-// owned marks the entry of an object that is Istio's: one for a revision of it, or of a namespace that it serves and Heddle does not.
-func (r *run) owned(o inputs.Object, e *report.Entry) *report.Entry {
+// istiosOwn marks the entry of an object that is Istio's: one for a revision of it, or of a namespace that it serves and Heddle does not.
+func (r *run) istiosOwn(o inputs.Object, e *report.Entry) *report.Entry {
 	if !r.snap.BesideIstio || o.GetLabels()[istioRevision] == "" && !r.istios[o.GetNamespace()] {
 		return e
 	}

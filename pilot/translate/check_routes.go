@@ -40,6 +40,7 @@ func (c *Checker) virtualService(log *report.Log, o *inputs.VirtualService) {
 	}
 	unreachable(log, o.Spec.Http)
 	c.attachment(log, o)
+	c.ownership(log, o)
 	c.shadowed(log, o)
 }
 
@@ -109,6 +110,9 @@ func (c *Checker) shadowed(log *report.Log, o *inputs.VirtualService) {
 	}
 	for i, h := range o.Spec.Hosts {
 		host := values.Host(h, o.Namespace, c.mesh.ClusterDomain)
+		if c.mesh.StrictHosts && stranger(c.services, c.mesh, o.Namespace, host) != nil {
+			continue // it has no rules there
+		}
 		for _, protocol := range protocolsOf(len(o.Spec.Http), len(o.Spec.Tls), len(o.Spec.Tcp)) {
 			if older := c.ruler(host, protocol, o); older != nil {
 				log.Conflictf(report.Warning, indexed("spec.hosts", i), "%s is older and has %s rules for the same host, which are used", older.From, protocol)

@@ -17,6 +17,7 @@ import (
 // destinationRule warns of a host that is not there, and of Secrets that the sidecars which obey the rule do not get.
 func (c *Checker) destinationRule(log *report.Log, o *inputs.DestinationRule) {
 	host := values.Host(o.Spec.Host, o.Namespace, c.mesh.ClusterDomain)
+	c.ownership(log, o)
 	c.ruledBefore(log, o, host)
 	svc := c.services[host]
 	if svc == nil {

@@ -118,7 +118,20 @@ func (f *facts) stillHold(k *kept) bool {
 	if k.number == f.number {
 		return true
 	}
-	return k.number == f.number-1 && f.changed != nil && k.number > 0 && !slices.ContainsFunc(k.hosts, func(h string) bool { return f.changed[h] })
+	return k.number == f.number-1 && f.changed != nil && k.number > 0 && !slices.ContainsFunc(k.hosts, f.changedAbout)
+}
+
+// changedAbout reports whether something else is said about a host, or about one that a wildcard includes.
+func (f *facts) changedAbout(host string) bool {
+	if f.changed[host] || !isWild(host) {
+		return f.changed[host]
+	}
+	for h := range f.changed {
+		if model.HostIncludes(host, h) {
+			return true
+		}
+	}
+	return false
 }
 
 // hostsOf are the hosts that an object looks at.

@@ -37,6 +37,8 @@ type Memo struct {
 	rules            *ruleMemo
 	checker          *Checker
 	report           order[*report.Entry]
+	halves           *pool[half, *model.VirtualService]
+	sparing          *pool[model.Name, *model.DestinationRule]
 }
 
 // NewMemo returns a Memo that remembers nothing.
@@ -60,12 +62,14 @@ func NewMemo() *Memo {
 		sites:            newPool[string, *model.VirtualService](),
 		edge:             newPool[model.Name, *model.Gateway](),
 		rules:            newRuleMemo(),
+		halves:           newPool[half, *model.VirtualService](),
+		sparing:          newPool[model.Name, *model.DestinationRule](),
 	}
 }
 
 // round forgets what the last call did not use.
 func (m *Memo) round() {
-	for _, s := range []interface{ round() }{m.distributed, m.allocated, m.delegated, m.sites, m.edge, m.rules} {
+	for _, s := range []interface{ round() }{m.distributed, m.allocated, m.delegated, m.sites, m.edge, m.rules, m.halves, m.sparing} {
 		s.round()
 	}
 }

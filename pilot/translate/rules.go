@@ -49,7 +49,7 @@ func (r *run) destinationRules() {
 		return resultOf(v, entryOf(o, issues))
 	})
 	memo := r.memo.rules
-	memo.same = r.memo.destinationRules.same
+	memo.same = r.memo.destinationRules.same && r.owned == nil // whom rules spare depends on the Services
 	for i, res := range read {
 		o := all[i]
 		r.judge(o, res.entry, &res.kept)
@@ -69,7 +69,7 @@ func (r *run) destinationRules() {
 				return memo.pool.intern(rule.From[0], rule.Complete())
 			})
 			memo.pool.now[rule.From[0]] = done
-			r.snap.DestinationRules[at.namespace] = append(r.snap.DestinationRules[at.namespace], done)
+			r.snap.DestinationRules[at.namespace] = append(r.snap.DestinationRules[at.namespace], r.sparing(done))
 		}
 	}
 	for _, list := range r.snap.DestinationRules {

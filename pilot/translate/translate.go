@@ -30,6 +30,8 @@ type run struct {
 	// judged are the objects that are in force, to be looked at once more when the whole mesh is known.
 	judged []judged
 	istios map[string]bool // the namespaces that Istio's control plane serves, where there is one
+	// owned are Services by host where hosts are their namespaces' alone; nil: they are not.
+	owned map[string]*model.Service
 }
 
 // judged is an object with what was said about it by itself.
@@ -50,6 +52,7 @@ func Translate(in *inputs.Inputs, memo *Memo) (*model.Snapshot, report.Report) {
 	r.namespaces()
 	r.beside()
 	r.services()
+	r.serviceOwners()
 	r.serviceEntries()
 	r.workloadEntries()
 	r.virtualServices()
@@ -81,8 +84,9 @@ func (r *run) inContext() {
 			told.Addresses = j.addresses
 			j.entry = &told
 		}
-		r.add(r.owned(j.object, j.entry))
+		r.add(r.istiosOwn(j.object, j.entry))
 	}
+	r.onServices(c)
 }
 
 // judge puts an object's entry aside for inContext, which remembers in kept.
@@ -221,7 +225,7 @@ func (r *run) virtualServices() {
 			v, issues = istioapi.MergeDelegates(res.value, delegates)
 			v = r.memo.delegated.intern(v.From, v)
 		}
-		r.snap.VirtualServices = append(r.snap.VirtualServices, v)
+		r.snap.VirtualServices = append(r.snap.VirtualServices, r.obeyed(v)...)
 		r.judge(all[i], extend(res.entry, issues), &res.kept)
 	}
 }
@@ -335,10 +339,10 @@ func (r *run) proxyConfigs() {
 // leftOut reports what no translation was for.
 func (r *run) leftOut() {
 	for _, o := range r.in.WorkloadGroups {
-		r.add(r.owned(o, entryOf(o, istioapi.ReadWorkloadGroup(o, r.mesh))))
+		r.add(r.istiosOwn(o, entryOf(o, istioapi.ReadWorkloadGroup(o, r.mesh))))
 	}
 	for _, o := range r.in.Unimplemented {
-		r.add(r.owned(o, entryOf(o, unimplemented(o))))
+		r.add(r.istiosOwn(o, entryOf(o, unimplemented(o))))
 	}
 	for _, u := range r.in.Unreadable {
 		r.add(report.NewEntry(report.Ref{Group: u.Group, Kind: u.Kind, Namespace: u.Namespace, Name: u.Name}, 0, false,

@@ -60,6 +60,7 @@ func Mesh(in *inputs.Mesh) (*model.Mesh, []report.Issue) {
 		RootNamespace:      cmp.Or(c.RootNamespace, in.Namespace),
 		ClusterDomain:      in.ClusterDomain,
 		ClusterID:          in.ClusterID,
+		StrictHosts:        in.StrictHostOwnership,
 		AutoMTLS:           c.EnableAutoMtls == nil || c.EnableAutoMtls.Value,
 		ConnectTimeout:     connectTimeout(log, c),
 		TrustedProxies:     c.GetDefaultConfig().GetGatewayTopology().GetNumTrustedProxies(),
