@@ -45,6 +45,7 @@ type pilot struct {
 	exchange  *objectstatus.Exchange // nil without a cluster
 	status    *objectstatus.Writer   // likewise
 	addresses *objectstatus.IngressWriter
+	events    *objectstatus.EventWriter
 	tell      func(report.Report) // what is wrong with objects
 	log       *slog.Logger
 	tracer    trace.Tracer
@@ -64,10 +65,11 @@ func newPilot(h *heddled) (*pilot, error) {
 	}
 	p.exchange = objectstatus.NewExchange(cl.kube, c.namespace, c.podName, p.progress, log.With("part", "status"))
 	p.secrets, p.status = secrets.Run, objectstatus.New(cl.writer, p.exchange.Count, log.With("part", "status"))
-	p.addresses = objectstatus.NewIngressWriter(cl.writer, log.With("part", "status"))
+	p.addresses, p.events = objectstatus.NewIngressWriter(cl.writer, log.With("part", "status")), objectstatus.NewEventWriter(cl.writer, log.With("part", "status"))
 	p.tell = func(r report.Report) {
 		p.status.Set(r)
 		p.addresses.Set(r)
+		p.events.Set(r)
 	}
 	p.source = source.New(source.Options{Cache: cl.cache, Kube: cl.kube, Mesh: c.mesh(),
 		Snapshot: p.translator(), Endpoints: p.endpointer(), Log: log.With("part", "source")}).Run

@@ -113,7 +113,7 @@ func (h *heddled) writers() []lifecycle.Component {
 		return writers
 	}
 	return append(writers, lifecycle.Component{Name: "status", Run: h.pilot.exchange.Lead(h.pilot.status.Run)},
-		lifecycle.Component{Name: "addresses", Run: h.pilot.addresses.Run})
+		lifecycle.Component{Name: "addresses", Run: h.pilot.addresses.Run}, lifecycle.Component{Name: "events", Run: h.pilot.events.Run})
 }
 
 // secureRPC serves proxies: certificates, configuration, and the end of their pods.

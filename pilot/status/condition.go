@@ -145,7 +145,7 @@ func conditions(v *verdict, now time.Time) map[string]map[string]any {
 		out[typ] = map[string]any{"type": typ, "status": status, "reason": reason, "observedGeneration": v.entry.Generation,
 			"lastTransitionTime": now.UTC().Format(time.RFC3339)}
 		if message != "" {
-			out[typ]["message"] = cut(message)
+			out[typ]["message"] = cut(message, maxMessage)
 		}
 	}
 	status, reason := accepted(v.entry.State)
@@ -221,12 +221,12 @@ func acknowledged(a report.Acknowledgement) (status, reason, message string) {
 	return status, reason, strings.Join(lines, "\n")
 }
 
-// cut bounds a message.
-func cut(text string) string {
-	if len(text) <= maxMessage {
+// cut bounds a message to so many bytes.
+func cut(text string, most int) string {
+	if len(text) <= most {
 		return text
 	}
-	at := maxMessage - len("...")
+	at := most - len("...")
 	for !utf8.RuneStart(text[at]) {
 		at--
 	}

@@ -1,0 +1,152 @@
+package status
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/heddle-mesh/heddle/pilot/report"
+)
+
+const (
+	// eventLife is how long the API server keeps an Event unless it is told otherwise: what still holds then is said again.
+	eventLife = time.Hour
+	// maxEvent bounds an Event's text, in bytes, as the API server does.
+	maxEvent = 1024
+	// eventReason is the Events' reason.
+	eventReason = "MeshWarning"
+)
+
+// EventWriter says in Events what is to be said about Services, whose status is not Heddle's to write.
+type EventWriter struct {
+	client client.Client
+	log    *slog.Logger
+	now    func() time.Time
+
+	mu     sync.Mutex
+	latest []*report.Entry
+	fresh  chan struct{} // holds one
+}
+
+// NewEventWriter prepares a writer. The client must read from the API server, not from a cache.
+func NewEventWriter(c client.Client, log *slog.Logger) *EventWriter {
+	return &EventWriter{client: c, log: log, now: time.Now, fresh: make(chan struct{}, 1)}
+}
+
+// Set hands over the latest report. It never blocks.
+func (w *EventWriter) Set(r report.Report) {
+	var about []*report.Entry
+	for _, e := range r.Entries {
+		if e.Ref.Kind == "Service" && e.Ref.Group == "" && len(e.Issues) > 0 {
+			about = append(about, e)
+		}
+	}
+	w.mu.Lock()
+	w.latest = about
+	w.mu.Unlock()
+	w.wake()
+}
+
+func (w *EventWriter) wake() {
+	select {
+	case w.fresh <- struct{}{}:
+	default:
+	}
+}
+
+func (w *EventWriter) take() []*report.Entry {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.latest
+}
+
+// eventSaid is what was said about a Service, and when.
+type eventSaid struct {
+	text string
+	at   time.Time
+}
+
+// Run writes until ctx ends. It is to run while this replica leads. What another term said is there by its name, and is not said twice.
+func (w *EventWriter) Run(ctx context.Context) error {
+	said := map[report.Ref]eventSaid{}
+	ticker := time.NewTicker(eventLife / 4)
+	defer ticker.Stop()
+	w.wake()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.fresh:
+		case <-ticker.C:
+		}
+		if !w.pass(ctx, said) {
+			time.AfterFunc(retry, w.wake)
+		}
+	}
+}
+
+// pass says what is new, and what was said so long ago that it is gone. It returns false if anything is left to do.
+func (w *EventWriter) pass(ctx context.Context, said map[report.Ref]eventSaid) bool {
+	present, complete := map[report.Ref]bool{}, true
+	for _, e := range w.take() {
+		present[e.Ref] = true
+		text := eventText(e.Issues)
+		if last, known := said[e.Ref]; known && last.text == text && w.now().Sub(last.at) < eventLife {
+			continue
+		}
+		if !sleep(ctx, pace) {
+			return true
+		}
+		if err := w.write(ctx, e.Ref, text); err != nil {
+			w.log.Warn("writing an event failed", "object", e.Ref.String(), "err", err)
+			complete = false
+			continue
+		}
+		said[e.Ref] = eventSaid{text, w.now()}
+	}
+	for ref := range said {
+		if !present[ref] {
+			delete(said, ref)
+		}
+	}
+	return complete || ctx.Err() != nil
+}
+
+func eventText(issues []report.Issue) string {
+	var lines []string
+	for _, i := range issues {
+		lines = append(lines, i.String())
+	}
+	return cut(strings.Join(lines, "\n"), maxEvent)
+}
+
+// write makes the Event, unless it is there. A Service that is gone needs none.
+func (w *EventWriter) write(ctx context.Context, ref report.Ref, text string) error {
+	about := &metav1.PartialObjectMetadata{}
+	about.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Service"))
+	if err := w.client.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, about); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	sum := fnv.New64a()
+	sum.Write([]byte(text + string(about.UID)))
+	now := metav1.NewTime(w.now())
+	event := &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: ref.Namespace, Name: fmt.Sprintf("%s.heddle-%x", ref.Name, sum.Sum64())},
+		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Service", Namespace: ref.Namespace, Name: ref.Name, UID: about.UID},
+		Type:           corev1.EventTypeWarning, Reason: eventReason, Message: text, Source: corev1.EventSource{Component: "heddled"},
+		FirstTimestamp: now, LastTimestamp: now, Count: 1,
+	}
+	if err := w.client.Create(ctx, event); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("writing an event: %w", err)
+	}
+	return nil
+}
