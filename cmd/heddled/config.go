@@ -87,6 +87,7 @@ type proxyConfig struct {
 	resources   core.ResourceRequirements
 	never       []meta.LabelSelector // of pods that are not injected, whatever their namespace says
 	always      []meta.LabelSelector // of pods that are, unless their namespace opts out
+	istioLabels bool                 // Istio's labels enrol, too
 }
 
 // Values of --proxy-native.
@@ -147,6 +148,7 @@ func (c *proxyConfig) register(f *flag.FlagSet, standard inject.Params) {
 		c.resources = core.ResourceRequirements{}
 		return json.Unmarshal([]byte(text), &c.resources)
 	})
+	f.BoolVar(&c.istioLabels, "istio-labels", false, "whether Istio's labels of namespaces and pods have pods injected, where Heddle's say nothing")
 	f.Func("never-inject", "label selectors of pods that get no proxy though their namespace is labelled, as a JSON list", into(&c.never))
 	f.Func("always-inject", "label selectors of pods that get a proxy though their namespace has no label, as a JSON list", into(&c.always))
 }

@@ -65,7 +65,7 @@ func runs(c *model.ProxyConfig) inject.ProxyConfig {
 func newInjection(c config, cl *cluster, mesh func() *injects, log *slog.Logger) *injection {
 	p := inject.DefaultParams(c.proxy.image, version)
 	p.PullPolicy, p.PullSecrets, p.LogLevel, p.DrainDuration = c.proxy.pullPolicy, c.proxy.pullSecrets, c.proxy.logLevel, c.proxy.drain
-	p.NeverInject, p.AlwaysInject = c.proxy.never, c.proxy.always
+	p.NeverInject, p.AlwaysInject, p.IstioLabels = c.proxy.never, c.proxy.always, c.proxy.istioLabels
 	p.DiscoveryAddress = fmt.Sprintf("%s.%s.svc:%d", revision.Name(wire.DiscoveryService, c.revision), c.namespace, wire.PortDiscovery)
 	p.Revision = c.revision
 	p.Audience, p.TrustDomain, p.ClusterID, p.ClusterDomain = c.audience, c.trustDomain, c.clusterID, c.domain

@@ -23,7 +23,7 @@ func decide(r Request, p Params) (bool, string, error) {
 	case isWindows(pod):
 		return false, "the pod runs on Windows", nil
 	}
-	if reason := foreign(pod); reason != "" {
+	if reason := foreign(pod, p.IstioLabels); reason != "" {
 		return false, reason, nil
 	}
 	if done, err := injected(pod); done || err != nil {
@@ -49,24 +49,35 @@ func wanted(r Request, p Params) (bool, string, error) {
 		}
 		return inject, fmt.Sprintf("the pod's %s %s is %s", source.kind, wire.PodInjectLabel, value), nil
 	}
-	if value := pod.Labels[istioInjectLabel]; value == "false" {
-		return false, fmt.Sprintf("the pod's label %s is false", istioInjectLabel), nil
+	if inject, reason := askedOfIstio(pod, p.IstioLabels); reason != "" {
+		return inject, reason, nil
 	}
 	never, err := matches(p.NeverInject, pod)
 	if err != nil || never {
 		return false, "a selector of pods that are never injected matches", err
 	}
-	value := r.NamespaceLabels[wire.InjectionLabel]
 	always, err := matches(p.AlwaysInject, pod)
-	if err != nil || always && value != "disabled" {
+	if err != nil || always && !optsOut(r, p) {
 		return true, "a selector of pods that are always injected matches", err
 	}
 	inject, reason := enrolled(r)
+	if reason == "" && p.IstioLabels {
+		inject, reason = enrolledWithIstio(r)
+	}
+	if reason == "" {
+		reason = fmt.Sprintf("namespace %s has no label %s or %s", r.Namespace, wire.InjectionLabel, wire.RevisionLabel)
+	}
 	return inject, reason, nil
 }
 
+// optsOut reports whether the namespace has its pods left alone, whatever the mesh selects.
+func optsOut(r Request, p Params) bool {
+	value := r.NamespaceLabels[wire.InjectionLabel]
+	return value == "disabled" || value == "" && p.IstioLabels && r.NamespaceLabels[istioInjection] == "disabled"
+}
+
 // enrolled asks what the namespace says of injection, and of which revision namespace and pod are. Whether that revision is this control plane's
-// is decided by who is asked: tags are other names of it, which it does not know.
+// is decided by who is asked: tags are other names of it, which it does not know. No reason: they say nothing.
 func enrolled(r Request) (bool, string) {
 	value, of := r.NamespaceLabels[wire.InjectionLabel], r.NamespaceLabels[wire.RevisionLabel]
 	switch {
@@ -79,7 +90,7 @@ func enrolled(r Request) (bool, string) {
 	case of != "":
 		return true, fmt.Sprintf("namespace %s has the label %s=%s", r.Namespace, wire.RevisionLabel, of)
 	}
-	return false, fmt.Sprintf("namespace %s has no label %s or %s", r.Namespace, wire.InjectionLabel, wire.RevisionLabel)
+	return false, ""
 }
 
 // matches reports whether one of selectors, which may not be empty, matches a pod.
@@ -138,7 +149,39 @@ func field(pod *corev1.Pod, name string) string {
 	return ""
 }
 
-const istioInjectLabel = "sidecar.istio.io/inject"
+// The labels by which Istio enrols.
+const (
+	istioInjectLabel = "sidecar.istio.io/inject"
+	istioInjection   = "istio-injection"
+	istioRevision    = "istio.io/rev"
+)
+
+// askedOfIstio reads what a pod says of Istio's injection. That it says no always counts; all else where Istio's labels do. No reason: it says nothing.
+func askedOfIstio(pod *corev1.Pod, counts bool) (bool, string) {
+	value, kind := pod.Labels[istioInjectLabel], "label"
+	if value == "" && counts {
+		value, kind = pod.Annotations[istioInjectLabel], "annotation"
+	}
+	if value == "" || !counts && value != "false" {
+		return false, ""
+	}
+	yes := slices.Contains([]string{"true", "yes", "y", "on"}, strings.ToLower(value))
+	return yes, fmt.Sprintf("the pod's %s %s is %s", kind, istioInjectLabel, value)
+}
+
+// enrolledWithIstio asks Istio's labels. istio-injection comes before istio.io/rev, and a namespace's revision before a pod's. No reason: there are none.
+func enrolledWithIstio(r Request) (bool, string) {
+	value, of := r.NamespaceLabels[istioInjection], r.NamespaceLabels[istioRevision]
+	switch {
+	case value != "":
+		return value == "enabled", fmt.Sprintf("namespace %s has the label %s=%s", r.Namespace, istioInjection, value)
+	case of != "":
+		return true, fmt.Sprintf("namespace %s has the label %s=%s", r.Namespace, istioRevision, of)
+	case r.Pod.Labels[istioRevision] != "":
+		return true, fmt.Sprintf("the pod has the label %s=%s", istioRevision, r.Pod.Labels[istioRevision])
+	}
+	return false, ""
+}
 
 // mark is a label or annotation by which another mesh claims a pod; no values: any.
 type mark struct {
@@ -150,7 +193,7 @@ func foreignMarks() []mark {
 	return []mark{
 		{istioInjectLabel, []string{"true"}},
 		{"sidecar.istio.io/status", nil},
-		{"istio.io/rev", nil},
+		{istioRevision, nil},
 		{"istio.io/dataplane-mode", []string{"ambient"}},
 		{"linkerd.io/inject", []string{"enabled", "ingress"}},
 		{"linkerd.io/proxy-version", nil},
@@ -167,14 +210,17 @@ func foreignProxies() []string {
 	return []string{"istio-proxy", "linkerd-proxy", "kuma-sidecar", "consul-dataplane", "envoy-sidecar", "osm-envoy"}
 }
 
-// foreign says by what another mesh claims the pod, or "".
-func foreign(pod *corev1.Pod) string {
+// foreign says by what another mesh claims the pod, or "". Labels of Istio's that enrol pods here are no claim.
+func foreign(pod *corev1.Pod, istioLabels bool) string {
 	for _, name := range foreignProxies() {
 		if path := field(pod, name); path != "" {
 			return fmt.Sprintf("%s is %s: the pod has another mesh's proxy", path, name)
 		}
 	}
 	for _, m := range foreignMarks() {
+		if istioLabels && (m.key == istioInjectLabel || m.key == istioRevision) {
+			continue
+		}
 		for _, values := range []map[string]string{pod.Labels, pod.Annotations} {
 			value, ok := values[m.key]
 			if ok && (m.values == nil || slices.Contains(m.values, strings.ToLower(value))) {

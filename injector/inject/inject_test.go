@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 
 	"github.com/heddle-mesh/heddle/api/wire"
@@ -29,6 +30,7 @@ type options struct {
 	Never     string            `json:"never"`
 	Always    string            `json:"always"`
 	Secrets   []string          `json:"secrets"` // to pull the image with
+	Istio     bool              `json:"istio"`   // its labels count
 	// What the mesh's settings and objects say of how proxies run.
 	Proxy        inject.ProxyConfig   `json:"proxy"`
 	ProxyConfigs []inject.ProxyConfig `json:"proxyConfigs"`
@@ -37,7 +39,7 @@ type options struct {
 func params(o options) inject.Params {
 	p := inject.DefaultParams("heddle/proxy:test", "test")
 	p.Native, p.HookToken = !o.Ordinary, "token"
-	p.PullSecrets, p.Proxy, p.ProxyConfigs, p.Revision = o.Secrets, o.Proxy, o.ProxyConfigs, o.Revision
+	p.PullSecrets, p.Proxy, p.ProxyConfigs, p.Revision, p.IstioLabels = o.Secrets, o.Proxy, o.ProxyConfigs, o.Revision, o.Istio
 	p.NeverInject, p.AlwaysInject = selectors(o.Never), selectors(o.Always)
 	return p
 }
@@ -198,6 +200,7 @@ func twiceIsOnce(t *testing.T, r inject.Request, p inject.Params, first *corev1.
 
 func TestDecision(t *testing.T) {
 	enabled := map[string]string{wire.InjectionLabel: "enabled"}
+	istioEnabled, istioOf, counts := map[string]string{"istio-injection": "enabled"}, map[string]string{"istio.io/rev": "canary"}, options{Istio: true}
 	label := func(k, v string) *corev1.Pod {
 		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{k: v}}}
 	}
@@ -254,6 +257,25 @@ func TestDecision(t *testing.T) {
 		{why: "ambient", pod: label("istio.io/dataplane-mode", "ambient"), labels: enabled},
 		{why: "no to ambient is no claim", pod: label("istio.io/dataplane-mode", "none"), labels: enabled, inject: true},
 		{why: "no to Istio, said the old way, is no", pod: label("sidecar.istio.io/inject", "false"), labels: enabled},
+		{why: "Istio's label of a namespace is another mesh's", pod: &corev1.Pod{}, labels: istioEnabled},
+		{why: "and its revision", pod: &corev1.Pod{}, labels: istioOf},
+		{why: "where they count: a namespace", pod: &corev1.Pod{}, labels: istioEnabled, options: counts, inject: true},
+		{why: "where they count: a namespace that says no", pod: &corev1.Pod{}, labels: map[string]string{"istio-injection": "disabled", "istio.io/rev": "canary"}, options: counts},
+		{why: "where they count: a namespace's revision", pod: &corev1.Pod{}, labels: istioOf, options: counts, inject: true},
+		{why: "where they count: a pod", pod: label("sidecar.istio.io/inject", "true"), options: counts, inject: true},
+		{why: "where they count: a pod, by its annotation", pod: annotate(&corev1.Pod{}, "sidecar.istio.io/inject", "yes"), options: counts, inject: true},
+		{why: "where they count: a pod's revision", pod: label("istio.io/rev", "canary"), options: counts, inject: true},
+		{why: "where they count: a pod that says no", pod: label("sidecar.istio.io/inject", "false"), labels: istioEnabled, options: counts},
+		{why: "where they count: a pod that says nonsense, which is no there", pod: label("sidecar.istio.io/inject", "maybe"), labels: istioEnabled, options: counts},
+		{why: "where they count: Heddle's label of a pod comes first", pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{wire.PodInjectLabel: "false", "sidecar.istio.io/inject": "true"}}}, options: counts},
+		{why: "where they count: Heddle's label of a namespace comes first", pod: &corev1.Pod{}, labels: map[string]string{wire.InjectionLabel: "disabled", "istio-injection": "enabled"}, options: counts},
+		{why: "where they count: Heddle's revision comes first", pod: &corev1.Pod{}, labels: map[string]string{wire.RevisionLabel: "canary", "istio-injection": "disabled"}, options: counts, inject: true},
+		{why: "where they count: no label at all", pod: &corev1.Pod{}, options: counts},
+		{why: "where they count: always", pod: label("app", "x"), options: options{Istio: true, Always: "app=x"}, inject: true},
+		{why: "where they count: a namespace that says no beats always", pod: label("app", "x"), labels: map[string]string{"istio-injection": "disabled"}, options: options{Istio: true, Always: "app=x"}},
+		{why: "where they count: Istio's proxy", pod: with("istio-proxy"), labels: istioEnabled, options: counts},
+		{why: "where they count: Istio's status", pod: annotate(&corev1.Pod{}, "sidecar.istio.io/status", "{}"), labels: istioEnabled, options: counts},
+		{why: "where they count: ambient", pod: label("istio.io/dataplane-mode", "ambient"), labels: istioEnabled, options: counts},
 	} {
 		namespace := c.namespace
 		if namespace == "" {
@@ -281,6 +303,36 @@ func TestRevisionOf(t *testing.T) {
 	}
 	if _, injected := inject.RevisionOf(&corev1.Pod{}); injected {
 		t.Error("a pod without status counts as injected")
+	}
+}
+
+// Names at the API server's limits make labels and names that it takes.
+func TestNamesAtTheirLimits(t *testing.T) {
+	name, controls := strings.Repeat("x", 63)+"."+strings.Repeat("y", 189), true
+	for says, pod := range map[string]*corev1.Pod{
+		"a pod of its own":     {ObjectMeta: metav1.ObjectMeta{Name: name}},
+		"of a StatefulSet":     {ObjectMeta: metav1.ObjectMeta{Name: name, OwnerReferences: []metav1.OwnerReference{{Kind: "StatefulSet", Name: name, Controller: &controls}}}},
+		"of a Deployment":      {ObjectMeta: metav1.ObjectMeta{GenerateName: name[:58] + "-", Labels: map[string]string{"pod-template-hash": "abc"}, OwnerReferences: []metav1.OwnerReference{{Kind: "ReplicaSet", Name: name[:249] + "-abc", Controller: &controls}}}},
+		"of a CronJob":         {ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{Kind: "Job", Name: name[:52] + "-29000000", Controller: &controls}}}},
+		"with labels as long":  {ObjectMeta: metav1.ObjectMeta{Name: "web", Labels: map[string]string{"app": strings.Repeat("a", 63), "version": strings.Repeat("v", 63)}}},
+		"cut at a punctuation": {ObjectMeta: metav1.ObjectMeta{Name: strings.Repeat("x", 62) + "." + strings.Repeat("y", 60)}},
+	} {
+		pod.Spec.Containers = []corev1.Container{{Name: strings.Repeat("c", 63), Ports: []corev1.ContainerPort{{Name: strings.Repeat("p", 15), ContainerPort: 65535}}}}
+		result, err := inject.Inject(inject.Request{Pod: pod, Namespace: strings.Repeat("n", 63), NamespaceLabels: map[string]string{wire.InjectionLabel: "enabled"}}, params(options{}))
+		if err != nil || !result.Injected {
+			t.Errorf("%s: injected %t: %v", says, result.Injected, err)
+			continue
+		}
+		for key, value := range result.Pod.Labels {
+			if problems := append(validation.IsQualifiedName(key), validation.IsValidLabelValue(value)...); len(problems) > 0 {
+				t.Errorf("%s: label %s=%s: %v", says, key, value, problems)
+			}
+		}
+		for _, v := range result.Pod.Spec.Volumes {
+			if problems := validation.IsDNS1123Label(v.Name); len(problems) > 0 {
+				t.Errorf("%s: volume %s: %v", says, v.Name, problems)
+			}
+		}
 	}
 }
 

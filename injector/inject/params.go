@@ -51,6 +51,9 @@ type Params struct {
 	// is open to other pods. Who injects makes it at random; pods without such hooks need none.
 	HookToken string
 
+	// IstioLabels has the labels by which Istio enrols namespaces and pods count, where Heddle's own say nothing.
+	IstioLabels bool
+
 	IgnoredNamespaces []string
 	NeverInject       []metav1.LabelSelector // of pods, whatever their namespace says; an empty one matches none
 	AlwaysInject      []metav1.LabelSelector // of pods, unless their namespace opts out; an empty one matches none

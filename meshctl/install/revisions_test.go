@@ -78,6 +78,18 @@ func hookNames(c *admission.MutatingWebhookConfiguration) string {
 	return strings.Join(names, " ")
 }
 
+// A tag answers to Istio's labels as its control plane does.
+func TestATagAnswersToIstioLabels(t *testing.T) {
+	i, kube, _, _ := installer(two())
+	i.helm = helmOf(recorded(t, manifests.ControlPlane, wire.SystemNamespace, Release, "v1", map[string]any{"compatibility": map[string]any{"istio": true}}))
+	if err := i.SetTag(t.Context(), "prod", false); err != nil {
+		t.Fatal(err)
+	}
+	if got := hookNames(configuration(t, kube, "heddle-tag-prod")); got != "rev.namespace rev.object istio.rev.namespace istio.rev.object" {
+		t.Errorf("webhooks %s", got)
+	}
+}
+
 // TestTags follows a tag from one revision to another and away.
 func TestTags(t *testing.T) {
 	i, kube, _, _ := installer(two(labelledFor("shop", "prod")))

@@ -138,6 +138,9 @@ func (i *Installer) injector(ctx context.Context, tag string) (*admission.Mutati
 		if always, err := values.PathValue("proxy.alwaysInjectSelector"); err == nil { // a control plane of another version may not have it
 			given["proxy"] = map[string]any{"alwaysInjectSelector": always}
 		}
+		if istio, err := values.PathValue("compatibility.istio"); err == nil { // likewise
+			given["compatibility"] = map[string]any{"istio": istio}
+		}
 	}
 	all, err := util.ToRenderValues(c, given, chartcommon.ReleaseOptions{Name: Release, Namespace: wire.SystemNamespace}, chartcommon.DefaultCapabilities)
 	if err != nil {
