@@ -210,6 +210,52 @@ func TestRetriesWithBackoffAndKeepsTheOldOne(t *testing.T) {
 	})
 }
 
+// TestClocksThatDiffer holds what becomes of a proxy whose clock is not the CA's: within the five minutes that the CA dates back it is served, beyond it
+// trusts no certificate, asks seldom, and is served once its clock is right.
+func TestClocksThatDiffer(t *testing.T) {
+	const datedBack, life = 5 * time.Minute, 2 * time.Hour
+	for says, c := range map[string]struct {
+		ahead  time.Duration // of the CA's clock
+		served bool
+	}{
+		"right": {0, true}, "a little behind": {-4 * time.Minute, true}, "far behind": {-6 * time.Minute, false},
+		"ahead": {time.Hour, true}, "ahead by more than a certificate's life": {3 * time.Hour, false},
+	} {
+		t.Run(says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ca, ahead := newCA(t), c.ahead
+				ca.change = func(cert *x509.Certificate) {
+					now := time.Now().Add(-ahead)
+					cert.NotBefore, cert.NotAfter = now.Add(-datedBack), now.Add(life)
+				}
+				roots, _ := rootsOf(t, ca)
+				w := New(Options{Expected: shop, TTL: life, Authority: ca, Roots: roots, Log: quiet()})
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- w.Run(ctx) }()
+				time.Sleep(10 * time.Minute)
+				if served := w.Certificate() != nil; served != c.served {
+					t.Errorf("after ten minutes it has a certificate: %t", served)
+				}
+				if n := ca.count(); c.served && n != 1 || !c.served && (n < 10 || n > 60) {
+					t.Errorf("it asked %d times in ten minutes", n)
+				}
+				ca.mu.Lock()
+				ahead = 0
+				ca.mu.Unlock()
+				time.Sleep(life)
+				if w.Certificate() == nil {
+					t.Error("no certificate though the clock is right again")
+				}
+				cancel()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
 func TestRetriesMoreOftenTheLessLifeIsLeft(t *testing.T) {
 	for _, c := range []struct{ last, remaining, want time.Duration }{
 		{0, 0, firstBackoff}, {0, 12 * time.Hour, firstBackoff}, {20 * time.Second, 12 * time.Hour, lastBackoff}, {20 * time.Second, 0, lastBackoff},
