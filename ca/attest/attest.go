@@ -32,7 +32,7 @@ type Caller struct {
 	Pod            *corev1.Pod // as the cluster has it; read only
 }
 
-// Proof is what a caller shows. Token counts where there is one.
+// Proof is what a caller shows. Token counts where there is one and somebody can judge it.
 type Proof struct {
 	Token string
 	// Chain is a client certificate that TLS has verified against the mesh's roots, leaf first.
@@ -86,11 +86,24 @@ func New(c Config) *Attestor { return &Attestor{c} }
 func (a *Attestor) Attest(ctx context.Context, p Proof) (Caller, error) {
 	switch {
 	case p.Token != "":
-		return a.byToken(ctx, p.Token)
+		return a.byTokenOrElse(ctx, p)
 	case len(p.Chain) > 0:
 		return a.byCertificate(ctx, p)
 	}
 	return Caller{}, &Refusal{Check: "proof", Reason: "neither a token nor a client certificate"}
+}
+
+// byTokenOrElse judges a token. Where nobody can, since the API server does not answer, a certificate proves what it proves without any token: replicas
+// can go, and their proxies to another, meanwhile.
+func (a *Attestor) byTokenOrElse(ctx context.Context, p Proof) (Caller, error) {
+	caller, err := a.byToken(ctx, p.Token)
+	if err == nil || IsRefusal(err) || len(p.Chain) == 0 {
+		return caller, err
+	}
+	if certified, certErr := a.byCertificate(ctx, p); certErr == nil {
+		return certified, nil
+	}
+	return caller, err
 }
 
 // Keys of a TokenReview's extra claims, set for tokens that are bound to a pod.

@@ -181,6 +181,27 @@ func TestCertificate(t *testing.T) {
 	}
 }
 
+// TestACertificateStandsInForAToken holds that a proxy with both is known while the API server is away, by its certificate and the cache; that a token which
+// is judged and not believed is the end of it; and that nothing is made up.
+func TestACertificateStandsInForAToken(t *testing.T) {
+	const id = "spiffe://cluster.local/ns/shop/sa/catalog"
+	cached := func(context.Context, string, string) (*corev1.Pod, error) { return pod("u1", "catalog"), nil }
+	both := attest.Proof{Token: "t", Chain: certificate(id), ClaimedPod: "catalog-1"}
+	away, there := &cluster{down: true}, &cluster{tokens: map[string]authenticationv1.TokenReviewStatus{"t": {Error: "expired"}}}
+	if caller, err := attestor(away, cached).Attest(t.Context(), both); err != nil || caller.Identity.String() != id || caller.PodUID != "u1" {
+		t.Errorf("while the API server is away: %+v, %v", caller, err)
+	}
+	if _, err := attestor(there, cached).Attest(t.Context(), both); !attest.IsRefusal(err) {
+		t.Errorf("with a token that is not valid: %v", err)
+	}
+	for says, proof := range map[string]attest.Proof{"no certificate": {Token: "t", ClaimedPod: "catalog-1"}, "no pod named": {Token: "t", Chain: certificate(id)},
+		"another's pod": {Token: "t", Chain: certificate("spiffe://cluster.local/ns/shop/sa/admin"), ClaimedPod: "catalog-1"}} {
+		if _, err := attestor(away, cached).Attest(t.Context(), proof); err == nil || attest.IsRefusal(err) {
+			t.Errorf("%s: %v, want an error that is no refusal", says, err)
+		}
+	}
+}
+
 func TestRefusalNamesWho(t *testing.T) {
 	world := &cluster{tokens: map[string]authenticationv1.TokenReviewStatus{"t": token(nil)}}
 	_, err := attestor(world, nil).Attest(t.Context(), attest.Proof{Token: "t"})

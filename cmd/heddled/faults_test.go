@@ -121,7 +121,6 @@ func (x *replicated) prove() {
 		x.t.Fatal("no certificate")
 	}
 	x.plane.Certificate = x.workload.Certificate
-	x.write("token", "nothing~but~the~certificate") // tokens may not be asked about from now on
 }
 
 // relay is the Service of the control plane: connections go to one replica, until they are cut.
