@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -20,7 +19,6 @@ import (
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	clientscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
 
@@ -34,7 +32,7 @@ import (
 type apiserver struct {
 	t       *testing.T
 	address string
-	kinds   map[string]resource // by "group/version/plural"
+	kinds   map[string]served // by "group/version/plural"
 
 	mu        sync.Mutex
 	server    *http.Server // nil: it is down
@@ -48,7 +46,7 @@ type apiserver struct {
 	watched   map[string]time.Time // by plural: since when the last watch lasts
 }
 
-type resource struct {
+type served struct {
 	schema.GroupVersionKind
 	plural     string
 	namespaced bool
@@ -64,10 +62,10 @@ type event struct {
 
 // newAPI starts one with a mesh of one namespace, a pod in it and no Services.
 func newAPI(t *testing.T) *apiserver {
-	a := &apiserver{t: t, address: ports.Address(t), kinds: map[string]resource{}, objects: map[string]map[string]any{}, changed: make(chan struct{}), cut: make(chan struct{}),
+	a := &apiserver{t: t, address: ports.Address(t), kinds: map[string]served{}, objects: map[string]map[string]any{}, changed: make(chan struct{}), cut: make(chan struct{}),
 		expired: map[string]int{}, watched: map[string]time.Time{}}
 	add := func(group, version, kind, plural string, namespaced bool) {
-		a.kinds[group+"/"+version+"/"+plural] = resource{schema.GroupVersionKind{Group: group, Version: version, Kind: kind}, plural, namespaced}
+		a.kinds[group+"/"+version+"/"+plural] = served{schema.GroupVersionKind{Group: group, Version: version, Kind: kind}, plural, namespaced}
 	}
 	for kind, plural := range map[string]string{"Service": "services", "Pod": "pods", "Secret": "secrets", "ConfigMap": "configmaps", "Event": "events"} {
 		add("", "v1", kind, plural, true)
@@ -251,7 +249,7 @@ func (a *apiserver) tell(e event) {
 // request is a path, taken apart.
 type request struct {
 	collection, namespace, name, sub string
-	of                               resource
+	of                               served
 }
 
 func (a *apiserver) parse(path string) (request, bool) {
@@ -265,12 +263,13 @@ func (a *apiserver) parse(path string) (request, bool) {
 	default:
 		return request{}, false
 	}
-	version, rest, r := parts[0], parts[1:], request{}
+	version, rest := parts[0], parts[1:]
+	var r request
+	var known bool
 	if rest[0] == "namespaces" && len(rest) > 2 {
 		r.namespace, rest = rest[1], rest[2:]
 	}
 	r.collection = group + "/" + version + "/" + rest[0]
-	known := false
 	r.of, known = a.kinds[r.collection]
 	if len(rest) > 1 {
 		r.name = r.namespace + "/" + rest[1]
@@ -428,9 +427,10 @@ func read(r *http.Request) (map[string]any, error) {
 	}
 	var o map[string]any
 	if !strings.Contains(r.Header.Get("Content-Type"), "protobuf") {
-		return o, json.Unmarshal(data, &o)
+		err = json.Unmarshal(data, &o)
+		return o, err
 	}
-	typed, gvk, err := serializer.NewCodecFactory(clientscheme.Scheme).UniversalDeserializer().Decode(data, nil, nil)
+	typed, gvk, err := clientscheme.Codecs.UniversalDeserializer().Decode(data, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -464,7 +464,7 @@ func laid(a, b map[string]any) map[string]any {
 
 func (a *apiserver) write(w http.ResponseWriter, r *http.Request, q request) {
 	o, err := read(r)
-	if err != nil && !errors.Is(err, io.EOF) && r.Method != http.MethodDelete {
+	if err != nil && r.Method != http.MethodDelete {
 		refuse(w, http.StatusBadRequest, meta.StatusReasonBadRequest)
 		return
 	}

@@ -50,11 +50,20 @@ type replicated struct {
 	plane    identity.ControlPlane
 }
 
+// slice is the pod behind the Service web.
+const slice = `apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{name: http, port: 8080}]
+endpoints: [{addresses: [10.1.0.1], conditions: {ready: true}, targetRef: {kind: Pod, name: web-1, namespace: shop}}]
+`
+
 // startReplicas runs two until the test ends.
 func startReplicas(t *testing.T) *replicated {
 	t.Helper()
 	x := &replicated{t: t, api: newAPI(t), dir: t.TempDir()}
-	x.api.apply(service("web"))
+	x.api.apply(service("web") + slice)
 	config := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c"}}],"clusters":[{"name":"c","cluster":{"server":"http://%s"}}]}`, x.api.address)
 	x.write("kubeconfig", config)
 	for _, name := range []string{"heddled-1", "heddled-2"} {

@@ -51,7 +51,7 @@ func (b *board) events(t *testing.T) []corev1.Event {
 	return list.Items
 }
 
-// about is a report with something to say about Services.
+// aboutService is a report with something to say about Services.
 func aboutService(texts ...string) report.Report {
 	var issues []report.Issue
 	for _, text := range texts {

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"fmt"
+	"net/netip"
 	"runtime"
 	"strings"
 	"testing"
@@ -63,8 +64,10 @@ func way(t *testing.T, in *inputs.Inputs) (table *route.Table, size int) {
 	}
 	memo, w := generate.NewMemo(), &model.Workload{Name: model.Name{Namespace: "shop", Name: "p"}, IPs: []string{"10.1.2.3"},
 		Identity: spiffe.Identity{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "p"}}
-	index := generate.NewIndex(snap, nil, nil)
-	set := generate.GenerateOutbound(index, generate.ScopeOf(index, w, naming.Class{IPv4: true}, memo).Outbound, memo)
+	endpoints, _ := translate.Endpoints(in, nil)
+	index := generate.NewIndex(snap, endpoints, nil)
+	scope := generate.ScopeOf(index, w, naming.Class{IPv4: true}, memo)
+	set := generate.GenerateOutbound(index, scope.Outbound, memo)
 	c := compile.New(compile.Options{Workload: nobody{}, Mesh: nobody{}, Secrets: mtls.NewSecrets()})
 	for _, typ := range []string{wire.TypeCluster, wire.TypeListener, wire.TypeRoute} {
 		var list []wire.Resource
@@ -75,13 +78,21 @@ func way(t *testing.T, in *inputs.Inputs) (table *route.Table, size int) {
 			t.Fatalf("the proxy refuses %s: %v", name, err)
 		}
 	}
+	var assignments []wire.Resource
+	for name, view := range set.Reach.Views() {
+		assignments = append(assignments, *generate.Endpoints(name, endpoints.Sets[view.Key], view.From(scope.From), memo))
+	}
+	c.Apply(wire.TypeEndpoints, assignments, nil)
+	if c.Config().Routes["80"] == nil {
+		t.Fatal("there are no routes")
+	}
 	return c.Config().Routes["80"], size
 }
 
 // TestVeryLargeObjects holds that a rule of ten thousand matches and an object of a megabyte, the most that an API server stores, are understood to the
 // last line, and cost what they weigh: ten times the lines cost little more than ten times the memory, and what a proxy is told stays a few times the object.
 func TestVeryLargeObjects(t *testing.T) {
-	conn := &exchange.Connection{Transport: "plain"}
+	conn := &exchange.Connection{Source: netip.MustParseAddrPort("10.1.2.3:40000"), Destination: netip.MustParseAddrPort("10.0.0.1:80")}
 	for says, c := range map[string]struct {
 		text func(n int) string
 		n    int
