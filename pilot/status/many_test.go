@@ -3,6 +3,7 @@ package status
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +20,7 @@ import (
 // warehouse is a fake API server for very many objects: it counts, and remembers when it was written to.
 type warehouse struct {
 	client.Client
+	mu      sync.Mutex
 	objects map[string]*unstructured.Unstructured
 	reads   int
 	wrote   []string
@@ -32,6 +34,8 @@ func (w *warehouse) RESTMapper() meta.RESTMapper {
 }
 
 func (w *warehouse) Get(_ context.Context, key client.ObjectKey, o client.Object, _ ...client.GetOption) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.reads++
 	have := w.objects[key.Name]
 	if have == nil {
@@ -49,9 +53,18 @@ type shelf struct {
 }
 
 func (s shelf) Update(_ context.Context, o client.Object, _ ...client.SubResourceUpdateOption) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.objects[o.GetName()] = o.(*unstructured.Unstructured).DeepCopy()
 	s.wrote, s.at = append(s.wrote, o.GetName()), append(s.at, time.Now())
 	return nil
+}
+
+// written are the names of what was written after so many others.
+func (w *warehouse) written(after int) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.wrote[after:])
 }
 
 // TestTenThousandStaleObjects holds what ten thousand objects cost whose statuses tell of something else: one write each, fifty a second, so that all
@@ -72,13 +85,13 @@ func TestTenThousandStaleObjects(t *testing.T) {
 			time.Sleep(time.Minute)
 			changed := report.Report{Entries: slices.Clone(all.Entries)}
 			changed.Entries[0] = report.NewEntry(all.Entries[0].Ref, 3, false, []report.Issue{mistake})
-			before := len(store.wrote)
+			before := len(store.written(0))
 			w.Set(changed)
 			time.Sleep(grace + 2*look)
-			if since := store.wrote[before:]; !slices.Contains(since, all.Entries[0].Ref.Name) {
+			if since := store.written(before); !slices.Contains(since, all.Entries[0].Ref.Name) {
 				t.Errorf("what changed waits for the %d objects that did not: %d writes since", stale, len(since))
 			}
-			time.Sleep(4 * time.Minute)
+			time.Sleep(3 * time.Minute)
 		})
 		if n := len(store.wrote); n < stale || n > stale+1 {
 			t.Errorf("%d writes for %d objects", n, stale)
@@ -89,7 +102,7 @@ func TestTenThousandStaleObjects(t *testing.T) {
 			}
 		}
 		reads, writes := store.reads, len(store.wrote)
-		lead(t, w, func() { time.Sleep(4 * time.Minute) })
+		lead(t, w, func() { time.Sleep(210 * time.Second) })
 		if r, n := store.reads-reads, len(store.wrote)-writes; r != stale || n != 0 {
 			t.Errorf("a new leader read %d times and wrote %d times", r, n)
 		}
