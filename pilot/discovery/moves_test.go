@@ -16,11 +16,11 @@ type replicas struct {
 	t      *testing.T
 	dice   *rand.Rand
 	worlds [2]*world
-	late   []change // that the second does not know yet
+	late   []lateness // that the second does not know yet
 	proxy  *client
 }
 
-type change struct{ typ, name, version string }
+type lateness struct{ typ, name, version string }
 
 // move cuts the proxy's stream with whatever is on its way, and opens one to a server, saying what the proxy holds.
 func (r *replicas) move(to int) {
@@ -122,7 +122,7 @@ func (r *replicas) step() {
 
 // alter changes the mesh, of which the first server hears at once.
 func (r *replicas) alter() {
-	c := change{pushOrder()[r.dice.IntN(4)], fmt.Sprint(r.dice.IntN(6)), fmt.Sprint(1 + r.dice.IntN(9))}
+	c := lateness{pushOrder()[r.dice.IntN(4)], fmt.Sprint(r.dice.IntN(6)), fmt.Sprint(1 + r.dice.IntN(9))}
 	if r.dice.IntN(4) == 0 {
 		c.version = ""
 	}
