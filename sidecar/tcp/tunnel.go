@@ -272,10 +272,12 @@ func (t *tunnel) release() {
 }
 
 // LocalAddr implements net.Conn.
-func (t *tunnel) LocalAddr() net.Addr { return t.lease.Info().Local }
+func (t *tunnel) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(t.lease.Info().Local) }
 
-// RemoteAddr implements net.Conn.
-func (t *tunnel) RemoteAddr() net.Addr { return t.lease.Info().Remote }
+// RemoteAddr implements net.Conn: it is the proxy's.
+func (t *tunnel) RemoteAddr() net.Addr {
+	return net.TCPAddrFromAddrPort(t.x.Upstream.Endpoint.Address)
+}
 
 // SetDeadline implements net.Conn, for reads: nobody bounds writes.
 func (t *tunnel) SetDeadline(at time.Time) error { return t.SetReadDeadline(at) }
