@@ -5,6 +5,8 @@ SHELL := /bin/bash
 export CGO_ENABLED ?= 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 STATE := /var/lib/heddle-cluster
+# ECONOMY is how tests/run and tests/cluster compile: what a target for the cluster has compiled, they find, and the other way round.
+ECONOMY := '-toolexec=env GOGC=off GOMEMLIMIT=2GiB GOMAXPROCS=1' -gcflags=all=-dwarf=false
 FUZZTIME ?= 1m
 FUZZ ?=
 
@@ -27,6 +29,8 @@ kill $$ticking 2>/dev/null || true
 trap - EXIT
 echo "  compiled $(1) in $${SECONDS}s"
 endef
+
+demo test test-e2e cluster cluster-down: export GOFLAGS := $(ECONOMY) $(GOFLAGS)
 
 demo: ## a real Kubernetes, Heddle, the sample shop and the tour; on a cluster of yours: make demo CONTEXT=name REGISTRY=...
 	@$(if $(CONTEXT),,$(call root,the demo starts a Kubernetes of its own and needs root; on a cluster of yours: make demo CONTEXT=name REGISTRY=registry))
