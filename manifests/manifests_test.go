@@ -260,6 +260,11 @@ func TestWhatIsSaidOfInjectionReachesTheControlPlane(t *testing.T) {
 	}
 }
 
+// holding is a cluster's objects of one kind: one.
+func holding(of schema.GroupVersionResource, listKind string, there *unstructured.Unstructured) dynamic.NamespaceableResourceInterface {
+	return fakedynamic.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{of: listKind}, there).Resource(of)
+}
+
 // deployments is a cluster that holds one Deployment, for the charts that look around.
 type deployments struct{ namespace, name, istio string }
 
@@ -268,9 +273,7 @@ func (d deployments) GetClientFor(string, string) (dynamic.NamespaceableResource
 	there := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apps/v1", "kind": "Deployment",
 		"metadata": map[string]any{"name": d.name, "namespace": d.namespace},
 		"spec":     map[string]any{"template": map[string]any{"metadata": map[string]any{"labels": map[string]any{"istio": d.istio}}}}}}
-	resource := schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
-	client := fakedynamic.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{resource: "DeploymentList"}, there)
-	return client.Resource(resource), true, nil
+	return holding(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, "DeploymentList", there), true, nil
 }
 
 func TestOneGatewayCarriesEachIstioLabel(t *testing.T) {
