@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"maps"
 	"math"
 	"net/netip"
 	"sync"
@@ -140,6 +141,7 @@ func (c *Cluster) rebuild(cfg *Config) {
 		ep := h.Endpoint()
 		h.describe(ep, cfg.channel(ep))
 	}
+	same := maps.Equal(c.hosts, next)
 	c.hosts = next
 	c.facts = nil
 	if cfg.Discovery == OriginalDst && len(hosts) > 0 {
@@ -153,7 +155,7 @@ func (c *Cluster) rebuild(cfg *Config) {
 			}
 		}
 	}
-	c.publish(&state{cfg: cfg, hosts: hosts, last: c.resort(cfg, hosts)})
+	c.publish(&state{cfg: cfg, hosts: hosts, last: c.resort(cfg, hosts, same)})
 }
 
 // reschedule publishes the same hosts after an ejection began or ended.

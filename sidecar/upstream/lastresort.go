@@ -49,14 +49,15 @@ func (s *state) lastResort(h *Host, tried []*Host) *Host {
 	return s.last
 }
 
-// resort makes the last resort of a state, keeping one that lives; nil where there is none, or where an endpoint is secured: its
-// successors are too, and plaintext is nothing to fall back to. c.mu is held.
-func (c *Cluster) resort(cfg *Config, hosts []*Host) *Host {
+// resort makes the last resort of a state, keeping that of the same hosts: connections that went round others lead to one of these, and end when
+// it does. It is nil where there is none, or where an endpoint is secured: its successors are too, and plaintext is nothing to fall back to.
+// c.mu is held.
+func (c *Cluster) resort(cfg *Config, hosts []*Host, same bool) *Host {
 	old := c.state.Load().last
 	ep := &exchange.Endpoint{Address: cfg.LastResort, Weight: 1}
 	wanted := cfg.LastResort.IsValid() && len(hosts) > 0 && cfg.channel(ep).tls == nil &&
 		!slices.ContainsFunc(hosts, func(h *Host) bool { return h.face.Load().tls != nil })
-	if old != nil && (!wanted || old.Endpoint().Address != cfg.LastResort) {
+	if old != nil && (!same || !wanted || old.Endpoint().Address != cfg.LastResort) {
 		old.retire()
 		old = nil
 	}

@@ -91,3 +91,31 @@ func TestLastResortEnds(t *testing.T) {
 		t.Error("a client that gave up counts against the endpoint")
 	}
 }
+
+// TestLastResortOfOthers holds that connections to the service's own address do not outlive the endpoints that they went round: they lead to one of
+// the new endpoints, and would fail together with it.
+func TestLastResortOfOthers(t *testing.T) {
+	cluster := live(Config{LastResort: netip.MustParseAddrPort("10.96.0.1:80")}, endpoint(a))
+	know := func(ep *exchange.Endpoint) {
+		cluster.mu.Lock()
+		defer cluster.mu.Unlock()
+		cluster.eps = []*exchange.Endpoint{ep}
+		cluster.rebuild(cluster.config())
+	}
+	resort := func() *Host {
+		for _, h := range cluster.Hosts() {
+			h.noted(net.ErrClosed)
+		}
+		h, _ := cluster.Pick(netip.AddrPort{}, nil, 5)
+		return h
+	}
+	first := resort()
+	know(endpoint(a))
+	if resort() != first || first.gone.Load() {
+		t.Error("an update without news ends the connections")
+	}
+	know(endpoint(b))
+	if resort() == first || !first.gone.Load() {
+		t.Error("the connections outlive the endpoints")
+	}
+}
