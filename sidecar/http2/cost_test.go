@@ -1,4 +1,4 @@
-//go:build !race
+//go:build !race || norace
 
 package http2_test
 

@@ -47,8 +47,8 @@ const steady = "/(api|injector/(inject|webhook)|manifests|meshctl/(analyze|cli|d
 // ours is the cluster's module without the two mains that are Kubernetes and CoreDNS: vetting those would vet all that they import.
 var ours = []string{"./internal/...", "./cmd/cluster", "./cmd/toolbox"}
 
-// suites lists them in their order. vet is a suite of its own, so tests go without. vet and staticcheck read what the tests with -race have
-// compiled, which spares them to compile everything once more.
+// suites lists them in their order. vet is in a suite of its own, so tests go without. That reads what the tests with -race have compiled, which
+// spares it to compile everything once more.
 func suites() []suite {
 	return []suite{
 		{"first", "generate CRDs", ".", nil, []string{"go", "run", "./manifests/crds/gen"}, true},
@@ -59,16 +59,13 @@ func suites() []suite {
 		{"unit", "the cluster's unit tests", "tests/cluster", []string{race}, []string{"go", "test", "-race", "-vet=off", "./internal/..."}, true},
 		{"e2e", compileTests, ".", []string{race}, []string{"go", "test", "-race", "-vet=off", "-c", "-o", "bin/e2e.test", "./tests/e2e"}, true},
 		{"lint", "go mod verify", ".", nil, []string{"go", "mod", "verify"}, true},
-		{"lint", "vet", ".", []string{race}, []string{"go", "vet", "-race", "./..."}, true},
-		{"lint", "vet without race", ".", []string{static}, []string{"go", "vet", "./sidecar/..."}, true},
-		{"lint", "vet tests/cluster", "tests/cluster", []string{static}, append([]string{"go", "vet"}, ours...), true},
-		{"lint", "staticcheck", ".", nil, []string{"sh", "-c", judge("")}, true},
+		{"lint", "vet and staticcheck", ".", nil, []string{"sh", "-c", judge("")}, true},
 		{"e2e", "compile the demo", ".", []string{static}, []string{"go", "build", "-o", "bin/demo", "./tests/demo"}, true},
 		{"e2e", "cluster, Heddle, shop", ".", []string{static}, []string{"bin/demo", "-tour=false"}, false},
 		{"e2e", "what the cluster promises", "tests/cluster", []string{static}, []string{"go", "run", "./cmd/cluster", "smoke"}, true},
 		{"e2e", endToEnd, "tests/e2e", []string{"HEDDLE_KUBECONFIG=/var/lib/heddle-cluster/kubeconfig"},
 			[]string{"../../bin/e2e.test", "-test.v", "-test.paniconexit0", "-test.timeout=40m"}, false},
-		{"long", "staticcheck, whole", ".", nil, []string{"sh", "-c", judge("-all")}, true},
+		{"long", "vet and staticcheck, whole", ".", nil, []string{"sh", "-c", judge("-all")}, true},
 		{"long", "fuzz", ".", []string{race}, []string{"go", "run", "./tests/fuzz", "-race"}, false},
 	}
 }
@@ -78,10 +75,10 @@ func unit(filter string) string {
 	return "go test -race -vet=off -p 3 -timeout 30m $(go list ./... | " + filter + ")"
 }
 
-// judge runs staticcheck, itself without -race, on both modules.
+// judge runs what vet and staticcheck look for, itself without -race, on both modules, and on the tests that are not for -race.
 func judge(flags string) string {
 	return `dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT && CGO_ENABLED=0 go build -o "$dir/" ./tests/lint &&
-CGO_ENABLED=1 GOGC=400 GOFLAGS="$GOFLAGS -race" "$dir/lint" ` + flags + ` ./... && cd tests/cluster && CGO_ENABLED=0 "$dir/lint" ` + flags + " " + strings.Join(ours, " ")
+CGO_ENABLED=1 GOGC=400 GOFLAGS="$GOFLAGS -race" "$dir/lint" -tags norace ` + flags + ` ./... && cd tests/cluster && CGO_ENABLED=0 "$dir/lint" ` + flags + " " + strings.Join(ours, " ")
 }
 
 func main() {
