@@ -1,6 +1,8 @@
 package inputs
 
 import (
+	"sync"
+
 	networking "istio.io/api/networking/v1alpha3"
 	proxyconfig "istio.io/api/networking/v1beta1"
 	security "istio.io/api/security/v1beta1"
@@ -79,13 +81,17 @@ func put[S any](list *[]*Config[S], o Object) { *list = append(*list, o.(*Config
 
 // FindKind returns the kind of a group, or false.
 func FindKind(group, kind string) (Kind, bool) {
-	for _, k := range Kinds() {
-		if k.Group == group && k.Kind == kind {
-			return k, true
+	all := everyKind()
+	for i := range all {
+		if all[i].Group == group && all[i].Kind == kind {
+			return all[i], true
 		}
 	}
 	return Kind{}, false
 }
+
+// everyKind is Kinds without a list for each caller: every object is looked up when it is judged.
+var everyKind = sync.OnceValue(Kinds)
 
 // Add puts an object that Decode made on its list.
 func (in *Inputs) Add(o Object) {
