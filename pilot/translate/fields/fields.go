@@ -18,6 +18,7 @@ type Set struct {
 	leaf   map[string]bool
 	inside map[string]bool // proper prefixes of leaves
 	tree   *node
+	shapes *shapes
 }
 
 // node is a field of a Set, or the message itself.
@@ -43,7 +44,7 @@ func (n *node) grow(path string) {
 
 // New makes a Set. Braces expand: "http.{name,timeout}" is two paths.
 func New(paths ...string) Set {
-	s := Set{leaf: map[string]bool{}, inside: map[string]bool{}, tree: &node{below: map[string]*node{}}}
+	s := Set{leaf: map[string]bool{}, inside: map[string]bool{}, tree: &node{below: map[string]*node{}}, shapes: &shapes{}}
 	for _, p := range paths {
 		for _, q := range expand(p) {
 			s.leaf[q] = true
@@ -94,40 +95,9 @@ func expand(p string) []string {
 
 // Check records an error for each field that m has and s has not. root begins every path: "spec".
 func (s Set) Check(m proto.Message, root string, log *report.Log) {
-	if r := m.ProtoReflect(); s.tree == nil || !s.tree.covers(r) {
-		s.check(r, "", root, log)
+	if s.tree == nil || !s.shapes.covers(s.tree, m) {
+		s.check(m.ProtoReflect(), "", root, log)
 	}
-}
-
-// covers reports whether all that a message has is honoured. It is check without a word, as nearly all objects need none.
-func (n *node) covers(m protoreflect.Message) bool {
-	all := true
-	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		below := n.below[fd.JSONName()]
-		all = below != nil && (below.whole || below.coversField(fd, v))
-		return all
-	})
-	return all
-}
-
-func (n *node) coversField(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-	switch {
-	case fd.IsMap():
-		all := true
-		v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
-			all = n.covers(v.Message())
-			return all
-		})
-		return all
-	case fd.IsList():
-		for list, i := v.List(), 0; i < list.Len(); i++ {
-			if !n.covers(list.Get(i).Message()) {
-				return false
-			}
-		}
-		return true
-	}
-	return n.covers(v.Message())
 }
 
 func (s Set) check(m protoreflect.Message, path, at string, log *report.Log) {
