@@ -3,6 +3,7 @@ package core
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -39,8 +40,9 @@ func Service(s *corev1.Service, mesh *model.Mesh) (*model.Service, []report.Issu
 	case s.Spec.ClusterIP == corev1.ClusterIPNone:
 		out.Resolution, out.DualStack = model.ResolveHeadless, len(s.Spec.IPFamilies) > 1
 	}
+	out.Ports = slices.Grow(out.Ports, len(s.Spec.Ports))
 	for i := range s.Spec.Ports {
-		if p, ok := servicePort(log, fmt.Sprintf("spec.ports[%d]", i), &s.Spec.Ports[i]); ok {
+		if p, ok := servicePort(log, i, &s.Spec.Ports[i]); ok {
 			out.Ports = append(out.Ports, p)
 		}
 	}
@@ -74,9 +76,11 @@ func distribution(log *report.Log, s *corev1.Service) *model.LocalityPolicy {
 }
 
 func addresses(s *corev1.Service) []string {
+	var one [1]string
 	ips := s.Spec.ClusterIPs
 	if len(ips) == 0 {
-		ips = []string{s.Spec.ClusterIP}
+		one[0] = s.Spec.ClusterIP
+		ips = one[:]
 	}
 	var out []string
 	for _, ip := range ips {
@@ -87,8 +91,8 @@ func addresses(s *corev1.Service) []string {
 	return out
 }
 
-// servicePort translates a port. Only TCP is carried.
-func servicePort(log *report.Log, path string, p *corev1.ServicePort) (model.ServicePort, bool) {
+// servicePort translates the port at a place of the list. Only TCP is carried.
+func servicePort(log *report.Log, at int, p *corev1.ServicePort) (model.ServicePort, bool) {
 	if p.Protocol != "" && p.Protocol != corev1.ProtocolTCP {
 		return model.ServicePort{}, false
 	}
@@ -102,7 +106,7 @@ func servicePort(log *report.Log, path string, p *corev1.ServicePort) (model.Ser
 		out.Target = uint16(p.Port)
 	}
 	if out.Protocol == model.UDP {
-		log.Warnf(path, "named as UDP, but a TCP port: it is carried as bytes")
+		log.Warnf(fmt.Sprintf("spec.ports[%d]", at), "named as UDP, but a TCP port: it is carried as bytes")
 		out.Protocol = model.TCP
 	}
 	return out, true

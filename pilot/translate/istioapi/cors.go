@@ -35,16 +35,16 @@ func (r *reader) cors(path string, c *networking.CorsPolicy) *model.CORS {
 		out.AllowCredentials = &c.AllowCredentials.Value
 	}
 	for i, o := range c.AllowOrigins {
-		m := r.matcher(at(path+".allowOrigins", i), o)
+		m := r.matcher(r.at(path+".allowOrigins", i), o)
 		if m.Kind == model.MatchPresent || m.Value == "" {
-			r.Errorf(at(path+".allowOrigins", i), "exact, prefix or regex must be given")
+			r.Errorf(r.at(path+".allowOrigins", i), "exact, prefix or regex must be given")
 		}
 		out.AllowOrigins = append(out.AllowOrigins, m)
 	}
 	//lint:ignore SA1019 people still write it
 	for i, o := range c.GetAllowOrigin() {
 		if o == "" {
-			r.Errorf(at(path+".allowOrigin", i), "empty: an origin or * expected")
+			r.Errorf(r.at(path+".allowOrigin", i), "empty: an origin or * expected")
 		}
 		out.AllowOrigins = append(out.AllowOrigins, model.StringMatch{Value: o})
 	}

@@ -81,15 +81,19 @@ type Budget struct {
 
 // ReadDestinationRule translates one object.
 func ReadDestinationRule(o *inputs.DestinationRule, mesh *model.Mesh) (*DestinationRule, []report.Issue) {
-	r, spec := newReader(o, mesh), o.Spec
+	return read(o, mesh, (*reader).destinationRule)
+}
+
+func (r *reader) destinationRule(o *inputs.DestinationRule) *DestinationRule {
+	spec := o.Spec
 	destinationRuleFields.Check(spec, "spec", &r.Log)
-	out := &DestinationRule{From: []model.Name{from(o)}, Baseline: mesh.Baseline}
+	out := &DestinationRule{From: []model.Name{from(o)}, Baseline: r.mesh.Baseline}
 	if spec.Host == "" {
 		r.Errorf("spec.host", "required")
 	} else {
 		out.Host = r.host("spec.host", spec.Host, true)
 	}
-	out.Export = values.Export(&r.Log, "spec.exportTo", spec.ExportTo, o.Namespace, mesh.DestinationRuleExport)
+	out.Export = values.Export(&r.Log, "spec.exportTo", spec.ExportTo, o.Namespace, r.mesh.DestinationRuleExport)
 	if slices.Contains(spec.ExportTo, "~") {
 		r.Errorf("spec.exportTo", `"~" is for Services and ServiceEntries`)
 	}
@@ -98,8 +102,9 @@ func ReadDestinationRule(o *inputs.DestinationRule, mesh *model.Mesh) (*Destinat
 		out.Export = model.Visibility{Namespaces: []string{o.Namespace}}
 	}
 	out.Policy = r.policy("spec.trafficPolicy", spec.TrafficPolicy)
+	out.Subsets = slices.Grow(out.Subsets, len(spec.Subsets))
 	for i, s := range spec.Subsets {
-		path := at("spec.subsets", i)
+		path := r.at("spec.subsets", i)
 		if why := values.ValidHost(s.Name, false); why != "" {
 			r.Errorf(path+".name", "%q: %s", s.Name, why)
 		}
@@ -109,7 +114,7 @@ func ReadDestinationRule(o *inputs.DestinationRule, mesh *model.Mesh) (*Destinat
 		out.Subsets = append(out.Subsets, &Subset{Name: s.Name, Labels: values.Selector(&r.Log, path+".labels", s.Labels),
 			Policy: r.policy(path+".trafficPolicy", s.TrafficPolicy)})
 	}
-	return out, r.Issues
+	return out
 }
 
 func (r *reader) policy(path string, p *networking.TrafficPolicy) *Policy {
@@ -139,7 +144,7 @@ func (r *reader) policy(path string, p *networking.TrafficPolicy) *Policy {
 		out.Tunnel = r.tunnel(path+".tunnel", p.Tunnel)
 	}
 	for i, q := range p.PortLevelSettings {
-		at := at(path+".portLevelSettings", i)
+		at := r.at(path+".portLevelSettings", i)
 		n := values.Port(&r.Log, at+".port.number", q.GetPort().GetNumber())
 		if _, twice := out.Ports[n]; twice {
 			r.Errorf(at+".port.number", "%d is there twice", n)
@@ -256,6 +261,7 @@ func (a *DestinationRule) HasSubset(name string) bool {
 func (a *DestinationRule) Complete() *model.DestinationRule {
 	out := &model.DestinationRule{From: a.From, Parts: a.Parts, Host: a.Host, Export: a.Export, Selector: a.Selector}
 	out.Default = a.over(nil, a.Policy)
+	out.Subsets = slices.Grow(out.Subsets, len(a.Subsets))
 	for _, s := range a.Subsets {
 		sub, own := &model.Subset{Name: s.Name, Labels: s.Labels, Policy: out.Default}, s.Policy
 		if own == nil && a.Policy != nil && a.Policy.Tunnel != (model.Tunnel{}) {

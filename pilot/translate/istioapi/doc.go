@@ -17,6 +17,23 @@ type reader struct {
 	report.Log
 	mesh      *model.Mesh
 	namespace string
+	// nowhere: paths are not put together, since it is not known yet whether there is anything to say.
+	nowhere bool
+	// told and meant are the last name of a host and what it stands for: objects name the same host again and again.
+	told, meant string
+}
+
+// read reads an object, without places first. Nearly all have nothing wrong, and the few others are read again, for the places of their mistakes.
+func read[O inputs.Object, V any](o O, mesh *model.Mesh, by func(*reader, O) V) (V, []report.Issue) {
+	r := newReader(o, mesh)
+	r.nowhere = true
+	v := by(r, o)
+	if len(r.Issues) == 0 {
+		return v, nil
+	}
+	r = newReader(o, mesh)
+	v = by(r, o)
+	return v, r.Issues
 }
 
 func newReader(o inputs.Object, mesh *model.Mesh) *reader {
@@ -33,11 +50,22 @@ func from(o inputs.Object) model.Name {
 
 // host resolves and checks a host name.
 func (r *reader) host(path, name string, wildcard bool) string {
-	host := values.Host(name, r.namespace, r.mesh.ClusterDomain)
+	if name != r.told {
+		r.told, r.meant = name, values.Host(name, r.namespace, r.mesh.ClusterDomain)
+	}
+	host := r.meant
 	if why := values.ValidHost(host, wildcard); why != "" {
 		r.Errorf(path, "%q: %s", name, why)
 	}
 	return host
+}
+
+// at is a place on a list.
+func (r *reader) at(path string, i int) string {
+	if r.nowhere {
+		return ""
+	}
+	return at(path, i)
 }
 
 func at(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }

@@ -34,7 +34,7 @@ func ReadGateway(o *inputs.Gateway, mesh *model.Mesh) (*model.Gateway, []report.
 		r.Errorf("spec.servers", "required")
 	}
 	for i, s := range spec.Servers {
-		path := at("spec.servers", i)
+		path := r.at("spec.servers", i)
 		server := r.server(path, s)
 		if slices.ContainsFunc(out.Servers, func(o *model.Server) bool { return o.PortName == server.PortName }) {
 			r.Errorf(path+".port.name", "%q: another server's port has this name", server.PortName)
@@ -67,7 +67,7 @@ func (r *reader) server(path string, s *networking.Server) *model.Server {
 		r.Errorf(path+".hosts", "required")
 	}
 	for i, h := range s.Hosts {
-		out.Hosts = append(out.Hosts, r.gatewayHost(at(path+".hosts", i), h))
+		out.Hosts = append(out.Hosts, r.gatewayHost(r.at(path+".hosts", i), h))
 	}
 	r.serverTLS(path, s, out)
 	return out
@@ -121,7 +121,7 @@ func (r *reader) serverTLS(path string, s *networking.Server, out *model.Server)
 	}
 	for i, c := range t.CipherSuites {
 		if !values.CipherSuite(c) {
-			r.Errorf(at(path+".tls.cipherSuites", i), "%q: not a cipher suite that this version implements", c)
+			r.Errorf(r.at(path+".tls.cipherSuites", i), "%q: not a cipher suite that this version implements", c)
 		}
 	}
 	r.serverMode(path+".tls", t, out)
@@ -208,12 +208,12 @@ func (r *reader) authority(path string, t *networking.ServerTLSSettings, asked b
 	}
 	for i, text := range t.VerifyCertificateSpki {
 		if sum, err := base64.StdEncoding.DecodeString(text); err != nil || len(sum) != sha256.Size {
-			r.Errorf(at(path+".verifyCertificateSpki", i), "%q: the SHA-256 of a public key in base64 expected", text)
+			r.Errorf(r.at(path+".verifyCertificateSpki", i), "%q: the SHA-256 of a public key in base64 expected", text)
 		}
 	}
 	for i, text := range t.VerifyCertificateHash {
 		if sum, err := hex.DecodeString(strings.ReplaceAll(text, ":", "")); err != nil || len(sum) != sha256.Size {
-			r.Errorf(at(path+".verifyCertificateHash", i), "%q: the SHA-256 of a certificate in hex expected", text)
+			r.Errorf(r.at(path+".verifyCertificateHash", i), "%q: the SHA-256 of a certificate in hex expected", text)
 		}
 	}
 	out.SPKIs, out.Hashes = t.VerifyCertificateSpki, t.VerifyCertificateHash

@@ -68,7 +68,7 @@ func (r *reader) oneLine(path, text string) {
 
 func (r *reader) headerNames(path string, names []string) []string {
 	for i, name := range names {
-		r.changeable(at(path, i), name)
+		r.changeable(r.at(path, i), name)
 	}
 	out := slices.Clone(names)
 	slices.Sort(out)

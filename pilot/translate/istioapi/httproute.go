@@ -1,6 +1,8 @@
 package istioapi
 
 import (
+	"slices"
+
 	networking "istio.io/api/networking/v1alpha3"
 
 	"github.com/heddle-mesh/heddle/pilot/model"
@@ -12,9 +14,9 @@ const maxDirectBody = 1 << 20
 
 // httpRoute reads one rule. The second result is not nil where another VirtualService takes the rule's place.
 func (r *reader) httpRoute(path string, h *networking.HTTPRoute) (*model.HTTPRoute, *model.Name) {
-	out := &model.HTTPRoute{Name: h.Name}
+	out := &model.HTTPRoute{Name: h.Name, Matches: slices.Grow([]*model.HTTPMatch(nil), len(h.Match))}
 	for i, m := range h.Match {
-		out.Matches = append(out.Matches, r.httpMatch(at(path+".match", i), m))
+		out.Matches = append(out.Matches, r.httpMatch(r.at(path+".match", i), m))
 	}
 	out.Timeout = values.Duration(&r.Log, path+".timeout", h.Timeout)
 	if h.Retries != nil {
@@ -67,8 +69,8 @@ func (r *reader) action(path string, h *networking.HTTPRoute, out *model.HTTPRou
 func (r *reader) httpDestinations(path string, routes []*networking.HTTPRouteDestination) []*model.Destination {
 	all, weights := make([]*model.Destination, 0, len(routes)), make([]int32, 0, len(routes))
 	for i, d := range routes {
-		dest := r.destination(at(path, i)+".destination", d.Destination)
-		dest.Headers = r.headers(at(path, i)+".headers", d.Headers)
+		dest := r.destination(r.at(path, i)+".destination", d.Destination)
+		dest.Headers = r.headers(r.at(path, i)+".headers", d.Headers)
 		all, weights = append(all, dest), append(weights, d.Weight)
 	}
 	return r.weigh(path, all, weights)
@@ -145,7 +147,7 @@ func (r *reader) mirrors(path string, h *networking.HTTPRoute) []*model.Mirror {
 		r.Errorf(path+".mirrorPercentage", "there is no mirror")
 	}
 	for i, m := range h.Mirrors {
-		p := at(path+".mirrors", i)
+		p := r.at(path+".mirrors", i)
 		var percent *float64
 		if m.Percentage != nil {
 			percent = &m.Percentage.Value

@@ -16,7 +16,7 @@ func (r *reader) tlsRoute(path string, t *networking.TLSRoute, hosts []string) *
 		r.Errorf(path+".match", "required")
 	}
 	for i, m := range t.Match {
-		p := at(path+".match", i)
+		p := r.at(path+".match", i)
 		match := r.l4Match(p, l4(m))
 		if len(m.SniHosts) == 0 {
 			r.Errorf(p+".sniHosts", "required")
@@ -24,9 +24,9 @@ func (r *reader) tlsRoute(path string, t *networking.TLSRoute, hosts []string) *
 		for j, sni := range m.SniHosts {
 			sni = strings.ToLower(sni)
 			if why := values.ValidHost(sni, true); why != "" {
-				r.Errorf(at(p+".sniHosts", j), "%q: %s", sni, why)
+				r.Errorf(r.at(p+".sniHosts", j), "%q: %s", sni, why)
 			} else if !covered(sni, hosts) {
-				r.Errorf(at(p+".sniHosts", j), "%q is not among spec.hosts", sni)
+				r.Errorf(r.at(p+".sniHosts", j), "%q is not among spec.hosts", sni)
 			}
 			match.SNI = append(match.SNI, sni)
 		}
@@ -48,7 +48,7 @@ func covered(name string, hosts []string) bool {
 func (r *reader) tcpRoute(path string, t *networking.TCPRoute) *model.TCPRoute {
 	out := &model.TCPRoute{Destinations: r.l4Destinations(path+".route", t.Route)}
 	for i, m := range t.Match {
-		out.Matches = append(out.Matches, r.l4Match(at(path+".match", i), m))
+		out.Matches = append(out.Matches, r.l4Match(r.at(path+".match", i), m))
 	}
 	return out
 }
@@ -67,7 +67,7 @@ func (r *reader) l4Match(path string, m *networking.L4MatchAttributes) *model.L4
 	for i, s := range m.DestinationSubnets {
 		block, ok := values.CIDR(s)
 		if !ok {
-			r.Errorf(at(path+".destinationSubnets", i), "%q is not an address or a block of addresses", s)
+			r.Errorf(r.at(path+".destinationSubnets", i), "%q is not an address or a block of addresses", s)
 		}
 		out.Subnets = append(out.Subnets, block)
 	}
@@ -86,7 +86,7 @@ func (r *reader) subnetsAtGateways(path string, matches []*model.L4Match, gatewa
 		}
 		edge := slices.IndexFunc(through, func(g string) bool { return g != model.MeshGateway })
 		if edge >= 0 && len(m.Subnets) > 0 {
-			r.Warnf(at(path, i)+".destinationSubnets", "without effect at the Gateway %s: only sidecars look at it", through[edge])
+			r.Warnf(r.at(path, i)+".destinationSubnets", "without effect at the Gateway %s: only sidecars look at it", through[edge])
 		}
 	}
 }
@@ -97,7 +97,7 @@ func (r *reader) l4Destinations(path string, routes []*networking.RouteDestinati
 	}
 	all, weights := make([]*model.Destination, 0, len(routes)), make([]int32, 0, len(routes))
 	for i, d := range routes {
-		all, weights = append(all, r.destination(at(path, i)+".destination", d.Destination)), append(weights, d.Weight)
+		all, weights = append(all, r.destination(r.at(path, i)+".destination", d.Destination)), append(weights, d.Weight)
 	}
 	return r.weigh(path, all, weights)
 }

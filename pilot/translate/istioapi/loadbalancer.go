@@ -157,8 +157,8 @@ func (r *reader) hashCookie(path string, c *networking.LoadBalancerSettings_Cons
 	name(path+".name", out.Name)
 	r.cookieText(path+".path", out.Path)
 	for i, a := range c.GetAttributes() {
-		name(at(path+".attributes", i)+".name", a.GetName())
-		r.cookieText(at(path+".attributes", i)+".value", a.GetValue())
+		name(r.at(path+".attributes", i)+".name", a.GetName())
+		r.cookieText(r.at(path+".attributes", i)+".value", a.GetValue())
 		out.Attributes = append(out.Attributes, model.CookieAttribute{Name: a.GetName(), Value: a.GetValue()})
 	}
 	return out

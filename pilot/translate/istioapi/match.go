@@ -68,7 +68,10 @@ func (r *reader) matcher(path string, m *networking.StringMatch) model.StringMat
 }
 
 func (r *reader) keyMatches(path string, all map[string]*networking.StringMatch, header, invert bool) []model.KeyMatch {
-	var out []model.KeyMatch
+	if len(all) == 0 {
+		return nil
+	}
+	out := make([]model.KeyMatch, 0, len(all))
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		p := path + "[" + key + "]"
 		if header {

@@ -14,20 +14,18 @@ import (
 
 const retryByCode = "retriable-status-codes"
 
-// defaultRetryOn is what is retried unless somebody says otherwise, as in Istio: nothing that may have reached the application.
-func defaultRetryOn() []string {
-	return []string{"cancelled", "connect-failure", "refused-stream", retryByCode, "unavailable"}
-}
+var (
+	// defaultRetryOn is what is retried unless somebody says otherwise, as in Istio: nothing that may have reached the application.
+	defaultRetryOn = []string{"cancelled", "connect-failure", "refused-stream", retryByCode, "unavailable"}
 
-// retryConditions are those that the proxy knows: all that Istio lets through.
-func retryConditions() []string {
-	return []string{"5xx", "cancelled", "connect-failure", "deadline-exceeded", "envoy-ratelimited", "gateway-error", "http3-post-connect-failure",
+	// retryConditions are those that the proxy knows: all that Istio lets through.
+	retryConditions = []string{"5xx", "cancelled", "connect-failure", "deadline-exceeded", "envoy-ratelimited", "gateway-error", "http3-post-connect-failure",
 		"internal", "refused-stream", "reset", "reset-before-request", "resource-exhausted", "retriable-4xx", "retriable-headers", retryByCode, "unavailable"}
-}
+)
 
 // Retry reads a retry policy; nil is Istio's default: two more attempts, of what surely did not happen.
 func Retry(log *report.Log, path string, p *networking.HTTPRetry) *model.Retry {
-	out := &model.Retry{Attempts: 2, On: defaultRetryOn(), IgnorePreviousHosts: true}
+	out := &model.Retry{Attempts: 2, On: defaultRetryOn, IgnorePreviousHosts: true}
 	if p == nil {
 		return out
 	}
@@ -52,7 +50,6 @@ func Retry(log *report.Log, path string, p *networking.HTTPRetry) *model.Retry {
 
 // retryOn sorts conditions and status codes out of a list.
 func retryOn(log *report.Log, path, list string) (on []string, codes []uint32) {
-	known := retryConditions()
 	for item := range strings.SplitSeq(list, ",") {
 		item = strings.TrimSpace(item)
 		if code, err := strconv.ParseUint(item, 10, 32); err == nil {
@@ -62,7 +59,7 @@ func retryOn(log *report.Log, path, list string) (on []string, codes []uint32) {
 			codes = append(codes, uint32(code))
 			continue
 		}
-		if !slices.Contains(known, item) {
+		if !slices.Contains(retryConditions, item) {
 			log.Errorf(path, "%q is not a condition that this version implements", item)
 		}
 		on = append(on, item)

@@ -62,10 +62,10 @@ func ReadServiceEntry(o *inputs.ServiceEntry, mesh *model.Mesh) (*ServiceEntry, 
 	for i, name := range spec.Hosts {
 		host := strings.ToLower(name)
 		if why := values.ValidHost(host, true); why != "" || host == "*" {
-			r.Errorf(at("spec.hosts", i), "%q: %s", name, orString(why, "a wildcard needs a suffix"))
+			r.Errorf(r.at("spec.hosts", i), "%q: %s", name, orString(why, "a wildcard needs a suffix"))
 		}
 		if strings.HasPrefix(host, "*") && (base.Resolution == model.ResolveDNS || base.Resolution == model.ResolveDNSRoundRobin) && len(spec.Endpoints) == 0 {
-			r.Errorf(at("spec.hosts", i), "%q: a wildcard cannot be looked up; resolution NONE or endpoints are needed", name)
+			r.Errorf(r.at("spec.hosts", i), "%q: a wildcard cannot be looked up; resolution NONE or endpoints are needed", name)
 		}
 		s := base
 		s.Host, s.Name = host, host
@@ -117,7 +117,7 @@ func (r *reader) entryAddresses(list []string) []string {
 			spelled, ok = values.CIDR(a)
 		}
 		if !ok {
-			r.Errorf(at("spec.addresses", i), "%q is not an address or a block of addresses", a)
+			r.Errorf(r.at("spec.addresses", i), "%q is not an address or a block of addresses", a)
 		} else if !slices.Contains(out, spelled) {
 			out = append(out, spelled)
 		}
@@ -131,7 +131,7 @@ func (r *reader) entryPorts(list []*networking.ServicePort) []model.ServicePort 
 	}
 	out := make([]model.ServicePort, 0, len(list))
 	for i, p := range list {
-		path := at("spec.ports", i)
+		path := r.at("spec.ports", i)
 		port := model.ServicePort{Name: p.Name, Number: values.Port(&r.Log, path+".number", p.Number)}
 		if p.Name == "" {
 			r.Errorf(path+".name", "required")
@@ -177,7 +177,7 @@ func (r *reader) entryEndpoints(spec *networking.ServiceEntry, base *model.Servi
 		base.DNSEndpoints = byPort
 	}
 	for i, e := range spec.Endpoints {
-		path := at("spec.endpoints", i)
+		path := r.at("spec.endpoints", i)
 		r.checkEndpoint(path, e, base)
 		for _, p := range base.Ports {
 			byPort[p.Number] = append(byPort[p.Number], r.endpoint(path, e, base, p))

@@ -39,7 +39,7 @@ func ReadSidecar(o *inputs.Sidecar, mesh *model.Mesh) (*model.Sidecar, []report.
 	}
 	out.Pool = r.inboundPool("spec.inboundConnectionPool", spec.InboundConnectionPool)
 	for i, e := range spec.Egress {
-		path := at("spec.egress", i)
+		path := r.at("spec.egress", i)
 		l := r.egress(path, e)
 		if l.Port == 0 && i != len(spec.Egress)-1 {
 			r.Errorf(path, "the listener without a port must be the last")
@@ -51,9 +51,9 @@ func ReadSidecar(o *inputs.Sidecar, mesh *model.Mesh) (*model.Sidecar, []report.
 		out.Egress = append(out.Egress, l)
 	}
 	for i, g := range spec.Ingress {
-		l := r.ingress(at("spec.ingress", i), g)
+		l := r.ingress(r.at("spec.ingress", i), g)
 		if slices.ContainsFunc(out.Ingress, func(o *model.IngressListener) bool { return o.Port == l.Port }) {
-			r.Errorf(at("spec.ingress", i)+".port.number", "%d is there twice", l.Port)
+			r.Errorf(r.at("spec.ingress", i)+".port.number", "%d is there twice", l.Port)
 		}
 		out.Ingress = append(out.Ingress, l)
 	}
@@ -73,7 +73,7 @@ func (r *reader) egress(path string, e *networking.IstioEgressListener) *model.E
 		r.Errorf(path+".hosts", "required")
 	}
 	for i, h := range e.Hosts {
-		out.Hosts = append(out.Hosts, r.egressHost(at(path+".hosts", i), h))
+		out.Hosts = append(out.Hosts, r.egressHost(r.at(path+".hosts", i), h))
 	}
 	return out
 }

@@ -1,7 +1,6 @@
 package istioapi
 
 import (
-	"net"
 	"slices"
 	"strings"
 
@@ -48,10 +47,14 @@ func (v *VirtualService) IsDelegate() bool { return len(v.Hosts) == 0 }
 
 // ReadVirtualService translates one object.
 func ReadVirtualService(o *inputs.VirtualService, mesh *model.Mesh) (*VirtualService, []report.Issue) {
-	r, spec := newReader(o, mesh), o.Spec
+	return read(o, mesh, (*reader).virtualService)
+}
+
+func (r *reader) virtualService(o *inputs.VirtualService) *VirtualService {
+	spec := o.Spec
 	virtualServiceFields.Check(spec, "spec", &r.Log)
-	out := &VirtualService{VirtualService: &model.VirtualService{From: from(o)}, Delegates: map[int]model.Name{}}
-	out.Export = values.Export(&r.Log, "spec.exportTo", spec.ExportTo, o.Namespace, mesh.VirtualServiceExport)
+	out := &VirtualService{VirtualService: &model.VirtualService{From: from(o), HTTP: slices.Grow([]*model.HTTPRoute(nil), len(spec.Http))}}
+	out.Export = values.Export(&r.Log, "spec.exportTo", spec.ExportTo, o.Namespace, r.mesh.VirtualServiceExport)
 	if slices.Contains(spec.ExportTo, "~") {
 		r.Errorf("spec.exportTo", `"~" is for Services and ServiceEntries`)
 	}
@@ -64,27 +67,30 @@ func ReadVirtualService(o *inputs.VirtualService, mesh *model.Mesh) (*VirtualSer
 	}
 	r.checkShape(spec, out)
 	for i, h := range spec.Http {
-		path := at("spec.http", i)
+		path := r.at("spec.http", i)
 		route, delegate := r.httpRoute(path, h)
 		if delegate != nil {
 			if out.IsDelegate() {
 				r.Errorf(path+".delegate", "a delegate cannot delegate")
+			}
+			if out.Delegates == nil {
+				out.Delegates = map[int]model.Name{}
 			}
 			out.Delegates[len(out.HTTP)] = *delegate
 		}
 		out.HTTP = append(out.HTTP, route)
 	}
 	for i, t := range spec.Tls {
-		route := r.tlsRoute(at("spec.tls", i), t, out.Hosts)
-		r.subnetsAtGateways(at("spec.tls", i)+".match", route.Matches, out.Gateways)
+		route := r.tlsRoute(r.at("spec.tls", i), t, out.Hosts)
+		r.subnetsAtGateways(r.at("spec.tls", i)+".match", route.Matches, out.Gateways)
 		out.TLS = append(out.TLS, route)
 	}
 	for i, t := range spec.Tcp {
-		route := r.tcpRoute(at("spec.tcp", i), t)
-		r.subnetsAtGateways(at("spec.tcp", i)+".match", route.Matches, out.Gateways)
+		route := r.tcpRoute(r.at("spec.tcp", i), t)
+		r.subnetsAtGateways(r.at("spec.tcp", i)+".match", route.Matches, out.Gateways)
 		out.TCP = append(out.TCP, route)
 	}
-	return out, r.Issues
+	return out
 }
 
 // checkShape records what is wrong with the object as a whole.
@@ -106,11 +112,11 @@ func (r *reader) checkShape(spec *networking.VirtualService, out *VirtualService
 }
 
 func (r *reader) virtualHosts(names []string) []string {
-	var hosts []string
+	hosts := slices.Grow([]string(nil), len(names))
 	for i, name := range names {
-		host := r.host(at("spec.hosts", i), name, true)
+		host := r.host(r.at("spec.hosts", i), name, true)
 		if slices.Contains(hosts, host) {
-			r.Errorf(at("spec.hosts", i), "%q is there twice", name)
+			r.Errorf(r.at("spec.hosts", i), "%q is there twice", name)
 			continue
 		}
 		hosts = append(hosts, host)
@@ -133,7 +139,7 @@ func (r *reader) gateways(path string, names []string) []string {
 			out = append(out, name)
 		}
 		if name == "" || strings.Count(name, "/") > 1 {
-			r.Errorf(at(path, i), `%q: "name", "namespace/name" or "mesh" expected`, name)
+			r.Errorf(r.at(path, i), `%q: "name", "namespace/name" or "mesh" expected`, name)
 		}
 	}
 	return out
@@ -150,7 +156,7 @@ func (r *reader) destination(path string, d *networking.Destination) *model.Dest
 		return &model.Destination{}
 	}
 	out := &model.Destination{Host: r.host(path+".host", d.Host, true), Subset: d.Subset}
-	if net.ParseIP(d.Host) != nil || d.Host == "*" {
+	if values.IsAddress(d.Host) || d.Host == "*" {
 		r.Errorf(path+".host", "%q: a host name expected", d.Host)
 	}
 	if d.Port != nil {
@@ -159,12 +165,12 @@ func (r *reader) destination(path string, d *networking.Destination) *model.Dest
 	return out
 }
 
-// weigh drops what has no share. A single destination gets everything.
+// weigh drops what has no share from a list, which it takes over. A single destination gets everything.
 func (r *reader) weigh(path string, all []*model.Destination, weights []int32) []*model.Destination {
 	var sum int64
-	var out []*model.Destination
+	out := all[:0]
 	for i, d := range all {
-		d.Weight = values.Count(&r.Log, at(path, i)+".weight", weights[i])
+		d.Weight = values.Count(&r.Log, r.at(path, i)+".weight", weights[i])
 		if sum += int64(d.Weight); d.Weight > 0 {
 			out = append(out, d)
 		}

@@ -27,11 +27,22 @@ func Created(o metav1.Object) int64 {
 
 // Host resolves a short name: one without a dot is a Service of the object's namespace. Others stay as they are, in lower case.
 func Host(name, namespace, domain string) string {
-	name = strings.ToLower(name)
-	if name == "" || name == "*" || strings.ContainsAny(name, ".:") {
-		return name
+	if !Short(name) {
+		return strings.ToLower(name)
 	}
-	return name + "." + namespace + ".svc." + domain
+	return string(AppendHost(nil, name, namespace, domain))
+}
+
+// Short reports whether a name is one of a Service in the namespace of whoever uses it.
+func Short(name string) bool {
+	return name != "" && name != "*" && !strings.ContainsAny(name, ".:")
+}
+
+// AppendHost writes what a short name stands for.
+func AppendHost(to []byte, name, namespace, domain string) []byte {
+	to = slices.Grow(to, len(name)+len(namespace)+len(domain)+len("..svc."))
+	to = append(append(to, strings.ToLower(name)...), '.')
+	return append(append(append(to, namespace...), ".svc."...), domain...)
 }
 
 // isLabel reports whether a text is one part of a DNS name: letters, digits, underscores, and hyphens within.
@@ -47,9 +58,18 @@ func isLabel(text string) bool {
 	return text != ""
 }
 
+// IsAddress reports whether a text is an IP address. Most names are seen to be none by their last character.
+func IsAddress(text string) bool {
+	if text == "" {
+		return false
+	}
+	last := text[len(text)-1]
+	return (last >= '0' && last <= '9' || strings.Contains(text, ":")) && net.ParseIP(text) != nil
+}
+
 // ValidHost says what is wrong with a host name, or "". Wildcards are "*" and "*.suffix"; addresses are host names too.
 func ValidHost(host string, wildcard bool) string {
-	if net.ParseIP(host) != nil {
+	if IsAddress(host) {
 		return ""
 	}
 	rest := host
