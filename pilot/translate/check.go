@@ -110,16 +110,18 @@ func (c *Checker) context(o inputs.Object) []report.Issue {
 	return log.Issues
 }
 
-// byFacts warns of what follows from facts alone.
-func (c *Checker) byFacts(log *report.Log, o inputs.Object) {
+// byFacts warns of what follows from facts alone. It returns the strangers among the object's hosts.
+func (c *Checker) byFacts(log *report.Log, o inputs.Object) []strange {
+	strangers := c.strangers(o)
 	switch o := o.(type) {
 	case *inputs.VirtualService:
-		c.virtualService(log, o)
+		c.virtualService(log, o, strangers)
 	case *inputs.DestinationRule:
-		c.destinationRule(log, o)
+		c.destinationRule(log, o, strangers)
 	case *inputs.ServiceEntry:
 		c.serviceEntry(log, o)
 	}
+	return strangers
 }
 
 // besides warns of the rest.
@@ -145,6 +147,7 @@ type kept struct {
 	number      uint64         // of the facts
 	hosts       []string       // that the object looks at
 	byFacts     []report.Issue // that follow from them
+	strange     []strange      // likewise
 	base, entry *report.Entry  // what the last issues made of an entry
 	issues      []report.Issue
 }
@@ -153,7 +156,7 @@ type kept struct {
 func (c *Checker) remember(o inputs.Object, k *kept) []report.Issue {
 	if !c.stillHold(k) {
 		log := &report.Log{}
-		c.byFacts(log, o)
+		k.strange = c.byFacts(log, o)
 		k.hosts, k.byFacts = c.hostsOf(o), slices.Clip(log.Issues)
 	}
 	k.number = c.number

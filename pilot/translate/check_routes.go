@@ -10,54 +10,52 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
-	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
 func indexed(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
 
 // virtualService warns of destinations, gateways and hosts that lead nowhere.
-func (c *Checker) virtualService(log *report.Log, o *inputs.VirtualService) {
+func (c *Checker) virtualService(log *report.Log, o *inputs.VirtualService, strangers []strange) {
 	for i, h := range o.Spec.Http {
 		for j, d := range h.Route {
-			c.destination(log, o, d.GetDestination(), "spec.http[%d].route[%d].destination", i, j)
+			c.destination(log, o, d.GetDestination(), func() string { return fmt.Sprintf("spec.http[%d].route[%d].destination", i, j) })
 		}
 		if h.Mirror != nil {
-			c.destination(log, o, h.Mirror, "spec.http[%d].mirror", i)
+			c.destination(log, o, h.Mirror, func() string { return fmt.Sprintf("spec.http[%d].mirror", i) })
 		}
 		for j, m := range h.Mirrors {
-			c.destination(log, o, m.GetDestination(), "spec.http[%d].mirrors[%d].destination", i, j)
+			c.destination(log, o, m.GetDestination(), func() string { return fmt.Sprintf("spec.http[%d].mirrors[%d].destination", i, j) })
 		}
 	}
 	for i, t := range o.Spec.Tls {
 		for j, d := range t.Route {
-			c.destination(log, o, d.GetDestination(), "spec.tls[%d].route[%d].destination", i, j)
+			c.destination(log, o, d.GetDestination(), func() string { return fmt.Sprintf("spec.tls[%d].route[%d].destination", i, j) })
 		}
 	}
 	for i, t := range o.Spec.Tcp {
 		for j, d := range t.Route {
-			c.destination(log, o, d.GetDestination(), "spec.tcp[%d].route[%d].destination", i, j)
+			c.destination(log, o, d.GetDestination(), func() string { return fmt.Sprintf("spec.tcp[%d].route[%d].destination", i, j) })
 		}
 	}
 	unreachable(log, o.Spec.Http)
 	c.attachment(log, o)
-	c.ownership(log, o)
+	c.ownership(log, o, strangers)
 	c.shadowed(log, o)
 }
 
-// destination warns of a host, subset or port that is not there. Path and args are put together only if there is something to say.
-func (c *Checker) destination(log *report.Log, o inputs.Object, d *networking.Destination, path string, args ...any) {
-	host := values.Host(d.GetHost(), o.GetNamespace(), c.mesh.ClusterDomain)
-	at := func(field string) string { return fmt.Sprintf(path, args...) + field }
+// destination warns of a host, subset or port that is not there. The path is put together only if there is something to say.
+func (c *Checker) destination(log *report.Log, o *inputs.VirtualService, d *networking.Destination, path func() string) {
+	host := c.host(d.GetHost(), o.Namespace)
 	svc := c.services[host]
 	if svc == nil {
-		log.Missingf(report.Warning, at(".host"), "%s is not a known host: it cannot be reached (503)", host)
+		log.Missingf(report.Warning, path()+".host", "%s is not a known host: it cannot be reached (503)", host)
 		return
 	}
 	if n := d.GetPort().GetNumber(); n != 0 && svc.Port(uint16(n)) == nil && svc.Resolution != model.ResolveAlias {
-		log.Missingf(report.Warning, at(".port.number"), "%s has no port %d: it cannot be reached (503)", host, n)
+		log.Missingf(report.Warning, path()+".port.number", "%s has no port %d: it cannot be reached (503)", host, n)
 	}
 	if d.GetSubset() != "" && !c.hasSubset(host, d.GetSubset()) {
-		log.Missingf(report.Warning, at(".subset"), "no DestinationRule has a subset %q of %s: it cannot be reached (503)", d.GetSubset(), host)
+		log.Missingf(report.Warning, path()+".subset", "no DestinationRule has a subset %q of %s: it cannot be reached (503)", d.GetSubset(), host)
 	}
 }
 
@@ -87,7 +85,7 @@ func (c *Checker) attachment(log *report.Log, o *inputs.VirtualService) {
 			continue
 		}
 		for j, h := range o.Spec.Hosts {
-			if host := values.Host(h, o.Namespace, c.mesh.ClusterDomain); !serves(g, o.Namespace, host) {
+			if host := c.host(h, o.Namespace); !serves(g, o.Namespace, host) {
 				log.Missingf(report.Warning, indexed("spec.hosts", j), "no server of the Gateway %s has this host for namespace %s", id, o.Namespace)
 			}
 		}
@@ -109,7 +107,7 @@ func (c *Checker) shadowed(log *report.Log, o *inputs.VirtualService) {
 		return
 	}
 	for i, h := range o.Spec.Hosts {
-		host := values.Host(h, o.Namespace, c.mesh.ClusterDomain)
+		host := c.host(h, o.Namespace)
 		if c.mesh.StrictHosts && stranger(c.services, c.mesh, o.Namespace, host) != nil {
 			continue // it has no rules there
 		}

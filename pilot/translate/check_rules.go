@@ -11,13 +11,12 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
 	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
-	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
 // destinationRule warns of a host that is not there, and of Secrets that the sidecars which obey the rule do not get.
-func (c *Checker) destinationRule(log *report.Log, o *inputs.DestinationRule) {
-	host := values.Host(o.Spec.Host, o.Namespace, c.mesh.ClusterDomain)
-	c.ownership(log, o)
+func (c *Checker) destinationRule(log *report.Log, o *inputs.DestinationRule, strangers []strange) {
+	host := c.host(o.Spec.Host, o.Namespace)
+	c.ownership(log, o, strangers)
 	c.ruledBefore(log, o, host)
 	svc := c.services[host]
 	if svc == nil {

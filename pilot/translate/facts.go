@@ -41,7 +41,7 @@ func (f *facts) fill(s *model.Snapshot, only map[string]bool) {
 	about := func(host string) bool { return only == nil || only[host] }
 	if f.services == nil {
 		f.services = make(map[string]*model.Service, len(s.Services))
-		f.rules, f.virtuals = map[string][]*model.DestinationRule{}, make(map[string][]*model.VirtualService, len(s.VirtualServices))
+		f.rules, f.virtuals = make(map[string][]*model.DestinationRule, ruleCount(s)), make(map[string][]*model.VirtualService, len(s.VirtualServices))
 	}
 	for _, svc := range s.Services {
 		if about(svc.Host) && f.services[svc.Host] == nil {
@@ -71,6 +71,15 @@ func (f *facts) fill(s *model.Snapshot, only map[string]bool) {
 			}
 		}
 	}
+}
+
+// ruleCount counts the rules of a snapshot.
+func ruleCount(s *model.Snapshot) int {
+	n := 0
+	for _, list := range s.DestinationRules {
+		n += len(list)
+	}
+	return n
 }
 
 func isWild(host string) bool { return strings.HasPrefix(host, "*") }
@@ -141,10 +150,7 @@ func (f *facts) hostsOf(o inputs.Object) []string {
 		if host == "" {
 			return
 		}
-		host = values.Host(host, o.GetNamespace(), f.mesh.ClusterDomain)
-		if svc := f.services[host]; svc != nil {
-			host = svc.Host // one text for all
-		}
+		host = f.host(host, o.GetNamespace())
 		if !slices.Contains(out, host) {
 			out = append(out, host)
 		}
@@ -154,9 +160,7 @@ func (f *facts) hostsOf(o inputs.Object) []string {
 		for _, h := range o.Spec.Hosts {
 			add(h)
 		}
-		for _, d := range destinations(o.Spec) {
-			add(d.GetHost())
-		}
+		destinations(o.Spec, func(d *networking.Destination) { add(d.GetHost()) })
 	case *inputs.DestinationRule:
 		add(o.Spec.Host)
 	case *inputs.ServiceEntry:
@@ -167,27 +171,38 @@ func (f *facts) hostsOf(o inputs.Object) []string {
 	return out
 }
 
-// destinations are all that a VirtualService sends anything to.
-func destinations(v *networking.VirtualService) []*networking.Destination {
-	var out []*networking.Destination
+// destinations visits all that a VirtualService sends anything to.
+func destinations(v *networking.VirtualService, visit func(*networking.Destination)) {
 	for _, h := range v.Http {
 		for _, d := range h.Route {
-			out = append(out, d.GetDestination())
+			visit(d.GetDestination())
 		}
-		out = append(out, h.Mirror)
+		visit(h.Mirror)
 		for _, m := range h.Mirrors {
-			out = append(out, m.GetDestination())
+			visit(m.GetDestination())
 		}
 	}
 	for _, t := range v.Tls {
 		for _, d := range t.Route {
-			out = append(out, d.GetDestination())
+			visit(d.GetDestination())
 		}
 	}
 	for _, t := range v.Tcp {
 		for _, d := range t.Route {
-			out = append(out, d.GetDestination())
+			visit(d.GetDestination())
 		}
 	}
-	return out
+}
+
+// host is values.Host, with one text for all who mean a host that is known.
+func (f *facts) host(name, namespace string) string {
+	if !values.Short(name) {
+		return strings.ToLower(name)
+	}
+	var room [128]byte
+	full := values.AppendHost(room[:0], name, namespace, f.mesh.ClusterDomain)
+	if svc := f.services[string(full)]; svc != nil {
+		return svc.Host
+	}
+	return string(full)
 }

@@ -117,7 +117,8 @@ type stage[O object, V any] struct {
 
 func newStage[O object, V any]() *stage[O, V] { return &stage[O, V]{} }
 
-// all translates the objects of a kind, the oldest first. It is for once in a round. What it returns is not to be changed.
+// all translates the objects of a kind, the oldest first. It is for once in a round. build is called for several at once. What all returns is not to be
+// changed.
 func (s *stage[O, V]) all(list []O, m *model.Mesh, build func(O) *result[V]) ([]O, []*result[V]) {
 	was := s.ages.sorted
 	sorted, added, same := s.ages.of(list, byAge)
@@ -129,16 +130,20 @@ func (s *stage[O, V]) all(list []O, m *model.Mesh, build func(O) *result[V]) ([]
 	}
 	s.read, s.before = s.carried(was, sorted, added, s.mesh == m)
 	s.mesh = m
-	for i, o := range sorted {
-		if s.read[i] != nil {
-			continue
+	var todo []int
+	for i := range sorted {
+		if s.read[i] == nil {
+			todo = append(todo, i)
 		}
+	}
+	abreast(len(todo), func(i int) {
+		o := sorted[todo[i]]
 		r := build(o)
 		if old, known := s.before[nameOf(o)]; known && equal(old, r.value) {
 			r.value = old
 		}
-		s.read[i] = r
-	}
+		s.read[todo[i]] = r
+	})
 	s.before = nil
 	return sorted, s.read
 }

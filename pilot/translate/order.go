@@ -17,7 +17,7 @@ func (s *order[T]) of(list []T, compare func(a, b T) int) (sorted, added []T, sa
 		return s.sorted, nil, true
 	}
 	kept, added := s.divide(list)
-	slices.SortStableFunc(added, compare)
+	sortStable(added, compare)
 	s.given, s.sorted = append(make([]T, 0, len(list)), list...), make([]T, 0, len(list))
 	for _, o := range added {
 		i, _ := slices.BinarySearchFunc(kept, o, compare)
@@ -30,6 +30,9 @@ func (s *order[T]) of(list []T, compare func(a, b T) int) (sorted, added []T, sa
 
 // divide tells what of a list was there the last time, in order, from what was not.
 func (s *order[T]) divide(list []T) (kept, added []T) {
+	if len(s.sorted) == 0 {
+		return nil, slices.Clone(list)
+	}
 	gone, added, few := s.replaced(list)
 	if few {
 		return slices.DeleteFunc(slices.Clone(s.sorted), func(o T) bool { return gone[o] }), added

@@ -9,7 +9,6 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
-	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
 // stranger returns the Service of another namespace that a host of a rule means or, for a wildcard, the first of those that it includes; nil: there
@@ -53,11 +52,9 @@ type half struct {
 	sidecars bool
 }
 
-// obeyed is what is left of a VirtualService where hosts are their namespaces' alone: for sidecars without the Services of others, for gateways all.
+// obeyed is what is left of a VirtualService that is for sidecars where hosts are their namespaces' alone: for sidecars without the Services of others, for
+// gateways all.
 func (r *run) obeyed(v *model.VirtualService) []*model.VirtualService {
-	if r.owned == nil || !forSidecars(v.Gateways) {
-		return []*model.VirtualService{v}
-	}
 	own := slices.DeleteFunc(slices.Clone(v.Hosts), func(host string) bool { return stranger(r.owned, r.mesh, v.From.Namespace, host) != nil })
 	if len(own) == len(v.Hosts) {
 		return []*model.VirtualService{v}
@@ -110,7 +107,7 @@ type strange struct {
 func (c *Checker) strangers(o inputs.Object) []strange {
 	var out []strange
 	add := func(host string, path func() string) {
-		host = values.Host(host, o.GetNamespace(), c.mesh.ClusterDomain)
+		host = c.host(host, o.GetNamespace())
 		if s := stranger(c.services, c.mesh, o.GetNamespace(), host); s != nil {
 			out = append(out, strange{path(), host, s})
 		}
@@ -129,8 +126,8 @@ func (c *Checker) strangers(o inputs.Object) []strange {
 }
 
 // ownership warns of hosts that are Services of other namespaces, for which the rule counts or, where hosts are their namespaces' alone, does not.
-func (c *Checker) ownership(log *report.Log, o inputs.Object) {
-	for _, s := range c.strangers(o) {
+func (c *Checker) ownership(log *report.Log, o inputs.Object, strangers []strange) {
+	for _, s := range strangers {
 		what := "is"
 		if s.host != s.service.Host {
 			what = "includes"
@@ -150,20 +147,20 @@ func (c *Checker) ownership(log *report.Log, o inputs.Object) {
 }
 
 // onServices puts into the report, for their owners to read, which Services have rules of other namespaces.
-func (r *run) onServices(c *Checker) {
+func (r *run) onServices() {
 	if r.mesh.StrictHosts {
 		return
 	}
 	said := map[model.Name][]report.Issue{}
 	for _, j := range r.judged {
-		if j.entry.State == report.Refused {
-			continue
-		}
-		for _, s := range c.strangers(j.object) {
+		for _, s := range j.kept.strange {
 			if s.host == s.service.Host { // a wildcard includes too many to tell each
 				said[s.service.From] = append(said[s.service.From], report.Issue{Severity: report.Warning, Reason: fmt.Sprintf("%s, of another namespace, has rules for this Service", RefOf(j.object))})
 			}
 		}
+	}
+	if len(said) == 0 {
+		return
 	}
 	for i, e := range r.rep.Entries {
 		if name := (model.Name{Namespace: e.Ref.Namespace, Name: e.Ref.Name}); e.Ref.Kind == "Service" && len(said[name]) > 0 {

@@ -40,36 +40,42 @@ func (m *ruleMemo) round() {
 	m.pool.round()
 }
 
+// place is where rules are merged: one namespace's for a host.
+type place struct{ namespace, host string }
+
+// placed are rules by place. Nearly all places have one.
+type placed struct {
+	single  map[place]*istioapi.DestinationRule
+	several map[place][]*istioapi.DestinationRule
+}
+
 // destinationRules translates DestinationRules and merges those of one host and namespace.
 func (r *run) destinationRules() {
-	type place struct{ namespace, host string }
-	rules := map[place][]*istioapi.DestinationRule{}
 	all, read := r.memo.destinationRules.all(r.in.DestinationRules, r.mesh, func(o *inputs.DestinationRule) *result[*istioapi.DestinationRule] {
 		v, issues := istioapi.ReadDestinationRule(o, r.mesh)
 		return resultOf(v, entryOf(o, issues))
 	})
+	for i, res := range read {
+		r.judge(all[i], res.entry, &res.kept)
+	}
 	memo := r.memo.rules
 	memo.same = r.memo.destinationRules.same && r.owned == nil // whom rules spare depends on the Services
-	for i, res := range read {
-		o := all[i]
-		r.judge(o, res.entry, &res.kept)
-		if memo.same || res.entry.State == report.Refused {
-			continue
-		}
-		at := place{o.Namespace, res.value.Host}
-		rules[at] = r.mergeRule(rules[at], res.value)
-	}
 	if memo.same {
 		r.snap.DestinationRules = memo.last
 		return
 	}
-	for at, list := range rules {
+	rules := placed{make(map[place]*istioapi.DestinationRule, len(read)), map[place][]*istioapi.DestinationRule{}}
+	for i, res := range read {
+		if res.entry.State != report.Refused {
+			r.mergeInto(&rules, place{all[i].Namespace, res.value.Host}, res.value)
+		}
+	}
+	for at, rule := range rules.single {
+		r.complete(at, rule)
+	}
+	for at, list := range rules.several {
 		for _, rule := range list {
-			done := memo.complete.Get(rule, func(rule *istioapi.DestinationRule) *model.DestinationRule {
-				return memo.pool.intern(rule.From[0], rule.Complete())
-			})
-			memo.pool.now[rule.From[0]] = done
-			r.snap.DestinationRules[at.namespace] = append(r.snap.DestinationRules[at.namespace], r.sparing(done))
+			r.complete(at, rule)
 		}
 	}
 	for _, list := range r.snap.DestinationRules {
@@ -78,6 +84,31 @@ func (r *run) destinationRules() {
 		})
 	}
 	memo.last = r.snap.DestinationRules
+}
+
+// complete adds a merged rule to the snapshot.
+func (r *run) complete(at place, rule *istioapi.DestinationRule) {
+	memo := r.memo.rules
+	done := memo.complete.Get(rule, func(rule *istioapi.DestinationRule) *model.DestinationRule {
+		return memo.pool.intern(rule.From[0], rule.Complete())
+	})
+	memo.pool.now[rule.From[0]] = done
+	r.snap.DestinationRules[at.namespace] = append(r.snap.DestinationRules[at.namespace], r.sparing(done))
+}
+
+// mergeInto adds a rule to the older ones of its place.
+func (r *run) mergeInto(rules *placed, at place, rule *istioapi.DestinationRule) {
+	older := rules.single[at]
+	list := rules.several[at]
+	switch {
+	case older == nil && list == nil:
+		rules.single[at] = rule
+		return
+	case older != nil:
+		list = []*istioapi.DestinationRule{older}
+		delete(rules.single, at)
+	}
+	rules.several[at] = r.mergeRule(list, rule)
 }
 
 // mergeRule adds a rule to the older ones of its host: to the first that it may be merged into, or beside them. What is left out of it

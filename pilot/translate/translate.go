@@ -48,6 +48,7 @@ func Translate(in *inputs.Inputs, memo *Memo) (*model.Snapshot, report.Report) {
 		memo = NewMemo()
 	}
 	r := &run{in: discovered(in), memo: memo, snap: &model.Snapshot{DestinationRules: map[string][]*model.DestinationRule{}}}
+	r.judged = make([]judged, 0, objects(r.in))
 	r.settings()
 	r.namespaces()
 	r.beside()
@@ -71,22 +72,37 @@ func Translate(in *inputs.Inputs, memo *Memo) (*model.Snapshot, report.Report) {
 	return r.snap, r.rep
 }
 
+// objects is about how many objects there are to judge.
+func objects(in *inputs.Inputs) int {
+	return len(in.VirtualServices) + len(in.DestinationRules) + len(in.Gateways) + len(in.ServiceEntries) + len(in.WorkloadEntries) + len(in.Sidecars) +
+		len(in.PeerAuthentications) + len(in.AuthorizationPolicies) + len(in.Telemetries) + len(in.ProxyConfigs) + len(in.Ingresses)
+}
+
 // inContext looks at every object once more, now that the others are known.
 func (r *run) inContext() {
 	c := newChecker(r.snap, r.memo.checker)
 	r.memo.checker = c
-	for _, j := range r.judged {
-		if j.entry.State == report.Accepted || j.entry.State == report.Degraded {
-			j.entry = j.kept.extend(j.entry, c.remember(j.object, j.kept))
-		}
-		if len(j.addresses) > 0 {
-			told := *j.entry
-			told.Addresses = j.addresses
-			j.entry = &told
-		}
-		r.add(r.istiosOwn(j.object, j.entry))
+	abreast(len(r.judged), func(i int) { r.lookAgain(c, &r.judged[i]) })
+	r.rep.Entries = slices.Grow(r.rep.Entries, len(r.judged))
+	for i := range r.judged {
+		r.add(r.judged[i].entry)
 	}
-	r.onServices(c)
+	r.onServices()
+}
+
+// lookAgain looks at one object once more.
+func (r *run) lookAgain(c *Checker, j *judged) {
+	if j.entry.State == report.Accepted || j.entry.State == report.Degraded {
+		j.entry = j.kept.extend(j.entry, c.remember(j.object, j.kept))
+	} else {
+		j.kept.strange = nil
+	}
+	if len(j.addresses) > 0 {
+		told := *j.entry
+		told.Addresses = j.addresses
+		j.entry = &told
+	}
+	j.entry = r.istiosOwn(j.object, j.entry)
 }
 
 // judge puts an object's entry aside for inContext, which remembers in kept.
@@ -215,6 +231,7 @@ func (r *run) virtualServices() {
 			delegates[v.value.From] = v.value
 		}
 	}
+	r.snap.VirtualServices = slices.Grow(r.snap.VirtualServices, len(read))
 	for i, res := range read {
 		if res.entry.State == report.Refused || res.value.IsDelegate() {
 			r.judge(all[i], res.entry, &res.kept)
@@ -225,7 +242,11 @@ func (r *run) virtualServices() {
 			v, issues = istioapi.MergeDelegates(res.value, delegates)
 			v = r.memo.delegated.intern(v.From, v)
 		}
-		r.snap.VirtualServices = append(r.snap.VirtualServices, r.obeyed(v)...)
+		if r.owned == nil || !forSidecars(v.Gateways) {
+			r.snap.VirtualServices = append(r.snap.VirtualServices, v)
+		} else {
+			r.snap.VirtualServices = append(r.snap.VirtualServices, r.obeyed(v)...)
+		}
 		r.judge(all[i], extend(res.entry, issues), &res.kept)
 	}
 }
