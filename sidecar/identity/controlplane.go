@@ -38,12 +38,16 @@ func (c ControlPlane) Dial() (*grpc.ClientConn, error) {
 		grpc.WithPerRPCCredentials(tokenFile{path: c.TokenPath, cluster: c.ClusterID}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepAlive, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
+		grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window),
 		grpc.WithDisableServiceConfig(), grpc.WithNoProxy())
 	if err != nil {
 		return nil, fmt.Errorf("dialling control plane %s: %w", c.Address, err)
 	}
 	return conn, nil
 }
+
+// window is how many bytes the control plane may be ahead. It is fixed: what finds out a better one would ask for an echo of each push.
+const window = 1 << 20
 
 // maxMessage bounds one message from the control plane: a first push to a proxy of a very large mesh.
 const maxMessage = 512 << 20
