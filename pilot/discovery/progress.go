@@ -133,7 +133,11 @@ func (t *track) answered(typ string, number int, reason string) {
 		}
 		answer, rest = rest[0], rest[1:]
 	}
-	t.open[typ] = rest
+	if len(rest) > 0 {
+		t.open[typ] = rest
+	} else {
+		delete(t.open, typ)
+	}
 	t.listens = t.listens || typ == wire.TypeListener
 	if reason != "" {
 		t.refused(typ, answer, reason)

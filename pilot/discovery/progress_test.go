@@ -2,9 +2,11 @@ package discovery
 
 import (
 	"fmt"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 
+	"go.opentelemetry.io/otel/metric/noop"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 
 	"github.com/heddle-mesh/heddle/api/wire"
@@ -222,4 +224,43 @@ func TestSecretsThatCannotBeSentAreNamed(t *testing.T) {
 		}
 		l.close()
 	})
+}
+
+// TestAnswersAreTakenWhereTheyAreRead holds that the stream's own goroutine is woken only by what asks for something, and never sees an answer twice.
+func TestAnswersAreTakenWhereTheyAreRead(t *testing.T) {
+	server, err := New(Options{Log: slog.New(slog.DiscardHandler), Meter: noop.Meter{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, leave := newRoster().enter(Client{}, newWorld())
+	defer leave()
+	s := &stream{server: server, wire: incremental{}, status: e}
+	s.serial.Store(3)
+	for _, c := range []struct {
+		name        string
+		request     request
+		known, want bool
+		refused     int
+		left        string // of the nonce
+	}{
+		{"an answer about what was never asked for", request{typ: wire.TypeCluster, nonce: "1"}, false, false, 0, "1"},
+		{"an answer", request{typ: wire.TypeCluster, nonce: "2"}, true, true, 0, ""},
+		{"a refusal", request{typ: wire.TypeCluster, nonce: "3", fault: &rpcstatus.Status{Message: "no"}}, true, true, 1, ""},
+		{"an answer and a question", request{typ: wire.TypeCluster, nonce: "3", subscribe: []string{"a"}}, true, false, 1, ""},
+		{"a question", request{typ: wire.TypeCluster, unsubscribe: []string{"a"}}, true, false, 1, ""},
+		{"an answer to another server", request{typ: wire.TypeCluster, nonce: "9"}, true, true, 1, ""},
+	} {
+		if c.known {
+			e.update(wire.TypeCluster, func(*TypeStatus, *track) {})
+		}
+		got := s.took(&c.request)
+		status := e.copy().Types[wire.TypeCluster]
+		if got != c.want || c.request.nonce != c.left || status.Refused != c.refused || status.Acked == "9" {
+			t.Errorf("%s: taken: %t, nonce left: %q, status: %+v", c.name, got, c.request.nonce, status)
+		}
+	}
+	s.wire = worldly{}
+	if s.took(&request{typ: wire.TypeCluster, nonce: "3"}) {
+		t.Error("an answer in the other variant, which may be late, is taken")
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -82,15 +83,11 @@ func (s *Server) StreamAggregatedResources(stream ads.AggregatedDiscoveryService
 
 // serve runs one stream from its first request to its end.
 func (s *Server) serve(ctx context.Context, v variant) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.log.Error("serving a proxy panicked", "panic", p, "stack", string(debug.Stack()))
-			err = status.Error(codes.Internal, "internal error")
-		}
-	}()
+	defer s.recovered(func(failure error) { err = failure })
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	requests, failed := receive(ctx, v)
+	var taker atomic.Pointer[stream]
+	requests, failed := s.receive(ctx, v, &taker)
 	first, err := s.first(ctx, requests, failed)
 	if err != nil {
 		return err
@@ -110,6 +107,7 @@ func (s *Server) serve(ctx context.Context, v variant) (err error) {
 	defer s.streams.Add(context.WithoutCancel(ctx), -1)
 	s.log.Info("proxy connected", "node", node.ID, "identity", client.Identity, "delta", client.Delta)
 	st := &stream{server: s, wire: v, node: node, sub: sub, status: entry, types: map[string]*subscribed{}}
+	taker.Store(st)
 	err = st.serve(ctx, first, requests, failed)
 	if errors.Is(err, io.EOF) || status.Code(err) == codes.Canceled {
 		s.log.Info("proxy left", "node", node.ID)
@@ -119,15 +117,27 @@ func (s *Server) serve(ctx context.Context, v variant) (err error) {
 	return err
 }
 
-// receive reads requests until the stream or ctx ends.
-func receive(ctx context.Context, v variant) (<-chan *request, <-chan error) {
+// recovered ends one stream where all would end: it is for defer.
+func (s *Server) recovered(fail func(error)) {
+	if p := recover(); p != nil {
+		s.log.Error("serving a proxy panicked", "panic", p, "stack", string(debug.Stack()))
+		fail(status.Error(codes.Internal, "internal error"))
+	}
+}
+
+// receive reads requests until the stream or ctx ends. What does no more than answer is taken at once, as soon as there is somebody to take it.
+func (s *Server) receive(ctx context.Context, v variant, taker *atomic.Pointer[stream]) (<-chan *request, <-chan error) {
 	requests, failed := make(chan *request), make(chan error, 1)
 	go func() {
+		defer s.recovered(func(failure error) { failed <- failure })
 		for {
 			r, err := v.recv()
 			if err != nil {
 				failed <- err
 				return
+			}
+			if st := taker.Load(); st != nil && st.took(r) {
+				continue
 			}
 			select {
 			case requests <- r:

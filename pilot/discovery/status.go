@@ -77,6 +77,14 @@ func (e *entry) update(typ string, change func(*TypeStatus, *track)) {
 	e.client.Types[typ] = t
 }
 
+// knows reports whether the stream has a type.
+func (e *entry) knows(typ string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, has := e.client.Types[typ]
+	return has
+}
+
 // note changes what is known of the proxy's progress.
 func (e *entry) note(change func(*track)) {
 	e.mu.Lock()

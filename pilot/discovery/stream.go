@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -17,7 +18,7 @@ import (
 // maxResponse bounds one delta response, bytes of resource bodies; a single resource may be larger.
 const maxResponse = 2 << 20
 
-// stream is one proxy's stream. One goroutine owns it; another reads requests.
+// stream is one proxy's stream. One goroutine owns it; another reads requests, and takes the answers.
 type stream struct {
 	server *Server
 	wire   variant
@@ -25,7 +26,7 @@ type stream struct {
 	sub    Subscription
 	status *entry
 	types  map[string]*subscribed
-	serial int // of the last response: its nonce and version
+	serial atomic.Int64 // of the last response: its nonce and version
 	// opening: the response is the first answer about a type, and brings what all versions so far made of it.
 	opening bool
 }
@@ -82,7 +83,7 @@ func (s *stream) handle(ctx context.Context, r *request) error {
 		if r.nonce != t.nonce && !s.wire.delta() {
 			return nil // an answer to a response that a later one overtook
 		}
-		s.answered(t, r)
+		s.answered(r)
 	}
 	var fresh map[string]bool
 	if s.wire.delta() {
@@ -122,25 +123,36 @@ func servedType(typ string) bool {
 	return false
 }
 
+// took takes the answer in a delta request, and reports whether that was all. It is for the goroutine that reads: nearly all requests are answers to pushes,
+// and the stream's own need not be woken for them.
+func (s *stream) took(r *request) bool {
+	if r.nonce == "" || !s.wire.delta() || !s.status.knows(r.typ) {
+		return false
+	}
+	s.answered(r)
+	r.nonce = ""
+	return len(r.subscribe)+len(r.unsubscribe) == 0
+}
+
 // answered records an ACK or a NACK.
-func (s *stream) answered(t *subscribed, r *request) {
+func (s *stream) answered(r *request) {
 	number, err := strconv.Atoi(r.nonce)
-	if err != nil || number > s.serial {
+	if err != nil || int64(number) > s.serial.Load() {
 		return // of another server
 	}
 	if r.fault == nil {
-		s.status.update(t.typ, func(st *TypeStatus, p *track) {
+		s.status.update(r.typ, func(st *TypeStatus, p *track) {
 			st.Acked, st.AckedAt = r.nonce, time.Now()
-			p.answered(t.typ, number, "")
+			p.answered(r.typ, number, "")
 		})
 		return
 	}
-	s.status.update(t.typ, func(st *TypeStatus, p *track) {
+	s.status.update(r.typ, func(st *TypeStatus, p *track) {
 		st.Refused++
-		p.answered(t.typ, number, cmp.Or(r.fault.GetMessage(), "no reason given"))
+		p.answered(r.typ, number, cmp.Or(r.fault.GetMessage(), "no reason given"))
 	})
-	s.server.rejects.Add(context.Background(), 1, s.server.labels[t.typ])
-	s.server.log.Warn("proxy refused configuration; its last good one stays", "node", s.node.ID, "type", shortType(t.typ), "error", r.fault.GetMessage())
+	s.server.rejects.Add(context.Background(), 1, s.server.labels[r.typ])
+	s.server.log.Warn("proxy refused configuration; its last good one stays", "node", s.node.ID, "type", shortType(r.typ), "error", r.fault.GetMessage())
 }
 
 // push sends what changed, type by type in order. What is gone leaves last, so that nothing refers to it any more.
@@ -254,12 +266,12 @@ func chunk(resources []*wire.Resource) int {
 
 // emit numbers a response and sends it.
 func (s *stream) emit(ctx context.Context, t *subscribed, r *response) error {
-	s.serial++
-	r.typ, r.nonce = t.typ, strconv.Itoa(s.serial)
+	number := int(s.serial.Add(1))
+	r.typ, r.nonce = t.typ, strconv.Itoa(number)
 	r.version = r.nonce
 	t.nonce, t.greeted = r.nonce, true
 	latest, _ := s.sub.Progress()
-	out := sent{number: s.serial, names: namesOf(r), whole: !s.wire.delta() && wildcard(t.typ), upTo: latest}
+	out := sent{number: number, names: namesOf(r), whole: !s.wire.delta() && wildcard(t.typ), upTo: latest}
 	s.status.update(t.typ, func(st *TypeStatus, p *track) {
 		if !s.opening {
 			out.after = p.base
