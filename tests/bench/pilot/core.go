@@ -24,7 +24,7 @@ const (
 	coreRoutes   = 5_000 // and as many DestinationRules
 	coreAll      = 250 * time.Millisecond
 	coreChange   = 25 * time.Millisecond
-	coreRounds   = 15
+	coreRounds   = 45 // more than the first collection of garbage, which follows the translation of everything, is beside
 )
 
 // coreFigures are medians: of a translation of everything, and of one after a change of one object, by kind.

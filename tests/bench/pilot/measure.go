@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -41,13 +42,13 @@ func (b *bench) measure(ctx context.Context, t trial) (figures, error) {
 	fmt.Printf("%s %s: %d connected after %.1f s, %d attempts led to no stream; heddled has used %.1f s of CPU and %s\n", t.size, t.name, t.proxies, out.connect.Seconds(),
 		t.fleet.refused.Load(), out.cpu.Seconds(), showBytes(float64(connected)))
 	err = t.profiled(ctx, b, "change", func() (err error) {
-		if out.endpoints, _, err = t.changed(ctx, b.patience, t.changeEndpoints); err != nil {
+		if out.endpoints, _, err = t.changed(ctx, b.patience, "endpoint change", t.changeEndpoints); err != nil {
 			return fmt.Errorf("changing endpoints: %w", err)
 		}
-		if out.service, out.serviceBytes, err = t.changed(ctx, b.patience, t.addService); err != nil {
+		if out.service, out.serviceBytes, err = t.changed(ctx, b.patience, "new Service", t.addService); err != nil {
 			return fmt.Errorf("adding a service: %w", err)
 		}
-		if out.virtual, out.virtualBytes, err = t.changed(ctx, b.patience, t.addVirtualService); err != nil {
+		if out.virtual, out.virtualBytes, err = t.changed(ctx, b.patience, "new VirtualService", t.addVirtualService); err != nil {
 			return fmt.Errorf("adding a VirtualService: %w", err)
 		}
 		return nil
@@ -77,8 +78,13 @@ func (t trial) profiled(ctx context.Context, b *bench, what string, do func() er
 // change is one change of a kind: what clients are to receive, and the write. round counts from 0.
 type change func(round int) (needs []need, write func(context.Context) error)
 
-// changed makes a change a few times and returns the medians: of the time until the last client had it, and of the bytes that all received.
-func (t trial) changed(ctx context.Context, patience time.Duration, c change) (time.Duration, int64, error) {
+// changed makes a change a few times and returns the medians: of the time until the last client had it, and of the bytes that all received. It prints whose CPU
+// that took, since clients and heddled have the same cores.
+func (t trial) changed(ctx context.Context, patience time.Duration, what string, c change) (time.Duration, int64, error) {
+	theirs, ours, err := t.spent()
+	if err != nil {
+		return 0, 0, err
+	}
 	var took []time.Duration
 	var bytes []int64
 	for round := range changes {
@@ -100,9 +106,27 @@ func (t trial) changed(ctx context.Context, patience time.Duration, c change) (t
 		}
 		took, bytes = append(took, g.at.Sub(began)), append(bytes, t.fleet.received.Load()-before)
 	}
+	theirsAfter, oursAfter, err := t.spent()
+	if err != nil {
+		return 0, 0, err
+	}
+	fmt.Printf("%s %s: %s: each took %v of heddled's CPU and %v of its clients'\n", t.size, t.name, what, ((theirsAfter - theirs) / changes).Round(time.Millisecond),
+		((oursAfter - ours) / changes).Round(time.Millisecond))
 	slices.Sort(took)
 	slices.Sort(bytes)
 	return took[changes/2], bytes[changes/2], nil
+}
+
+// spent is the CPU time that heddled and its clients, which are this process, have had so far.
+func (t trial) spent() (heddled, clients time.Duration, err error) {
+	if heddled, err = t.heddled.cpu(); err != nil {
+		return 0, 0, err
+	}
+	var own syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &own); err != nil {
+		return 0, 0, fmt.Errorf("reading the clients' CPU time: %w", err)
+	}
+	return heddled, time.Duration(own.Utime.Nano() + own.Stime.Nano()), nil
 }
 
 // changeEndpoints gives a service one more address.
