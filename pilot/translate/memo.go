@@ -69,7 +69,7 @@ func NewMemo() *Memo {
 
 // round forgets what the last call did not use.
 func (m *Memo) round() {
-	for _, s := range []interface{ round() }{m.distributed, m.allocated, m.delegated, m.sites, m.edge, m.rules, m.halves, m.sparing} {
+	for _, s := range []interface{ round() }{m.distributed, m.allocated, m.delegated, m.sites, m.edge, m.halves, m.sparing} {
 		s.round()
 	}
 }

@@ -75,12 +75,24 @@ func (r *run) obeyed(v *model.VirtualService) []*model.VirtualService {
 
 // sparing is a DestinationRule that sidecars do not obey for Services of other namespaces, where its host means any.
 func (r *run) sparing(d *model.DestinationRule) *model.DestinationRule {
-	if r.owned == nil || stranger(r.owned, r.mesh, d.From[0].Namespace, d.Host) == nil {
+	if stranger(r.owned, r.mesh, d.From[0].Namespace, d.Host) == nil {
 		return d
 	}
 	out := *d
 	out.SparesServices = true
 	return r.memo.sparing.intern(d.From[0], &out)
+}
+
+// spared is sparing for a list, which stays as it is.
+func (r *run) spared(list []*model.DestinationRule) []*model.DestinationRule {
+	if r.owned == nil {
+		return list
+	}
+	out := make([]*model.DestinationRule, 0, len(list))
+	for _, d := range list {
+		out = append(out, r.sparing(d))
+	}
+	return out
 }
 
 // serviceOwners are the Services by host, where hosts are their namespaces' alone.

@@ -10,43 +10,32 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
 )
 
-// rulePair is two rules for one host, to be merged.
-type rulePair struct{ older, younger *istioapi.DestinationRule }
-
-// ruleMemo remembers merged and completed DestinationRules.
+// ruleMemo remembers merged and completed DestinationRules, by namespace: rules of different ones are never merged.
 type ruleMemo struct {
+	spaces map[string]*ruleSpace
+	last   map[string][]*model.DestinationRule // of the last call
+}
+
+func newRuleMemo() *ruleMemo { return &ruleMemo{spaces: map[string]*ruleSpace{}} }
+
+// ruleSpace is one namespace's rules.
+type ruleSpace struct {
+	given    []*istioapi.DestinationRule // the oldest first
+	done     []*model.DestinationRule    // by host
 	merged   *memo.Memo[rulePair, *istioapi.DestinationRule]
 	complete *memo.Memo[*istioapi.DestinationRule, *model.DestinationRule]
 	pool     *pool[model.Name, *model.DestinationRule] // by the first object
-	last     map[string][]*model.DestinationRule       // of the last call, by namespace
-	same     bool                                      // this call's are those
 }
 
-func newRuleMemo() *ruleMemo {
-	return &ruleMemo{
+// rulePair is two rules for one host, to be merged.
+type rulePair struct{ older, younger *istioapi.DestinationRule }
+
+func newRuleSpace() *ruleSpace {
+	return &ruleSpace{
 		merged:   memo.New[rulePair, *istioapi.DestinationRule](),
 		complete: memo.New[*istioapi.DestinationRule, *model.DestinationRule](),
 		pool:     newPool[model.Name, *model.DestinationRule](),
 	}
-}
-
-func (m *ruleMemo) round() {
-	if m.same {
-		m.same = false
-		return
-	}
-	m.merged.Round()
-	m.complete.Round()
-	m.pool.round()
-}
-
-// place is where rules are merged: one namespace's for a host.
-type place struct{ namespace, host string }
-
-// placed are rules by place. Nearly all places have one.
-type placed struct {
-	single  map[place]*istioapi.DestinationRule
-	several map[place][]*istioapi.DestinationRule
 }
 
 // destinationRules translates DestinationRules and merges those of one host and namespace.
@@ -59,67 +48,84 @@ func (r *run) destinationRules() {
 		r.judge(all[i], res.entry, &res.kept)
 	}
 	memo := r.memo.rules
-	memo.same = r.memo.destinationRules.same && r.owned == nil // whom rules spare depends on the Services
-	if memo.same {
+	if r.memo.destinationRules.same && r.owned == nil { // whom rules spare depends on the Services
 		r.snap.DestinationRules = memo.last
 		return
 	}
-	rules := placed{make(map[place]*istioapi.DestinationRule, len(read)), map[place][]*istioapi.DestinationRule{}}
+	given := make(map[string][]*istioapi.DestinationRule, len(memo.spaces))
 	for i, res := range read {
 		if res.entry.State != report.Refused {
-			r.mergeInto(&rules, place{all[i].Namespace, res.value.Host}, res.value)
+			given[all[i].Namespace] = append(given[all[i].Namespace], res.value)
 		}
 	}
-	for at, rule := range rules.single {
-		r.complete(at, rule)
-	}
-	for at, list := range rules.several {
-		for _, rule := range list {
-			r.complete(at, rule)
+	before := memo.spaces
+	memo.spaces = make(map[string]*ruleSpace, len(given))
+	for namespace, list := range given {
+		space := before[namespace]
+		if space == nil {
+			space = newRuleSpace()
 		}
-	}
-	for _, list := range r.snap.DestinationRules {
-		slices.SortStableFunc(list, func(a, b *model.DestinationRule) int {
-			return model.CompareHosts(a.Host, b.Host) // of equal hosts the older stays first
-		})
+		space.update(list)
+		memo.spaces[namespace] = space
+		r.snap.DestinationRules[namespace] = r.spared(space.done)
 	}
 	memo.last = r.snap.DestinationRules
 }
 
-// complete adds a merged rule to the snapshot.
-func (r *run) complete(at place, rule *istioapi.DestinationRule) {
-	memo := r.memo.rules
-	done := memo.complete.Get(rule, func(rule *istioapi.DestinationRule) *model.DestinationRule {
-		return memo.pool.intern(rule.From[0], rule.Complete())
-	})
-	memo.pool.now[rule.From[0]] = done
-	r.snap.DestinationRules[at.namespace] = append(r.snap.DestinationRules[at.namespace], r.sparing(done))
-}
-
-// mergeInto adds a rule to the older ones of its place.
-func (r *run) mergeInto(rules *placed, at place, rule *istioapi.DestinationRule) {
-	older := rules.single[at]
-	list := rules.several[at]
-	switch {
-	case older == nil && list == nil:
-		rules.single[at] = rule
+// update merges and completes the rules of the namespace, unless they are those of the last call.
+func (s *ruleSpace) update(given []*istioapi.DestinationRule) {
+	if slices.Equal(s.given, given) {
 		return
-	case older != nil:
-		list = []*istioapi.DestinationRule{older}
-		delete(rules.single, at)
 	}
-	rules.several[at] = r.mergeRule(list, rule)
+	s.given, s.done = given, make([]*model.DestinationRule, 0, len(given))
+	single := make(map[string]*istioapi.DestinationRule, len(given))
+	several := map[string][]*istioapi.DestinationRule{} // hosts that have more than one
+	for _, rule := range given {
+		older, list := single[rule.Host], several[rule.Host]
+		switch {
+		case older == nil && list == nil:
+			single[rule.Host] = rule
+			continue
+		case older != nil:
+			list = []*istioapi.DestinationRule{older}
+			delete(single, rule.Host)
+		}
+		several[rule.Host] = s.merge(list, rule)
+	}
+	for _, rule := range single {
+		s.finish(rule)
+	}
+	for _, list := range several {
+		for _, rule := range list {
+			s.finish(rule)
+		}
+	}
+	slices.SortStableFunc(s.done, func(a, b *model.DestinationRule) int {
+		return model.CompareHosts(a.Host, b.Host) // of equal hosts the older stays first
+	})
+	s.merged.Round()
+	s.complete.Round()
+	s.pool.round()
 }
 
-// mergeRule adds a rule to the older ones of its host: to the first that it may be merged into, or beside them. What is left out of it
+// merge adds a rule to the older ones of its host: to the first that it may be merged into, or beside them. What is left out of it
 // then, Checker tells.
-func (r *run) mergeRule(list []*istioapi.DestinationRule, rule *istioapi.DestinationRule) []*istioapi.DestinationRule {
+func (s *ruleSpace) merge(list []*istioapi.DestinationRule, rule *istioapi.DestinationRule) []*istioapi.DestinationRule {
 	for i, older := range list {
 		if !older.Mergeable(rule) {
 			continue
 		}
-		list[i] = r.memo.rules.merged.Get(rulePair{older, rule}, func(p rulePair) *istioapi.DestinationRule { return p.older.Merge(p.younger) })
+		list[i] = s.merged.Get(rulePair{older, rule}, func(p rulePair) *istioapi.DestinationRule { return p.older.Merge(p.younger) })
 		return list
 	}
 	return append(list, rule)
+}
+
+// finish completes a merged rule.
+func (s *ruleSpace) finish(rule *istioapi.DestinationRule) {
+	done := s.complete.Get(rule, func(rule *istioapi.DestinationRule) *model.DestinationRule {
+		return s.pool.intern(rule.From[0], rule.Complete())
+	})
+	s.pool.now[rule.From[0]] = done
+	s.done = append(s.done, done)
 }
