@@ -144,19 +144,17 @@ func ownNamespace(v model.Visibility, namespace string) model.Visibility {
 	return model.Visibility{Namespaces: slices.Compact(out)}
 }
 
-// Selector reads match labels. Without labels there is no selector.
+// Selector reads match labels, which stay the object's own. Without labels there is no selector.
 func Selector(log *report.Log, path string, labels map[string]string) model.Selector {
 	if len(labels) == 0 {
 		return nil
 	}
-	out := make(model.Selector, len(labels))
 	for k, v := range labels {
 		if k == "" || strings.Contains(k, "*") || strings.Contains(v, "*") {
 			log.Errorf(path, "%q: empty keys and wildcards are not allowed in a selector", k+"="+v)
 		}
-		out[k] = v
 	}
-	return out
+	return labels
 }
 
 // Duration reads a duration that must not be negative; nil stays nil.
