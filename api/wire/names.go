@@ -26,6 +26,7 @@ const (
 	MeshConfigMap         = "heddle" // of each revision: mesh settings (key mesh: istio MeshConfig YAML)
 	MeshConfigMapKey      = "mesh"
 	StrictOwnershipKey    = "strictHostOwnership" // of the same ConfigMap: "true" | "false"
+	MachinesKey           = "machines"            // of the same ConfigMap: "true" | "false"
 	LeaderElectionLease   = "heddle-leader"
 	DistributionConfigMap = "heddle-distribution" // replicas, of whatever revision, tell each other how far their proxies are; a key for each
 	GatewayClass          = "heddle"
@@ -85,4 +86,18 @@ const (
 	ProviderWorkload = "default"
 	SecretPrefix     = "kubernetes://" // gateways: kubernetes://name or kubernetes://name-cacert, in the gateway's namespace; kubernetes://namespace/name in another
 	CACertSuffix     = "-cacert"
+)
+
+// Annotations of a WorkloadEntry that a machine's registration made, as Istio writes them.
+const (
+	// RegistrationGroup is the WorkloadGroup, of the same namespace.
+	RegistrationGroup = "istio.io/autoRegistrationGroup"
+	// RegistrationController is who made the entry and removes it: RegistrationPrefix, and the namespace and name of a replica of the control plane.
+	RegistrationController = "istio.io/workloadController"
+	RegistrationPrefix     = "heddle.io/"
+	// RegistrationConnected is since when the machine's proxy is connected to that replica, RFC 3339 with nanoseconds.
+	RegistrationConnected = "istio.io/connectedAt"
+	// HealthChecked is "true" on an entry whose proxy probes: it has no endpoints but while its condition HealthCondition is True.
+	HealthChecked   = "proxy.istio.io/health-checks-enabled"
+	HealthCondition = "Healthy"
 )

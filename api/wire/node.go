@@ -32,6 +32,9 @@ const (
 	MetaDNSAutoAllocate = "DNS_AUTO_ALLOCATE"
 	// MetaOnDemand is "true" where a sidecar asks for hosts, clusters and listeners when they are first used. Believed: it concerns that proxy alone.
 	MetaOnDemand = "HEDDLE_ON_DEMAND"
+	// MetaGroup is the WorkloadGroup of a proxy on a machine outside of Kubernetes, in the namespace that its proof names. Its address is the first of
+	// MetaInstanceIPs. Believed where the group is for the account that the proof names.
+	MetaGroup = "AUTO_REGISTER_GROUP"
 	// MetaCertificates is the folder of a foreign proxy's own certificate, an absolute path; absent: AgentPath. Believed: it is that proxy's disk.
 	MetaCertificates = "HEDDLE_CERTIFICATES"
 )

@@ -1,6 +1,7 @@
 // Package attest finds out who is asking: from a pod-bound service-account token, judged by the API server, or from a client
-// certificate of this mesh, to the pod that it was issued for. It believes no claim that the proof does not carry, issues
-// nothing and fails closed.
+// certificate of this mesh, to the pod that it was issued for; and which account a machine outside of the cluster acts for, from a token that is
+// bound to nothing, or from a machine's certificate, where the mesh has machines of that account. It believes no claim that the proof does not carry,
+// issues nothing and fails closed.
 package attest
 
 import (
@@ -18,11 +19,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/heddle-mesh/heddle/ca/issue"
 	"github.com/heddle-mesh/heddle/internal/spiffe"
 )
 
-// Caller is a proven pod.
+// Caller is a proven pod, or a machine that acts for a proven account.
 type Caller struct {
+	Machine        bool // there is no pod: what follows on the account is empty
 	Identity       spiffe.Identity
 	Namespace      string
 	ServiceAccount string
@@ -40,6 +43,8 @@ type Proof struct {
 	// ClaimedPod names the caller's pod, for a proof by certificate: a certificate names an identity, which many pods may share. The
 	// claim is believed only where that pod runs as that identity.
 	ClaimedPod string
+	// Machine is whether the caller may be a machine, to who judges it.
+	Machine bool
 }
 
 // Refusal is why a caller is not believed. Who is what the proof names, as far as it names anybody: it is for logs only.
@@ -72,7 +77,9 @@ type Config struct {
 	Audience    string // that tokens must be made for
 	TrustDomain string
 	Cached      Pods // the shared cache, asked first
-	Live        Pods // the API server, asked where the cache does not know better: a new pod may ask before the cache has it
+	// Machines reports whether machines may act for a service account: where a WorkloadGroup of its namespace says so. Nil: there are none.
+	Machines func(namespace, account string) bool
+	Live     Pods // the API server, asked where the cache does not know better: a new pod may ask before the cache has it
 }
 
 // Attestor judges proofs.
@@ -87,6 +94,8 @@ func (a *Attestor) Attest(ctx context.Context, p Proof) (Caller, error) {
 	switch {
 	case p.Token != "":
 		return a.byTokenOrElse(ctx, p)
+	case len(p.Chain) > 0 && p.Machine && issue.OfMachine(p.Chain[0]):
+		return a.byMachinesCertificate(p)
 	case len(p.Chain) > 0:
 		return a.byCertificate(ctx, p)
 	}
@@ -96,26 +105,30 @@ func (a *Attestor) Attest(ctx context.Context, p Proof) (Caller, error) {
 // byTokenOrElse judges a token. Where nobody can, since the API server does not answer, a certificate proves what it proves without any token: replicas
 // can go, and their proxies to another, meanwhile.
 func (a *Attestor) byTokenOrElse(ctx context.Context, p Proof) (Caller, error) {
-	caller, err := a.byToken(ctx, p.Token)
+	caller, err := a.byToken(ctx, p)
 	if err == nil || IsRefusal(err) || len(p.Chain) == 0 {
 		return caller, err
 	}
-	if certified, certErr := a.byCertificate(ctx, p); certErr == nil {
+	p.Token = ""
+	if certified, certErr := a.Attest(ctx, p); certErr == nil {
 		return certified, nil
 	}
 	return caller, err
 }
 
-// Keys of a TokenReview's extra claims, set for tokens that are bound to a pod.
+// Keys of a TokenReview's extra claims: set for tokens that are bound to a pod, and the one that says of no binding.
 const (
-	extraPodName = "authentication.kubernetes.io/pod-name"
-	extraPodUID  = "authentication.kubernetes.io/pod-uid"
+	extraPrefix     = "authentication.kubernetes.io/"
+	extraPodName    = extraPrefix + "pod-name"
+	extraPodUID     = extraPrefix + "pod-uid"
+	extraCredential = extraPrefix + "credential-id"
 )
 
 // accountPrefix begins the user name of every service account.
 const accountPrefix = "system:serviceaccount:"
 
-func (a *Attestor) byToken(ctx context.Context, token string) (Caller, error) {
+func (a *Attestor) byToken(ctx context.Context, p Proof) (Caller, error) {
+	token := p.Token
 	review, err := a.Reviewer.Create(ctx, &authenticationv1.TokenReview{
 		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{a.Audience}},
 	}, metav1.CreateOptions{})
@@ -126,10 +139,35 @@ func (a *Attestor) byToken(ctx context.Context, token string) (Caller, error) {
 		return Caller{}, &Refusal{Check: "token", Who: claimed(token), Reason: strings.TrimSuffix("the token is not valid: "+s.Error, ": ")}
 	}
 	c, err := a.judge(review.Status)
-	if err != nil {
+	switch {
+	case err != nil:
 		return Caller{}, err
+	case c.PodName != "" && c.PodUID != "":
+		return a.bind(ctx, c)
+	case !p.Machine || bound(review.Status.User.Extra):
+		return Caller{}, &Refusal{Check: "binding", Who: review.Status.User.Username, Reason: "the token is not bound to a pod"}
 	}
-	return a.bind(ctx, c)
+	return a.admit(c)
+}
+
+// bound reports whether a token is bound to anything: to a pod that cannot be told, to a node, or to what later versions may know.
+func bound(extra map[string]authenticationv1.ExtraValue) bool {
+	for key := range extra {
+		if strings.HasPrefix(key, extraPrefix) && key != extraCredential {
+			return true
+		}
+	}
+	return false
+}
+
+// admit lets a machine act for its account, where there may be machines of it.
+func (a *Attestor) admit(c Caller) (Caller, error) {
+	if a.Machines == nil || !a.Machines(c.Namespace, c.ServiceAccount) {
+		return Caller{}, &Refusal{Check: "machine", Who: c.Identity.String(),
+			Reason: "the proof is bound to no pod, and no WorkloadGroup of the namespace that is in force has machines of its service account"}
+	}
+	c.Machine = true
+	return c, nil
 }
 
 // maxClaim bounds what a stranger can write into a log.
@@ -166,11 +204,7 @@ func (a *Attestor) judge(s authenticationv1.TokenReviewStatus) (Caller, error) {
 	if err != nil {
 		return Caller{}, &Refusal{Check: "account", Who: who, Reason: err.Error()}
 	}
-	c := Caller{Identity: id, Namespace: namespace, ServiceAccount: name, PodName: one(s.User.Extra[extraPodName]), PodUID: one(s.User.Extra[extraPodUID])}
-	if c.PodName == "" || c.PodUID == "" {
-		return Caller{}, &Refusal{Check: "binding", Who: who, Reason: "the token is not bound to a pod"}
-	}
-	return c, nil
+	return Caller{Identity: id, Namespace: namespace, ServiceAccount: name, PodName: one(s.User.Extra[extraPodName]), PodUID: one(s.User.Extra[extraPodUID])}, nil
 }
 
 func one(values authenticationv1.ExtraValue) string {
@@ -180,17 +214,35 @@ func one(values authenticationv1.ExtraValue) string {
 	return values[0]
 }
 
-func (a *Attestor) byCertificate(ctx context.Context, p Proof) (Caller, error) {
-	leaf := p.Chain[0]
+// named reads whose a certificate is.
+func (a *Attestor) named(leaf *x509.Certificate) (spiffe.Identity, error) {
 	if len(leaf.URIs) != 1 {
-		return Caller{}, &Refusal{Check: "certificate", Reason: fmt.Sprintf("it has %d URI names, want one", len(leaf.URIs))}
+		return spiffe.Identity{}, &Refusal{Check: "certificate", Reason: fmt.Sprintf("it has %d URI names, want one", len(leaf.URIs))}
 	}
 	id, err := spiffe.Parse(leaf.URIs[0].String())
 	if err != nil {
-		return Caller{}, &Refusal{Check: "certificate", Who: leaf.URIs[0].String(), Reason: err.Error()}
+		return id, &Refusal{Check: "certificate", Who: leaf.URIs[0].String(), Reason: err.Error()}
 	}
 	if id.TrustDomain != a.TrustDomain {
-		return Caller{}, &Refusal{Check: "certificate", Who: id.String(), Reason: "of another trust domain"}
+		return id, &Refusal{Check: "certificate", Who: id.String(), Reason: "of another trust domain"}
+	}
+	return id, nil
+}
+
+// byMachinesCertificate proves the account of a machine by a certificate that was issued to a machine. It says nothing of a pod, and a pod's nothing of a
+// machine: what a pod loses does not outlive it as a machine.
+func (a *Attestor) byMachinesCertificate(p Proof) (Caller, error) {
+	id, err := a.named(p.Chain[0])
+	if err != nil {
+		return Caller{}, err
+	}
+	return a.admit(Caller{Identity: id, Namespace: id.Namespace, ServiceAccount: id.ServiceAccount})
+}
+
+func (a *Attestor) byCertificate(ctx context.Context, p Proof) (Caller, error) {
+	id, err := a.named(p.Chain[0])
+	if err != nil {
+		return Caller{}, err
 	}
 	if p.ClaimedPod == "" {
 		return Caller{}, &Refusal{Check: "binding", Who: id.String(), Reason: "a certificate alone names no pod"}

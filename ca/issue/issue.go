@@ -9,6 +9,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/pem"
 	"errors"
@@ -43,6 +44,16 @@ type Request struct {
 	CSR    *x509.CertificateRequest
 	Caller spiffe.Identity // as proven, never as claimed
 	TTL    time.Duration   // 0: the policy's default
+	// Machine: the caller is proven to be a machine outside of the cluster, which its certificate says of it.
+	Machine bool
+}
+
+// machineUnit is the organizational unit in the subjects of machines' certificates. It names nobody: it says what kind of proof was given.
+const machineUnit = "machine"
+
+// OfMachine reports whether a certificate, which the mesh's roots have verified, was issued to a machine.
+func OfMachine(cert *x509.Certificate) bool {
+	return len(cert.Subject.OrganizationalUnit) == 1 && cert.Subject.OrganizationalUnit[0] == machineUnit
 }
 
 // Refusal is why a request is refused.
@@ -82,7 +93,12 @@ func Decide(r Request, p Policy, now time.Time) (*x509.Certificate, error) {
 	if ttl == 0 {
 		ttl = p.DefaultTTL
 	}
+	subject := pkix.Name{}
+	if r.Machine {
+		subject.OrganizationalUnit = []string{machineUnit}
+	}
 	return &x509.Certificate{
+		Subject:               subject,
 		URIs:                  []*url.URL{r.Caller.ID().URL()},
 		NotBefore:             now.Add(-min(p.Backdate, ttl/10)),
 		NotAfter:              now.Add(ttl),

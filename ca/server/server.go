@@ -66,11 +66,14 @@ const (
 	resultError  = "error"
 )
 
-// CreateCertificate signs for the identity that the call's token proves. Certificates prove nobody here: a renewal comes with a
-// fresh token, so that a stolen key is of no use once its certificate has ended.
+// CreateCertificate signs for the identity that the call's token proves. The certificates of pods prove nobody here: a renewal comes with a
+// fresh token, so that a stolen key is of no use once its certificate has ended. Machines have nobody who brings them tokens, and renew by the
+// certificates that they have, as long as a WorkloadGroup lets them.
 func (s *Server) CreateCertificate(ctx context.Context, in *security.IstioCertificateRequest) (*security.IstioCertificateResponse, error) {
 	proof := attest.FromContext(ctx)
-	proof.Chain = nil
+	if proof.Machine = true; len(proof.Chain) > 0 && !issue.OfMachine(proof.Chain[0]) {
+		proof.Chain = nil
+	}
 	caller, err := s.Attest(ctx, proof)
 	if err != nil {
 		return nil, s.refused(ctx, caller, err, codes.Unauthenticated)
@@ -93,7 +96,7 @@ func (s *Server) sign(in *security.IstioCertificateRequest, caller attest.Caller
 	if err != nil {
 		return nil, err
 	}
-	template, err := issue.Decide(issue.Request{CSR: csr, Caller: caller.Identity, TTL: ttl}, s.Policy, s.Now())
+	template, err := issue.Decide(issue.Request{CSR: csr, Caller: caller.Identity, TTL: ttl, Machine: caller.Machine}, s.Policy, s.Now())
 	if err != nil {
 		return nil, err
 	}

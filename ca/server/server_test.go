@@ -69,6 +69,8 @@ func prove(_ context.Context, p attest.Proof) (attest.Caller, error) {
 	switch {
 	case p.Token == "good":
 		return attest.Caller{Identity: identity(catalog), PodName: "catalog-1"}, nil
+	case p.Token == "machine" || p.Token == "" && len(p.Chain) > 0 && issue.OfMachine(p.Chain[0]):
+		return attest.Caller{Identity: identity(catalog), Machine: true}, nil
 	case p.Token == "trouble":
 		return attest.Caller{}, errors.New("apiserver: secret detail")
 	case len(p.Chain) > 0:
@@ -211,6 +213,27 @@ func TestCertificateAloneRenewsNothing(t *testing.T) {
 	}
 	if _, code, message := w.ask("good", &security.IstioCertificateRequest{Csr: csr()}); code != codes.OK {
 		t.Errorf("with a token as well: %s %s", code, message)
+	}
+}
+
+// A machine renews by its certificate, which says that it is a machine's, and stays one.
+func TestAMachineRenewsByItsCertificate(t *testing.T) {
+	a := newAuthority()
+	first := serve(t, a)
+	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	request := must(x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key))
+	text := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: request}))
+	chain, code, message := first.ask("machine", &security.IstioCertificateRequest{Csr: text})
+	if code != codes.OK || !issue.OfMachine(certificate(chain[0])) {
+		t.Fatalf("%s %s: %v", code, message, chain)
+	}
+	if chain, _, _ := first.ask("good", &security.IstioCertificateRequest{Csr: csr()}); issue.OfMachine(certificate(chain[0])) {
+		t.Error("a pod's certificate says that it is a machine's")
+	}
+	w := serve(t, a, tls.Certificate{Certificate: [][]byte{certificate(chain[0]).Raw}, PrivateKey: key})
+	again, code, message := w.ask("", &security.IstioCertificateRequest{Csr: csr()})
+	if code != codes.OK || !issue.OfMachine(certificate(again[0])) || certificate(again[0]).URIs[0].String() != catalog {
+		t.Errorf("%s %s", code, message)
 	}
 }
 

@@ -13,11 +13,32 @@ type Caller struct {
 	Identity  spiffe.Identity
 	Namespace string
 	Pod       string
+	// Machine: no pod, but a machine. Pod is then the name of its WorkloadEntry, once there is one.
+	Machine bool
 }
 
 // Authenticate finds out who opened the stream of ctx. claimedPod is the pod that the node says it is, for proofs that name an
 // identity only; it is to be believed only where that pod runs as that identity. An error ends the stream as Unauthenticated.
 type Authenticate func(ctx context.Context, claimedPod string) (Caller, error)
+
+// Machines knows machines outside of the cluster. Its methods may be called from several goroutines.
+type Machines interface {
+	// Prove finds out which account the machine acts for whose proxy opened the stream of ctx. Its errors are those of Authenticate.
+	Prove(ctx context.Context) (Caller, error)
+	// Register notes that the proxy of a machine is connected from now on, and returns the name of its WorkloadEntry. ErrNoMachine: it may not
+	// be; any other error: nobody can tell now.
+	Register(ctx context.Context, caller Caller, node Node) (Registration, error)
+}
+
+// Registration is a machine whose proxy is connected.
+type Registration interface {
+	// Entry is the name of the WorkloadEntry.
+	Entry() string
+	// Health notes what the proxy tells of its application: it is healthy where reason is empty.
+	Health(reason string)
+	// Leave notes that the proxy's stream has ended.
+	Leave()
+}
 
 // Node is what a proxy says of itself. Nothing in it is believed beyond Dialect, Version, Generator, Certificates, Names, Allocated and OnDemand, which concern itself alone.
 type Node struct {
@@ -33,6 +54,8 @@ type Node struct {
 	OnDemand       bool   // it asks for hosts, clusters and listeners when they are first used
 	Names          bool   // it answers its pod's DNS questions
 	Allocated      bool   // with the addresses that the mesh gave to ServiceEntries, too
+	// Group is the WorkloadGroup by which a machine's proxy registers, "": a pod's proxy; and Address the machine's. The Machines judge them.
+	Group, Address string
 }
 
 // Errors of Subscribe, which decide how the stream ends.
@@ -40,6 +63,7 @@ var (
 	ErrNotReady      = errors.New("caches are not synced yet")              // Unavailable
 	ErrUnknownPod    = errors.New("the pod is not known yet")               // Unavailable
 	ErrContradiction = errors.New("the node contradicts the proof it gave") // PermissionDenied
+	ErrNoMachine     = errors.New("the machine may not register itself")    // PermissionDenied, of Register
 )
 
 // Registry knows proxies and what they may be told.

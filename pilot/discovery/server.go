@@ -27,6 +27,7 @@ import (
 type Options struct {
 	Registry     Registry
 	Authenticate Authenticate
+	Machines     Machines // nil: there are none
 	Log          *slog.Logger
 	Meter        metric.Meter
 	// Greeting is how long a stream may wait with its first request; 0: 10 s.
@@ -94,7 +95,14 @@ func (s *Server) serve(ctx context.Context, v variant) (err error) {
 	}
 	node := nodeOf(first.node)
 	node.OnDemand = node.OnDemand && v.delta()
-	caller, sub, err := s.admit(ctx, node)
+	caller, machine, err := s.identify(ctx, node)
+	if machine != nil {
+		defer machine.Leave()
+	}
+	var sub Subscription
+	if err == nil {
+		sub, err = s.subscribe(ctx, caller, node)
+	}
 	if err != nil {
 		s.refuse(ctx, node, caller, err)
 		return err
@@ -106,7 +114,7 @@ func (s *Server) serve(ctx context.Context, v variant) (err error) {
 	s.streams.Add(ctx, 1)
 	defer s.streams.Add(context.WithoutCancel(ctx), -1)
 	s.log.Info("proxy connected", "node", node.ID, "identity", client.Identity, "delta", client.Delta)
-	st := &stream{server: s, wire: v, node: node, sub: sub, status: entry, types: map[string]*subscribed{}}
+	st := &stream{server: s, wire: v, node: node, sub: sub, machine: machine, status: entry, types: map[string]*subscribed{}}
 	taker.Store(st)
 	err = st.serve(ctx, first, requests, failed)
 	if errors.Is(err, io.EOF) || status.Code(err) == codes.Canceled {
@@ -168,26 +176,64 @@ func (s *Server) first(ctx context.Context, requests <-chan *request, failed <-c
 	}
 }
 
-// admit proves the caller and subscribes it.
-func (s *Server) admit(ctx context.Context, node Node) (Caller, Subscription, error) {
-	caller, err := s.options.Authenticate(ctx, node.Pod)
+// identify proves the caller, and registers one that is a machine's. The Registration is to be left, where there is one.
+func (s *Server) identify(ctx context.Context, node Node) (Caller, Registration, error) {
+	prove := func() (Caller, error) { return s.options.Authenticate(ctx, node.Pod) }
+	if node.Group != "" && s.options.Machines != nil {
+		prove = func() (Caller, error) { return s.options.Machines.Prove(ctx) }
+	}
+	caller, err := prove()
 	if err != nil {
 		if status.Code(err) != codes.Unknown {
 			return caller, nil, err
 		}
 		return caller, nil, status.Errorf(codes.Unauthenticated, "%v", err)
 	}
-	if what := contradiction(node, caller); what != "" {
-		return caller, nil, status.Errorf(codes.PermissionDenied, "%v: %s", ErrContradiction, what)
+	if caller.Machine != (node.Group != "") {
+		return caller, nil, status.Errorf(codes.PermissionDenied, "%v: a pod's proxy names no WorkloadGroup, a machine's does", ErrContradiction)
 	}
+	var machine Registration
+	if caller.Machine {
+		if machine, err = s.register(ctx, caller, node); err != nil {
+			return caller, nil, err
+		}
+		caller.Pod = machine.Entry()
+	}
+	if what := contradiction(node, caller); what != "" {
+		return caller, machine, status.Errorf(codes.PermissionDenied, "%v: %s", ErrContradiction, what)
+	}
+	return caller, machine, nil
+}
+
+// register has a machine's WorkloadEntry made. What the machine says of its namespace and account is looked at first, since nothing is to be written for
+// one that contradicts itself.
+func (s *Server) register(ctx context.Context, caller Caller, node Node) (Registration, error) {
+	entry := node.Pod
+	node.Pod = ""
+	if what := contradiction(node, caller); what != "" {
+		return nil, status.Errorf(codes.PermissionDenied, "%v: %s", ErrContradiction, what)
+	}
+	node.Pod = entry
+	machine, err := s.options.Machines.Register(ctx, caller, node)
+	switch {
+	case err == nil:
+		return machine, nil
+	case errors.Is(err, ErrNoMachine):
+		return nil, status.Error(codes.PermissionDenied, err.Error())
+	}
+	return nil, status.Error(codes.Unavailable, err.Error())
+}
+
+// subscribe lets a proven caller in.
+func (s *Server) subscribe(ctx context.Context, caller Caller, node Node) (Subscription, error) {
 	sub, err := s.options.Registry.Subscribe(ctx, caller, node)
 	switch {
 	case err == nil:
-		return caller, sub, nil
+		return sub, nil
 	case errors.Is(err, ErrContradiction):
-		return caller, nil, status.Error(codes.PermissionDenied, err.Error())
+		return nil, status.Error(codes.PermissionDenied, err.Error())
 	}
-	return caller, nil, status.Error(codes.Unavailable, err.Error())
+	return nil, status.Error(codes.Unavailable, err.Error())
 }
 
 // contradiction names the first claim that the proof belies.
@@ -215,9 +261,10 @@ func nodeOf(n *core.Node) Node {
 	out := Node{
 		ID: n.GetId(), Pod: text(wire.MetaPodName), Namespace: text(wire.MetaNamespace), ServiceAccount: text(wire.MetaServiceAccount),
 		Version: text(wire.MetaVersion), Certificates: text(wire.MetaCertificates), Generator: text(wire.MetaGenerator),
-		OnDemand: text(wire.MetaOnDemand) == "true",
+		OnDemand: text(wire.MetaOnDemand) == "true", Group: text(wire.MetaGroup),
 		Names:    text(wire.MetaDNSCapture) == "true", Allocated: text(wire.MetaDNSAutoAllocate) != "false",
 	}
+	out.Address, _, _ = strings.Cut(text(wire.MetaInstanceIPs), ",")
 	out.Dialect, _ = strconv.Atoi(text(wire.MetaDialect))
 	parts := strings.Split(out.ID, "~")
 	out.Role = parts[0]

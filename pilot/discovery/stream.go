@@ -24,7 +24,9 @@ type stream struct {
 	wire   variant
 	node   Node
 	sub    Subscription
-	status *entry
+	// machine is set where the proxy is a machine's.
+	machine Registration
+	status  *entry
 	types  map[string]*subscribed
 	serial atomic.Int64 // of the last response: its nonce and version
 	// opening: the response is the first answer about a type, and brings what all versions so far made of it.
@@ -69,6 +71,10 @@ func (s *stream) update(ctx context.Context) error {
 
 // handle takes one request: a subscription, an answer to a response, or both.
 func (s *stream) handle(ctx context.Context, r *request) error {
+	if r.typ == wire.TypeHealth {
+		s.health(r)
+		return nil
+	}
 	t, known := s.types[r.typ]
 	if !known {
 		if !servedType(r.typ) {
@@ -112,6 +118,17 @@ func (s *stream) handle(ctx context.Context, r *request) error {
 	}
 	s.opening = false
 	return err
+}
+
+// health hands on what a machine's proxy tells of its application. Of a pod's, the kubelet tells.
+func (s *stream) health(r *request) {
+	switch {
+	case s.machine == nil:
+	case r.fault == nil:
+		s.machine.Health("")
+	default:
+		s.machine.Health(cmp.Or(r.fault.GetMessage(), "no reason given"))
+	}
 }
 
 func servedType(typ string) bool {

@@ -50,6 +50,14 @@ func (ix *Index) inboundPorts(w *model.Workload, sidecar *model.Sidecar) []liste
 
 // targetPort is the container port behind a service port; 0: the pod has no port of that name.
 func targetPort(p *model.ServicePort, w *model.Workload) uint16 {
+	if w.Machine {
+		for _, name := range []string{p.Name, p.TargetName} {
+			if port := w.ContainerPorts[name]; port != 0 {
+				return port
+			}
+		}
+		return p.Target // 0: the target is a name that it does not know
+	}
 	if p.TargetName != "" {
 		return w.ContainerPorts[p.TargetName]
 	}

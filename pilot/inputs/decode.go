@@ -8,6 +8,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/heddle-mesh/heddle/api/wire"
 )
 
 // rawObject is an object before its spec is read.
@@ -49,7 +51,7 @@ func Decode(data []byte) (Object, error) {
 }
 
 func decodeAs[S any, P message[S]](raw rawObject) Object {
-	out := &Config[S]{TypeMeta: raw.TypeMeta, ObjectMeta: raw.ObjectMeta, Spec: new(S), Given: given(raw)}
+	out := &Config[S]{TypeMeta: raw.TypeMeta, ObjectMeta: raw.ObjectMeta, Spec: new(S), Given: given(raw), Unhealthy: unhealthy(raw)}
 	if len(raw.Spec) == 0 || string(raw.Spec) == "null" {
 		return out
 	}
@@ -71,6 +73,22 @@ func given(raw rawObject) []HostAddress {
 		return nil
 	}
 	return status.Addresses
+}
+
+// unhealthy reads whether a WorkloadEntry is probed and not known to be healthy. A status that cannot be read says nothing good.
+func unhealthy(raw rawObject) bool {
+	if raw.Kind != "WorkloadEntry" || raw.Annotations[wire.HealthChecked] != "true" {
+		return false
+	}
+	var status struct {
+		Conditions []struct{ Type, Status string }
+	}
+	if len(raw.Status) == 0 || json.Unmarshal(raw.Status, &status) != nil {
+		return true
+	}
+	return !slices.ContainsFunc(status.Conditions, func(c struct{ Type, Status string }) bool {
+		return c.Type == wire.HealthCondition && c.Status == "True"
+	})
 }
 
 // salvage reads what can be read, field by field, of a spec that as a whole cannot: a security object that is not understood

@@ -56,6 +56,8 @@ type Mesh struct {
 	TrustDomain   string // that the certificate authority issues for; empty: Config's, or else cluster.local
 	// StrictHostOwnership: rules for Services of other namespaces are not for sidecars. Istio has no such setting.
 	StrictHostOwnership bool
+	// Machines: machines outside of the cluster may register themselves by WorkloadGroups. Istio has no such setting, and always lets them.
+	Machines bool
 }
 
 // Problem is something in an object that strict reading found: a field that the schema does not know, or a value that it does
@@ -79,6 +81,8 @@ type Config[S any] struct {
 	Problems []Problem
 	// Given are the addresses that the status of a ServiceEntry says its hosts were given.
 	Given []HostAddress
+	// Unhealthy is whether a WorkloadEntry is probed, and its status does not say that it is healthy.
+	Unhealthy bool
 }
 
 // HostAddress is an address that the mesh gave to a host, as a ServiceEntry's status.addresses has it.

@@ -25,18 +25,25 @@ func (m Mesh) WithSettings(data map[string]string) (Mesh, error) {
 			m.Problems = append(m.Problems, Problem{Path: wire.StrictOwnershipKey, Reason: fmt.Sprintf("%q is neither true nor false; true is in force", text)})
 		}
 	}
+	m.Machines = false
+	if text, said := data[wire.MachinesKey]; said {
+		if m.Machines, err = strconv.ParseBool(text); err != nil {
+			m.Machines = false // nobody is let in by a slip
+			m.Problems = append(m.Problems, Problem{Path: wire.MachinesKey, Reason: fmt.Sprintf("%q is neither true nor false; false is in force", text)})
+		}
+	}
 	return m, nil
 }
 
 // SettingsOf is m with the settings of another.
 func (m Mesh) SettingsOf(other *Mesh) Mesh {
-	m.Config, m.Problems, m.StrictHostOwnership = other.Config, other.Problems, other.StrictHostOwnership
+	m.Config, m.Problems, m.StrictHostOwnership, m.Machines = other.Config, other.Problems, other.StrictHostOwnership, other.Machines
 	return m
 }
 
 // Silent reports whether nobody set anything.
 func (m *Mesh) Silent() bool {
-	return len(m.Problems) == 0 && !m.StrictHostOwnership && proto.Equal(m.Config, &mesh.MeshConfig{})
+	return len(m.Problems) == 0 && !m.StrictHostOwnership && !m.Machines && proto.Equal(m.Config, &mesh.MeshConfig{})
 }
 
 // DecodeMesh reads the settings of the mesh from YAML: Istio's MeshConfig. Unknown fields are Problems; text that cannot be read

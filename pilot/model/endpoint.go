@@ -55,7 +55,20 @@ type EndpointSet struct {
 	Endpoints []*Endpoint // sorted by address and port
 }
 
-// Workload is a pod that may hold a proxy.
+// WorkloadGroup is what the WorkloadEntries of its machines are made of.
+type WorkloadGroup struct {
+	From        Name
+	UID         string
+	Account     string // service account, the only one whose proof counts
+	Labels      map[string]string // of the entry's spec
+	Annotations map[string]string
+	Ports       map[string]uint32
+	Locality    string
+	Weight      uint32
+	Probed      bool // its proxies say whether their applications are healthy
+}
+
+// Workload is a pod that may hold a proxy, or a machine that does.
 type Workload struct {
 	Name           Name
 	UID            string
@@ -67,11 +80,15 @@ type Workload struct {
 	Locality       Locality
 	Facts          Facts
 	ContainerPorts map[string]uint16 // by name, for named target ports
+	// Machine: no pod, but a machine that registered itself, whose ContainerPorts go by the names of services' ports, too.
+	Machine bool
 }
 
 // WorkloadIndex is all workloads at one moment.
 type WorkloadIndex struct {
 	ByName map[Name]*Workload
+	// Machines by the names of their WorkloadEntries, which pods may have, too.
+	Machines map[Name]*Workload
 	// ByIP leaves out pods in the host's network, whose addresses are not theirs alone.
 	ByIP map[string]*Workload
 }

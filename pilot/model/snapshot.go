@@ -22,6 +22,8 @@ type Snapshot struct {
 	// Telemetries and ProxyConfigs by creation time, then name, then namespace.
 	Telemetries  []*Telemetry
 	ProxyConfigs []*ProxyConfig
+	// WorkloadGroups are those that machines may register themselves by: none where the mesh lets none.
+	WorkloadGroups map[Name]*WorkloadGroup
 
 	// BesideIstio: Istio's control plane runs in the cluster too.
 	BesideIstio bool
@@ -36,6 +38,8 @@ type Mesh struct {
 	ClusterID          string
 	// StrictHosts: rules of other namespaces for a Service are for gateways only.
 	StrictHosts bool
+	// Machines: machines outside of the cluster may register themselves.
+	Machines bool
 	// RegistryOnly refuses hosts that are not in the registry (outboundTrafficPolicy REGISTRY_ONLY).
 	RegistryOnly bool
 	// AutoMTLS speaks mesh mTLS to endpoints that take it where no DestinationRule says otherwise.

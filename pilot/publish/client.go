@@ -162,9 +162,17 @@ func (c *client) enqueue(changes discovery.Changes) {
 	}
 }
 
-// roleOf is what a pod's proxy does: an injected pod holds a sidecar, any other proxy is a gateway.
+// find returns the client's workload, or nil.
+func (c *client) find(workloads *model.WorkloadIndex) *model.Workload {
+	if c.caller.Machine {
+		return workloads.Machines[c.pod]
+	}
+	return workloads.ByName[c.pod]
+}
+
+// roleOf is what a pod's proxy does: an injected pod and a machine hold a sidecar, any other proxy is a gateway.
 func roleOf(w *model.Workload) string {
-	if w.Annotations[wire.StatusAnnotation] != "" {
+	if w.Machine || w.Annotations[wire.StatusAnnotation] != "" {
 		return wire.NodeSidecar
 	}
 	return wire.NodeRouter

@@ -222,7 +222,7 @@ func (p *Publisher) round(ctx context.Context) {
 	}
 	diffs := map[pair]discovery.Changes{}
 	for c := range clients {
-		if stale || moved && workloads.ByName[c.pod] != c.workload {
+		if stale || moved && c.find(workloads) != c.workload {
 			p.refresh(c, index, workloads, version, diffs)
 		}
 	}
@@ -286,7 +286,7 @@ func (p *Publisher) lowered(set *generate.Set, dialect int) *generate.Set {
 
 // refresh recomputes a connected proxy's state and tells its stream what differs.
 func (p *Publisher) refresh(c *client, index *generate.Index, workloads *model.WorkloadIndex, version uint64, diffs map[pair]discovery.Changes) {
-	w := workloads.ByName[c.pod]
+	w := c.find(workloads)
 	if w == nil || w.UID != c.workload.UID { // the pod is being deleted, or another has its name by now: it keeps what it has
 		w = c.workload
 	}
@@ -314,13 +314,13 @@ func (p *Publisher) refresh(c *client, index *generate.Index, workloads *model.W
 
 // admit lets a waiting proxy in once its pod is known.
 func (p *Publisher) admit(c *client, index *generate.Index, workloads *model.WorkloadIndex, version uint64) {
-	w := workloads.ByName[c.pod]
+	w := c.find(workloads)
 	if w == nil || !w.Identity.IsZero() && w.Identity != c.caller.Identity {
 		c.miss()
 		return
 	}
 	if role := c.role(w); role != c.node.Role {
-		c.refusal = fmt.Errorf("%w: the pod is a %s, not a %s", discovery.ErrContradiction, role, c.node.Role)
+		c.refusal = fmt.Errorf("%w: the workload is a %s, not a %s", discovery.ErrContradiction, role, c.node.Role)
 	} else {
 		c.workload = w
 		c.scope = generate.ScopeOf(index, w, c.class(w), p.memo)

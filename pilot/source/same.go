@@ -30,6 +30,9 @@ func sameContent(a, b any) bool {
 	case *inputs.ServiceEntry:
 		b, ok := b.(*inputs.ServiceEntry)
 		return ok && a.GetGeneration() != 0 && slices.Equal(a.Given, b.Given)
+	case *inputs.WorkloadEntry:
+		b, ok := b.(*inputs.WorkloadEntry)
+		return ok && a.GetGeneration() != 0 && a.Unhealthy == b.Unhealthy
 	case inputs.Object:
 		return a.GetGeneration() != 0
 	}

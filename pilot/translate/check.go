@@ -88,7 +88,7 @@ func (c *Checker) alone(o inputs.Object) []report.Issue {
 	case *inputs.ProxyConfig:
 		_, issues = mesh.ProxyConfig(o)
 	case *inputs.WorkloadGroup:
-		issues = istioapi.ReadWorkloadGroup(o, c.mesh)
+		_, issues = istioapi.ReadWorkloadGroup(o, c.mesh)
 	case *inputs.Ingress:
 		issues = c.readIngress(o)
 	case *inputs.IngressClass:

@@ -149,8 +149,26 @@ func (g *gathering) workloadEntries() {
 			g.others[o.Namespace] = append(g.others[o.Namespace], res.value)
 		}
 	}
+	g.machines()
 	l := g.memo.last
 	g.sameOthers = l != nil && maps.EqualFunc(l.others, g.others, slices.Equal[[]*istioapi.WorkloadEntry])
+}
+
+// machines puts those that registered themselves into the index. It is a new one only where that says something new.
+func (g *gathering) machines() {
+	found := map[model.Name]*model.Workload{}
+	for _, list := range g.others {
+		for _, w := range list {
+			if w.Machine != nil {
+				found[w.From] = w.Machine
+			}
+		}
+	}
+	if !maps.Equal(g.all.Machines, found) {
+		next := *g.all
+		next.Machines = found
+		g.all = &next
+	}
 }
 
 // services gathers the endpoints of Services from their slices.

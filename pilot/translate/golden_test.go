@@ -1,6 +1,7 @@
 package translate_test
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,6 +34,7 @@ func TestGolden(t *testing.T) {
 			"authorizations":      each(snap.Authorizations),
 			"telemetries":         each(snap.Telemetries),
 			"proxyconfigs":        each(snap.ProxyConfigs),
+			"workloadgroups":      each(slices.SortedFunc(maps.Values(snap.WorkloadGroups), func(a, b *model.WorkloadGroup) int { return cmp.Compare(a.From.Name, b.From.Name) })),
 			"endpoints":           endpoints(index),
 			"workloads":           workloadText(workloads),
 			"report":              reportText(rep),
@@ -94,6 +96,9 @@ func endpoints(ix *model.EndpointIndex) string {
 func workloadText(ix *model.WorkloadIndex) string {
 	var lines []string
 	for _, w := range ix.ByName {
+		lines = append(lines, dump.Value([]*model.Workload{w}))
+	}
+	for _, w := range ix.Machines {
 		lines = append(lines, dump.Value([]*model.Workload{w}))
 	}
 	slices.Sort(lines)

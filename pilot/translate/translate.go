@@ -65,6 +65,7 @@ func Translate(in *inputs.Inputs, memo *Memo) (*model.Snapshot, report.Report) {
 	r.authorizations()
 	r.telemetries()
 	r.proxyConfigs()
+	r.workloadGroups()
 	r.leftOut()
 	r.inContext()
 	r.rep.Entries, _, _ = memo.report.of(r.rep.Entries, report.CompareEntries)
@@ -357,11 +358,23 @@ func (r *run) proxyConfigs() {
 	}
 }
 
+// workloadGroups translates WorkloadGroups, of which there are few.
+func (r *run) workloadGroups() {
+	for _, o := range r.in.WorkloadGroups {
+		group, issues := istioapi.ReadWorkloadGroup(o, r.mesh)
+		entry := r.istiosOwn(o, entryOf(o, issues))
+		r.add(entry)
+		if group != nil && !entry.Foreign && entry.State != report.Refused {
+			if r.snap.WorkloadGroups == nil {
+				r.snap.WorkloadGroups = map[model.Name]*model.WorkloadGroup{}
+			}
+			r.snap.WorkloadGroups[group.From] = group
+		}
+	}
+}
+
 // leftOut reports what no translation was for.
 func (r *run) leftOut() {
-	for _, o := range r.in.WorkloadGroups {
-		r.add(r.istiosOwn(o, entryOf(o, istioapi.ReadWorkloadGroup(o, r.mesh))))
-	}
 	for _, o := range r.in.Unimplemented {
 		r.add(r.istiosOwn(o, entryOf(o, unimplemented(o))))
 	}

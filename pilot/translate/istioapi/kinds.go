@@ -83,14 +83,17 @@ func workloadEntries() fields.Kind {
 }
 
 func workloadGroups() fields.Kind {
-	const alone = "machines do not register themselves with this version"
+	const where = "on WorkloadEntries that machines make which connect from then on, where the mesh lets them (the setting machines)"
 	return fields.Kind{Name: "WorkloadGroup", Message: &networking.WorkloadGroup{}, Honoured: workloadGroupFields,
 		Refused: []fields.Note{
 			{Path: "template.address", Why: "each machine has its own"},
 			{Path: "template.network", Why: "there is one network"},
-			{Path: "probe", Why: "those who would probe are machines that register themselves, which this version does not have"},
+			{Path: "probe", Why: notYet},
 		},
-		Differs: []fields.Note{{Path: "{metadata,template}", Why: "checked, and makes no WorkloadEntry: " + alone}},
+		Differs: []fields.Note{
+			{Path: "{metadata,template}", Why: where},
+			{Path: "template.serviceAccount", Why: "required of a group that machines register themselves by: its proof alone counts"},
+		},
 	}
 }
 

@@ -1,12 +1,14 @@
 package istioapi
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
 
+	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
@@ -22,8 +24,11 @@ var workloadEntryFields = fields.New("{address,ports,labels,locality,weight,serv
 type WorkloadEntry struct {
 	From   model.Name
 	Labels model.Labels
-	ports  map[string]uint32
-	end    *model.Endpoint // nil: its address is a name
+	// Machine is the proxy of a machine that registered itself. Nil: somebody else wrote the entry, or its address or account is no proxy's.
+	Machine *model.Workload
+	ports   map[string]uint32
+	end     *model.Endpoint // nil: its address is a name
+	ill     bool            // it is probed, and not known to be healthy
 }
 
 // ReadWorkloadEntry translates one object. Its labels are those of its spec and, before them, its own, as in Istio.
@@ -41,12 +46,27 @@ func ReadWorkloadEntry(o *inputs.WorkloadEntry, mesh *model.Mesh) (*WorkloadEntr
 	maps.Copy(labels, o.Labels)
 	end := r.workload("spec", &networking.WorkloadEntry{Address: spec.Address, Labels: labels, Locality: spec.Locality, Weight: spec.Weight,
 		ServiceAccount: spec.ServiceAccount})
-	end.Workload = core.Facts(labels, o.Name, o.Namespace, mesh)
-	out := &WorkloadEntry{From: from(o), Labels: labels, ports: spec.Ports}
+	group, registered := o.Annotations[wire.RegistrationGroup]
+	end.Workload = core.Facts(labels, cmp.Or(group, o.Name), o.Namespace, mesh)
+	out := &WorkloadEntry{From: from(o), Labels: labels, ports: spec.Ports, ill: o.Unhealthy}
 	if _, ok := values.Address(spec.Address); ok {
 		out.end = end
+		if registered && !end.Identity.IsZero() && strings.HasPrefix(o.Annotations[wire.RegistrationController], wire.RegistrationPrefix) {
+			out.Machine = machine(o, end)
+		}
 	}
 	return out, r.Issues
+}
+
+// machine is the workload behind an entry.
+func machine(o *inputs.WorkloadEntry, e *model.Endpoint) *model.Workload {
+	w := &model.Workload{Name: from(o), IPs: []string{e.Address}, Labels: e.Labels, Identity: e.Identity, Locality: e.Locality,
+		Facts: e.Workload, ContainerPorts: map[string]uint16{}, Machine: true}
+	w.Facts.Pod = o.Name
+	for name, port := range o.Spec.Ports {
+		w.ContainerPorts[name] = uint16(port)
+	}
+	return w
 }
 
 func (r *reader) workloadAddress(address string) {
@@ -64,7 +84,7 @@ func (r *reader) workloadAddress(address string) {
 	}
 }
 
-// Endpoint is the entry behind a port of a service that selects it, nil where it has no address or does not say which port that is.
+// Endpoint is the entry behind a port of a service that selects it, nil where it has no address, is not healthy, or does not say which port that is.
 // Its ports go by the name of the service's port, or of the target port.
 func (w *WorkloadEntry) Endpoint(p model.ServicePort, external bool) *model.Endpoint {
 	port := p.Target
@@ -73,7 +93,7 @@ func (w *WorkloadEntry) Endpoint(p model.ServicePort, external bool) *model.Endp
 			port = uint16(n)
 		}
 	}
-	if w.end == nil || port == 0 {
+	if w.end == nil || w.ill || port == 0 {
 		return nil
 	}
 	out := *w.end

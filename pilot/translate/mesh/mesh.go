@@ -61,6 +61,7 @@ func Mesh(in *inputs.Mesh) (*model.Mesh, []report.Issue) {
 		ClusterDomain:      in.ClusterDomain,
 		ClusterID:          in.ClusterID,
 		StrictHosts:        in.StrictHostOwnership,
+		Machines:           in.Machines,
 		AutoMTLS:           c.EnableAutoMtls == nil || c.EnableAutoMtls.Value,
 		ConnectTimeout:     connectTimeout(log, c),
 		TrustedProxies:     c.GetDefaultConfig().GetGatewayTopology().GetNumTrustedProxies(),
