@@ -36,6 +36,8 @@ const (
 	EnvDNSAutoAllocate = "ISTIO_META_DNS_AUTO_ALLOCATE"
 	// EnvOnDemand is "true" where a sidecar asks for hosts, clusters and listeners when they are first used; default false.
 	EnvOnDemand = "HEDDLE_ON_DEMAND"
+	// EnvWorkloadGroup is the WorkloadGroup that a machine registers itself by, in the namespace EnvPodNamespace. Then EnvPodName is not read.
+	EnvWorkloadGroup = "HEDDLE_WORKLOAD_GROUP"
 	// EnvAwaitCompletion is "true" in an ordinary container of a pod that is meant to end (restartPolicy Never or OnFailure): the proxy
 	// calls MethodAwaitCompletion on the CA address and exits 0 when it returns.
 	EnvAwaitCompletion = "HEDDLE_AWAIT_COMPLETION"
@@ -127,6 +129,7 @@ const (
 	CommandSidecar          = "sidecar"  // heddle-proxy sidecar
 	CommandGateway          = "gateway"  // heddle-proxy gateway
 	CommandAgent            = "agent"    // heddle-proxy agent <flags>: keeps a certificate in files for a proxy that is not ours
+	CommandMachine          = "machine"  // heddle-proxy machine --dir DIR: a sidecar on a machine outside of the cluster, as the files of DIR say
 	PathAdminDrain          = "/drain"   // POST, on PortAdmin
 	ProxyBinary             = "/heddle-proxy"
 	AnnotationNativeSidecar = "sidecar.heddle.io/nativeSidecar"

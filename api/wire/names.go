@@ -88,6 +88,16 @@ const (
 	CACertSuffix     = "-cacert"
 )
 
+// Files of a machine outside of the cluster, as meshctl writes them and its proxy reads them.
+const (
+	MachinePath     = "/etc/heddle"  // the folder, where nobody says another
+	FileEnvironment = "cluster.env"  // lines NAME=value, under what the process's own environment says
+	FileMachine     = "mesh.yaml"    // Istio's MeshConfig, of which defaultConfig.readinessProbe is read
+	FileToken       = "token"        // proves the machine once, until it has a certificate
+	FileHosts       = "hosts"        // lines for /etc/hosts
+	MachineKept     = "certificates" // folder of the machine's certificate and key
+)
+
 // Annotations of a WorkloadEntry that a machine's registration made, as Istio writes them.
 const (
 	// RegistrationGroup is the WorkloadGroup, of the same namespace.

@@ -11,6 +11,7 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/internal/spiffe"
 	"github.com/heddle-mesh/heddle/sidecar/admin"
+	"github.com/heddle-mesh/heddle/sidecar/agent"
 	"github.com/heddle-mesh/heddle/sidecar/discovery"
 )
 
@@ -39,6 +40,8 @@ type settings struct {
 	tokenPath   string
 	rootPath    string
 	resolvConf  string // path
+	// kept is where a machine's certificate and key are kept from one process to the next. Nil: in pods.
+	kept *agent.Folder
 }
 
 // defaultAddress is where the control plane is.

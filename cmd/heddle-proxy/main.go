@@ -28,6 +28,7 @@ const usage = `heddle-proxy is the data plane of Heddle.
 
   heddle-proxy sidecar             serve beside an application, as the environment says
   heddle-proxy gateway             serve at an edge, as the environment says
+  heddle-proxy machine --dir <dir> serve beside an application on a machine outside of the cluster, as files say
   heddle-proxy agent --out <dir>   keep a certificate in files, for a proxy that is not Heddle's
   heddle-proxy redirect <flags>    write the capture rules of this network namespace
   heddle-proxy wait [--timeout d]  return once the proxy beside is ready
@@ -56,9 +57,11 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	}
 	switch command {
 	case wire.CommandSidecar:
-		return serve(ctx, wire.NodeSidecar, env)
+		return inPod(ctx, wire.NodeSidecar, env)
 	case wire.CommandGateway:
-		return serve(ctx, wire.NodeRouter, env)
+		return inPod(ctx, wire.NodeRouter, env)
+	case wire.CommandMachine:
+		return machine(ctx, args, env)
 	case wire.CommandAgent:
 		return keep(ctx, args, env)
 	case wire.CommandRedirect:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -21,27 +22,28 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/role"
 )
 
-// serve runs a proxy of a role until the process is told to end.
-func serve(ctx context.Context, node string, env func(string) string) error {
+// inPod serves in a pod, as the environment says.
+func inPod(ctx context.Context, node string, env func(string) string) error {
 	s, err := read(node, env)
 	if err != nil {
 		return err
 	}
-	r, known := role.ByNode(node)
+	return serve(ctx, s)
+}
+
+// serve runs a proxy of a role until the process is told to end.
+func serve(ctx context.Context, s settings) error {
+	r, known := role.ByNode(s.node.Type)
 	if !known {
-		return fmt.Errorf("%q is no role", node)
+		return fmt.Errorf("%q is no role", s.node.Type)
 	}
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
 	level := &slog.LevelVar{}
 	level.Set(s.level)
 	log := logger(level)
-	log.Info("starting", "version", version, "role", node, "identity", s.identity.String(), "control_plane", s.discovery)
-	roots := identity.NewRoots(s.rootPath)
-	ca := identity.ControlPlane{Address: s.ca, TokenPath: s.tokenPath, ClusterID: s.node.ClusterID, Roots: roots}
-	workload := identity.New(identity.Options{Expected: s.identity, TTL: s.ttl, Authority: identity.RemoteAuthority{ControlPlane: ca}, Roots: roots,
-		Log: log.With("part", "identity")})
-	plane := identity.ControlPlane{Address: s.discovery, TokenPath: s.tokenPath, ClusterID: s.node.ClusterID, Roots: roots, Certificate: workload.Certificate}
+	log.Info("starting", "version", version, "role", s.node.Type, "identity", s.identity.String(), "control_plane", s.discovery)
+	workload, ca, plane := s.proofs(log)
 	ended := func(ctx context.Context) bool { return awaitEnd(ctx, ca, log) }
 	termination := engine.Termination{Alone: s.native, Drain: s.drain, Grace: s.grace}
 	if !s.native && !r.Gateway {
@@ -66,6 +68,22 @@ func serve(ctx context.Context, node string, env func(string) string) error {
 	}
 	log.Info("ended")
 	return nil
+}
+
+// proofs are who the proxy is, and how it proves that to the CA and to pilot.
+func (s settings) proofs(log *slog.Logger) (w *identity.Workload, ca, plane identity.ControlPlane) {
+	roots := identity.NewRoots(s.rootPath)
+	ca = identity.ControlPlane{Address: s.ca, TokenPath: s.tokenPath, ClusterID: s.node.ClusterID, Roots: roots}
+	o := identity.Options{Expected: s.identity, TTL: s.ttl, Roots: roots, Log: log.With("part", "identity")}
+	if s.kept != nil {
+		ca.Machine, ca.Certificate = true, func() *tls.Certificate { return w.Certificate() }
+		o.Kept, o.Export = s.kept.Read, s.kept.Write
+	}
+	o.Authority = identity.RemoteAuthority{ControlPlane: ca}
+	w = identity.New(o)
+	plane = ca
+	plane.Address, plane.Certificate = s.discovery, w.Certificate
+	return w, ca, plane
 }
 
 // dns returns the pod's servers, and where to answer in their stead.

@@ -507,12 +507,17 @@ func (a *apiserver) write(w http.ResponseWriter, r *http.Request, q request) {
 	}
 }
 
-// review believes tokens of the form "namespace account pod uid".
+// review believes tokens of the form "namespace account pod uid", and "namespace account" for nobody in particular.
 func review(o map[string]any) authentication.TokenReview {
 	out := authentication.TokenReview{TypeMeta: meta.TypeMeta{APIVersion: "authentication.k8s.io/v1", Kind: "TokenReview"}}
 	spec, _ := o["spec"].(map[string]any)
 	token, _ := spec["token"].(string)
-	if parts := strings.Split(token, "~"); len(parts) == 4 {
+	parts := strings.Split(token, "~")
+	if len(parts) == 2 {
+		out.Status = authentication.TokenReviewStatus{Authenticated: true, Audiences: []string{wire.TokenAudience},
+			User: authentication.UserInfo{Username: "system:serviceaccount:" + parts[0] + ":" + parts[1]}}
+	}
+	if len(parts) == 4 {
 		out.Status = authentication.TokenReviewStatus{Authenticated: true, Audiences: []string{wire.TokenAudience}, User: authentication.UserInfo{
 			Username: "system:serviceaccount:" + parts[0] + ":" + parts[1],
 			Extra:    map[string]authentication.ExtraValue{"authentication.kubernetes.io/pod-name": {parts[2]}, "authentication.kubernetes.io/pod-uid": {parts[3]}}}}

@@ -201,17 +201,24 @@ type proxy struct {
 
 // connect has a proxy of the pod connected until the test ends.
 func (x *replicated) connect() *proxy {
-	p := &proxy{held: map[string]map[string]string{}, gone: map[string]bool{}}
-	client := discovery.New(discovery.Options{Sink: p, Log: slog.New(slog.DiscardHandler), Node: discovery.Node{Type: wire.NodeSidecar, IPs: []string{"10.1.0.1"}, Pod: "web-1", Namespace: "shop",
-		ServiceAccount: "web", ClusterID: wire.DefaultClusterID, ClusterDomain: wire.DefaultClusterDomain}, Dial: func() (*grpc.ClientConn, error) {
+	p, _ := x.connectAs(discovery.Node{Type: wire.NodeSidecar, IPs: []string{"10.1.0.1"}, Pod: "web-1", Namespace: "shop",
+		ServiceAccount: "web", ClusterID: wire.DefaultClusterID, ClusterDomain: wire.DefaultClusterDomain}, x.plane)
+	return p
+}
+
+// connectAs has a proxy connected until it is ended, or the test ends.
+func (x *replicated) connectAs(node discovery.Node, plane identity.ControlPlane) (p *proxy, end func()) {
+	p = &proxy{held: map[string]map[string]string{}, gone: map[string]bool{}}
+	client := discovery.New(discovery.Options{Sink: p, Log: slog.New(slog.DiscardHandler), Node: node, Dial: func() (*grpc.ClientConn, error) {
 		p.dials.Add(1)
-		return x.plane.Dial()
+		return plane.Dial()
 	}})
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- client.Run(ctx) }()
-	x.t.Cleanup(func() { stop(); <-done })
-	return p
+	end = sync.OnceFunc(func() { stop(); <-done })
+	x.t.Cleanup(end)
+	return p, end
 }
 
 // Apply implements discovery.Sink.

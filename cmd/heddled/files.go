@@ -44,7 +44,7 @@ func assembleFiles(ctx context.Context, c config) (*heddled, error) {
 	}
 	// The Secrets in the folder are its gateways' own: nobody else could have written them there.
 	everybody := func(context.Context, model.Name, string) (bool, error) { return true, nil }
-	p, err := publishing(h, publish.Options{Secrets: folder, MayRead: everybody})
+	p, err := publishing(h, publish.Options{Secrets: folder, MayRead: everybody}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -47,22 +47,26 @@ type pilot struct {
 	addresses *objectstatus.IngressWriter
 	events    *objectstatus.EventWriter
 	tell      func(report.Report) // what is wrong with objects
+	machines  *machines           // nil without a cluster
 	log       *slog.Logger
 	tracer    trace.Tracer
 
 	snapshot atomic.Pointer[model.Snapshot]
 	report   atomic.Pointer[report.Report]
 	injects  atomic.Pointer[injects]
+	entries  atomic.Pointer[[]*inputs.WorkloadEntry]
 }
 
 // newPilot needs of h all that is made before it.
 func newPilot(h *heddled) (*pilot, error) {
 	c, cl, log := h.config, h.cluster, h.log
 	secrets := source.NewSecrets(cl.kube, log.With("part", "secrets"))
-	p, err := publishing(h, publish.Options{Secrets: secrets, MayRead: secrets.MayRead})
+	m := newMachines(h)
+	p, err := publishing(h, publish.Options{Secrets: secrets, MayRead: secrets.MayRead}, m)
 	if err != nil {
 		return nil, err
 	}
+	p.machines, m.pilot = m, p
 	p.exchange = objectstatus.NewExchange(cl.kube, c.namespace, c.podName, p.progress, log.With("part", "status"))
 	p.secrets, p.status = secrets.Run, objectstatus.New(cl.writer, p.exchange.Count, log.With("part", "status"))
 	p.addresses, p.events = objectstatus.NewIngressWriter(cl.writer, log.With("part", "status")), objectstatus.NewEventWriter(cl.writer, log.With("part", "status"))
@@ -85,7 +89,7 @@ func (c config) mesh() inputs.Mesh {
 }
 
 // publishing is a pilot without a source.
-func publishing(h *heddled, o publish.Options) (*pilot, error) {
+func publishing(h *heddled, o publish.Options, m discovery.Machines) (*pilot, error) {
 	log, metrics := h.log, h.metrics
 	p := &pilot{log: log.With("part", "pilot"), tracer: h.traces.Tracer("pilot")}
 	p.injects.Store(&injects{merge: true, allocate: true})
@@ -96,7 +100,7 @@ func publishing(h *heddled, o publish.Options) (*pilot, error) {
 		return nil, fmt.Errorf("making the publisher: %w", err)
 	}
 	p.publisher.WatchSecrets()
-	p.discovery, err = discovery.New(discovery.Options{Registry: p.publisher, Authenticate: authenticate(h.ca.attestor), Log: log.With("part", "discovery"), Meter: metrics.Meter("discovery")})
+	p.discovery, err = discovery.New(discovery.Options{Registry: p.publisher, Authenticate: authenticate(h.ca.attestor), Machines: m, Log: log.With("part", "discovery"), Meter: metrics.Meter("discovery")})
 	if err != nil {
 		return nil, fmt.Errorf("making the discovery server: %w", err)
 	}
@@ -139,6 +143,7 @@ func (p *pilot) endpointer() func(*inputs.Inputs) {
 	return func(in *inputs.Inputs) {
 		_, span := p.tracer.Start(context.Background(), "endpoints", trace.WithAttributes(attribute.Int("slices", len(in.EndpointSlices))))
 		defer span.End()
+		p.entries.Store(&in.WorkloadEntries)
 		endpoints, workloads := translate.Endpoints(in, memo)
 		p.publisher.SetWorkloads(workloads)
 		p.publisher.SetEndpoints(endpoints)
@@ -187,11 +192,15 @@ func authenticate(attestor *attest.Attestor) discovery.Authenticate {
 	return func(ctx context.Context, claimedPod string) (discovery.Caller, error) {
 		proof := attest.FromContext(ctx)
 		proof.ClaimedPod = claimedPod
-		caller, err := attestor.Attest(ctx, proof)
-		var refusal *attest.Refusal
-		if err != nil && !errors.As(err, &refusal) {
-			return discovery.Caller{}, status.Error(codes.Unavailable, err.Error())
-		}
-		return discovery.Caller{Identity: caller.Identity, Namespace: caller.Namespace, Pod: caller.PodName}, err
+		return callerOf(attestor.Attest(ctx, proof))
 	}
+}
+
+// callerOf is a proven caller to discovery.
+func callerOf(caller attest.Caller, err error) (discovery.Caller, error) {
+	var refusal *attest.Refusal
+	if err != nil && !errors.As(err, &refusal) {
+		return discovery.Caller{}, status.Error(codes.Unavailable, err.Error())
+	}
+	return discovery.Caller{Identity: caller.Identity, Namespace: caller.Namespace, Pod: caller.PodName, Machine: caller.Machine}, err
 }

@@ -95,6 +95,7 @@ func (h *heddled) components() []lifecycle.Component {
 		webServer{name: "monitoring", address: at.web, handler: h.monitoring(), log: h.log}.component(),
 		{Name: "cache", Run: h.cluster.cache.Start},
 		{Name: "completion", Run: h.completion.Run},
+		{Name: "machines", Run: h.pilot.machines.registrar.Run},
 	}
 	all = append(all, h.pilot.components()...)
 	all = append(all,
@@ -108,7 +109,7 @@ func (h *heddled) components() []lifecycle.Component {
 // writers run while this replica leads its revision. What is one thing for the whole mesh, statuses and the published root, is written by the
 // default revision alone; the replicas of the others tell its leader of their proxies.
 func (h *heddled) writers() []lifecycle.Component {
-	writers := []lifecycle.Component{{Name: "bundle", Run: h.ca.publisher.Run}}
+	writers := []lifecycle.Component{{Name: "bundle", Run: h.ca.publisher.Run}, {Name: "machines", Run: h.pilot.machines.registrar.Lead}}
 	if !revision.IsDefault(h.config.revision) {
 		return writers
 	}

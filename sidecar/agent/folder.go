@@ -68,6 +68,22 @@ func (f *Folder) write(m identity.Material) error {
 	return f.forget(filepath.Base(fresh), last)
 }
 
+// Read returns what was written last; nothing where nothing was.
+func (f *Folder) Read() (identity.Material, error) {
+	var m identity.Material
+	for name, to := range map[string]*[]byte{wire.FileChain: &m.Chain, wire.FileRoots: &m.Roots, wire.FileKey: &m.Key} {
+		data, err := os.ReadFile(filepath.Join(f.dir, name))
+		if errors.Is(err, os.ErrNotExist) {
+			return identity.Material{}, nil
+		}
+		if err != nil {
+			return identity.Material{}, fmt.Errorf("reading certificates of %s: %w", f.dir, err)
+		}
+		*to = data
+	}
+	return m, nil
+}
+
 // link makes name point to target, whatever it was before.
 func (f *Folder) link(target, name string) error {
 	path := filepath.Join(f.dir, name)

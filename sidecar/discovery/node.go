@@ -21,9 +21,10 @@ type Node struct {
 	NodeName       string
 	Version        string
 	Labels         map[string]string
-	Names          bool // this proxy answers its pod's DNS questions
-	OnDemand       bool // hosts, clusters and listeners are asked for when they are first used
-	Allocated      bool // with the addresses that the mesh gave to ServiceEntries, too
+	Names          bool   // this proxy answers its pod's DNS questions
+	OnDemand       bool   // hosts, clusters and listeners are asked for when they are first used
+	Group          string // the WorkloadGroup that this proxy's machine registers itself by; "": it is a pod's
+	Allocated      bool   // with the addresses that the mesh gave to ServiceEntries, too
 }
 
 // ID returns the node's name as users of proxy-status know it: type~ip~pod.namespace~namespace.svc.domain.
@@ -50,6 +51,9 @@ func (n Node) message() *core.Node {
 			wire.MetaVersion: text(n.Version), wire.MetaDialect: text(strconv.Itoa(wire.Dialect)),
 			"LABELS": structpb.NewStructValue(labels),
 		}},
+	}
+	if n.Group != "" {
+		out.Metadata.Fields[wire.MetaGroup] = text(n.Group)
 	}
 	if n.OnDemand {
 		out.Metadata.Fields[wire.MetaOnDemand] = text("true")

@@ -26,6 +26,8 @@ type ControlPlane struct {
 	Roots     *Roots
 	// Certificate, if set, is presented where the server asks for one; nil where there is none that is valid now.
 	Certificate func() *tls.Certificate
+	// Machine: nobody renews the token, so that it is shown only where there is no certificate.
+	Machine bool
 }
 
 // keepAlive notices a control plane that vanished without a word.
@@ -35,7 +37,7 @@ const keepAlive = 30 * time.Second
 func (c ControlPlane) Dial() (*grpc.ClientConn, error) {
 	conn, err := grpc.NewClient("dns:///"+c.Address,
 		grpc.WithTransportCredentials(credentials.NewTLS(c.tls())),
-		grpc.WithPerRPCCredentials(tokenFile{path: c.TokenPath, cluster: c.ClusterID}),
+		grpc.WithPerRPCCredentials(c.proof()),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepAlive, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 		grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window),
@@ -48,6 +50,15 @@ func (c ControlPlane) Dial() (*grpc.ClientConn, error) {
 
 // window is how many bytes the control plane may be ahead. It is fixed: what finds out a better one would ask for an echo of each push.
 const window = 1 << 20
+
+// proof is what is sent with each call.
+func (c ControlPlane) proof() credentials.PerRPCCredentials {
+	file := tokenFile{path: c.TokenPath, cluster: c.ClusterID}
+	if c.Machine && c.Certificate != nil {
+		return unlessCertified{file, c.Certificate}
+	}
+	return file
+}
 
 // maxMessage bounds one message from the control plane: a first push to a proxy of a very large mesh.
 const maxMessage = 512 << 20
@@ -114,6 +125,20 @@ func (t tokenFile) GetRequestMetadata(context.Context, ...string) (map[string]st
 		return nil, errors.New("reading token: file " + t.path + " is empty")
 	}
 	return map[string]string{"authorization": "Bearer " + token, "clusterid": t.cluster}, nil
+}
+
+// unlessCertified sends the token only where there is no certificate, which proves as much and is renewed.
+type unlessCertified struct {
+	tokenFile
+	certificate func() *tls.Certificate
+}
+
+// GetRequestMetadata implements credentials.PerRPCCredentials.
+func (u unlessCertified) GetRequestMetadata(ctx context.Context, uri ...string) (map[string]string, error) {
+	if u.certificate() != nil {
+		return map[string]string{"clusterid": u.cluster}, nil
+	}
+	return u.tokenFile.GetRequestMetadata(ctx, uri...)
 }
 
 // RequireTransportSecurity implements credentials.PerRPCCredentials: a token never travels in the clear.

@@ -1,11 +1,13 @@
 package identity
 
 import (
+	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Material is what a workload proves itself by and whom it believes, PEM.
@@ -43,4 +45,45 @@ func (w *Workload) export(cert *tls.Certificate) error {
 		return fmt.Errorf("handing out the certificate: %w", err)
 	}
 	return nil
+}
+
+// restore puts in force what was kept, and returns when to renew; at once where there is nothing of use.
+func (w *Workload) restore() time.Duration {
+	if w.options.Kept == nil {
+		return 0
+	}
+	kept, err := w.options.Kept()
+	if err == nil && len(kept.Chain) == 0 {
+		return 0
+	}
+	var cert *tls.Certificate
+	if err == nil {
+		cert, err = w.accepted(kept)
+	}
+	if err != nil {
+		w.options.Log.Info("the certificate that was kept is of no use", "error", err)
+		return 0
+	}
+	w.enforce(cert)
+	return w.untilRenewal()
+}
+
+// accepted checks what was kept as if it came from the CA.
+func (w *Workload) accepted(kept Material) (*tls.Certificate, error) {
+	if _, err := w.options.Roots.Load(); err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(kept.Key)
+	if block == nil {
+		return nil, errors.New("no key in PEM")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("reading the key: %w", err)
+	}
+	key, ok := parsed.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, errors.New("the key is of another kind")
+	}
+	return w.accept([]string{string(kept.Chain)}, key)
 }

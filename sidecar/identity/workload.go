@@ -43,6 +43,9 @@ type Options struct {
 	// Export, if set, is given each new certificate with its key before it is in force, and again with each change of the anchors. On an error
 	// there is another try, with another key. Nil, as in every proxy of ours: the key never leaves this package.
 	Export func(Material) error
+	// Kept, if set, returns what Export was given by an earlier process; nothing where there is none. It is in force for as long as it would be accepted
+	// from the CA. Nil, as in every pod: a new process asks for a new certificate.
+	Kept func() (Material, error)
 }
 
 // Workload is this proxy's certificate, kept fresh by Run.
@@ -78,7 +81,7 @@ func (w *Workload) Certificate() *tls.Certificate {
 
 // Run keeps the certificate and the anchors fresh until ctx ends. Connections that are open keep what they were made with.
 func (w *Workload) Run(ctx context.Context) error {
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(w.restore())
 	defer timer.Stop()
 	roots := time.NewTicker(rootsEvery)
 	defer roots.Stop()
@@ -104,8 +107,13 @@ func (w *Workload) Run(ctx context.Context) error {
 			continue
 		}
 		backoff = 0
-		timer.Reset(max(spread(time.Until(w.current.Load().Leaf.NotAfter)/2), firstBackoff))
+		timer.Reset(w.untilRenewal())
 	}
+}
+
+// untilRenewal is half of what is left of the certificate in force.
+func (w *Workload) untilRenewal() time.Duration {
+	return max(spread(time.Until(w.current.Load().Leaf.NotAfter)/2), firstBackoff)
 }
 
 // reloadRoots looks at the anchors' file and reports whether our own certificate no longer leads to an anchor.
@@ -165,11 +173,16 @@ func (w *Workload) renew(ctx context.Context) error {
 	if err := w.export(cert); err != nil {
 		return err
 	}
+	w.enforce(cert)
+	return nil
+}
+
+// enforce puts a certificate in force.
+func (w *Workload) enforce(cert *tls.Certificate) {
 	w.current.Store(cert)
 	w.once.Do(func() { close(w.ready) })
 	w.options.Log.Info("certificate in force", "identity", w.options.Expected.String(), "serial", cert.Leaf.SerialNumber.Text(16),
 		"until", cert.Leaf.NotAfter.UTC())
-	return nil
 }
 
 // accept checks that the answer is for our key, carries exactly our identity and leads to an anchor.

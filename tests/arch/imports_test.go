@@ -66,7 +66,7 @@ func ours(paths ...string) []string {
 
 var hotPath = []string{"sidecar/http1", "sidecar/http2", "sidecar/tcp", "sidecar/route", "sidecar/filter", "sidecar/upstream", "sidecar/exchange", "sidecar/forward"}
 
-var components = []string{"pilot", "sidecar", "gateways", "injector", "ca"}
+var components = []string{"pilot", "sidecar", "gateways", "injector", "ca", "machines"}
 
 func rules() []rule {
 	rs := []rule{
