@@ -13,6 +13,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/admin"
 	"github.com/heddle-mesh/heddle/sidecar/agent"
 	"github.com/heddle-mesh/heddle/sidecar/discovery"
+	"github.com/heddle-mesh/heddle/sidecar/probe"
 )
 
 // resolvConf is where the kubelet writes the pod's DNS servers.
@@ -42,6 +43,8 @@ type settings struct {
 	resolvConf  string // path
 	// kept is where a machine's certificate and key are kept from one process to the next. Nil: in pods.
 	kept *agent.Folder
+	// probe is how a machine's application is asked whether it is healthy. Nil: it is not, or by the kubelet.
+	probe *probe.Probe
 }
 
 // defaultAddress is where the control plane is.

@@ -2,16 +2,22 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
+
+	"sigs.k8s.io/yaml"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/sidecar/agent"
+	"github.com/heddle-mesh/heddle/sidecar/probe"
 )
 
 // machine serves beside an application on a machine outside of the cluster, as the files of a folder say.
@@ -65,8 +71,78 @@ func readMachine(dir string, env func(string) string) (settings, error) {
 	s.node.Group, s.node.Pod = group, group+"-"+strings.ReplaceAll(s.node.IPs[0], ":", "-")
 	s.tokenPath, s.rootPath = filepath.Join(dir, wire.FileToken), filepath.Join(dir, wire.FileRoots)
 	s.native = true // nobody ends the application with the proxy
+	if s.probe, err = readProbe(filepath.Join(dir, wire.FileMachine)); err != nil {
+		return s, err
+	}
 	s.kept, err = agent.New(filepath.Join(dir, wire.MachineKept))
 	return s, err
+}
+
+// meshFile is what is read of mesh.yaml: Istio's MeshConfig, as far as it is a machine's.
+type meshFile struct {
+	DefaultConfig struct {
+		ReadinessProbe *readinessProbe `json:"readinessProbe"`
+	} `json:"defaultConfig"`
+}
+
+// readinessProbe is Istio's ReadinessProbe.
+type readinessProbe struct {
+	InitialDelaySeconds uint16 `json:"initialDelaySeconds"`
+	TimeoutSeconds      uint16 `json:"timeoutSeconds"`
+	PeriodSeconds       uint16 `json:"periodSeconds"`
+	SuccessThreshold    uint16 `json:"successThreshold"`
+	FailureThreshold    uint16 `json:"failureThreshold"`
+	HTTPGet             *struct {
+		Host    string           `json:"host"`
+		Port    int32            `json:"port"`
+		Scheme  string           `json:"scheme"`
+		Path    string           `json:"path"`
+		Headers []wire.AppHeader `json:"httpHeaders"`
+	} `json:"httpGet"`
+	TCPSocket *wire.AppTCPProbe  `json:"tcpSocket"`
+	GRPC      *wire.AppGRPCProbe `json:"grpc"`
+	Exec      *struct {
+		Command []string `json:"command"`
+	} `json:"exec"`
+}
+
+// readProbe reads how the application is asked; nil: there is no file, or it says nothing. A field that is not known is an error.
+func readProbe(path string) (*probe.Probe, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var file meshFile
+	if err == nil {
+		err = yaml.UnmarshalStrict(data, &file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the machine's settings: %w", err)
+	}
+	r := file.DefaultConfig.ReadinessProbe
+	if r == nil {
+		return nil, nil
+	}
+	seconds := func(n uint16) time.Duration { return time.Duration(n) * time.Second }
+	p := probe.Probe{Delay: seconds(r.InitialDelaySeconds), Timeout: seconds(r.TimeoutSeconds), Period: seconds(r.PeriodSeconds), Success: int(r.SuccessThreshold),
+		Failure: int(r.FailureThreshold), Network: &wire.AppProbe{TCPSocket: r.TCPSocket, GRPC: r.GRPC}}.Defaults()
+	kinds := 0
+	if get := r.HTTPGet; get != nil {
+		kinds++
+		p.Network.HTTPGet = &wire.AppHTTPProbe{Host: get.Host, Port: get.Port, Scheme: get.Scheme, Path: get.Path, Headers: get.Headers}
+	}
+	for _, there := range []bool{r.TCPSocket != nil, r.GRPC != nil, r.Exec != nil} {
+		if there {
+			kinds++
+		}
+	}
+	if r.Exec != nil {
+		p.Network, p.Command = nil, r.Exec.Command
+	}
+	if kinds != 1 || r.Exec != nil && len(p.Command) == 0 {
+		return nil, fmt.Errorf("reading the machine's settings: %s: a readinessProbe is one of httpGet, tcpSocket, grpc and exec", path)
+	}
+	return &p, nil
 }
 
 // readEnvironment reads lines NAME=value; a value may be in quotes of either kind, and # begins a comment.

@@ -19,6 +19,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/dns"
 	"github.com/heddle-mesh/heddle/sidecar/engine"
 	"github.com/heddle-mesh/heddle/sidecar/identity"
+	"github.com/heddle-mesh/heddle/sidecar/probe"
 	"github.com/heddle-mesh/heddle/sidecar/role"
 )
 
@@ -62,6 +63,9 @@ func serve(ctx context.Context, s settings) error {
 	components := r.Stack(e)
 	if s.completion {
 		components = append(components, completion(ended, func() { e.ApplicationEnded(); quit() }))
+	}
+	if s.probe != nil {
+		components = append(components, probing(*s.probe, s.application.Address, e.Health))
 	}
 	if err := lifecycle.Run(ctx, components...); err != nil {
 		return err
@@ -111,6 +115,13 @@ func addresses() engine.Addresses {
 	every := func(port int) string { return ":" + strconv.Itoa(port) }
 	return engine.Addresses{Admin: "127.0.0.1" + every(wire.PortAdmin), Status: every(wire.PortStatus), Ready: every(wire.PortReady),
 		Prometheus: every(wire.PortProxyPrometheus)}
+}
+
+// probing asks a machine's application whether it is healthy, and has the control plane told.
+func probing(p probe.Probe, address string, tell func(reason string)) lifecycle.Component {
+	return lifecycle.Component{Name: "probe", Run: func(ctx context.Context) error {
+		return p.Run(ctx, func(ctx context.Context) error { return p.Ask(ctx, address) }, tell)
+	}}
 }
 
 // askAgain is how long to wait before the control plane is asked anew whether the application has ended.

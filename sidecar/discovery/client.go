@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	ads "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -56,6 +57,8 @@ type Client struct {
 	open    func(ctx context.Context) (s stream, done func(), err error)
 	types   map[string]*subscription
 	asked   chan struct{}
+	health  atomic.Pointer[string] // what was told last of the application; nil: nothing
+	felt    chan struct{}          // that changed
 	status  statusBox
 }
 
@@ -94,7 +97,7 @@ func wildcard(typ string) bool {
 
 // New returns a client that has asked for nothing yet.
 func New(options Options) *Client {
-	c := &Client{options: options, types: map[string]*subscription{}, asked: make(chan struct{}, 1)}
+	c := &Client{options: options, types: map[string]*subscription{}, asked: make(chan struct{}, 1), felt: make(chan struct{}, 1)}
 	c.open = c.dial
 	for _, typ := range options.Node.order() {
 		c.types[typ] = newSubscription()
@@ -106,6 +109,15 @@ func New(options Options) *Client {
 func (c *Client) Ask() {
 	select {
 	case c.asked <- struct{}{}:
+	default:
+	}
+}
+
+// Health tells the control plane, now and on each stream to come, that the application is healthy (""), or why it is not.
+func (c *Client) Health(reason string) {
+	c.health.Store(&reason)
+	select {
+	case c.felt <- struct{}{}:
 	default:
 	}
 }

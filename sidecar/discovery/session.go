@@ -62,6 +62,10 @@ func (s *session) run(ctx context.Context) error {
 			if err := s.giveUpWaiting(); err != nil {
 				return err
 			}
+		case <-s.felt:
+			if err := s.feel(); err != nil {
+				return err
+			}
 		case <-s.asked:
 			if err := s.ask(); err != nil {
 				return err
@@ -90,7 +94,20 @@ func (s *session) greet() error {
 			return err
 		}
 	}
-	return nil
+	return s.feel()
+}
+
+// feel tells how the application is, if that is known.
+func (s *session) feel() error {
+	reason := s.health.Load()
+	if reason == nil {
+		return nil
+	}
+	request := &ads.DeltaDiscoveryRequest{TypeUrl: wire.TypeHealth}
+	if *reason != "" {
+		request.ErrorDetail = &status.Status{Code: int32(codes.Unavailable), Message: *reason}
+	}
+	return s.send(request)
 }
 
 // batch applies first and what follows it closely, and commits once.

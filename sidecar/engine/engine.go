@@ -180,6 +180,9 @@ func (e *Engine) Upstreams() lifecycle.Component {
 	return lifecycle.Component{Name: "upstreams", Run: e.upstream.Run}
 }
 
+// Health tells the control plane that the application is healthy (""), or why it is not.
+func (e *Engine) Health(reason string) { e.client.Health(reason) }
+
 // Discovery keeps the configuration fresh.
 func (e *Engine) Discovery() lifecycle.Component {
 	return lifecycle.Component{Name: "discovery", Run: e.client.Run}

@@ -88,7 +88,6 @@ func workloadGroups() fields.Kind {
 		Refused: []fields.Note{
 			{Path: "template.address", Why: "each machine has its own"},
 			{Path: "template.network", Why: "there is one network"},
-			{Path: "probe", Why: notYet},
 		},
 		Differs: []fields.Note{
 			{Path: "{metadata,template}", Why: where},

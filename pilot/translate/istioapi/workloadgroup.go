@@ -3,6 +3,9 @@ package istioapi
 import (
 	"maps"
 	"slices"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
 
 	"github.com/heddle-mesh/heddle/internal/spiffe"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
@@ -12,7 +15,9 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
-var workloadGroupFields = fields.New("metadata.{labels,annotations}", "template.{ports,labels,locality,weight,serviceAccount}")
+var workloadGroupFields = fields.New("metadata.{labels,annotations}", "template.{ports,labels,locality,weight,serviceAccount}",
+	"probe.{initialDelaySeconds,timeoutSeconds,periodSeconds,successThreshold,failureThreshold}", "probe.httpGet.{path,port,host,scheme}",
+	"probe.httpGet.httpHeaders.{name,value}", "probe.tcpSocket.{host,port}", "probe.exec.command", "probe.grpc.{port,service}")
 
 // ReadWorkloadGroup translates a template of WorkloadEntries: what machines may register themselves by. Nil: no machine may.
 func ReadWorkloadGroup(o *inputs.WorkloadGroup, mesh *model.Mesh) (*model.WorkloadGroup, []report.Issue) {
@@ -24,6 +29,7 @@ func ReadWorkloadGroup(o *inputs.WorkloadGroup, mesh *model.Mesh) (*model.Worklo
 	for _, name := range slices.Sorted(maps.Keys(t.GetPorts())) {
 		values.Port(&r.Log, "spec.template.ports["+name+"]", t.Ports[name])
 	}
+	r.probe(o.Spec.GetProbe())
 	if r.account(t.GetServiceAccount()) && !mesh.Machines {
 		r.Warnf("spec.template", "no machine registers itself by it: the mesh lets none (the setting machines)")
 	}
@@ -51,4 +57,40 @@ func (r *reader) account(name string) bool {
 		return false
 	}
 	return true
+}
+
+// maxProbe bounds the numbers of a probe: seconds, and results in a row.
+const maxProbe = 1<<16 - 1
+
+// probe judges how machines' applications are asked whether they are healthy.
+func (r *reader) probe(p *networking.ReadinessProbe) {
+	if p == nil {
+		return
+	}
+	for _, n := range []struct {
+		field string
+		value int32
+	}{{"initialDelaySeconds", p.InitialDelaySeconds}, {"timeoutSeconds", p.TimeoutSeconds}, {"periodSeconds", p.PeriodSeconds},
+		{"successThreshold", p.SuccessThreshold}, {"failureThreshold", p.FailureThreshold}} {
+		if n.value < 0 || n.value > maxProbe {
+			r.Errorf("spec.probe."+n.field, "%d: a number between 0, for the default, and %d expected", n.value, maxProbe)
+		}
+	}
+	switch method := p.HealthCheckMethod.(type) {
+	case *networking.ReadinessProbe_HttpGet:
+		values.Port(&r.Log, "spec.probe.httpGet.port", method.HttpGet.GetPort())
+		if s := method.HttpGet.GetScheme(); s != "" && !strings.EqualFold(s, "http") && !strings.EqualFold(s, "https") {
+			r.Errorf("spec.probe.httpGet.scheme", "%q is neither HTTP nor HTTPS", s)
+		}
+	case *networking.ReadinessProbe_TcpSocket:
+		values.Port(&r.Log, "spec.probe.tcpSocket.port", method.TcpSocket.GetPort())
+	case *networking.ReadinessProbe_Grpc:
+		values.Port(&r.Log, "spec.probe.grpc.port", method.Grpc.GetPort())
+	case *networking.ReadinessProbe_Exec:
+		if len(method.Exec.GetCommand()) == 0 {
+			r.Errorf("spec.probe.exec.command", "required")
+		}
+	default:
+		r.Errorf("spec.probe", "one of httpGet, tcpSocket, grpc and exec is required")
+	}
 }
