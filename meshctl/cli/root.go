@@ -98,7 +98,7 @@ func (a *app) root() *cobra.Command {
 		_ = root.PersistentFlags().MarkHidden(name) // fails for flags that a later kubectl may not have
 	}
 	root.AddCommand(a.install(), a.uninstall(), a.gateway(), a.tag(), a.charts(), a.check(), a.versions(), a.proxyStatus(), a.proxyConfig(), a.inject(), a.analyze(),
-		a.explain(), a.describe())
+		a.explain(), a.describe(), a.workload())
 	root.InitDefaultHelpCmd()
 	if c, _, err := root.Find([]string{"help"}); err == nil {
 		c.Args = topic
