@@ -90,8 +90,8 @@ func (p *proxy) reached() bool {
 	return strings.Contains(p.held[wire.TypeEndpoints][clusterOf("db")], "192.0.2.9")
 }
 
-// request asks for a certificate.
-func request(t *testing.T) []byte {
+// asking asks for a certificate.
+func asking(t *testing.T) []byte {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -111,7 +111,7 @@ func TestMachines(t *testing.T) {
 	x.api.apply(group)
 	eventually(t, "the pod's proxy is told of the Service", func() bool { return p.has("db") })
 	workload, plane := x.proven()
-	if _, err := (identity.RemoteAuthority{ControlPlane: plane}).Sign(t.Context(), request(t), time.Hour); err == nil || !strings.Contains(err.Error(), "machine") {
+	if _, err := (identity.RemoteAuthority{ControlPlane: plane}).Sign(t.Context(), asking(t), time.Hour); err == nil || !strings.Contains(err.Error(), "machine") {
 		t.Errorf("a mesh that lets no machine: %v", err)
 	}
 	x.api.apply(letMachines)
@@ -144,13 +144,13 @@ func TestMachines(t *testing.T) {
 	})
 	t.Run("its certificate renews itself", func(t *testing.T) {
 		x.write("machine", "of no use any more")
-		chain, err := identity.RemoteAuthority{ControlPlane: plane}.Sign(t.Context(), request(t), time.Hour)
+		chain, err := identity.RemoteAuthority{ControlPlane: plane}.Sign(t.Context(), asking(t), time.Hour)
 		if err != nil || len(chain) == 0 {
 			t.Error(err)
 		}
 		pods := x.plane
 		pods.TokenPath, pods.Machine = x.path("machine"), true
-		if _, err := (identity.RemoteAuthority{ControlPlane: pods}).Sign(t.Context(), request(t), time.Hour); err == nil {
+		if _, err := (identity.RemoteAuthority{ControlPlane: pods}).Sign(t.Context(), asking(t), time.Hour); err == nil {
 			t.Error("so does a pod's")
 		}
 	})

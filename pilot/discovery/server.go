@@ -262,7 +262,7 @@ func nodeOf(n *core.Node) Node {
 		ID: n.GetId(), Pod: text(wire.MetaPodName), Namespace: text(wire.MetaNamespace), ServiceAccount: text(wire.MetaServiceAccount),
 		Version: text(wire.MetaVersion), Certificates: text(wire.MetaCertificates), Generator: text(wire.MetaGenerator),
 		OnDemand: text(wire.MetaOnDemand) == "true", Group: text(wire.MetaGroup),
-		Names:    text(wire.MetaDNSCapture) == "true", Allocated: text(wire.MetaDNSAutoAllocate) != "false",
+		Names: text(wire.MetaDNSCapture) == "true", Allocated: text(wire.MetaDNSAutoAllocate) != "false",
 	}
 	out.Address, _, _ = strings.Cut(text(wire.MetaInstanceIPs), ",")
 	out.Dialect, _ = strconv.Atoi(text(wire.MetaDialect))

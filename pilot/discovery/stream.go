@@ -27,8 +27,8 @@ type stream struct {
 	// machine is set where the proxy is a machine's.
 	machine Registration
 	status  *entry
-	types  map[string]*subscribed
-	serial atomic.Int64 // of the last response: its nonce and version
+	types   map[string]*subscribed
+	serial  atomic.Int64 // of the last response: its nonce and version
 	// opening: the response is the first answer about a type, and brings what all versions so far made of it.
 	opening bool
 }

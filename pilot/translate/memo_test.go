@@ -247,7 +247,7 @@ func samePointers[T any](t *testing.T, what string, a, b []*T) {
 // renewed is the same objects, read again, with something changed that means nothing.
 func renewed(t *testing.T, in *inputs.Inputs) *inputs.Inputs {
 	out := &inputs.Inputs{Mesh: &inputs.Mesh{Config: in.Mesh.Config, Problems: in.Mesh.Problems, Namespace: in.Mesh.Namespace,
-		ClusterID: in.Mesh.ClusterID, ClusterDomain: in.Mesh.ClusterDomain, TrustDomain: in.Mesh.TrustDomain, StrictHostOwnership: in.Mesh.StrictHostOwnership}}
+		ClusterID: in.Mesh.ClusterID, ClusterDomain: in.Mesh.ClusterDomain, TrustDomain: in.Mesh.TrustDomain, StrictHostOwnership: in.Mesh.StrictHostOwnership, Machines: in.Mesh.Machines}}
 	for _, s := range in.Services {
 		c := s.DeepCopy()
 		c.ResourceVersion = "2"
