@@ -21,6 +21,7 @@ const (
 	EnvClusterID        = "HEDDLE_CLUSTER_ID"        // default Kubernetes
 	EnvClusterDomain    = "HEDDLE_CLUSTER_DOMAIN"    // default cluster.local
 	EnvLogLevel         = "HEDDLE_LOG_LEVEL"         // debug | info | warn | error; default info
+	EnvDialect          = "HEDDLE_DIALECT"           // the dialect that the proxy announces; default this build's; an older one shows what older proxies are told
 	EnvCertTTL          = "HEDDLE_CERT_TTL"          // Go duration asked for in the CSR request; default 24h, the CA caps it
 	EnvDrainDuration    = "HEDDLE_DRAIN_DURATION"    // Go duration: how long connections, or a silent application, may go on at the end; default 45s
 

@@ -99,6 +99,9 @@ func read(node string, env func(string) string) (settings, error) {
 		native: env(wire.EnvNativeSidecar) == "true", completion: env(wire.EnvAwaitCompletion) == "true",
 		tokenPath: wire.TokenPath, rootPath: wire.RootPath, resolvConf: resolvConf,
 	}
+	if s.node.Dialect, err = readDialect(env); err != nil {
+		return s, err
+	}
 	s.node.Names = node == wire.NodeSidecar && env(wire.EnvDNSCapture) == "true"
 	s.node.OnDemand = node == wire.NodeSidecar && env(wire.EnvOnDemand) == "true"
 	s.node.Allocated = s.node.Names && env(wire.EnvDNSAutoAllocate) != "false"
@@ -122,6 +125,19 @@ func read(node string, env func(string) string) (settings, error) {
 	}
 	s.application.Address = s.node.IPs[0]
 	return s, s.readApplication(env)
+}
+
+// readDialect reads which dialect the proxy announces: 0 where nothing is said, this build's or an older one otherwise.
+func readDialect(env func(string) string) (int, error) {
+	text := env(wire.EnvDialect)
+	if text == "" {
+		return 0, nil
+	}
+	dialect, err := strconv.Atoi(text)
+	if err != nil || dialect < wire.OldestDialect || dialect > wire.Dialect {
+		return 0, fmt.Errorf("reading the environment: %s: %q is none of %d to %d", wire.EnvDialect, text, wire.OldestDialect, wire.Dialect)
+	}
+	return dialect, nil
 }
 
 // readApplication reads what the proxy answers for on behalf of the application.

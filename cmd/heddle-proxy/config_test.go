@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +47,16 @@ func TestOnDemand(t *testing.T) {
 	}{{wire.NodeSidecar, "", false}, {wire.NodeSidecar, "true", true}, {wire.NodeSidecar, "false", false}, {wire.NodeRouter, "true", false}} {
 		if s, err := read(c.node, environment(map[string]string{wire.EnvOnDemand: c.value})); err != nil || s.node.OnDemand != c.want {
 			t.Errorf("%s with %q: %t, %v", c.node, c.value, s.node.OnDemand, err)
+		}
+	}
+}
+
+// TestDialect holds that a proxy may announce an older dialect than its own, and none that it does not know.
+func TestDialect(t *testing.T) {
+	for text, want := range map[string]int{"": 0, "1": 1, strconv.Itoa(wire.Dialect): wire.Dialect, "0": -1, strconv.Itoa(wire.Dialect + 1): -1, "new": -1} {
+		s, err := read(wire.NodeSidecar, environment(map[string]string{wire.EnvDialect: text}))
+		if (err != nil) != (want < 0) || err == nil && s.node.Dialect != want {
+			t.Errorf("%q: %d, %v", text, s.node.Dialect, err)
 		}
 	}
 }

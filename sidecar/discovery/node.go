@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -20,6 +21,7 @@ type Node struct {
 	ClusterDomain  string
 	NodeName       string
 	Version        string
+	Dialect        int // announced in place of wire.Dialect; 0: that one
 	Labels         map[string]string
 	Names          bool   // this proxy answers its pod's DNS questions
 	OnDemand       bool   // hosts, clusters and listeners are asked for when they are first used
@@ -48,7 +50,7 @@ func (n Node) message() *core.Node {
 		Metadata: &structpb.Struct{Fields: map[string]*structpb.Value{
 			wire.MetaNamespace: text(n.Namespace), wire.MetaPodName: text(n.Pod), wire.MetaServiceAccount: text(n.ServiceAccount),
 			wire.MetaInstanceIPs: text(strings.Join(n.IPs, ",")), wire.MetaClusterID: text(n.ClusterID), wire.MetaNodeName: text(n.NodeName),
-			wire.MetaVersion: text(n.Version), wire.MetaDialect: text(strconv.Itoa(wire.Dialect)),
+			wire.MetaVersion: text(n.Version), wire.MetaDialect: text(strconv.Itoa(cmp.Or(n.Dialect, wire.Dialect))),
 			"LABELS": structpb.NewStructValue(labels),
 		}},
 	}
