@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -28,7 +30,8 @@ type catalogAnswer struct {
 	Path    string            `json:"path"`
 }
 
-// runCatalog serves the catalog: /items, /echo, /status/<code>, /delay/<duration>, /flaky (fails every other request), /stream (a line each 100 ms).
+// runCatalog serves the catalog: /items, /echo, /status/<code>, /delay/<duration>, /flaky (fails every other request), /stream (a line each 100 ms),
+// /once (tells a request that came before). Where FAIL is set, every request but the probe's gets that status.
 func runCatalog(ctx context.Context, _ []string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/items", answer(items))
@@ -58,7 +61,48 @@ func runCatalog(ctx context.Context, _ []string) error {
 		answer(nil)(w, r)
 	})
 	mux.HandleFunc("/stream", stream)
+	mux.HandleFunc("/once", once())
+	if code, err := strconv.Atoi(env("FAIL", "")); err == nil {
+		return serve(ctx, env("LISTEN", ":8080"), signed(failing(code)))
+	}
 	return serve(ctx, env("LISTEN", ":8080"), signed(mux))
+}
+
+// failing answers with a status whatever it is asked, but lives.
+func failing(code int) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" {
+			w.WriteHeader(code)
+		}
+	})
+}
+
+// onceAnswer says how many requests have come, and how many of them had come before.
+type onceAnswer struct {
+	Came  int `json:"came"`
+	Again int `json:"again"`
+}
+
+// once counts POSTs by X-Request-Id, and answers one that has come before with 409. GET reads the counts.
+func once() http.HandlerFunc {
+	var mu sync.Mutex
+	var counts onceAnswer
+	seen := map[string]bool{}
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // the client has gone
+		mu.Lock()
+		defer mu.Unlock()
+		if r.Method == http.MethodPost {
+			id := r.Header.Get("X-Request-Id")
+			counts.Came++
+			if seen[id] {
+				counts.Again++
+				w.WriteHeader(http.StatusConflict)
+			}
+			seen[id] = true
+		}
+		_ = json.NewEncoder(w).Encode(counts) // the client has gone
+	}
 }
 
 func answer(items []item) http.HandlerFunc {

@@ -7,9 +7,11 @@ import (
 	"time"
 )
 
-// serve runs an HTTP server (HTTP/1.1 and cleartext HTTP/2) until ctx ends, then lets open requests finish.
+// serve runs an HTTP server (HTTP/1.1 and cleartext HTTP/2) until ctx ends, then lets open requests finish. It closes connections that are idle for
+// IDLE_TIMEOUT, where that is set.
 func serve(ctx context.Context, addr string, h http.Handler) error {
 	server := &http.Server{Addr: addr, Handler: h, ReadHeaderTimeout: 10 * time.Second, Protocols: new(http.Protocols)}
+	server.IdleTimeout, _ = time.ParseDuration(env("IDLE_TIMEOUT", "0"))
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetUnencryptedHTTP2(true)
 	failed := make(chan error, 1)
