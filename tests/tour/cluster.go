@@ -368,7 +368,7 @@ func (c *Cluster) Refresh(ctx context.Context, image string, namespaces ...strin
 				return err
 			}
 			if slices.ContainsFunc(pods, func(p corev1.Pod) bool { return proxyImage(&p) != image }) {
-				if err := c.roll(ctx, n, d.Name); err != nil {
+				if err := c.Roll(ctx, n, d.Name); err != nil {
 					return err
 				}
 			}

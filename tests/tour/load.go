@@ -9,7 +9,7 @@ import (
 )
 
 // loadLimit ends a load that nobody ended, as a duration of the client's.
-const loadLimit = "5m"
+const loadLimit = "15m"
 
 // load is requests that are sent until somebody says stop.
 type load struct {
@@ -26,12 +26,13 @@ type result struct {
 // begin sends requests to a URL from the client, two at a time, until finish is called.
 func (s *Stage) begin(ctx context.Context, what, url string) *load {
 	s.Ran("kubectl -n shop exec -i deploy/client-v1 -c client -- /shop client -c 2 -pause 20ms -duration %s -stdin %s   # until the end", loadLimit, url)
-	return s.start(ctx, what, url, fromClient.Container, func() (*corev1.Pod, error) { return s.Pod(ctx, ShopNamespace, fromClient.Selector) })
+	return s.start(ctx, what, fromClient.Container, []string{url}, func() (*corev1.Pod, error) { return s.Pod(ctx, ShopNamespace, fromClient.Selector) })
 }
 
-// Load sends requests to a URL from a pod's client, two at a time, until end is called, which tells what became of them.
-func (c *Cluster) Load(ctx context.Context, p *corev1.Pod, container, url string) (end func() (*Tally, error)) {
-	l := c.start(ctx, "", url, container, func() (*corev1.Pod, error) { return p, nil })
+// Load sends requests to a URL from a pod's client, two at a time, until end is called, which tells what became of them. Further arguments are the
+// client's.
+func (c *Cluster) Load(ctx context.Context, p *corev1.Pod, container, url string, args ...string) (end func() (*Tally, error)) {
+	l := c.start(ctx, "", container, append(args, url), func() (*corev1.Pod, error) { return p, nil })
 	return func() (*Tally, error) {
 		l.stop()
 		r := <-l.end
@@ -39,7 +40,7 @@ func (c *Cluster) Load(ctx context.Context, p *corev1.Pod, container, url string
 	}
 }
 
-func (c *Cluster) start(ctx context.Context, what, url, container string, find func() (*corev1.Pod, error)) *load {
+func (c *Cluster) start(ctx context.Context, what, container string, args []string, find func() (*corev1.Pod, error)) *load {
 	stdin, key := io.Pipe()
 	l := &load{what: what, key: key, end: make(chan result, 1)}
 	go func() {
@@ -49,7 +50,7 @@ func (c *Cluster) start(ctx context.Context, what, url, container string, find f
 			l.end <- result{err: err}
 			return
 		}
-		t, err := c.ask(ctx, p, container, stdin, "client", "-c", "2", "-pause", "20ms", "-duration", loadLimit, "-stdin", url)
+		t, err := c.ask(ctx, p, container, stdin, append([]string{"client", "-c", "2", "-pause", "20ms", "-duration", loadLimit, "-stdin"}, args...)...)
 		l.end <- result{t, err}
 	}()
 	return l

@@ -13,17 +13,17 @@ import (
 
 const outage = time.Minute
 
-// scale sets the replicas of a Deployment and waits until they are ready or gone.
-func (c *Cluster) scale(ctx context.Context, namespace, name string, replicas int32) error {
+// Scale sets the replicas of a Deployment and waits until they are ready or gone.
+func (c *Cluster) Scale(ctx context.Context, namespace, name string, replicas int32) error {
 	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
 	if _, err := c.kube.AppsV1().Deployments(namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		return fmt.Errorf("scaling %s to %d: %w", name, replicas, err)
 	}
-	return c.settled(ctx, namespace, name)
+	return c.Settled(ctx, namespace, name)
 }
 
-// roll starts a Deployment's pods again.
-func (c *Cluster) roll(ctx context.Context, namespace, name string) error {
+// Roll starts a Deployment's pods again, and does not wait for them.
+func (c *Cluster) Roll(ctx context.Context, namespace, name string) error {
 	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
 	if _, err := c.kube.AppsV1().Deployments(namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		return fmt.Errorf("restarting %s: %w", name, err)
@@ -31,9 +31,9 @@ func (c *Cluster) roll(ctx context.Context, namespace, name string) error {
 	return nil
 }
 
-// settled waits until a Deployment has rolled out.
-func (c *Cluster) settled(ctx context.Context, namespace, name string) error {
-	return eventually(ctx, time.Minute, func(ctx context.Context) error {
+// Settled waits until a Deployment has rolled out.
+func (c *Cluster) Settled(ctx context.Context, namespace, name string) error {
+	return eventually(ctx, 2*time.Minute, func(ctx context.Context) error {
 		d, err := c.kube.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return fmt.Errorf("reading %s: %w", name, err)
@@ -64,7 +64,7 @@ func survival(ctx context.Context, s *Stage) error {
 		for _, l := range loads {
 			l.stop()
 		}
-		if err := s.scale(context.WithoutCancel(ctx), wire.SystemNamespace, wire.DiscoveryService, replicas); err != nil {
+		if err := s.Scale(context.WithoutCancel(ctx), wire.SystemNamespace, wire.DiscoveryService, replicas); err != nil {
 			s.Saw("bringing the control plane back: %v", err)
 		}
 	}()
@@ -72,7 +72,7 @@ func survival(ctx context.Context, s *Stage) error {
 		return err
 	}
 	s.Ran("kubectl -n %s scale deploy/%s --replicas=%d", wire.SystemNamespace, wire.DiscoveryService, replicas)
-	if err := s.scale(ctx, wire.SystemNamespace, wire.DiscoveryService, replicas); err != nil {
+	if err := s.Scale(ctx, wire.SystemNamespace, wire.DiscoveryService, replicas); err != nil {
 		return err
 	}
 	if err := s.settle(ctx, "v2"); err != nil {
@@ -94,8 +94,8 @@ func survival(ctx context.Context, s *Stage) error {
 	return nil
 }
 
-// gone waits until no pod of the control plane is left, not even one that is about to go.
-func (c *Cluster) gone(ctx context.Context) error {
+// PlaneGone waits until no pod of the control plane is left, not even one that is about to go.
+func (c *Cluster) PlaneGone(ctx context.Context) error {
 	return eventually(ctx, time.Minute, func(ctx context.Context) error {
 		list, err := c.kube.CoreV1().Pods(wire.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + wire.DiscoveryService})
 		if err != nil {
@@ -112,18 +112,18 @@ func (c *Cluster) gone(ctx context.Context) error {
 // certificate passes half of its life.
 func (s *Stage) without(ctx context.Context, before certificate) error {
 	s.Ran("kubectl -n %s scale deploy/%s --replicas=0", wire.SystemNamespace, wire.DiscoveryService)
-	if err := s.scale(ctx, wire.SystemNamespace, wire.DiscoveryService, 0); err != nil {
+	if err := s.Scale(ctx, wire.SystemNamespace, wire.DiscoveryService, 0); err != nil {
 		return err
 	}
-	if err := s.gone(ctx); err != nil {
+	if err := s.PlaneGone(ctx); err != nil {
 		return err
 	}
 	gone := time.Now()
 	s.Saw("no pod of the control plane is left")
-	if err := s.roll(ctx, PlainNamespace, "echo-v1"); err != nil {
+	if err := s.Roll(ctx, PlainNamespace, "echo-v1"); err != nil {
 		return err
 	}
-	if err := s.settled(ctx, PlainNamespace, "echo-v1"); err != nil {
+	if err := s.Settled(ctx, PlainNamespace, "echo-v1"); err != nil {
 		return err
 	}
 	if err := s.apply(ctx, "canary/0-100.yaml"); err != nil {
