@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime/debug"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -37,8 +40,9 @@ type guest struct {
 	labels                       map[string]string
 	proxy                        string // "envoy", "heddle" or "": none
 	gateway                      bool
-	port                         string // where a program without a proxy listens
-	dns                          string // the DNS server whose questions the proxy (heddle) answers; "": none
+	port                         string        // where a program without a proxy listens
+	dns                          string        // the DNS server whose questions the proxy (heddle) answers; "": none
+	ttl                          time.Duration // of the proxy's (heddle) certificates; 0: an hour
 }
 
 func (g guest) address() netip.Addr { return netip.MustParseAddr(g.ip) }
@@ -90,6 +94,8 @@ type lab struct {
 	plane *plane
 	net   *netlab.Network
 	hosts map[string]*netlab.Host // by guest
+
+	proxies map[string]*process.Running // our own, by guest
 }
 
 const planeIP = "10.9.9.9"
@@ -104,7 +110,7 @@ func newLab(t *testing.T, text string, secrets map[string]model.Secret, guests [
 // startLab is newLab where there is no Envoy.
 func startLab(t *testing.T, text string, secrets map[string]model.Secret, guests []guest) *lab {
 	t.Helper()
-	l := &lab{t: t, net: netlab.New(t), hosts: map[string]*netlab.Host{}}
+	l := &lab{t: t, net: netlab.New(t), hosts: map[string]*netlab.Host{}, proxies: map[string]*process.Running{}}
 	for _, g := range guests {
 		text += g.yaml()
 	}
@@ -171,6 +177,7 @@ const (
 	envToken = "INTEROP_TOKEN"
 	envRoots = "INTEROP_ROOTS"
 	envDNS   = "INTEROP_DNS"
+	envTTL   = "INTEROP_TTL" // of certificates
 )
 
 // heddle starts our own proxy beside the guest.
@@ -183,13 +190,14 @@ func (l *lab) heddle(g guest) (ready func()) {
 	var said strings.Builder
 	cmd := exec.Command(self)
 	cmd.Stderr = &said
-	cmd.Env = append(os.Environ(), envProxy+"="+g.node().Type, envToken+"="+l.plane.token(g.namespace, g.name), envRoots+"="+l.plane.roots, envDNS+"="+g.dns,
+	cmd.Env = append(os.Environ(), envProxy+"="+g.node().Type, envToken+"="+l.plane.token(g.namespace, g.name), envRoots+"="+l.plane.roots, envDNS+"="+g.dns, envTTL+"="+cmp.Or(g.ttl, time.Hour).String(),
 		wire.EnvPodName+"="+g.name, wire.EnvPodNamespace+"="+g.namespace, wire.EnvServiceAccount+"="+g.account, wire.EnvInstanceIPs+"="+g.ip)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(os.Geteuid()), Gid: wire.ProxyGID}}
 	running, err := process.Start(cmd, l.hosts[g.name].Enter)
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	l.proxies[g.name] = running
 	l.t.Cleanup(func() {
 		running.Kill()
 		if l.t.Failed() {
@@ -237,6 +245,7 @@ func TestMain(m *testing.M) {
 func proxy(node string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	go obey(ctx)
 	r, known := role.ByNode(node)
 	if !known {
 		return fmt.Errorf("%q is no role", node)
@@ -247,11 +256,15 @@ func proxy(node string) error {
 	if err != nil {
 		return err
 	}
+	ttl, err := time.ParseDuration(os.Getenv(envTTL))
+	if err != nil {
+		return err
+	}
 	level := &slog.LevelVar{}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	roots := identity.NewRoots(os.Getenv(envRoots))
 	plane := identity.ControlPlane{Address: net.JoinHostPort(planeIP, strconv.Itoa(wire.PortDiscovery)), TokenPath: os.Getenv(envToken), ClusterID: wire.DefaultClusterID, Roots: roots}
-	w := identity.New(identity.Options{Expected: id, TTL: time.Hour, Authority: identity.RemoteAuthority{ControlPlane: plane}, Roots: roots, Log: log})
+	w := identity.New(identity.Options{Expected: id, TTL: ttl, Authority: identity.RemoteAuthority{ControlPlane: plane}, Roots: roots, Log: log})
 	every := func(port int) string { return ":" + strconv.Itoa(port) }
 	var servers, answers []netip.AddrPort
 	if g.dns != "" {
@@ -265,4 +278,22 @@ func proxy(node string) error {
 		AccessLog: os.Stderr, Log: log, Level: level, Quit: stop,
 	})
 	return lifecycle.Run(ctx, r.Stack(e)...)
+}
+
+// obey collects the proxy's garbage on SIGUSR1, and tells on SIGUSR2 what its goroutines do.
+func obey(ctx context.Context) {
+	orders := make(chan os.Signal, 1)
+	signal.Notify(orders, syscall.SIGUSR1, syscall.SIGUSR2)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case order := <-orders:
+			if order == syscall.SIGUSR1 {
+				debug.FreeOSMemory()
+				continue
+			}
+			_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
+		}
+	}
 }

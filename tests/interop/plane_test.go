@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
 	authentication "k8s.io/api/authentication/v1"
 	core "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -94,8 +95,9 @@ func (p *plane) assemble(root *authority.Authority, who attest.Config, secrets p
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	names := append(server.ServiceNames(wire.DiscoveryService, wire.SystemNamespace, wire.DefaultClusterDomain), "localhost") // which gRPC asks for
-	p.server = grpc.NewServer(discovery.Encoding(), grpc.Creds(credentials.NewTLS(server.NewServing(root, self, names, time.Hour, time.Now).DiscoveryTLS())))
+	names := append(server.ServiceNames(wire.DiscoveryService, wire.SystemNamespace, wire.DefaultClusterDomain), "localhost")  // which gRPC asks for
+	pings := grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}) // heddled's
+	p.server = grpc.NewServer(discovery.Encoding(), pings, grpc.Creds(credentials.NewTLS(server.NewServing(root, self, names, time.Hour, time.Now).DiscoveryTLS())))
 	who.Audience, who.TrustDomain = wire.TokenAudience, wire.DefaultTrustDomain
 	attestor := attest.New(who)
 	quiet, meter := slog.New(slog.DiscardHandler), noop.NewMeterProvider().Meter("interop")
