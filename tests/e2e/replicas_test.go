@@ -68,24 +68,57 @@ func replicaAway(t *testing.T, c *tour.Cluster, p *corev1.Pod) {
 	}
 }
 
-// serving names the replica that a pod's proxy is connected to.
-func (x *installation) serving(p *corev1.Pod) (replica string) {
+// statuses are what the control plane says of all connected proxies.
+func (x *installation) statuses() ([]proxy.Status, error) {
+	code, said := x.meshctl("proxy-status", "-o", "json")
+	var all []proxy.Status
+	if err := json.Unmarshal([]byte(said), &all); code != cli.ExitOK || err != nil {
+		return nil, fmt.Errorf("meshctl proxy-status: exit code %d, %w: %s", code, err, said)
+	}
+	return all, nil
+}
+
+// status is what the control plane says of a pod's proxy, once that is connected.
+func (x *installation) status(p *corev1.Pod) (of proxy.Status) {
 	x.t.Helper()
 	eventually(x.t, x.t.Context(), time.Minute, func() error {
-		code, said := x.meshctl("proxy-status", "-o", "json")
-		var all []proxy.Status
-		if err := json.Unmarshal([]byte(said), &all); code != cli.ExitOK || err != nil {
-			return fmt.Errorf("meshctl proxy-status: exit code %d, %w: %s", code, err, said)
+		all, err := x.statuses()
+		if err != nil {
+			return err
 		}
-		for _, s := range all {
-			if s.Proxy == p.Name+"."+p.Namespace {
-				replica = s.ControlPlane
+		for _, of = range all {
+			if of.Proxy == p.Name+"."+p.Namespace {
 				return nil
 			}
 		}
 		return fmt.Errorf("nobody serves the proxy of %s", p.Name)
 	})
-	return replica
+	return of
+}
+
+// serving names the replica that a pod's proxy is connected to.
+func (x *installation) serving(p *corev1.Pod) (replica string) {
+	x.t.Helper()
+	return x.status(p).ControlPlane
+}
+
+// synced waits until every connected proxy has all that it was told.
+func (x *installation) synced() {
+	x.t.Helper()
+	eventually(x.t, x.t.Context(), time.Minute, func() error {
+		all, err := x.statuses()
+		if err != nil {
+			return err
+		}
+		for _, s := range all {
+			for typ, of := range s.Types {
+				if of.State == proxy.Stale || of.State == proxy.Refused {
+					return fmt.Errorf("%s: %s is %s: %s", s.Proxy, typ, of, of.Reason)
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // replicas names the pods of the control plane, those too that are about to go.
