@@ -64,9 +64,12 @@ func suites() []suite {
 		{"e2e", "cluster, Heddle, shop", ".", []string{static}, []string{"bin/demo", "-tour=false"}, false},
 		{"e2e", "what the cluster promises", "tests/cluster", []string{static}, []string{"go", "run", "./cmd/cluster", "smoke"}, true},
 		{"e2e", endToEnd, "tests/e2e", []string{"HEDDLE_KUBECONFIG=/var/lib/heddle-cluster/kubeconfig"},
-			[]string{"../../bin/e2e.test", "-test.v", "-test.paniconexit0", "-test.timeout=40m"}, false},
+			[]string{"../../bin/e2e.test", "-test.v", "-test.paniconexit0", "-test.timeout=40m", "-test.parallel=8", "-test.skip=^TestLong"}, false},
 		{"long", "vet and staticcheck, whole", ".", nil, []string{"sh", "-c", judge("-all")}, true},
 		{"long", "fuzz", ".", []string{race}, []string{"go", "run", "./tests/fuzz", "-race"}, false},
+		{"long", "faults", "tests/e2e", []string{"HEDDLE_KUBECONFIG=/var/lib/heddle-cluster/kubeconfig"},
+			[]string{"../../bin/e2e.test", "-test.v", "-test.paniconexit0", "-test.timeout=60m", "-test.parallel=8", "-test.run=^TestLong"}, false},
+		{"long", "mixed traffic", ".", []string{static}, []string{"sh", "-c", soak}, false},
 	}
 }
 
@@ -74,6 +77,9 @@ func suites() []suite {
 func unit(filter string) string {
 	return "go test -race -vet=off -p 3 -timeout 30m $(go list ./... | " + filter + ")"
 }
+
+// soak has proxies carry mixed traffic for an hour, or as long as HEDDLE_SOAK says.
+const soak = `HEDDLE_SOAK="${HEDDLE_SOAK:-1h}" exec go test -vet=off -count=1 -v -timeout 0 -run '^TestMixedTrafficLeavesNothingBehind$' ./tests/interop`
 
 // judge runs what vet and staticcheck look for, itself without -race, on both modules, and on the tests that are not for -race.
 func judge(flags string) string {
