@@ -27,6 +27,7 @@ const (
 	MeshConfigMapKey      = "mesh"
 	StrictOwnershipKey    = "strictHostOwnership" // of the same ConfigMap: "true" | "false"
 	MachinesKey           = "machines"            // of the same ConfigMap: "true" | "false"
+	SessionsKey           = "persistentSessions"  // likewise
 	LeaderElectionLease   = "heddle-leader"
 	DistributionConfigMap = "heddle-distribution" // replicas, of whatever revision, tell each other how far their proxies are; a key for each
 	GatewayClass          = "heddle"
@@ -58,6 +59,7 @@ const (
 	ClusterBlackHole          = "BlackHoleCluster"
 	ClusterPassthrough        = "PassthroughCluster"
 	ClusterInboundPassthrough = "InboundPassthroughCluster"
+	ClusterAnyName            = "AllowAnyDynamicDNSCluster" // where the names of unknown hosts lead
 )
 
 // ServerListenerPrefix and the address that it listens on (ip:port) is the listener that a program with gRPC's xDS server asks for.

@@ -73,6 +73,8 @@ const (
 	// ServiceAddress is ip:port of the Service itself, of whole services in the cluster that have an address of their own. A proxy whose every
 	// known endpoint refuses connections, none of which takes mesh mTLS, dials it: what it knows may be old, what the node knows is not.
 	ServiceAddress = "address"
+	// ServicePort is the port to connect to, of clusters that look names up as requests bring them.
+	ServicePort = "port"
 )
 
 // ListenerMetadata is the filter_metadata key under which a listener of virtualInbound carries the facts of the workload

@@ -79,12 +79,16 @@ func (b *builder) network(in *listenerv3.Filter, made *madeChain) error {
 			return values.Under("rules", err)
 		}
 		made.chain.Network = append(made.chain.Network, f)
+	case "FilterConfig":
+		return sniPort(in, made)
 	case "TcpProxy":
 		message, err := values.Open("tcp_proxy", in.GetTypedConfig(), &tcpproxy.TcpProxy{})
 		if err != nil {
 			return err
 		}
-		made.chain.TCP, made.logs, err = b.tcp(message)
+		if made.chain.TCP, made.logs, err = b.tcp(message); err == nil {
+			made.chain.TCP.NamePort = made.namePort
+		}
 		return err
 	case "HttpConnectionManager":
 		message, err := values.Open("http_connection_manager", in.GetTypedConfig(), &hcm.HttpConnectionManager{})

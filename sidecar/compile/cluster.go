@@ -39,6 +39,10 @@ func (b *builder) cluster(in *cluster.Cluster) (*upstream.Config, error) {
 	if p := in.GetCommonLbConfig().GetHealthyPanicThreshold(); p != nil {
 		out.Panic = uint32(p.GetValue())
 	}
+	var err error
+	if out.PinDraining, err = keeps(in.GetCommonLbConfig().GetOverrideHostStatus()); err != nil {
+		return nil, values.Under("common_lb_config.override_host_status", err)
+	}
 	out.ByLocality = in.GetCommonLbConfig().GetLocalityWeightedLbConfig() != nil
 	for _, step := range []func(*cluster.Cluster, *upstream.Config) error{
 		b.discovery, balancer, limits, outlier, health, protocol, source, b.sockets,
@@ -55,6 +59,26 @@ func (b *builder) cluster(in *cluster.Cluster) (*upstream.Config, error) {
 	return out, nil
 }
 
+// keeps reads in which state clients may stay with a host: whether in that of draining, too. Hosts that are healthy always may, those that are not never.
+func keeps(in *core.HealthStatusSet) (draining bool, err error) {
+	healthy := in == nil
+	for i, s := range in.GetStatuses() {
+		switch s {
+		case core.HealthStatus_HEALTHY:
+			healthy = true
+		case core.HealthStatus_UNKNOWN, core.HealthStatus_DEGRADED: // which count as healthy
+		case core.HealthStatus_DRAINING:
+			draining = true
+		default:
+			return false, values.Wrong(fmt.Sprintf("statuses[%d]", i), "%s is not implemented", s)
+		}
+	}
+	if !healthy {
+		return false, values.Wrong("statuses", "HEALTHY is missing")
+	}
+	return draining, nil
+}
+
 func clusterInfo(in *cluster.Cluster) exchange.ClusterInfo {
 	facts := values.Texts(in.GetMetadata().GetFilterMetadata()[wire.ClusterMetadata])
 	info := exchange.ClusterInfo{Name: in.GetName(), External: facts[wire.ServiceExternal] == "true",
@@ -66,6 +90,9 @@ func clusterInfo(in *cluster.Cluster) exchange.ClusterInfo {
 }
 
 func (b *builder) discovery(in *cluster.Cluster, out *upstream.Config) error {
+	if in.GetClusterType() != nil {
+		return byNames(in, out)
+	}
 	switch in.GetType() {
 	case cluster.Cluster_EDS:
 		out.Discovery = upstream.EDS
@@ -83,12 +110,7 @@ func (b *builder) discovery(in *cluster.Cluster, out *upstream.Config) error {
 	default:
 		return values.Wrong("type", "%s is not implemented", in.GetType())
 	}
-	switch in.GetDnsLookupFamily() {
-	case cluster.Cluster_V4_ONLY:
-		out.DNSFamily = '4'
-	case cluster.Cluster_V6_ONLY:
-		out.DNSFamily = '6'
-	}
+	out.DNSFamily = family(in.GetDnsLookupFamily())
 	if in.GetEdsClusterConfig() != nil {
 		out.Assignment = in.GetEdsClusterConfig().GetServiceName()
 		if out.Assignment == "" {
@@ -129,7 +151,7 @@ func balancer(in *cluster.Cluster, out *upstream.Config) error {
 	default:
 		return values.Wrong("lb_policy", "%s is not implemented", in.GetLbPolicy())
 	}
-	if out.Discovery == upstream.OriginalDst {
+	if out.Discovery == upstream.OriginalDst || out.Discovery == upstream.Named {
 		out.Balancer = upstream.Passthrough
 	}
 	return err
@@ -228,7 +250,8 @@ func protocol(in *cluster.Cluster, out *upstream.Config) error {
 			return values.Under(field, err)
 		}
 		out.Limits.RequestsPerConnection = common.GetMaxRequestsPerConnection().GetValue()
-		out.HostSNI = options.GetUpstreamHttpProtocolOptions().GetAutoSni()
+		// a cluster that goes by names has a host for each, whose name it is
+		out.HostSNI = options.GetUpstreamHttpProtocolOptions().GetAutoSni() && out.Discovery != upstream.Named
 		if common.GetMaxHeadersCount() != nil || common.GetHeadersWithUnderscoresAction() != 0 {
 			return values.Wrong(field+".common_http_protocol_options", "only idle_timeout, max_connection_duration and max_requests_per_connection are implemented for clusters")
 		}
@@ -276,10 +299,14 @@ func source(in *cluster.Cluster, out *upstream.Config) error {
 
 // sockets reads how connections are secured.
 func (b *builder) sockets(in *cluster.Cluster, out *upstream.Config) error {
+	by, err := proofs(in, out)
+	if err != nil {
+		return err
+	}
 	for i, m := range in.GetTransportSocketMatches() {
 		field := fmt.Sprintf("transport_socket_matches[%d]", i)
 		made := upstream.Socket{Name: m.GetName(), Match: values.Texts(m.GetMatch())}
-		if err := b.socket(m.GetTransportSocket(), &made); err != nil {
+		if err := b.socket(m.GetTransportSocket(), by, &made); err != nil {
 			return values.Under(field+".transport_socket", err)
 		}
 		out.Sockets = append(out.Sockets, made)
@@ -288,7 +315,7 @@ func (b *builder) sockets(in *cluster.Cluster, out *upstream.Config) error {
 		return nil
 	}
 	made := upstream.Socket{Name: in.GetTransportSocket().GetName()}
-	if err := b.socket(in.GetTransportSocket(), &made); err != nil {
+	if err := b.socket(in.GetTransportSocket(), by, &made); err != nil {
 		return values.Under("transport_socket", err)
 	}
 	out.Sockets = append(out.Sockets, made)
@@ -296,10 +323,10 @@ func (b *builder) sockets(in *cluster.Cluster, out *upstream.Config) error {
 }
 
 // socket reads how connections begin: with a PROXY header or not, then with TLS or not.
-func (b *builder) socket(in *core.TransportSocket, out *upstream.Socket) error {
+func (b *builder) socket(in *core.TransportSocket, by byName, out *upstream.Socket) error {
 	var err error
 	if values.Word(string(in.GetTypedConfig().MessageName())) != "ProxyProtocolUpstreamTransport" {
-		out.TLS, err = b.clientSocket(in)
+		out.TLS, err = b.clientSocket(in, by)
 		return err
 	}
 	outer, err := values.Open("typed_config", in.GetTypedConfig(), &proxyprotocol.ProxyProtocolUpstreamTransport{})
@@ -317,7 +344,7 @@ func (b *builder) socket(in *core.TransportSocket, out *upstream.Socket) error {
 	if outer.GetTransportSocket() == nil {
 		return values.Wrong("typed_config.transport_socket", "what comes after the header is missing")
 	}
-	if out.TLS, err = b.clientSocket(outer.GetTransportSocket()); err != nil {
+	if out.TLS, err = b.clientSocket(outer.GetTransportSocket(), by); err != nil {
 		return values.Under("typed_config.transport_socket", err)
 	}
 	return nil

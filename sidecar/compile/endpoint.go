@@ -43,6 +43,10 @@ func (b *builder) endpoint(group *endpoint.LocalityLbEndpoints, in *endpoint.LbE
 			return nil, err
 		}
 		out.Host, out.Address = socket.GetAddress(), netip.AddrPortFrom(netip.Addr{}, port)
+	} else if pipe := in.GetEndpoint().GetAddress().GetPipe(); pipe != nil {
+		if out.Path = pipe.GetPath(); len(out.Path) < 2 || out.Path[0] != '/' && out.Path[0] != '@' {
+			return nil, values.Wrong("endpoint.address.pipe.path", "%q: an absolute path, or @ and a name, expected", out.Path)
+		}
 	} else {
 		if out.Address, err = values.Address("endpoint.address", in.GetEndpoint().GetAddress()); err != nil {
 			return nil, err

@@ -5,17 +5,14 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	httprbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
-	"github.com/heddle-mesh/heddle/sidecar/compile/permissions"
+	"github.com/heddle-mesh/heddle/sidecar/compile/filters"
 	"github.com/heddle-mesh/heddle/sidecar/compile/reports"
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/filter"
-	"github.com/heddle-mesh/heddle/sidecar/filter/grpcweb"
-	"github.com/heddle-mesh/heddle/sidecar/filter/rbac"
 	"github.com/heddle-mesh/heddle/sidecar/route"
 )
 
@@ -156,7 +153,7 @@ func (b *builder) httpFilters(in *hcm.HttpConnectionManager, out *config.HTTP) e
 			out.Quiet = message.GetSuppressEnvoyHeaders()
 			continue
 		}
-		named, err := httpFilter(f)
+		named, err := filters.HTTP(f)
 		if err != nil {
 			return values.Under(field, err)
 		}
@@ -172,32 +169,4 @@ func (b *builder) httpFilters(in *hcm.HttpConnectionManager, out *config.HTTP) e
 		return values.Wrong("http_filters", "%w", err)
 	}
 	return nil
-}
-
-// httpFilter makes one filter; nil where it would do nothing.
-func httpFilter(in *hcm.HttpFilter) (*filter.Named, error) {
-	switch name := values.Word(string(in.GetTypedConfig().MessageName())); name {
-	case "RBAC":
-		message, err := values.Open("rules", in.GetTypedConfig(), &httprbac.RBAC{})
-		if err != nil {
-			return nil, err
-		}
-		c, err := permissions.Read(message.GetRules())
-		if err != nil || c == nil {
-			return nil, values.Within("rules", err)
-		}
-		f, err := rbac.New(*c)
-		if err != nil {
-			return nil, values.Under("rules", err)
-		}
-		kind := filter.Allow
-		if c.Action == rbac.Deny {
-			kind = filter.Deny
-		}
-		return &filter.Named{Kind: kind, Filter: f}, nil
-	case "GrpcWeb":
-		return &filter.Named{Kind: filter.GRPCWeb, Filter: grpcweb.New()}, nil
-	default:
-		return routeFilter(in.GetTypedConfig())
-	}
 }

@@ -22,8 +22,8 @@ func health(in *cluster.Cluster, out *upstream.Config) error {
 		return nil
 	case len(all) > 1:
 		return values.Wrong("health_checks[1]", "more than one is not implemented")
-	case out.Discovery == upstream.OriginalDst:
-		return values.Wrong("health_checks", "not implemented for ORIGINAL_DST clusters")
+	case out.Discovery == upstream.OriginalDst, out.Discovery == upstream.Named:
+		return values.Wrong("health_checks", "not implemented for clusters that go where requests say")
 	}
 	c, err := intervals(all[0])
 	if err == nil {

@@ -33,6 +33,8 @@ type madeChain struct {
 	needs   *needs
 	logs    []*exchange.AccessLog
 	tracing *exchange.Tracing
+	// namePort is where names in ClientHellos are connected to; 0: clusters say it.
+	namePort uint16
 }
 
 // listener makes a listener. Chains that did not change are taken from before.

@@ -10,6 +10,7 @@ import (
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/sidecar/compile/filters"
 	"github.com/heddle-mesh/heddle/sidecar/compile/permissions"
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/filter/headers"
@@ -56,7 +57,7 @@ func (b *builder) virtualHost(in *routev3.VirtualHost) (route.VirtualHostConfig,
 	if out.Retry, err = retry(in.GetRetryPolicy()); err != nil {
 		return out, values.Under("retry_policy", err)
 	}
-	if out.Overrides, err = overrides(in.GetTypedPerFilterConfig()); err != nil {
+	if out.Overrides, err = filters.Overrides(in.GetTypedPerFilterConfig()); err != nil {
 		return out, err
 	}
 	for i, r := range in.GetRoutes() {
@@ -78,7 +79,7 @@ func (b *builder) route(in *routev3.Route) (route.RouteConfig, error) {
 	if out.Request, out.Response, err = headerOps(in); err != nil {
 		return out, err
 	}
-	if out.Overrides, err = overrides(in.GetTypedPerFilterConfig()); err != nil {
+	if out.Overrides, err = filters.Overrides(in.GetTypedPerFilterConfig()); err != nil {
 		return out, err
 	}
 	switch action := in.GetAction().(type) {
@@ -223,7 +224,7 @@ func (b *builder) weighted(in *routev3.RouteAction) ([]route.Weighted, error) {
 			if err != nil {
 				return nil, values.Under(field, err)
 			}
-			per, err := overrides(w.GetTypedPerFilterConfig())
+			per, err := filters.Overrides(w.GetTypedPerFilterConfig())
 			if err != nil {
 				return nil, values.Under(field, err)
 			}
@@ -295,10 +296,10 @@ type headered interface {
 }
 
 func headerOps(in headered) (request, response headers.Config, err error) {
-	if request.Add, err = additions("request_headers_to_add", in.GetRequestHeadersToAdd()); err != nil {
+	if request.Add, err = filters.Additions("request_headers_to_add", in.GetRequestHeadersToAdd()); err != nil {
 		return request, response, err
 	}
-	if response.Add, err = additions("response_headers_to_add", in.GetResponseHeadersToAdd()); err != nil {
+	if response.Add, err = filters.Additions("response_headers_to_add", in.GetResponseHeadersToAdd()); err != nil {
 		return request, response, err
 	}
 	request.Remove, response.Remove = lower(in.GetRequestHeadersToRemove()), lower(in.GetResponseHeadersToRemove())
@@ -311,32 +312,4 @@ func lower(names []string) []string {
 		out = append(out, strings.ToLower(n))
 	}
 	return out
-}
-
-func additions(field string, in []*core.HeaderValueOption) ([]headers.Op, error) {
-	var out []headers.Op
-	for i, h := range in {
-		op := headers.Op{Name: strings.ToLower(h.GetHeader().GetKey()), Value: h.GetHeader().GetValue()}
-		switch h.GetAppendAction() {
-		case core.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD:
-			op.Action = headers.Append
-			//lint:ignore SA1019 control planes still send it
-			if !values.Boolean(h.GetAppend(), true) {
-				op.Action = headers.Overwrite
-			}
-		case core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD:
-			op.Action = headers.Overwrite
-		case core.HeaderValueOption_ADD_IF_ABSENT:
-			op.Action = headers.IfAbsent
-		case core.HeaderValueOption_OVERWRITE_IF_EXISTS:
-			op.Action = headers.Replace
-		default:
-			return nil, values.Wrong(fmt.Sprintf("%s[%d].append_action", field, i), "%s is not implemented", h.GetAppendAction())
-		}
-		if op.Name == "" {
-			return nil, values.Wrong(fmt.Sprintf("%s[%d].header.key", field, i), "it is empty")
-		}
-		out = append(out, op)
-	}
-	return out, nil
 }

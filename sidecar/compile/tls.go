@@ -23,7 +23,7 @@ import (
 )
 
 // clientSocket reads how a cluster secures connections; nil is plaintext. An unchanged setting keeps its Handshaker.
-func (b *builder) clientSocket(in *core.TransportSocket) (upstream.Handshaker, error) {
+func (b *builder) clientSocket(in *core.TransportSocket, by byName) (upstream.Handshaker, error) {
 	if values.Word(string(in.GetTypedConfig().MessageName())) != "UpstreamTlsContext" {
 		return nil, plaintext(in.GetTypedConfig())
 	}
@@ -31,7 +31,7 @@ func (b *builder) clientSocket(in *core.TransportSocket) (upstream.Handshaker, e
 	if err != nil {
 		return nil, err
 	}
-	c := mtls.ClientConfig{SNI: context.GetSni(), AutoSNI: context.GetAutoHostSni(), NameFromSNI: context.GetAutoSniSanValidation()}
+	c := mtls.ClientConfig{SNI: context.GetSni(), AutoSNI: context.GetAutoHostSni() || by.sni, NameFromSNI: context.GetAutoSniSanValidation() || by.san}
 	common := context.GetCommonTlsContext()
 	c.ALPN = common.GetAlpnProtocols()
 	if c.Params, err = params(common.GetTlsParams()); err != nil {
@@ -61,7 +61,7 @@ func (b *builder) clientSocket(in *core.TransportSocket) (upstream.Handshaker, e
 		}
 		c.Trust = mtls.Trust{Nothing: true}
 	}
-	key := string(in.GetTypedConfig().GetValue())
+	key := fmt.Sprint(by) + string(in.GetTypedConfig().GetValue())
 	client := b.before.handshakers[key]
 	if client == nil {
 		client = mtls.NewClient(c)

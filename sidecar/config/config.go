@@ -6,6 +6,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/dns/names"
@@ -127,7 +128,17 @@ type TCP struct {
 	MaxDuration time.Duration    // 0: none
 	// HashSourceIP has hashing balancers choose by the client's address.
 	HashSourceIP bool
-	Tunnel       *Tunnel // nil: the upstream is no proxy, but the destination
+	// NamePort is the port at which a cluster that goes by names looks for the one in the ClientHello; 0: it says so itself.
+	NamePort uint16
+	Tunnel   *Tunnel // nil: the upstream is no proxy, but the destination
+}
+
+// Name is what a cluster that goes by names is asked for: the name in a ClientHello, with the port that the chain says, if any.
+func (t *TCP) Name(sni string) string {
+	if sni == "" || t.NamePort == 0 {
+		return sni
+	}
+	return net.JoinHostPort(sni, strconv.Itoa(int(t.NamePort)))
 }
 
 // Tunnel leads through an upstream that is an HTTP proxy.

@@ -44,6 +44,9 @@ func (i *peerIndex) build() {
 			if ep.Workload == nil || ep.Identity == "" {
 				continue
 			}
+			if ep.Path != "" {
+				continue
+			}
 			known := i.at[ep.Address.Addr()]
 			if len(known) > 0 && known[len(known)-1].Workload == ep.Workload {
 				continue

@@ -87,6 +87,9 @@ func (v view) Clusters() any {
 			ep := host.Endpoint()
 			v := endpointView{Address: ep.Address.String(), Host: ep.Host, Identity: ep.Identity, Weight: ep.Weight, Priority: ep.Priority,
 				TLSMode: ep.TLSMode, Healthy: !ep.Unhealthy && !ep.Draining && !host.Sick(), Ejected: host.Ejected(), Active: host.Active()}
+			if ep.Path != "" {
+				v.Address = ep.Path
+			}
 			if ep.Workload != nil {
 				v.Workload, v.Namespace = ep.Workload.Name, ep.Workload.Namespace
 			}

@@ -61,6 +61,7 @@ type Exchange struct {
 	// Bridge is set by a filter that translates bodies: forward speaks with what it makes of the client's half.
 	Bridge func(Downstream) Downstream
 	Quiet  bool // the forwarding adds no x-envoy-* fields
+	Pin    Pin
 
 	Work     any // forward's own memory, kept from one request to the next
 	Recorded any // the recorder's
@@ -69,6 +70,13 @@ type Exchange struct {
 	canceled bool
 	stream   Stream
 	wake     chan struct{}
+}
+
+// Pin is the endpoint that a client wants to stay with.
+type Pin struct {
+	On      bool   // somebody keeps this client's requests together
+	Address string // as Endpoint.Key says it; empty: any will do
+	Strict  bool   // none but that one will do
 }
 
 // Reset readies the exchange for the next request on c and keeps its memory.
@@ -82,7 +90,7 @@ func (x *Exchange) Reset(c *Connection) {
 	x.Upstream, x.Attempts, x.GRPCStatus = Upstream{}, 0, -1
 	x.Received, x.Sent = 0, 0
 	x.Start, x.RequestEnd, x.FirstByte, x.End, x.UpstreamStart = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
-	x.Delay, x.Bridge, x.Quiet = 0, nil, false
+	x.Delay, x.Bridge, x.Quiet, x.Pin = 0, nil, false, Pin{}
 	x.mu.Lock()
 	x.canceled, x.stream, x.wake = false, nil, nil
 	x.mu.Unlock()

@@ -1,6 +1,9 @@
 package exchange
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // Field is one header line. Name is lower case, always: codecs make it so when they read.
 type Field struct {
@@ -188,4 +191,34 @@ func (h *Head) CopyFrom(o *Head) {
 	for _, f := range o.Fields {
 		h.Fields = append(h.Fields, Field{h.InternBytes(f.Name), h.InternBytes(f.Value)})
 	}
+}
+
+// Cookie returns the first cookie of a name (RFC 6265, section 4.2), without quotes; empty where there is none.
+func (h *Head) Cookie(name string) View {
+	for i := range h.Fields {
+		if string(h.Fields[i].Name) != "cookie" {
+			continue
+		}
+		for rest := h.Fields[i].Value; len(rest) > 0; {
+			var pair View
+			pair, rest, _ = rest.cut(';')
+			key, value, found := View(bytes.TrimLeft(pair, " \t")).cut('=')
+			if !found || !key.Is(name) {
+				continue
+			}
+			if value = bytes.TrimRight(value, " \t"); len(value) >= 2 && value[0] == '"' && value[len(value)-1] == '"' {
+				value = value[1 : len(value)-1]
+			}
+			return value
+		}
+	}
+	return nil
+}
+
+// cut splits at the first of a byte.
+func (v View) cut(at byte) (before, after View, found bool) {
+	if i := bytes.IndexByte(v, at); i >= 0 {
+		return v[:i], v[i+1:], true
+	}
+	return v, nil, false
 }

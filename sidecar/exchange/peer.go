@@ -206,3 +206,11 @@ type Upstream struct {
 	Security *Security // nil: plaintext
 	Failure  string    // %UPSTREAM_TRANSPORT_FAILURE_REASON%
 }
+
+// Key is what tells the endpoint from others: its address and port, or its path.
+func (e *Endpoint) Key() string {
+	if e.Path != "" {
+		return e.Path
+	}
+	return e.Address.String()
+}

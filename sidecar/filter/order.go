@@ -17,13 +17,14 @@ const (
 	GRPCWeb                   // what is refused further on is answered in gRPC-Web too
 	RateLimit                 // who is refused before takes no part of the rate
 	CORS                      // after authorisation, so that a preflight cannot tell which origins a denied caller may use
-	Fault                     // last: what is injected stands for the upstream's behaviour, not for ours
+	Fault                     // what is injected stands for the upstream's behaviour, not for ours
+	Session                   // last: it says which endpoint, for requests that go to one
 	Kinds                     // how many there are, plus one
 )
 
 // String returns the name used in dumps and field paths.
 func (k Kind) String() string {
-	return [Kinds]string{"", "rbac.deny", "rbac.allow", "grpc_web", "local_ratelimit", "cors", "fault"}[k]
+	return [Kinds]string{"", "rbac.deny", "rbac.allow", "grpc_web", "local_ratelimit", "cors", "fault", "stateful_session"}[k]
 }
 
 // Sort puts filters into their order; two of one kind keep theirs (several RBAC filters of one action may follow each

@@ -175,7 +175,26 @@ func exchangeOperator(name string) operator {
 	return nil
 }
 
+// upstreamAddress is where the upstream is: an address, or the path of a socket.
+func upstreamAddress(bare bool) operator {
+	return func(dst []byte, x *exchange.Exchange) []byte {
+		switch ep := x.Upstream.Endpoint; {
+		case ep == nil:
+			return dst
+		case ep.Path != "":
+			return append(dst, ep.Path...)
+		case !ep.Address.IsValid():
+			return dst
+		case bare:
+			return ep.Address.Addr().Unmap().AppendTo(dst)
+		default:
+			return netip.AddrPortFrom(ep.Address.Addr().Unmap(), ep.Address.Port()).AppendTo(dst)
+		}
+	}
+}
+
 // addressOperator compiles operators about addresses.
+
 func addressOperator(name string) operator {
 	name, bare := strings.CutSuffix(name, "_WITHOUT_PORT")
 	var get func(x *exchange.Exchange) netip.AddrPort
@@ -189,12 +208,7 @@ func addressOperator(name string) operator {
 	case "UPSTREAM_LOCAL_ADDRESS":
 		get = func(x *exchange.Exchange) netip.AddrPort { return x.Upstream.Local }
 	case "UPSTREAM_HOST", "UPSTREAM_REMOTE_ADDRESS":
-		get = func(x *exchange.Exchange) netip.AddrPort {
-			if x.Upstream.Endpoint == nil {
-				return netip.AddrPort{}
-			}
-			return x.Upstream.Endpoint.Address
-		}
+		return upstreamAddress(bare)
 	default:
 		return nil
 	}

@@ -62,6 +62,7 @@ type run struct {
 	lease   upstream.Lease
 	tried   []*upstream.Host
 	key     upstream.Key
+	retries int           // that the route's policy has asked for
 	mints   bool          // the route's policies give the client a cookie
 	body    exchange.View // the whole request body, where it was short
 	whole   bool          // body is all of it
@@ -110,7 +111,7 @@ func (p *Proxy) begin(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	r.vhost, r.route, r.target, r.cluster, r.tried = nil, nil, nil, nil, r.tried[:0]
 	r.connected, r.key, r.mints, r.bridged = false, upstream.Key{}, false, false
 	r.body, r.whole, r.started, r.deadline, r.timeout, r.until = nil, false, false, time.Time{}, 0, time.Time{}
-	r.perTry = 0
+	r.perTry, r.retries = 0, 0
 	r.mirrors, r.fields, x.Quiet = nil, nil, r.http.Quiet
 	r.pump.overdue = false
 	r.trailers.Reset()

@@ -117,6 +117,14 @@ func (m *mirror) send() {
 	}()
 }
 
+// key is what the copy's cluster chooses by.
+func (m *mirror) key() upstream.Key {
+	if m.cluster.Named() {
+		return upstream.Key{Name: string(m.head.Authority)}
+	}
+	return upstream.Key{}
+}
+
 func (m *mirror) exchange() {
 	x := &exchange.Exchange{}
 	x.Reset(m.conn)
@@ -126,7 +134,7 @@ func (m *mirror) exchange() {
 	}
 	defer m.cluster.Done()
 	until := time.Now().Add(mirrorTime)
-	h, o := m.cluster.Pick(m.conn.Destination, nil, 1)
+	h, o := m.cluster.PickFor(m.key(), m.conn.Destination, nil, 1)
 	if o != exchange.OK {
 		return
 	}

@@ -19,6 +19,9 @@ func (r *run) forward() exchange.Outcome {
 		return exchange.Overflow
 	}
 	defer r.cluster.Done()
+	if r.cluster.Named() { // by the host that was asked for, whatever it is rewritten to
+		r.key.Name = string(x.Request.Authority)
+	}
 	r.route.Outgoing(r.target, x)
 	r.outgoing()
 	if r.cluster.Hashes() {
@@ -154,6 +157,7 @@ func (r *run) tries() (o exchange.Outcome, end bool) {
 			return o, end
 		}
 		retries++
+		r.retries = retries
 		wait := backoff(policy, retries)
 		r.again(o == exchange.OK)
 		if !r.pause(wait) {
@@ -210,17 +214,30 @@ func idempotent(m exchange.View) bool {
 	return false
 }
 
+// pick chooses the host of a try: the one that the client wants to stay with, unless it has failed the request already.
+func (r *run) pick(policy *route.Retry, picks int) (*upstream.Host, exchange.Outcome) {
+	x := r.x
+	if x.Pin.Address != "" && r.retries == 0 {
+		if h := r.cluster.Pinned(x.Pin.Address); h != nil {
+			return h, exchange.OK
+		}
+		if x.Pin.Strict {
+			return nil, exchange.NoHealthyUpstream
+		}
+	}
+	if policy != nil && policy.OtherPriority && len(r.tried) > 0 {
+		return r.cluster.PickElsewhere(r.key, x.Conn.Destination, r.tried, picks)
+	}
+	return r.cluster.PickFor(r.key, x.Conn.Destination, r.tried, picks)
+}
+
 // try makes one try: pick a host, take a connection, send the request, wait for the response's head.
 func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 	x, picks := r.x, 1
 	if policy != nil && policy.OtherHost {
 		picks = max(1, policy.HostPicks)
 	}
-	choose := r.cluster.PickFor
-	if policy != nil && policy.OtherPriority && len(r.tried) > 0 {
-		choose = r.cluster.PickElsewhere
-	}
-	h, o := choose(r.key, x.Conn.Destination, r.tried, picks)
+	h, o := r.pick(policy, picks)
 	if o != exchange.OK {
 		return o, false, nil
 	}

@@ -105,7 +105,7 @@ func told(t testing.TB, b *book, tells exchange.Recorder, routes []route.RouteCo
 		tells = b
 	}
 	p := &mesh{t: t, book: b}
-	p.reg = upstream.NewRegistry(upstream.Options{HTTP1: http1.NewTransport})
+	p.reg = upstream.NewRegistry(upstream.Options{HTTP1: http1.NewTransport, Resolver: here{}, Reachable: func(netip.Addr) bool { return true }})
 	p.store = config.NewStore(p.reg)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	px := forward.New(forward.Options{Recorder: tells, Log: log})

@@ -96,7 +96,7 @@ func (r *Route) Hash(x *exchange.Exchange) (hash uint64, given, mints bool) {
 func (p *hashPolicy) hash(x *exchange.Exchange) (uint64, bool) {
 	switch p.Kind {
 	case HashCookie:
-		if v := cookie(&x.Request, p.Name); len(v) > 0 {
+		if v := x.Request.Cookie(p.Name); len(v) > 0 {
 			return xxhash.Sum64(v), true
 		}
 		if p.Cookie == nil {
@@ -127,7 +127,7 @@ func connectionHash(c *exchange.Connection) uint64 {
 }
 
 func (p *hashPolicy) mints(x *exchange.Exchange) bool {
-	return p.Kind == HashCookie && p.Cookie != nil && len(cookie(&x.Request, p.Name)) == 0
+	return p.Kind == HashCookie && p.Cookie != nil && len(x.Request.Cookie(p.Name)) == 0
 }
 
 // Mint adds to x.Response the cookies that the request lacked.
@@ -183,27 +183,6 @@ func headerHash(h *exchange.Head, name string) (uint64, bool) {
 		hash = d.Sum64()
 	}
 	return hash, true
-}
-
-// cookie returns the first cookie of a name (RFC 6265, section 4.2), without quotes; empty where there is none.
-func cookie(h *exchange.Head, name string) exchange.View {
-	for i := range h.Fields {
-		if string(h.Fields[i].Name) != "cookie" {
-			continue
-		}
-		for rest := h.Fields[i].Value; len(rest) > 0; {
-			var pair exchange.View
-			pair, rest = cut(rest, ';')
-			k, v := cut(bytes.TrimLeft(pair, " \t"), '=')
-			if k.Is(name) {
-				if v = bytes.TrimRight(v, " \t"); len(v) >= 2 && v[0] == '"' && v[len(v)-1] == '"' {
-					v = v[1 : len(v)-1]
-				}
-				return v
-			}
-		}
-	}
-	return nil
 }
 
 // parameter returns the first value of a query parameter, as it was sent.

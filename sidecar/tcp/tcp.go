@@ -89,6 +89,9 @@ func (s *Server) dial(ctx context.Context, c *exchange.Connection, b *config.Bou
 	if b.Chain.TCP.HashSourceIP && c.Source.IsValid() {
 		key = upstream.Key{Hash: route.HashAddr(c.Source.Addr()), Given: true}
 	}
+	if cluster.Named() {
+		key.Name = b.Chain.TCP.Name(c.SNI)
+	}
 	var tried []*upstream.Host
 	for range hosts {
 		h, o := cluster.PickFor(key, c.Destination, tried, 5)

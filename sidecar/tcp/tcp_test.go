@@ -81,7 +81,8 @@ type bed struct {
 func start(t *testing.T, chains []*config.FilterChain, clusters map[string][]string, change func(*bed)) *bed {
 	t.Helper()
 	log, records := slog.New(slog.DiscardHandler), &book{}
-	reg := upstream.NewRegistry(upstream.Options{HTTP1: http1.NewTransport, HTTP2: http2.NewCodec(http2.CodecOptions{Recorder: records, Log: log}).Transport})
+	reg := upstream.NewRegistry(upstream.Options{HTTP1: http1.NewTransport, HTTP2: http2.NewCodec(http2.CodecOptions{Recorder: records, Log: log}).Transport,
+		Resolver: here{}, Reachable: func(netip.Addr) bool { return true }})
 	b := &bed{store: config.NewStore(reg), book: records}
 	b.m = listener.New(listener.Options{Store: b.store, Recorder: b.book, Log: log, Servers: listener.Servers{
 		TCP: tcp.NewServer(tcp.Options{Recorder: b.book, Log: log}), HTTP1: marker("http1"), HTTP2: marker("http2"),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/rota"
 )
 
 // maxSchedule bounds a schedule; weights are scaled down to fit.
@@ -18,10 +19,13 @@ func (c *Cluster) Pick(dst netip.AddrPort, tried []*Host, picks int) (*Host, exc
 	return c.PickFor(Key{}, dst, tried, picks)
 }
 
-// PickFor is Pick for a request with a key, which only hashing balancers look at.
+// PickFor is Pick for a request with a key, which only hashing balancers and Named clusters look at.
 func (c *Cluster) PickFor(key Key, dst netip.AddrPort, tried []*Host, picks int) (*Host, exchange.Outcome) {
 	s := c.state.Load()
 	if s.cfg.Discovery == OriginalDst || s.cfg.Balancer == Passthrough {
+		if s.cfg.Discovery == Named {
+			return c.byName(s.cfg, key.Name, dst, tried)
+		}
 		return c.original(dst)
 	}
 	if len(s.groups) == 0 {
@@ -153,38 +157,17 @@ func (c *Cluster) original(dst netip.AddrPort) (*Host, exchange.Outcome) {
 
 // spread repeats hosts by weight in smooth weighted round-robin order; equal weights give each host one place.
 func spread(hosts []*Host) []*Host {
-	total, divisor := uint64(0), uint64(0)
-	for _, h := range hosts {
-		w := h.weight()
-		total, divisor = total+w, gcd(w, divisor)
+	weights := make([]uint64, len(hosts))
+	for i, h := range hosts {
+		weights[i] = h.weight()
 	}
-	if total == 0 || total/divisor == uint64(len(hosts)) {
+	order := rota.Order(weights, maxSchedule)
+	if order == nil {
 		return hosts
 	}
-	scale := max(float64(total)/maxSchedule, float64(divisor))
-	weights, credit, places := make([]float64, len(hosts)), make([]float64, len(hosts)), 0.0
-	for i, h := range hosts {
-		weights[i] = max(1, float64(h.weight())/scale)
-		places += weights[i]
-	}
-	out := make([]*Host, 0, int(places))
-	for range int(places) {
-		top := 0
-		for i := range hosts {
-			credit[i] += weights[i]
-			if credit[i] > credit[top] {
-				top = i
-			}
-		}
-		credit[top] -= places
-		out = append(out, hosts[top])
+	out := make([]*Host, len(order))
+	for i, n := range order {
+		out[i] = hosts[n]
 	}
 	return out
-}
-
-func gcd(a, b uint64) uint64 {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/lookup"
 	"github.com/heddle-mesh/heddle/sidecar/upstream/recent"
 )
 
@@ -30,6 +31,8 @@ type Cluster struct {
 	mu       sync.RWMutex
 	hosts    map[string]*Host         // by key: living, described
 	direct   map[netip.AddrPort]*Host // original destinations, made on demand
+	called   map[place]*Host          // those of names, likewise
+	names    *lookup.Cache            // of Named
 	facts    map[netip.AddrPort]*Host // original destinations of which the assignment has facts
 	eps      []*exchange.Endpoint     // what the last apply or resolution said
 	given    *Assignment
@@ -56,7 +59,7 @@ type state struct {
 }
 
 func newCluster(r *Registry, name string) *Cluster {
-	c := &Cluster{name: name, owner: r, hosts: map[string]*Host{}, direct: map[netip.AddrPort]*Host{}, warm: make(chan struct{}), checked: make(chan struct{}), changed: make(chan struct{}, 1)}
+	c := &Cluster{name: name, owner: r, hosts: map[string]*Host{}, direct: map[netip.AddrPort]*Host{}, called: map[place]*Host{}, warm: make(chan struct{}), checked: make(chan struct{}), changed: make(chan struct{}, 1)}
 	c.state.Store(&state{cfg: &Config{}})
 	return c
 }
@@ -116,7 +119,7 @@ func (c *Cluster) rebuild(cfg *Config) {
 	hosts := make([]*Host, 0, len(c.eps))
 	next := make(map[string]*Host, len(c.eps))
 	for _, ep := range c.eps {
-		key := endpointKey(ep)
+		key := ep.Key()
 		if next[key] != nil {
 			continue
 		}
@@ -137,11 +140,14 @@ func (c *Cluster) rebuild(cfg *Config) {
 			h.retire()
 		}
 	}
-	for _, h := range c.direct {
+	for h := range c.onDemand {
 		ep := h.Endpoint()
 		h.describe(ep, cfg.channel(ep))
 	}
 	same := maps.Equal(c.hosts, next)
+	if old := c.config(); cfg.Discovery == Named && (c.names == nil || old.DNSFamily != cfg.DNSFamily || old.refresh(true) != cfg.refresh(true)) {
+		c.names = c.owner.lookups(cfg)
+	}
 	c.hosts = next
 	c.facts = nil
 	if cfg.Discovery == OriginalDst && len(hosts) > 0 {
@@ -174,7 +180,7 @@ func (c *Cluster) retire() {
 	for _, h := range c.hosts {
 		h.retire()
 	}
-	for _, h := range c.direct {
+	for h := range c.onDemand {
 		h.retire()
 	}
 	if last := c.state.Load().last; last != nil {
@@ -193,9 +199,13 @@ func (c *Cluster) sweep(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for a, h := range c.direct {
-		if h.sweep(now) == 0 && h.active.Load() == 0 && now.Sub(time.Unix(0, h.used.Load())) > time.Minute {
+		if h.forgotten(now) {
 			delete(c.direct, a)
-			h.retire()
+		}
+	}
+	for p, h := range c.called {
+		if h.forgotten(now) {
+			delete(c.called, p)
 		}
 	}
 }
@@ -216,13 +226,6 @@ func (c *Config) idle() time.Duration {
 		return math.MaxInt64
 	}
 	return c.IdleTimeout
-}
-
-func endpointKey(ep *exchange.Endpoint) string {
-	if ep.Path != "" {
-		return ep.Path
-	}
-	return ep.Address.String()
 }
 
 // Begin counts a request (or a retry) against the limits; false means overflow. Each true needs one Done.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/upstream/hashing"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/lookup"
 )
 
 // Discovery says where a cluster's endpoints come from.
@@ -23,6 +24,7 @@ const (
 	OriginalDst                  // the connection's own destination
 	StrictDNS                    // Config.Endpoints with Host set, each resolved to all its addresses
 	LogicalDNS                   // the same, but one address at a time is used
+	Named                        // the name that a request or a ClientHello brings (Key.Name), looked up when it comes
 )
 
 // Balancer chooses among healthy endpoints.
@@ -116,6 +118,7 @@ type Config struct {
 	Limits         Limits
 	Outlier        *Outlier
 	Health         *Health
+	PinDraining    bool       // clients stay with hosts that drain
 	Panic          uint32     // percent of healthy endpoints of a priority below which all are used; 0: never
 	ByLocality     bool       // localities of one priority share its traffic by their weights, not by the endpoints that they have
 	Sockets        []Socket   // first match wins; none: plaintext
@@ -125,6 +128,7 @@ type Config struct {
 	Keepalive      net.KeepAliveConfig
 	DNSRefresh     time.Duration // 0: 60 s
 	DNSFamily      byte          // 0 both, '4', '6'
+	Names          lookup.Names  // of Named
 	// LastResort is dialled, in plaintext, where no known endpoint accepts connections and none of them is secured; zero: nothing is.
 	LastResort netip.AddrPort
 }
@@ -147,6 +151,8 @@ type Resolver interface {
 type Options struct {
 	HTTP1, HTTP2 Codec
 	Resolver     Resolver // nil: net.DefaultResolver
+	// Reachable says whether names that requests bring may lead to an address; nil: every one but this machine's own, loopback and link-local.
+	Reachable func(netip.Addr) bool
 	// Recovered is told of panics in timers and goroutines that keep clusters alive; nil: they are not recovered.
 	Recovered func(panicked any)
 	// Mark is SO_MARK for upstream sockets, 0 for none.

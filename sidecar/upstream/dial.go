@@ -7,10 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/sock"
@@ -149,7 +146,7 @@ func (h *Host) transport(ctx context.Context, f *face, k poolKey, client *exchan
 		_ = conn.Close()
 		return nil, fmt.Errorf("no codec for %v", k.proto)
 	}
-	t, err := codec(conn, &exchange.TransportInfo{Local: addrPort(conn.LocalAddr()), Security: sec, Keepalive: h.cluster.config().Ping})
+	t, err := codec(conn, &exchange.TransportInfo{Local: sock.AddrPort(conn.LocalAddr()), Security: sec, Keepalive: h.cluster.config().Ping})
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("starting %v: %w", k.proto, err)
@@ -166,7 +163,7 @@ func (h *Host) dial(ctx context.Context, f *face, k poolKey, client *exchange.Co
 	if f.ep.Path != "" {
 		network, address = "unix", f.ep.Path
 	}
-	d := net.Dialer{LocalAddr: cfg.source(f.ep.Address.Addr()), KeepAliveConfig: cfg.Keepalive, Control: mark(h.cluster.owner.opts.Mark)}
+	d := net.Dialer{LocalAddr: cfg.source(f.ep), KeepAliveConfig: cfg.Keepalive, Control: sock.Mark(h.cluster.owner.opts.Mark)}
 	conn, err := d.DialContext(ctx, network, address)
 	if h.noted(err); err == nil {
 		if err = f.proxy.send(conn, client); err != nil {
@@ -187,15 +184,6 @@ func (h *Host) dial(ctx context.Context, f *face, k poolKey, client *exchange.Co
 	return secured, sec, nil
 }
 
-// addrPort is the address of a TCP socket, zero for others.
-func addrPort(a net.Addr) netip.AddrPort {
-	if t, ok := a.(*net.TCPAddr); ok {
-		p := t.AddrPort()
-		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
-	}
-	return netip.AddrPort{}
-}
-
 // socket is the connection as codecs want it.
 func socket(conn net.Conn) (net.Conn, error) {
 	raw, ok := conn.(sock.Socket)
@@ -210,29 +198,13 @@ func socket(conn net.Conn) (net.Conn, error) {
 }
 
 // source returns the local address to dial from, nil for any.
-func (c *Config) source(to netip.Addr) net.Addr {
-	from := c.Source
+func (c *Config) source(ep *exchange.Endpoint) net.Addr {
+	from, to := c.Source, ep.Address.Addr()
 	if to.Is6() && !to.Is4In6() {
 		from = c.Source6
 	}
-	if !from.IsValid() {
+	if !from.IsValid() || ep.Path != "" {
 		return nil
 	}
 	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
-}
-
-// mark sets SO_MARK before connecting, nil where there is nothing to set.
-func mark(m int) func(network, address string, c syscall.RawConn) error {
-	if m == 0 {
-		return nil
-	}
-	return func(_, _ string, c syscall.RawConn) error {
-		var failed error
-		if err := c.Control(func(fd uintptr) {
-			failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, m)
-		}); err != nil {
-			return err
-		}
-		return failed
-	}
 }

@@ -6,10 +6,11 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/upstream/hashing"
 )
 
-// Key is what a hashing balancer chooses by. The zero Key stands for a random one.
+// Key is what of a request a cluster chooses by: hashing balancers by its hash, of which the zero Key stands for a random one, Named clusters by its name.
 type Key struct {
 	Hash  uint64
 	Given bool
+	Name  string // host or host:port, as the request has it
 }
 
 // Hashes says whether the cluster's balancer looks at keys.

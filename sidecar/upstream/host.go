@@ -138,3 +138,26 @@ func (h *Host) sweep(now time.Time) int {
 	}
 	return n
 }
+
+// Pinned returns the host at an address (Endpoint.Key) where a client may stay with it; nil: another one has to be chosen.
+func (c *Cluster) Pinned(at string) *Host {
+	c.mu.RLock()
+	h := c.hosts[at]
+	c.mu.RUnlock()
+	if h == nil || h.outlier.ejected.Load() || h.sick.Load() {
+		return nil
+	}
+	if ep := h.Endpoint(); ep.Unhealthy || ep.Draining && !c.config().PinDraining {
+		return nil
+	}
+	return h
+}
+
+// forgotten retires a host that was made on demand and serves nobody any more.
+func (h *Host) forgotten(now time.Time) bool {
+	if h.sweep(now) > 0 || h.active.Load() > 0 || now.Sub(time.Unix(0, h.used.Load())) <= time.Minute {
+		return false
+	}
+	h.retire()
+	return true
+}

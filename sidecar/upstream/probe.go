@@ -3,19 +3,17 @@ package upstream
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"net"
 	"slices"
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/grpchealth"
 )
 
 const (
-	checker      = "Envoy/HC" // the user agent that applications know health checks by
-	maxProbe     = 64 << 10   // how much of an answer is read, in bytes
-	checkService = "/grpc.health.v1.Health/Check"
-	serving      = 1 // HealthCheckResponse.ServingStatus
+	checker  = "Envoy/HC" // the user agent that applications know health checks by
+	maxProbe = 64 << 10   // how much of an answer is read, in bytes
 )
 
 // prober checks one host, again and again. It keeps the connection where it may.
@@ -145,9 +143,9 @@ func describe(r *exchange.Head, h *Host, c *Health) []byte {
 	r.Scheme, r.Authority = r.Intern(scheme), r.Intern(name)
 	r.Add("user-agent", checker)
 	if c.Kind == CheckGRPC {
-		r.Method, r.Path = r.Intern("POST"), r.Intern(checkService)
+		r.Method, r.Path = r.Intern("POST"), r.Intern(grpchealth.Path)
 		r.Add("content-type", "application/grpc")
-		return askService(c.Service)
+		return grpchealth.Question(c.Service)
 	}
 	r.Method, r.Path = r.Intern(c.Method), r.Intern(c.Path)
 	for _, f := range c.Headers {
@@ -156,60 +154,16 @@ func describe(r *exchange.Head, h *Host, c *Health) []byte {
 	return nil
 }
 
-// askService is a HealthCheckRequest in its frame: the service's name is field 1.
-func askService(name string) []byte {
-	message := []byte(nil)
-	if name != "" {
-		message = binary.AppendUvarint(append(message, 1<<3|2), uint64(len(name)))
-		message = append(message, name...)
-	}
-	return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...)
-}
-
 // judgeGRPC judges the answer to a check of a gRPC service.
 func judgeGRPC(head, trailers *exchange.Head, body []byte) result {
 	status := trailers.Get("grpc-status")
 	if status == nil {
 		status = head.Get("grpc-status")
 	}
-	if head.Status == 200 && status.Is("0") && servingStatus(body) == serving {
+	if head.Status == 200 && status.Is("0") && grpchealth.Serving(body) {
 		return pass
 	}
 	return refuse
-}
-
-// servingStatus reads field 1 of a HealthCheckResponse in its frame; 0 where it is not there.
-func servingStatus(p []byte) uint64 {
-	if len(p) < 5 || p[0] != 0 || uint64(binary.BigEndian.Uint32(p[1:])) != uint64(len(p)-5) {
-		return 0
-	}
-	out := uint64(0)
-	for p = p[5:]; len(p) > 0; {
-		key, n := binary.Uvarint(p)
-		if n <= 0 {
-			return 0
-		}
-		p = p[n:]
-		v, n := binary.Uvarint(p)
-		if n <= 0 {
-			return 0
-		}
-		p = p[n:]
-		switch key & 7 {
-		case 0:
-		case 2: // bytes of a field that we do not know
-			if v > uint64(len(p)) {
-				return 0
-			}
-			p = p[v:]
-		default:
-			return 0
-		}
-		if key == 1<<3 {
-			out = v
-		}
-	}
-	return out
 }
 
 // tcp connects, sends what there is to send, and waits for what is to come.

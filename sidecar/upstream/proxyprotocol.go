@@ -1,13 +1,12 @@
 package upstream
 
 import (
-	"encoding/binary"
 	"net"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/proxyheader"
 )
 
 // ProxyHeader is how a connection tells its server, first of all, whose it is (the PROXY protocol of HAProxy, section 2).
@@ -51,36 +50,7 @@ func (v ProxyHeader) header(from, to netip.AddrPort) []byte {
 		src, dst = netip.AddrFrom16(src.As16()), netip.AddrFrom16(dst.As16())
 	}
 	if v == ProxyV1 {
-		return headerV1(known, four, netip.AddrPortFrom(src, from.Port()), netip.AddrPortFrom(dst, to.Port()))
+		return proxyheader.V1(known, four, netip.AddrPortFrom(src, from.Port()), netip.AddrPortFrom(dst, to.Port()))
 	}
-	return headerV2(known, four, netip.AddrPortFrom(src, from.Port()), netip.AddrPortFrom(dst, to.Port()))
-}
-
-func headerV1(known, four bool, src, dst netip.AddrPort) []byte {
-	if !known {
-		return []byte("PROXY UNKNOWN\r\n")
-	}
-	out := []byte("PROXY TCP6 ")
-	if four {
-		out[9] = '4'
-	}
-	out = append(src.Addr().AppendTo(out), ' ')
-	out = append(dst.Addr().AppendTo(out), ' ')
-	out = append(strconv.AppendUint(out, uint64(src.Port()), 10), ' ')
-	return append(strconv.AppendUint(out, uint64(dst.Port()), 10), "\r\n"...)
-}
-
-// headerV2 is the signature, version and command, family and protocol, the length of what follows, addresses and ports.
-func headerV2(known, four bool, src, dst netip.AddrPort) []byte {
-	out := []byte("\r\n\r\n\x00\r\nQUIT\n")
-	if !known {
-		return append(out, 0x20, 0, 0, 0) // LOCAL
-	}
-	family, length := byte(0x21), byte(36)
-	if four {
-		family, length = 0x11, 12
-	}
-	out = append(out, 0x21, family, 0, length)
-	out = append(append(out, src.Addr().AsSlice()...), dst.Addr().AsSlice()...)
-	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(out, src.Port()), dst.Port())
+	return proxyheader.V2(known, four, netip.AddrPortFrom(src, from.Port()), netip.AddrPortFrom(dst, to.Port()))
 }

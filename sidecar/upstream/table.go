@@ -36,7 +36,7 @@ func (p *plan) table(g *group) *hashing.Table {
 }
 
 // key is what a host is hashed by: its address.
-func (h *Host) key() string { return endpointKey(h.Endpoint()) }
+func (h *Host) key() string { return h.Endpoint().Key() }
 
 // members are the hosts that one table is for, with their parts: by their weights alone, or by those of their localities first.
 func members(hosts []*Host, byLocality bool) []member {

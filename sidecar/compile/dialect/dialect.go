@@ -18,7 +18,8 @@ envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter: expression
 envoy.extensions.access_loggers.file.v3.FileAccessLog: path log_format
 envoy.config.core.v3.SubstitutionFormatString: text_format_source json_format
 envoy.config.core.v3.DataSource: filename inline_bytes inline_string
-envoy.config.core.v3.Address: socket_address
+envoy.config.core.v3.Address: socket_address pipe
+envoy.config.core.v3.Pipe: path
 envoy.config.core.v3.SocketAddress: address port_value protocol
 envoy.config.core.v3.CidrRange: address_prefix prefix_len
 envoy.config.core.v3.Metadata: filter_metadata
@@ -69,6 +70,13 @@ envoy.config.core.v3.KeepaliveSettings: interval timeout
 envoy.extensions.filters.http.router.v3.Router: suppress_envoy_headers
 envoy.extensions.filters.http.rbac.v3.RBAC: rules rules_stat_prefix
 envoy.extensions.filters.http.grpc_web.v3.GrpcWeb:
+envoy.extensions.filters.http.stateful_session.v3.StatefulSession: session_state strict
+envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute: disabled stateful_session
+envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState: cookie
+envoy.type.http.v3.Cookie: name ttl path
+envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState: name
+envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig: dns_cache_config
+envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig: dns_cache_config port_value
 envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit: stat_prefix status token_bucket filter_enabled filter_enforced
 	request_headers_to_add_when_not_enforced response_headers_to_add rate_limited_as_resource_exhausted
 envoy.type.v3.TokenBucket: max_tokens tokens_per_fill fill_interval
@@ -132,7 +140,10 @@ envoy.config.route.v3.DirectResponseAction: status body
 envoy.config.cluster.v3.Cluster: name alt_stat_name type eds_cluster_config load_assignment connect_timeout lb_policy
 	common_lb_config circuit_breakers outlier_detection health_checks typed_extension_protocol_options upstream_connection_options upstream_bind_config
 	dns_refresh_rate dns_lookup_family cleanup_interval transport_socket transport_socket_matches metadata
-	ring_hash_lb_config maglev_lb_config round_robin_lb_config least_request_lb_config
+	ring_hash_lb_config maglev_lb_config round_robin_lb_config least_request_lb_config cluster_type
+envoy.config.cluster.v3.Cluster.CustomClusterType: name typed_config
+envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig: dns_cache_config allow_insecure_cluster_options
+envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig: name dns_lookup_family dns_refresh_rate
 envoy.config.cluster.v3.Cluster.RoundRobinLbConfig: slow_start_config
 envoy.config.cluster.v3.Cluster.LeastRequestLbConfig: slow_start_config
 envoy.config.cluster.v3.Cluster.SlowStartConfig: slow_start_window aggression min_weight_percent
@@ -140,7 +151,8 @@ envoy.config.core.v3.RuntimeDouble: default_value runtime_key
 envoy.config.cluster.v3.Cluster.RingHashLbConfig: minimum_ring_size maximum_ring_size hash_function
 envoy.config.cluster.v3.Cluster.MaglevLbConfig: table_size
 envoy.config.cluster.v3.Cluster.EdsClusterConfig: eds_config service_name
-envoy.config.cluster.v3.Cluster.CommonLbConfig: healthy_panic_threshold locality_weighted_lb_config
+envoy.config.cluster.v3.Cluster.CommonLbConfig: healthy_panic_threshold locality_weighted_lb_config override_host_status
+envoy.config.core.v3.HealthStatusSet: statuses
 envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig:
 envoy.config.cluster.v3.Cluster.TransportSocketMatch: name match transport_socket
 envoy.config.cluster.v3.CircuitBreakers: thresholds
@@ -165,7 +177,7 @@ envoy.config.core.v3.BindConfig: source_address extra_source_addresses
 envoy.config.core.v3.ExtraSourceAddress: address
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions: explicit_http_config use_downstream_protocol_config common_http_protocol_options
 	upstream_http_protocol_options
-envoy.config.core.v3.UpstreamHttpProtocolOptions: auto_sni
+envoy.config.core.v3.UpstreamHttpProtocolOptions: auto_sni auto_san_validation
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig: http_protocol_options http2_protocol_options
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig: http_protocol_options http2_protocol_options
 envoy.config.endpoint.v3.ClusterLoadAssignment: cluster_name endpoints
