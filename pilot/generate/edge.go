@@ -102,7 +102,7 @@ func GenerateEdge(ix *Index, o Outbound, e Edge, m *Memo) *Set {
 		if len(plan.chains) == 0 {
 			continue
 		}
-		in := listeners.Gateway{Mesh: e.Mesh, Class: e.Class, Self: e.Self, Reports: e.Reports, Bind: at.bind, Port: at.port, Policies: e.Policies}
+		in := listeners.Gateway{Mesh: e.Mesh, Class: e.Class, Self: e.Self, Reports: e.Reports, Bind: at.bind, Port: at.port, Policies: e.Policies, Names: e.Class.Foreign && ix.named}
 		in.Chains = m.edgeChains.Of(plan.chains)
 		b.set.add(m.edges.Get(in, listeners.MakeGateway))
 	}

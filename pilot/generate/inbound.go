@@ -22,7 +22,7 @@ func (ix *Index) inboundPorts(w *model.Workload, sidecar *model.Sidecar) []liste
 	}
 	if sidecar != nil {
 		for _, l := range sidecar.Ingress {
-			add(listeners.Port{Port: l.Port, Protocol: l.Protocol, Endpoint: ownEndpoint(l.Endpoint, w), Pool: l.Pool})
+			add(listeners.Port{Port: l.Port, Protocol: l.Protocol, Endpoint: ownEndpoint(l.Endpoint, w), TLS: l.TLS, Pool: l.Pool})
 		}
 	}
 	if len(ports) == 0 {

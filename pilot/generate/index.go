@@ -23,6 +23,7 @@ type Index struct {
 	reports    *observe.Rules
 	opaque     map[uint16]bool // ports that a Sidecar has its clients speak something else than HTTP on
 	sights     sights
+	named      bool // some clusters go where the names of requests lead
 }
 
 // condition is a label condition of routes.
@@ -45,7 +46,9 @@ func NewIndex(s *model.Snapshot, endpoints *model.EndpointIndex, prev *Index) *I
 			}
 		}
 	}
+	ix.named = s.Mesh.AnyName
 	for _, svc := range s.Services {
+		ix.named = ix.named || svc.Resolution == model.ResolveNamed
 		ix.byHost[svc.Host] = append(ix.byHost[svc.Host], svc)
 		if svc.Selector != nil {
 			ix.selecting[svc.Namespace] = append(ix.selecting[svc.Namespace], svc)

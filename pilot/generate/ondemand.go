@@ -34,7 +34,7 @@ func (p *outboundPlan) listener(in listeners.Outbound) {
 // unasked are what a proxy on demand is told without asking.
 func unasked() map[string]map[string]bool {
 	return map[string]map[string]bool{
-		wire.TypeCluster:     {wire.ClusterBlackHole: true, wire.ClusterPassthrough: true},
+		wire.TypeCluster:     {wire.ClusterBlackHole: true, wire.ClusterPassthrough: true, wire.ClusterAnyName: true},
 		wire.TypeListener:    {wire.ListenerVirtualOutbound: true},
 		wire.TypeVirtualHost: {},
 	}

@@ -57,6 +57,11 @@ func (b *builder) registryOnly() bool {
 	return b.ix.mesh.RegistryOnly
 }
 
+// anyName reports whether the names of unknown hosts are looked up.
+func (b *builder) anyName() bool {
+	return b.ix.mesh.AnyName && (b.scope.Sidecar == nil || b.scope.Sidecar.RegistryOnly == nil)
+}
+
 // reached is a service that a scope may reach, and the rule that it obeys towards it.
 type reached struct {
 	service *model.Service
@@ -108,8 +113,15 @@ func (b *builder) clusters() {
 
 func (b *builder) reach() *Reach {
 	r := &Reach{views: map[string]upstream.EndpointView{}, names: map[model.EndpointKey][]string{}}
-	for _, name := range []string{wire.ClusterBlackHole, wire.ClusterPassthrough} {
-		if name == wire.ClusterPassthrough && b.scope.Class.Router || b.scope.Class.Proxyless {
+	fixed := []string{wire.ClusterBlackHole}
+	if !b.scope.Class.Router {
+		fixed = append(fixed, wire.ClusterPassthrough)
+	}
+	if b.ix.mesh.AnyName && !b.scope.Class.Router {
+		fixed = append(fixed, wire.ClusterAnyName)
+	}
+	for _, name := range fixed {
+		if b.scope.Class.Proxyless {
 			continue
 		}
 		r.clusters = append(r.clusters, b.m.fixed.Get(upstream.Fixed{Mesh: b.ix.mesh, Class: b.scope.Class, Name: name}, upstream.MakeFixed))
@@ -160,7 +172,7 @@ func (b *builder) cluster(r *Reach, svc *model.Service, port uint16, rule *model
 
 // reachable reports whether a gateway may carry mesh mTLS on to a service: there are endpoints of the mesh, and it can find them.
 func reachable(svc *model.Service) bool {
-	return !svc.External && svc.Resolution != model.ResolvePassthrough && svc.Resolution != model.ResolveAlias
+	return !svc.External && svc.Resolution != model.ResolvePassthrough && svc.Resolution != model.ResolveAlias && svc.Resolution != model.ResolveNamed
 }
 
 func (b *builder) made(r *Reach, in upstream.Cluster) {
@@ -202,7 +214,7 @@ func policyOf(rule *model.DestinationRule, subset *model.Subset, port uint16) *m
 func (b *builder) endpointView(in upstream.Cluster) upstream.EndpointView {
 	v := upstream.EndpointView{
 		Key:    model.EndpointKey{Host: in.Service.Host, Namespace: in.Service.Namespace, Port: in.Port},
-		Subset: in.Subset, Through: in.Through, Foreign: in.Class.Foreign, Preference: in.Preference(),
+		Subset: in.Subset, Through: in.Through, Foreign: in.Class.Foreign, Proxyless: in.Class.Proxyless, Preference: in.Preference(),
 	}
 	if o := in.InForce().Outlier; o != nil && o.MinHealthPercent > 0 {
 		v.HealthyOnly = true
@@ -232,7 +244,11 @@ func (b *builder) resolve(d *model.Destination, listenerPort uint16) routes.Targ
 			port = onlyPort(svc, listenerPort)
 		}
 	}
-	return routes.Target{Ref: d, Cluster: naming.Cluster(host, d.Subset, port), Hash: b.hashKey(svc, d.Subset, port)}
+	out := routes.Target{Ref: d, Cluster: naming.Cluster(host, d.Subset, port), Hash: b.hashKey(svc, d.Subset, port)}
+	if svc != nil {
+		out.Session = svc.Session
+	}
+	return out
 }
 
 // hashKey is what requests to a service's subset are hashed by; nil: nothing.

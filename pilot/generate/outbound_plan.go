@@ -4,11 +4,13 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/generate/claims"
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
 	"github.com/heddle-mesh/heddle/pilot/generate/listeners"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/generate/routes"
+	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -48,7 +50,7 @@ func newOutboundPlan(b *builder) *outboundPlan {
 }
 
 func (p *outboundPlan) build() {
-	p.set.add(listeners.MakeVirtualOutbound(p.base(), p.scope.OnDemand))
+	p.unknown()
 	if p.scope.OnDemand {
 		p.set.unasked, p.set.tables, p.set.leads = unasked(), map[string]*routes.OnDemand{}, map[string]leads{}
 	}
@@ -72,6 +74,17 @@ func (p *outboundPlan) build() {
 	}
 	p.undeclared()
 	p.emit()
+}
+
+// unknown plans where connections arrive, and those to destinations that nobody declared. A foreign proxy would look for HTTP in all of them before it
+// hands them on, and so keep those waiting whose servers speak first.
+func (p *outboundPlan) unknown() {
+	in := p.base()
+	if in.AnyName && !in.Class.Foreign {
+		in.Routes = wire.ListenerVirtualOutbound
+		p.set.add(p.m.routes.Get(routes.Configuration{Name: in.Routes, CatchAll: in.UnknownHost(), Uncounted: p.ix.mesh.Headers.NoAttemptCount}, routes.Make))
+	}
+	p.set.add(listeners.MakeVirtualOutbound(in, p.scope.OnDemand))
 }
 
 // spoken is a service's port with the protocol that clients speak on it: the one that their Sidecar gives the port, where it does.
@@ -212,7 +225,7 @@ func (p *outboundPlan) wildcard(svc *model.Service, port *model.ServicePort, blo
 
 // own is the service itself as a target.
 func (p *outboundPlan) own(svc *model.Service, port uint16) (*intern.List[listeners.Weighted], listeners.Relay) {
-	return p.m.weighted.Of([]listeners.Weighted{{Cluster: naming.Cluster(svc.Host, "", port), Weight: 1}}), listeners.RelayOf(p.policy(svc, "", port))
+	return p.m.weighted.Of([]listeners.Weighted{{Cluster: naming.Cluster(svc.Host, "", port), Weight: 1}}), p.relayOf(svc, "", port)
 }
 
 // opaque applies the tls and tcp rules of the VirtualServices that rule the service's host: conditions become chains, the first rule
@@ -263,6 +276,16 @@ func (p *outboundPlan) holds(vs *model.VirtualService, m *model.L4Match, port ui
 	return slices.Contains(gateways, model.MeshGateway) && (m.Port == 0 || m.Port == port) && p.scope.client().Holds(m.Source)
 }
 
+// relayOf is what the policy towards a service, which may be nil, says of relayed connections.
+func (b *builder) relayOf(svc *model.Service, subset string, port uint16) listeners.Relay {
+	policy := b.policy(svc, subset, port)
+	out := listeners.RelayOf(policy)
+	if b.scope.Class.Foreign && svc != nil && svc.Resolution == model.ResolveNamed {
+		out.Names = upstream.Cluster{Mesh: b.ix.mesh, Service: svc, Port: port, Policy: policy}.NamedPort()
+	}
+	return out
+}
+
 // shares resolves weighted destinations; what the first one's policy says of relaying holds for all. Nil: none has a weight.
 func (b *builder) shares(destinations []*model.Destination, port uint16) (*intern.List[listeners.Weighted], listeners.Relay) {
 	var out []listeners.Weighted
@@ -277,7 +300,7 @@ func (b *builder) shares(destinations []*model.Destination, port uint16) (*inter
 		}
 		t := b.resolve(d, port)
 		if len(out) == 0 {
-			first = listeners.RelayOf(b.policy(b.byHost[d.Host], d.Subset, port))
+			first = b.relayOf(b.byHost[d.Host], d.Subset, port)
 			if len(destinations) > 1 { // a subset's tunnel is for those that all go there
 				first.Tunnel = listeners.RelayOf(b.policy(b.byHost[d.Host], "", port)).Tunnel
 			}
@@ -309,7 +332,7 @@ func (p *outboundPlan) undeclared() {
 
 // base is what all listeners have in common.
 func (p *outboundPlan) base() listeners.Outbound {
-	return listeners.Outbound{Mesh: p.ix.mesh, Class: p.scope.Class, RegistryOnly: p.registryOnly(), Reports: p.scope.Reports, Traced: p.scope.Traced}
+	return listeners.Outbound{Mesh: p.ix.mesh, Class: p.scope.Class, RegistryOnly: p.registryOnly(), AnyName: p.anyName(), Names: p.scope.Class.Foreign && p.ix.named, Reports: p.scope.Reports, Traced: p.scope.Traced}
 }
 
 // emit makes the listeners and the routes that ports share.
@@ -330,7 +353,7 @@ func (p *outboundPlan) emit() {
 		in.Port, in.Chains, in.Default, in.Relay = port, p.m.chains.Of(p.m.distinct(s.chains)), s.rest, s.relay
 		if len(s.hosts) > 0 {
 			in.Routes = naming.Port(port)
-			p.table(routes.Configuration{Name: in.Routes, Hosts: p.m.vhosts.Of(s.hosts), CatchAll: listeners.Unknown(p.registryOnly()), Uncounted: p.ix.mesh.Headers.NoAttemptCount})
+			p.table(routes.Configuration{Name: in.Routes, Hosts: p.m.vhosts.Of(s.hosts), CatchAll: base.UnknownHost(), Uncounted: p.ix.mesh.Headers.NoAttemptCount})
 		}
 		p.listener(in)
 	}

@@ -58,6 +58,8 @@ type Mesh struct {
 	StrictHostOwnership bool
 	// Machines: machines outside of the cluster may register themselves by WorkloadGroups. Istio has no such setting, and always lets them.
 	Machines bool
+	// PersistentSessions: labels of Services keep clients with their endpoints. In Istio, a flag of its control plane says so.
+	PersistentSessions bool
 }
 
 // Problem is something in an object that strict reading found: a field that the schema does not know, or a value that it does

@@ -18,32 +18,36 @@ func (m Mesh) WithSettings(data map[string]string) (Mesh, error) {
 	if m.Config, m.Problems, err = DecodeMesh([]byte(data[wire.MeshConfigMapKey])); err != nil {
 		return m, err
 	}
-	m.StrictHostOwnership = false
-	if text, said := data[wire.StrictOwnershipKey]; said {
-		if m.StrictHostOwnership, err = strconv.ParseBool(text); err != nil {
-			m.StrictHostOwnership = true // somebody wanted it
-			m.Problems = append(m.Problems, Problem{Path: wire.StrictOwnershipKey, Reason: fmt.Sprintf("%q is neither true nor false; true is in force", text)})
-		}
-	}
-	m.Machines = false
-	if text, said := data[wire.MachinesKey]; said {
-		if m.Machines, err = strconv.ParseBool(text); err != nil {
-			m.Machines = false // nobody is let in by a slip
-			m.Problems = append(m.Problems, Problem{Path: wire.MachinesKey, Reason: fmt.Sprintf("%q is neither true nor false; false is in force", text)})
-		}
-	}
+	m.StrictHostOwnership = m.truth(data, wire.StrictOwnershipKey, true) // where it cannot be read, somebody wanted it
+	m.Machines = m.truth(data, wire.MachinesKey, false)                  // nobody is let in by a slip
+	m.PersistentSessions = m.truth(data, wire.SessionsKey, false)
 	return m, nil
+}
+
+// truth reads a setting that is true or false; what is neither is a problem, and otherwise in force.
+func (m *Mesh) truth(data map[string]string, key string, otherwise bool) bool {
+	text, said := data[key]
+	if !said {
+		return false
+	}
+	out, err := strconv.ParseBool(text)
+	if err != nil {
+		m.Problems = append(m.Problems, Problem{Path: key, Reason: fmt.Sprintf("%q is neither true nor false; %t is in force", text, otherwise)})
+		return otherwise
+	}
+	return out
 }
 
 // SettingsOf is m with the settings of another.
 func (m Mesh) SettingsOf(other *Mesh) Mesh {
-	m.Config, m.Problems, m.StrictHostOwnership, m.Machines = other.Config, other.Problems, other.StrictHostOwnership, other.Machines
+	m.Config, m.Problems, m.StrictHostOwnership = other.Config, other.Problems, other.StrictHostOwnership
+	m.Machines, m.PersistentSessions = other.Machines, other.PersistentSessions
 	return m
 }
 
 // Silent reports whether nobody set anything.
 func (m *Mesh) Silent() bool {
-	return len(m.Problems) == 0 && !m.StrictHostOwnership && !m.Machines && proto.Equal(m.Config, &mesh.MeshConfig{})
+	return len(m.Problems) == 0 && !m.StrictHostOwnership && !m.Machines && !m.PersistentSessions && proto.Equal(m.Config, &mesh.MeshConfig{})
 }
 
 // DecodeMesh reads the settings of the mesh from YAML: Istio's MeshConfig. Unknown fields are Problems; text that cannot be read

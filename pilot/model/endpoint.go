@@ -12,9 +12,12 @@ const (
 	Draining
 )
 
+// SocketScheme begins the address of a Unix domain socket, which has no port.
+const SocketScheme = "unix://"
+
 // Endpoint is one address behind a service port, with facts, not policy.
 type Endpoint struct {
-	Address  string // IP, or host name for DNS
+	Address  string // IP, host name for DNS, or SocketScheme and a path
 	Port     uint16
 	Health   Health
 	Weight   uint32 // 0 means 1
@@ -59,7 +62,7 @@ type EndpointSet struct {
 type WorkloadGroup struct {
 	From        Name
 	UID         string
-	Account     string // service account, the only one whose proof counts
+	Account     string            // service account, the only one whose proof counts
 	Labels      map[string]string // of the entry's spec
 	Annotations map[string]string
 	Ports       map[string]uint32

@@ -49,13 +49,21 @@ type ServerTLS struct {
 	Mode ServerTLSMode
 	// Certificates are Secrets, of one kind of key each: "name" in the gateway's namespace, "namespace/name" in another.
 	Certificates []string
-	Authority    string   // Secret with the CA of clients, in itself or in its -cacert; "": clients show no certificate
-	SANs         []string // accepted client certificates
-	SPKIs        []string // likewise, by the SHA-256 of their keys, in base64; with Hashes: either will do
-	Hashes       []string // likewise, by their own SHA-256, in hex
-	MinVersion   string   // "1.2" or "1.3"; "": 1.2
-	MaxVersion   string   // "": 1.3
+	Authority    string       // Secret with the CA of clients, in itself or in its -cacert; "": clients show no certificate
+	SANs         []string     // accepted client certificates
+	SPKIs        []string     // likewise, by the SHA-256 of their keys, in base64; with Hashes: either will do
+	Hashes       []string     // likewise, by their own SHA-256, in hex
+	Files        *ServerFiles // of a Sidecar's ingress, instead of Secrets
+	MinVersion   string       // "1.2" or "1.3"; "": 1.2
+	MaxVersion   string       // "": 1.3
 	Ciphers      []string
+}
+
+// ServerFiles are paths in the proxy's own container, of PEM.
+type ServerFiles struct {
+	Chain, Key string // the certificate, leaf first
+	Roots      string // who vouches for clients; "": they show no certificate
+	CRL        string
 }
 
 // ServerKind is what a server does with connections.
@@ -142,8 +150,10 @@ type EgressHost struct {
 type IngressListener struct {
 	Port     uint16
 	Protocol Protocol
-	// Endpoint is defaultEndpoint: "127.0.0.1:port", "[::1]:port", "0.0.0.0:port" or "[::]:port" (the pod's own address of the family); "": the
+	// Endpoint is defaultEndpoint: "127.0.0.1:port", "[::1]:port", "0.0.0.0:port" or "[::]:port" (the pod's own address of the family), SocketScheme and a path; "": the
 	// original destination.
 	Endpoint string
-	Pool     *ConnectionPool // nil: the Sidecar's
+	// TLS ends connections of clients outside the mesh, where the port's mode is DISABLE. Nil: the port is plain.
+	TLS  *ServerTLS
+	Pool *ConnectionPool // nil: the Sidecar's
 }

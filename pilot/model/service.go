@@ -11,6 +11,7 @@ const (
 	ResolveDNS                             // ServiceEntry DNS: strict
 	ResolveDNSRoundRobin                   // ServiceEntry DNS_ROUND_ROBIN: logical
 	ResolveAlias                           // ExternalName: AliasOf
+	ResolveNamed                           // ServiceEntry DYNAMIC_DNS: the name that a request or a ClientHello brings
 )
 
 // Service is one host that traffic can be sent to: a Kubernetes Service or one host of a ServiceEntry.
@@ -42,10 +43,18 @@ type Service struct {
 	DNSEndpoints map[uint16][]*Endpoint
 	// Locality is the preference that the service's traffic distribution asks for. Nil: none.
 	Locality *LocalityPolicy
+	// Session is by what clients stay with the endpoint that served them first. Nil: they do not.
+	Session *Session
 	// DualStack says that the pods of a headless service may have addresses beside those that its endpoints tell.
 	DualStack bool
 	// PublishNotReady also routes to endpoints that are not ready.
 	PublishNotReady bool
+}
+
+// Session is a cookie, or a header, that names an endpoint.
+type Session struct {
+	Cookie, Path string
+	Header       string
 }
 
 // Port returns the port numbered n, or nil.

@@ -40,8 +40,13 @@ type Mesh struct {
 	StrictHosts bool
 	// Machines: machines outside of the cluster may register themselves.
 	Machines bool
+	// Sessions: labels of services keep clients with their endpoints.
+	Sessions bool
 	// RegistryOnly refuses hosts that are not in the registry (outboundTrafficPolicy REGISTRY_ONLY).
 	RegistryOnly bool
+	// AnyName sends HTTP for hosts that are not in the registry where their names lead (ALLOW_ANY_DYNAMIC_DNS), secured as AnyNameTLS says.
+	AnyName    bool
+	AnyNameTLS *ClientTLS
 	// AutoMTLS speaks mesh mTLS to endpoints that take it where no DestinationRule says otherwise.
 	AutoMTLS bool
 	// DefaultExport are the visibilities of objects without exportTo.

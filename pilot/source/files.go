@@ -148,7 +148,7 @@ func addMesh(in *inputs.Inputs, data []byte) error {
 	if cm.Name != wire.MeshConfigMap {
 		return nil
 	}
-	if _, ok := cm.Data[wire.MeshConfigMapKey]; !ok && cm.Data[wire.StrictOwnershipKey] == "" && cm.Data[wire.MachinesKey] == "" {
+	if _, ok := cm.Data[wire.MeshConfigMapKey]; !ok && cm.Data[wire.StrictOwnershipKey] == "" && cm.Data[wire.MachinesKey] == "" && cm.Data[wire.SessionsKey] == "" {
 		return nil
 	}
 	settings, err := in.Mesh.WithSettings(cm.Data)

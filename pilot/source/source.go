@@ -295,7 +295,8 @@ func (s *Source) setSettings(data map[string]string) {
 		next = *s.mesh
 		next.Problems = []inputs.Problem{{Path: "mesh", Reason: err.Error() + "; the settings of before are in force"}}
 	}
-	if s.mesh == nil || !proto.Equal(s.mesh.Config, next.Config) || !slices.Equal(s.mesh.Problems, next.Problems) || s.mesh.StrictHostOwnership != next.StrictHostOwnership || s.mesh.Machines != next.Machines {
+	if s.mesh == nil || !proto.Equal(s.mesh.Config, next.Config) || !slices.Equal(s.mesh.Problems, next.Problems) || s.mesh.StrictHostOwnership != next.StrictHostOwnership ||
+		s.mesh.Machines != next.Machines || s.mesh.PersistentSessions != next.PersistentSessions {
 		s.mesh = &next
 		s.changed(laneSnapshot | laneEndpoints)
 	}

@@ -96,7 +96,7 @@ func (c *Checker) rulesOf(namespace, host string) []*model.DestinationRule {
 func nameless(log *report.Log, path string, svc *model.Service, t *networking.ClientTLSSettings, port uint32) {
 	originates := t.GetMode() == networking.ClientTLSSettings_SIMPLE || t.GetMode() == networking.ClientTLSSettings_MUTUAL
 	named := t.GetSni() != "" || len(t.GetSubjectAltNames())+len(svc.SANs)+len(svc.DNSEndpoints) > 0 || t.GetInsecureSkipVerify().GetValue()
-	if !originates || named || !strings.HasPrefix(svc.Host, "*") {
+	if !originates || named || svc.Resolution == model.ResolveNamed || !strings.HasPrefix(svc.Host, "*") {
 		return
 	}
 	for _, p := range svc.Ports {

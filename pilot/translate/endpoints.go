@@ -16,6 +16,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/translate/core"
 	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
 	"github.com/heddle-mesh/heddle/pilot/translate/mesh"
+	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
 // EndpointMemo remembers endpoints and workloads from one call to the next, as Memo does for the Snapshot. It belongs to the
@@ -248,6 +249,9 @@ func newEndpoint(k endpointKey) *model.Endpoint {
 	e := &model.Endpoint{Address: k.address, Port: k.port, Health: k.health, Locality: k.where, Node: k.node, Hostname: k.hostname}
 	if w := k.workload; w != nil {
 		e.Locality, e.Node, e.Identity, e.Workload, e.Labels = w.Locality, w.Node, w.Identity, w.Facts, w.Labels
+		if e.Health == model.Healthy && w.Labels[values.DrainingLabel] != "" {
+			e.Health = model.Draining
+		}
 		e.MeshTLS = w.Labels[wire.TLSModeLabel] == wire.TLSModeMesh
 	}
 	return e

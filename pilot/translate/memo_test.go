@@ -45,7 +45,7 @@ func corpus(t testing.TB) []*inputs.Inputs {
 // pick takes some objects of every case, so that rounds share most of them.
 func pick(all []*inputs.Inputs, rnd *rand.Rand) *inputs.Inputs {
 	mesh := *all[rnd.IntN(3)].Mesh
-	mesh.StrictHostOwnership = rnd.IntN(3) == 0
+	mesh.StrictHostOwnership, mesh.PersistentSessions = rnd.IntN(3) == 0, rnd.IntN(3) == 0
 	in := &inputs.Inputs{Mesh: &mesh}
 	for _, c := range all {
 		some(&in.Namespaces, c.Namespaces, rnd)
@@ -247,7 +247,8 @@ func samePointers[T any](t *testing.T, what string, a, b []*T) {
 // renewed is the same objects, read again, with something changed that means nothing.
 func renewed(t *testing.T, in *inputs.Inputs) *inputs.Inputs {
 	out := &inputs.Inputs{Mesh: &inputs.Mesh{Config: in.Mesh.Config, Problems: in.Mesh.Problems, Namespace: in.Mesh.Namespace,
-		ClusterID: in.Mesh.ClusterID, ClusterDomain: in.Mesh.ClusterDomain, TrustDomain: in.Mesh.TrustDomain, StrictHostOwnership: in.Mesh.StrictHostOwnership, Machines: in.Mesh.Machines}}
+		ClusterID: in.Mesh.ClusterID, ClusterDomain: in.Mesh.ClusterDomain, TrustDomain: in.Mesh.TrustDomain, StrictHostOwnership: in.Mesh.StrictHostOwnership,
+		Machines: in.Mesh.Machines, PersistentSessions: in.Mesh.PersistentSessions}}
 	for _, s := range in.Services {
 		c := s.DeepCopy()
 		c.ResourceVersion = "2"

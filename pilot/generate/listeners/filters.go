@@ -2,25 +2,30 @@ package listeners
 
 import (
 	"net"
-	"slices"
 	"strconv"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	trace "github.com/envoyproxy/go-control-plane/envoy/config/trace/v3"
+	forward "github.com/envoyproxy/go-control-plane/envoy/extensions/common/dynamic_forward_proxy/v3"
 	corsfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	httpforward "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/dynamic_forward_proxy/v3"
 	faultfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	webfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_web/v3"
 	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	session "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/stateful_session/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	sniforward "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/sni_dynamic_forward_proxy/v3"
 	tcpproxy "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	tracingtype "github.com/envoyproxy/go-control-plane/envoy/type/tracing/v3"
 	xdstype "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/heddle-mesh/heddle/pilot/generate/message"
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/generate/observe"
+	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -29,6 +34,8 @@ const (
 	filterHCM    = "envoy.filters.network.http_connection_manager"
 	filterTCP    = "envoy.filters.network.tcp_proxy"
 	grpcWeb      = "envoy.filters.http.grpc_web"
+	httpNames    = "envoy.filters.http.dynamic_forward_proxy"
+	sniNames     = "envoy.filters.network.sni_dynamic_forward_proxy"
 	httpRouter   = "envoy.filters.http.router"
 	otelTracer   = "envoy.tracers.opentelemetry"
 	serverHeader = "istio-envoy" // the value of the server header that clients know
@@ -45,6 +52,8 @@ type manager struct {
 	traced  string                    // the service in spans
 	side    side
 	web     bool // clients may speak gRPC-Web
+	// names are remembered by foreign proxies, where clusters go by names; nil: none does.
+	names *forward.DnsCacheConfig
 }
 
 // side is where a connection manager stands.
@@ -60,7 +69,7 @@ const (
 func httpManager(m manager) *listener.Filter {
 	c := &hcm.HttpConnectionManager{
 		CodecType: hcm.HttpConnectionManager_AUTO, StatPrefix: m.prefix,
-		HttpFilters:                  append(m.guards, httpFilters(m.web, m.mesh.Headers)...),
+		HttpFilters:                  append(m.guards, m.httpFilters()...),
 		AccessLog:                    accessLogs(m.reports.Logs),
 		UpgradeConfigs:               []*hcm.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		PathWithEscapedSlashesAction: hcm.HttpConnectionManager_KEEP_UNCHANGED,
@@ -129,15 +138,19 @@ func normalize(c *hcm.HttpConnectionManager, mode model.PathNormalization) {
 }
 
 // httpFilters are the filters of a connection manager, in order, after authorization.
-func httpFilters(web bool, said model.ProxyHeaders) []*hcm.HttpFilter {
-	out := []*hcm.HttpFilter{
-		message.HTTPFilter(message.FilterFault, &faultfilter.HTTPFault{}), message.HTTPFilter(message.FilterCORS, &corsfilter.Cors{}),
-		message.HTTPFilter(httpRouter, &router.Router{SuppressEnvoyHeaders: said.NoEnvoyHeaders}),
+func (m manager) httpFilters() []*hcm.HttpFilter {
+	var out []*hcm.HttpFilter
+	if m.web {
+		out = append(out, message.HTTPFilter(grpcWeb, &webfilter.GrpcWeb{}))
 	}
-	if web {
-		return slices.Insert(out, 0, message.HTTPFilter(grpcWeb, &webfilter.GrpcWeb{}))
+	out = append(out, message.HTTPFilter(message.FilterFault, &faultfilter.HTTPFault{}), message.HTTPFilter(message.FilterCORS, &corsfilter.Cors{}))
+	if m.names != nil {
+		out = append(out, message.HTTPFilter(httpNames, &httpforward.FilterConfig{ImplementationSpecifier: &httpforward.FilterConfig_DnsCacheConfig{DnsCacheConfig: m.names}}))
 	}
-	return out
+	if m.mesh.Sessions && m.side != inbound { // routes say by what
+		out = append(out, message.HTTPFilter(message.FilterSession, &session.StatefulSession{}))
+	}
+	return append(out, message.HTTPFilter(httpRouter, &router.Router{SuppressEnvoyHeaders: m.mesh.Headers.NoEnvoyHeaders}))
 }
 
 // ServiceName is what spans call the workload.
@@ -203,6 +216,8 @@ type Relay struct {
 	Longest  model.Duration  // 0: any
 	BySource bool            // hashing balancers choose by the client's address
 	Tunnel   model.Tunnel
+	// Names is the port at which a foreign proxy looks for the name in a ClientHello; 0: the target does not go by names.
+	Names uint16
 }
 
 // RelayOf reads what a policy, which may be nil, says of relayed connections.
@@ -212,6 +227,17 @@ func RelayOf(p *model.TrafficPolicy) Relay {
 	}
 	key := p.LoadBalancer.Hash
 	return Relay{Idle: p.ConnectionPool.TCPIdleTimeout, Longest: p.ConnectionPool.MaxConnectionDuration, BySource: key != nil && key.SourceIP, Tunnel: p.Tunnel}
+}
+
+// relay returns the network filters that relay bytes.
+func relay(mesh *model.Mesh, class naming.Class, reports observe.Side, targets []Weighted, r Relay) []*listener.Filter {
+	last := tcpFilter(reports, targets[0].Cluster, targets, r)
+	if r.Names == 0 {
+		return []*listener.Filter{last}
+	}
+	return []*listener.Filter{message.NetworkFilter(sniNames, &sniforward.FilterConfig{
+		DnsCacheConfig: upstream.Names(mesh, class), PortSpecifier: &sniforward.FilterConfig_PortValue{PortValue: uint32(r.Names)},
+	}), last}
 }
 
 // tcpFilter returns the network filter that relays bytes.

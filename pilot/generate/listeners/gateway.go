@@ -25,6 +25,7 @@ type Gateway struct {
 	Port     uint16
 	Policies *intern.List[*model.Authorization]
 	Chains   *intern.List[GatewayChain]
+	Names    bool // as in Outbound
 }
 
 // GatewayChain is one filter chain of a gateway.
@@ -74,12 +75,11 @@ func (in Gateway) chain(c GatewayChain) *listener.FilterChain {
 	}
 	g := authz.Guard{Mesh: in.Mesh, Policies: in.Policies.Slice()}
 	if c.Routes == "" {
-		targets := c.Targets.Slice()
-		out.Filters = append(g.TCP(), tcpFilter(in.Reports.Client, targets[0].Cluster, targets, c.Relay))
+		out.Filters = append(g.TCP(), relay(in.Mesh, in.Class, in.Reports.Client, c.Targets.Slice(), c.Relay)...)
 		return out
 	}
 	out.Filters = []*listener.Filter{httpManager(manager{
-		mesh: in.Mesh, reports: in.Reports.Client, prefix: "outbound_" + in.Class.ListenerName(in.Bind, in.Port), routes: c.Routes, guards: g.HTTP(), traced: in.Self.ServiceName(), side: edge, web: c.Web,
+		mesh: in.Mesh, reports: in.Reports.Client, prefix: "outbound_" + in.Class.ListenerName(in.Bind, in.Port), routes: c.Routes, guards: g.HTTP(), traced: in.Self.ServiceName(), side: edge, web: c.Web, names: Outbound{Mesh: in.Mesh, Class: in.Class, Names: in.Names}.names(),
 	})}
 	return out
 }

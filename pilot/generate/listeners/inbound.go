@@ -3,11 +3,13 @@ package listeners
 import (
 	"cmp"
 	"net/netip"
+	"strings"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/generate/authz"
@@ -42,8 +44,12 @@ type Port struct {
 	Service  *model.Service        // the first to declare the port; nil: only a policy or a Sidecar names it
 	Number   uint16                // of the service's port
 	Endpoint string                // where to deliver instead of the original destination
+	TLS      *model.ServerTLS      // of clients outside the mesh; it counts where Mode is DISABLE
 	Pool     *model.ConnectionPool // nil: the default
 }
+
+// foreign reports whether the port ends TLS that is not the mesh's.
+func (p Port) foreign() bool { return p.TLS != nil && p.Mode == model.MTLSDisable }
 
 // pool is what holds for connections to the application.
 func (p Port) pool() model.ConnectionPool {
@@ -77,6 +83,11 @@ func (in Inbound) cluster(p Port) *wire.Resource {
 		if at.Addr().IsLoopback() {
 			c.UpstreamBindConfig = nil // only the pod's own address would be captured again
 		}
+	}
+	if strings.HasPrefix(p.Endpoint, model.SocketScheme) {
+		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_STATIC}
+		c.LbPolicy, c.UpstreamBindConfig = cluster.Cluster_ROUND_ROBIN, nil
+		c.LoadAssignment = upstream.OneEndpoint(c.Name, p.Endpoint, 0)
 	}
 	upstream.Limit(c, pool)
 	c.TypedExtensionProtocolOptions = upstream.HTTPOptions(upstream.ProtocolOptions{Downstream: p.Protocol == model.Unknown, HTTP2: p.Protocol.IsHTTP2(), Pool: pool})
@@ -163,13 +174,20 @@ func sniffedChains(mode model.MTLSMode) []chainKind {
 // chains are the filter chains of a port; port 0 is every other port.
 func (in Inbound) chains(p Port, target string, g authz.Guard) []*listener.FilterChain {
 	var out []*listener.FilterChain
-	for _, kind := range chainKinds(p.Protocol, p.Mode) {
+	kinds := chainKinds(p.Protocol, p.Mode)
+	if p.foreign() { // and nothing else is let in
+		kinds = []chainKind{{transportTLS, nil, true, p.Protocol == model.HTTPS}}
+	}
+	for _, kind := range kinds {
 		match := &listener.FilterChainMatch{TransportProtocol: kind.transport, ApplicationProtocols: kind.alpns}
 		if p.Port != 0 {
 			match.DestinationPort = message.U32(uint32(p.Port))
 		}
 		c := &listener.FilterChain{Name: in.chainName(p, kind), FilterChainMatch: match}
-		if kind.terminate {
+		switch {
+		case p.foreign():
+			c.TransportSocket = foreignServer(in.Mesh, p.TLS, kind.http)
+		case kind.terminate:
 			c.TransportSocket = transport.MeshServer(transport.Members(in.Mesh), transport.Parameters(in.Mesh.MeshTLS), serverALPNs(kind.http))
 		}
 		if kind.http {
@@ -180,6 +198,25 @@ func (in Inbound) chains(p Port, target string, g authz.Guard) []*listener.Filte
 		out = append(out, c)
 	}
 	return out
+}
+
+// foreignServer ends the TLS of clients outside the mesh, by files of the proxy's own container.
+func foreignServer(mesh *model.Mesh, t *model.ServerTLS, http bool) *core.TransportSocket {
+	c := &tls.CommonTlsContext{TlsParams: edgeParameters(mesh.TLS, t),
+		TlsCertificates: []*tls.TlsCertificate{{CertificateChain: message.File(t.Files.Chain), PrivateKey: message.File(t.Files.Key)}}}
+	if http {
+		c.AlpnProtocols = []string{transport.HTTP2, transport.HTTP1}
+	}
+	out := &tls.DownstreamTlsContext{CommonTlsContext: c}
+	if t.Mode == model.ServerMutual {
+		judged := &tls.CertificateValidationContext{TrustedCa: message.File(t.Files.Roots), VerifyCertificateSpki: t.SPKIs, VerifyCertificateHash: t.Hashes}
+		if t.Files.CRL != "" {
+			judged.Crl = message.File(t.Files.CRL)
+		}
+		c.ValidationContextType = &tls.CommonTlsContext_ValidationContext{ValidationContext: judged}
+		out.RequireClientCertificate = message.True()
+	}
+	return transport.Downstream(out)
 }
 
 // serverALPNs are what a mesh server chooses from.
@@ -199,6 +236,8 @@ func (in Inbound) chainName(p Port, kind chainKind) string {
 		}
 	}
 	switch {
+	case p.foreign():
+		return name + "-tls"
 	case kind.terminate:
 		return name + "-mtls"
 	case kind.transport == transportTLS:

@@ -5,6 +5,7 @@ import (
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	forward "github.com/envoyproxy/go-control-plane/envoy/extensions/common/dynamic_forward_proxy/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/generate/message"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/generate/observe"
+	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -21,6 +23,8 @@ type Outbound struct {
 	Mesh         *model.Mesh
 	Class        naming.Class
 	RegistryOnly bool
+	AnyName      bool // names of unknown hosts are looked up
+	Names        bool // some clusters go by names, and the proxy is foreign
 	Reports      *observe.Reports
 	Bind         string // "": wildcard
 	Port         uint16
@@ -44,6 +48,22 @@ type Chain struct {
 	Relay   Relay
 }
 
+// UnknownHost is the cluster for requests to hosts that nobody declared.
+func (in Outbound) UnknownHost() string {
+	if in.AnyName {
+		return wire.ClusterAnyName
+	}
+	return Unknown(in.RegistryOnly)
+}
+
+// names are remembered by foreign proxies; nil: there are none.
+func (in Outbound) names() *forward.DnsCacheConfig {
+	if !in.Names {
+		return nil
+	}
+	return upstream.Names(in.Mesh, in.Class)
+}
+
 // Unknown is the cluster for destinations that nobody declared.
 func Unknown(registryOnly bool) string {
 	if registryOnly {
@@ -61,6 +81,11 @@ func MakeVirtualOutbound(in Outbound, onDemand bool) *wire.Resource {
 			chain("virtualOutbound-blackhole", portMatch(wire.PortOutbound), nil, toCluster(in.Reports.Client, wire.ClusterBlackHole)),
 		},
 		DefaultFilterChain: chain("virtualOutbound-catchall-tcp", nil, nil, toCluster(in.Reports.Client, Unknown(in.RegistryOnly))),
+	}
+	if in.Routes != "" {
+		l.ListenerFilters, l.ContinueOnListenerFiltersTimeout = []*listener.ListenerFilter{inspectHTTP()}, true
+		l.ListenerFiltersTimeout = message.Duration(in.Mesh.DetectionTimeout)
+		l.FilterChains = append(l.FilterChains, in.plain("virtualOutbound-catchall-http", "outbound_unknown"))
 	}
 	if onDemand {
 		l.Metadata = demanding(l.Metadata)
@@ -99,19 +124,22 @@ func MakeOutbound(in Outbound) *wire.Resource {
 	}
 	if in.Routes != "" {
 		l.ListenerFilters = append(l.ListenerFilters, inspectHTTP())
-		match := &listener.FilterChainMatch{TransportProtocol: transportRaw, ApplicationProtocols: plainHTTP()}
-		prefix := "outbound_" + in.Class.ListenerName(in.Bind, in.Port)
-		l.FilterChains = append(l.FilterChains, chain("", match, nil, httpManager(manager{mesh: in.Mesh, reports: in.Reports.Client, prefix: prefix, routes: in.Routes, traced: in.Traced})))
+		l.FilterChains = append(l.FilterChains, in.plain("", "outbound_"+in.Class.ListenerName(in.Bind, in.Port)))
 	}
 	l.DefaultFilterChain = in.otherwise()
 	return message.Resource(wire.TypeListener, l.Name, l)
 }
 
+// plain is the chain for plaintext HTTP.
+func (in Outbound) plain(name, prefix string) *listener.FilterChain {
+	match := &listener.FilterChainMatch{TransportProtocol: transportRaw, ApplicationProtocols: plainHTTP()}
+	return chain(name, match, nil, httpManager(manager{mesh: in.Mesh, reports: in.Reports.Client, prefix: prefix, routes: in.Routes, traced: in.Traced, names: in.names()}))
+}
+
 // otherwise is the chain for connections that match no other.
 func (in Outbound) otherwise() *listener.FilterChain {
 	if in.Default != nil {
-		targets := in.Default.Slice()
-		return chain("", nil, nil, tcpFilter(in.Reports.Client, targets[0].Cluster, targets, in.Relay))
+		return chain("", nil, nil, relay(in.Mesh, in.Class, in.Reports.Client, in.Default.Slice(), in.Relay)...)
 	}
 	return chain("PassthroughFilterChain", nil, nil, toCluster(in.Reports.Client, Unknown(in.RegistryOnly)))
 }
@@ -121,6 +149,5 @@ func (in Outbound) opaque(c Chain) *listener.FilterChain {
 	for subnet := range c.Subnets.All {
 		match.PrefixRanges = append(match.PrefixRanges, message.CIDR(subnet))
 	}
-	targets := c.Targets.Slice()
-	return chain("", match, nil, tcpFilter(in.Reports.Client, targets[0].Cluster, targets, c.Relay))
+	return chain("", match, nil, relay(in.Mesh, in.Class, in.Reports.Client, c.Targets.Slice(), c.Relay)...)
 }

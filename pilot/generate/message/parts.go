@@ -3,6 +3,7 @@ package message
 
 import (
 	"net/netip"
+	"strings"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -20,8 +21,9 @@ import (
 
 // HTTP filters that routes may override.
 const (
-	FilterFault = "envoy.filters.http.fault"
-	FilterCORS  = "envoy.filters.http.cors"
+	FilterSession = "envoy.filters.http.stateful_session"
+	FilterFault   = "envoy.filters.http.fault"
+	FilterCORS    = "envoy.filters.http.cors"
 )
 
 // CIDR reads an address block or a single address, which translate has checked.
@@ -69,6 +71,14 @@ func HTTPFilter(name string, config proto.Message) *hcm.HttpFilter {
 // NetworkFilter names a filter of connections and its configuration.
 func NetworkFilter(name string, config proto.Message) *listener.Filter {
 	return &listener.Filter{Name: name, ConfigType: &listener.Filter_TypedConfig{TypedConfig: Any(config)}}
+}
+
+// Address is where an endpoint is: an address and a port, or a Unix domain socket.
+func Address(at string, port uint16) *core.Address {
+	if path, is := strings.CutPrefix(at, model.SocketScheme); is {
+		return &core.Address{Address: &core.Address_Pipe{Pipe: &core.Pipe{Path: path}}}
+	}
+	return TCPAddress(at, port)
 }
 
 // TCPAddress is an IP address or host name with a port.

@@ -2,6 +2,7 @@ package routes
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -168,7 +169,8 @@ func (b routeBuilder) plain() *route.Route {
 	action.RetryPolicy = retryPolicy(b.Mesh.DefaultRetry, len(action.HashPolicy) > 0)
 	return &route.Route{
 		Name: "default", Match: message.AnyPath(), Action: &route.Route_Route{Route: action},
-		Decorator: &route.Decorator{Operation: b.Host.Host + ":" + naming.Port(b.Port) + "/*"},
+		Decorator:            &route.Decorator{Operation: b.Host.Host + ":" + naming.Port(b.Port) + "/*"},
+		TypedPerFilterConfig: b.session(b.Service.Session),
 	}
 }
 
@@ -192,6 +194,9 @@ func (b routeBuilder) route(rule *model.HTTPRoute, m *model.HTTPMatch) *route.Ro
 		r.Action = &route.Route_Route{Route: b.forward(rule, headers)}
 	}
 	config := map[string]*anypb.Any{}
+	if len(rule.Destinations) == 1 && r.GetRoute() != nil {
+		maps.Copy(config, b.session(b.targets[rule.Destinations[0]].Session))
+	}
 	if rule.Fault != nil {
 		config[message.FilterFault] = message.Any(faultConfig(rule.Fault))
 	}
@@ -276,6 +281,7 @@ func (b routeBuilder) spread(action *route.RouteAction, destinations []*model.De
 			RequestHeadersToRemove:  d.Headers.RequestRemove,
 			ResponseHeadersToAdd:    headerOptions(d.Headers.ResponseSet, d.Headers.ResponseAdd),
 			ResponseHeadersToRemove: d.Headers.ResponseRemove,
+			TypedPerFilterConfig:    b.session(b.targets[d].Session),
 		}
 		if d.Headers.Host != "" {
 			w.HostRewriteSpecifier = &route.WeightedCluster_ClusterWeight_HostRewriteLiteral{HostRewriteLiteral: d.Headers.Host}

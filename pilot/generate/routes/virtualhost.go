@@ -51,6 +51,7 @@ type Target struct {
 	Ref     *model.Destination // nil: the service itself, where there are no rules
 	Cluster string             // "": the service's own
 	Hash    *model.HashKey     // what requests are hashed by there; nil: nothing
+	Session *model.Session     // by what clients stay with its endpoints; nil: they do not
 }
 
 // VirtualHost is a finished virtual host, ready to be joined with others.

@@ -82,7 +82,7 @@ func Make(in Cluster) *wire.Resource {
 	c := &cluster.Cluster{
 		Name:           in.Name(),
 		ConnectTimeout: message.Duration(connectTimeout(in.Mesh, in.InForce())),
-		Metadata:       ServiceMetadata(in.Service, in.ownAddress()),
+		Metadata:       in.metadata(),
 		CommonLbConfig: &cluster.Cluster_CommonLbConfig{},
 	}
 	if policy := in.locality(); policy != nil && len(policy.Distribute) > 0 {
@@ -90,10 +90,17 @@ func Make(in Cluster) *wire.Resource {
 			LocalityWeightedLbConfig: &cluster.Cluster_CommonLbConfig_LocalityWeightedLbConfig{},
 		}
 	}
+	if in.Service.Session != nil {
+		c.CommonLbConfig.OverrideHostStatus = &core.HealthStatusSet{Statuses: []core.HealthStatus{
+			core.HealthStatus_UNKNOWN, core.HealthStatus_HEALTHY, core.HealthStatus_DRAINING, core.HealthStatus_DEGRADED}}
+	}
 	in.discover(c)
 	applyBalancer(c, in.InForce().LoadBalancer)
 	applyPool(c, in.InForce().ConnectionPool, in.Mesh.Keepalive)
 	c.TypedExtensionProtocolOptions = HTTPOptions(in.protocols())
+	if in.named() {
+		in.byNames(c)
+	}
 	applyOutlier(c, in.InForce().Outlier)
 	if !in.Through {
 		in.secure(c)
@@ -111,7 +118,7 @@ func connectTimeout(mesh *model.Mesh, policy *model.TrafficPolicy) model.Duratio
 
 // originalDestination reports whether the cluster dials the address that the client chose.
 func (in Cluster) originalDestination() bool {
-	if in.Through { // the client chose the gateway's address
+	if in.Through || in.named() { // the client chose the gateway's address, or any
 		return false
 	}
 	if in.InForce().LoadBalancer.Algorithm == model.Passthrough || in.Service.Resolution == model.ResolvePassthrough {
@@ -123,6 +130,7 @@ func (in Cluster) originalDestination() bool {
 // discover says where the endpoints are.
 func (in Cluster) discover(c *cluster.Cluster) {
 	switch {
+	case in.named(): // see byNames
 	case in.originalDestination():
 		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_ORIGINAL_DST}
 		if in.knowsEndpoints() {
@@ -244,6 +252,10 @@ func MakeFixed(in Fixed) *wire.Resource {
 	default:
 		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_ORIGINAL_DST}
 		c.LbPolicy = cluster.Cluster_CLUSTER_PROVIDED
+	}
+	if in.Name == wire.ClusterAnyName {
+		in.anyName(c)
+		return message.Resource(wire.TypeCluster, c.Name, c)
 	}
 	if in.Name == wire.ClusterPassthrough {
 		c.Metadata = &core.Metadata{FilterMetadata: map[string]*structpb.Struct{

@@ -3,6 +3,7 @@ package upstream
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
@@ -23,6 +24,8 @@ type EndpointView struct {
 	// Through leaves out endpoints that do not take mesh mTLS: the proxy does not look into what it carries on, and it must not be anything else.
 	Through bool
 	Foreign bool
+	// Proxyless leaves out Unix domain sockets, which gRPC's xDS client does not know.
+	Proxyless bool
 	// Peers switches mesh mTLS off for endpoints whose PeerAuthentication says DISABLE. Nil: none does.
 	Peers *peers.Rules
 	// Preference orders the endpoints, and shares traffic out, by where each client is.
@@ -58,7 +61,7 @@ func assignment(name string, set *model.EndpointSet, view EndpointView) *endpoin
 		if view.Subset != nil && !view.Subset.Labels.Matches(e.Labels) || view.HealthyOnly && e.Health != model.Healthy {
 			continue
 		}
-		if view.Through && !view.meshed(e) {
+		if view.Through && !view.meshed(e) || view.Proxyless && strings.HasPrefix(e.Address, model.SocketScheme) {
 			continue
 		}
 		at := place{e.Locality, view.near.rank(e)}
@@ -93,7 +96,7 @@ func (p place) compare(o place) int {
 
 func lbEndpoint(e *model.Endpoint, view EndpointView) *endpoint.LbEndpoint {
 	return &endpoint.LbEndpoint{
-		HostIdentifier: &endpoint.LbEndpoint_Endpoint{Endpoint: &endpoint.Endpoint{Address: message.TCPAddress(e.Address, e.Port)}},
+		HostIdentifier: &endpoint.LbEndpoint_Endpoint{Endpoint: &endpoint.Endpoint{Address: message.Address(e.Address, e.Port)}},
 		HealthStatus:   health(e.Health), LoadBalancingWeight: message.U32(max(e.Weight, 1)),
 		Metadata: endpointMetadata(e, view),
 	}

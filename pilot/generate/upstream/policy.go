@@ -86,7 +86,8 @@ func (in Cluster) protocols() ProtocolOptions {
 	return ProtocolOptions{
 		Downstream: protocol == model.Unknown || pool.UseClientProtocol,
 		HTTP2:      in.speaksHTTP2(),
-		HostSNI:    in.hostSNI(),
+		HostSNI:    in.hostSNI() || in.named() && in.proves(),
+		HostSAN:    in.named() && in.proves(),
 		Pool:       pool,
 	}
 }
@@ -96,14 +97,15 @@ type ProtocolOptions struct {
 	Downstream bool // whatever the client speaks
 	HTTP2      bool
 	HostSNI    bool // the server's name is the host that a request is for
+	HostSAN    bool // and what it has to prove
 	Pool       model.ConnectionPool
 }
 
 // HTTPOptions returns nil where everything is the default: HTTP/1.1.
 func HTTPOptions(o ProtocolOptions) map[string]*anypb.Any {
 	options := &upstreams.HttpProtocolOptions{CommonHttpProtocolOptions: commonOptions(o.Pool)}
-	if o.HostSNI {
-		options.UpstreamHttpProtocolOptions = &core.UpstreamHttpProtocolOptions{AutoSni: true}
+	if o.HostSNI || o.HostSAN {
+		options.UpstreamHttpProtocolOptions = &core.UpstreamHttpProtocolOptions{AutoSni: o.HostSNI, AutoSanValidation: o.HostSAN}
 	}
 	h2 := &core.Http2ProtocolOptions{}
 	if o.Pool.MaxConcurrentStreams != 0 {
@@ -123,7 +125,7 @@ func HTTPOptions(o ProtocolOptions) map[string]*anypb.Any {
 		options.UpstreamProtocolOptions = explicit(&upstreams.HttpProtocolOptions_ExplicitHttpConfig{
 			ProtocolConfig: &upstreams.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: h2},
 		})
-	case options.CommonHttpProtocolOptions == nil && !o.HostSNI:
+	case options.CommonHttpProtocolOptions == nil && options.UpstreamHttpProtocolOptions == nil:
 		return nil
 	default:
 		options.UpstreamProtocolOptions = explicit(&upstreams.HttpProtocolOptions_ExplicitHttpConfig{

@@ -25,7 +25,7 @@ func (in Cluster) secure(c *cluster.Cluster) {
 	rule := in.InForce().TLS
 	switch {
 	case rule == nil:
-		if in.Mesh.AutoMTLS && !in.Service.External && (in.Service.Resolution != model.ResolvePassthrough) {
+		if in.Mesh.AutoMTLS && !in.Service.External && in.Service.Resolution != model.ResolvePassthrough && !in.named() {
 			in.secureByEndpoint(c)
 		}
 	case rule.Mode == model.TLSDisable:

@@ -171,7 +171,7 @@ func stringMatch(m model.StringMatch) string {
 func enums() map[reflect.Type][]string {
 	return map[reflect.Type][]string{
 		reflect.TypeFor[model.Protocol]():          {"unknown", "http", "http2", "grpc", "grpc-web", "https", "tls", "tcp", "mongo", "mysql", "redis", "udp"},
-		reflect.TypeFor[model.Resolution]():        {"endpoints", "headless", "passthrough", "dns", "dns-round-robin", "alias"},
+		reflect.TypeFor[model.Resolution]():        {"endpoints", "headless", "passthrough", "dns", "dns-round-robin", "alias", "named"},
 		reflect.TypeFor[model.Balancer]():          {"least-request", "round-robin", "random", "passthrough", "ring-hash", "maglev"},
 		reflect.TypeFor[model.ProxyProtocol]():     {"none", "v1", "v2"},
 		reflect.TypeFor[model.TLSMode]():           {"disable", "simple", "mutual", "istio-mutual"},

@@ -30,6 +30,7 @@ func Service(s *corev1.Service, mesh *model.Mesh) (*model.Service, []report.Issu
 		PublishNotReady: s.Spec.PublishNotReadyAddresses,
 	}
 	out.Locality = distribution(log, s)
+	out.Session = values.Session(log, mesh, s.Labels)
 	if len(s.Spec.Selector) > 0 {
 		out.Selector = s.Spec.Selector
 	}

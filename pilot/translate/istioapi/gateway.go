@@ -114,17 +114,24 @@ func (r *reader) serverTLS(path string, s *networking.Server, out *model.Server)
 	if t.HttpsRedirect {
 		r.Errorf(path+".tls.httpsRedirect", "this server is the one that requests would be redirected to")
 	}
-	out.TLS = &model.ServerTLS{Certificates: t.CredentialNames, SANs: t.SubjectAltNames, Ciphers: t.CipherSuites,
-		MinVersion: r.tlsVersion(path+".tls.minProtocolVersion", t.MinProtocolVersion), MaxVersion: r.tlsVersion(path+".tls.maxProtocolVersion", t.MaxProtocolVersion)}
-	if out.TLS.MinVersion == "1.3" && out.TLS.MaxVersion == "1.2" {
-		r.Errorf(path+".tls.minProtocolVersion", "above maxProtocolVersion")
+	out.TLS = r.serverParameters(path+".tls", t)
+	out.TLS.Certificates, out.TLS.SANs = t.CredentialNames, t.SubjectAltNames
+	r.serverMode(path+".tls", t, out)
+}
+
+// serverParameters reads what may be agreed on with clients.
+func (r *reader) serverParameters(path string, t *networking.ServerTLSSettings) *model.ServerTLS {
+	out := &model.ServerTLS{Ciphers: t.CipherSuites,
+		MinVersion: r.tlsVersion(path+".minProtocolVersion", t.MinProtocolVersion), MaxVersion: r.tlsVersion(path+".maxProtocolVersion", t.MaxProtocolVersion)}
+	if out.MinVersion == "1.3" && out.MaxVersion == "1.2" {
+		r.Errorf(path+".minProtocolVersion", "above maxProtocolVersion")
 	}
 	for i, c := range t.CipherSuites {
 		if !values.CipherSuite(c) {
-			r.Errorf(r.at(path+".tls.cipherSuites", i), "%q: not a cipher suite that this version implements", c)
+			r.Errorf(r.at(path+".cipherSuites", i), "%q: not a cipher suite that this version implements", c)
 		}
 	}
-	r.serverMode(path+".tls", t, out)
+	return out
 }
 
 func (r *reader) serverMode(path string, t *networking.ServerTLSSettings, out *model.Server) {
@@ -206,6 +213,11 @@ func (r *reader) authority(path string, t *networking.ServerTLSSettings, asked b
 	if out.Authority == "" && len(out.Certificates) > 0 {
 		out.Authority = out.Certificates[0]
 	}
+	r.pins(path, t, out)
+}
+
+// pins reads which client certificates alone are accepted.
+func (r *reader) pins(path string, t *networking.ServerTLSSettings, out *model.ServerTLS) {
 	for i, text := range t.VerifyCertificateSpki {
 		if sum, err := base64.StdEncoding.DecodeString(text); err != nil || len(sum) != sha256.Size {
 			r.Errorf(r.at(path+".verifyCertificateSpki", i), "%q: the SHA-256 of a public key in base64 expected", text)

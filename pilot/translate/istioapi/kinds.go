@@ -67,9 +67,8 @@ func serviceEntries() fields.Kind {
 	return fields.Kind{Name: "ServiceEntry", Message: &networking.ServiceEntry{}, Honoured: serviceEntryFields,
 		Refused: []fields.Note{{Path: "endpoints.network", Why: "there is one network"}},
 		Differs: []fields.Note{
-			{Path: "resolution", Why: "DYNAMIC_DNS is refused"},
+			{Path: "resolution", Why: "with DYNAMIC_DNS, ports speak HTTP or TLS, and names that lead to the proxy's own machine, its links or loopback are answered 503"},
 			{Path: "ports.protocol", Why: "UDP is refused"},
-			{Path: "endpoints.address", Why: "unix sockets are refused"},
 			{Path: "workloadSelector.labels", Why: "with resolution STATIC only"},
 		},
 	}
@@ -78,7 +77,7 @@ func serviceEntries() fields.Kind {
 func workloadEntries() fields.Kind {
 	return fields.Kind{Name: "WorkloadEntry", Message: &networking.WorkloadEntry{}, Honoured: workloadEntryFields,
 		Refused: []fields.Note{{Path: "network", Why: "there is one network"}},
-		Differs: []fields.Note{{Path: "address", Why: "an address; names are left out with a warning, unix sockets are refused"}},
+		Differs: []fields.Note{{Path: "address", Why: "an address or a unix socket; names are left out with a warning"}},
 	}
 }
 
@@ -99,11 +98,15 @@ func workloadGroups() fields.Kind {
 func sidecars() fields.Kind {
 	return fields.Kind{Name: "Sidecar", Message: &networking.Sidecar{}, Honoured: sidecarFields,
 		Refused: []fields.Note{
-			{Path: "{outboundTrafficPolicy.egressProxy,ingress.tls}", Why: notYet},
+			{Path: "outboundTrafficPolicy.egressProxy", Why: notYet},
+			{Path: "ingress.tls.{httpsRedirect,credentialName,credentialNames,caCertCredentialName,subjectAltNames,tlsCertificates,insecureSkipVerify}", Why: "as in Istio: sidecars read their certificates from files, and accept all clients whom the CA vouches for"},
 			{Path: "{egress,ingress}.port.targetPort", Why: hidden},
 		},
 		Differs: []fields.Note{
 			{Path: "{inboundConnectionPool,ingress.connectionPool}.http.{h2UpgradePolicy,useClientProtocol}", Why: "without effect: what the application speaks is said by its port's protocol"},
+			{Path: "ingress.tls.mode", Why: "SIMPLE and MUTUAL, as in Istio, where the port's PeerAuthentication is DISABLE; elsewhere it is without effect"},
+			{Path: "ingress.tls.{minProtocolVersion,maxProtocolVersion}", Why: "TLS 1.0 and 1.1 are refused"},
+			{Path: "ingress.tls.cipherSuites", Why: "those with AES-GCM or ChaCha20; others, which nobody should use, are refused"},
 			{Path: "egress.bind", Why: "refused: captured connections keep the addresses that they were made to"},
 			{Path: "ingress.bind", Why: "0.0.0.0 and :: only: connections to every address of the pod are captured"},
 			{Path: "{egress,ingress}.captureMode", Why: "NONE is refused"},

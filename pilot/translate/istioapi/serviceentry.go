@@ -48,9 +48,13 @@ func ReadServiceEntry(o *inputs.ServiceEntry, mesh *model.Mesh) (*ServiceEntry, 
 		SANs:     spec.SubjectAltNames,
 	}
 	base.Locality = values.Distribution(&r.Log, "metadata.annotations["+values.DistributionAnnotation+"]", o.Annotations[values.DistributionAnnotation])
+	base.Session = values.Session(&r.Log, mesh, o.Labels)
 	base.Resolution = r.resolution(spec.Resolution)
 	base.Addresses = r.entryAddresses(spec.Addresses)
 	base.Ports = r.entryPorts(spec.Ports)
+	if base.Resolution == model.ResolveNamed {
+		r.named(spec, base.Ports)
+	}
 	if spec.WorkloadSelector != nil {
 		out.Selector = values.Selector(&r.Log, "spec.workloadSelector.labels", spec.WorkloadSelector.Labels)
 		r.checkSelector(spec)
@@ -66,6 +70,9 @@ func ReadServiceEntry(o *inputs.ServiceEntry, mesh *model.Mesh) (*ServiceEntry, 
 		}
 		if strings.HasPrefix(host, "*") && (base.Resolution == model.ResolveDNS || base.Resolution == model.ResolveDNSRoundRobin) && len(spec.Endpoints) == 0 {
 			r.Errorf(r.at("spec.hosts", i), "%q: a wildcard cannot be looked up; resolution NONE or endpoints are needed", name)
+		}
+		if base.Resolution == model.ResolveNamed && !strings.HasPrefix(host, "*") {
+			r.Errorf(at("spec.hosts", i), "%q: resolution DYNAMIC_DNS is for wildcards: DNS looks a single name up", name)
 		}
 		s := base
 		s.Host, s.Name = host, host
@@ -91,9 +98,23 @@ func (r *reader) resolution(n networking.ServiceEntry_Resolution) model.Resoluti
 		return model.ResolveDNS
 	case networking.ServiceEntry_DNS_ROUND_ROBIN:
 		return model.ResolveDNSRoundRobin
+	case networking.ServiceEntry_DYNAMIC_DNS:
+		return model.ResolveNamed
 	}
 	r.Errorf("spec.resolution", "%s: not implemented by this version", n)
 	return model.ResolvePassthrough
+}
+
+// named checks an entry whose hosts are looked up as requests bring them: something of the connection must say the host.
+func (r *reader) named(spec *networking.ServiceEntry, ports []model.ServicePort) {
+	if len(spec.Endpoints) > 0 {
+		r.Warnf("spec.endpoints", "without effect: resolution DYNAMIC_DNS goes where the names of requests lead")
+	}
+	for i, p := range ports {
+		if !p.Protocol.IsHTTP() && !p.Protocol.IsTLS() {
+			r.Errorf(at("spec.ports", i)+".protocol", "resolution DYNAMIC_DNS needs a protocol that names the host: HTTP, HTTP2, GRPC, GRPC-WEB, TLS or HTTPS")
+		}
+	}
 }
 
 func (r *reader) checkSelector(spec *networking.ServiceEntry) {
@@ -157,6 +178,8 @@ func (r *reader) entryPorts(list []*networking.ServicePort) []model.ServicePort 
 // entryEndpoints reads endpoints: addresses for STATIC, host names for DNS.
 func (r *reader) entryEndpoints(spec *networking.ServiceEntry, base *model.Service, out *ServiceEntry) {
 	switch base.Resolution {
+	case model.ResolveNamed:
+		return
 	case model.ResolvePassthrough:
 		if len(spec.Endpoints) > 0 {
 			r.Errorf("spec.endpoints", "resolution NONE sends to the address that was asked for: endpoints must not be given")
@@ -186,10 +209,12 @@ func (r *reader) entryEndpoints(spec *networking.ServiceEntry, base *model.Servi
 }
 
 func (r *reader) checkEndpoint(path string, e *networking.WorkloadEntry, base *model.Service) {
+	if socket, why := values.Socket(e.Address); socket {
+		r.checkSocket(path, e, base, why)
+		return
+	}
 	ip := net.ParseIP(e.Address) != nil
 	switch {
-	case strings.HasPrefix(e.Address, "unix://"):
-		r.Errorf(path+".address", "unix sockets are not implemented by this version")
 	case base.Resolution == model.ResolveEndpoints && !ip:
 		r.Errorf(path+".address", "%q: resolution STATIC needs an address", e.Address)
 	case !ip && values.ValidHost(e.Address, false) != "":
@@ -203,20 +228,40 @@ func (r *reader) checkEndpoint(path string, e *networking.WorkloadEntry, base *m
 	}
 }
 
+// checkSocket checks an endpoint that is a Unix domain socket; why is what is wrong with its address.
+func (r *reader) checkSocket(path string, e *networking.WorkloadEntry, base *model.Service, why string) {
+	if why != "" {
+		r.Errorf(path+".address", "%q: %s", e.Address, why)
+	}
+	if base.Resolution != model.ResolveEndpoints {
+		r.Errorf(path+".address", "%q: unix sockets need resolution STATIC", e.Address)
+	}
+	if len(e.Ports) > 0 {
+		r.Errorf(path+".ports", "a unix socket has no ports")
+	}
+	if len(base.Ports) > 1 {
+		r.Errorf("spec.ports", "%d ports: unix sockets stand for exactly one", len(base.Ports))
+	}
+}
+
 func (r *reader) endpoint(path string, e *networking.WorkloadEntry, base *model.Service, p model.ServicePort) *model.Endpoint {
 	out := r.workload(path, e)
 	if base.External {
 		out = stranger(out)
 	}
-	if out.Port = p.Target; e.Ports[p.Name] != 0 {
+	switch socket, _ := values.Socket(e.Address); {
+	case socket:
+	case e.Ports[p.Name] != 0:
 		out.Port = uint16(e.Ports[p.Name])
+	default:
+		out.Port = p.Target
 	}
 	return out
 }
 
 // stranger is what an endpoint outside of the mesh has of it.
 func stranger(e *model.Endpoint) *model.Endpoint {
-	return &model.Endpoint{Address: e.Address, Port: e.Port, Weight: e.Weight, Locality: e.Locality, Labels: e.Labels}
+	return &model.Endpoint{Address: e.Address, Port: e.Port, Weight: e.Weight, Locality: e.Locality, Labels: e.Labels, Health: e.Health}
 }
 
 // workload reads an endpoint, whatever its port.
@@ -229,6 +274,9 @@ func (r *reader) workload(path string, e *networking.WorkloadEntry) *model.Endpo
 			r.Errorf(path+".serviceAccount", "%q is not the name of a service account", e.ServiceAccount)
 		}
 		out.Identity = id
+	}
+	if e.Labels[values.DrainingLabel] != "" {
+		out.Health = model.Draining
 	}
 	mode, given := e.Labels[wire.TLSModeLabel]
 	out.MeshTLS = mode == wire.TLSModeMesh || (!given && e.ServiceAccount != "")

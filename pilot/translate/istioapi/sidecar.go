@@ -19,8 +19,11 @@ import (
 var sidecarFields = fields.New(
 	"workloadSelector.labels", "outboundTrafficPolicy.mode",
 	"egress.{port.{number,protocol,name},bind,captureMode,hosts}",
-	"ingress.{port.{number,protocol,name},bind,captureMode,defaultEndpoint,"+poolFields+"}", "inboundConnectionPool."+poolSettings,
+	"ingress.{port.{number,protocol,name},bind,captureMode,defaultEndpoint,tls."+ingressTLSFields+","+poolFields+"}", "inboundConnectionPool."+poolSettings,
 )
+
+// ingressTLSFields are of TLS that ends at a sidecar, as in Istio: its certificates are files, and no names choose among clients.
+const ingressTLSFields = "{mode,serverCertificate,privateKey,caCertificates,caCrl,verifyCertificateSpki,verifyCertificateHash,minProtocolVersion,maxProtocolVersion,cipherSuites}"
 
 // ReadSidecar translates one object.
 func ReadSidecar(o *inputs.Sidecar, mesh *model.Mesh) (*model.Sidecar, []report.Issue) {
@@ -112,13 +115,49 @@ func (r *reader) ingress(path string, g *networking.IstioIngressListener) *model
 		r.Errorf(path+".bind", "%q: not implemented by this version: connections to every address of the pod are captured", g.Bind)
 	}
 	r.captured(path+".captureMode", g.CaptureMode)
-	if g.DefaultEndpoint == "" {
+	out.TLS = r.ingressTLS(path+".tls", g.Tls, out.Protocol)
+	socket, why := values.Socket(g.DefaultEndpoint)
+	if socket && why != "" {
+		r.Errorf(path+".defaultEndpoint", "%q: %s", g.DefaultEndpoint, why)
+	}
+	if g.DefaultEndpoint == "" || socket {
 		return out
 	}
 	host, port, err := net.SplitHostPort(g.DefaultEndpoint)
 	n, bad := strconv.ParseUint(port, 10, 16)
 	if err != nil || bad != nil || n == 0 || !slices.Contains([]string{"127.0.0.1", "::1", "0.0.0.0", "::"}, host) {
-		r.Errorf(path+".defaultEndpoint", "%q: 127.0.0.1:port, [::1]:port or 0.0.0.0:port expected", g.DefaultEndpoint)
+		r.Errorf(path+".defaultEndpoint", "%q: 127.0.0.1:port, [::1]:port, 0.0.0.0:port or unix:///path expected", g.DefaultEndpoint)
+	}
+	return out
+}
+
+// ingressTLS reads how clients from outside the mesh secure connections to a port.
+func (r *reader) ingressTLS(path string, t *networking.ServerTLSSettings, protocol model.Protocol) *model.ServerTLS {
+	if t == nil {
+		return nil
+	}
+	out := r.serverParameters(path, t)
+	out.Files = &model.ServerFiles{Chain: t.ServerCertificate, Key: t.PrivateKey, Roots: t.CaCertificates, CRL: t.CaCrl}
+	if !protocol.IsTLS() {
+		r.Errorf(path, "the port's protocol has no TLS: HTTPS or TLS expected")
+	}
+	if t.ServerCertificate == "" || t.PrivateKey == "" {
+		r.Errorf(path, "serverCertificate and privateKey are required")
+	}
+	switch t.Mode {
+	case networking.ServerTLSSettings_SIMPLE:
+		out.Mode = model.ServerSimple
+		if t.CaCertificates != "" || t.CaCrl != "" || len(t.VerifyCertificateSpki)+len(t.VerifyCertificateHash) > 0 {
+			r.Errorf(path, "mode SIMPLE asks for no client certificate: nothing may be said of them")
+		}
+	case networking.ServerTLSSettings_MUTUAL:
+		out.Mode = model.ServerMutual
+		if t.CaCertificates == "" {
+			r.Errorf(path+".caCertificates", "required for mode MUTUAL")
+		}
+		r.pins(path, t, out)
+	default:
+		r.Errorf(path+".mode", "%s: SIMPLE or MUTUAL expected at a sidecar", t.Mode)
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 
 	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/report"
 	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
@@ -90,6 +91,17 @@ func (r *reader) outlier(path string, o *networking.OutlierDetection) *model.Out
 		r.Errorf(path, "interval and baseEjectionTime must be at least 1ms")
 	}
 	return out
+}
+
+// ClientTLS reads settings that stand on their own, as the mesh's do; false: they are refused. Nil: there are none.
+func ClientTLS(log *report.Log, path string, t *networking.ClientTLSSettings) (*model.ClientTLS, bool) {
+	r := &reader{}
+	out := r.clientTLS(path, t)
+	if t.GetMode() == networking.ClientTLSSettings_ISTIO_MUTUAL {
+		r.Errorf(path+".mode", "ISTIO_MUTUAL: nobody knows the identities of servers that are in no registry")
+	}
+	log.Issues = append(log.Issues, r.Issues...)
+	return out, !r.Failed()
 }
 
 func (r *reader) clientTLS(path string, t *networking.ClientTLSSettings) *model.ClientTLS {

@@ -27,6 +27,7 @@ type WorkloadEntry struct {
 	// Machine is the proxy of a machine that registered itself. Nil: somebody else wrote the entry, or its address or account is no proxy's.
 	Machine *model.Workload
 	ports   map[string]uint32
+	socket  bool            // its address is a Unix domain socket, on the host of each client
 	end     *model.Endpoint // nil: its address is a name
 	ill     bool            // it is probed, and not known to be healthy
 }
@@ -35,7 +36,7 @@ type WorkloadEntry struct {
 func ReadWorkloadEntry(o *inputs.WorkloadEntry, mesh *model.Mesh) (*WorkloadEntry, []report.Issue) {
 	r, spec := newReader(o, mesh), o.Spec
 	workloadEntryFields.Check(spec, "spec", &r.Log)
-	r.workloadAddress(spec.Address)
+	r.workloadAddress(spec)
 	for _, name := range slices.Sorted(maps.Keys(spec.Ports)) {
 		values.Port(&r.Log, "spec.ports["+name+"]", spec.Ports[name])
 	}
@@ -49,9 +50,10 @@ func ReadWorkloadEntry(o *inputs.WorkloadEntry, mesh *model.Mesh) (*WorkloadEntr
 	group, registered := o.Annotations[wire.RegistrationGroup]
 	end.Workload = core.Facts(labels, cmp.Or(group, o.Name), o.Namespace, mesh)
 	out := &WorkloadEntry{From: from(o), Labels: labels, ports: spec.Ports, ill: o.Unhealthy}
-	if _, ok := values.Address(spec.Address); ok {
+	_, known := values.Address(spec.Address)
+	if out.socket, _ = values.Socket(spec.Address); known || out.socket {
 		out.end = end
-		if registered && !end.Identity.IsZero() && strings.HasPrefix(o.Annotations[wire.RegistrationController], wire.RegistrationPrefix) {
+		if known && registered && !end.Identity.IsZero() && strings.HasPrefix(o.Annotations[wire.RegistrationController], wire.RegistrationPrefix) {
 			out.Machine = machine(o, end)
 		}
 	}
@@ -69,14 +71,19 @@ func machine(o *inputs.WorkloadEntry, e *model.Endpoint) *model.Workload {
 	return w
 }
 
-func (r *reader) workloadAddress(address string) {
+func (r *reader) workloadAddress(spec *networking.WorkloadEntry) {
 	const path = "spec.address"
+	address := spec.Address
 	_, ok := values.Address(address)
+	socket, why := values.Socket(address)
 	switch {
 	case address == "":
 		r.Errorf(path, "required")
-	case strings.HasPrefix(address, "unix://"):
-		r.Errorf(path, "unix sockets are not implemented by this version")
+	case socket && why != "":
+		r.Errorf(path, "%q: %s", address, why)
+	case socket && len(spec.Ports) > 0:
+		r.Errorf("spec.ports", "a unix socket has no ports")
+	case socket:
 	case !ok && values.ValidHost(address, false) != "":
 		r.Errorf(path, "%q: %s", address, values.ValidHost(address, false))
 	case !ok:
@@ -93,7 +100,10 @@ func (w *WorkloadEntry) Endpoint(p model.ServicePort, external bool) *model.Endp
 			port = uint16(n)
 		}
 	}
-	if w.end == nil || w.ill || port == 0 {
+	if w.socket {
+		port = 0
+	}
+	if w.end == nil || w.ill || port == 0 && !w.socket {
 		return nil
 	}
 	out := *w.end

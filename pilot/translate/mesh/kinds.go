@@ -17,7 +17,8 @@ func Kinds() []fields.Kind {
 		{Name: "MeshConfig", Message: &meshapi.MeshConfig{}, Honoured: honoured, Large: true,
 			Refused: []fields.Note{{Path: "defaultConfig.drainDuration", Why: "connections outlive the listener that they came by; terminationDrainDuration bounds the end"}},
 			Differs: []fields.Note{
-				{Path: "outboundTrafficPolicy.mode", Why: "other modes than ALLOW_ANY and REGISTRY_ONLY count as REGISTRY_ONLY"},
+				{Path: "outboundTrafficPolicy.mode", Why: "with ALLOW_ANY_DYNAMIC_DNS, names that lead to the proxy's own machine, its links or loopback are answered 503"},
+				{Path: "outboundTrafficPolicy.tls.mode", Why: "ISTIO_MUTUAL is refused: nobody knows the identities of unknown servers"},
 				{Path: "defaultConfig.proxyMetadata", Why: variables},
 				{Path: "defaultConfig.image.imageType", Why: images},
 				{Path: "defaultConfig.interceptionMode", Why: "REDIRECT only"},

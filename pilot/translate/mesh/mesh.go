@@ -20,7 +20,7 @@ import (
 
 var honoured = fields.New(
 	"{trustDomain,trustDomainAliases,rootNamespace,enableAutoMtls,connectTimeout}",
-	"outboundTrafficPolicy.mode",
+	"outboundTrafficPolicy.{mode,tls.{mode,clientCertificate,privateKey,caCertificates,caCrl,subjectAltNames,sni,insecureSkipVerify}}",
 	"{defaultServiceExportTo,defaultVirtualServiceExportTo,defaultDestinationRuleExportTo}",
 	"defaultHttpRetryPolicy.{attempts,perTryTimeout,retryOn,retryRemoteLocalities,retryIgnorePreviousHosts,backoff}",
 	"{accessLogFile,accessLogFormat,accessLogEncoding}",
@@ -62,6 +62,7 @@ func Mesh(in *inputs.Mesh) (*model.Mesh, []report.Issue) {
 		ClusterID:          in.ClusterID,
 		StrictHosts:        in.StrictHostOwnership,
 		Machines:           in.Machines,
+		Sessions:           in.PersistentSessions,
 		AutoMTLS:           c.EnableAutoMtls == nil || c.EnableAutoMtls.Value,
 		ConnectTimeout:     connectTimeout(log, c),
 		TrustedProxies:     c.GetDefaultConfig().GetGatewayTopology().GetNumTrustedProxies(),
@@ -72,16 +73,7 @@ func Mesh(in *inputs.Mesh) (*model.Mesh, []report.Issue) {
 	m.ServiceExport = defaultExport(log, "mesh.defaultServiceExportTo", c.DefaultServiceExportTo)
 	m.VirtualServiceExport = defaultExport(log, "mesh.defaultVirtualServiceExportTo", c.DefaultVirtualServiceExportTo)
 	m.DestinationRuleExport = defaultExport(log, "mesh.defaultDestinationRuleExportTo", c.DefaultDestinationRuleExportTo)
-	if p := c.OutboundTrafficPolicy; p != nil {
-		switch p.Mode {
-		case meshapi.MeshConfig_OutboundTrafficPolicy_ALLOW_ANY:
-		case meshapi.MeshConfig_OutboundTrafficPolicy_REGISTRY_ONLY:
-			m.RegistryOnly = true
-		default:
-			m.RegistryOnly = true
-			log.Partialf("mesh.outboundTrafficPolicy.mode", "%s is not implemented by this version; REGISTRY_ONLY is in force", p.Mode)
-		}
-	}
+	unknown(log, c, m)
 	trustDomain(log, in, m)
 	normalization(log, c, m)
 	accessLog(log, c, m)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
 	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
@@ -36,6 +37,34 @@ func transport(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) {
 		m.UpgradeHTTP2 = true
 	default:
 		log.Partialf("mesh.h2UpgradePolicy", "%d: unknown; DO_NOT_UPGRADE is in force", c.H2UpgradePolicy)
+	}
+}
+
+// unknown reads what becomes of traffic to destinations that are in no registry.
+func unknown(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) {
+	const path = "mesh.outboundTrafficPolicy"
+	p := c.OutboundTrafficPolicy
+	if p == nil {
+		return
+	}
+	switch p.Mode {
+	case meshapi.MeshConfig_OutboundTrafficPolicy_ALLOW_ANY:
+	case meshapi.MeshConfig_OutboundTrafficPolicy_REGISTRY_ONLY:
+		m.RegistryOnly = true
+	case meshapi.MeshConfig_OutboundTrafficPolicy_ALLOW_ANY_DYNAMIC_DNS:
+		if tls, ok := istioapi.ClientTLS(log, path+".tls", p.Tls); ok {
+			m.AnyName, m.AnyNameTLS = true, tls
+			return
+		}
+		m.RegistryOnly = true
+		log.Partialf(path, "REGISTRY_ONLY is in force")
+		return
+	default:
+		m.RegistryOnly = true
+		log.Partialf(path+".mode", "%s: unknown; REGISTRY_ONLY is in force", p.Mode)
+	}
+	if p.Tls != nil {
+		log.Partialf(path+".tls", "without effect: it is for mode ALLOW_ANY_DYNAMIC_DNS")
 	}
 }
 

@@ -228,6 +228,26 @@ func Address(s string) (string, bool) {
 	return ip.Unmap().String(), true
 }
 
+// Socket says whether s is the address of a Unix domain socket, and what is wrong with it: "unix://" and an absolute path, or "@" and a name of Linux's
+// abstract namespace.
+func Socket(s string) (is bool, why string) {
+	path, is := strings.CutPrefix(s, model.SocketScheme)
+	switch {
+	case !is:
+		return false, ""
+	case len(path) < 2 || path[0] != '/' && path[0] != '@':
+		return true, "unix:///absolute/path or unix://@name expected"
+	case strings.HasSuffix(path, "/"):
+		return true, "a socket is no folder"
+	case len(path) > maxSocket || strings.ContainsRune(path, 0):
+		return true, "the path of a socket has at most 107 bytes, none of them zero"
+	}
+	return true, ""
+}
+
+// maxSocket is how long the path of a socket may be in Linux (unix(7)).
+const maxSocket = 107
+
 // CIDR says whether s is an address or a block of addresses, and returns it as a block.
 func CIDR(s string) (string, bool) {
 	if ip := net.ParseIP(s); ip != nil {
