@@ -82,6 +82,8 @@ func kindText(svc *model.Service) string {
 		return "clients dial the address that they know"
 	case model.ResolveDNS, model.ResolveDNSRoundRobin:
 		return "its endpoints are looked up by DNS"
+	case model.ResolveNamed:
+		return "its hosts are looked up by DNS as requests name them"
 	case model.ResolveAlias:
 		return "another name of " + svc.AliasOf
 	}

@@ -31,6 +31,7 @@ type Request struct {
 	tls       bool // the client's own
 	sni       string
 	key       upstream.Key // what hashing balancers choose by
+	pin       exchange.Pin // whom the client wants to stay with
 	text      string
 }
 

@@ -211,9 +211,9 @@ type leg struct {
 // sent follows a request to one of a route's clusters.
 func (w *walk) sent(h *Hop, p *replica.Proxy, l leg, c *exchange.Connection, old Request) {
 	r, t, x := l.route, l.target, l.x
-	r.Outgoing(t, x)
 	next := old
-	next.key, next.relayed = upstream.Key{}, false
+	next.key, next.pin, next.relayed = upstream.Key{Name: x.Request.Authority.Copy()}, x.Pin, false
+	r.Outgoing(t, x)
 	if cluster := p.Config.Clusters[t.Cluster]; cluster != nil && cluster.Hashing.Size > 0 {
 		next.key.Hash, next.key.Given, _ = r.Hash(x)
 	}

@@ -24,9 +24,9 @@ func (w *walk) relay(h *Hop, p *replica.Proxy, t *config.TCP, c *exchange.Connec
 	for _, to := range t.Clusters {
 		total += float64(max(to.Weight, 1))
 	}
-	r.key = upstream.Key{}
+	r.key, r.pin = upstream.Key{Name: t.Name(c.SNI)}, exchange.Pin{}
 	if t.HashSourceIP {
-		r.key = upstream.Key{Hash: route.HashAddr(c.Source.Addr()), Given: true}
+		r.key.Hash, r.key.Given = route.HashAddr(c.Source.Addr()), true
 	}
 	r.relayed = true
 	h.Route = &Route{Does: "carries bytes", Timeout: "none", Retries: "none"}
@@ -59,7 +59,7 @@ func (w *walk) forward(h *Hop, p *replica.Proxy, name string, c *exchange.Connec
 		w.local(h, t, cluster, c, r, share)
 		return
 	}
-	ends := reach(p.Config, cluster, r.key, c.Destination)
+	ends := reach(p.Config, cluster, &r, c.Destination)
 	var all []arrival
 	shares := map[netip.AddrPort]float64{}
 	for _, e := range ends {
@@ -99,6 +99,12 @@ func (w *walk) local(h *Hop, t *Target, cluster *upstream.Config, c *exchange.Co
 	to := c.Destination
 	if len(cluster.Endpoints) > 0 {
 		to = cluster.Endpoints[0].Address
+		if path := cluster.Endpoints[0].Path; path != "" {
+			hop := &Hop{Pod: h.Pod, Side: "application", Share: share, Address: path}
+			w.delivered(hop, r, c.Destination, share, "through a unix socket")
+			t.End = hop.End
+			return
+		}
 	}
 	how := "in plaintext"
 	if peer := c.Peer(); peer != nil {
@@ -165,7 +171,14 @@ type reached struct {
 const samples = 4000
 
 // reach are the endpoints of a cluster, and what the proxy's own balancer makes of them.
-func reach(c *config.Config, cluster *upstream.Config, key upstream.Key, original netip.AddrPort) []reached {
+func reach(c *config.Config, cluster *upstream.Config, r *Request, original netip.AddrPort) []reached {
+	if cluster.Discovery == upstream.Named {
+		name, port, ok := cluster.Lead(r.key.Name)
+		if !ok {
+			return nil
+		}
+		return []reached{{&exchange.Endpoint{Host: name, Address: netip.AddrPortFrom(netip.Addr{}, port), Weight: 1}, 1}}
+	}
 	known := cluster.Endpoints
 	if cluster.Assignment != "" && c.Endpoints[cluster.Assignment] != nil {
 		known = c.Endpoints[cluster.Assignment].Endpoints
@@ -190,16 +203,16 @@ func reach(c *config.Config, cluster *upstream.Config, key upstream.Key, origina
 		out[i].Endpoint, at[name], asked.Endpoints = e, i, append(asked.Endpoints, &named)
 	}
 	live := upstream.NewRegistry(upstream.Options{}).Apply(map[string]*upstream.Config{"": &asked}, nil).Get("")
+	if host := live.Pinned(r.pin.Address); host != nil {
+		out[at[host.Endpoint().Key()]].share = 1
+		return out
+	}
 	for range samples {
-		host, o := live.PickFor(key, netip.AddrPort{}, nil, 1)
+		host, o := live.PickFor(r.key, netip.AddrPort{}, nil, 1)
 		if o != exchange.OK {
 			return out
 		}
-		name := host.Endpoint().Path
-		if name == "" {
-			name = host.Endpoint().Address.String()
-		}
-		out[at[name]].share += 1.0 / samples
+		out[at[host.Endpoint().Key()]].share += 1.0 / samples
 	}
 	return out
 }

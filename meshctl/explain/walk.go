@@ -273,6 +273,9 @@ func (w *walk) outside(h *Hop, a arrival, r Request, share float64) {
 	if a.endpoint != nil && a.endpoint.Host != "" {
 		h.Address = fmt.Sprintf("%s:%d", a.endpoint.Host, a.to.Port())
 	}
+	if a.endpoint != nil && a.endpoint.Path != "" {
+		h.Address = a.endpoint.Path
+	}
 	how := "as the client speaks"
 	if a.secure != nil {
 		sni, _ := replica.Offer(a.secure.client(a.endpoint, &r))

@@ -294,6 +294,9 @@ func endpointWords(e reached, s *secured) Endpoint {
 	if e.Host != "" {
 		out.Address = fmt.Sprintf("%s:%d", e.Host, e.Address.Port())
 	}
+	if e.Path != "" {
+		out.Address = e.Path
+	}
 	switch {
 	case e.Draining:
 		out.State = "draining"
