@@ -183,7 +183,7 @@ func (m *mesh) handshake(p *pod, l *config.Listener, c *exchange.Connection, sha
 func (m *mesh) carry(p *proxy, chain *config.FilterChain, c *exchange.Connection, shake *security, e *exchange.Endpoint, tr traffic, share float64, j *journey) {
 	source := netip.AddrPortFrom(netip.MustParseAddr(p.pod.ip), 40000)
 	for _, w := range chain.TCP.Clusters {
-		cluster, ends := p.reach(w.Cluster, c.Destination)
+		cluster, ends := p.reach(w.Cluster, c.Destination, c.SNI)
 		if cluster == nil || len(ends) == 0 { // the client's handshake ends here
 			j.say("503")
 			j.say("UF")

@@ -28,6 +28,7 @@ type traffic struct {
 	sni       string
 	hops      int
 	key       upstream.Key // what hashing balancers choose by
+	pin       exchange.Pin // whom the client wants to stay with
 }
 
 // journey is what became of it, in words, and which pods it may have ended at with what share.
@@ -223,9 +224,9 @@ func (m *mesh) relay(p *proxy, t *config.TCP, c *exchange.Connection, tr traffic
 	if t.Tunnel != nil {
 		j.say("tunnel=%s", t.Tunnel.Authority)
 	}
-	tr.key = upstream.Key{}
+	tr.key = upstream.Key{Name: t.Name(c.SNI)}
 	if t.HashSourceIP {
-		tr.key = upstream.Key{Hash: route.HashAddr(c.Source.Addr()), Given: true}
+		tr.key.Hash, tr.key.Given = route.HashAddr(c.Source.Addr()), true
 	}
 	for _, w := range t.Clusters {
 		part := float64(max(w.Weight, 1)) / total
@@ -355,7 +356,7 @@ func (m *mesh) act(p *proxy, vhost *route.VirtualHost, r *route.Route, target *r
 	}
 	r.Outgoing(target, x)
 	next := tr
-	next.key = upstream.Key{}
+	next.key, next.pin = upstream.Key{Name: tr.authority}, x.Pin
 	if cluster := p.config.Clusters[target.Cluster]; cluster != nil && cluster.Hashing.Size > 0 {
 		next.key.Hash, next.key.Given, _ = r.Hash(x)
 		r.Mint(x)
@@ -387,7 +388,7 @@ func (m *mesh) act(p *proxy, vhost *route.VirtualHost, r *route.Route, target *r
 
 // forward sends to every endpoint of a cluster that may be used.
 func (m *mesh) forward(p *proxy, name string, c *exchange.Connection, tr traffic, share float64, j *journey) {
-	cluster, ends := p.reach(name, c.Destination)
+	cluster, ends := p.reach(name, c.Destination, tr.key.Name)
 	if cluster != nil {
 		j.cluster(cluster)
 	}
@@ -404,12 +405,23 @@ func (m *mesh) forward(p *proxy, name string, c *exchange.Connection, tr traffic
 		j.say("UH")
 		return
 	case strings.HasPrefix(name, "inbound|") || name == wire.ClusterInboundPassthrough:
+		if ends[0].Path != "" {
+			j.say("socket=%s", ends[0].Path)
+			m.delivered(p.pod, c.Destination.Port(), c.Security, tr, share, j)
+			return
+		}
 		j.say("address=%s", ends[0].Address.Addr())
 		m.delivered(p.pod, ends[0].Address.Port(), c.Security, tr, share, j)
 		return
 	}
 	if tr.http {
 		j.say("wire=%s", tr.protocol)
+	}
+	if tr.pin.On {
+		j.say("stays")
+		if e := p.pinned(cluster, tr.pin.Address); e != nil {
+			ends = []*exchange.Endpoint{e}
+		}
 	}
 	source := netip.AddrPortFrom(netip.MustParseAddr(p.pod.ip), 40000)
 	shares := balance(cluster, ends, tr.key)
@@ -419,6 +431,10 @@ func (m *mesh) forward(p *proxy, name string, c *exchange.Connection, tr traffic
 			continue
 		}
 		switch {
+		case e.Path != "":
+			j.say("socket=%s", e.Path)
+			j.say("200")
+			j.final(tr)
 		case e.Host != "" && !e.Address.Addr().IsValid():
 			m.outside(fmt.Sprintf("%s:%d", e.Host, e.Address.Port()), shake, e, tr, j)
 		case cluster.Discovery == upstream.OriginalDst && shake == nil:

@@ -276,7 +276,7 @@ func meshOf(t *testing.T, files map[string]string, onDemand bool) *mesh {
 		text += s.yaml(pods)
 		m.services[s.name+"."+s.namespace] = s
 	}
-	text += "---\n" + files["config.yaml"]
+	text += "---\n" + m.pki.files(files["config.yaml"])
 	m.text = text
 	in, err := source.FromYAML([]byte(text))
 	if err != nil {

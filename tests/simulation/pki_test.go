@@ -10,6 +10,9 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +83,26 @@ func (p *pki) issue(name string) (certificate, key []byte) {
 
 // server is the content of a Secret: a certificate whose one name is the Secret's.
 func (p *pki) server(secret string) (certificate, key []byte) { return p.issue(secret) }
+
+// files writes what objects name as $CERTS/NAME.crt, $CERTS/NAME.key (of a certificate for that name) and $CERTS/ca.crt.
+func (p *pki) files(text string) string {
+	if !strings.Contains(text, "$CERTS/") {
+		return text
+	}
+	dir := p.t.TempDir()
+	write := func(name string, content []byte) {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	write("ca.crt", p.bundle())
+	for _, m := range regexp.MustCompile(`\$CERTS/([\w.]+)\.key`).FindAllStringSubmatch(text, -1) {
+		certificate, key := p.issue(m[1])
+		write(m[1]+".crt", certificate)
+		write(m[1]+".key", key)
+	}
+	return strings.ReplaceAll(text, "$CERTS", dir)
+}
 
 func (p *pki) bundle() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.cert.Raw})

@@ -125,11 +125,18 @@ func (p *proxy) bound(port uint16) *config.Listener {
 	return nil
 }
 
-// reach is the endpoints of a cluster that may be used now.
-func (p *proxy) reach(cluster string, original netip.AddrPort) (*upstream.Config, []*exchange.Endpoint) {
+// reach is the endpoints of a cluster that may be used now; asked is the name that a request brings.
+func (p *proxy) reach(cluster string, original netip.AddrPort, asked string) (*upstream.Config, []*exchange.Endpoint) {
 	c := p.config.Clusters[cluster]
 	if c == nil {
 		return nil, nil
+	}
+	if c.Discovery == upstream.Named {
+		name, port, ok := c.Lead(asked)
+		if !ok {
+			return c, nil
+		}
+		return c, []*exchange.Endpoint{{Host: name, Address: netip.AddrPortFrom(netip.Addr{}, port), Weight: 1}}
 	}
 	known := c.Endpoints
 	if c.Assignment != "" && p.config.Endpoints[c.Assignment] != nil {
@@ -153,6 +160,16 @@ func (p *proxy) reach(cluster string, original netip.AddrPort) (*upstream.Config
 		}
 	}
 	return c, healthy
+}
+
+// pinned is the endpoint that a client wants to stay with, where it may.
+func (p *proxy) pinned(c *upstream.Config, at string) *exchange.Endpoint {
+	asked := *c
+	live := upstream.NewRegistry(upstream.Options{}).Apply(map[string]*upstream.Config{"": &asked}, p.config.Endpoints).Get("")
+	if h := live.Pinned(at); h != nil {
+		return h.Endpoint()
+	}
+	return nil
 }
 
 // ordered reports whether endpoints are not all alike to the balancer.
