@@ -179,6 +179,9 @@ func (p *outboundPlan) bind(svc *model.Service, port *model.ServicePort, address
 	if l.rest == nil {
 		l.rest, l.relay = p.own(svc, port.Number)
 	}
+	if svc.Resolution == model.ResolveNamed && port.Protocol.IsTLS() { // its name has to be looked at
+		l.chains = append(l.chains, listeners.Chain{Names: p.m.strings.Of([]string{svc.Host}), Targets: l.rest, Relay: l.relay})
+	}
 	switch {
 	case port.Protocol == model.Unknown:
 		l.routes, l.sniff = naming.HostRoute(svc.Host, port.Number), true

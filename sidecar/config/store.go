@@ -1,8 +1,10 @@
 package config
 
 import (
+	"slices"
 	"sync/atomic"
 
+	"github.com/heddle-mesh/heddle/sidecar/route"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
@@ -41,3 +43,11 @@ func (s *Store) Changed() <-chan struct{} { return *s.changed.Load() }
 
 // Load returns what is in force; never nil.
 func (s *Store) Load() *Live { return s.live.Load() }
+
+// ByName says whether a chain leads where the client's first words say.
+func (l *Live) ByName(t *TCP) bool {
+	return slices.ContainsFunc(t.Clusters, func(w route.Weighted) bool {
+		c := l.Set.Get(w.Cluster)
+		return c != nil && c.Named()
+	})
+}

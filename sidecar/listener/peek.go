@@ -102,7 +102,7 @@ func (m *Manager) inspect(s *session, l *config.Listener, p *peeker) (silent boo
 	if !tls && !http {
 		return false, exchange.OK
 	}
-	in := &inspection{s: s, l: l, p: p, tls: tls, http: http, begun: time.Now()}
+	in := &inspection{s: s, l: l, p: p, live: m.opts.Store.Load(), tls: tls, http: http, begun: time.Now()}
 	silent, o = in.run()
 	_ = p.conn.SetReadDeadline(time.Time{})
 	return silent, o
@@ -113,6 +113,7 @@ type inspection struct {
 	s         *session
 	l         *config.Listener
 	p         *peeker
+	live      *config.Live
 	tls, http bool
 	begun     time.Time
 	waited    bool
@@ -164,7 +165,7 @@ func (in *inspection) deadline() bool {
 // L4 policy would refuse may yet prove who it is: it is waited for, not refused.
 func (in *inspection) plain() bool {
 	c := in.l.Choose(in.s.facts)
-	if c == nil || c.TCP == nil || c.TLS != nil {
+	if c == nil || c.TCP == nil || c.TLS != nil || in.live.ByName(c.TCP) { // whose name the client has yet to say
 		return false
 	}
 	facts := *in.s.facts

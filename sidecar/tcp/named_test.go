@@ -42,7 +42,12 @@ func TestClientHelloByName(t *testing.T) {
 		c.Discovery, c.Balancer, c.Names = upstream.Named, upstream.Passthrough, lookup.Names{Within: "*.example.com"}
 	})
 	for n, name := range []string{"a.example.com", "b.example.com", "a.example.org", ""} {
-		c := tls.Client(b.dial(t), &tls.Config{ServerName: name, InsecureSkipVerify: true})
+		raw := b.dial(t)
+		_ = raw.SetDeadline(time.Now().Add(30 * time.Second))
+		if n == 0 { // by now the proxy looks whether the server speaks first
+			time.Sleep(100 * time.Millisecond)
+		}
+		c := tls.Client(raw, &tls.Config{ServerName: name, InsecureSkipVerify: true})
 		err := c.Handshake()
 		c.Close()
 		r := b.book.last(t, n+1)
