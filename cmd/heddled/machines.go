@@ -11,9 +11,9 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/ca/attest"
-	"github.com/heddle-mesh/heddle/machines/registration"
 	"github.com/heddle-mesh/heddle/pilot/discovery"
 	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/registration"
 )
 
 // machines lets the proxies of machines outside of the cluster prove and register themselves, as the WorkloadGroups in force say.

@@ -16,7 +16,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/internal/spiffe"
-	"github.com/heddle-mesh/heddle/machines/registration"
+	"github.com/heddle-mesh/heddle/pilot/registration"
 	"github.com/heddle-mesh/heddle/sidecar/discovery"
 	"github.com/heddle-mesh/heddle/sidecar/identity"
 )

@@ -66,7 +66,7 @@ func ours(paths ...string) []string {
 
 var hotPath = []string{"sidecar/http1", "sidecar/http2", "sidecar/tcp", "sidecar/route", "sidecar/filter", "sidecar/upstream", "sidecar/exchange", "sidecar/forward"}
 
-var components = []string{"pilot", "sidecar", "gateways", "injector", "ca", "machines"}
+var components = []string{"pilot", "sidecar", "gateways", "injector", "ca"}
 
 func rules() []rule {
 	rs := []rule{
@@ -78,9 +78,10 @@ func rules() []rule {
 			reason: "translate is pure: no client, no network, no logger, no environment"},
 		{from: []string{"pilot/generate"}, to: ours("pilot/inputs", "pilot/translate", "pilot/source"), reason: "generate sees the model, never what it was made of"},
 		{from: []string{"pilot/translate"}, to: ours("pilot/generate", "pilot/publish", "pilot/discovery"), reason: "meaning does not know how it is said"},
-		{from: []string{"pilot"}, except: []string{"pilot/source", "pilot/status", "pilot/admission"},
-			to: []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime"}, direct: true, reason: "only source, status and admission hold a Kubernetes client"},
+		{from: []string{"pilot"}, except: []string{"pilot/source", "pilot/status", "pilot/admission", "pilot/registration"},
+			to: []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime"}, direct: true, reason: "only source, status, admission and registration hold a Kubernetes client"},
 		{from: []string{"pilot/status"}, to: ours("pilot/translate", "pilot/model", "pilot/generate", "pilot/inputs", "pilot/publish"), reason: "status sees only the report"},
+		{from: []string{"pilot/registration"}, to: ours("pilot"), reason: "registration writes what it is told, and knows nothing of who reads it"},
 		{from: []string{"pilot/discovery"}, to: ours("pilot/model", "pilot/generate", "pilot/translate", "pilot/inputs"),
 			reason: "discovery moves names, versions and opaque bytes"},
 		{from: []string{"sidecar"}, except: []string{"sidecar/discovery", "sidecar/compile", "sidecar/identity", "sidecar/telemetry/export"},
