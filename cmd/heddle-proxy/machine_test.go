@@ -34,7 +34,9 @@ HEDDLE_DISCOVERY_ADDRESS=192.0.2.1:15012
 func TestMachine(t *testing.T) {
 	nobody := func(string) string { return "" }
 	dir := files(t, map[string]string{wire.FileEnvironment: clusterEnv})
-	s, err := readMachine(dir, func(name string) string { return map[string]string{wire.EnvInstanceIPs: "fd00::1,10.0.0.1", wire.EnvLogLevel: "debug"}[name] })
+	s, err := readMachine(dir, func(name string) string {
+		return map[string]string{wire.EnvInstanceIPs: "fd00::1,10.0.0.1", wire.EnvLogLevel: "debug"}[name]
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
