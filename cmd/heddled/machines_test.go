@@ -72,6 +72,9 @@ func (x *replicated) proven() (*identity.Workload, identity.ControlPlane) {
 // controller is whose the machine's entry is; "": there is none.
 func (x *replicated) controller() string {
 	o := x.api.find("networking.istio.io/v1/workloadentries", "shop/db-192.0.2.9")
+	if o == nil {
+		return ""
+	}
 	says, _ := metaOf(o)["annotations"].(map[string]any)
 	text, _ := says[wire.RegistrationController].(string)
 	return text
