@@ -10,6 +10,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/report"
 	"github.com/heddle-mesh/heddle/pilot/translate/ingress"
 	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
+	"github.com/heddle-mesh/heddle/pilot/translate/machines"
 	"github.com/heddle-mesh/heddle/pilot/translate/mesh"
 	"github.com/heddle-mesh/heddle/pilot/translate/security"
 )
@@ -88,7 +89,7 @@ func (c *Checker) alone(o inputs.Object) []report.Issue {
 	case *inputs.ProxyConfig:
 		_, issues = mesh.ProxyConfig(o)
 	case *inputs.WorkloadGroup:
-		_, issues = istioapi.ReadWorkloadGroup(o, c.mesh)
+		_, issues = machines.Read(o, c.mesh)
 	case *inputs.Ingress:
 		issues = c.readIngress(o)
 	case *inputs.IngressClass:

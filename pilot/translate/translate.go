@@ -13,6 +13,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/report"
 	"github.com/heddle-mesh/heddle/pilot/translate/core"
 	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
+	"github.com/heddle-mesh/heddle/pilot/translate/machines"
 	"github.com/heddle-mesh/heddle/pilot/translate/mesh"
 	"github.com/heddle-mesh/heddle/pilot/translate/security"
 	"github.com/heddle-mesh/heddle/pilot/translate/values"
@@ -361,7 +362,7 @@ func (r *run) proxyConfigs() {
 // workloadGroups translates WorkloadGroups, of which there are few.
 func (r *run) workloadGroups() {
 	for _, o := range r.in.WorkloadGroups {
-		group, issues := istioapi.ReadWorkloadGroup(o, r.mesh)
+		group, issues := machines.Read(o, r.mesh)
 		entry := r.istiosOwn(o, entryOf(o, issues))
 		r.add(entry)
 		if group != nil && !entry.Foreign && entry.State != report.Refused {

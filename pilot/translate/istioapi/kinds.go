@@ -4,6 +4,7 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 
 	"github.com/heddle-mesh/heddle/pilot/translate/fields"
+	"github.com/heddle-mesh/heddle/pilot/translate/machines"
 )
 
 const (
@@ -14,7 +15,7 @@ const (
 
 // Kinds says what becomes of each field of the kinds of networking.istio.io.
 func Kinds() []fields.Kind {
-	return []fields.Kind{virtualServices(), destinationRules(), gateways(), serviceEntries(), workloadEntries(), workloadGroups(), sidecars()}
+	return []fields.Kind{virtualServices(), destinationRules(), gateways(), serviceEntries(), workloadEntries(), machines.Kind(), sidecars()}
 }
 
 func virtualServices() fields.Kind {
@@ -78,20 +79,6 @@ func workloadEntries() fields.Kind {
 	return fields.Kind{Name: "WorkloadEntry", Message: &networking.WorkloadEntry{}, Honoured: workloadEntryFields,
 		Refused: []fields.Note{{Path: "network", Why: "there is one network"}},
 		Differs: []fields.Note{{Path: "address", Why: "an address or a unix socket; names are left out with a warning"}},
-	}
-}
-
-func workloadGroups() fields.Kind {
-	const where = "on WorkloadEntries that machines make which connect from then on, where the mesh lets them (the setting machines)"
-	return fields.Kind{Name: "WorkloadGroup", Message: &networking.WorkloadGroup{}, Honoured: workloadGroupFields,
-		Refused: []fields.Note{
-			{Path: "template.address", Why: "each machine has its own"},
-			{Path: "template.network", Why: "there is one network"},
-		},
-		Differs: []fields.Note{
-			{Path: "{metadata,template}", Why: where},
-			{Path: "template.serviceAccount", Why: "required of a group that machines register themselves by: its proof alone counts"},
-		},
 	}
 }
 

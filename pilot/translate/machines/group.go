@@ -1,4 +1,5 @@
-package istioapi
+// Package machines translates WorkloadGroups, by which machines outside of the cluster register themselves. It is pure, and registers nobody.
+package machines
 
 import (
 	"maps"
@@ -15,14 +16,39 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
-var workloadGroupFields = fields.New("metadata.{labels,annotations}", "template.{ports,labels,locality,weight,serviceAccount}",
+var honoured = fields.New("metadata.{labels,annotations}", "template.{ports,labels,locality,weight,serviceAccount}",
 	"probe.{initialDelaySeconds,timeoutSeconds,periodSeconds,successThreshold,failureThreshold}", "probe.httpGet.{path,port,host,scheme}",
 	"probe.httpGet.httpHeaders.{name,value}", "probe.tcpSocket.{host,port}", "probe.exec.command", "probe.grpc.{port,service}")
 
-// ReadWorkloadGroup translates a template of WorkloadEntries: what machines may register themselves by. Nil: no machine may.
-func ReadWorkloadGroup(o *inputs.WorkloadGroup, mesh *model.Mesh) (*model.WorkloadGroup, []report.Issue) {
-	r, t := newReader(o, mesh), o.Spec.GetTemplate()
-	workloadGroupFields.Check(o.Spec, "spec", &r.Log)
+// Kind says what becomes of each field.
+func Kind() fields.Kind {
+	const where = "on WorkloadEntries that machines make which connect from then on, where the mesh lets them (the setting machines)"
+	return fields.Kind{Name: "WorkloadGroup", Message: &networking.WorkloadGroup{}, Honoured: honoured,
+		Refused: []fields.Note{
+			{Path: "template.address", Why: "each machine has its own"},
+			{Path: "template.network", Why: "there is one network"},
+		},
+		Differs: []fields.Note{
+			{Path: "{metadata,template}", Why: where},
+			{Path: "template.serviceAccount", Why: "required of a group that machines register themselves by: its proof alone counts"},
+		},
+	}
+}
+
+// reader reads one group.
+type reader struct {
+	report.Log
+	mesh      *model.Mesh
+	namespace string
+}
+
+// Read translates a template of WorkloadEntries: what machines may register themselves by. Nil: no machine may.
+func Read(o *inputs.WorkloadGroup, mesh *model.Mesh) (*model.WorkloadGroup, []report.Issue) {
+	r, t := &reader{mesh: mesh, namespace: o.Namespace}, o.Spec.GetTemplate()
+	for _, p := range o.Issues() {
+		r.Errorf(p.Path, "%s", p.Reason)
+	}
+	honoured.Check(o.Spec, "spec", &r.Log)
 	if t == nil {
 		r.Errorf("spec.template", "required")
 	}
@@ -41,7 +67,7 @@ func ReadWorkloadGroup(o *inputs.WorkloadGroup, mesh *model.Mesh) (*model.Worklo
 		labels = map[string]string{}
 	}
 	maps.Copy(labels, o.Spec.GetMetadata().GetLabels())
-	return &model.WorkloadGroup{From: from(o), UID: string(o.UID), Account: t.ServiceAccount, Labels: labels, Annotations: o.Spec.GetMetadata().GetAnnotations(),
+	return &model.WorkloadGroup{From: model.Name{Namespace: o.Namespace, Name: o.Name}, UID: string(o.UID), Account: t.ServiceAccount, Labels: labels, Annotations: o.Spec.GetMetadata().GetAnnotations(),
 		Ports: t.Ports, Locality: t.Locality, Weight: t.Weight, Probed: o.Spec.GetProbe() != nil}, r.Issues
 }
 
