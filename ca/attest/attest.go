@@ -244,6 +244,9 @@ func (a *Attestor) byCertificate(ctx context.Context, p Proof) (Caller, error) {
 	if err != nil {
 		return Caller{}, err
 	}
+	if issue.OfMachine(p.Chain[0]) {
+		return Caller{}, &Refusal{Check: "binding", Who: id.String(), Reason: "a machine's certificate proves no pod"}
+	}
 	if p.ClaimedPod == "" {
 		return Caller{}, &Refusal{Check: "binding", Who: id.String(), Reason: "a certificate alone names no pod"}
 	}

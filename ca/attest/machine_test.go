@@ -43,6 +43,7 @@ func TestMachine(t *testing.T) {
 		{"bound by half", "binding", with("authentication.kubernetes.io/pod-uid", "u1"), attest.Proof{Token: "t", Machine: true}, false},
 		{"a machine's certificate", "", status{}, attest.Proof{Chain: certified(id, "machine"), Machine: true}, false},
 		{"a machine's certificate, to who wants a pod", "binding", status{}, attest.Proof{Chain: certified(id, "machine")}, false},
+		{"a machine's certificate, for a pod of its account", "binding", status{}, attest.Proof{Chain: certified(id, "machine"), ClaimedPod: "catalog-1"}, false},
 		{"a machine's certificate where there are no machines any more", "machine", status{}, attest.Proof{Chain: certified(id, "machine"), Machine: true}, true},
 		{"a machine's certificate of another account", "machine", status{}, attest.Proof{Chain: certified("spiffe://cluster.local/ns/shop/sa/admin", "machine"), Machine: true}, false},
 		{"a machine's certificate of another mesh", "certificate", status{}, attest.Proof{Chain: certified("spiffe://elsewhere/ns/shop/sa/catalog", "machine"), Machine: true}, false},

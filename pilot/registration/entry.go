@@ -83,6 +83,12 @@ func foreign(entry *unstructured.Unstructured, h *held) error {
 func (r *Registrar) fill(entry *unstructured.Unstructured, h *held, since string) {
 	g := h.group
 	labels := with(entry.GetLabels(), g.Labels)
+	before, _, _ := unstructured.NestedStringMap(entry.Object, "spec", "labels")
+	for key := range before { // what the group said once
+		if _, still := g.Labels[key]; !still {
+			delete(labels, key)
+		}
+	}
 	annotations := with(entry.GetAnnotations(), g.Annotations)
 	annotations[wire.RegistrationGroup], annotations[wire.RegistrationController], annotations[wire.RegistrationConnected] = g.Name, r.self(), since
 	if delete(annotations, wire.HealthChecked); g.Probed {

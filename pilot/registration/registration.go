@@ -127,6 +127,8 @@ func EntryName(group, address string) string {
 // Register has a machine's WorkloadEntry be there and be this replica's. The error is a *Refusal where the machine may not have one, any other where that could not
 // be found out or written.
 func (r *Registrar) Register(ctx context.Context, c Claim) (*Registration, error) {
+	ctx, cancel := context.WithTimeout(ctx, call)
+	defer cancel()
 	group, err := r.judge(c)
 	if err != nil {
 		return nil, err
@@ -134,8 +136,10 @@ func (r *Registrar) Register(ctx context.Context, c Claim) (*Registration, error
 	h := r.join(types.NamespacedName{Namespace: c.Group.Namespace, Name: EntryName(c.Group.Name, c.Address)})
 	h.writing.Lock()
 	defer h.writing.Unlock()
+	before, at := h.group, h.address
 	h.group, h.address = *group, c.Address
 	if err := r.write(ctx, h); err != nil {
+		h.group, h.address = before, at // another machine may be who has the name
 		r.leave(h)
 		return nil, err
 	}

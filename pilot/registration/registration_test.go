@@ -225,6 +225,31 @@ spec:
 	})
 }
 
+// TestWhatAGroupSaysNoMore holds that labels that were taken out of a group leave its entries, and that those of others stay.
+func TestWhatAGroupSaysNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r, stop := w.replica("one", false)
+		defer stop()
+		w.change(func() { w.groups["db"].Labels = map[string]string{"app": "db", wire.TLSModeLabel: "disabled"} })
+		w.register(r)
+		e := w.entry()
+		e.SetLabels(with(e.GetLabels(), map[string]string{"team": "blue"}))
+		if err := w.api.Update(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		w.change(func() {
+			group := *w.groups["db"]
+			group.Labels = map[string]string{"app": "db"}
+			w.groups["db"] = &group
+		})
+		w.register(r)
+		if got := w.entry().GetLabels(); len(got) != 2 || got["app"] != "db" || got["team"] != "blue" {
+			t.Errorf("the entry's labels are %v", got)
+		}
+	})
+}
+
 // TestAMachineThatLeaves holds that its entry stays for ten seconds, and for good if it comes back.
 func TestAMachineThatLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

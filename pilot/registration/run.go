@@ -121,7 +121,9 @@ func (r *Registrar) known() map[types.NamespacedName]bool {
 
 // tend does what is due about one machine.
 func (r *Registrar) tend(ctx context.Context, h *held, known map[types.NamespacedName]bool) {
-	h.writing.Lock()
+	if !h.writing.TryLock() {
+		return // it is being registered: the next look will do
+	}
 	defer h.writing.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, call)
 	defer cancel()

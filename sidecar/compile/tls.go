@@ -56,6 +56,9 @@ func (b *builder) clientSocket(in *core.TransportSocket, by byName) (upstream.Ha
 	}
 	c.Trust, c.Names = server.Trust, server.Names
 	if !given {
+		if c.NameFromSNI {
+			return nil, values.Wrong("typed_config.common_tls_context", "the server's name is to be proven, and nothing judges certificates")
+		}
 		if c.Certificate == b.options.Workload && c.Certificate != nil {
 			return nil, values.Wrong("typed_config.common_tls_context", "mesh TLS without a root that judges the server")
 		}

@@ -51,6 +51,7 @@ type manager struct {
 	guards  []*hcm.HttpFilter         // before all others
 	traced  string                    // the service in spans
 	side    side
+	outside bool // inbound, from clients outside the mesh
 	web     bool // clients may speak gRPC-Web
 	// names are remembered by foreign proxies, where clusters go by names; nil: none does.
 	names *forward.DnsCacheConfig
@@ -91,6 +92,9 @@ func httpManager(m manager) *listener.Filter {
 		c.ServerName = serverHeader
 		told := m.mesh.Headers.ClientCert
 		c.ForwardClientCertDetails = forwardCert(m.mesh.Headers.ForwardClientCert, hcm.HttpConnectionManager_APPEND_FORWARD)
+		if m.outside { // what they say of others proves nothing
+			c.ForwardClientCertDetails = hcm.HttpConnectionManager_SANITIZE_SET
+		}
 		c.SetCurrentClientCertDetails = &hcm.HttpConnectionManager_SetCurrentClientCertDetails{
 			Subject: wrapperspb.Bool(!told.NoSubject), Uri: !told.NoURI, Dns: !told.NoDNS, Cert: told.PEM}
 	case edge:

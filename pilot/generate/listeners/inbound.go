@@ -270,6 +270,6 @@ func (in Inbound) httpFilter(p Port, target string, g authz.Guard) *listener.Fil
 	}}}
 	return httpManager(manager{
 		mesh: in.Mesh, reports: in.Reports.Server, prefix: "inbound_" + in.Class.ListenerName("", p.Port), inline: routes, guards: g.HTTP(), traced: in.Self.ServiceName(), side: inbound,
-		web: p.Protocol == model.GRPCWeb,
+		web: p.Protocol == model.GRPCWeb, outside: p.foreign(),
 	})
 }

@@ -82,7 +82,7 @@ func (c *Cache) Find(ctx context.Context, name string) ([]netip.Addr, error) {
 		c.names[name] = e
 	}
 	e.used = now
-	old, known := e.addrs, !e.at.IsZero() && now.Sub(e.at) < kept
+	old, known := e.addrs, !e.at.IsZero() && now.Sub(e.at) < max(kept, c.opts.Refresh)
 	switch {
 	case now.Before(e.until) && known:
 		c.mu.Unlock()
@@ -101,12 +101,13 @@ func (c *Cache) Find(ctx context.Context, name string) ([]netip.Addr, error) {
 	done := e.done
 	c.mu.Unlock()
 	if mine {
-		c.look(name, e)
-	}
-	select {
-	case <-done:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+		c.look(name, e) // the answer counts, however late it is
+	} else {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -186,8 +187,27 @@ func Elsewhere(own func() []netip.Addr) func(netip.Addr) bool {
 	}
 }
 
+// Forms of IPv6 addresses that lead to an IPv4 address: through NAT64 (RFC 6052), as IPv4-compatible ones (RFC 4291, 2.5.5.1), and 6to4 (RFC 3056).
+var (
+	nat64      = netip.MustParsePrefix("64:ff9b::/96")
+	compatible = netip.MustParsePrefix("::/96")
+	sixToFour  = netip.MustParsePrefix("2002::/16")
+)
+
+// metadata is where a cloud's machines ask for their credentials by IPv6; by IPv4, that is link-local.
+var metadata = netip.MustParseAddr("fd00:ec2::254")
+
 // public says whether an address means the same host to everybody: not this machine, its links, or several hosts at once.
 func public(a netip.Addr) bool {
+	switch b := a.As16(); {
+	case !a.Is6() || a.Is4In6():
+	case nat64.Contains(a), compatible.Contains(a):
+		return public(netip.AddrFrom4([4]byte(b[12:])))
+	case sixToFour.Contains(a):
+		return public(netip.AddrFrom4([4]byte(b[2:6])))
+	case a == metadata:
+		return false
+	}
 	if a.Is4() && (a.As4()[0] == 0 || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})) { // 0.0.0.0/8 is this host (RFC 1122, 3.2.1.3)
 		return false
 	}

@@ -62,7 +62,8 @@ func find(c *Cache, name string) string {
 // TestForbidden holds that no name leads to this machine, whatever DNS says of it, and a name with other addresses to those alone.
 func TestForbidden(t *testing.T) {
 	for _, a := range []string{"127.0.0.1", "127.9.9.9", "0.0.0.0", "0.1.2.3", "169.254.169.254", "224.0.0.1", "255.255.255.255", "10.1.0.9",
-		"::1", "::", "fe80::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:10.1.0.9"} {
+		"::1", "::", "fe80::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:10.1.0.9",
+		"64:ff9b::a9fe:a9fe", "64:ff9b::7f00:1", "::127.0.0.1", "2002:7f00:1::1", "fd00:ec2::254"} {
 		b := newBook()
 		b.tell("evil.example.com", a)
 		b.tell("mixed.example.com", a, "192.0.2.1")
@@ -110,6 +111,39 @@ func TestRemembers(t *testing.T) {
 		b.tell("a.example.com", "192.0.2.3")
 		time.Sleep(failed)
 		expect("a while", "a.example.com", "[192.0.2.3]", 5)
+	})
+}
+
+// TestRefreshedSeldom holds that an answer serves as long as it is not to be looked up again, even where that is longer than one is kept otherwise.
+func TestRefreshedSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBook()
+		b.tell("a.example.com", "192.0.2.1")
+		c := New(Options{Resolver: b, Network: "ip", Refresh: 2 * kept, Allowed: elsewhere()})
+		for range 3 {
+			if got := find(c, "a.example.com"); got != "[192.0.2.1]" || b.asked != 1 {
+				t.Errorf("%s after %d questions", got, b.asked)
+			}
+			time.Sleep(kept - time.Minute)
+		}
+	})
+}
+
+// TestALateAnswerCounts holds that who looked a name up has its answer, however late.
+func TestALateAnswerCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBook()
+		b.silent = make(chan struct{})
+		b.tell("a.example.com", "192.0.2.1")
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		time.AfterFunc(time.Second, func() { close(b.silent) })
+		for range 20 { // a choice by chance would show
+			c := cache(b)
+			if got, err := c.Find(ctx, "a.example.com"); err != nil || len(got) != 1 {
+				t.Fatal(got, err)
+			}
+		}
 	})
 }
 
