@@ -95,7 +95,7 @@ spec: {host: NAME, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 5, i
 `})
 	// It comes when the load is on. The load must be seen to fail first.
 	r.start("/items")
-	apply(t, c, fmt.Sprintf(`
+	apply(t, c, `
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: ejected-bad, namespace: shop}
@@ -107,7 +107,7 @@ spec:
       serviceAccountName: catalog
       containers:
       - {name: app, image: "heddle.local/shop:demo", imagePullPolicy: IfNotPresent, args: [catalog], env: [{name: FAIL, value: "500"}], readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}}
-`))
+`)
 	if err := c.Settled(t.Context(), tour.ShopNamespace, "ejected-bad"); err != nil {
 		t.Fatal(err)
 	}
