@@ -110,7 +110,9 @@ func (b *builder) serverSocket(in *core.TransportSocket) (config.ServerTLS, erro
 	peer.Required = context.GetRequireClientCertificate().GetValue()
 	switch {
 	case given:
-		c.Peer = &peer
+		if c.Peer = &peer; peer.Trust.Mesh == nil {
+			c.Workload, c.Mesh = b.options.Workload, b.options.Mesh
+		}
 	case peer.Required:
 		return nil, values.Wrong("typed_config.common_tls_context", "client certificates are required and nothing judges them")
 	}

@@ -562,3 +562,38 @@ func TestCertificateFromFiles(t *testing.T) {
 		t.Errorf("serial %d after a change", got)
 	}
 }
+
+// TestWhoseWordAnIdentityIs holds that another authority than the mesh's, where its clients are let in, can name nobody of the mesh's trust domain.
+func TestWhoseWordAnIdentityIs(t *testing.T) {
+	mesh, partner := newPKI(t), newPKI(t)
+	secrets := NewSecrets()
+	if err := secrets.Put("ca", Material{CA: append(partner.ca(), mesh.ca()...)}); err != nil {
+		t.Fatal(err)
+	}
+	const theirs = "spiffe://partner.example/ns/shop/sa/web"
+	for name, c := range map[string]struct {
+		client, workload Certificate
+		want             string
+	}{
+		"of the partner, as itself":            {partner.holder(theirs), mesh.holder(catalog), theirs},
+		"of the partner, as one of the mesh":   {partner.holder(web), mesh.holder(catalog), ""},
+		"of the partner, below the mesh":       {partner.holder("spiffe://Cluster.local/any"), mesh.holder(catalog), ""},
+		"of the mesh":                          {mesh.holder(web), mesh.holder(catalog), web},
+		"before the mesh's own name is known":  {partner.holder(web), holder{}, ""},
+		"of the partner, where there is none":  {partner.holder(web), nil, web},
+		"of the partner, without such a name":  {partner.holder("web.partner.example"), mesh.holder(catalog), ""},
+		"of the partner, as a name of its own": {partner.holder("https://partner.example/web"), mesh.holder(catalog), "https://partner.example/web"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := NewServer(ServerConfig{Certificates: []Certificate{partner.holder("catalog.example.com")}, Workload: c.workload, Mesh: mesh,
+				Peer: &Peer{Required: true, Trust: Trust{Secret: secrets.Slot("ca")}}})
+			s, _, sErr, cErr := meet(t, server, NewClient(ClientConfig{Certificate: c.client, Trust: Trust{Nothing: true}}), &exchange.Endpoint{}, exchange.HTTP1)
+			if sErr != nil || cErr != nil {
+				t.Fatal(sErr, cErr)
+			}
+			if s.Identity.URI != c.want || !s.Mutual || s.Cert == "" {
+				t.Errorf("server saw %+v", s)
+			}
+		})
+	}
+}

@@ -12,8 +12,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/heddle-mesh/heddle/internal/spiffe"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -30,6 +32,10 @@ type ServerConfig struct {
 	ALPN         []string
 	Certificates []Certificate // the first that suits the client, else the first
 	Peer         *Peer         // nil: clients are not asked who they are
+	// Workload is the proxy's own certificate, which says what the mesh's trust domain is, and Mesh the mesh's anchors: for clients whom others vouch
+	// for. Nil: there is no mesh.
+	Workload Certificate
+	Mesh     Verifier
 }
 
 // Peer is what is asked of clients.
@@ -149,9 +155,33 @@ func (s *Server) Server(ctx context.Context, raw net.Conn) (net.Conn, *exchange.
 	} else if s.config.Peer.Trust.Mesh == nil {
 		block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: conn.ConnectionState().PeerCertificates[0].Raw})
 		security.Cert = escaped.Replace(string(block))
+		if !s.vouched(conn.ConnectionState().PeerCertificates) {
+			security.Identity = exchange.Identity{}
+		}
 	}
 	security.LocalURI = s.localURI()
 	return conn, security, nil
+}
+
+// vouched says whether a client whom somebody else than the mesh vouches for may have the identity that its certificate says: one of the mesh's trust
+// domain, the mesh alone gives.
+func (s *Server) vouched(chain []*x509.Certificate) bool {
+	if s.config.Workload == nil || !slices.ContainsFunc(chain[0].URIs, func(u *url.URL) bool { return u.Scheme == "spiffe" }) {
+		return true
+	}
+	own := s.config.Workload.Certificate()
+	if own == nil || own.Leaf == nil || len(own.Leaf.URIs) != 1 {
+		return false // what the mesh's is, is not known yet
+	}
+	domain := own.Leaf.URIs[0].Host
+	if !slices.ContainsFunc(chain[0].URIs, func(u *url.URL) bool { return strings.EqualFold(u.Host, domain) }) {
+		return true
+	}
+	if s.config.Mesh == nil {
+		return false
+	}
+	_, err := s.config.Mesh.Verify(chain, x509.ExtKeyUsageClientAuth, time.Now())
+	return err == nil
 }
 
 // Accepts implements config.ServerTLS.
