@@ -38,16 +38,18 @@ func (r Refusal) Covers(version uint64) bool { return r.After < version && versi
 
 // track follows one stream: what was sent, what was answered, and which versions of the mesh that completes.
 type track struct {
-	pushing  bool
-	open     map[string][]sent // by type, not answered, the oldest first
-	last     int               // number of the last response
-	marks    []mark
-	reached  uint64
-	base     uint64 // the version that was complete before the last push
-	complete uint64 // the version that is complete now
-	listens  bool   // a response about listeners was answered
-	refusals []Refusal
-	missing  []string
+	pushing bool
+	// answering: what was asked for is being sent. Its first part may be answered before the next is numbered.
+	answering bool
+	open      map[string][]sent // by type, not answered, the oldest first
+	last      int               // number of the last response
+	marks     []mark
+	reached   uint64
+	base      uint64 // the version that was complete before the last push
+	complete  uint64 // the version that is complete now
+	listens   bool   // a response about listeners was answered
+	refusals  []Refusal
+	missing   []string
 }
 
 // sent is one response.
@@ -79,7 +81,7 @@ func (t *track) idle() bool {
 			return false
 		}
 	}
-	return !t.pushing && len(t.marks) == 0 && t.listens
+	return !t.pushing && !t.answering && len(t.marks) == 0 && t.listens
 }
 
 // ended notes that all changes up to a version are sent.

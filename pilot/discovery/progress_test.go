@@ -264,3 +264,16 @@ func TestAnswersAreTakenWhereTheyAreRead(t *testing.T) {
 		t.Error("an answer in the other variant, which may be late, is taken")
 	}
 }
+
+// TestNothingIsReachedInTheMiddleOfAnAnswer holds that an answer in several parts, of which the first is acknowledged at once, is not taken for the whole.
+func TestNothingIsReachedInTheMiddleOfAnAnswer(t *testing.T) {
+	tr := track{listens: true, answering: true}
+	tr.sent(wire.TypeListener, sent{number: 1})
+	tr.answered(wire.TypeListener, 1, "")
+	if tr.idle() {
+		t.Error("all is answered, while more is on its way")
+	}
+	if tr.answering = false; !tr.idle() {
+		t.Error("the end of the answer is not noticed")
+	}
+}

@@ -112,6 +112,8 @@ func (s *stream) handle(ctx context.Context, r *request) error {
 		fresh = nil
 	}
 	s.opening = !known
+	s.status.note(func(t *track) { t.answering = true })
+	defer s.status.note(func(t *track) { t.answering = false })
 	err := s.ahead(ctx, t, asked)
 	if err == nil {
 		err = s.send(ctx, t, fresh)
