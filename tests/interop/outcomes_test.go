@@ -112,6 +112,15 @@ func serveHTTP(t *testing.T, l net.Listener, name string) {
 
 // serveTCP says its name to each line.
 func serveTCP(l net.Listener, name string) {
+	serveEach(l, func(conn net.Conn) {
+		for lines := bufio.NewScanner(conn); lines.Scan(); {
+			fmt.Fprintf(conn, "%s got %s\n", name, lines.Text())
+		}
+	})
+}
+
+// serveEach has each connection served, and closes it then.
+func serveEach(l net.Listener, serve func(net.Conn)) {
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -120,9 +129,7 @@ func serveTCP(l net.Listener, name string) {
 			}
 			go func() {
 				defer conn.Close()
-				for lines := bufio.NewScanner(conn); lines.Scan(); {
-					fmt.Fprintf(conn, "%s got %s\n", name, lines.Text())
-				}
+				serve(conn)
 			}()
 		}
 	}()

@@ -51,18 +51,7 @@ func (a *soakApps) rest() {
 
 // echoes sends back what it gets, on every connection.
 func echoes(l net.Listener) {
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				_, _ = io.Copy(conn, conn)
-			}()
-		}
-	}()
+	serveEach(l, func(conn net.Conn) { _, _ = io.Copy(conn, conn) })
 }
 
 // soakHandler answers with as many bytes as the query says, sends bodies back, is slow, fails every other time, or becomes a WebSocket's echo.
