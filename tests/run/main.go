@@ -118,42 +118,44 @@ func main() {
 	}
 }
 
-// lanes runs the suites of the groups: what only takes its time, beside what needs a cluster, and waits much; then the other unit tests alone,
-// since they look at the clock. The end-to-end tests are compiled before vet, which would compile the same at the same time, and go once.
+// lanes runs the suites of the groups: what only takes its time, beside what needs a cluster, and waits much; then the other unit tests, which look
+// at the clock, with at most the lint, for idle processors, beside them. What several suites compile, one of them compiles first: the end-to-end tests
+// for the unit tests and the lint, the unit tests that look at no clock for the others.
 func lanes(ctx context.Context, groups []string) (failed []string, ran int) {
-	var first, ahead, back, front, tests, last []suite
+	lane := make(map[string][]suite)
 	for _, s := range suites() {
-		switch {
-		case s.group != "first" && !slices.Contains(groups, s.group):
-		case s.group == "first":
-			first = append(first, s)
-		case s.name == compileTests:
-			ahead = append(ahead, s)
-		case s.name == endToEnd:
-			tests = append(tests, s)
-		case s.group == "e2e":
-			front = append(front, s)
-		case s.behind():
-			back = append(back, s)
-		default:
-			last = append(last, s)
+		if s.group == "first" || slices.Contains(groups, s.group) {
+			lane[s.lane()] = append(lane[s.lane()], s)
 		}
 	}
 	var t tally
 	var behind sync.WaitGroup
-	compiled := make(chan struct{})
-	t.lane(ctx, first)
+	compiled, steady := make(chan struct{}), make(chan struct{})
+	t.lane(ctx, lane["first"])
 	behind.Go(func() {
-		t.lane(ctx, ahead)
+		t.lane(ctx, lane[compileTests])
 		close(compiled)
-		t.lane(ctx, back)
+		t.lane(ctx, lane[steadyTests])
+		close(steady)
+		t.lane(ctx, lane["lint"])
 	})
-	t.lane(ctx, front)
+	t.lane(ctx, lane["e2e"])
 	<-compiled
-	t.lane(ctx, tests)
+	t.lane(ctx, lane[endToEnd])
+	<-steady
+	t.lane(ctx, lane["unit"])
 	behind.Wait()
-	t.lane(ctx, last)
+	t.lane(ctx, lane["long"])
 	return t.failed, t.ran
+}
+
+// lane names what the suite runs in line with: those of its group, or nobody.
+func (s suite) lane() string {
+	switch s.name {
+	case compileTests, steadyTests, endToEnd:
+		return s.name
+	}
+	return s.group
 }
 
 // tally counts suites, and keeps the names of those that failed.
