@@ -119,8 +119,7 @@ func main() {
 }
 
 // lanes runs the suites of the groups: what only takes its time, beside what needs a cluster, and waits much; then the other unit tests, which look
-// at the clock, with at most the lint, for idle processors, beside them. What several suites compile, one of them compiles first: the end-to-end tests
-// for the unit tests and the lint, the unit tests that look at no clock for the others.
+// at the clock, with at most the lint, for idle processors, beside them. The end-to-end tests are compiled before what needs most of the same.
 func lanes(ctx context.Context, groups []string) (failed []string, ran int) {
 	lane := make(map[string][]suite)
 	for _, s := range suites() {
@@ -135,9 +134,9 @@ func lanes(ctx context.Context, groups []string) (failed []string, ran int) {
 	behind.Go(func() {
 		t.lane(ctx, lane[compileTests])
 		close(compiled)
+		behind.Go(func() { t.lane(ctx, lane["lint"]) })
 		t.lane(ctx, lane[steadyTests])
 		close(steady)
-		t.lane(ctx, lane["lint"])
 	})
 	t.lane(ctx, lane["e2e"])
 	<-compiled
