@@ -196,6 +196,7 @@ func outlier(in *cluster.Cluster, out *upstream.Config) error {
 		SplitLocal: o.GetSplitExternalLocalOriginErrors(), ConsecutiveLocal: values.Number(o.GetConsecutiveLocalOriginFailure(), 5),
 		Interval: values.Duration(o.GetInterval(), 10*time.Second), BaseEjection: values.Duration(o.GetBaseEjectionTime(), 30*time.Second),
 		MaxEjection: values.Duration(o.GetMaxEjectionTime(), 300*time.Second), MaxEjectionPercent: values.Number(o.GetMaxEjectionPercent(), 10),
+		AlwaysOne: o.GetAlwaysEjectOneHost().GetValue(),
 	}
 	for _, e := range []struct {
 		field string

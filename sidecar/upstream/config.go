@@ -98,7 +98,8 @@ type Outlier struct {
 	Interval           time.Duration
 	BaseEjection       time.Duration
 	MaxEjection        time.Duration
-	MaxEjectionPercent uint32
+	MaxEjectionPercent uint32 // of the hosts, rounded down
+	AlwaysOne          bool   // one host may be ejected whatever MaxEjectionPercent says
 }
 
 // Config describes a cluster. It never changes; an unchanged cluster keeps its pointer.

@@ -84,12 +84,12 @@ func hit(count *atomic.Uint32, limit uint32) bool {
 	return true
 }
 
-// eject takes the host out for the base time times the number of recent ejections, unless too many are out already.
+// eject takes the host out for the base time times the number of recent ejections, unless too many would be out then.
 func (h *Host) eject(cfg *Outlier) {
 	c := h.cluster
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.retired || h.outlier.ejected.Load() || 100*c.ejected.Load() >= int64(cfg.MaxEjectionPercent)*int64(len(c.Hosts())) {
+	if h.retired || h.outlier.ejected.Load() || !c.spares(cfg) {
 		return
 	}
 	now := time.Now()
@@ -104,6 +104,12 @@ func (h *Host) eject(cfg *Outlier) {
 	}
 	h.outlier.until = now.Add(d)
 	h.outlier.ejected.Store(true)
+// spares says whether one more host may be ejected. As in Envoy, a share of a few hosts may be none.
+func (c *Cluster) spares(cfg *Outlier) bool {
+	out := c.ejected.Load()
+	return out == 0 && cfg.AlwaysOne || 100*(out+1) <= int64(cfg.MaxEjectionPercent)*int64(len(c.Hosts()))
+}
+
 	c.ejected.Add(1)
 	h.outlier.timer = time.AfterFunc(d, h.restore)
 	go func() { // takes the cluster's lock, which apply holds while it takes ours

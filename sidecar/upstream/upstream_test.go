@@ -180,6 +180,31 @@ func TestOutlier(t *testing.T) {
 	})
 }
 
+// TestOutlierShare: how many of some hosts are ejected when all fail. A share is rounded down, to none as well.
+func TestOutlierShare(t *testing.T) {
+	for _, c := range []struct {
+		hosts, want int
+		percent     uint32
+		always      bool
+	}{{1, 0, 10, false}, {9, 0, 10, false}, {10, 1, 10, false}, {19, 1, 10, false}, {3, 1, 50, false}, {4, 2, 50, false}, {3, 2, 67, false}, {3, 3, 100, false}, {3, 0, 0, false},
+		{1, 1, 10, true}, {3, 1, 10, true}, {4, 2, 50, true}} {
+		var endpoints []*exchange.Endpoint
+		for i := range c.hosts {
+			endpoints = append(endpoints, endpoint(fmt.Sprintf("10.0.0.%d:80", i)))
+		}
+		cluster := live(Config{Outlier: &Outlier{Consecutive5xx: 1, BaseEjection: time.Hour, MaxEjectionPercent: c.percent, AlwaysOne: c.always}}, endpoints...)
+		ejected := 0
+		for _, h := range cluster.Hosts() {
+			if h.Report(Server); h.Ejected() {
+				ejected++
+			}
+		}
+		if ejected != c.want {
+			t.Errorf("%+v: %d are ejected", c, ejected)
+		}
+	}
+}
+
 func TestOutlierKinds(t *testing.T) {
 	for name, c := range map[string]struct {
 		cfg     Outlier

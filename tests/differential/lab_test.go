@@ -31,6 +31,7 @@ type listener struct {
 type cluster struct {
 	Name    string
 	Options string
+	More    []string // lines of its YAML
 	Ports   []string
 }
 
@@ -91,6 +92,8 @@ func newLab(t *testing.T) *lab {
 	const once = "common_http_protocol_options: {max_requests_per_connection: 1}, explicit_http_config: {http_protocol_options: {}}"
 	clusters := []cluster{{Name: "app", Ports: []string{app}, Options: once}, {Name: "odd", Ports: []string{app}, Options: once}, {Name: "probe", Ports: []string{app}},
 		{Name: "shadow", Ports: []string{shadow}}, {Name: "dead", Ports: []string{dead}}, {Name: "nobody"}, {Name: "half", Ports: []string{dead, app}},
+		{Name: "lone", Ports: []string{app}, Options: once, More: []string{"common_lb_config: {healthy_panic_threshold: {value: 0}}",
+			"outlier_detection: {consecutive_5xx: 1, base_ejection_time: 600s, max_ejection_percent: 99}"}},
 		{Name: "h2", Ports: []string{h2}, Options: "explicit_http_config: {http2_protocol_options: {}}"}}
 	pki := l.pki()
 	for _, proxy := range proxies {
