@@ -12,7 +12,11 @@ type Trace struct {
 	SpanID   [8]byte // the span of this proxy
 	ParentID [8]byte // zero: none
 	Sampled  bool
+	Renamed  bool // Exchange.Operation is what the caller calls it
 }
+
+// DecoratorOperation is the field by which traced proxies tell each other what their routes call what is done.
+const DecoratorOperation = "x-envoy-decorator-operation"
 
 // Reply is an answer of this proxy's own, for outcomes LocalReply, FaultAbort and RateLimited. Further fields go to
 // Exchange.Response before the outcome is returned.

@@ -182,7 +182,27 @@ func (r *run) dress() {
 		r.route.Mint(x)
 	}
 	r.route.Incoming(r.target, x)
+	r.callIt()
 	r.responders()
+}
+
+// callIt tells clients what the server's route calls what is done, unless they have said so; and to their own proxy, whose span takes the
+// name, the answer says so no more.
+func (r *run) callIt() {
+	const name = exchange.DecoratorOperation
+	x := r.x
+	switch {
+	case x.Conn.Via.Tracing == nil:
+	case x.Conn.Via.Direction == exchange.Inbound:
+		if x.Operation != "" && !x.Trace.Renamed {
+			x.Response.Set(name, x.Operation)
+		}
+	case x.Response.Has(name):
+		if said := x.Response.Get(name); len(said) > 0 {
+			x.Operation = said.Copy()
+		}
+		x.Response.Remove(name)
+	}
 }
 
 // responders runs the response filters, last first.
@@ -216,6 +236,7 @@ func (r *run) answer(o exchange.Outcome) {
 	case r.target != nil: // operations hold for what this proxy says in the upstream's place
 		r.route.Incoming(r.target, x)
 	}
+	r.callIt()
 	r.responders()
 	end := len(body) == 0 || x.Request.Method.Is("HEAD")
 	if err := r.d.WriteHead(end); err != nil || end {

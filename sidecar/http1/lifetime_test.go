@@ -16,6 +16,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/filter"
 	"github.com/heddle-mesh/heddle/sidecar/route"
+	"github.com/heddle-mesh/heddle/sidecar/telemetry"
 )
 
 func TestHTTP10(t *testing.T) {
@@ -337,6 +338,55 @@ func TestLeavingTheMesh(t *testing.T) {
 		}
 		if !strings.Contains(head, "traceparent: t") {
 			t.Errorf("%s: no traceparent:\n%s", cluster, head)
+		}
+	}
+}
+
+// TestDecorator: between proxies that trace, the answer says what the server's route calls what is done, where the client did not; applications see
+// none of it, and answers of the proxy's own say so too.
+func TestDecorator(t *testing.T) {
+	const name = "x-envoy-decorator-operation"
+	b := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Seen", r.Header.Get(name))
+		if r.URL.Path == "/named" {
+			w.Header().Set(name, "server:80/*")
+		}
+	})
+	for _, c := range []struct {
+		why                      string
+		direction                exchange.Direction
+		tracing                  bool
+		path, said, seen, answer string
+	}{
+		{"no tracing", exchange.Inbound, false, "/", "client:80/*", "client:80/*", ""},
+		{"the client does not say", exchange.Inbound, true, "/", "", "", "route:80/*"},
+		{"the client says", exchange.Inbound, true, "/", "client:80/*", "", ""},
+		{"an answer of its own", exchange.Inbound, true, "/own", "", "", "route:80/*"},
+		{"to the server's proxy", exchange.Outbound, true, "/", "", "route:80/*", ""},
+		{"from the server's proxy", exchange.Outbound, true, "/named", "", "route:80/*", ""},
+		{"from the server, untraced", exchange.Outbound, false, "/named", "", "", "server:80/*"},
+	} {
+		routes := []route.RouteConfig{{Match: route.Match{PathKind: route.Exact, Path: "/own"}, Direct: &route.Direct{Status: 200}, Operation: "route:80/*"},
+			{Match: route.Match{PathKind: route.Prefix, Path: "/"}, Clusters: []route.Weighted{{Cluster: "c", Weight: 1}}, Operation: "route:80/*"}}
+		p := told(t, &book{}, telemetry.New(telemetry.Options{Spans: telemetry.NewSpans()}), routes, map[string][]string{"c": {b}}, func(p *mesh) {
+			if p.cfg.Listeners[0].Via.Direction = c.direction; c.tracing {
+				p.cfg.Listeners[0].Via.Tracing = &exchange.Tracing{}
+			}
+		})
+		q, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+p.addr()+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.said != "" {
+			q.Header.Set(name, c.said)
+		}
+		resp, err := http.DefaultTransport.RoundTrip(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if seen, answer := resp.Header.Get("X-Seen"), resp.Header.Get(name); seen != c.seen || answer != c.answer {
+			t.Errorf("%s: the application sees %q, the client %q", c.why, seen, answer)
 		}
 	}
 }

@@ -202,6 +202,35 @@ func TestSpanName(t *testing.T) {
 	}
 }
 
+// TestDecorator: a client's proxy tells the server's what is done, which calls it so and tells the application nothing. Nobody tells what has no name.
+func TestDecorator(t *testing.T) {
+	const name = "x-envoy-decorator-operation"
+	for _, c := range []struct {
+		direction      exchange.Direction
+		route, said    string
+		sent, called   string
+		renamed, given bool
+	}{
+		{exchange.Outbound, "a:80/*", "", "a:80/*", "a:80/*", false, false},
+		{exchange.Outbound, "a:80/*", "application's", "a:80/*", "a:80/*", false, true},
+		{exchange.Outbound, "", "application's", "application's", "", false, true},
+		{exchange.Inbound, "a:80/*", "a:80/items", "", "a:80/items", true, true},
+		{exchange.Inbound, "a:80/*", "", "", "a:80/*", false, true},
+		{exchange.Inbound, "a:80/*", "", "", "a:80/*", false, false},
+	} {
+		x := inbound(nil)
+		x.Operation = c.route
+		x.Conn.Via = &exchange.Via{Direction: c.direction, Tracing: &exchange.Tracing{}}
+		if c.given {
+			x.Request.Add(name, c.said)
+		}
+		NewSpans().begin(x)
+		if got := string(x.Request.Get(name)); got != c.sent || x.Operation != c.called || x.Trace.Renamed != c.renamed {
+			t.Errorf("%+v: told %q, called %q, %v", c, got, x.Operation, x.Trace.Renamed)
+		}
+	}
+}
+
 func TestTraceIsContinued(t *testing.T) {
 	const trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 	for name, c := range map[string]struct {

@@ -49,12 +49,30 @@ func (s *Spans) begin(x *exchange.Exchange) {
 		t.Sampled = rand.Uint32N(10_000) < setting.Sampling
 	}
 	binary.BigEndian.PutUint64(t.SpanID[:], rand.Uint64()|1)
+	callIt(x)
 	if setting.Silent {
 		x.Request.RemoveIf(tracing)
 		return
 	}
 	var buf [55]byte
 	x.Request.SetBytes("traceparent", appendTraceparent(buf[:0], t))
+}
+
+// callIt tells servers what the client's route calls what is done, and calls it so as their client does (Envoy's
+// x-envoy-decorator-operation). Servers tell clients in return; see forward.
+func callIt(x *exchange.Exchange) {
+	const name = exchange.DecoratorOperation
+	switch {
+	case x.Conn.Via.Direction == exchange.Outbound:
+		if x.Operation != "" {
+			x.Request.Set(name, x.Operation)
+		}
+	case x.Request.Has(name):
+		if said := x.Request.Get(name); len(said) > 0 {
+			x.Operation, x.Trace.Renamed = said.Copy(), true
+		}
+		x.Request.Remove(name)
+	}
 }
 
 // tracing chooses the fields that tell of a trace.
