@@ -17,18 +17,9 @@ func (r *reader) headers(path string, h *networking.Headers) model.Headers {
 		return out
 	}
 	if q := h.Request; q != nil {
-		set := q.Set
-		for _, host := range []string{"host", ":authority"} {
-			for key, value := range q.Set {
-				if strings.EqualFold(key, host) {
-					r.oneLine(path+".request.set["+key+"]", value)
-					out.Host = value
-					set = without(set, key)
-				}
-			}
-		}
+		add, set := r.renamed(path+".request.add", q.Add, &out), r.renamed(path+".request.set", q.Set, &out) // which counts where both have one
 		out.RequestSet = r.headerOps(path+".request.set", set)
-		out.RequestAdd = r.headerOps(path+".request.add", q.Add)
+		out.RequestAdd = r.headerOps(path+".request.add", add)
 		out.RequestRemove = r.headerNames(path+".request.remove", q.Remove)
 	}
 	if p := h.Response; p != nil {
@@ -37,6 +28,20 @@ func (r *reader) headers(path string, h *networking.Headers) model.Headers {
 		out.ResponseRemove = r.headerNames(path+".response.remove", p.Remove)
 	}
 	return out
+}
+
+// renamed takes the authority, by either of its names, out of what is set or added: there is one, which is rewritten.
+func (r *reader) renamed(path string, all map[string]string, out *model.Headers) map[string]string {
+	for _, host := range []string{"host", ":authority"} {
+		for key, value := range all {
+			if strings.EqualFold(key, host) {
+				r.oneLine(path+"["+key+"]", value)
+				out.Host = value
+				all = without(all, key)
+			}
+		}
+	}
+	return all
 }
 
 func without(m map[string]string, key string) map[string]string {
@@ -81,7 +86,7 @@ func (r *reader) changeable(path, name string) {
 	case name == "":
 		r.Errorf(path, "empty header name")
 	case strings.HasPrefix(name, ":") || strings.EqualFold(name, "host"):
-		r.Errorf(path, "%q cannot be changed here; request.set with host or :authority rewrites the authority", name)
+		r.Errorf(path, "%q cannot be changed here; request.set and request.add with host or :authority rewrite the authority", name)
 	default:
 		r.headerName(path, name)
 	}

@@ -17,8 +17,13 @@ func (r *reader) redirect(path string, d *networking.HTTPRedirect) *model.Redire
 	out := &model.Redirect{Code: d.RedirectCode, Scheme: d.Scheme, Host: d.Authority, Path: d.Uri}
 	r.oneLine(path+".uri", d.Uri)
 	r.oneLine(path+".authority", d.Authority)
-	r.oneLine(path+".scheme", d.Scheme)
 	r.oneLine(path+".prefixRewrite", d.PrefixRewrite)
+	if d.Uri == "" && d.PrefixRewrite == "" && d.Authority == "" && d.Scheme == "" && d.RedirectPort == nil {
+		r.Errorf(path, "uri, prefixRewrite, authority, scheme, port or derivePort must be given: it leads nowhere else")
+	}
+	if d.Scheme != "" && d.Scheme != "http" && d.Scheme != "https" {
+		r.Errorf(path+".scheme", "%q: http or https expected", d.Scheme)
+	}
 	switch d.RedirectCode {
 	case 0:
 		out.Code = 301
