@@ -164,6 +164,7 @@ type OutlierDetection struct {
 	BaseEjection           Duration
 	MaxEjectionPercent     uint32
 	MinHealthPercent       uint32
+	ErrorCodes             []uint32 // statuses that are errors, in order; nil: 5xx
 }
 
 // TLSMode is how a client secures its connection.

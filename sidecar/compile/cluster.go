@@ -241,6 +241,9 @@ func protocol(in *cluster.Cluster, out *upstream.Config) error {
 		case h2 != nil:
 			out.Protocol = upstream.UseHTTP2
 		}
+		if out.Errors, err = errorCodes(options.GetOutlierDetection().GetErrorMatcher()); err != nil {
+			return values.Under(field+".outlier_detection.error_matcher", err)
+		}
 		out.Limits.Streams = h2.GetMaxConcurrentStreams().GetValue()
 		common := options.GetCommonHttpProtocolOptions()
 		if out.IdleTimeout = values.Duration(common.GetIdleTimeout(), 0); common.GetIdleTimeout() != nil && out.IdleTimeout == 0 {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
 // TestMirrorsAreBounded: copies for a cluster that takes them and does not answer cost no more than so many, and so much memory.
@@ -64,6 +65,29 @@ func TestJudged(t *testing.T) {
 		}
 		if got := judged(x); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+// TestResult: what a response says of its host: by its class, or by what is named an error, whatever gRPC says.
+func TestResult(t *testing.T) {
+	for _, c := range []struct {
+		grpc   bool
+		status int
+		code   string
+		errors []int
+		want   upstream.Result
+	}{
+		{false, 200, "", nil, upstream.Good}, {false, 429, "", nil, upstream.Good}, {false, 500, "", nil, upstream.Server}, {false, 503, "", nil, upstream.Gateway}, {true, 200, "14", nil, upstream.Gateway},
+		{false, 429, "", []int{429, 503}, upstream.Server}, {false, 503, "", []int{429, 503}, upstream.Gateway}, {false, 500, "", []int{429, 503}, upstream.Good}, {false, 200, "", []int{429}, upstream.Good},
+		{true, 200, "14", []int{429}, upstream.Good}, {true, 200, "0", []int{200}, upstream.Server},
+	} {
+		x := &exchange.Exchange{GRPC: c.grpc}
+		if x.Response.Status = c.status; c.code != "" {
+			x.Response.Add("grpc-status", c.code)
+		}
+		if got := result(x, c.errors); got != c.want {
+			t.Errorf("%+v: %d", c, got)
 		}
 	}
 }

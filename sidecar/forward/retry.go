@@ -9,6 +9,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/route"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
 // retriable says whether the policy wants another try, and nothing of this one has reached the client.
@@ -102,6 +103,23 @@ func grpcStatus(h *exchange.Head) int {
 		return grpcUnknown
 	}
 	return n
+}
+
+// result is how a response's head counts for outlier detection. Where statuses are named that are errors, these alone decide, as in Envoy, for gRPC as well.
+func result(x *exchange.Exchange, errors []int) upstream.Result {
+	status := x.Response.Status
+	if errors == nil {
+		status = judged(x)
+	} else if !slices.Contains(errors, status) {
+		return upstream.Good
+	}
+	switch {
+	case status == 502 || status == 503 || status == 504:
+		return upstream.Gateway
+	case status >= 500 || errors != nil:
+		return upstream.Server
+	}
+	return upstream.Good
 }
 
 // judged is the HTTP status by which a response's head counts for outlier detection: to gRPC the one that its grpc-status stands for, where

@@ -329,7 +329,7 @@ func (r *run) send() (exchange.Outcome, bool, error) {
 		return r.failed(err), false, err
 	}
 	x.FirstByte = time.Now()
-	r.lease.Host.Report(upstream.ResultOf(judged(x)))
+	r.lease.Host.Report(result(x, r.lease.Host.Errors()))
 	return exchange.OK, end, nil
 }
 

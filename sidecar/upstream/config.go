@@ -108,6 +108,7 @@ type Config struct {
 	Discovery      Discovery
 	Assignment     string               // EDS name; Info.Name where empty
 	Endpoints      []*exchange.Endpoint // Static and DNS
+	Errors         []int                // statuses that outlier detection takes for errors; nil: 5xx
 	Balancer       Balancer
 	Hashing        hashing.Sizes // of RingHash and Maglev
 	Warmup         *Warmup       // of RoundRobin and LeastRequest; nil: new hosts have their full part at once

@@ -25,16 +25,8 @@ const (
 	Local          // no answer: connecting failed, reset, timeout
 )
 
-// ResultOf classifies an HTTP status.
-func ResultOf(status int) Result {
-	switch {
-	case status == 502 || status == 503 || status == 504:
-		return Gateway
-	case status >= 500:
-		return Server
-	}
-	return Good
-}
+// Errors are the statuses of responses that are errors; nil: 5xx.
+func (h *Host) Errors() []int { return h.cluster.config().Errors }
 
 // Report feeds outlier detection with one try's end.
 func (h *Host) Report(r Result) {
@@ -104,18 +96,18 @@ func (h *Host) eject(cfg *Outlier) {
 	}
 	h.outlier.until = now.Add(d)
 	h.outlier.ejected.Store(true)
-// spares says whether one more host may be ejected. As in Envoy, a share of a few hosts may be none.
-func (c *Cluster) spares(cfg *Outlier) bool {
-	out := c.ejected.Load()
-	return out == 0 && cfg.AlwaysOne || 100*(out+1) <= int64(cfg.MaxEjectionPercent)*int64(len(c.Hosts()))
-}
-
 	c.ejected.Add(1)
 	h.outlier.timer = time.AfterFunc(d, h.restore)
 	go func() { // takes the cluster's lock, which apply holds while it takes ours
 		defer c.owner.guard()
 		c.reschedule()
 	}()
+}
+
+// spares says whether one more host may be ejected. As in Envoy, a share of a few hosts may be none.
+func (c *Cluster) spares(cfg *Outlier) bool {
+	out := c.ejected.Load()
+	return out == 0 && cfg.AlwaysOne || 100*(out+1) <= int64(cfg.MaxEjectionPercent)*int64(len(c.Hosts()))
 }
 
 func (h *Host) restore() {

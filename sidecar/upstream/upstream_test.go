@@ -146,7 +146,7 @@ func TestOutlier(t *testing.T) {
 		h, other := c.Hosts()[0], c.Hosts()[1]
 		fail := func(h *Host, n int) {
 			for range n {
-				h.Report(ResultOf(503))
+				h.Report(Gateway)
 			}
 			synctest.Wait()
 		}

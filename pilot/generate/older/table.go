@@ -46,6 +46,8 @@ var tables = sync.OnceValue(func() map[int]*table {
 			"envoy.config.cluster.v3.Cluster.CommonLbConfig.override_host_status",
 			// Watching: a dead endpoint or connection is noticed by the requests that fail.
 			"envoy.config.cluster.v3.Cluster.health_checks", "envoy.config.core.v3.Http2ProtocolOptions.connection_keepalive",
+			// Outliers are noticed by their 5xx.
+			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.outlier_detection",
 			// Browsers' gRPC is passed on as it came.
 			"envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
 			// More is logged, and less is said in spans.

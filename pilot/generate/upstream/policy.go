@@ -1,10 +1,13 @@
 package upstream
 
 import (
+	"strconv"
 	"time"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	matcher "github.com/envoyproxy/go-control-plane/envoy/config/common/matcher/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	upstreams "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	xdstype "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -83,7 +86,12 @@ func Limit(c *cluster.Cluster, pool model.ConnectionPool) { applyPool(c, pool, m
 // protocols says which HTTP the cluster speaks.
 func (in Cluster) protocols() ProtocolOptions {
 	pool, protocol := in.InForce().ConnectionPool, in.protocol()
+	var errors []uint32
+	if o := in.InForce().Outlier; o != nil {
+		errors = o.ErrorCodes
+	}
 	return ProtocolOptions{
+		Errors:     errors,
 		Downstream: protocol == model.Unknown || pool.UseClientProtocol,
 		HTTP2:      in.speaksHTTP2(),
 		HostSNI:    in.hostSNI() || in.named() && in.proves(),
@@ -96,8 +104,9 @@ func (in Cluster) protocols() ProtocolOptions {
 type ProtocolOptions struct {
 	Downstream bool // whatever the client speaks
 	HTTP2      bool
-	HostSNI    bool // the server's name is the host that a request is for
-	HostSAN    bool // and what it has to prove
+	HostSNI    bool     // the server's name is the host that a request is for
+	HostSAN    bool     // and what it has to prove
+	Errors     []uint32 // statuses that outlier detection takes for errors; nil: 5xx
 	Pool       model.ConnectionPool
 }
 
@@ -106,6 +115,9 @@ func HTTPOptions(o ProtocolOptions) map[string]*anypb.Any {
 	options := &upstreams.HttpProtocolOptions{CommonHttpProtocolOptions: commonOptions(o.Pool)}
 	if o.HostSNI || o.HostSAN {
 		options.UpstreamHttpProtocolOptions = &core.UpstreamHttpProtocolOptions{AutoSni: o.HostSNI, AutoSanValidation: o.HostSAN}
+	}
+	if len(o.Errors) > 0 {
+		options.OutlierDetection = &upstreams.HttpProtocolOptions_OutlierDetection{ErrorMatcher: anyStatus(o.Errors)}
 	}
 	h2 := &core.Http2ProtocolOptions{}
 	if o.Pool.MaxConcurrentStreams != 0 {
@@ -125,7 +137,7 @@ func HTTPOptions(o ProtocolOptions) map[string]*anypb.Any {
 		options.UpstreamProtocolOptions = explicit(&upstreams.HttpProtocolOptions_ExplicitHttpConfig{
 			ProtocolConfig: &upstreams.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: h2},
 		})
-	case options.CommonHttpProtocolOptions == nil && options.UpstreamHttpProtocolOptions == nil:
+	case options.CommonHttpProtocolOptions == nil && options.UpstreamHttpProtocolOptions == nil && options.OutlierDetection == nil:
 		return nil
 	default:
 		options.UpstreamProtocolOptions = explicit(&upstreams.HttpProtocolOptions_ExplicitHttpConfig{
@@ -133,6 +145,21 @@ func HTTPOptions(o ProtocolOptions) map[string]*anypb.Any {
 		})
 	}
 	return map[string]*anypb.Any{httpOptionsKey: message.Any(options)}
+}
+
+// anyStatus holds for responses of any of the statuses. An or_match has at least two rules.
+func anyStatus(codes []uint32) *matcher.MatchPredicate {
+	var rules []*matcher.MatchPredicate
+	for _, code := range codes {
+		status := &route.HeaderMatcher{Name: ":status", HeaderMatchSpecifier: &route.HeaderMatcher_StringMatch{
+			StringMatch: message.String(model.StringMatch{Value: strconv.FormatUint(uint64(code), 10)})}}
+		rules = append(rules, &matcher.MatchPredicate{Rule: &matcher.MatchPredicate_HttpResponseHeadersMatch{
+			HttpResponseHeadersMatch: &matcher.HttpHeadersMatch{Headers: []*route.HeaderMatcher{status}}}})
+	}
+	if len(rules) == 1 {
+		return rules[0]
+	}
+	return &matcher.MatchPredicate{Rule: &matcher.MatchPredicate_OrMatch{OrMatch: &matcher.MatchPredicate_MatchSet{Rules: rules}}}
 }
 
 func explicit(c *upstreams.HttpProtocolOptions_ExplicitHttpConfig) *upstreams.HttpProtocolOptions_ExplicitHttpConfig_ {

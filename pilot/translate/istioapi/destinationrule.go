@@ -26,7 +26,7 @@ const (
 	poolSettings   = "{tcp.{maxConnections,connectTimeout,idleTimeout,maxConnectionDuration,tcpKeepalive.{probes,time,interval}}," +
 		"http.{http1MaxPendingRequests,http2MaxRequests,maxRequestsPerConnection,maxRetries,idleTimeout,h2UpgradePolicy,useClientProtocol,maxConcurrentStreams,http2KeepAlive.{interval,timeout}}}"
 	outlierFields = "outlierDetection.{splitExternalLocalOriginErrors,consecutiveLocalOriginFailures,consecutiveGatewayErrors,consecutive5xxErrors,interval," +
-		"baseEjectionTime,maxEjectionPercent,minHealthPercent}"
+		"baseEjectionTime,maxEjectionPercent,minHealthPercent,outlierDetectionHttpErrorCodes}"
 	trafficBlocks = "{loadBalancer.{simple," + hashFields + ",warmup.{duration,minimumPercent,aggression},warmupDurationSecs," + LocalityFields + "}," +
 		poolFields + "," + outlierFields + "," +
 		"tls.{mode,clientCertificate,privateKey,caCertificates,caCrl,credentialName,subjectAltNames,sni,insecureSkipVerify}}"

@@ -34,7 +34,7 @@ func virtualServices() fields.Kind {
 }
 
 func destinationRules() fields.Kind {
-	const blocks = "{loadBalancer.zoneAwareLbSetting,outlierDetection.outlierDetectionHttpErrorCodes}"
+	const blocks = "loadBalancer.zoneAwareLbSetting"
 	const deprecated = "outlierDetection.consecutiveErrors"
 	both := func(path string) string {
 		return "{trafficPolicy,subsets.trafficPolicy}.{" + path + ",portLevelSettings." + path + "}"

@@ -2,6 +2,7 @@ package istioapi
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -87,6 +88,12 @@ func (r *reader) outlier(path string, o *networking.OutlierDetection) *model.Out
 		out.MaxEjectionPercent = uint32(r.percent(path+".maxEjectionPercent", float64(o.MaxEjectionPercent)))
 	}
 	out.MinHealthPercent = uint32(r.percent(path+".minHealthPercent", float64(o.MinHealthPercent)))
+	for i, code := range o.OutlierDetectionHttpErrorCodes {
+		if code < 100 || code > 599 {
+			r.Errorf(r.at(path+".outlierDetectionHttpErrorCodes", i), "%d is not a status", code)
+		}
+	}
+	out.ErrorCodes = slices.Compact(slices.Sorted(slices.Values(o.OutlierDetectionHttpErrorCodes)))
 	if out.Interval == 0 || out.BaseEjection == 0 {
 		r.Errorf(path, "interval and baseEjectionTime must be at least 1ms")
 	}

@@ -176,7 +176,11 @@ envoy.config.core.v3.TcpKeepalive: keepalive_probes keepalive_time keepalive_int
 envoy.config.core.v3.BindConfig: source_address extra_source_addresses
 envoy.config.core.v3.ExtraSourceAddress: address
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions: explicit_http_config use_downstream_protocol_config common_http_protocol_options
-	upstream_http_protocol_options
+	upstream_http_protocol_options outlier_detection
+envoy.extensions.upstreams.http.v3.HttpProtocolOptions.OutlierDetection: error_matcher
+envoy.config.common.matcher.v3.MatchPredicate: or_match http_response_headers_match
+envoy.config.common.matcher.v3.MatchPredicate.MatchSet: rules
+envoy.config.common.matcher.v3.HttpHeadersMatch: headers
 envoy.config.core.v3.UpstreamHttpProtocolOptions: auto_sni auto_san_validation
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig: http_protocol_options http2_protocol_options
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig: http_protocol_options http2_protocol_options
