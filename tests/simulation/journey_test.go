@@ -221,6 +221,9 @@ func (m *mesh) relay(p *proxy, t *config.TCP, c *exchange.Connection, tr traffic
 	if t.MaxDuration > 0 && (c.Via == nil || c.Via.Direction != exchange.Inbound) {
 		j.say("longest=%s", t.MaxDuration)
 	}
+	if c.Via == nil || c.Via.Direction != exchange.Inbound {
+		j.say("relay-idle=%s", t.IdleTimeout)
+	}
 	if t.Tunnel != nil {
 		j.say("tunnel=%s", t.Tunnel.Authority)
 	}
@@ -353,6 +356,8 @@ func (m *mesh) act(p *proxy, vhost *route.VirtualHost, r *route.Route, target *r
 	}
 	if c.Via == nil || c.Via.Direction != exchange.Inbound {
 		j.policy(r)
+	} else {
+		j.inbound(r)
 	}
 	r.Outgoing(target, x)
 	next := tr

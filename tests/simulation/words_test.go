@@ -35,6 +35,23 @@ func (j *journey) policy(r *route.Route) {
 	}
 }
 
+// inbound notes what a route of the server's proxy says.
+func (j *journey) inbound(r *route.Route) {
+	if r.Timeout > 0 {
+		j.say("inbound-timeout=%s", r.Timeout)
+	}
+	if r.Retry == nil || r.Retry.Attempts == 0 {
+		j.say("no-inbound-retries")
+		return
+	}
+	j.say("inbound-retries=%d", r.Retry.Attempts)
+	for on, name := range conditions {
+		if r.Retry.On&on != 0 {
+			j.say("inbound-on=%s", name)
+		}
+	}
+}
+
 // conditions are the names that retryOn gives the conditions of retries.
 var conditions = map[route.RetryOn]string{
 	route.On5xx: "5xx", route.OnGatewayError: "gateway-error", route.OnReset: "reset", route.OnResetBeforeRequest: "reset-before-request",
@@ -87,9 +104,13 @@ func (j *journey) cluster(c *upstream.Config) {
 	}
 	if w := c.Warmup; w != nil {
 		j.say("warmup=%s", w.Window)
+		j.say("warms=%g%%,%g", w.Least*100, w.Aggression)
 	}
 	if c.Outlier != nil {
 		j.outlier(c.Outlier, c.Panic)
+		for _, code := range c.Errors {
+			j.say("error=%d", code)
+		}
 	}
 	j.limits("", &c.Limits)
 	if k := c.Keepalive; k.Enable {
