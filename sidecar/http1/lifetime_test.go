@@ -342,6 +342,23 @@ func TestLeavingTheMesh(t *testing.T) {
 	}
 }
 
+// TestLongAnswers: a direct response has up to 1 MiB.
+func TestLongAnswers(t *testing.T) {
+	body := strings.Repeat("0123456789abcdef", 1<<16)
+	p := proxy(t, []route.RouteConfig{{Match: route.Match{PathKind: route.Prefix, Path: "/"}, Direct: &route.Direct{Status: 404, Body: []byte(body)}}}, nil)
+	for range 2 {
+		resp, err := http.Get("http://" + p.addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || string(got) != body || resp.ContentLength != 1<<20 {
+			t.Errorf("got %d bytes of %d, %v", len(got), resp.ContentLength, err)
+		}
+	}
+}
+
 // TestDecorator: between proxies that trace, the answer says what the server's route calls what is done, where the client did not; applications see
 // none of it, and answers of the proxy's own say so too.
 func TestDecorator(t *testing.T) {
