@@ -59,6 +59,7 @@ type Issue struct {
 	Topic    Topic
 	Path     string // "spec.http[0].route[1].weight"; empty: the whole object
 	Reason   string
+	Code     Code // see Known
 }
 
 func (i Issue) String() string {

@@ -52,6 +52,7 @@ func placeServer(log *report.Log, path string, ports map[edgePort]*edgeUse, owne
 		ports[at] = use
 	} else if use.family != family || family == model.ServeTCP {
 		log.Conflictf(report.Partial, path, "left out: on port %d it cannot share a listener with the server of %s that came first", s.Port, use.first)
+		log.As(report.SharedGatewayHost)
 		return
 	}
 	for _, h := range s.Hosts {
@@ -59,6 +60,7 @@ func placeServer(log *report.Log, path string, ports map[edgePort]*edgeUse, owne
 			use.hosts[h.Host] = owner
 		} else if older != owner {
 			log.Conflictf(report.Warning, path, "%s is older and serves the same host on port %d", older, s.Port)
+			log.As(report.SharedGatewayHost)
 			break
 		}
 	}
@@ -84,6 +86,7 @@ func (u *edgeUse) claim(log *report.Log, path string, owner model.Name, s *model
 	}
 	if !left {
 		log.Conflictf(report.Partial, path, "left out: a server of %s that came first has every host of it on port %d", older, s.Port)
+		log.As(report.SharedGatewayHost)
 	}
 }
 

@@ -56,9 +56,12 @@ func (c *Checker) backend(log *report.Log, b *ingress.Backend) {
 	switch {
 	case svc == nil:
 		log.Warnf(b.At+".name", "%s is not a known host: it cannot be reached (503)", b.Service)
+		log.As(report.NotFound)
 	case b.Number(svc) == 0:
 		log.Warnf(b.At+".port.name", "%s has no port %q: it cannot be reached (503)", b.Service, b.PortName)
+		log.As(report.NotFound)
 	case svc.Port(b.Number(svc)) == nil && svc.Resolution != model.ResolveAlias:
 		log.Warnf(b.At+".port.number", "%s has no port %d: it cannot be reached (503)", b.Service, b.Port)
+		log.As(report.NotFound)
 	}
 }

@@ -44,10 +44,20 @@ func (c *Checker) selectedBefore(log *report.Log, o inputs.Object, path string, 
 		case (len(own) == 0) != (len(older.selector) == 0):
 		case len(own) == 0:
 			log.Conflictf(report.Warning, "spec", "without effect: %s is older and also for the whole namespace", older.from)
+			log.As(rivalCode(o, report.SharedSidecarDefault))
 			return
 		case older.selector.Matches(own):
 			log.Conflictf(report.Warning, path, "without effect: %s is older and selects every workload that has these labels", older.from)
+			log.As(rivalCode(o, report.SharedSidecarLabels))
 			return
 		}
 	}
+}
+
+// rivalCode is the code of an object without effect: Sidecars have their own.
+func rivalCode(o inputs.Object, sidecars report.Code) report.Code {
+	if _, ok := o.(*inputs.Sidecar); ok {
+		return sidecars
+	}
+	return report.Ineffective
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
 	networking "istio.io/api/networking/v1alpha3"
 
 	"github.com/heddle-mesh/heddle/pilot/inputs"
@@ -59,15 +60,64 @@ func (c *Checker) destination(log *report.Log, o *inputs.VirtualService, d *netw
 	}
 }
 
-// unreachable warns of rules after one that takes everything.
+// unreachable warns of rules after one that takes everything, and of matches that an earlier rule has, too.
 func unreachable(log *report.Log, routes []*networking.HTTPRoute) {
+	last := len(routes)
 	for i, h := range routes {
 		if len(h.Match) == 0 && h.Delegate == nil && i < len(routes)-1 {
-			log.Warnf(indexed("spec.http", i+1), "never reached: spec.http[%d] has no match and takes every request", i)
-			return
+			last = i + 1
+			break
 		}
 	}
+	repeated(log, routes[:last])
+	if last < len(routes) {
+		log.Warnf(indexed("spec.http", last), "never reached: spec.http[%d] has no match and takes every request", last-1)
+		log.As(report.UnreachableRule)
+	}
 }
+
+// repeated warns of matches that an earlier rule, which is no delegate's, has word for word: nothing is left for them.
+func repeated(log *report.Log, routes []*networking.HTTPRoute) {
+	if len(routes) < 2 {
+		return
+	}
+	owners := map[matchKey][]taken{}
+	for i, h := range routes {
+		var issues report.Log
+		for j, m := range h.Match {
+			uri := m.GetUri()
+			key := matchKey{uri.GetExact(), uri.GetPrefix(), uri.GetRegex(), len(m.GetHeaders()), m.GetPort()}
+			if k := slices.IndexFunc(owners[key], func(t taken) bool { return t.rule < i && proto.Equal(t.match, m) }); k >= 0 {
+				issues.Warnf(fmt.Sprintf("spec.http[%d].match[%d]", i, j), "never reached: spec.http[%d] has the same match", owners[key][k].rule)
+				issues.As(report.IneffectiveMatch)
+			} else if h.Delegate == nil && len(owners[key]) < maxTwins {
+				owners[key] = append(owners[key], taken{i, m})
+			}
+		}
+		if len(issues.Issues) == len(h.Match) && len(h.Match) > 0 {
+			log.Warnf(indexed("spec.http", i), "never reached: earlier rules have all of its matches")
+			log.As(report.UnreachableRule)
+			continue
+		}
+		log.Issues = append(log.Issues, issues.Issues...)
+	}
+}
+
+// matchKey is what equal matches have in common, and few others.
+type matchKey struct {
+	exact, prefix, regex string // of the path
+	headers              int    // how many
+	port                 uint32
+}
+
+// taken is a match, and the rule that has it.
+type taken struct {
+	rule  int
+	match *networking.HTTPMatchRequest
+}
+
+// maxTwins is how many matches of one key are compared with each other.
+const maxTwins = 64
 
 // attachment warns of gateways that do not exist, and of hosts that they do not serve.
 func (c *Checker) attachment(log *report.Log, o *inputs.VirtualService) {
@@ -87,6 +137,7 @@ func (c *Checker) attachment(log *report.Log, o *inputs.VirtualService) {
 		for j, h := range o.Spec.Hosts {
 			if host := c.host(h, o.Namespace); !serves(g, o.Namespace, host) {
 				log.Missingf(report.Warning, indexed("spec.hosts", j), "no server of the Gateway %s has this host for namespace %s", id, o.Namespace)
+				log.As(report.HostNotAtGateway)
 			}
 		}
 	}
@@ -114,6 +165,7 @@ func (c *Checker) shadowed(log *report.Log, o *inputs.VirtualService) {
 		for _, protocol := range protocolsOf(len(o.Spec.Http), len(o.Spec.Tls), len(o.Spec.Tcp)) {
 			if older := c.ruler(host, protocol, o); older != nil {
 				log.Conflictf(report.Warning, indexed("spec.hosts", i), "%s is older and has %s rules for the same host, which are used", older.From, protocol)
+				log.As(report.SharedMeshHost)
 			}
 		}
 	}

@@ -22,6 +22,7 @@ func (c *Checker) destinationRule(log *report.Log, o *inputs.DestinationRule, st
 	if svc == nil {
 		if !strings.HasPrefix(host, "*") {
 			log.Missingf(report.Warning, "spec.host", "%s is not a known host", host)
+			log.As(report.UnknownRuleHost)
 		}
 		return
 	}

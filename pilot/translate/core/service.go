@@ -108,6 +108,7 @@ func servicePort(log *report.Log, at int, p *corev1.ServicePort) (model.ServiceP
 	}
 	if out.Protocol == model.UDP {
 		log.Warnf(fmt.Sprintf("spec.ports[%d]", at), "named as UDP, but a TCP port: it is carried as bytes")
+		log.As(report.PortName)
 		out.Protocol = model.TCP
 	}
 	return out, true
