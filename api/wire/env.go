@@ -131,6 +131,7 @@ const (
 	CommandGateway          = "gateway"  // heddle-proxy gateway
 	CommandAgent            = "agent"    // heddle-proxy agent <flags>: keeps a certificate in files for a proxy that is not ours
 	CommandMachine          = "machine"  // heddle-proxy machine --dir DIR: a sidecar on a machine outside of the cluster, as the files of DIR say
+	PathSockets             = "/sockets" // GET, on PortAdmin: the addresses that programs of the pod listen on
 	PathAdminDrain          = "/drain"   // POST, on PortAdmin
 	ProxyBinary             = "/heddle-proxy"
 	AnnotationNativeSidecar = "sidecar.heddle.io/nativeSidecar"

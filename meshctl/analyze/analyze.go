@@ -1,5 +1,6 @@
-// Package analyze says what is wrong with objects in files or in a cluster, by the very checks of the validating webhook and of the
-// status. It knows no rule of its own and changes nothing.
+// Package analyze says what is wrong with objects in files or in a cluster: by the very checks of the validating webhook and of the
+// status, and by what the survey of namespaces, pods, Services and Secrets finds, under the codes of Istio's analysis. It knows no rule of its own and
+// changes nothing.
 package analyze
 
 import (
@@ -22,6 +23,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/meshctl/output"
+	"github.com/heddle-mesh/heddle/meshctl/survey"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/report"
 	"github.com/heddle-mesh/heddle/pilot/source"
@@ -35,7 +37,13 @@ type Finding struct {
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"`
 	Path      string `json:"path,omitempty"`
+	Code      string `json:"code,omitempty"`    // of Istio's analysis: IST0101
+	Message   string `json:"message,omitempty"` // its name for that: ReferencedResourceNotFound
 	Reason    string `json:"reason"`
+}
+
+func finding(r report.Ref, i report.Issue) Finding {
+	return Finding{i.Severity.String(), r.Kind, r.Namespace, r.Name, i.Path, string(i.Known()), i.Known().Message(), i.Reason}
 }
 
 // Text is a file and where it came from.
@@ -48,8 +56,8 @@ type Text struct {
 type ref struct{ kind, namespace, name string }
 
 // Analyze judges the objects of files among those of around, which may be nil. Without files it judges what is around. Namespace is
-// that of objects in files that name none.
-func Analyze(files []Text, namespace string, around *inputs.Inputs) ([]Finding, error) {
+// that of objects in files that name none. From is what more the cluster tells.
+func Analyze(files []Text, namespace string, around *inputs.Inputs, from survey.Sources) ([]Finding, error) {
 	in := around
 	if in == nil {
 		in = &inputs.Inputs{Mesh: source.DefaultMesh()}
@@ -60,17 +68,24 @@ func Analyze(files []Text, namespace string, around *inputs.Inputs) ([]Finding, 
 	}
 	of := refs(mine)
 	overlay(in, mine, of)
-	_, all := translate.Translate(in, nil)
+	running(in, files, namespace)
+	snapshot, all := translate.Translate(in, nil)
 	found := []Finding{} // none is an empty list in JSON too
 	for _, u := range in.Unreadable {
-		found = append(found, Finding{report.Error.String(), u.Kind, u.Namespace, u.Name, u.Problem.Path, u.Problem.Reason})
+		found = append(found, finding(report.Ref{Kind: u.Kind, Namespace: u.Namespace, Name: u.Name}, report.Issue{Severity: report.Error, Path: u.Problem.Path, Reason: u.Problem.Reason}))
 	}
 	for _, e := range all.Entries {
 		if len(files) > 0 && !of[ref{e.Ref.Kind, e.Ref.Namespace, e.Ref.Name}] {
 			continue
 		}
 		for _, i := range e.Issues {
-			found = append(found, Finding{i.Severity.String(), e.Ref.Kind, e.Ref.Namespace, e.Ref.Name, i.Path, i.Reason})
+			found = append(found, finding(e.Ref, i))
+		}
+	}
+	from.Secrets = secretsAmong(files, namespace, from.Secrets)
+	for _, f := range survey.Look(in, snapshot, from) {
+		if len(files) == 0 || of[ref{f.Ref.Kind, f.Ref.Namespace, f.Ref.Name}] {
+			found = append(found, finding(f.Ref, f.Issue))
 		}
 	}
 	slices.SortStableFunc(found, func(a, b Finding) int {
@@ -79,9 +94,11 @@ func Analyze(files []Text, namespace string, around *inputs.Inputs) ([]Finding, 
 	return slices.Compact(found), nil
 }
 
-// In keeps the findings about objects of a namespace; "" keeps all.
+// In keeps the findings about a namespace and its objects; "" keeps all.
 func In(found []Finding, namespace string) []Finding {
-	return slices.DeleteFunc(found, func(f Finding) bool { return namespace != "" && f.Namespace != namespace })
+	return slices.DeleteFunc(found, func(f Finding) bool {
+		return namespace != "" && f.Namespace != namespace && (f.Kind != "Namespace" || f.Name != namespace)
+	})
 }
 
 // read joins the objects of files.
@@ -139,6 +156,9 @@ func refs(in *inputs.Inputs) map[ref]bool {
 	for _, s := range in.Services {
 		of[ref{"Service", s.Namespace, s.Name}] = true
 	}
+	for _, n := range in.Namespaces {
+		of[ref{"Namespace", "", n.Name}] = true
+	}
 	if !in.Mesh.Silent() {
 		of[ref{"ConfigMap", in.Mesh.Namespace, wire.MeshConfigMap}] = true
 	}
@@ -165,6 +185,7 @@ func overlay(in, mine *inputs.Inputs, of map[ref]bool) {
 	}
 	in.Services = slices.DeleteFunc(in.Services, func(s *core.Service) bool { return of[ref{"Service", s.Namespace, s.Name}] })
 	in.Services = append(in.Services, mine.Services...)
+	in.Namespaces = slices.DeleteFunc(in.Namespaces, func(n *core.Namespace) bool { return of[ref{"Namespace", "", n.Name}] })
 	in.Namespaces = append(in.Namespaces, mine.Namespaces...)
 	in.Unreadable = append(in.Unreadable, mine.Unreadable...)
 	if !mine.Mesh.Silent() {
@@ -246,7 +267,7 @@ func Table(w io.Writer, found []Finding) error {
 	}
 	rows := make([][]string, 0, len(found))
 	for _, f := range found {
-		rows = append(rows, []string{strings.ToUpper(f.Severity), f.Kind, strings.TrimPrefix(f.Namespace+"/"+f.Name, "/"), f.Path, f.Reason})
+		rows = append(rows, []string{strings.ToUpper(f.Severity), f.Code, f.Kind, strings.TrimPrefix(f.Namespace+"/"+f.Name, "/"), f.Path, f.Reason})
 	}
-	return output.Table(w, []string{"SEVERITY", "KIND", "OBJECT", "PATH", "REASON"}, rows)
+	return output.Table(w, []string{"SEVERITY", "CODE", "KIND", "OBJECT", "PATH", "REASON"}, rows)
 }

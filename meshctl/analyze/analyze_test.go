@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/heddle-mesh/heddle/meshctl/analyze"
+	"github.com/heddle-mesh/heddle/meshctl/survey"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 )
 
@@ -39,11 +40,11 @@ func said(found []analyze.Finding) string {
 }
 
 func TestFilesAlone(t *testing.T) {
-	found, err := analyze.Analyze(file(strings.Replace(fmt.Sprintf(route, "catalog"), "hosts:", "hots: 1\n  hosts:", 1)), "default", nil)
+	found, err := analyze.Analyze(file(strings.Replace(fmt.Sprintf(route, "catalog"), "hosts:", "hots: 1\n  hosts:", 1)), "default", nil, survey.Sources{})
 	if err != nil || !strings.Contains(said(found), "error shop/catalog spec.hots") || !analyze.Errors(found) {
 		t.Errorf("an unknown field: %s (%v)", said(found), err)
 	}
-	if _, err := analyze.Analyze(file("a: [b"), "default", nil); err == nil || !strings.Contains(err.Error(), "f.yaml") {
+	if _, err := analyze.Analyze(file("a: [b"), "default", nil, survey.Sources{}); err == nil || !strings.Contains(err.Error(), "f.yaml") {
 		t.Errorf("text that is no YAML: %v", err)
 	}
 }
@@ -57,10 +58,10 @@ spec: {url: "oci://example.com/filter"}
 const noPlugins = "error shop/filter  this kind is not implemented by this version\n"
 
 func TestAKindThatIsNotImplementedIsAnError(t *testing.T) {
-	if found, err := analyze.Analyze(file(plugin), "default", nil); err != nil || said(found) != noPlugins {
+	if found, err := analyze.Analyze(file(plugin), "default", nil, survey.Sources{}); err != nil || said(found) != noPlugins {
 		t.Errorf("in a file: %s (%v)", said(found), err)
 	}
-	if found, err := analyze.Analyze(nil, "default", around(t, plugin)); err != nil || !strings.Contains(said(found), noPlugins) {
+	if found, err := analyze.Analyze(nil, "default", around(t, plugin), survey.Sources{}); err != nil || !strings.Contains(said(found), noPlugins) {
 		t.Errorf("in a cluster: %s (%v)", said(found), err)
 	}
 }
@@ -91,7 +92,7 @@ func around(t *testing.T, more ...string) *inputs.Inputs {
 }
 
 func TestTheCluster(t *testing.T) {
-	found, err := analyze.Analyze(nil, "default", around(t))
+	found, err := analyze.Analyze(nil, "default", around(t), survey.Sources{})
 	if err != nil || !strings.Contains(said(found), "from-the-cluster") || analyze.Errors(found) {
 		t.Errorf("an unknown destination is a warning, got %s (%v)", said(found), err)
 	}
@@ -101,7 +102,7 @@ func TestTheCluster(t *testing.T) {
 }
 
 func TestAFileStandsForTheClustersObjectOfItsName(t *testing.T) {
-	found, err := analyze.Analyze(file(fmt.Sprintf(route, "catalog")), "default", around(t))
+	found, err := analyze.Analyze(file(fmt.Sprintf(route, "catalog")), "default", around(t), survey.Sources{})
 	if err != nil || found == nil || len(found) != 0 {
 		t.Errorf("got %s (%v)", said(found), err)
 	}
@@ -110,7 +111,7 @@ func TestAFileStandsForTheClustersObjectOfItsName(t *testing.T) {
 func TestAFileWithoutNamespaceIsWhereItIsSaidToBe(t *testing.T) {
 	bare := strings.Replace(fmt.Sprintf(route, "catalog"), ", namespace: shop", "", 1)
 	for namespace, unknown := range map[string]bool{"shop": false, "default": true} {
-		found, err := analyze.Analyze(file(bare), namespace, around(t))
+		found, err := analyze.Analyze(file(bare), namespace, around(t), survey.Sources{})
 		if err != nil || strings.Contains(said(found), "warning "+namespace+"/catalog") != unknown {
 			t.Errorf("in %s: got %s (%v), want an unknown destination: %v", namespace, said(found), err, unknown)
 		}
@@ -124,7 +125,7 @@ kind: VirtualService
 metadata: {name: theirs, namespace: bank}
 spec: {hosts: [catalog.shop.svc.cluster.local], http: [{directResponse: {status: 200}}]}
 `
-	found, err := analyze.Analyze(nil, "default", around(t, theirs))
+	found, err := analyze.Analyze(nil, "default", around(t, theirs), survey.Sources{})
 	for _, want := range []string{"warning bank/theirs spec.hosts[0] catalog.shop.svc.cluster.local is Service shop/catalog of another namespace",
 		"warning shop/catalog  VirtualService bank/theirs, of another namespace, has rules for this Service"} {
 		if err != nil || !strings.Contains(said(found), want) {
@@ -132,7 +133,7 @@ spec: {hosts: [catalog.shop.svc.cluster.local], http: [{directResponse: {status:
 		}
 	}
 	strict := file("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: heddle, namespace: heddle-system}\ndata: {strictHostOwnership: \"true\"}\n---\n" + theirs)
-	found, err = analyze.Analyze(strict, "default", around(t))
+	found, err = analyze.Analyze(strict, "default", around(t), survey.Sources{})
 	if want := "partial bank/theirs spec.hosts[0] not for sidecars: "; err != nil || !strings.Contains(said(found), want) || strings.Contains(said(found), "shop/catalog  ") {
 		t.Errorf("got %s (%v), want %s", said(found), err, want)
 	}
@@ -144,10 +145,10 @@ func TestTable(t *testing.T) {
 		t.Errorf("got %q (%v)", out.String(), err)
 	}
 	out.Reset()
-	if err := analyze.Table(&out, []analyze.Finding{{Severity: "error", Kind: "Gateway", Namespace: "n", Name: "g", Path: "spec", Reason: "no"}}); err != nil {
+	if err := analyze.Table(&out, []analyze.Finding{{Severity: "error", Code: "IST0106", Kind: "Gateway", Namespace: "n", Name: "g", Path: "spec", Reason: "no"}}); err != nil {
 		t.Fatal(err)
 	}
-	if want := "SEVERITY   KIND      OBJECT   PATH   REASON\nERROR      Gateway   n/g      spec   no\n"; out.String() != want {
+	if want := "SEVERITY   CODE      KIND      OBJECT   PATH   REASON\nERROR      IST0106   Gateway   n/g      spec   no\n"; out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/meshctl/analyze"
 	"github.com/heddle-mesh/heddle/meshctl/output"
+	"github.com/heddle-mesh/heddle/meshctl/survey"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 )
 
@@ -23,7 +24,8 @@ func (a *app) analyze() *cobra.Command {
 		Short: "Say what is wrong with objects, in files or in the cluster",
 		Long: "Say what is wrong with objects, by the checks of the validating webhook: of files by themselves (-f), of files among the\n" +
 			"cluster's objects (-f with --cluster-objects), or of the cluster's objects (with -n, of those in one namespace). Objects of files\n" +
-			"that name no namespace are in that of -n or of the context. Exit code 3: errors were found.",
+			"that name no namespace are in that of -n or of the context. Findings have the codes of Istio's analysis, where it has one. Exit code 3:\n" +
+			"errors were found.",
 		Example: "  meshctl analyze -f routes.yaml\n  meshctl analyze -R -f folder --cluster-objects\n  meshctl analyze -n shop",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -32,16 +34,24 @@ func (a *app) analyze() *cobra.Command {
 				return err
 			}
 			var in *inputs.Inputs
+			var from survey.Sources
 			if around || len(files) == 0 {
 				cl, err := a.connect(cmd.Context())
 				if err != nil {
 					return err
 				}
-				if in, err = analyze.FromCluster(cmd.Context(), cl.Kube, cl.Dynamic); err != nil {
+				if in, err = analyze.FromCluster(cmd.Context(), cl.Kube, cl.Dynamic); err == nil {
+					err = analyze.Running(cmd.Context(), cl.Kube, in)
+				}
+				if err != nil {
 					return err
 				}
+				from.Secrets = analyze.SecretsOf(cmd.Context(), cl.Kube)
+				if len(files) == 0 {
+					from.Listening = analyze.ListeningIn(cmd.Context(), forwarder(cl), *a.flags.Namespace)
+				}
 			}
-			found, err := analyze.Analyze(texts, a.namespace(), in)
+			found, err := analyze.Analyze(texts, a.namespace(), in, from)
 			if err != nil {
 				return err
 			}

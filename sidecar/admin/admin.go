@@ -57,6 +57,7 @@ func Handler(o Options) http.Handler {
 	mux.Handle("GET /stats", metrics)
 	mux.Handle("GET "+wire.PathPrometheus, metrics)
 	mux.HandleFunc("GET /ready", ready(o.Proxy))
+	mux.HandleFunc("GET "+wire.PathSockets, sockets)
 	mux.HandleFunc("/logging", o.logging)
 	mux.HandleFunc("POST "+wire.PathAdminDrain, func(w http.ResponseWriter, _ *http.Request) {
 		o.Proxy.Drain()

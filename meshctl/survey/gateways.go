@@ -1,0 +1,119 @@
+package survey
+
+import (
+	"crypto/tls"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/report"
+)
+
+// gateways tells of Gateways that no pod serves, of ports that no Service leads to, and of certificates.
+func (s *survey) gateways() {
+	for i, g := range s.snap.Gateways {
+		s.sharesCertificates(g, s.snap.Gateways[:i])
+		if len(s.in.Pods) == 0 {
+			continue
+		}
+		var pods []*corev1.Pod
+		for _, p := range s.in.Pods {
+			if g.Selector.Matches(p.Labels) {
+				pods = append(pods, p)
+			}
+		}
+		if len(pods) == 0 {
+			s.tell(about("Gateway", g.From), report.NotFound, "spec.selector", "no pod has these labels")
+			continue
+		}
+		for j, server := range g.Servers {
+			path := fmt.Sprintf("spec.servers[%d]", j)
+			s.exposed(g, path, server, pods)
+			s.credentials(g, path, server, pods)
+		}
+	}
+}
+
+// exposed tells of a port that no Service of the gateway's pods has. Where no Service selects them, they are reached in some other way.
+func (s *survey) exposed(g *model.Gateway, path string, server *model.Server, pods []*corev1.Pod) {
+	selected := false
+	for _, svc := range s.snap.Services {
+		leads := func(p *corev1.Pod) bool { return p.Namespace == svc.Namespace && svc.Selector.Matches(p.Labels) }
+		if svc.Selector == nil || !slices.ContainsFunc(pods, leads) {
+			continue
+		}
+		selected = true
+		if svc.Port(server.Port) != nil {
+			return
+		}
+	}
+	if selected {
+		s.tell(about("Gateway", g.From), report.GatewayPortNotExposed, path+".port.number", "no Service of the gateway's pods has port %d", server.Port)
+	}
+}
+
+// credentials tells of Secrets that are missing where the gateway's pods look for them, or that hold no certificate.
+func (s *survey) credentials(g *model.Gateway, path string, server *model.Server, pods []*corev1.Pod) {
+	if server.TLS == nil || s.from.Secrets == nil {
+		return
+	}
+	seen := map[string]bool{}
+	for _, p := range pods {
+		if seen[p.Namespace] {
+			continue
+		}
+		seen[p.Namespace] = true
+		for _, name := range server.TLS.Certificates {
+			secret, known := s.from.Secrets(p.Namespace, name)
+			switch {
+			case !known:
+			case secret == nil:
+				s.tell(about("Gateway", g.From), report.NotFound, path+".tls.credentialName", "there is no Secret %s/%s: clients are shown no certificate", p.Namespace, name)
+			default:
+				if _, err := tls.X509KeyPair(pick(secret, "tls.crt", "cert"), pick(secret, "tls.key", "key")); err != nil {
+					s.tell(about("Gateway", g.From), report.InvalidCredential, path+".tls.credentialName", "Secret %s/%s holds no certificate with its key: %v", p.Namespace, name, err)
+				}
+			}
+		}
+	}
+}
+
+// pick reads a Secret's value under either key.
+func pick(secret *corev1.Secret, first, second string) []byte {
+	for _, key := range []string{first, second} {
+		if value := secret.Data[key]; len(value) > 0 {
+			return value
+		}
+		if value := secret.StringData[key]; value != "" {
+			return []byte(value)
+		}
+	}
+	return nil
+}
+
+// sharesCertificates tells of certificates that an older Gateway of the same pods shows, too: with HTTP/2, clients use one connection for all names of a
+// certificate.
+func (s *survey) sharesCertificates(g *model.Gateway, older []*model.Gateway) {
+	for _, o := range older {
+		if !o.Selector.Matches(map[string]string(g.Selector)) && !g.Selector.Matches(map[string]string(o.Selector)) {
+			continue
+		}
+		for i, server := range g.Servers {
+			if server.TLS == nil {
+				continue
+			}
+			for _, name := range server.TLS.Certificates {
+				if shows(o, name) {
+					s.tell(about("Gateway", g.From), report.SharedCertificate, fmt.Sprintf("spec.servers[%d].tls.credentialName", i),
+						"%s shows the certificate %s, too: clients with HTTP/2 may send requests for the one on connections to the other, and are answered 421", o.From, name)
+				}
+			}
+		}
+	}
+}
+
+func shows(g *model.Gateway, certificate string) bool {
+	return slices.ContainsFunc(g.Servers, func(s *model.Server) bool { return s.TLS != nil && slices.Contains(s.TLS.Certificates, certificate) })
+}
