@@ -7,7 +7,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
-	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
+	"github.com/heddle-mesh/heddle/pilot/translate/registry"
 )
 
 // allocationLabel says "false" where a ServiceEntry's hosts are not to be given addresses.
@@ -44,7 +44,7 @@ func lacks(o *inputs.ServiceEntry, s *model.Service) bool {
 
 // keep takes the addresses of an entry out of what may be given: its own, and those that it was given before. Of two that were given one, the first
 // keeps it.
-func (a *allocation) keep(o *inputs.ServiceEntry, e *istioapi.ServiceEntry) {
+func (a *allocation) keep(o *inputs.ServiceEntry, e *registry.ServiceEntry) {
 	for _, s := range e.Services {
 		for _, own := range s.Addresses {
 			if ip, err := netip.ParseAddr(own); err == nil {

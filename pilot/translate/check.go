@@ -12,6 +12,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
 	"github.com/heddle-mesh/heddle/pilot/translate/machines"
 	"github.com/heddle-mesh/heddle/pilot/translate/mesh"
+	"github.com/heddle-mesh/heddle/pilot/translate/registry"
 	"github.com/heddle-mesh/heddle/pilot/translate/security"
 )
 
@@ -75,9 +76,9 @@ func (c *Checker) alone(o inputs.Object) []report.Issue {
 	case *inputs.Gateway:
 		_, issues = istioapi.ReadGateway(o, c.mesh)
 	case *inputs.ServiceEntry:
-		_, issues = istioapi.ReadServiceEntry(o, c.mesh)
+		_, issues = registry.ReadServiceEntry(o, c.mesh)
 	case *inputs.WorkloadEntry:
-		_, issues = istioapi.ReadWorkloadEntry(o, c.mesh)
+		_, issues = registry.ReadWorkloadEntry(o, c.mesh)
 	case *inputs.Sidecar:
 		_, issues = istioapi.ReadSidecar(o, c.mesh)
 	case *inputs.PeerAuthentication:

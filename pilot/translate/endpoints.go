@@ -14,8 +14,8 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
 	"github.com/heddle-mesh/heddle/pilot/translate/core"
-	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
 	"github.com/heddle-mesh/heddle/pilot/translate/mesh"
+	"github.com/heddle-mesh/heddle/pilot/translate/registry"
 	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
@@ -26,8 +26,8 @@ type EndpointMemo struct {
 	workloads *memo.Memo[workloadKey, *model.Workload]
 	pool      *pool[model.Name, *model.Workload]
 	services  *stage[*corev1.Service, *model.Service]
-	entries   *stage[*inputs.ServiceEntry, *istioapi.ServiceEntry]
-	others    *stage[*inputs.WorkloadEntry, *istioapi.WorkloadEntry]
+	entries   *stage[*inputs.ServiceEntry, *registry.ServiceEntry]
+	others    *stage[*inputs.WorkloadEntry, *registry.WorkloadEntry]
 	endpoints *memo.Memo[endpointKey, *model.Endpoint]
 	sets      map[model.EndpointKey]*model.EndpointSet
 	last      *gathering // the pass before
@@ -55,8 +55,8 @@ func NewEndpointMemo() *EndpointMemo {
 		workloads: memo.New[workloadKey, *model.Workload](),
 		pool:      newPool[model.Name, *model.Workload](),
 		services:  newStage[*corev1.Service, *model.Service](),
-		entries:   newStage[*inputs.ServiceEntry, *istioapi.ServiceEntry](),
-		others:    newStage[*inputs.WorkloadEntry, *istioapi.WorkloadEntry](),
+		entries:   newStage[*inputs.ServiceEntry, *registry.ServiceEntry](),
+		others:    newStage[*inputs.WorkloadEntry, *registry.WorkloadEntry](),
 		endpoints: memo.New[endpointKey, *model.Endpoint](),
 	}
 }
@@ -72,7 +72,7 @@ type gathering struct {
 	all   *model.WorkloadIndex
 	sets  map[model.EndpointKey]*model.EndpointSet
 	// others are workloads that are no pods, by namespace.
-	others map[string][]*istioapi.WorkloadEntry
+	others map[string][]*registry.WorkloadEntry
 	// pods of the pass before are those of this one; then what did not change otherwise is not looked at again.
 	samePods, sameOthers bool
 	behindOf             map[*model.Service][]*discoveryv1.EndpointSlice
@@ -140,9 +140,9 @@ func (g *gathering) workloads() {
 
 // workloadEntries translates WorkloadEntries.
 func (g *gathering) workloadEntries() {
-	g.others = map[string][]*istioapi.WorkloadEntry{}
-	all, read := g.memo.others.all(g.in.WorkloadEntries, g.mesh, func(o *inputs.WorkloadEntry) *result[*istioapi.WorkloadEntry] {
-		v, issues := istioapi.ReadWorkloadEntry(o, g.mesh)
+	g.others = map[string][]*registry.WorkloadEntry{}
+	all, read := g.memo.others.all(g.in.WorkloadEntries, g.mesh, func(o *inputs.WorkloadEntry) *result[*registry.WorkloadEntry] {
+		v, issues := registry.ReadWorkloadEntry(o, g.mesh)
 		return resultOf(v, entryOf(o, issues))
 	})
 	for i, res := range read {
@@ -152,7 +152,7 @@ func (g *gathering) workloadEntries() {
 	}
 	g.machines()
 	l := g.memo.last
-	g.sameOthers = l != nil && maps.EqualFunc(l.others, g.others, slices.Equal[[]*istioapi.WorkloadEntry])
+	g.sameOthers = l != nil && maps.EqualFunc(l.others, g.others, slices.Equal[[]*registry.WorkloadEntry])
 }
 
 // machines puts those that registered themselves into the index. It is a new one only where that says something new.
@@ -259,8 +259,8 @@ func newEndpoint(k endpointKey) *model.Endpoint {
 
 // entries gathers the endpoints of ServiceEntries: their own, or the pods that they select.
 func (g *gathering) entries() {
-	all, read := g.memo.entries.all(g.in.ServiceEntries, g.mesh, func(o *inputs.ServiceEntry) *result[*istioapi.ServiceEntry] {
-		v, issues := istioapi.ReadServiceEntry(o, g.mesh)
+	all, read := g.memo.entries.all(g.in.ServiceEntries, g.mesh, func(o *inputs.ServiceEntry) *result[*registry.ServiceEntry] {
+		v, issues := registry.ReadServiceEntry(o, g.mesh)
 		return resultOf(v, entryOf(o, issues))
 	})
 	for i, res := range read {

@@ -8,6 +8,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/report"
 	"github.com/heddle-mesh/heddle/pilot/translate/ingress"
 	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
+	"github.com/heddle-mesh/heddle/pilot/translate/registry"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,8 +19,8 @@ import (
 type Memo struct {
 	mesh             *model.Mesh
 	services         *stage[*corev1.Service, *model.Service]
-	entries          *stage[*inputs.ServiceEntry, *istioapi.ServiceEntry]
-	workloads        *stage[*inputs.WorkloadEntry, *istioapi.WorkloadEntry]
+	entries          *stage[*inputs.ServiceEntry, *registry.ServiceEntry]
+	workloads        *stage[*inputs.WorkloadEntry, *registry.WorkloadEntry]
 	virtualServices  *stage[*inputs.VirtualService, *istioapi.VirtualService]
 	destinationRules *stage[*inputs.DestinationRule, *istioapi.DestinationRule]
 	gateways         *stage[*inputs.Gateway, *model.Gateway]
@@ -39,14 +40,15 @@ type Memo struct {
 	report           order[*report.Entry]
 	halves           *pool[half, *model.VirtualService]
 	sparing          *pool[model.Name, *model.DestinationRule]
+	selecting        *pool[entryHost, *model.Service] // of ServiceEntries whose selected endpoints are looked up
 }
 
 // NewMemo returns a Memo that remembers nothing.
 func NewMemo() *Memo {
 	return &Memo{
 		services:         newStage[*corev1.Service, *model.Service](),
-		entries:          newStage[*inputs.ServiceEntry, *istioapi.ServiceEntry](),
-		workloads:        newStage[*inputs.WorkloadEntry, *istioapi.WorkloadEntry](),
+		entries:          newStage[*inputs.ServiceEntry, *registry.ServiceEntry](),
+		workloads:        newStage[*inputs.WorkloadEntry, *registry.WorkloadEntry](),
 		virtualServices:  newStage[*inputs.VirtualService, *istioapi.VirtualService](),
 		destinationRules: newStage[*inputs.DestinationRule, *istioapi.DestinationRule](),
 		gateways:         newStage[*inputs.Gateway, *model.Gateway](),
@@ -64,12 +66,13 @@ func NewMemo() *Memo {
 		rules:            newRuleMemo(),
 		halves:           newPool[half, *model.VirtualService](),
 		sparing:          newPool[model.Name, *model.DestinationRule](),
+		selecting:        newPool[entryHost, *model.Service](),
 	}
 }
 
 // round forgets what the last call did not use.
 func (m *Memo) round() {
-	for _, s := range []interface{ round() }{m.distributed, m.allocated, m.delegated, m.sites, m.edge, m.halves, m.sparing} {
+	for _, s := range []interface{ round() }{m.distributed, m.allocated, m.delegated, m.sites, m.edge, m.halves, m.sparing, m.selecting} {
 		s.round()
 	}
 }

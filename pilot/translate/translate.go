@@ -15,6 +15,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
 	"github.com/heddle-mesh/heddle/pilot/translate/machines"
 	"github.com/heddle-mesh/heddle/pilot/translate/mesh"
+	"github.com/heddle-mesh/heddle/pilot/translate/registry"
 	"github.com/heddle-mesh/heddle/pilot/translate/security"
 	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
@@ -29,8 +30,9 @@ type run struct {
 	// distribution is the traffic distribution that namespaces ask for.
 	distribution map[string]*model.LocalityPolicy
 	// judged are the objects that are in force, to be looked at once more when the whole mesh is known.
-	judged []judged
-	istios map[string]bool // the namespaces that Istio's control plane serves, where there is one
+	judged    []judged
+	istios    map[string]bool           // the namespaces that Istio's control plane serves, where there is one
+	workloads []*registry.WorkloadEntry // in force, the oldest first
 	// owned are Services by host where hosts are their namespaces' alone; nil: they are not.
 	owned map[string]*model.Service
 }
@@ -55,8 +57,8 @@ func Translate(in *inputs.Inputs, memo *Memo) (*model.Snapshot, report.Report) {
 	r.beside()
 	r.services()
 	r.serviceOwners()
-	r.serviceEntries()
 	r.workloadEntries()
+	r.serviceEntries()
 	r.virtualServices()
 	r.destinationRules()
 	r.gateways()
@@ -169,8 +171,8 @@ func (r *run) namespaces() {
 
 // serviceEntries translates ServiceEntries. For one host they come after Services, so that nobody can take a Service's name.
 func (r *run) serviceEntries() {
-	all, read := r.memo.entries.all(r.in.ServiceEntries, r.mesh, func(o *inputs.ServiceEntry) *result[*istioapi.ServiceEntry] {
-		v, issues := istioapi.ReadServiceEntry(o, r.mesh)
+	all, read := r.memo.entries.all(r.in.ServiceEntries, r.mesh, func(o *inputs.ServiceEntry) *result[*registry.ServiceEntry] {
+		v, issues := registry.ReadServiceEntry(o, r.mesh)
 		return resultOf(r.keepServices(nameOf(o), v), entryOf(o, issues))
 	})
 	allocation := newAllocation()
@@ -185,7 +187,7 @@ func (r *run) serviceEntries() {
 			continue
 		}
 		says := o.Annotations[values.DistributionAnnotation] != ""
-		for _, s := range read[i].value.Services {
+		for _, s := range r.servicesOf(o, read[i].value) {
 			addressed := r.allocated(o, s, allocation)
 			last := &r.judged[len(r.judged)-1]
 			for _, a := range addressed.Allocated {
@@ -196,19 +198,34 @@ func (r *run) serviceEntries() {
 	}
 }
 
-// workloadEntries judges WorkloadEntries. What they are behind is the endpoints' affair.
+// servicesOf are the services of an entry; of one that selects what is looked up, with what it selects.
+func (r *run) servicesOf(o *inputs.ServiceEntry, e *registry.ServiceEntry) []*model.Service {
+	if !e.LookedUp() {
+		return e.Services
+	}
+	out := e.Behind(r.workloads)
+	for i, s := range out {
+		out[i] = r.memo.selecting.intern(entryHost{nameOf(o), s.Host}, s)
+	}
+	return out
+}
+
+// workloadEntries judges WorkloadEntries. What they are behind, but for names, is the endpoints' affair.
 func (r *run) workloadEntries() {
-	all, read := r.memo.workloads.all(r.in.WorkloadEntries, r.mesh, func(o *inputs.WorkloadEntry) *result[*istioapi.WorkloadEntry] {
-		v, issues := istioapi.ReadWorkloadEntry(o, r.mesh)
+	all, read := r.memo.workloads.all(r.in.WorkloadEntries, r.mesh, func(o *inputs.WorkloadEntry) *result[*registry.WorkloadEntry] {
+		v, issues := registry.ReadWorkloadEntry(o, r.mesh)
 		return resultOf(v, entryOf(o, issues))
 	})
 	for i, res := range read {
 		r.judge(all[i], res.entry, &res.kept)
+		if res.entry.State != report.Refused {
+			r.workloads = append(r.workloads, res.value)
+		}
 	}
 }
 
 // keepServices keeps the pointers of hosts that did not change in an entry that did.
-func (r *run) keepServices(name model.Name, v *istioapi.ServiceEntry) *istioapi.ServiceEntry {
+func (r *run) keepServices(name model.Name, v *registry.ServiceEntry) *registry.ServiceEntry {
 	old := r.memo.entries.before[name]
 	if old == nil {
 		return v

@@ -171,11 +171,6 @@ func eds(name string) *cluster.Cluster_EdsClusterConfig {
 
 // resolve lists host names for the proxy to look up.
 func (in Cluster) resolve(c *cluster.Cluster) {
-	kind := cluster.Cluster_STRICT_DNS
-	if in.Service.Resolution == model.ResolveDNSRoundRobin {
-		kind = cluster.Cluster_LOGICAL_DNS
-	}
-	c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: kind}
 	//lint:ignore SA1019 what replaces it is an extension of its own, which no dialect of ours knows
 	c.DnsRefreshRate = message.Duration(cmp.Or(in.Mesh.DNSRefresh, dnsRefresh))
 	//lint:ignore SA1019 likewise
@@ -192,6 +187,11 @@ func (in Cluster) resolve(c *cluster.Cluster) {
 		}
 		set.Endpoints = append(set.Endpoints, e)
 	}
+	kind := cluster.Cluster_STRICT_DNS
+	if in.Service.Resolution == model.ResolveDNSRoundRobin && len(set.Endpoints) > 0 { // LOGICAL_DNS has exactly one
+		kind = cluster.Cluster_LOGICAL_DNS
+	}
+	c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: kind}
 	c.LoadAssignment = assignment(c.Name, set, EndpointView{Foreign: in.Class.Foreign, Through: in.Through, near: in.Near})
 }
 

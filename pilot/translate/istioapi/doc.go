@@ -1,5 +1,5 @@
-// Package istioapi translates Istio's networking kinds, one object at a time: VirtualService, DestinationRule, Gateway,
-// ServiceEntry and Sidecar. It is pure. What one object says about another (delegates, rules for one host) is settled by its
+// Package istioapi translates Istio's networking kinds, one object at a time: VirtualService, DestinationRule, Gateway
+// and Sidecar (registry: ServiceEntry and WorkloadEntry). It is pure. What one object says about another (delegates, rules for one host) is settled by its
 // parent, translate; whatever a kind does not honour is refused with its path.
 package istioapi
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/pilot/translate/fields"
 	"github.com/heddle-mesh/heddle/pilot/translate/machines"
+	"github.com/heddle-mesh/heddle/pilot/translate/registry"
 )
 
 const (
@@ -15,7 +16,7 @@ const (
 
 // Kinds says what becomes of each field of the kinds of networking.istio.io.
 func Kinds() []fields.Kind {
-	return []fields.Kind{virtualServices(), destinationRules(), gateways(), serviceEntries(), workloadEntries(), machines.Kind(), sidecars()}
+	return []fields.Kind{virtualServices(), destinationRules(), gateways(), registry.ServiceEntries(), registry.WorkloadEntries(), machines.Kind(), sidecars()}
 }
 
 func virtualServices() fields.Kind {
@@ -62,24 +63,6 @@ func gateways() fields.Kind {
 			{Path: "servers.tls.{minProtocolVersion,maxProtocolVersion}", Why: "TLS 1.0 and 1.1 are refused"},
 			{Path: "servers.tls.cipherSuites", Why: "those with AES-GCM or ChaCha20; others, which nobody should use, are refused"},
 		},
-	}
-}
-
-func serviceEntries() fields.Kind {
-	return fields.Kind{Name: "ServiceEntry", Message: &networking.ServiceEntry{}, Honoured: serviceEntryFields,
-		Refused: []fields.Note{{Path: "endpoints.network", Why: "there is one network"}},
-		Differs: []fields.Note{
-			{Path: "resolution", Why: "with DYNAMIC_DNS, ports speak HTTP or TLS, and names that lead to the proxy's own machine, its links or loopback are answered 503"},
-			{Path: "ports.protocol", Why: "UDP is refused"},
-			{Path: "workloadSelector.labels", Why: "with resolution STATIC only"},
-		},
-	}
-}
-
-func workloadEntries() fields.Kind {
-	return fields.Kind{Name: "WorkloadEntry", Message: &networking.WorkloadEntry{}, Honoured: workloadEntryFields,
-		Refused: []fields.Note{{Path: "network", Why: "there is one network"}},
-		Differs: []fields.Note{{Path: "address", Why: "an address or a unix socket; names are left out with a warning"}},
 	}
 }
 

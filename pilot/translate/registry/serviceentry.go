@@ -1,4 +1,4 @@
-package istioapi
+package registry
 
 import (
 	"maps"
@@ -32,8 +32,40 @@ type ServiceEntry struct {
 	Services []*model.Service
 	// Endpoints are the entry's own, by service port; for STATIC only.
 	Endpoints map[uint16][]*model.Endpoint
-	// Selector chooses pods of the entry's namespace.
+	// Selector chooses pods and WorkloadEntries of the entry's namespace; of one whose endpoints are looked up, WorkloadEntries only.
 	Selector model.Selector
+}
+
+// LookedUp reports whether what the entry selects is looked up by DNS.
+func (e *ServiceEntry) LookedUp() bool {
+	if e.Selector == nil || len(e.Services) == 0 {
+		return false
+	}
+	how := e.Services[0].Resolution
+	return how == model.ResolveDNS || how == model.ResolveDNSRoundRobin
+}
+
+// Behind are the services of an entry that selects what is looked up, with the WorkloadEntries of its namespace, the oldest first, that it selects.
+func (e *ServiceEntry) Behind(all []*WorkloadEntry) []*model.Service {
+	out := make([]*model.Service, len(e.Services))
+	for i, svc := range e.Services {
+		s := *svc
+		s.DNSEndpoints = make(map[uint16][]*model.Endpoint, len(s.Ports))
+		for _, p := range s.Ports {
+			list := []*model.Endpoint{} // nobody is not the service's own name
+			for _, w := range all {
+				if w.From.Namespace != s.Namespace || !e.Selector.Matches(w.Labels) {
+					continue
+				}
+				if end := w.Named(p, s.External); end != nil && (len(list) == 0 || s.Resolution == model.ResolveDNS) {
+					list = append(list, end)
+				}
+			}
+			s.DNSEndpoints[p.Number] = list
+		}
+		out[i] = &s
+	}
+	return out
 }
 
 // ReadServiceEntry translates one object.
@@ -66,10 +98,10 @@ func ReadServiceEntry(o *inputs.ServiceEntry, mesh *model.Mesh) (*ServiceEntry, 
 	for i, name := range spec.Hosts {
 		host := strings.ToLower(name)
 		if why := values.ValidHost(host, true); why != "" || host == "*" {
-			r.Errorf(r.at("spec.hosts", i), "%q: %s", name, orString(why, "a wildcard needs a suffix"))
+			r.Errorf(at("spec.hosts", i), "%q: %s", name, orString(why, "a wildcard needs a suffix"))
 		}
-		if strings.HasPrefix(host, "*") && (base.Resolution == model.ResolveDNS || base.Resolution == model.ResolveDNSRoundRobin) && len(spec.Endpoints) == 0 {
-			r.Errorf(r.at("spec.hosts", i), "%q: a wildcard cannot be looked up; resolution NONE or endpoints are needed", name)
+		if strings.HasPrefix(host, "*") && (base.Resolution == model.ResolveDNS || base.Resolution == model.ResolveDNSRoundRobin) && len(spec.Endpoints) == 0 && spec.WorkloadSelector == nil {
+			r.Errorf(at("spec.hosts", i), "%q: a wildcard cannot be looked up; resolution NONE or endpoints are needed", name)
 		}
 		if base.Resolution == model.ResolveNamed && !strings.HasPrefix(host, "*") {
 			r.Errorf(at("spec.hosts", i), "%q: resolution DYNAMIC_DNS is for wildcards: DNS looks a single name up", name)
@@ -124,8 +156,13 @@ func (r *reader) checkSelector(spec *networking.ServiceEntry) {
 	if len(spec.Endpoints) > 0 {
 		r.Errorf("spec.workloadSelector", "only one of endpoints and workloadSelector may be given")
 	}
-	if spec.Resolution != networking.ServiceEntry_STATIC {
-		r.Errorf("spec.workloadSelector", "%s: only entries with resolution STATIC can select workloads in this version", spec.Resolution)
+	switch spec.Resolution {
+	case networking.ServiceEntry_NONE:
+		r.Warnf("spec.workloadSelector", "without effect: resolution NONE sends to the address that was asked for")
+	case networking.ServiceEntry_DYNAMIC_DNS:
+		r.Errorf("spec.workloadSelector", "resolution DYNAMIC_DNS goes where the names of requests lead")
+	case networking.ServiceEntry_DNS, networking.ServiceEntry_DNS_ROUND_ROBIN:
+		r.Warnf("spec.workloadSelector", "%s: WorkloadEntries are selected, and no pods; for pods there is STATIC", spec.Resolution)
 	}
 }
 
@@ -138,7 +175,7 @@ func (r *reader) entryAddresses(list []string) []string {
 			spelled, ok = values.CIDR(a)
 		}
 		if !ok {
-			r.Errorf(r.at("spec.addresses", i), "%q is not an address or a block of addresses", a)
+			r.Errorf(at("spec.addresses", i), "%q is not an address or a block of addresses", a)
 		} else if !slices.Contains(out, spelled) {
 			out = append(out, spelled)
 		}
@@ -152,7 +189,7 @@ func (r *reader) entryPorts(list []*networking.ServicePort) []model.ServicePort 
 	}
 	out := make([]model.ServicePort, 0, len(list))
 	for i, p := range list {
-		path := r.at("spec.ports", i)
+		path := at("spec.ports", i)
 		port := model.ServicePort{Name: p.Name, Number: values.Port(&r.Log, path+".number", p.Number)}
 		if p.Name == "" {
 			r.Errorf(path+".name", "required")
@@ -200,7 +237,7 @@ func (r *reader) entryEndpoints(spec *networking.ServiceEntry, base *model.Servi
 		base.DNSEndpoints = byPort
 	}
 	for i, e := range spec.Endpoints {
-		path := r.at("spec.endpoints", i)
+		path := at("spec.endpoints", i)
 		r.checkEndpoint(path, e, base)
 		for _, p := range base.Ports {
 			byPort[p.Number] = append(byPort[p.Number], r.endpoint(path, e, base, p))

@@ -1,4 +1,4 @@
-package istioapi
+package registry
 
 import (
 	"cmp"
@@ -27,9 +27,10 @@ type WorkloadEntry struct {
 	// Machine is the proxy of a machine that registered itself. Nil: somebody else wrote the entry, or its address or account is no proxy's.
 	Machine *model.Workload
 	ports   map[string]uint32
-	socket  bool            // its address is a Unix domain socket, on the host of each client
-	end     *model.Endpoint // nil: its address is a name
-	ill     bool            // it is probed, and not known to be healthy
+	socket  bool // its address is a Unix domain socket, on the host of each client
+	end     *model.Endpoint
+	name    string // that its address is; empty: it is none
+	ill     bool   // it is probed, and not known to be healthy
 }
 
 // ReadWorkloadEntry translates one object. Its labels are those of its spec and, before them, its own, as in Istio.
@@ -51,11 +52,13 @@ func ReadWorkloadEntry(o *inputs.WorkloadEntry, mesh *model.Mesh) (*WorkloadEntr
 	end.Workload = core.Facts(labels, cmp.Or(group, o.Name), o.Namespace, mesh)
 	out := &WorkloadEntry{From: from(o), Labels: labels, ports: spec.Ports, ill: o.Unhealthy}
 	_, known := values.Address(spec.Address)
+	out.end = end
 	if out.socket, _ = values.Socket(spec.Address); known || out.socket {
-		out.end = end
 		if known && registered && !end.Identity.IsZero() && strings.HasPrefix(o.Annotations[wire.RegistrationController], wire.RegistrationPrefix) {
 			out.Machine = machine(o, end)
 		}
+	} else {
+		out.name = strings.ToLower(spec.Address)
 	}
 	return out, r.Issues
 }
@@ -87,13 +90,32 @@ func (r *reader) workloadAddress(spec *networking.WorkloadEntry) {
 	case !ok && values.ValidHost(address, false) != "":
 		r.Errorf(path, "%q: %s", address, values.ValidHost(address, false))
 	case !ok:
-		r.Warnf(path, "%q: a name; what selects workloads needs addresses, and leaves this one out", address)
+		r.Warnf(path, "%q: a name: only ServiceEntries with resolution DNS or DNS_ROUND_ROBIN select this entry", address)
 	}
 }
 
 // Endpoint is the entry behind a port of a service that selects it, nil where it has no address, is not healthy, or does not say which port that is.
 // Its ports go by the name of the service's port, or of the target port.
 func (w *WorkloadEntry) Endpoint(p model.ServicePort, external bool) *model.Endpoint {
+	if w.name != "" {
+		return nil
+	}
+	return w.behind(p, external)
+}
+
+// Named is Endpoint for a service whose endpoints are looked up: a name or an address, and no socket.
+func (w *WorkloadEntry) Named(p model.ServicePort, external bool) *model.Endpoint {
+	out := w.behind(p, external)
+	if w.socket || out == nil {
+		return nil
+	}
+	if w.name != "" {
+		out.Address = w.name
+	}
+	return out
+}
+
+func (w *WorkloadEntry) behind(p model.ServicePort, external bool) *model.Endpoint {
 	port := p.Target
 	for _, name := range []string{p.TargetName, p.Name} {
 		if n := w.ports[name]; n != 0 {
@@ -103,7 +125,7 @@ func (w *WorkloadEntry) Endpoint(p model.ServicePort, external bool) *model.Endp
 	if w.socket {
 		port = 0
 	}
-	if w.end == nil || w.ill || port == 0 && !w.socket {
+	if w.ill || port == 0 && !w.socket {
 		return nil
 	}
 	out := *w.end
