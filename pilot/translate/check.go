@@ -135,6 +135,7 @@ func (c *Checker) besides(log *report.Log, o inputs.Object) {
 		c.ingressContext(log, o)
 	case *inputs.Sidecar:
 		c.selectedBefore(log, o, "spec.workloadSelector", o.Spec.GetWorkloadSelector().GetLabels())
+		c.ownTLS(log, o)
 	case *inputs.PeerAuthentication:
 		c.selectedBefore(log, o, "spec.selector", o.Spec.GetSelector().GetMatchLabels())
 	case *inputs.Telemetry:

@@ -1,0 +1,53 @@
+package translate
+
+import (
+	"slices"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/heddle-mesh/heddle/pilot/inputs"
+	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/report"
+)
+
+// ownTLS warns of TLS for clients from outside the mesh on ports where the mesh's own is demanded or let in: there the proxy ends no other.
+func (c *Checker) ownTLS(log *report.Log, o *inputs.Sidecar) {
+	if c.snapshot == nil {
+		return
+	}
+	for i, l := range o.Spec.Ingress {
+		mode := l.GetTls().GetMode()
+		if l.GetTls() == nil || mode != networking.ServerTLSSettings_SIMPLE && mode != networking.ServerTLSSettings_MUTUAL {
+			continue
+		}
+		if port := uint16(l.GetPort().GetNumber()); !c.mayDisable(o, port) {
+			log.Warnf(indexed("spec.ingress", i)+".tls", "without effect: no PeerAuthentication with mode DISABLE is for port %d", port)
+			log.As(report.Ineffective)
+		}
+	}
+}
+
+// mayDisable reports whether a PeerAuthentication switches mesh mTLS off on a port of workloads that a Sidecar may be for.
+func (c *Checker) mayDisable(o *inputs.Sidecar, port uint16) bool {
+	own := model.Selector(o.Spec.GetWorkloadSelector().GetLabels())
+	return slices.ContainsFunc(c.snapshot.PeerAuthentications, func(p *model.PeerAuthentication) bool {
+		if p.From.Namespace != o.Namespace && p.From.Namespace != c.mesh.RootNamespace || contradict(own, p.Selector) {
+			return false
+		}
+		mode := p.Ports[port]
+		if mode == model.MTLSUnset {
+			mode = p.Mode
+		}
+		return mode == model.MTLSDisable
+	})
+}
+
+// contradict reports whether no workload can have the labels of both selectors.
+func contradict(a, b model.Selector) bool {
+	for key, value := range a {
+		if other, both := b[key]; both && other != value {
+			return true
+		}
+	}
+	return false
+}
