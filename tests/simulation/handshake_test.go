@@ -83,9 +83,12 @@ func (s *security) shake(ctx context.Context, raw net.Conn, e *exchange.Endpoint
 	return err
 }
 
+// patience is how long a handshake may take on a machine that is busy.
+const patience = 30 * time.Second
+
 // offered is the SNI that the world outside sees.
 func (s *security) offered(e *exchange.Endpoint, tr traffic) string {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	client, server := net.Pipe()
 	seen := make(chan string, 1)
@@ -101,7 +104,7 @@ func (s *security) offered(e *exchange.Endpoint, tr traffic) string {
 // presents is the name in the certificate that the world outside is shown, "" for none. verified: the client was content with a server that
 // the mesh's authority vouches for.
 func (s *security) presents(p *pki, e *exchange.Endpoint, tr traffic) (name string, verified bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	listener := bufconn.Listen(1 << 16) // a pipe would have both sides wait for each other to read
 	defer listener.Close()
@@ -152,7 +155,7 @@ func (m *mesh) duplex(ctx context.Context) (client, server net.Conn) {
 
 // handshake runs mesh mTLS (or TLS of a user's choice) between two proxies, for real.
 func (m *mesh) handshake(p *pod, l *config.Listener, c *exchange.Connection, shake *security, e *exchange.Endpoint, tr traffic, share float64, j *journey) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	client, server := m.duplex(ctx)
 	done := make(chan shaken, 1)
@@ -200,7 +203,7 @@ func (m *mesh) carry(p *proxy, chain *config.FilterChain, c *exchange.Connection
 
 // terminate ends a client's own TLS at a gateway.
 func (m *mesh) terminate(p *proxy, l *config.Listener, c *exchange.Connection, tr traffic, share float64, j *journey) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	client, server := net.Pipe()
 	done := make(chan shaken, 1)
@@ -213,14 +216,13 @@ func (m *mesh) terminate(p *proxy, l *config.Listener, c *exchange.Connection, t
 	}
 	conn := tls.Client(client, settings)
 	err := conn.HandshakeContext(ctx)
-	if err == nil { // TLS 1.3: a server that refuses the client's certificate says so on the first read
-		_ = client.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
-		if _, readErr := conn.Read(make([]byte, 1)); readErr != nil && strings.Contains(readErr.Error(), "remote error") {
-			err = readErr
-		}
+	if err == nil { // TLS 1.3: a server judges the client's certificate, and sends tickets, after the client is done
+		go func() { _, _ = conn.Read(make([]byte, 1)) }()
+	} else {
+		client.Close()
 	}
-	client.Close()
 	got := <-done
+	client.Close()
 	if err != nil || got.security == nil {
 		j.say("closed")
 		return
