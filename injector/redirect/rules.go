@@ -29,6 +29,7 @@ func Rules(c Config) Ruleset {
 		{Name: "prerouting", Type: NAT, Hook: Prerouting, Rules: inbound(c)},
 		{Name: "output", Type: NAT, Hook: Output, Rules: append(names, outbound(c)...)},
 		{Name: "input", Type: Filter, Hook: Input, Rules: guard()},
+		{Name: "owned", Type: Filter, Hook: Output, Rules: owned()},
 	}}
 	if len(names) > 0 {
 		out.Chains = append(out.Chains, untracked()...)
@@ -44,7 +45,7 @@ func dns(c Config) []Rule {
 	both := []Match{UDPPort{Number: portDNS}, Port{Number: portDNS}}
 	var rules []Rule
 	for _, name := range c.ExcludeInterfaces {
-		rules = append(rules, rule("excluded interface", leave, OutInterface{name}))
+		rules = append(rules, rule("excluded interface", leave, OutInterface{Name: name}))
 	}
 	for _, port := range both {
 		rules = append(rules, rule("the proxy's own question", leave, UID{ID: wire.ProxyUID}, port), rule("the proxy's own question", leave, GID{ID: wire.ProxyGID}, port))
@@ -113,14 +114,14 @@ func inbound(c Config) []Rule {
 func outbound(c Config) []Rule {
 	rules := []Rule{rule("only tcp is captured", leave, TCP{Not: true})}
 	for _, name := range c.ExcludeInterfaces {
-		rules = append(rules, rule("excluded interface", leave, OutInterface{name}))
+		rules = append(rules, rule("excluded interface", leave, OutInterface{Name: name}))
 	}
 	for _, port := range c.ExcludeOutboundPorts {
 		rules = append(rules, rule("excluded port", leave, Port{Number: port}))
 	}
 	rules = append(rules,
-		rule("the proxy delivers inbound traffic", leave, OutInterface{loopback}, From{single(wire.InboundSourceV4)}),
-		rule("the proxy delivers inbound traffic", leave, OutInterface{loopback}, From{single(wire.InboundSourceV6)}),
+		rule("the proxy delivers inbound traffic", leave, OutInterface{Name: loopback}, From{single(wire.InboundSourceV4)}),
+		rule("the proxy delivers inbound traffic", leave, OutInterface{Name: loopback}, From{single(wire.InboundSourceV6)}),
 	)
 	rules = append(rules, owner(UID{ID: wire.ProxyUID}, UID{ID: wire.ProxyUID, Not: true})...)
 	rules = append(rules, owner(GID{ID: wire.ProxyGID}, GID{ID: wire.ProxyGID, Not: true})...)
@@ -139,11 +140,11 @@ func outbound(c Config) []Rule {
 func owner(proxy, notProxy Match) []Rule {
 	return []Rule{
 		rule("the pod calls itself by a service", to(wire.PortInbound),
-			proxy, OutInterface{loopback}, To{Prefix: localV4, Not: true}, Port{Number: portTunnel, Not: true}),
+			proxy, OutInterface{Name: loopback}, To{Prefix: localV4, Not: true}, Port{Number: portTunnel, Not: true}),
 		rule("the pod calls itself by a service", to(wire.PortInbound),
-			proxy, OutInterface{loopback}, To{Prefix: localV6, Not: true}, Port{Number: portTunnel, Not: true}),
-		rule("between containers of the pod", leave, notProxy, OutInterface{loopback}),
-		rule("the proxy's own connection", leave, proxy),
+			proxy, OutInterface{Name: loopback}, To{Prefix: localV6, Not: true}, Port{Number: portTunnel, Not: true}),
+		rule("between containers of the pod", leave, notProxy, OutInterface{Name: loopback}),
+		rule("the proxy's own connection", Verdict{Kind: Own}, proxy),
 	}
 }
 
@@ -169,6 +170,14 @@ func guard() []Rule {
 		rules = append(rules, rule("capture ports take nothing but captured traffic", Verdict{Kind: Reset}, Port{Number: port}, NotRedirected{}))
 	}
 	return rules
+}
+
+// owned refuses connections that are taken for one of the proxy's. What is tracked stays for two minutes after the proxy has given up on a server
+// that does not answer, and a connection of the application from the same port to the same server would pass as the proxy's. Refused, it is tried again from
+// another port. (Zones of connection tracking cannot tell the two apart: what the kernel sends for a socket that is closed has no owner.)
+func owned() []Rule {
+	return []Rule{rule("what is left of a connection of the proxy's is not the application's", Verdict{Kind: Reset},
+		Owned{}, UID{ID: wire.ProxyUID, Not: true}, GID{ID: wire.ProxyGID, Not: true}, OutInterface{Name: loopback, Not: true}, Opens{})}
 }
 
 func single(address string) netip.Prefix {

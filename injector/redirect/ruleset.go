@@ -30,6 +30,9 @@ const (
 	Raw    ChainType = "raw"
 )
 
+// OwnMark is what connection tracking says of the proxy's own connections.
+const OwnMark = 1337
+
 // Hook is where in a packet's way a chain is asked.
 type Hook string
 
@@ -60,7 +63,10 @@ type (
 		Not  bool
 	}
 	// OutInterface matches the interface that a packet leaves by.
-	OutInterface struct{ Name string }
+	OutInterface struct {
+		Name string
+		Not  bool
+	}
 	// From matches the source address.
 	From struct{ Prefix netip.Prefix }
 	// To matches the destination address.
@@ -88,6 +94,10 @@ type (
 		ID  uint32
 		Not bool
 	}
+	// Opens matches the packet that begins a connection of TCP.
+	Opens struct{}
+	// Owned matches packets of connections that Own was said of.
+	Owned struct{}
 	// NotRedirected matches connections whose destination no rule has changed.
 	NotRedirected struct{}
 )
@@ -107,6 +117,7 @@ const (
 	Redirect                     // to a port of this pod
 	Reset                        // refuse the connection
 	Untracked                    // no rule of a NAT chain applies to it
+	Own                          // leave it alone, and note that the connection is the proxy's
 )
 
 func op(not bool) string {
@@ -132,7 +143,7 @@ func address(p netip.Prefix) string {
 
 func (m TCP) String() string          { return "meta l4proto " + op(m.Not) + "tcp" }
 func (m InInterface) String() string  { return "iifname " + op(m.Not) + fmt.Sprintf("%q", m.Name) }
-func (m OutInterface) String() string { return "oifname " + fmt.Sprintf("%q", m.Name) }
+func (m OutInterface) String() string { return "oifname " + op(m.Not) + fmt.Sprintf("%q", m.Name) }
 func (m From) String() string         { return family(m.Prefix) + " saddr " + address(m.Prefix) }
 func (m To) String() string           { return family(m.Prefix) + " daddr " + op(m.Not) + address(m.Prefix) }
 func (m Port) String() string         { return fmt.Sprintf("tcp dport %s%d", op(m.Not), m.Number) }
@@ -142,8 +153,10 @@ func (m UDPPort) String() string {
 	}
 	return fmt.Sprintf("udp dport %d", m.Number)
 }
-func (m UID) String() string { return fmt.Sprintf("meta skuid %s%d", op(m.Not), m.ID) }
-func (m GID) String() string { return fmt.Sprintf("meta skgid %s%d", op(m.Not), m.ID) }
+func (m UID) String() string   { return fmt.Sprintf("meta skuid %s%d", op(m.Not), m.ID) }
+func (m GID) String() string   { return fmt.Sprintf("meta skgid %s%d", op(m.Not), m.ID) }
+func (m Opens) String() string { return "tcp flags & (fin | syn | rst | ack) == syn" }
+func (m Owned) String() string { return fmt.Sprintf("ct mark %d", OwnMark) }
 func (m NotRedirected) String() string {
 	return "ct status & dnat == 0"
 }
@@ -156,6 +169,8 @@ func (v Verdict) String() string {
 		return "reject with tcp reset"
 	case Untracked:
 		return "notrack"
+	case Own:
+		return fmt.Sprintf("ct mark set %d return", OwnMark)
 	default:
 		return "return"
 	}

@@ -158,7 +158,7 @@ func original(c *net.TCPConn) netip.AddrPort {
 	return out
 }
 
-// dial is one connection: by whom, from where, to where.
+// dial is one connection: by whom, from where (an address, with or without a port), to where.
 type dial struct {
 	uid, gid int
 	from, to string
@@ -172,7 +172,11 @@ func (l *lab) call(ns netns.NsHandle, d dial) (answer string) {
 		check(l.t, unix.Setfsuid(d.uid))
 		dialer := net.Dialer{Timeout: 2 * time.Second}
 		if d.from != "" {
-			dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(d.from)}
+			from, err := netip.ParseAddrPort(d.from)
+			if err != nil {
+				from = netip.AddrPortFrom(netip.MustParseAddr(d.from), 0)
+			}
+			dialer.LocalAddr = net.TCPAddrFromAddrPort(from)
 		}
 		conn, err := dialer.Dial("tcp", d.to)
 		if errors.Is(err, syscall.ECONNREFUSED) {
@@ -258,6 +262,38 @@ func TestDeadProxyFailsClosed(t *testing.T) {
 		{"inbound v6", l.peer, dial{user, user, "", "[" + podV6 + "]:8080"}, "refused"},
 		{"outbound v6", l.pod, dial{user, user, "", "[" + peerV6 + "]:80"}, "refused"},
 	})
+}
+
+// TestWhatTheProxyLeavesBehind: connection tracking remembers a connection of the proxy that nobody answered; one of the application from the same port to the
+// same server is not taken for it.
+func TestWhatTheProxyLeavesBehind(t *testing.T) {
+	l := newLab(t)
+	l.serve(l.pod, 15001)
+	l.apply(redirect.DefaultSpec())
+	const lateV4, lateV6 = "10.99.0.3", "fd99::3"
+	for _, ip := range []struct{ pod, late string }{{podV4, lateV4}, {podV6, lateV6}} {
+		from, to := net.JoinHostPort(ip.pod, "7777"), net.JoinHostPort(ip.late, "80")
+		l.in(l.pod, func() {
+			check(t, unix.Setfsgid(proxy))
+			check(t, unix.Setfsuid(proxy))
+			dialer := net.Dialer{Timeout: 200 * time.Millisecond, LocalAddr: must(net.ResolveTCPAddr("tcp", from))}
+			if conn, err := dialer.Dial("tcp", to); err == nil {
+				_ = conn.Close()
+				t.Error("there is nobody, and yet somebody answers")
+			}
+		})
+	}
+	l.in(l.peer, func() { configure(t, lateV4, lateV6) })
+	l.serve(l.peer, 80)
+	for _, ip := range []struct{ pod, late string }{{podV4, lateV4}, {podV6, lateV6}} {
+		from, to := net.JoinHostPort(ip.pod, "7777"), net.JoinHostPort(ip.late, "80")
+		l.expect([]expectation{
+			{"what the proxy left is not the application's", l.pod, dial{user, user, from, to}, "refused"},
+			{"from another port it is captured", l.pod, dial{user, user, net.JoinHostPort(ip.pod, "7778"), to}, "15001 " + to},
+			{"the proxy gets there", l.pod, dial{proxy, proxy, net.JoinHostPort(ip.pod, "7779"), to}, "80 " + to},
+			{"what has ended is nobody's", l.pod, dial{user, user, net.JoinHostPort(ip.pod, "7779"), to}, "15001 " + to},
+		})
+	}
 }
 
 func TestExclusions(t *testing.T) {

@@ -39,7 +39,7 @@ func encodeMatch(m redirect.Match) ([]expr.Any, error) {
 	case redirect.InInterface:
 		return meta(expr.MetaKeyIIFNAME, m.Not, interfaceName(m.Name)), nil
 	case redirect.OutInterface:
-		return meta(expr.MetaKeyOIFNAME, false, interfaceName(m.Name)), nil
+		return meta(expr.MetaKeyOIFNAME, m.Not, interfaceName(m.Name)), nil
 	case redirect.From:
 		return address(m.Prefix, false, source), nil
 	case redirect.To:
@@ -56,6 +56,13 @@ func encodeMatch(m redirect.Match) ([]expr.Any, error) {
 		return meta(expr.MetaKeySKUID, m.Not, binaryutil.NativeEndian.PutUint32(m.ID)), nil
 	case redirect.GID:
 		return meta(expr.MetaKeySKGID, m.Not, binaryutil.NativeEndian.PutUint32(m.ID)), nil
+	case redirect.Opens:
+		return append(protocol(false, unix.IPPROTO_TCP),
+			&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: flags, Len: 1},
+			&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 1, Mask: []byte{fin | syn | rst | ack}, Xor: []byte{0}},
+			compare(false, []byte{syn})), nil
+	case redirect.Owned:
+		return []expr.Any{&expr.Ct{Register: register, Key: expr.CtKeyMARK}, compare(false, binaryutil.NativeEndian.PutUint32(redirect.OwnMark))}, nil
 	case redirect.NotRedirected:
 		mask := binaryutil.NativeEndian.PutUint32(ctStatusDstNAT)
 		return []expr.Any{
@@ -78,6 +85,12 @@ func encodeVerdict(v redirect.Verdict) []expr.Any {
 		return []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}
 	case redirect.Untracked:
 		return []expr.Any{&expr.Notrack{}}
+	case redirect.Own:
+		return []expr.Any{
+			&expr.Immediate{Register: register, Data: binaryutil.NativeEndian.PutUint32(redirect.OwnMark)},
+			&expr.Ct{Register: register, SourceRegister: true, Key: expr.CtKeyMARK},
+			&expr.Verdict{Kind: expr.VerdictReturn},
+		}
 	default:
 		return []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}}
 	}
@@ -101,6 +114,9 @@ func protocol(not bool, number byte) []expr.Any {
 
 // Offsets of ports in the headers of TCP and UDP.
 const sourcePort, destinationPort = 0, 2
+
+// flags is the offset of a TCP header's flags, some of which follow (RFC 9293, section 3.1).
+const flags, fin, syn, rst, ack = 13, 1, 2, 4, 16
 
 func loadPort(offset uint32) *expr.Payload {
 	return &expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2}
