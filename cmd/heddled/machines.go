@@ -69,7 +69,7 @@ func (m *machines) entries() []registration.Entry {
 	for _, e := range *all {
 		if e.Annotations[wire.RegistrationGroup] != "" {
 			out = append(out, registration.Entry{NamespacedName: types.NamespacedName{Namespace: e.Namespace, Name: e.Name},
-				Controller: e.Annotations[wire.RegistrationController], Connected: e.Annotations[wire.RegistrationConnected]})
+				Account: e.Spec.GetServiceAccount(), Controller: e.Annotations[wire.RegistrationController], Connected: e.Annotations[wire.RegistrationConnected]})
 		}
 	}
 	return out

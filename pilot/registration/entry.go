@@ -196,5 +196,5 @@ const maxMessage = 1024
 
 // entry is the entry as it was written.
 func (h *held) entry(r *Registrar) Entry {
-	return Entry{NamespacedName: h.name, Controller: r.self(), Connected: h.since}
+	return Entry{NamespacedName: h.name, Account: h.account, Controller: r.self(), Connected: h.since}
 }

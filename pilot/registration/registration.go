@@ -4,6 +4,7 @@
 package registration
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -34,6 +35,7 @@ type Group struct {
 // Entry is a WorkloadEntry that some control plane registered.
 type Entry struct {
 	types.NamespacedName
+	Account    string // service account
 	Controller string // wire.RegistrationController
 	Connected  string // wire.RegistrationConnected
 }
@@ -47,8 +49,13 @@ type Config struct {
 	Entries func() []Entry
 	// Alive reports whether a replica's pod is there.
 	Alive func(ctx context.Context, replica types.NamespacedName) bool
+	Most  int // machines that one account may have registered; 0: MostMachines
 	Log   *slog.Logger
 }
+
+// MostMachines is how many machines one service account may have registered. Whoever has an account's proof chooses the addresses that it registers, and each
+// is an object in the cluster and an endpoint that every proxy may be told of.
+const MostMachines = 1000
 
 // Registrar knows the machines whose proxies are connected to this replica. It is safe for concurrent use.
 type Registrar struct {
@@ -81,7 +88,8 @@ func refused(format string, args ...any) error { return &Refusal{fmt.Sprintf(for
 
 // held is a machine that is connected, or was until a moment ago.
 type held struct {
-	name types.NamespacedName
+	name    types.NamespacedName
+	account string
 
 	// Guarded by the registrar.
 	streams int
@@ -133,7 +141,10 @@ func (r *Registrar) Register(ctx context.Context, c Claim) (*Registration, error
 	if err != nil {
 		return nil, err
 	}
-	h := r.join(types.NamespacedName{Namespace: c.Group.Namespace, Name: EntryName(c.Group.Name, c.Address)})
+	h, err := r.join(types.NamespacedName{Namespace: c.Group.Namespace, Name: EntryName(c.Group.Name, c.Address)}, c.Account)
+	if err != nil {
+		return nil, err
+	}
 	h.writing.Lock()
 	defer h.writing.Unlock()
 	before, at := h.group, h.address
@@ -168,16 +179,41 @@ func (r *Registrar) judge(c Claim) (*Group, error) {
 	return group, nil
 }
 
-func (r *Registrar) join(name types.NamespacedName) *held {
+// join notes one more stream of a machine, where its account may have one more machine.
+func (r *Registrar) join(name types.NamespacedName, account string) (*held, error) {
+	entries := r.Entries()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h := r.held[name]
 	if h == nil {
-		h = &held{name: name}
+		if n, most := r.others(name, account, entries), cmp.Or(r.Most, MostMachines); n >= most {
+			return nil, refused("%d machines of service account %s/%s are registered, and no more than %d may be", n, name.Namespace, account, most)
+		}
+		h = &held{name: name, account: account}
 		r.held[name] = h
 	}
 	h.streams++
-	return h
+	return h, nil
+}
+
+// others counts the machines of an account beside one: those that some replica has registered, and those that this one is registering. None counts where the one
+// itself is among the registered. r.mu is held.
+func (r *Registrar) others(one types.NamespacedName, account string, entries []Entry) int {
+	all := map[types.NamespacedName]bool{}
+	for _, e := range entries {
+		if e.Namespace == one.Namespace && e.Account == account {
+			all[e.NamespacedName] = true
+		}
+	}
+	if all[one] {
+		return 0
+	}
+	for name, h := range r.held {
+		if name.Namespace == one.Namespace && h.account == account {
+			all[name] = true
+		}
+	}
+	return len(all)
 }
 
 func (r *Registrar) leave(h *held) {

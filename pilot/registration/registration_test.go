@@ -91,7 +91,8 @@ func (w *world) entries() []Entry {
 	w.read = []Entry{}
 	for _, u := range list.Items {
 		if says := u.GetAnnotations(); says[wire.RegistrationGroup] != "" {
-			w.read = append(w.read, Entry{client.ObjectKeyFromObject(&u), says[wire.RegistrationController], says[wire.RegistrationConnected]})
+			account, _, _ := unstructured.NestedString(u.Object, "spec", "serviceAccount")
+			w.read = append(w.read, Entry{client.ObjectKeyFromObject(&u), account, says[wire.RegistrationController], says[wire.RegistrationConnected]})
 		}
 	}
 	return w.read
@@ -538,6 +539,48 @@ func TestHealth(t *testing.T) {
 		pass(2 * time.Second)
 		if got, _, _, _ := w.health(); got != "False" {
 			t.Error("who is not probed told of its health")
+		}
+	})
+}
+
+// TestMachinesOfAnAccountAreBounded: an account has so many machines and no more, whichever replica they ask; one that is registered may come back, and there is
+// room again when one has gone.
+func TestMachinesOfAnAccountAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.groups["web"] = &Group{NamespacedName: named("web"), Account: "other"}
+		a, stopA := w.replica("a", true)
+		defer stopA()
+		b, stopB := w.replica("b", false)
+		defer stopB()
+		a.Most, b.Most = 2, 2
+		register := func(r *Registrar, group, account, address string) (*Registration, error) {
+			return r.Register(t.Context(), Claim{Group: named(group), Account: account, Address: address})
+		}
+		first, err := register(a, "db", "sql", "10.0.0.1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := register(a, "db", "sql", "10.0.0.2"); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range []*Registrar{a, b} {
+			_, err := register(r, "db", "sql", "10.0.0.3")
+			var refusal *Refusal
+			if !errors.As(err, &refusal) || !strings.Contains(refusal.Reason, "2 machines of service account shop/sql") {
+				t.Errorf("one too many: %v", err)
+			}
+		}
+		if _, err := register(b, "db", "sql", "10.0.0.2"); err != nil {
+			t.Errorf("one that comes back: %v", err)
+		}
+		if _, err := register(b, "web", "other", "10.0.0.3"); err != nil {
+			t.Errorf("one of another account: %v", err)
+		}
+		first.Leave()
+		time.Sleep(time.Minute)
+		if _, err := register(b, "db", "sql", "10.0.0.3"); err != nil {
+			t.Errorf("when one has gone: %v", err)
 		}
 	})
 }
