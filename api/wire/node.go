@@ -75,6 +75,9 @@ const (
 	ServiceAddress = "address"
 	// ServicePort is the port to connect to, of clusters that look names up as requests bring them.
 	ServicePort = "port"
+	// ServiceSelf is addresses, comma-separated, where such a cluster of a gateway would lead back to the gateway: of its Services, and of the pods behind
+	// these. Names never lead there.
+	ServiceSelf = "self"
 )
 
 // ListenerMetadata is the filter_metadata key under which a listener of virtualInbound carries the facts of the workload

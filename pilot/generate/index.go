@@ -1,6 +1,7 @@
 package generate
 
 import (
+	"slices"
 	"sort"
 
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
@@ -71,16 +72,46 @@ func (ix *Index) Mesh() *model.Mesh { return ix.mesh }
 
 // NeedsEndpoints reports whether resources other than endpoints depend on the endpoints of a service port: a headless
 // service's listeners for anything but HTTP, with foreign proxies about the identities that clusters spell out, and with proxies that answer DNS
-// questions all addresses of a headless service.
+// questions all addresses of a headless service; and where names lead, gateways are told where they would lead back.
 func (ix *Index) NeedsEndpoints(key model.EndpointKey, foreign, names bool) bool {
 	for _, svc := range ix.byHost[key.Host] {
 		if svc.Namespace != key.Namespace {
 			continue
 		}
+		if ix.named && ix.fronts(svc) {
+			return true
+		}
 		port := svc.Port(key.Port)
 		return foreign || port != nil && svc.Resolution == model.ResolveHeadless && (names || !port.Protocol.IsHTTP() || ix.opaque[key.Port])
 	}
 	return false
+}
+
+// fronts reports whether a service seems to be a gateway's: one of the two selectors says what the other says.
+func (ix *Index) fronts(svc *model.Service) bool {
+	return svc.Selector != nil && slices.ContainsFunc(ix.snapshot.Gateways, func(g *model.Gateway) bool {
+		return len(g.Selector) > 0 && (g.Selector.Matches(model.Labels(svc.Selector)) || svc.Selector.Matches(model.Labels(g.Selector)))
+	})
+}
+
+// leadsBack are the addresses of a gateway's own Services, and of the pods behind these: sorted, each once.
+func (ix *Index) leadsBack(w *model.Workload) []string {
+	var out []string
+	for _, svc := range ix.selecting[w.Name.Namespace] {
+		if !svc.Selector.Matches(w.Labels) {
+			continue
+		}
+		out = append(append(out, svc.Addresses...), svc.Outer...)
+		for _, p := range svc.Ports {
+			if set := ix.set(svc, p.Number); set != nil {
+				for _, e := range set.Endpoints {
+					out = append(out, e.Address)
+				}
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // Spells reports whether what clusters spell out of endpoints to foreign proxies is another for a changed set.

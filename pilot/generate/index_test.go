@@ -21,3 +21,24 @@ func TestNeedsEndpoints(t *testing.T) {
 		}
 	}
 }
+
+// TestGatewaysKnowTheirLike: where names lead, gateways are told of the pods behind their own Services, so that what they are told follows those.
+func TestGatewaysKnowTheirLike(t *testing.T) {
+	service := func(host string, selector model.Selector) *model.Service {
+		return &model.Service{Host: host, Namespace: "edge", Selector: selector, Ports: []model.ServicePort{{Number: 80, Protocol: model.HTTP}}}
+	}
+	s := &model.Snapshot{Mesh: &model.Mesh{}, Services: []*model.Service{
+		service("same", model.Selector{"app": "egress"}), service("narrower", model.Selector{"app": "egress", "zone": "a"}), service("other", model.Selector{"app": "web"}),
+	}, Gateways: []*model.Gateway{{Selector: model.Selector{"app": "egress"}}, {}}}
+	for _, named := range []bool{false, true} {
+		if named {
+			s.Services = append(s.Services, &model.Service{Host: "*.example.com", Resolution: model.ResolveNamed})
+		}
+		ix := generate.NewIndex(s, nil, nil)
+		for host, own := range map[string]bool{"same": true, "narrower": true, "other": false} {
+			if got := ix.NeedsEndpoints(model.EndpointKey{Host: host, Namespace: "edge", Port: 80}, false, false); got != (named && own) {
+				t.Errorf("%s, names are looked up: %t: %t", host, named, got)
+			}
+		}
+	}
+}

@@ -75,6 +75,7 @@ type reachScope struct {
 	class     naming.Class
 	through   bool   // with a second cluster for each, see upstream.Cluster
 	namespace string // routers: whose rules may name Secrets
+	self      *intern.List[string]
 	peers     *peers.Rules
 	from      upstream.Vantage
 	all       *intern.List[reached]
@@ -89,7 +90,7 @@ func (b *builder) clusters() {
 			all = append(all, reached{s.Service, b.routable[s.Service], s.key()})
 		}
 	}
-	key := reachScope{mesh: b.ix.mesh, class: b.scope.Class, through: b.scope.Through, from: b.scope.From, all: b.m.reached.Of(all)}
+	key := reachScope{mesh: b.ix.mesh, class: b.scope.Class, through: b.scope.Through, self: b.scope.Self, from: b.scope.From, all: b.m.reached.Of(all)}
 	if b.ix.peers.Disables() || key.class.Foreign {
 		key.peers = b.ix.peers
 	}
@@ -179,6 +180,9 @@ func (b *builder) made(r *Reach, in upstream.Cluster) {
 	if in.Class.Foreign {
 		in.Identities = b.m.strings.Of(peers.Identities(b.ix.set(in.Service, in.Port)))
 		in.Meshed = b.ix.peers.Meshed(b.ix.set(in.Service, in.Port))
+	}
+	if in.Service.Resolution == model.ResolveNamed {
+		in.Self = b.scope.Self
 	}
 	if in.Resolves() {
 		in.Near = in.Preference().From(b.scope.From)

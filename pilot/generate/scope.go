@@ -35,6 +35,8 @@ type Outbound struct {
 	From upstream.Vantage
 	// Through is whether the proxy is a gateway that carries mesh mTLS on to the services that SNI spells.
 	Through bool
+	// Self are the addresses by which a gateway would come back to itself, where names lead.
+	Self *intern.List[string]
 	// Sources are the label conditions of routes that hold for the proxy.
 	Sources *intern.List[string]
 	// OnDemand is whether the proxy asks for hosts, clusters and listeners when they are first used.
@@ -63,6 +65,9 @@ func ScopeOf(ix *Index, w *model.Workload, class naming.Class, m *Memo) Scope {
 		}
 		for s := range scope.Edge.Servers.All {
 			scope.Outbound.Through = scope.Outbound.Through || s.Server.Kind() == model.ServeNamed
+		}
+		if ix.named && !class.Foreign {
+			scope.Outbound.Self = m.strings.Of(ix.leadsBack(w))
 		}
 		return scope
 	}

@@ -30,6 +30,8 @@ type Service struct {
 	AliasOf    string
 	// Addresses are the VIPs (or CIDRs of a ServiceEntry); none for headless Services and for entries without addresses.
 	Addresses []string
+	// Outer are the addresses of a Kubernetes Service that those outside of the cluster reach it by: external ones, and its load balancer's.
+	Outer []string
 	// Allocated are addresses that the mesh gave to a ServiceEntry's host without any: one of each family. They mean something only to proxies that
 	// answer their pod's DNS questions.
 	Allocated []string

@@ -1,7 +1,9 @@
 package compile
 
 import (
+	"net/netip"
 	"strconv"
+	"strings"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -32,6 +34,15 @@ func byNames(in *cluster.Cluster, out *upstream.Config) error {
 	out.DNSFamily = family(config.GetDnsCacheConfig().GetDnsLookupFamily())
 	facts := values.Texts(in.GetMetadata().GetFilterMetadata()[wire.ClusterMetadata])
 	out.Names.Within = facts[wire.ServiceHost]
+	if said := facts[wire.ServiceSelf]; said != "" {
+		for text := range strings.SplitSeq(said, ",") {
+			a, err := netip.ParseAddr(text)
+			if err != nil {
+				return values.Wrong("metadata.filter_metadata["+wire.ClusterMetadata+"]."+wire.ServiceSelf, "%q is no address", text)
+			}
+			out.Names.Self = append(out.Names.Self, a.Unmap())
+		}
+	}
 	if said := facts[wire.ServicePort]; said != "" {
 		port, err := strconv.ParseUint(said, 10, 16)
 		if err != nil || port == 0 {

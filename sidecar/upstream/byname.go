@@ -44,9 +44,9 @@ func (c *Config) Lead(asked string) (name string, port uint16, ok bool) {
 	return c.Names.Lead(asked, slices.ContainsFunc(c.Sockets, func(s Socket) bool { return s.TLS != nil }))
 }
 
-// find looks a name up. An address that the client itself connected to it may also name, even on its own link; connections to this machine are not captured.
+// find looks a name up. An address that the client itself connected to it may also name, even one that is for its machine alone; connections to this machine are not captured.
 func (c *Cluster) find(cfg *Config, name string, dst netip.Addr) ([]netip.Addr, bool) {
-	if a, err := netip.ParseAddr(name); err == nil && a == dst && a.IsLinkLocalUnicast() {
+	if a, err := netip.ParseAddr(name); err == nil && a == dst && lookup.Machines(a) {
 		return []netip.Addr{a}, true
 	}
 	c.mu.RLock()
@@ -58,7 +58,8 @@ func (c *Cluster) find(cfg *Config, name string, dst netip.Addr) ([]netip.Addr, 
 		name += "." // it is whole: no search path
 	}
 	addrs, err := names.Find(ctx, name)
-	return addrs, err == nil
+	addrs = cfg.Names.Onward(addrs)
+	return addrs, err == nil && len(addrs) > 0
 }
 
 // at returns the host of a place, made on demand.

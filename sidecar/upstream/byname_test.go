@@ -34,10 +34,11 @@ func anywhere(netip.Addr) bool { return true }
 
 func TestByName(t *testing.T) {
 	book := phonebook{"a.example.com.": {"192.0.2.1", "192.0.2.2"}, "local.example.com.": {"127.0.0.1"}, "anything": {"192.0.2.3"}, "link": {"169.254.169.254"},
-		"a.example.com": {"198.51.100.1"}}
+		"cloud": {"168.63.129.16"}, "a.example.com": {"198.51.100.1"}, "self.example.com.": {"198.51.100.9"}, "two.example.com.": {"203.0.113.1", "203.0.113.2"}}
 	within := Config{Names: lookup.Names{Within: "*.example.com", Port: 8080}}
 	secured := Config{Sockets: []Socket{{TLS: &refuser{}}}}
 	dst := netip.MustParseAddrPort("169.254.169.254:80")
+	gateway := Config{Names: lookup.Names{Within: "*.example.com", Port: 8080, Self: []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("198.51.100.9")}}}
 	for name, c := range map[string]struct {
 		cfg   Config
 		asked string
@@ -66,6 +67,10 @@ func TestByName(t *testing.T) {
 		"a name for a link's address":        {Config{}, "link", ""},
 		"the link's address that the client itself connected to": {Config{}, "169.254.169.254", "169.254.169.254:80"},
 		"another one of the link":                                {Config{}, "169.254.1.1", ""},
+		"a name for a cloud's own address":                       {Config{}, "cloud", ""},
+		"that address":                                           {Config{}, "100.100.100.200", ""},
+		"what leads back to the gateway":                         {gateway, "self.example.com", ""},
+		"what leads elsewhere, too":                              {gateway, "two.example.com", "203.0.113.2:8080"},
 	} {
 		h, o := byNames(book, c.cfg, nil).PickFor(Key{Name: c.asked}, dst, nil, 1)
 		got := ""

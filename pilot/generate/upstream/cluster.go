@@ -33,6 +33,8 @@ type Cluster struct {
 	OwnSecret bool
 	// Through carries the client's own mesh mTLS on, to endpoints that take it. The cluster's name is the SNI that asks for it.
 	Through bool
+	// Self are addresses of the proxy's own that names may not lead to.
+	Self *intern.List[string]
 	// Near orders endpoints that the cluster lists itself; those that travel over EDS are ordered by their view.
 	Near Near
 	// Identities are the union of the endpoints' identities, for foreign proxies only.

@@ -3,6 +3,7 @@ package upstream
 import (
 	"cmp"
 	"strconv"
+	"strings"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -67,7 +68,11 @@ func (in Cluster) NamedPort() uint16 {
 func (in Cluster) metadata() *core.Metadata {
 	out := ServiceMetadata(in.Service, in.ownAddress())
 	if in.named() && !in.Class.Foreign {
-		out.FilterMetadata[wire.ClusterMetadata].Fields[wire.ServicePort] = structpb.NewStringValue(strconv.Itoa(int(in.NamedPort())))
+		fields := out.FilterMetadata[wire.ClusterMetadata].Fields
+		fields[wire.ServicePort] = structpb.NewStringValue(strconv.Itoa(int(in.NamedPort())))
+		if in.Self != nil {
+			fields[wire.ServiceSelf] = structpb.NewStringValue(strings.Join(in.Self.Slice(), ","))
+		}
 	}
 	return out
 }

@@ -26,6 +26,7 @@ func Service(s *corev1.Service, mesh *model.Mesh) (*model.Service, []report.Issu
 		From:            model.Name{Namespace: s.Namespace, Name: s.Name},
 		Created:         values.Created(s),
 		Addresses:       addresses(s),
+		Outer:           outer(s),
 		Export:          values.Export(log, "metadata.annotations["+ExportAnnotation+"]", exportList(s), s.Namespace, mesh.ServiceExport),
 		PublishNotReady: s.Spec.PublishNotReadyAddresses,
 	}
@@ -87,6 +88,17 @@ func addresses(s *corev1.Service) []string {
 	for _, ip := range ips {
 		if ip != "" && ip != corev1.ClusterIPNone {
 			out = append(out, ip)
+		}
+	}
+	return out
+}
+
+// outer are the addresses that lead to a Service from outside of the cluster, and from within it as well.
+func outer(s *corev1.Service) []string {
+	out := slices.Clone(s.Spec.ExternalIPs)
+	for _, i := range s.Status.LoadBalancer.Ingress {
+		if i.IP != "" {
+			out = append(out, i.IP)
 		}
 	}
 	return out

@@ -194,8 +194,19 @@ var (
 	sixToFour  = netip.MustParsePrefix("2002::/16")
 )
 
-// metadata is where a cloud's machines ask for their credentials by IPv6; by IPv4, that is link-local.
-var metadata = netip.MustParseAddr("fd00:ec2::254")
+// metadata is where machines of clouds ask for their credentials, or are told what to do, by addresses that are not link-local.
+var metadata = []netip.Prefix{
+	netip.MustParsePrefix("fd00:ec2::/32"),      // Amazon: the services that IPv4 has at 169.254.0.0/16
+	netip.MustParsePrefix("fd20:ce::254/128"),   // Google
+	netip.MustParsePrefix("100.100.100.200/32"), // Alibaba
+	netip.MustParsePrefix("168.63.129.16/32"),   // Azure's platform ("wire server")
+	netip.MustParsePrefix("192.0.0.192/32"),     // Oracle's older machines
+}
+
+// Machines reports whether an address is for a machine alone to ask: it is on its link, or its cloud's service for machines.
+func Machines(a netip.Addr) bool {
+	return a.IsLinkLocalUnicast() || slices.ContainsFunc(metadata, func(p netip.Prefix) bool { return p.Contains(a) })
+}
 
 // public says whether an address means the same host to everybody: not this machine, its links, or several hosts at once.
 func public(a netip.Addr) bool {
@@ -205,11 +216,9 @@ func public(a netip.Addr) bool {
 		return public(netip.AddrFrom4([4]byte(b[12:])))
 	case sixToFour.Contains(a):
 		return public(netip.AddrFrom4([4]byte(b[2:6])))
-	case a == metadata:
-		return false
 	}
 	if a.Is4() && (a.As4()[0] == 0 || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})) { // 0.0.0.0/8 is this host (RFC 1122, 3.2.1.3)
 		return false
 	}
-	return a.IsValid() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsLinkLocalUnicast() && !a.IsMulticast()
+	return a.IsValid() && !a.IsUnspecified() && !a.IsLoopback() && !Machines(a) && !a.IsMulticast()
 }

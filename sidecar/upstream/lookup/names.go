@@ -3,6 +3,7 @@ package lookup
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -11,6 +12,16 @@ import (
 type Names struct {
 	Within string // a host, or "*.suffix" for all below; empty: any
 	Port   uint16 // to connect to; 0: the one that comes with the name, else 443 where connections are secured, and 80 where they are not
+	// Self are addresses that lead back to the proxy itself, beside those of its machine: of the Services before it, and of its like behind these.
+	Self []netip.Addr
+}
+
+// Onward are the addresses that do not lead back to the proxy.
+func (n Names) Onward(addrs []netip.Addr) []netip.Addr {
+	if len(n.Self) == 0 {
+		return addrs
+	}
+	return slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool { return slices.Contains(n.Self, a) })
 }
 
 // Lead returns the name to look up and the port to connect to for an authority; false: it leads nowhere.
