@@ -12,6 +12,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/check"
 )
 
 // health reads how hosts are checked.
@@ -39,8 +40,8 @@ func health(in *cluster.Cluster, out *upstream.Config) error {
 // noTraffic is Envoy's interval for clusters that carry nothing.
 const noTraffic = time.Minute
 
-func intervals(in *core.HealthCheck) (*upstream.Health, error) {
-	c := &upstream.Health{Timeout: in.GetTimeout().AsDuration(), Interval: in.GetInterval().AsDuration(), FirstJitter: in.GetInitialJitter().AsDuration(),
+func intervals(in *core.HealthCheck) (*check.Config, error) {
+	c := &check.Config{Timeout: in.GetTimeout().AsDuration(), Interval: in.GetInterval().AsDuration(), FirstJitter: in.GetInitialJitter().AsDuration(),
 		Jitter: in.GetIntervalJitter().AsDuration(), JitterPercent: in.GetIntervalJitterPercent(), NoTraffic: values.Duration(in.GetNoTrafficInterval(), noTraffic),
 		UnfitAfter: values.Number(in.GetUnhealthyThreshold(), 0), FitAfter: values.Number(in.GetHealthyThreshold(), 0), Reuse: values.Boolean(in.GetReuseConnection(), true)}
 	c.NoTrafficFit = values.Duration(in.GetNoTrafficHealthyInterval(), c.NoTraffic)
@@ -60,21 +61,21 @@ func intervals(in *core.HealthCheck) (*upstream.Health, error) {
 	return c, nil
 }
 
-func howChecked(in *core.HealthCheck, c *upstream.Health) error {
+func howChecked(in *core.HealthCheck, c *check.Config) error {
 	switch k := in.GetHealthChecker().(type) {
 	case *core.HealthCheck_HttpHealthCheck_:
 		return values.Within("http_health_check", httpChecker(k.HttpHealthCheck, c))
 	case *core.HealthCheck_TcpHealthCheck_:
 		return values.Within("tcp_health_check", tcpChecker(k.TcpHealthCheck, c))
 	case *core.HealthCheck_GrpcHealthCheck_:
-		c.Kind, c.Service, c.Authority = upstream.CheckGRPC, k.GrpcHealthCheck.GetServiceName(), k.GrpcHealthCheck.GetAuthority()
+		c.Kind, c.Service, c.Authority = check.GRPC, k.GrpcHealthCheck.GetServiceName(), k.GrpcHealthCheck.GetAuthority()
 		return nil
 	}
 	return values.Wrong("health_checker", "one is needed that is implemented")
 }
 
-func httpChecker(in *core.HealthCheck_HttpHealthCheck, c *upstream.Health) error {
-	c.Kind, c.Authority, c.Path, c.Method = upstream.CheckHTTP, in.GetHost(), in.GetPath(), "GET"
+func httpChecker(in *core.HealthCheck_HttpHealthCheck, c *check.Config) error {
+	c.Kind, c.Authority, c.Path, c.Method = check.HTTP, in.GetHost(), in.GetPath(), "GET"
 	switch in.GetCodecClientType() {
 	case typev3.CodecClientType_HTTP1:
 	case typev3.CodecClientType_HTTP2:
@@ -104,25 +105,25 @@ func httpChecker(in *core.HealthCheck_HttpHealthCheck, c *upstream.Health) error
 		return err
 	}
 	if len(c.Expected) == 0 {
-		c.Expected = []upstream.StatusRange{{From: 200, To: 201}}
+		c.Expected = []check.StatusRange{{From: 200, To: 201}}
 	}
 	c.Retriable, err = statuses("retriable_statuses", in.GetRetriableStatuses())
 	return err
 }
 
-func statuses(field string, in []*typev3.Int64Range) ([]upstream.StatusRange, error) {
-	var out []upstream.StatusRange
+func statuses(field string, in []*typev3.Int64Range) ([]check.StatusRange, error) {
+	var out []check.StatusRange
 	for i, r := range in {
 		if r.GetStart() < 100 || r.GetEnd() > 600 || r.GetStart() >= r.GetEnd() {
 			return nil, values.Wrong(fmt.Sprintf("%s[%d]", field, i), "[%d, %d) is no range within [100, 600)", r.GetStart(), r.GetEnd())
 		}
-		out = append(out, upstream.StatusRange{From: int(r.GetStart()), To: int(r.GetEnd())})
+		out = append(out, check.StatusRange{From: int(r.GetStart()), To: int(r.GetEnd())})
 	}
 	return out, nil
 }
 
-func tcpChecker(in *core.HealthCheck_TcpHealthCheck, c *upstream.Health) error {
-	c.Kind = upstream.CheckTCP
+func tcpChecker(in *core.HealthCheck_TcpHealthCheck, c *check.Config) error {
+	c.Kind = check.TCP
 	var err error
 	if in.GetSend() != nil {
 		if c.Send, err = payload(in.GetSend()); err != nil {

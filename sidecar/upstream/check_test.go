@@ -20,10 +20,11 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/http1"
 	"github.com/heddle-mesh/heddle/sidecar/http2"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/check"
 )
 
 // checked runs a cluster whose hosts are checked every few milliseconds.
-func checked(t *testing.T, c upstream.Health, addresses ...string) *upstream.Cluster {
+func checked(t *testing.T, c check.Config, addresses ...string) *upstream.Cluster {
 	t.Helper()
 	c.Timeout, c.FitAfter, c.UnfitAfter, c.Reuse = time.Second, 2, 2, true
 	for _, d := range []*time.Duration{&c.Interval, &c.NoTraffic, &c.NoTrafficFit, &c.UnfitInterval, &c.UnfitEdge, &c.FitEdge} {
@@ -73,8 +74,8 @@ func TestHTTPChecks(t *testing.T) {
 	}
 	s.Start()
 	defer s.Close()
-	c := checked(t, upstream.Health{Kind: upstream.CheckHTTP, Method: "HEAD", Path: "/live", Authority: "shop", Headers: [][2]string{{"x-check", "yes"}},
-		Expected: []upstream.StatusRange{{From: 200, To: 300}}, Retriable: []upstream.StatusRange{{From: 503, To: 504}}}, s.Listener.Addr().String())
+	c := checked(t, check.Config{Kind: check.HTTP, Method: "HEAD", Path: "/live", Authority: "shop", Headers: [][2]string{{"x-check", "yes"}},
+		Expected: []check.StatusRange{{From: 200, To: 300}}, Retriable: []check.StatusRange{{From: 503, To: 504}}}, s.Listener.Addr().String())
 	becomes(t, c, true)
 	status.Store(503)
 	becomes(t, c, false)
@@ -94,7 +95,7 @@ func TestHTTPChecks(t *testing.T) {
 func TestChecksPardon(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer s.Close()
-	c := checked(t, upstream.Health{Method: "GET", Path: "/", Expected: []upstream.StatusRange{{From: 200, To: 201}}}, s.Listener.Addr().String())
+	c := checked(t, check.Config{Method: "GET", Path: "/", Expected: []check.StatusRange{{From: 200, To: 201}}}, s.Listener.Addr().String())
 	becomes(t, c, true)
 	seen := false
 	for range 50 {
@@ -112,7 +113,7 @@ func TestChecksPardon(t *testing.T) {
 func TestFirstChecksAreAwaited(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(50 * time.Millisecond) }))
 	defer s.Close()
-	get := upstream.Health{Method: "GET", Path: "/", Expected: []upstream.StatusRange{{From: 200, To: 201}}}
+	get := check.Config{Method: "GET", Path: "/", Expected: []check.StatusRange{{From: 200, To: 201}}}
 	c := checked(t, get, s.Listener.Addr().String())
 	if _, o := c.Pick(netip.AddrPort{}, nil, 1); o != exchange.OK {
 		t.Errorf("got %v", o)
@@ -151,7 +152,7 @@ func TestTCPChecks(t *testing.T) {
 		}
 	}()
 	at := l.Addr().String()
-	c := checked(t, upstream.Health{Kind: upstream.CheckTCP, Send: []byte("PING\r\n"), Receive: [][]byte{[]byte("+ok"), []byte("PONG")}}, at)
+	c := checked(t, check.Config{Kind: check.TCP, Send: []byte("PING\r\n"), Receive: [][]byte{[]byte("+ok"), []byte("PONG")}}, at)
 	becomes(t, c, true)
 	says.Store(&other)
 	time.Sleep(20 * time.Millisecond)
@@ -162,7 +163,7 @@ func TestTCPChecks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c = checked(t, upstream.Health{Kind: upstream.CheckTCP}, at)
+	c = checked(t, check.Config{Kind: check.TCP}, at)
 	becomes(t, c, true)
 	_ = l.Close()
 	becomes(t, c, false)
@@ -178,13 +179,13 @@ func TestGRPCChecks(t *testing.T) {
 	go server.Serve(l) //nolint:errcheck // ends with Stop
 	defer server.Stop()
 	state.SetServingStatus("shop", grpc_health_v1.HealthCheckResponse_SERVING)
-	c := checked(t, upstream.Health{Kind: upstream.CheckGRPC, Service: "shop"}, l.Addr().String())
+	c := checked(t, check.Config{Kind: check.GRPC, Service: "shop"}, l.Addr().String())
 	becomes(t, c, true)
 	state.SetServingStatus("shop", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
 	becomes(t, c, false)
 	state.SetServingStatus("shop", grpc_health_v1.HealthCheckResponse_SERVING)
 	becomes(t, c, true)
-	unknown := checked(t, upstream.Health{Kind: upstream.CheckGRPC, Service: strings.Repeat("x", 300)}, l.Addr().String())
+	unknown := checked(t, check.Config{Kind: check.GRPC, Service: strings.Repeat("x", 300)}, l.Addr().String())
 	time.Sleep(50 * time.Millisecond)
 	becomes(t, unknown, false)
 }

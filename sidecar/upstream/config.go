@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/check"
 	"github.com/heddle-mesh/heddle/sidecar/upstream/hashing"
 	"github.com/heddle-mesh/heddle/sidecar/upstream/lookup"
 )
@@ -119,7 +120,7 @@ type Config struct {
 	Ping           exchange.Keepalive
 	Limits         Limits
 	Outlier        *Outlier
-	Health         *Health
+	Health         *check.Config
 	PinDraining    bool       // clients stay with hosts that drain
 	Panic          uint32     // percent of healthy endpoints of a priority below which all are used; 0: never
 	ByLocality     bool       // localities of one priority share its traffic by their weights, not by the endpoints that they have

@@ -1,4 +1,4 @@
-package upstream
+package check
 
 import (
 	"bytes"
@@ -16,15 +16,29 @@ const (
 	maxProbe = 64 << 10   // how much of an answer is read, in bytes
 )
 
-// prober checks one host, again and again. It keeps the connection where it may.
-type prober struct {
-	face  *face
+// Target is a host to be checked.
+type Target interface {
+	// Face is how the host is connected to now; it is comparable.
+	Face() any
+	Secured() bool // by TLS
+	Name() string  // of its cluster
+	// Transport and Dial connect to the host by a face, for requests and for bytes.
+	Transport(ctx context.Context, face any, p exchange.Protocol) (exchange.Transport, error)
+	Dial(ctx context.Context, face any) (net.Conn, error)
+}
+
+// Prober checks one host, again and again. It keeps the connection where it may.
+type Prober struct {
+	Target Target
+
+	face  any
 	proto exchange.Protocol
 	t     exchange.Transport
 	raw   net.Conn
 }
 
-func (p *prober) close() {
+// Close ends the connection that was kept.
+func (p *Prober) Close() {
 	if p.t != nil {
 		_ = p.t.Close()
 	}
@@ -34,45 +48,45 @@ func (p *prober) close() {
 	p.t, p.raw = nil, nil
 }
 
-// probe makes one check.
-func (p *prober) probe(ctx context.Context, h *Host, c *Health) result {
+// Probe makes one check.
+func (p *Prober) Probe(ctx context.Context, c *Config) Result {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	if f := h.face.Load(); f != p.face || !c.Reuse {
-		p.close()
+	if f := p.Target.Face(); f != p.face || !c.Reuse {
+		p.Close()
 		p.face = f
 	}
 	deadline, _ := ctx.Deadline()
-	if c.Kind == CheckTCP {
-		return p.tcp(ctx, h, c, deadline)
+	if c.Kind == TCP {
+		return p.tcp(ctx, c, deadline)
 	}
 	proto := exchange.HTTP1
-	if c.HTTP2 || c.Kind == CheckGRPC {
+	if c.HTTP2 || c.Kind == GRPC {
 		proto = exchange.HTTP2
 	}
 	if p.t != nil && (p.proto != proto || !p.t.Alive()) {
-		p.close()
+		p.Close()
 	}
 	if p.t == nil {
-		t, err := h.transport(ctx, p.face, poolKey{proto: proto}, nil)
+		t, err := p.Target.Transport(ctx, p.face, proto)
 		if err != nil {
-			return lost
+			return Lost
 		}
 		p.t, p.proto = t, proto
 	}
 	s, err := p.t.Open()
 	if err != nil {
-		p.close()
-		return lost
+		p.Close()
+		return Lost
 	}
 	s.SetDeadline(deadline)
 	stop := onEnd(ctx, s.Abort)
-	got := p.ask(s, h, c)
+	got := p.ask(s, c)
 	stop()
 	keep := s.Reusable()
 	s.Close()
 	if !keep {
-		p.close()
+		p.Close()
 	}
 	return got
 }
@@ -92,15 +106,15 @@ func onEnd(ctx context.Context, f func()) (stop func()) {
 }
 
 // ask sends a request and judges the answer.
-func (p *prober) ask(s exchange.Stream, h *Host, c *Health) result {
+func (p *Prober) ask(s exchange.Stream, c *Config) Result {
 	var request, response, trailers exchange.Head
-	body := describe(&request, h, c)
+	body := describe(&request, p.Target, c)
 	if err := s.WriteHead(&request, body == nil); err != nil {
-		return lost
+		return Lost
 	}
 	if body != nil {
 		if err := s.WriteBody(body, true); err != nil {
-			return lost
+			return Lost
 		}
 	}
 	end, err := s.ReadHead(&response)
@@ -115,34 +129,34 @@ func (p *prober) ask(s exchange.Stream, h *Host, c *Health) result {
 		answer = append(answer, piece...)
 	}
 	if err != nil {
-		return lost
+		return Lost
 	}
-	if c.Kind == CheckGRPC {
+	if c.Kind == GRPC {
 		s.ReadTrailers(&trailers)
 		return judgeGRPC(&response, &trailers, answer)
 	}
 	switch {
 	case within(c.Expected, response.Status):
-		return pass
+		return Pass
 	case within(c.Retriable, response.Status):
-		return lost
+		return Lost
 	}
-	return refuse
+	return Refused
 }
 
 // describe fills the head of a check's request and returns its body, nil where there is none.
-func describe(r *exchange.Head, h *Host, c *Health) []byte {
+func describe(r *exchange.Head, t Target, c *Config) []byte {
 	name := c.Authority
 	if name == "" {
-		name = h.cluster.name
+		name = t.Name()
 	}
 	scheme := "http"
-	if h.face.Load().tls != nil {
+	if t.Secured() {
 		scheme = "https"
 	}
 	r.Scheme, r.Authority = r.Intern(scheme), r.Intern(name)
 	r.Add("user-agent", checker)
-	if c.Kind == CheckGRPC {
+	if c.Kind == GRPC {
 		r.Method, r.Path = r.Intern("POST"), r.Intern(grpchealth.Path)
 		r.Add("content-type", "application/grpc")
 		return grpchealth.Question(c.Service)
@@ -155,26 +169,26 @@ func describe(r *exchange.Head, h *Host, c *Health) []byte {
 }
 
 // judgeGRPC judges the answer to a check of a gRPC service.
-func judgeGRPC(head, trailers *exchange.Head, body []byte) result {
+func judgeGRPC(head, trailers *exchange.Head, body []byte) Result {
 	status := trailers.Get("grpc-status")
 	if status == nil {
 		status = head.Get("grpc-status")
 	}
 	if head.Status == 200 && status.Is("0") && grpchealth.Serving(body) {
-		return pass
+		return Pass
 	}
-	return refuse
+	return Refused
 }
 
 // tcp connects, sends what there is to send, and waits for what is to come.
-func (p *prober) tcp(ctx context.Context, h *Host, c *Health, deadline time.Time) result {
+func (p *Prober) tcp(ctx context.Context, c *Config, deadline time.Time) Result {
 	if len(c.Receive) == 0 { // connecting is what is checked
-		p.close()
+		p.Close()
 	}
 	if p.raw == nil {
-		conn, _, err := h.dial(ctx, p.face, poolKey{proto: exchange.TCP}, nil)
+		conn, err := p.Target.Dial(ctx, p.face)
 		if err != nil {
-			return lost
+			return Lost
 		}
 		p.raw = conn
 	}
@@ -183,10 +197,10 @@ func (p *prober) tcp(ctx context.Context, h *Host, c *Health, deadline time.Time
 	defer stop()
 	_ = conn.SetDeadline(deadline)
 	if _, err := conn.Write(c.Send); err != nil || !receive(conn, c.Receive) {
-		p.close()
-		return lost
+		p.Close()
+		return Lost
 	}
-	return pass
+	return Pass
 }
 
 // receive reads until all blocks have come, in their order, with anything between them.

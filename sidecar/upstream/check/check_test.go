@@ -1,4 +1,4 @@
-package upstream
+package check
 
 import (
 	"strings"
@@ -20,10 +20,10 @@ func TestJudge(t *testing.T) {
 		"a failure after it is in is one":     {"+!++-", "fssff"},
 		"what was counted is counted no more": {"+---++--", "fffssfff"},
 	} {
-		r, sick := record{}, true
+		r, sick := Record{}, true
 		var got strings.Builder
 		for _, check := range c.checks {
-			sick = r.judge(&Health{UnfitAfter: 3, FitAfter: 2}, sick, map[rune]result{'+': pass, '-': lost, '!': refuse}[check])
+			sick = r.Judge(&Config{UnfitAfter: 3, FitAfter: 2}, sick, map[rune]Result{'+': Pass, '-': Lost, '!': Refused}[check])
 			got.WriteByte(map[bool]byte{false: 'f', true: 's'}[sick])
 		}
 		if got.String() != c.want {
@@ -33,7 +33,7 @@ func TestJudge(t *testing.T) {
 }
 
 func TestPause(t *testing.T) {
-	c := Health{Interval: 1 * time.Second, NoTraffic: 2 * time.Second, NoTrafficFit: 3 * time.Second, UnfitInterval: 4 * time.Second,
+	c := Config{Interval: 1 * time.Second, NoTraffic: 2 * time.Second, NoTrafficFit: 3 * time.Second, UnfitInterval: 4 * time.Second,
 		UnfitEdge: 5 * time.Second, FitEdge: 6 * time.Second}
 	for name, w := range map[string]struct {
 		sick, changed, busy bool
@@ -42,14 +42,14 @@ func TestPause(t *testing.T) {
 		"fit": {false, false, true, 1}, "sick": {true, false, true, 4}, "just sick": {true, true, true, 5}, "just fit": {false, true, true, 6},
 		"no traffic, sick": {true, false, false, 2}, "no traffic, fit": {false, true, false, 3},
 	} {
-		if got := c.pause(w.sick, w.changed, w.busy); got != w.want*time.Second {
+		if got := c.Pause(w.sick, w.changed, w.busy); got != w.want*time.Second {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
 	c.Jitter, c.JitterPercent = time.Second, 50
 	low, high := time.Hour, time.Duration(0)
 	for range 1000 {
-		d := c.pause(false, false, true)
+		d := c.Pause(false, false, true)
 		low, high = min(low, d), max(high, d)
 	}
 	if low < time.Second || low > 1200*time.Millisecond || high > 2500*time.Millisecond || high < 2200*time.Millisecond {
