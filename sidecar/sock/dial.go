@@ -17,15 +17,22 @@ func AddrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// Mark is a net.Dialer's Control that sets SO_MARK before connecting, nil where there is nothing to set.
-func Mark(m int) func(network, address string, c syscall.RawConn) error {
-	if m == 0 {
+// Dialling is a net.Dialer's Control that sets SO_MARK before connecting, and where connections are from an address that is given, leaves the choice of the
+// port until the destination is known (ip(7), IP_BIND_ADDRESS_NO_PORT): else each port serves one connection, to whomever, and none for a minute after that.
+// It is nil where there is nothing to set.
+func Dialling(mark int, from net.Addr) func(network, address string, c syscall.RawConn) error {
+	if mark == 0 && from == nil {
 		return nil
 	}
 	return func(_, _ string, c syscall.RawConn) error {
 		var failed error
 		if err := c.Control(func(fd uintptr) {
-			failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, m)
+			if mark != 0 {
+				failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, mark)
+			}
+			if from != nil && failed == nil {
+				failed = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1) // of IPv6 as well
+			}
 		}); err != nil {
 			return err
 		}

@@ -163,7 +163,8 @@ func (h *Host) dial(ctx context.Context, f *face, k poolKey, client *exchange.Co
 	if f.ep.Path != "" {
 		network, address = "unix", f.ep.Path
 	}
-	d := net.Dialer{LocalAddr: cfg.source(f.ep), KeepAliveConfig: cfg.Keepalive, Control: sock.Mark(h.cluster.owner.opts.Mark)}
+	from := cfg.source(f.ep)
+	d := net.Dialer{LocalAddr: from, KeepAliveConfig: cfg.Keepalive, Control: sock.Dialling(h.cluster.owner.opts.Mark, from)}
 	conn, err := d.DialContext(ctx, network, address)
 	if h.noted(err); err == nil {
 		if err = f.proxy.send(conn, client); err != nil {
