@@ -19,10 +19,16 @@ import (
 // defaultIdle is Envoy's idle timeout for connections.
 const defaultIdle = time.Hour
 
+// longestHead is how many KiB the head of a request may have: Envoy's default, and the most here.
+const longestHead = 60
+
 // http reads an HttpConnectionManager into the chain.
 func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
 	if in.GetCodecType() != hcm.HttpConnectionManager_AUTO {
 		return values.Wrong("codec_type", "%s is not implemented", in.GetCodecType())
+	}
+	if kb := in.GetMaxRequestHeadersKb(); kb != nil && (kb.GetValue() == 0 || kb.GetValue() > longestHead) {
+		return values.Wrong("max_request_headers_kb", "%d is not within 1 to %d", kb.GetValue(), longestHead)
 	}
 	out := &config.HTTP{
 		StatPrefix: in.GetStatPrefix(), ServerName: in.GetServerName(), UseRemoteAddress: in.GetUseRemoteAddress().GetValue(),
@@ -31,6 +37,7 @@ func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
 		IdleTimeout: values.Duration(in.GetCommonHttpProtocolOptions().GetIdleTimeout(), defaultIdle), StreamIdle: values.Duration(in.GetStreamIdleTimeout(), 5*time.Minute),
 		HeadTimeout: values.Duration(in.GetRequestHeadersTimeout(), 0), RequestTimeout: values.Duration(in.GetRequestTimeout(), 0), DrainTimeout: values.Duration(in.GetDrainTimeout(), 5*time.Second),
 		HTTP10: in.GetHttpProtocolOptions().GetAcceptHttp_10(), MaxHeaders: int(in.GetCommonHttpProtocolOptions().GetMaxHeadersCount().GetValue()),
+		MaxHead:    int(in.GetMaxRequestHeadersKb().GetValue()) << 10,
 		MaxStreams: in.GetHttp2ProtocolOptions().GetMaxConcurrentStreams().GetValue(), StripMesh: true,
 	}
 	if whole := out.RequestTimeout; whole > 0 && (out.HeadTimeout == 0 || whole < out.HeadTimeout) {

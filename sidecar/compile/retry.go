@@ -29,7 +29,7 @@ func retry(in *routev3.RetryPolicy) (*route.Retry, error) {
 	if in == nil {
 		return nil, nil
 	}
-	out := &route.Retry{Attempts: int(values.Number(in.GetNumRetries(), 1)), PerTry: values.Duration(in.GetPerTryTimeout(), 0),
+	out := &route.Retry{Attempts: int(values.Number(in.GetNumRetries(), 1)), PerTry: values.Duration(in.GetPerTryTimeout(), 0), PerTryIdle: values.Duration(in.GetPerTryIdleTimeout(), 0),
 		Base: values.Duration(in.GetRetryBackOff().GetBaseInterval(), 25*time.Millisecond), HostPicks: int(in.GetHostSelectionRetryMaxAttempts())}
 	out.Max = values.Duration(in.GetRetryBackOff().GetMaxInterval(), 10*out.Base)
 	known := retryConditions()

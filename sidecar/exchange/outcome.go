@@ -26,10 +26,11 @@ const (
 	FlagDownstreamProtocol                     // DPE
 	FlagUpstreamProtocol                       // UPE
 	FlagIdleTimeout                            // SI
+	FlagOverload                               // OM
 )
 
 // flagNames is parallel to the constants above.
-const flagNames = "UH UF UO NR URX NC UT DT DC LR UR UC DI FI RL UAEX DPE UPE SI"
+const flagNames = "UH UF UO NR URX NC UT DT DC LR UR UC DI FI RL UAEX DPE UPE SI OM"
 
 // String prints the set as access logs do: names joined by commas, "-" where it is empty.
 func (f Flag) String() string {
@@ -89,6 +90,7 @@ const (
 	Misdirected                      // the host is another server's of the same port: the client has to connect for it
 	BadIntroduction                  // the PROXY protocol's header is missing or malformed
 	RateLimited                      // a local rate limit: Reply may have its status
+	Overloaded                       // the proxy has no memory left for one more
 	outcomes                         // how many rows there are
 )
 
@@ -138,6 +140,7 @@ var table = [outcomes]row{
 	InspectionTimeout: {0, 4, 0, "listener_filter_timeout", ""},
 	Misdirected:       {421, 14, FlagNoRoute, "misdirected_request", ""},
 	RateLimited:       {429, 14, FlagRateLimited, "local_rate_limited", "local_rate_limited"},
+	Overloaded:        {503, 14, FlagOverload, "overload", "overloaded"},
 	BadIntroduction:   {0, 13, FlagDownstreamProtocol, "proxy_protocol_error", ""},
 }
 

@@ -23,6 +23,8 @@ type Options struct {
 	// Demands asks for hosts of tables on demand. Nil: they are not known.
 	Demands config.Demands
 	Hold    time.Duration // at most, of such a request; 0: config.Hold
+	// Overloaded says whether new requests are to be refused. Nil: they never are.
+	Overloaded func() bool
 }
 
 // Proxy serves exchanges. One value serves all connections.
@@ -31,13 +33,17 @@ type Proxy struct {
 	log      *slog.Logger
 	demands  config.Demands
 	hold     time.Duration
+	refuses  func() bool
 	date     atomic.Pointer[dateText]
 	mirrors  mirrors
 }
 
 // New returns a Proxy.
 func New(o Options) *Proxy {
-	return &Proxy{recorder: o.Recorder, log: o.Log, demands: o.Demands, hold: cmp.Or(o.Hold, config.Hold)}
+	if o.Overloaded == nil {
+		o.Overloaded = func() bool { return false }
+	}
+	return &Proxy{refuses: o.Overloaded, recorder: o.Recorder, log: o.Log, demands: o.Demands, hold: cmp.Or(o.Hold, config.Hold)}
 }
 
 // Recovered logs and counts a panic of a goroutine that a codec runs for an exchange.
@@ -77,6 +83,7 @@ type run struct {
 	deadline time.Time
 	timeout  time.Duration
 	perTry   time.Duration // the current try's own timeout; 0: none
+	tryIdle  time.Duration // how long the current try's upstream may be silent; 0: as the route says
 	until    time.Time     // the current try's deadline; zero: none
 	pump     pump
 	idler    idler
@@ -111,7 +118,7 @@ func (p *Proxy) begin(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	r.vhost, r.route, r.target, r.cluster, r.tried = nil, nil, nil, nil, r.tried[:0]
 	r.connected, r.key, r.mints, r.bridged = false, upstream.Key{}, false, false
 	r.body, r.whole, r.started, r.deadline, r.timeout, r.until = nil, false, false, time.Time{}, 0, time.Time{}
-	r.perTry, r.retries = 0, 0
+	r.perTry, r.tryIdle, r.retries = 0, 0, 0
 	r.mirrors, r.fields, x.Quiet = nil, nil, r.http.Quiet
 	r.pump.overdue = false
 	r.trailers.Reset()
@@ -125,6 +132,9 @@ func (p *Proxy) Serve(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	r := p.begin(x, d, b)
 	defer r.finish()
 	o := r.prepare()
+	if o == exchange.OK && p.refuses() {
+		o = exchange.Overloaded
+	}
 	if o == exchange.OK {
 		o = r.match()
 		p.recorder.Begin(x)

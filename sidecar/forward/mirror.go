@@ -48,14 +48,15 @@ type mirror struct {
 	cluster  *upstream.Cluster
 	conn     *exchange.Connection
 	protocol exchange.Protocol
+	key      upstream.Key // what the cluster chooses by
 	head     exchange.Head
 	body     []byte
 	complete bool
 	tooLong  bool
 }
 
-// mirror readies the copies that the route asks for.
-func (r *run) mirror() {
+// mirror readies the copies that the route asks for, of a request for a host.
+func (r *run) mirror(asked exchange.View) {
 	x := r.x
 	for i := range r.route.Mirrors {
 		c := &r.route.Mirrors[i]
@@ -64,6 +65,9 @@ func (r *run) mirror() {
 			continue
 		}
 		m := &mirror{p: r.p, cluster: cluster, conn: x.Conn, protocol: x.Protocol}
+		if cluster.Named() {
+			m.key.Name = string(asked)
+		}
 		m.head.CopyFrom(&x.Request)
 		if r.leaves(cluster.Info()) {
 			m.head.RemoveIf(meshField)
@@ -117,14 +121,6 @@ func (m *mirror) send() {
 	}()
 }
 
-// key is what the copy's cluster chooses by.
-func (m *mirror) key() upstream.Key {
-	if m.cluster.Named() {
-		return upstream.Key{Name: string(m.head.Authority)}
-	}
-	return upstream.Key{}
-}
-
 func (m *mirror) exchange() {
 	x := &exchange.Exchange{}
 	x.Reset(m.conn)
@@ -134,7 +130,7 @@ func (m *mirror) exchange() {
 	}
 	defer m.cluster.Done()
 	until := time.Now().Add(mirrorTime)
-	h, o := m.cluster.PickFor(m.key(), m.conn.Destination, nil, 1)
+	h, o := m.cluster.PickFor(m.key, m.conn.Destination, nil, 1)
 	if o != exchange.OK {
 		return
 	}

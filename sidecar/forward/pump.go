@@ -125,8 +125,10 @@ func (p *pump) ended() {
 		p.due = now.Add(r.timeout)
 		until = p.due
 	}
-	if t := now.Add(r.perTry); r.perTry > 0 && !p.settled && (until.IsZero() || t.Before(until)) {
-		until = t
+	for _, most := range []time.Duration{r.perTry, r.tryIdle} {
+		if t := now.Add(most); most > 0 && !p.settled && (until.IsZero() || t.Before(until)) {
+			until = t
+		}
 	}
 	if bound := p.bound; !until.IsZero() && (bound.IsZero() || until.Before(bound)) {
 		p.s.SetDeadline(until)
@@ -148,6 +150,13 @@ func (p *pump) leave() {
 		p.watches = false
 		p.r.d.Unwatch()
 	}
+}
+
+// sent says whether the upstream has the whole request.
+func (p *pump) sent() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.began || p.finished && !p.tunnels
 }
 
 // settle ends the wait for the response's head, and tells r its deadline.

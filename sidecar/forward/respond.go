@@ -18,7 +18,7 @@ func (r *run) respond(end bool) exchange.Outcome {
 	if x.Upgrade != nil && (x.Response.Status == 101 || x.Upgrade.Is("CONNECT") && x.Response.Status/100 == 2) {
 		return r.tunnel(s)
 	}
-	if r.perTry > 0 {
+	if r.perTry > 0 || r.tryIdle > 0 {
 		r.bind(s, time.Time{})
 	}
 	if err := r.d.WriteHead(end); err != nil {
@@ -32,17 +32,14 @@ func (r *run) respond(end bool) exchange.Outcome {
 
 // relay carries the body and the trailers to the client.
 func (r *run) relay(s exchange.Stream) exchange.Outcome {
-	x, idle := r.x, r.idle()
-	if r.idler.counts() { // what the client says counts, too
-		idle = 0
-	}
+	x := r.x
 	for end := false; !end; {
 		if !s.Buffered() {
 			if err := r.d.Flush(); err != nil {
 				return exchange.ClientGone
 			}
-			if idle > 0 {
-				r.bind(s, time.Now().Add(idle))
+			if most := r.stall(); most > 0 {
+				r.bind(s, time.Now().Add(most))
 			}
 			r.idler.heard()
 		}
@@ -70,6 +67,18 @@ func (r *run) relay(s exchange.Stream) exchange.Outcome {
 		}
 	}
 	return r.complete()
+}
+
+// stall is how long the next piece of the response may take; 0: any time.
+func (r *run) stall() time.Duration {
+	most, own := r.patience()
+	if own && r.pump.sent() {
+		return most
+	}
+	if r.idler.counts() { // what the client says counts, too
+		return 0
+	}
+	return r.idle()
 }
 
 // bind ends the stream at t, zero: at no time, or at the request's deadline, which the pump may find out any moment.
@@ -138,6 +147,9 @@ func (r *run) broken(err error) exchange.Outcome {
 	case err == exchange.ErrTimeout && !r.deadline.IsZero() && !time.Now().Before(r.deadline):
 		return exchange.Timeout
 	case err == exchange.ErrTimeout:
+		if _, own := r.patience(); own {
+			return exchange.TryTimeout
+		}
 		return exchange.IdleTimeout
 	}
 	r.lease.Host.Report(upstream.Local)
@@ -150,7 +162,7 @@ func (r *run) tunnel(s exchange.Stream) exchange.Outcome {
 	if err := r.d.WriteHead(false); err != nil {
 		return exchange.ClientGone
 	}
-	r.whole, r.timeout, r.perTry, r.deadline = false, 0, 0, time.Time{}
+	r.whole, r.timeout, r.perTry, r.tryIdle, r.deadline = false, 0, 0, 0, time.Time{}
 	r.pump.tunnels = true
 	defer func() { r.pump.tunnels = false }()
 	r.pump.start(r, s)

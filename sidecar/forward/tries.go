@@ -19,8 +19,9 @@ func (r *run) forward() exchange.Outcome {
 		return exchange.Overflow
 	}
 	defer r.cluster.Done()
-	if r.cluster.Named() { // by the host that was asked for, whatever it is rewritten to
-		r.key.Name = string(x.Request.Authority)
+	asked := x.Request.Authority // whatever it is rewritten to: names lead where the client wanted to go
+	if r.cluster.Named() {
+		r.key.Name = string(asked)
 	}
 	r.route.Outgoing(r.target, x)
 	r.outgoing()
@@ -32,7 +33,7 @@ func (r *run) forward() exchange.Outcome {
 	if !r.whole {
 		r.body, x.Received = nil, 0
 	}
-	r.mirror()
+	r.mirror(asked)
 	x.UpstreamStart = time.Now()
 	if r.whole {
 		x.RequestEnd = x.UpstreamStart
@@ -246,8 +247,8 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 	}
 	x.Upstream.Endpoint = h.Endpoint()
 	r.until, r.idles = r.deadline, false
-	if r.perTry = 0; policy != nil {
-		r.perTry = policy.PerTry
+	if r.perTry, r.tryIdle = 0, 0; policy != nil {
+		r.perTry, r.tryIdle = policy.PerTry, policy.PerTryIdle
 	}
 	if r.perTry > 0 && r.whole {
 		r.until = r.sooner(time.Now().Add(r.perTry))
@@ -333,16 +334,25 @@ func (r *run) send() (exchange.Outcome, bool, error) {
 	return exchange.OK, end, nil
 }
 
-// silence bounds the wait for the response's head by the idle timeout, where that ends before the try.
+// silence bounds the wait for the response's head by the idle timeouts, where these end before the try.
 func (r *run) silence(s exchange.Stream) {
-	idle := r.idle()
+	idle, own := r.patience()
 	if idle == 0 {
 		return
 	}
 	if at := time.Now().Add(idle); r.until.IsZero() || at.Before(r.until) {
-		r.idles = true
+		r.idles = !own
 		s.SetDeadline(at)
 	}
+}
+
+// patience is how long the upstream may be silent once it has the whole request, and whether that is the try's own limit; 0: any time.
+func (r *run) patience() (limit time.Duration, own bool) {
+	idle := r.idle()
+	if r.tryIdle > 0 && (idle == 0 || r.tryIdle < idle) {
+		return r.tryIdle, true
+	}
+	return idle, false
 }
 
 func (r *run) sendRequest(s exchange.Stream) error {

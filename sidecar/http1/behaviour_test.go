@@ -229,7 +229,15 @@ func TestRequestsThatAreNone(t *testing.T) {
 	p := proxy(t, to("c"), nil)
 	for i, c := range []struct{ send, want, details string }{
 		{"G@T / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400", "http1.codec_error"},
-		{"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 400", "http1.codec_error"},
+		{"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 400", "http1.content_length_and_chunked_not_allowed"},
+		{"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", "HTTP/1.1 400", "http1.content_length_not_allowed"},
+		{"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", "HTTP/1.1 400", "http1.invalid_transfer_encoding"},
+		{"GET / HTTP/1.1\r\nHost: a\r\nX: a\x00b\r\n\r\n", "HTTP/1.1 400", "http1.invalid_characters"},
+		{"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n folded\r\n\r\n", "HTTP/1.1 400", "http1.invalid_characters"},
+		{"GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", "HTTP/1.1 400", "http1.invalid_characters"},
+		{"GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", "HTTP/1.1 400", "http1.codec_error"},
+		{"GET / HTTP/1.1\r\nX: a\r\n\r\n", "HTTP/1.1 400", "missing_host_header"},
+		{"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400", "http1.invalid_url"},
 		{"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 61<<10) + "\r\n\r\n", "HTTP/1.1 431", "http1.headers_too_large"},
 	} {
 		nc, err := net.Dial("tcp", p.addr())

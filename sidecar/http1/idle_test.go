@@ -5,8 +5,11 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/route"
 )
 
 // TestStreamIdle holds what becomes of requests on which nothing moves for the idle timeout: an answer while there can be one, which says who was waited
@@ -52,6 +55,70 @@ func TestStreamIdle(t *testing.T) {
 				if !strings.Contains(string(got), w) {
 					t.Errorf("want %q in:\n%s", w, got)
 				}
+			}
+		})
+	}
+}
+
+// TestTryIdle: a try ends when its upstream is silent for too long after it has the whole request, so that there can be another, and the answer when it stalls;
+// an upstream that goes on has all the time that it wants, and so has one that waits for the rest of a request.
+func TestTryIdle(t *testing.T) {
+	const short, head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
+	const brief = 200 * time.Millisecond
+	long := "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat("x", 100_000)
+	for name, c := range map[string]struct {
+		idle  time.Duration
+		send  string
+		serve func(nc net.Conn, n int32) // the nth connection
+		want  string                     // until the connection ends, or for good
+		flags string
+		tries int
+	}{
+		"silence, and then another try": {brief, short, func(nc net.Conn, n int32) {
+			if n > 1 {
+				_, _ = io.WriteString(nc, head+"123456789")
+			}
+		}, "123456789", "-", 2},
+		"silence after a body, too long":  {brief, long, func(net.Conn, int32) {}, "HTTP/1.1 504 ", "UT", 1},
+		"silence in the answer":           {brief, short, func(nc net.Conn, _ int32) { _, _ = io.WriteString(nc, head+"half") }, "half", "UT", 1},
+		"silence in the answer to a body": {brief, long, func(nc net.Conn, _ int32) { _, _ = io.WriteString(nc, head+"half") }, "half", "UT", 1},
+		"an answer bit by bit": {2 * time.Second, short, func(nc net.Conn, _ int32) {
+			_, _ = io.WriteString(nc, head)
+			for _, c := range "123456789" {
+				time.Sleep(250 * time.Millisecond)
+				_, _ = io.WriteString(nc, string(c))
+			}
+		}, "123456789", "-", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var n atomic.Int32
+			b := script(t, func(nc net.Conn, r *bufio.Reader) {
+				_, _ = io.CopyN(io.Discard, r, int64(len(c.send))) // what the proxy adds makes it longer
+				c.serve(nc, n.Add(1))
+				_, _ = io.Copy(io.Discard, r)
+			})
+			rs := to("c")
+			rs[0].Retry = &route.Retry{On: route.On5xx, Attempts: 1, Base: time.Millisecond, PerTryIdle: c.idle}
+			p := proxy(t, rs, map[string][]string{"c": {b}})
+			nc, err := net.Dial("tcp", p.addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			if _, err := io.WriteString(nc, c.send); err != nil {
+				t.Fatal(err)
+			}
+			_ = nc.SetReadDeadline(time.Now().Add(30 * time.Second))
+			var got []byte
+			for buf := make([]byte, 1000); !strings.Contains(string(got), c.want); {
+				n, err := nc.Read(buf)
+				if got = append(got, buf[:n]...); err != nil {
+					t.Fatalf("want %q in:\n%s", c.want, got)
+				}
+			}
+			if r := p.book.last(t, 1); r.flags != c.flags || r.attempts != c.tries {
+				t.Errorf("got %+v, want flags %s after %d tries", r, c.flags, c.tries)
 			}
 		})
 	}

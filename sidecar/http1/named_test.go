@@ -14,8 +14,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/route"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
 	"github.com/heddle-mesh/heddle/sidecar/upstream/lookup"
 )
@@ -88,6 +90,31 @@ func TestHostsByName(t *testing.T) {
 	defer calls.mu.Unlock()
 	if slices.Sort(calls.names); fmt.Sprint(slices.Compact(calls.names)) != "[a.example.com b.example.com]" {
 		t.Errorf("connections to %v", calls.names)
+	}
+}
+
+// TestMirrorByName: a copy for a cluster that goes by names goes where the client wanted to go, whatever the request's host is rewritten to.
+func TestMirrorByName(t *testing.T) {
+	b := backend(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Host) })
+	hosts := make(chan string, 1)
+	copies := netip.MustParseAddrPort(backend(t, func(_ http.ResponseWriter, r *http.Request) { hosts <- r.Host }))
+	rs := to("c")
+	rs[0].Rewrite.Host = "rewritten.example.org"
+	rs[0].Mirrors = []route.Mirror{{Cluster: "names", Fraction: 1_000_000}}
+	p := proxy(t, rs, map[string][]string{"c": {b}, "names": nil}, func(p *mesh) {
+		c := p.cfg.Clusters["names"]
+		c.Discovery, c.Balancer, c.Names = upstream.Named, upstream.Passthrough, lookup.Names{Within: "*.example.com", Port: copies.Port()}
+	})
+	if status, body := p.ask("a.example.com"); status != 200 || body != "rewritten.example.org" {
+		t.Fatalf("%d %q", status, body)
+	}
+	select {
+	case got := <-hosts:
+		if got != "rewritten.example.org" {
+			t.Errorf("the copy is for %q", got)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("there is no copy")
 	}
 }
 

@@ -21,6 +21,23 @@ type framing struct {
 	named      bool // connection named further fields
 	reserved   bool // connection named what tells the way of a request
 	encodings  int
+	why        string // a refused head's detail, by Envoy's names; "": its codec's
+}
+
+// What is wrong with heads.
+const (
+	whyField    = "http1.invalid_characters"
+	whyEncoding = "http1.invalid_transfer_encoding"
+	whyLength   = "http1.content_length_not_allowed"
+	whyBoth     = "http1.content_length_and_chunked_not_allowed"
+	whyHost     = "missing_host_header"
+	whyTarget   = "http1.invalid_url"
+)
+
+// bad refuses a head.
+func (f *framing) bad(why string) error {
+	f.why = why
+	return exchange.ErrProtocol
 }
 
 // Byte classes; never written.
@@ -82,16 +99,16 @@ func parseFields(p []byte, h *exchange.Head, f *framing, most int) error {
 			}
 			l := nameLower[c]
 			if l == 0 { // also obs-fold and space before the colon
-				return exchange.ErrProtocol
+				return f.bad(whyField)
 			}
 			line[j] = l
 		}
 		if colon <= 0 {
-			return exchange.ErrProtocol
+			return f.bad(whyField)
 		}
 		value := trim(line[colon+1:])
 		if !visible(value) {
-			return exchange.ErrProtocol
+			return f.bad(whyField)
 		}
 		own, err := f.note(line[:colon], value)
 		if err != nil {
@@ -148,7 +165,7 @@ func (f *framing) note(name, value []byte) (own bool, err error) {
 	case "content-length":
 		n, ok := parseLength(value)
 		if !ok || f.length >= 0 { // twice is refused, be it the same: others may read the one or the other
-			return true, exchange.ErrProtocol
+			return true, f.bad(whyLength)
 		}
 		f.length = n
 		return false, nil
@@ -156,7 +173,7 @@ func (f *framing) note(name, value []byte) (own bool, err error) {
 		f.encodings++
 		f.chunked = exchange.View(value).EqualFold("chunked")
 		if !f.chunked || f.encodings > 1 {
-			return true, exchange.ErrProtocol
+			return true, f.bad(whyEncoding)
 		}
 		return true, nil
 	case "connection":
@@ -292,8 +309,13 @@ func parseRequest(p []byte, h *exchange.Head, f *framing, most int) error {
 	if err := parseFields(p[i+1:], h, f, most); err != nil {
 		return err
 	}
-	if f.reserved || f.chunked && (f.length >= 0 || f.http10) {
-		return exchange.ErrProtocol
+	switch {
+	case f.reserved:
+		return f.bad(whyField)
+	case f.chunked && f.length >= 0:
+		return f.bad(whyBoth)
+	case f.chunked && f.http10:
+		return f.bad(whyEncoding)
 	}
 	if err := parseTarget(line[sp+1:last:last], h, f); err != nil {
 		return err
@@ -306,7 +328,7 @@ func parseRequest(p []byte, h *exchange.Head, f *framing, most int) error {
 func parseTarget(t exchange.View, h *exchange.Head, f *framing) error {
 	host := h.Get("host")
 	if f.hosts > 1 || f.hosts == 0 && !f.http10 {
-		return exchange.ErrProtocol
+		return f.bad(whyHost)
 	}
 	if f.hosts == 1 {
 		h.Remove("host")
@@ -318,13 +340,13 @@ func parseTarget(t exchange.View, h *exchange.Head, f *framing) error {
 	case t[0] == '/', t.Is("*") && h.Method.Is("OPTIONS"):
 		h.Path = t
 	default:
-		if err := parseAbsolute(t, h); err != nil {
-			return err
+		if parseAbsolute(t, h) != nil {
+			return f.bad(whyTarget)
 		}
 	}
 	for _, c := range h.Authority {
 		if !authorityByte(c) {
-			return exchange.ErrProtocol
+			return f.bad(whyTarget)
 		}
 	}
 	return nil

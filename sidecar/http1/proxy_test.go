@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,6 +91,7 @@ type mesh struct {
 	book  *book
 	cfg   config.Config
 	http  *config.HTTP
+	full  atomic.Bool // no memory is left
 }
 
 // proxy starts a listener whose routes are given, with clusters by name and addresses.
@@ -108,7 +110,7 @@ func told(t testing.TB, b *book, tells exchange.Recorder, routes []route.RouteCo
 	p.reg = upstream.NewRegistry(upstream.Options{HTTP1: http1.NewTransport, Resolver: here{}, Reachable: func(netip.Addr) bool { return true }})
 	p.store = config.NewStore(p.reg)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	px := forward.New(forward.Options{Recorder: tells, Log: log})
+	px := forward.New(forward.Options{Recorder: tells, Log: log, Overloaded: p.full.Load})
 	p.m = listener.New(listener.Options{Store: p.store, Recorder: tells, Log: log, Servers: listener.Servers{
 		HTTP1: http1.NewServer(http1.Options{Proxy: px, Log: log}),
 		TCP:   tcp.NewServer(tcp.Options{Recorder: p.book, Log: log}),

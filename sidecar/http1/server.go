@@ -355,6 +355,8 @@ var upgradeName = exchange.View("upgrade")
 func (c *conn) refuse(err error) {
 	o := exchange.BadRequest
 	switch err {
+	case exchange.ErrProtocol:
+		c.x.Details = c.f.why
 	case exchange.ErrTooLarge:
 		o = exchange.HeadTooLarge
 	case exchange.ErrTimeout:

@@ -205,6 +205,7 @@ type Retry struct {
 	Codes         []int // for OnRetriableStatusCodes
 	Attempts      int   // retries, not counting the first try
 	PerTry        time.Duration
+	PerTryIdle    time.Duration // from the end of the request on, while nothing comes from the upstream; 0: any
 	Base, Max     time.Duration // back-off; 0: 25 ms, ten times Base
 	OtherHost     bool          // prefer hosts not tried yet
 	HostPicks     int           // how often to look for one; 0: 1

@@ -18,6 +18,7 @@ const (
 	MetricPanics        = "heddle_proxy_panics_total"
 	MetricOverflow      = "heddle_telemetry_series_overflow_total"
 	MetricRefused       = "heddle_proxy_connections_refused_total"
+	MetricMalformed     = "heddle_proxy_malformed_requests_total"
 	MetricLogDropped    = "heddle_access_log_dropped_total"
 	MetricSpansDropped  = "heddle_spans_dropped_total"
 )

@@ -44,6 +44,7 @@ type Recorder struct {
 	series  *store
 	panics  atomic.Uint64
 	refused [exchange.Outcomes]atomic.Uint64
+	bad     tally
 	tcp     sync.Pool // *exchange.Exchange: the form in which a connection is logged
 	scratch sync.Pool // *[]byte
 	bare    sync.Map  // namespace -> *exchange.Workload: what a verified identity alone says
@@ -81,6 +82,9 @@ func (r *Recorder) End(x *exchange.Exchange) {
 			k.made = r.made(x, g.Set)
 		}
 		r.remembered(x, &k).request(Metric(g.Metrics), x)
+	}
+	if x.Outcome == exchange.BadRequest || x.Outcome == exchange.HeadTooLarge || x.Outcome == exchange.OldProtocol {
+		r.bad.count(x.Text())
 	}
 	if x.Conn.Via.AccessLog != nil && r.opts.Logs != nil {
 		r.opts.Logs.log(x)
@@ -230,6 +234,9 @@ func (r *Recorder) EachRefusal(f func(reason string, n uint64)) {
 		}
 	}
 }
+
+// EachMalformed calls f with how many requests were no proper ones, by what was wrong with them.
+func (r *Recorder) EachMalformed(f func(reason string, n uint64)) { r.bad.each(f) }
 
 // Panicked implements exchange.Recorder.
 func (r *Recorder) Panicked() { r.panics.Add(1) }

@@ -44,7 +44,7 @@ envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManage
 	use_remote_address xff_num_trusted_hops forward_client_cert_details set_current_client_cert_details upgrade_configs normalize_path merge_slashes
 	path_with_escaped_slashes_action server_name server_header_transformation generate_request_id preserve_external_request_id stream_idle_timeout
 	request_timeout request_headers_timeout common_http_protocol_options http_protocol_options http2_protocol_options tracing internal_address_config
-	drain_timeout strip_any_host_port
+	drain_timeout strip_any_host_port max_request_headers_kb
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails: subject cert uri dns
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig: upgrade_type enabled
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing: random_sampling provider max_path_tag_length
@@ -82,8 +82,10 @@ envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit: stat_prefix sta
 envoy.type.v3.TokenBucket: max_tokens tokens_per_fill fill_interval
 envoy.type.v3.HttpStatus: code
 envoy.extensions.filters.http.fault.v3.HTTPFault: delay abort
-envoy.extensions.filters.common.fault.v3.FaultDelay: fixed_delay percentage
-envoy.extensions.filters.http.fault.v3.FaultAbort: http_status grpc_status percentage
+envoy.extensions.filters.common.fault.v3.FaultDelay: fixed_delay header_delay percentage
+envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay:
+envoy.extensions.filters.http.fault.v3.FaultAbort: http_status grpc_status header_abort percentage
+envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort:
 envoy.extensions.filters.http.cors.v3.Cors:
 envoy.extensions.filters.http.cors.v3.CorsPolicy: allow_origin_string_match allow_methods allow_headers expose_headers max_age allow_credentials
 	forward_not_matching_preflights filter_enabled
@@ -127,7 +129,7 @@ envoy.config.route.v3.RouteAction.RequestMirrorPolicy: cluster runtime_fraction 
 envoy.config.route.v3.WeightedCluster: clusters
 envoy.config.route.v3.WeightedCluster.ClusterWeight: name weight host_rewrite_literal request_headers_to_add request_headers_to_remove
 	response_headers_to_add response_headers_to_remove typed_per_filter_config
-envoy.config.route.v3.RetryPolicy: retry_on num_retries per_try_timeout retriable_status_codes retry_host_predicate host_selection_retry_max_attempts
+envoy.config.route.v3.RetryPolicy: retry_on num_retries per_try_timeout per_try_idle_timeout retriable_status_codes retry_host_predicate host_selection_retry_max_attempts
 	retry_back_off retry_priority
 envoy.config.route.v3.RetryPolicy.RetryHostPredicate: name typed_config
 envoy.config.route.v3.RetryPolicy.RetryBackOff: base_interval max_interval

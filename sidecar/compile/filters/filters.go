@@ -180,7 +180,12 @@ func Overrides(in map[string]*anypb.Any) ([]filter.Override, error) {
 func faultFilter(in *faultv3.HTTPFault) (filter.HTTP, error) {
 	c := fault.Config{Delay: in.GetDelay().GetFixedDelay().AsDuration(), DelayShare: values.PerMillion(in.GetDelay().GetPercentage()),
 		AbortShare: values.PerMillion(in.GetAbort().GetPercentage())}
+	if in.GetDelay().GetHeaderDelay() != nil {
+		c.DelayUnit = values.Unit(in.GetDelay().GetPercentage())
+	}
 	switch e := in.GetAbort().GetErrorType().(type) {
+	case *faultv3.FaultAbort_HeaderAbort_:
+		c.AbortUnit = values.Unit(in.GetAbort().GetPercentage())
 	case *faultv3.FaultAbort_HttpStatus:
 		c.Status = int(e.HttpStatus)
 	case *faultv3.FaultAbort_GrpcStatus:

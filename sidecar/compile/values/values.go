@@ -61,13 +61,21 @@ func Open[M proto.Message](field string, a *anypb.Any, m M) (M, error) {
 
 // PerMillion turns a percentage into parts of 1,000,000.
 func PerMillion(p *typev3.FractionalPercent) uint32 {
+	unit := Unit(p)
+	return min(p.GetNumerator(), million/unit) * unit
+}
+
+const million = 1_000_000
+
+// Unit is how many parts of 1,000,000 a percentage's numerator counts.
+func Unit(p *typev3.FractionalPercent) uint32 {
 	switch p.GetDenominator() {
 	case typev3.FractionalPercent_TEN_THOUSAND:
-		return min(p.GetNumerator(), 10_000) * 100
+		return million / 10_000
 	case typev3.FractionalPercent_MILLION:
-		return min(p.GetNumerator(), 1_000_000)
+		return 1
 	}
-	return min(p.GetNumerator(), 100) * 10_000
+	return million / 100
 }
 
 // Address reads an IP address and port.

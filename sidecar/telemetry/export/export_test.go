@@ -26,6 +26,9 @@ func finished(tracing *exchange.Tracing) *exchange.Exchange {
 func TestCollector(t *testing.T) {
 	rec := telemetry.New(telemetry.Options{})
 	rec.End(finished(nil))
+	bad := finished(nil)
+	bad.Outcome, bad.Details = exchange.BadRequest, "http1.invalid_url"
+	rec.End(bad)
 	rec.Opened(&exchange.Connection{Via: &exchange.Via{Direction: exchange.Outbound}})
 	reg := prometheus.NewPedanticRegistry()
 	reg.MustRegister(NewCollector(rec, telemetry.NewAccessLogs(nil), telemetry.NewSpans()))
@@ -38,7 +41,7 @@ func TestCollector(t *testing.T) {
 		m := f.GetMetric()[0]
 		got[f.GetName()] = m.GetCounter().GetValue() + m.GetHistogram().GetSampleSum()
 	}
-	for name, want := range map[string]float64{telemetry.MetricRequests: 1, telemetry.MetricDuration: 1000, telemetry.MetricTCPOpened: 1, telemetry.MetricPanics: 0} {
+	for name, want := range map[string]float64{telemetry.MetricRequests: 2, telemetry.MetricDuration: 2000, telemetry.MetricTCPOpened: 1, telemetry.MetricPanics: 0, telemetry.MetricMalformed: 1} {
 		if v, ok := got[name]; !ok || v != want {
 			t.Errorf("%s: %v, want %v", name, v, want)
 		}
