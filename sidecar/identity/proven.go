@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
+	"maps"
 	"sync"
 	"time"
 
@@ -18,7 +19,11 @@ const maxProven = 1024
 type proven struct {
 	mu    sync.Mutex
 	peers map[proof]proved
+	full  int // so many, and those whose time is over are forgotten
 }
+
+// fewProven is how many are remembered before anybody looks which of them are over: certificates are renewed, and the old ones are not shown again.
+const fewProven = 64
 
 // proof stands for the bytes of a chain and the usage that it was verified for.
 type proof [sha256.Size]byte
@@ -55,7 +60,7 @@ func (r *proven) peer(p proof, now time.Time) (spiffe.Identity, bool) {
 }
 
 // remember notes whom a chain proves by a verified path of it.
-func (r *proven) remember(p proof, peer spiffe.Identity, path []*x509.Certificate) {
+func (r *proven) remember(p proof, now time.Time, peer spiffe.Identity, path []*x509.Certificate) {
 	known := proved{peer: peer, first: path[0].NotBefore, last: path[0].NotAfter}
 	for _, c := range path[1:] {
 		if c.NotBefore.After(known.first) {
@@ -69,6 +74,10 @@ func (r *proven) remember(p proof, peer spiffe.Identity, path []*x509.Certificat
 	defer r.mu.Unlock()
 	if r.peers == nil {
 		r.peers = map[proof]proved{}
+	}
+	if len(r.peers) >= max(r.full, fewProven) {
+		maps.DeleteFunc(r.peers, func(_ proof, old proved) bool { return now.After(old.last) })
+		r.full = min(2*len(r.peers), maxProven)
 	}
 	for old := range r.peers { // any of them
 		if len(r.peers) < maxProven {

@@ -86,12 +86,25 @@ func TestProvenIsBounded(t *testing.T) {
 	cert := &x509.Certificate{NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
 	for i := range 3 * maxProven {
 		p := proof{byte(i), byte(i >> 8)}
-		known.remember(p, shop, []*x509.Certificate{cert})
+		known.remember(p, time.Now(), shop, []*x509.Certificate{cert})
 		if _, ok := known.peer(p, time.Now()); !ok {
 			t.Fatalf("peer %d is forgotten at once", i)
 		}
 	}
 	if len(known.peers) != maxProven {
 		t.Errorf("%d peers are remembered", len(known.peers))
+	}
+}
+
+// TestProvenForgets: certificates that were renewed leave nothing behind for long.
+func TestProvenForgets(t *testing.T) {
+	known, now := &proven{}, time.Now()
+	for i := range 10 * fewProven {
+		now = now.Add(time.Minute)
+		cert := &x509.Certificate{NotBefore: now, NotAfter: now.Add(2 * time.Minute)}
+		known.remember(proof{byte(i), byte(i >> 8)}, now, shop, []*x509.Certificate{cert})
+		if len(known.peers) > fewProven {
+			t.Fatalf("%d are remembered, of which 3 may be shown again", len(known.peers))
+		}
 	}
 }

@@ -102,7 +102,7 @@ func (r *Roots) Verify(chain []*x509.Certificate, usage x509.ExtKeyUsage, now ti
 	}
 	peer, path, err := a.peer(chain, usage, now)
 	if err == nil {
-		a.proven.remember(p, peer, path)
+		a.proven.remember(p, now, peer, path)
 	}
 	return peer, err
 }
