@@ -23,6 +23,7 @@ const (
 	EnvLogLevel         = "HEDDLE_LOG_LEVEL"         // debug | info | warn | error; default info
 	EnvDialect          = "HEDDLE_DIALECT"           // the dialect that the proxy announces; default this build's; an older one shows what older proxies are told
 	EnvCertTTL          = "HEDDLE_CERT_TTL"          // Go duration asked for in the CSR request; default 24h, the CA caps it
+	EnvTakeover         = "HEDDLE_TAKEOVER"          // path of a socket by which the next process takes over from this one; default none, on machines one beside the certificate
 	EnvDrainDuration    = "HEDDLE_DRAIN_DURATION"    // Go duration: how long connections, or a silent application, may go on at the end; default 45s
 
 	// EnvNativeSidecar is "true" where the proxy is an init container with restartPolicy Always: the kubelet then ends it after the

@@ -98,6 +98,7 @@ const (
 	FileToken       = "token"        // proves the machine once, until it has a certificate
 	FileHosts       = "hosts"        // lines for /etc/hosts
 	MachineKept     = "certificates" // folder of the machine's certificate and key
+	MachineTakeover = "takeover"     // socket in that folder, by which the next process takes over
 )
 
 // Annotations of a WorkloadEntry that a machine's registration made, as Istio writes them.

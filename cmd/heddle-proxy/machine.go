@@ -74,6 +74,7 @@ func readMachine(dir string, env func(string) string) (settings, error) {
 	if s.probe, err = readProbe(filepath.Join(dir, wire.FileMachine)); err != nil {
 		return s, err
 	}
+	s.takeover = either(merged, wire.EnvTakeover, filepath.Join(dir, wire.MachineKept, wire.MachineTakeover))
 	s.kept, err = agent.New(filepath.Join(dir, wire.MachineKept))
 	return s, err
 }

@@ -127,9 +127,12 @@ func writeJSON(w http.ResponseWriter, v any) {
 	_ = encoder.Encode(v) // a client that went away is nobody to tell
 }
 
+// Listen opens a listening socket; net.Listen is one.
+type Listen func(network, address string) (net.Listener, error)
+
 // Serve serves h on address until ctx ends.
-func Serve(ctx context.Context, address string, h http.Handler) error {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+func Serve(ctx context.Context, listen Listen, address string, h http.Handler) error {
+	listener, err := listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("serving on %s: %w", address, err)
 	}

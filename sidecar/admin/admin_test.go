@@ -294,7 +294,7 @@ func TestServeEnds(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if err := Serve(t.Context(), "256.0.0.1:1", http.NotFoundHandler()); err == nil || !strings.Contains(err.Error(), "serving on") {
+	if err := Serve(t.Context(), net.Listen, "256.0.0.1:1", http.NotFoundHandler()); err == nil || !strings.Contains(err.Error(), "serving on") {
 		t.Errorf("an address that is none: %v", err)
 	}
 }

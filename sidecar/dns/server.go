@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/heddle-mesh/heddle/sidecar/dns/names"
+	"github.com/heddle-mesh/heddle/sidecar/takeover"
 )
 
 const (
@@ -30,6 +31,7 @@ type Options struct {
 	Addresses []netip.AddrPort // where to answer, over UDP and TCP; those of a family that the host lacks are left out
 	Table     func() *names.Table
 	Forwarder *Forwarder
+	Sockets   *takeover.Sockets // nil: they are opened
 	Log       *slog.Logger
 	// Recovered is told of what a question set off that must not end the proxy.
 	Recovered func(v any)
@@ -78,11 +80,11 @@ func noFamily(err error) bool {
 
 // listen answers at one address until ctx ends.
 func (s *Server) listen(ctx context.Context, at netip.AddrPort) error {
-	socket, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+	socket, err := s.options.Sockets.ListenUDP(at)
 	if err != nil {
 		return err
 	}
-	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
+	l, err := s.options.Sockets.Listen("tcp", at.String())
 	if err != nil {
 		socket.Close()
 		return err
@@ -94,7 +96,7 @@ func (s *Server) listen(ctx context.Context, at netip.AddrPort) error {
 }
 
 // datagrams answers what comes over UDP: at once what is known, beside it what others must be asked.
-func (s *Server) datagrams(ctx context.Context, socket *net.UDPConn) {
+func (s *Server) datagrams(ctx context.Context, socket takeover.Datagrams) {
 	buf := make([]byte, maxMessage)
 	for {
 		n, from, err := socket.ReadFromUDPAddrPort(buf)
@@ -125,9 +127,9 @@ func (s *Server) datagrams(ctx context.Context, socket *net.UDPConn) {
 }
 
 // accept answers what comes over TCP.
-func (s *Server) accept(ctx context.Context, l *net.TCPListener) {
+func (s *Server) accept(ctx context.Context, l net.Listener) {
 	for {
-		conn, err := l.AcceptTCP()
+		conn, err := l.Accept()
 		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 			return
 		}

@@ -45,6 +45,10 @@ func (e *Engine) terminate() {
 		limit = min(limit, max(t.Grace-reserve, 0))
 	}
 	switch {
+	case e.replaced.Load(): // everybody may go elsewhere, which is here
+		e.manager.Drain(exchange.Inbound)
+		e.manager.Drain(exchange.Outbound)
+		limit -= e.awaitQuiet(limit)
 	case t.Alone || e.finished.Load():
 		limit = min(limit, alone)
 	case t.Ended != nil:
@@ -116,7 +120,7 @@ func (e *Engine) awaitQuiet(limit time.Duration) time.Duration {
 func (e *Engine) inUse() bool {
 	for _, direction := range []exchange.Direction{exchange.Inbound, exchange.Outbound} {
 		open, busy := e.manager.Count(direction)
-		if slices.Contains(e.options.Drains, direction) {
+		if e.replaced.Load() || slices.Contains(e.options.Drains, direction) {
 			open = busy
 		}
 		if open > 0 {

@@ -29,6 +29,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/identity"
 	"github.com/heddle-mesh/heddle/sidecar/listener"
 	"github.com/heddle-mesh/heddle/sidecar/mtls"
+	"github.com/heddle-mesh/heddle/sidecar/takeover"
 	"github.com/heddle-mesh/heddle/sidecar/tcp"
 	"github.com/heddle-mesh/heddle/sidecar/telemetry"
 	"github.com/heddle-mesh/heddle/sidecar/telemetry/export"
@@ -52,7 +53,9 @@ type Options struct {
 	// Resolvers are the servers that names are looked up with: for clusters, and for the pod where DNS is set. None: as Go does.
 	Resolvers []netip.AddrPort
 	// DNS is where the pod's own questions are answered, over UDP and TCP. None: nowhere.
-	DNS       []netip.AddrPort
+	DNS []netip.AddrPort
+	// Takeover is the path where the sockets of the process before are, and this one's for the next; see package takeover. Empty: nowhere.
+	Takeover  string
 	AccessLog io.Writer
 	Log       *slog.Logger
 	Level     *slog.LevelVar
@@ -88,6 +91,9 @@ type Engine struct {
 	secrets  *mtls.Secrets
 	registry *prometheus.Registry
 	resolver *dns.Forwarder // nil: there are no Resolvers
+	sockets  *takeover.Sockets
+	pressure *pressure
+	replaced atomic.Bool // another process has the sockets
 	drained  drainState
 	finished atomic.Bool // the application has ended
 	// dismissed: the application asks for nothing more
@@ -98,6 +104,7 @@ type Engine struct {
 func New(o Options) *Engine {
 	e := &Engine{options: o, secrets: mtls.NewSecrets(), logs: telemetry.NewAccessLogs(o.AccessLog), spans: telemetry.NewSpans(),
 		registry: prometheus.NewRegistry()}
+	e.sockets, e.pressure = takeover.New(), newPressure()
 	peers := &peers{}
 	e.recorder = telemetry.New(telemetry.Options{Peers: peers, Logs: e.logs, Spans: e.spans})
 	codec := http2.NewCodec(http2.CodecOptions{Recorder: e.recorder, Log: o.Log})
@@ -111,9 +118,9 @@ func New(o Options) *Engine {
 		e.recorder.Panicked()
 	}})
 	e.store = config.NewStore(e.upstream)
-	proxy := forward.New(forward.Options{Recorder: e.recorder, Log: o.Log, Demands: demands{e}})
+	proxy := forward.New(forward.Options{Recorder: e.recorder, Log: o.Log, Demands: demands{e}, Overloaded: e.pressure.full.Load})
 	all, one := connectionLimits()
-	e.manager = listener.New(listener.Options{Store: e.store, Recorder: e.recorder, Log: o.Log, MaxConnections: all, PerListener: one, Demands: demands{e}, Servers: listener.Servers{
+	e.manager = listener.New(listener.Options{Store: e.store, Recorder: e.recorder, Log: o.Log, Listen: e.sockets.Listen, MaxConnections: all, PerListener: one, Demands: demands{e}, Servers: listener.Servers{
 		HTTP1: http1.NewServer(http1.Options{Proxy: proxy, Log: o.Log}),
 		HTTP2: http2.NewServer(http2.ServerOptions{Handler: proxy, Recorder: e.recorder, Log: o.Log}),
 		TCP:   tcp.NewServer(tcp.Options{Recorder: e.recorder, Log: o.Log}),
@@ -134,28 +141,28 @@ func (e *Engine) admin() admin.Options {
 // Admin answers the pod's own questions.
 func (e *Engine) Admin() lifecycle.Component {
 	return lifecycle.Component{Name: "admin", Run: func(ctx context.Context) error {
-		return admin.Serve(ctx, e.options.Addresses.Admin, admin.Handler(e.admin()))
+		return admin.Serve(ctx, e.sockets.Listen, e.options.Addresses.Admin, admin.Handler(e.admin()))
 	}}
 }
 
 // Status answers the kubelet and Prometheus.
 func (e *Engine) Status() lifecycle.Component {
 	return lifecycle.Component{Name: "status", Run: func(ctx context.Context) error {
-		return admin.Serve(ctx, e.options.Addresses.Status, admin.Status(e.admin(), e.options.App))
+		return admin.Serve(ctx, e.sockets.Listen, e.options.Addresses.Status, admin.Status(e.admin(), e.options.App))
 	}}
 }
 
 // Readiness says whether the proxy may be given traffic.
 func (e *Engine) Readiness() lifecycle.Component {
 	return lifecycle.Component{Name: "readiness", Run: func(ctx context.Context) error {
-		return admin.Serve(ctx, e.options.Addresses.Ready, admin.Ready(view{e}))
+		return admin.Serve(ctx, e.sockets.Listen, e.options.Addresses.Ready, admin.Ready(view{e}))
 	}}
 }
 
 // Prometheus serves the proxy's own metrics.
 func (e *Engine) Prometheus() lifecycle.Component {
 	return lifecycle.Component{Name: "prometheus", Run: func(ctx context.Context) error {
-		return admin.Serve(ctx, e.options.Addresses.Prometheus, admin.Prometheus(e.admin()))
+		return admin.Serve(ctx, e.sockets.Listen, e.options.Addresses.Prometheus, admin.Prometheus(e.admin()))
 	}}
 }
 
@@ -196,7 +203,7 @@ func (e *Engine) Names() lifecycle.Component {
 			return nil
 		}
 		return dns.NewServer(dns.Options{
-			Addresses: e.options.DNS, Forwarder: e.resolver, Log: e.options.Log, Table: func() *names.Table { return e.store.Load().Names },
+			Addresses: e.options.DNS, Forwarder: e.resolver, Sockets: e.sockets, Log: e.options.Log, Table: func() *names.Table { return e.store.Load().Names },
 			Recovered: func(v any) {
 				e.options.Log.Error("recovered from a panic while answering a DNS question", "panic", v, "stack", string(debug.Stack()))
 				e.recorder.Panicked()
@@ -210,10 +217,14 @@ func (e *Engine) Listeners() lifecycle.Component {
 	return lifecycle.Component{Name: "listeners", Run: func(ctx context.Context) error {
 		again := time.NewTicker(rebindEvery)
 		defer again.Stop()
+		look := time.NewTicker(lookEvery)
+		defer look.Stop()
 		for {
 			select {
 			case <-again.C:
 				e.sink.rebind()
+			case now := <-look.C:
+				e.pressure.look(now)
 			case <-ctx.Done():
 				e.terminate()
 				return nil

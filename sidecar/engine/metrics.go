@@ -36,6 +36,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 			float64(cert.Leaf.NotAfter.Unix()))
 	}
 	send("heddle_proxy_connections_open", "Open downstream connections.", prometheus.GaugeValue, float64(e.manager.Open()))
+	overloaded := 0.0
+	if e.pressure.full.Load() {
+		overloaded = 1
+	}
+	send("heddle_proxy_overloaded", "Whether new requests are refused because memory is full.", prometheus.GaugeValue, overloaded)
 	c.names(send)
 	refusals := prometheus.NewDesc("heddle_proxy_xds_refusals_total", "Responses answered with a NACK.", []string{"type"}, nil)
 	refused := prometheus.NewDesc("heddle_proxy_xds_refused_resources", "Resources of the last response that were refused.", []string{"type"}, nil)

@@ -53,6 +53,8 @@ type plane struct {
 	nacks    nackLog
 	asked    nackLog // names of subscriptions
 	onDemand bool    // the proxies that are started ask for what they use
+	takeover string  // path by which proxies of one account take over from each other: they have the same addresses
+	same     map[string]engine.Addresses
 	leaf     *tls.Certificate
 	stop     func()
 }
@@ -239,11 +241,20 @@ func (p *plane) startAs(r role.Role, account string) *proxy {
 	control := identity.ControlPlane{Address: p.address, TokenPath: token, ClusterID: "test", Roots: roots}
 	workload := identity.New(identity.Options{Expected: spiffe.Identity{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: account},
 		TTL: time.Hour, Authority: identity.RemoteAuthority{ControlPlane: control}, Roots: roots, Log: log})
+	addresses := engine.Addresses{Admin: out.admin, Status: out.status, Ready: ports.Address(p.t), Prometheus: ports.Address(p.t)}
+	drain := time.Second
+	if p.takeover != "" {
+		if before, is := p.same[account]; is {
+			addresses = before
+		}
+		p.same = map[string]engine.Addresses{account: addresses}
+		out.admin, out.status, drain = addresses.Admin, addresses.Status, time.Minute
+	}
 	ctx, quit := context.WithCancel(context.Background())
 	out.quit = quit
 	out.engine = engine.New(engine.Options{Gateway: r.Gateway, Node: discovery.Node{Type: r.Node, IPs: []string{"127.0.0.1"}, Pod: account, Namespace: "shop", ServiceAccount: account, OnDemand: p.onDemand},
-		Identity: workload, Dial: control.Dial, Drains: r.Drains, Termination: engine.Termination{Alone: true, Drain: time.Second},
-		App: admin.App{Address: "127.0.0.1"}, Addresses: engine.Addresses{Admin: out.admin, Status: out.status, Ready: ports.Address(p.t), Prometheus: ports.Address(p.t)},
+		Identity: workload, Dial: control.Dial, Drains: r.Drains, Termination: engine.Termination{Alone: true, Drain: drain}, Takeover: p.takeover,
+		App: admin.App{Address: "127.0.0.1"}, Addresses: addresses,
 		AccessLog: out.access, Log: log, Level: &slog.LevelVar{}, Quit: quit})
 	go func() { out.done <- lifecycle.Run(ctx, r.Stack(out.engine)...) }()
 	p.t.Cleanup(func() {

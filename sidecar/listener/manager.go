@@ -21,6 +21,8 @@ type Options struct {
 	Servers  Servers
 	Recorder exchange.Recorder
 	Log      *slog.Logger
+	// Listen opens sockets. Nil: net.Listen.
+	Listen func(network, address string) (net.Listener, error)
 	// Handshake bounds TLS handshakes; 0: 15 s.
 	Handshake time.Duration
 	// Demands asks for listeners, where they are on demand. Nil: connections that need one are refused.
@@ -56,6 +58,9 @@ type socket struct {
 
 // New returns a Manager without sockets.
 func New(o Options) *Manager {
+	if o.Listen == nil {
+		o.Listen = net.Listen
+	}
 	if o.Handshake == 0 {
 		o.Handshake = 15 * time.Second
 	}
@@ -118,7 +123,7 @@ func (m *Manager) bind(key string, l *config.Listener) error {
 	if network == "tcp" {
 		network = family(netip.MustParseAddrPort(address))
 	}
-	ln, err := net.Listen(network, address)
+	ln, err := m.opts.Listen(network, address)
 	if err != nil {
 		return fmt.Errorf("binding listener %q: %w", l.Name, err)
 	}

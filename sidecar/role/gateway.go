@@ -12,7 +12,8 @@ func Gateway() Role {
 	return Role{Node: wire.NodeRouter, Gateway: true, Drains: []exchange.Direction{exchange.Inbound, exchange.Outbound},
 		Stack: func(e *engine.Engine) []lifecycle.Component {
 			return []lifecycle.Component{
-				e.Admin(),      // first: a proxy that does not come up can be asked why
+				e.Takeover(),   // before any socket is opened: another process may have it
+				e.Admin(),      // first to be seen: a proxy that does not come up can be asked why
 				e.Readiness(),  // load balancers look here
 				e.Status(),     // metrics and readiness; there is no application to probe
 				e.Prometheus(), // nothing waits for it

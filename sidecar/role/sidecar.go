@@ -11,7 +11,8 @@ import (
 func Sidecar() Role {
 	return Role{Node: wire.NodeSidecar, Drains: []exchange.Direction{exchange.Inbound}, Stack: func(e *engine.Engine) []lifecycle.Component {
 		return []lifecycle.Component{
-			e.Admin(),      // first: a proxy that does not come up can be asked why
+			e.Takeover(),   // before any socket is opened: another process may have it
+			e.Admin(),      // first to be seen: a proxy that does not come up can be asked why
 			e.Readiness(),  // says no until all below is there
 			e.Status(),     // the kubelet asks after the application from its first second
 			e.Prometheus(), // nothing waits for it

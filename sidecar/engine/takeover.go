@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/heddle-mesh/heddle/internal/lifecycle"
+)
+
+// Takeover takes the sockets of the process before over, where there is one, and serves in its stead once it can; and lets the next process do the same.
+func (e *Engine) Takeover() lifecycle.Component {
+	asked := make(chan struct{})
+	return lifecycle.Component{Name: "takeover", Ready: asked, Run: func(ctx context.Context) error {
+		path, log := e.options.Takeover, e.options.Log
+		if path == "" {
+			close(asked)
+			<-ctx.Done()
+			return nil
+		}
+		found, err := e.sockets.Ask(path)
+		if err != nil {
+			log.Error("the sockets of the process before are not taken over", "error", err)
+		}
+		close(asked)
+		if found && !e.succeed(ctx) {
+			return nil
+		}
+		taken, err := e.sockets.Offer(ctx, path)
+		if err != nil {
+			log.Error("no process can take over from this one", "error", err)
+		}
+		if taken {
+			log.Info("another process serves from here")
+			e.replaced.Store(true)
+			e.options.Quit()
+		}
+		<-ctx.Done()
+		return nil
+	}}
+}
+
+// succeed waits until this process can serve, and has the one before let go of the sockets; false: ctx ended before.
+func (e *Engine) succeed(ctx context.Context) bool {
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	for view.Ready(view{e}) != nil {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	if err := e.sockets.Serve(); err != nil {
+		e.options.Log.Warn("the process before is gone", "error", err)
+	}
+	e.options.Log.Info("serving in the stead of the process before")
+	return true
+}

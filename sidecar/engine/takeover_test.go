@@ -1,0 +1,118 @@
+package engine_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/heddle-mesh/heddle/internal/ports"
+)
+
+// TestAnotherProcessTakesOver has a second proxy take over from a first one, in the middle of requests on new connections and on old ones: none fails, one
+// that is under way is finished by the first, and the first ends.
+func TestAnotherProcessTakesOver(t *testing.T) {
+	entered, release := make(chan bool, 1), make(chan bool)
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/long" {
+			entered <- true
+			<-release
+		}
+		fmt.Fprintln(w, "hello")
+	}))
+	t.Cleanup(app.Close)
+	plane := newPlane(t)
+	plane.takeover = filepath.Join(t.TempDir(), "takeover")
+	w := world{Outbound: ports.Free(t), App: portOf(t, app.Listener.Addr().String())}
+	plane.push("web", fill(t, plainResources, w))
+	first := plane.start("web")
+	expect(t, w.Outbound, "/", 200, "hello")
+	eventually(t, "the offer", func() error { _, err := os.Stat(plane.takeover); return err })
+	long := make(chan error, 1)
+	go func() {
+		r, err := http.Get("http://127.0.0.1:" + w.Outbound + "/long")
+		if err == nil {
+			r.Body.Close()
+			if r.StatusCode != 200 {
+				err = fmt.Errorf("status %d", r.StatusCode)
+			}
+		}
+		long <- err
+	}()
+	<-entered
+	var stop atomic.Bool
+	var clients sync.WaitGroup
+	for _, keep := range []bool{true, false} {
+		clients.Go(func() { ask(t, "http://127.0.0.1:"+w.Outbound+"/", keep, &stop) })
+	}
+	second := plane.start("web")
+	said := func(p *proxy, text string) {
+		t.Helper()
+		eventually(t, text, func() error {
+			if !strings.Contains(p.log.String(), text) {
+				return fmt.Errorf("it says %s", p.log)
+			}
+			return nil
+		})
+	}
+	said(second, "serving in the stead of the process before")
+	said(first, "another process serves from here")
+	expect(t, w.Outbound, "/", 200, "hello")
+	close(release)
+	if err := <-long; err != nil {
+		t.Errorf("the request that was under way: %v", err)
+	}
+	stop.Store(true)
+	clients.Wait()
+	first.done <- <-first.done // who started it waits for its end as well
+	expect(t, w.Outbound, "/", 200, "hello")
+	if status, body, err := get("http://"+second.admin+"/ready", ""); err != nil || status != 200 {
+		t.Errorf("the second one's readiness: %d %s %v", status, body, err)
+	}
+}
+
+// ask sends requests one after the other, on one connection where that is kept, until it is told to stop.
+func ask(t *testing.T, url string, keep bool, stop *atomic.Bool) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: !keep}}
+	defer client.CloseIdleConnections()
+	for n := 0; !stop.Load(); n++ {
+		r, err := client.Get(url)
+		if err != nil {
+			t.Errorf("request %d, the connection is kept: %t: %v", n, keep, err)
+			return
+		}
+		_, err = io.Copy(io.Discard, r.Body)
+		if r.Body.Close(); err != nil || r.StatusCode != 200 {
+			t.Errorf("request %d, the connection is kept: %t: status %d, %v", n, keep, r.StatusCode, err)
+		}
+	}
+}
+
+const plainResources = `
+"@type": type.googleapis.com/envoy.config.listener.v3.Listener
+name: 127.0.0.1_80
+address: {socket_address: {address: 127.0.0.1, port_value: {{.Outbound}}}}
+traffic_direction: OUTBOUND
+filter_chains:
+- name: plain
+  filters:
+  - name: hcm
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+      stat_prefix: outbound
+      route_config:
+        name: "80"
+        virtual_hosts: [{name: app, domains: ["*"], routes: [{name: default, match: {prefix: /}, route: {cluster: app, timeout: 0s}}]}]
+      http_filters: [{name: router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]
+---
+"@type": type.googleapis.com/envoy.config.cluster.v3.Cluster
+name: app
+type: STATIC
+load_assignment: {cluster_name: app, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: {{.App}}}}}}]}]}
+`

@@ -1,0 +1,223 @@
+// Package takeover has a proxy's listening sockets outlive it. A process offers its own through a socket of the file system; the one that comes after it
+// takes them over there, says when it is ready to serve, and the first one lets go of them: no connection is refused, none is served by a process that is
+// not ready, and what the first one has open it finishes. The package does not know what sockets are for.
+package takeover
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// Sockets are the listening sockets of a process, some of which another one had before. Goroutines may share it; a nil one just opens sockets.
+type Sockets struct {
+	mu    sync.Mutex
+	kept  map[string]*os.File // taken over and not asked for yet
+	open  map[*held]bool
+	first *predecessor // whose sockets these were, until it lets go of them; nil: nobody's
+	begun chan struct{}
+}
+
+// New returns a process's Sockets.
+func New() *Sockets { return &Sockets{kept: map[string]*os.File{}, open: map[*held]bool{}} }
+
+// Listen is net.Listen, but for sockets that were taken over: these accept once the process before has let go of them.
+func (s *Sockets) Listen(network, address string) (net.Listener, error) {
+	if s == nil {
+		return net.Listen(network, address)
+	}
+	key := network + " " + address
+	l, err := inherit(s, key, net.FileListener)
+	if l == nil && err == nil {
+		if l, err = net.Listen(network, address); errors.Is(err, syscall.EADDRINUSE) && s.again() {
+			l, err = inherit(s, key, net.FileListener)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	h, err := s.hold(key, l)
+	if err != nil {
+		return nil, err
+	}
+	return &listener{l, h}, nil
+}
+
+// ListenUDP is net.ListenUDP, likewise.
+func (s *Sockets) ListenUDP(at netip.AddrPort) (Datagrams, error) {
+	if s == nil {
+		return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+	}
+	key := "udp " + at.String()
+	c, err := inherit(s, key, net.FilePacketConn)
+	var u *net.UDPConn
+	if c != nil {
+		u, _ = c.(*net.UDPConn)
+	}
+	if u == nil && err == nil {
+		u, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+	}
+	if err != nil {
+		return nil, err
+	}
+	h, err := s.hold(key, u)
+	if err != nil {
+		return nil, err
+	}
+	return &datagrams{u, h}, nil
+}
+
+// Datagrams is a socket of UDP.
+type Datagrams interface {
+	ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error)
+	WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error)
+	Close() error
+}
+
+// inherit makes a socket of what was taken over under a key; nil: nothing was.
+func inherit[T any](s *Sockets, key string, open func(*os.File) (T, error)) (out T, err error) {
+	s.mu.Lock()
+	f := s.kept[key]
+	delete(s.kept, key)
+	s.mu.Unlock()
+	if f == nil {
+		return out, nil
+	}
+	defer f.Close() // open duplicates it
+	if out, err = open(f); err != nil {
+		return out, fmt.Errorf("taking %s over: %w", key, err)
+	}
+	return out, nil
+}
+
+// raw is a socket of the net package.
+type raw interface {
+	Close() error
+}
+
+// hold notes an open socket.
+func (s *Sockets) hold(key string, socket raw) (*held, error) {
+	conn, ok := socket.(syscall.Conn)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("%s: %T has no descriptor", key, socket), socket.Close())
+	}
+	descriptor, err := conn.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", key, err), socket.Close())
+	}
+	h := &held{sockets: s, key: key, socket: socket, descriptor: descriptor, given: make(chan struct{}), closed: make(chan struct{})}
+	if u, ok := socket.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(true)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h.begun = s.begun
+	s.open[h] = true
+	return h, nil
+}
+
+// held is an open socket.
+type held struct {
+	sockets    *Sockets
+	key        string
+	socket     raw
+	descriptor syscall.RawConn
+	begun      <-chan struct{} // closes when the process before has let go; nil: it is nobody else's
+	given      chan struct{}   // closes when it is another process's
+	closed     chan struct{}
+	once       sync.Once
+}
+
+// await waits until the socket is this process's alone.
+func (h *held) await() error {
+	if h.begun == nil {
+		return nil
+	}
+	select {
+	case <-h.begun:
+		return nil
+	case <-h.closed:
+		return net.ErrClosed
+	}
+}
+
+// ended says why a socket failed. One that is another process's by now is just silent, until its owner here closes it.
+func (h *held) ended(err error) error {
+	select {
+	case <-h.given:
+		<-h.closed
+		return net.ErrClosed
+	default:
+		return err
+	}
+}
+
+// Close closes the socket for this process.
+func (h *held) Close() error {
+	err := net.ErrClosed
+	h.once.Do(func() {
+		h.sockets.mu.Lock()
+		delete(h.sockets.open, h)
+		h.sockets.mu.Unlock()
+		close(h.closed)
+		err = h.socket.Close()
+		select {
+		case <-h.given:
+			err = nil // it was closed then
+		default:
+		}
+	})
+	return err
+}
+
+// give leaves the socket to another process.
+func (h *held) give() {
+	close(h.given)
+	if u, ok := h.socket.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
+	}
+	_ = h.socket.Close() // the other one has its own descriptor of it
+}
+
+type listener struct {
+	net.Listener
+	held *held
+}
+
+// Accept implements net.Listener.
+func (l *listener) Accept() (net.Conn, error) {
+	if err := l.held.await(); err != nil {
+		return nil, err
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, l.held.ended(err)
+	}
+	return c, nil
+}
+
+// Close implements net.Listener.
+func (l *listener) Close() error { return l.held.Close() }
+
+type datagrams struct {
+	*net.UDPConn
+	held *held
+}
+
+// ReadFromUDPAddrPort implements Datagrams.
+func (d *datagrams) ReadFromUDPAddrPort(b []byte) (n int, from netip.AddrPort, err error) {
+	if err := d.held.await(); err != nil {
+		return 0, from, err
+	}
+	if n, from, err = d.UDPConn.ReadFromUDPAddrPort(b); err != nil {
+		err = d.held.ended(err)
+	}
+	return n, from, err
+}
+
+// Close implements Datagrams.
+func (d *datagrams) Close() error { return d.held.Close() }
