@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
 	"strconv"
@@ -232,6 +234,9 @@ func (l *lab) client(guest string) *http.Client {
 // TestMain is the tests, or a proxy of a lab.
 func TestMain(m *testing.M) {
 	if node := os.Getenv(envProxy); node != "" {
+		if os.Getenv(envHeaps) != "" {
+			runtime.MemProfileRate = 1 << 10
+		}
 		if err := proxy(node); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -245,7 +250,7 @@ func TestMain(m *testing.M) {
 func proxy(node string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	go obey(ctx)
+	go obey(ctx, os.Getenv(envHeaps))
 	r, known := role.ByNode(node)
 	if !known {
 		return fmt.Errorf("%q is no role", node)
@@ -280,8 +285,8 @@ func proxy(node string) error {
 	return lifecycle.Run(ctx, r.Stack(e)...)
 }
 
-// obey collects the proxy's garbage on SIGUSR1, and tells on SIGUSR2 what its goroutines do.
-func obey(ctx context.Context) {
+// obey collects the proxy's garbage on SIGUSR1, and writes what is left to a folder where there is one; on SIGUSR2 it tells what the goroutines do.
+func obey(ctx context.Context, heaps string) {
 	orders := make(chan os.Signal, 1)
 	signal.Notify(orders, syscall.SIGUSR1, syscall.SIGUSR2)
 	for {
@@ -291,9 +296,24 @@ func obey(ctx context.Context) {
 		case order := <-orders:
 			if order == syscall.SIGUSR1 {
 				debug.FreeOSMemory()
+				if heaps != "" {
+					writeHeap(filepath.Join(heaps, fmt.Sprintf("%s-%s.pprof", os.Getenv(wire.EnvPodName), time.Now().Format("150405"))))
+				}
 				continue
 			}
 			_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
 		}
+	}
+}
+
+// writeHeap writes a profile of what is in memory.
+func writeHeap(path string) {
+	f, err := os.Create(path)
+	if err == nil {
+		defer f.Close()
+		err = pprof.WriteHeapProfile(f)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "writing a profile:", err)
 	}
 }

@@ -22,6 +22,9 @@ import (
 // envSoak is how long the traffic lasts, as Go writes durations; a tenth of that, five minutes at most, goes ahead to warm up.
 const envSoak = "HEDDLE_SOAK"
 
+// envHeaps is a folder for profiles of the proxies' memory, one at every look at rest; none are written where it is empty.
+const envHeaps = "HEDDLE_SOAK_HEAPS"
+
 const (
 	soakDefault = 5 * time.Second
 	warmest     = 5 * time.Minute
@@ -132,7 +135,7 @@ func TestMixedTrafficLeavesNothingBehind(t *testing.T) {
 	f := newFiles(t)
 	l := startLab(t, soakMesh(0), map[string]model.Secret{"shop/shop": f.pair}, soakGuests())
 	// What is no HTTP is passed on to the address that it was meant for. Where nobody had that, it would be tracked as a connection of the proxy's for
-	// two minutes, and one of the client's that has the same port by then would go the same way.
+	// two minutes, and one of the client's that has the same port by then would be refused.
 	l.net.Host(netip.MustParseAddr(serverIP))
 	apps := l.soakApps()
 	swap := l.swaps()
