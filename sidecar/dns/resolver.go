@@ -6,6 +6,10 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // maxServers is how many servers of a resolv.conf count, as in the C library.
@@ -35,16 +39,69 @@ func Servers(resolvConf string) []netip.AddrPort {
 // Resolver returns a resolver for the proxy's own use. It reads hosts file and search path as ever; what it asks goes through the
 // forwarder, so that it is asked once as long as the answer lasts, however many clusters want to know. The mesh's own names are not
 // answered with the mesh's addresses: who resolves a cluster wants to know where it really is.
-func (f *Forwarder) Resolver() *net.Resolver {
-	return &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+func (f *Forwarder) Resolver() *Resolver {
+	return &Resolver{net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		client, server := net.Pipe() // no datagrams, so that the resolver speaks as over TCP
-		go f.inside(server)
+		told, _ := ctx.Value(toTell{}).(*shortest)
+		go f.inside(server, told)
 		return client, nil
-	}}
+	}}}
 }
 
-// inside answers the questions of a resolver of this process until it hangs up.
-func (f *Forwarder) inside(conn net.Conn) {
+// Resolver looks names up.
+type Resolver struct{ of net.Resolver }
+
+// LookupNetIP is net.Resolver's.
+func (r *Resolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	return r.of.LookupNetIP(ctx, network, host)
+}
+
+// LookupLasting is LookupNetIP, and tells how long the answer lasts by the servers' word; 0: nobody said.
+func (r *Resolver) LookupLasting(ctx context.Context, network, host string) ([]netip.Addr, time.Duration, error) {
+	told := &shortest{}
+	addrs, err := r.of.LookupNetIP(context.WithValue(ctx, toTell{}, told), network, host)
+	return addrs, told.get(), err
+}
+
+// toTell is the context's key for whom to tell how long answers last.
+type toTell struct{}
+
+// shortest is the time that the shortest of several answers lasts.
+type shortest struct {
+	mu    sync.Mutex
+	lasts time.Duration
+}
+
+func (s *shortest) get() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lasts
+}
+
+// note takes an answer in; one without records says nothing.
+func (s *shortest) note(reply []byte) {
+	var p dnsmessage.Parser
+	if _, err := p.Start(reply); err != nil || p.SkipAllQuestions() != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		h, err := p.AnswerHeader()
+		if err != nil {
+			return
+		}
+		if ttl := max(time.Duration(h.TTL)*time.Second, time.Nanosecond); s.lasts == 0 || ttl < s.lasts {
+			s.lasts = ttl
+		}
+		if p.SkipAnswer() != nil {
+			return
+		}
+	}
+}
+
+// inside answers the questions of a resolver of this process until it hangs up; told, which may be nil, is to learn how long the answers last.
+func (f *Forwarder) inside(conn net.Conn, told *shortest) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	defer conn.Close()
@@ -62,6 +119,9 @@ func (f *Forwarder) inside(conn net.Conn) {
 			if reply, err = f.forward(ctx, q); err != nil {
 				return // the resolver takes that for a server that cannot be reached, and tries the next
 			}
+		}
+		if told != nil {
+			told.note(reply)
 		}
 		if writeMessage(conn, reply) != nil {
 			return

@@ -145,7 +145,7 @@ type Assignment struct {
 // Codec makes a transport on a fresh, secured connection. http1 and http2 offer one, engine introduces them.
 type Codec func(conn net.Conn, info *exchange.TransportInfo) (exchange.Transport, error)
 
-// Resolver looks names up for DNS clusters; *net.Resolver is one.
+// Resolver looks names up for DNS clusters; *net.Resolver is one. One that has LookupLasting as well, as package dns', says how long an answer lasts.
 type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }

@@ -16,11 +16,11 @@ func (c *Cluster) resolve(ctx context.Context) {
 		cfg := c.config()
 		var again <-chan time.Time // never, where there is nothing to look up
 		if cfg.dns() {
-			eps, ok := c.lookup(ctx, cfg)
+			eps, lasts, ok := c.lookup(ctx, cfg)
 			if ctx.Err() != nil || !c.resolved(cfg, eps, ok) {
 				continue
 			}
-			again = time.After(cfg.refresh(ok))
+			again = time.After(cfg.again(ok, lasts))
 		}
 		select {
 		case <-ctx.Done():
@@ -42,8 +42,31 @@ func (c *Config) refresh(ok bool) time.Duration {
 	return wait
 }
 
-// lookup resolves every endpoint's name; those that fail are missing from the result.
-func (c *Cluster) lookup(ctx context.Context, cfg *Config) (eps []*exchange.Endpoint, ok bool) {
+// soonest is the least time until names are looked up again whose answers last for less, as in Envoy (dns_min_refresh_rate).
+const soonest = 5 * time.Second
+
+// again is refresh, but for answers that last for less; lasts 0: nobody said how long.
+func (c *Config) again(ok bool, lasts time.Duration) time.Duration {
+	wait := c.refresh(ok)
+	if ok && lasts > 0 {
+		wait = min(wait, max(lasts, soonest))
+	}
+	return wait
+}
+
+// find asks the resolver for a name's addresses, and how long these last; 0: nobody said.
+func (r *Registry) find(ctx context.Context, network, host string) ([]netip.Addr, time.Duration, error) {
+	if knows, ok := r.opts.Resolver.(interface {
+		LookupLasting(ctx context.Context, network, host string) ([]netip.Addr, time.Duration, error)
+	}); ok {
+		return knows.LookupLasting(ctx, network, host)
+	}
+	addrs, err := r.opts.Resolver.LookupNetIP(ctx, network, host)
+	return addrs, 0, err
+}
+
+// lookup resolves every endpoint's name; those that fail are missing from the result. The shortest answer lasts for so long; 0: nobody said.
+func (c *Cluster) lookup(ctx context.Context, cfg *Config) (eps []*exchange.Endpoint, lasts time.Duration, ok bool) {
 	network := "ip"
 	if cfg.DNSFamily != 0 {
 		network += string(rune(cfg.DNSFamily))
@@ -55,11 +78,14 @@ func (c *Cluster) lookup(ctx context.Context, cfg *Config) (eps []*exchange.Endp
 			continue
 		}
 		sub, cancel := context.WithTimeout(ctx, 5*time.Second)
-		addrs, err := c.owner.opts.Resolver.LookupNetIP(sub, network, ep.Host)
+		addrs, ttl, err := c.owner.find(sub, network, ep.Host)
 		cancel()
 		if err != nil {
 			ok = false
 			continue
+		}
+		if ttl > 0 && (lasts == 0 || ttl < lasts) {
+			lasts = ttl
 		}
 		slices.SortFunc(addrs, netip.Addr.Compare)
 		if cfg.Discovery == LogicalDNS && len(addrs) > 1 {
@@ -71,7 +97,7 @@ func (c *Cluster) lookup(ctx context.Context, cfg *Config) (eps []*exchange.Endp
 			eps = append(eps, &at)
 		}
 	}
-	return eps, ok
+	return eps, lasts, ok
 }
 
 // resolved takes over an answer to cfg, false where the description has changed meanwhile. After a failed look-up

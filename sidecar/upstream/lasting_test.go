@@ -1,0 +1,68 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// lasting is a resolver whose answers last for a while.
+type lasting struct {
+	names
+	lasts time.Duration
+	asked atomic.Int64
+}
+
+func (l *lasting) LookupLasting(ctx context.Context, network, host string) ([]netip.Addr, time.Duration, error) {
+	l.asked.Add(1)
+	addrs, err := l.LookupNetIP(ctx, network, host)
+	return addrs, l.lasts, err
+}
+
+// TestAnswersThatLast: names of clusters are looked up again when the answer is over, but not before the least time, nor later than the cluster says; however
+// many proxies there are, and whether or not they are used.
+func TestAnswersThatLast(t *testing.T) {
+	for name, c := range map[string]struct {
+		lasts, refresh time.Duration
+		want           int64 // look-ups of each name in ten minutes
+	}{
+		"shorter than the cluster says": {20 * time.Second, 0, 31}, "very short": {time.Second, 0, 121}, "longer": {time.Hour, 0, 11}, "nobody said": {0, 0, 11},
+		"longer than the cluster's own": {20 * time.Second, 10 * time.Second, 61},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const proxies, entries = 50, 30
+				r := &lasting{lasts: c.lasts}
+				r.set("a", "10.0.0.1")
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, proxies)
+				for range proxies {
+					clusters := map[string]*Config{}
+					for i := range entries {
+						name := fmt.Sprint(i)
+						clusters[name] = &Config{Info: exchange.ClusterInfo{Name: name}, Discovery: StrictDNS, DNSRefresh: c.refresh,
+							Endpoints: []*exchange.Endpoint{{Host: "a", Address: netip.AddrPortFrom(netip.Addr{}, 80), Weight: 1}}}
+					}
+					registry := NewRegistry(Options{Resolver: r})
+					registry.Apply(clusters, nil)
+					go func() { done <- registry.Run(ctx) }()
+				}
+				time.Sleep(10*time.Minute + time.Second)
+				synctest.Wait()
+				if got := r.asked.Load(); got != c.want*proxies*entries {
+					t.Errorf("asked %d times, want %d", got, c.want*proxies*entries)
+				}
+				cancel()
+				for range proxies {
+					<-done
+				}
+			})
+		})
+	}
+}
