@@ -14,7 +14,7 @@ import (
 // Config returns the configuration that the resources make, the same pointer as before where nothing in it changed.
 //
 // What needs something that has not arrived waits, and its version before stays in force: a cluster for its endpoints, a route
-// table for its clusters, a listener for its routes. What the control plane does not have is not waited for.
+// table for its clusters, a listener for its routes. What the control plane does not have, or what of its first version was refused, is not waited for.
 func (c *Compiler) Config() *config.Config {
 	next := &config.Config{Clusters: map[string]*upstream.Config{}, Endpoints: map[string]*upstream.Assignment{}, Routes: map[string]*route.Table{}}
 	for name, e := range c.endpoints {
@@ -84,7 +84,7 @@ func (c *Compiler) hasEndpoints(name string) bool {
 		return true
 	}
 	_, known := c.endpoints[name]
-	return known || c.absent[wire.TypeEndpoints][name]
+	return known || c.absent[wire.TypeEndpoints][name] || c.refused[wire.TypeEndpoints][name] != ""
 }
 
 // clustersReady says whether none of the clusters is on its way. A cluster that nobody announced is not waited for: requests for it
@@ -101,7 +101,7 @@ func (c *Compiler) clustersReady(names map[string]bool) bool {
 
 func (c *Compiler) routesReady(names map[string]bool, in *config.Config) bool {
 	for name := range names {
-		if in.Routes[name] == nil && !c.absent[wire.TypeRoute][name] {
+		if in.Routes[name] == nil && !c.absent[wire.TypeRoute][name] && c.refused[wire.TypeRoute][name] == "" {
 			return false
 		}
 	}

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,6 +112,35 @@ func TestWhatIsAbsentIsNotWaitedFor(t *testing.T) {
 	c.Wanted(wire.TypeEndpoints)
 	if got := step(t, c, clusterText("a", "1s")); len(got.Clusters) != 0 {
 		t.Error("an old absence counts for a new subscription")
+	}
+}
+
+// TestABadResourceHoldsNothingUp holds that a fresh proxy with one resource that is refused, of whatever type, comes up with all others, and what needs that one
+// is there without it: with no host, with no endpoint.
+func TestABadResourceHoldsNothingUp(t *testing.T) {
+	good := []string{clusterText("a", "1s"), endpointsText("a", "10.0.0.1"), routesText("80", "a"), listenerText("l", "80", "1")}
+	for name, c := range map[string]struct {
+		at, listeners, clusters int
+		bad                     string
+	}{
+		"a cluster":  {0, 2, 1, strings.Replace(good[0], "type: EDS", "type: EDS\nlb_subset_config: {fallback_policy: ANY_ENDPOINT}", 1)},
+		"endpoints":  {1, 2, 2, strings.Replace(good[1], "10.0.0.1", "a.example.com", 1)},
+		"routes":     {2, 2, 2, strings.Replace(good[2], "route: {cluster: a}", "route: {cluster: a, internal_redirect_policy: {}}", 1)},
+		"a listener": {3, 1, 2, strings.Replace(good[3], "port_value: 80}}", "port_value: 80}}\nfreebind: true", 1)},
+	} {
+		fresh := newCompiler()
+		all := append(slices.Clone(good), clusterText("b", "1s"), endpointsText("b", "10.0.0.2"), routesText("81", "b"), listenerText("m", "81", "1"))
+		all[c.at] = c.bad
+		if refused := apply(t, fresh, strings.Join(all, "\n---\n")); len(refused) != 1 {
+			t.Errorf("%s: refused: %v", name, refused)
+		}
+		got := fresh.Config()
+		if fresh.Warming() || len(got.Listeners) != c.listeners || len(got.Clusters) != c.clusters {
+			t.Errorf("%s: warming: %t, %d listeners, %d clusters", name, fresh.Warming(), len(got.Listeners), len(got.Clusters))
+		}
+		if mended := step(t, fresh, good[c.at]); len(mended.Listeners) != 2 || len(mended.Clusters) != 2 || mended.Routes["80"] == nil || mended.Endpoints["a"] == nil {
+			t.Errorf("%s, mended: %+v", name, mended)
+		}
 	}
 }
 
