@@ -14,17 +14,18 @@ const (
 	EnvHostIP         = "HOST_IP"
 	EnvNodeName       = "NODE_NAME"
 
-	EnvRole             = "HEDDLE_ROLE"              // NodeSidecar | NodeRouter; default sidecar
-	EnvDiscoveryAddress = "HEDDLE_DISCOVERY_ADDRESS" // host:port of xDS; default heddled.heddle-system.svc:15012
-	EnvCAAddress        = "HEDDLE_CA_ADDRESS"        // host:port of the CA; default the discovery address
-	EnvTrustDomain      = "HEDDLE_TRUST_DOMAIN"      // default cluster.local
-	EnvClusterID        = "HEDDLE_CLUSTER_ID"        // default Kubernetes
-	EnvClusterDomain    = "HEDDLE_CLUSTER_DOMAIN"    // default cluster.local
-	EnvLogLevel         = "HEDDLE_LOG_LEVEL"         // debug | info | warn | error; default info
-	EnvDialect          = "HEDDLE_DIALECT"           // the dialect that the proxy announces; default this build's; an older one shows what older proxies are told
-	EnvCertTTL          = "HEDDLE_CERT_TTL"          // Go duration asked for in the CSR request; default 24h, the CA caps it
-	EnvTakeover         = "HEDDLE_TAKEOVER"          // path of a socket by which the next process takes over from this one; default none, on machines one beside the certificate
-	EnvDrainDuration    = "HEDDLE_DRAIN_DURATION"    // Go duration: how long connections, or a silent application, may go on at the end; default 45s
+	EnvRole             = "HEDDLE_ROLE"                  // NodeSidecar | NodeRouter; default sidecar
+	EnvDiscoveryAddress = "HEDDLE_DISCOVERY_ADDRESS"     // host:port of xDS; default heddled.heddle-system.svc:15012
+	EnvCAAddress        = "HEDDLE_CA_ADDRESS"            // host:port of the CA; default the discovery address
+	EnvTrustDomain      = "HEDDLE_TRUST_DOMAIN"          // default cluster.local
+	EnvClusterID        = "HEDDLE_CLUSTER_ID"            // default Kubernetes
+	EnvClusterDomain    = "HEDDLE_CLUSTER_DOMAIN"        // default cluster.local
+	EnvLogLevel         = "HEDDLE_LOG_LEVEL"             // debug | info | warn | error; default info
+	EnvDialect          = "HEDDLE_DIALECT"               // the dialect that the proxy announces; default this build's; an older one shows what older proxies are told
+	EnvCertTTL          = "HEDDLE_CERT_TTL"              // Go duration asked for in the CSR request; default 24h, the CA caps it
+	EnvForeignPlane     = "HEDDLE_FOREIGN_CONTROL_PLANE" // true: it is not Heddle's; what it asks for and the proxy does not honour is refused only where it may concern security
+	EnvTakeover         = "HEDDLE_TAKEOVER"              // path of a socket by which the next process takes over from this one; default none, on machines one beside the certificate
+	EnvDrainDuration    = "HEDDLE_DRAIN_DURATION"        // Go duration: how long connections, or a silent application, may go on at the end; default 45s
 
 	// EnvNativeSidecar is "true" where the proxy is an init container with restartPolicy Always: the kubelet then ends it after the
 	// application, and SIGTERM means that the application has gone. "false": an ordinary container, which gets SIGTERM together with

@@ -38,12 +38,14 @@ type Options struct {
 	Mesh     mtls.Verifier    // the secret named "ROOTCA"
 	Secrets  *mtls.Secrets    // all others
 	OnDemand bool             // clusters are asked for by name, and waited for
+	Foreign  bool             // the control plane knows nothing of the dialect: see dialect.CheckForeign
 }
 
 // Compiler holds the resources in force and what was made of them. One goroutine uses it.
 type Compiler struct {
 	options   Options
 	checker   dialect.Checker
+	ignored   int
 	workloads map[exchange.Workload]*exchange.Workload
 	crowd     int // how many workloads may be remembered before those that are gone are forgotten
 
@@ -192,7 +194,7 @@ func put[T any, M proto.Message](c *Compiler, in map[string]*entry[T], r wire.Re
 	if err := proto.Unmarshal(r.Body, m); err != nil {
 		return values.Wrong("resource", "%w", err)
 	}
-	if err := c.checker.Check(m); err != nil {
+	if err := c.check(m); err != nil {
 		return err
 	}
 	next := &entry[T]{resource: r, needs: newNeeds()}
@@ -246,12 +248,25 @@ func (c *Compiler) makeRoutes(b *builder, m *routev3.RouteConfiguration, next, _
 	return err
 }
 
+// check refuses what is not honoured.
+func (c *Compiler) check(m proto.Message) error {
+	if !c.options.Foreign {
+		return c.checker.Check(m)
+	}
+	ignored, err := c.checker.CheckForeign(m)
+	c.ignored += ignored
+	return err
+}
+
+// Ignored is how many fields of a foreign control plane's resources were not honoured, and need not be, so far.
+func (c *Compiler) Ignored() int { return c.ignored }
+
 func (c *Compiler) putSecret(r wire.Resource) error {
 	m := &tlsv3.Secret{}
 	if err := proto.Unmarshal(r.Body, m); err != nil {
 		return values.Wrong("resource", "%w", err)
 	}
-	if err := c.checker.Check(m); err != nil {
+	if err := c.check(m); err != nil {
 		return err
 	}
 	content, err := material(m)

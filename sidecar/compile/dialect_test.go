@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -157,4 +158,32 @@ func scalar(field protoreflect.FieldDescriptor) protoreflect.Value {
 		return protoreflect.ValueOfFloat32(1)
 	}
 	return protoreflect.ValueOfFloat64(1)
+}
+
+// TestForeignControlPlanes: of what the proxy does not honour, it refuses what may concern security, and counts the rest.
+func TestForeignControlPlanes(t *testing.T) {
+	listener := listenerText("l", "80", "1")
+	for name, c := range map[string]struct {
+		text    string
+		ignored int
+		refused string
+	}{
+		"what is called a policy":         {strings.Replace(clusterText("a", "1s"), "type: EDS", "type: EDS\npreconnect_policy: {}", 1), 0, "preconnect_policy"},
+		"how a cluster warms and buffers": {strings.Replace(clusterText("a", "1s"), "type: EDS", "type: EDS\nwait_for_warm_on_init: true\nper_connection_buffer_limit_bytes: 5", 1), 2, ""},
+		"how a listener drains":           {strings.Replace(listener, "name: l\n", "name: l\ndrain_type: MODIFY_ONLY\n", 1), 1, ""},
+		"matching":                        {strings.Replace(listener, "destination_port: 81", "destination_port: 81, source_type: EXTERNAL", 1), 0, "source_type"},
+		"certificates":                    {strings.Replace(clusterText("a", "1s"), "sni: x", "sni: x, allow_renegotiation: true", 1), 0, "allow_renegotiation"},
+		"a filter that is not known":      {strings.Replace(listener, "{name: r,", "{name: s, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.common.fault.v3.FaultRateLimit}}, {name: r,", 1), 0, "FaultRateLimit"},
+	} {
+		foreign := newCompiler()
+		foreign.options.Foreign = true
+		refused := fmt.Sprint(apply(t, foreign, c.text))
+		if foreign.Ignored() != c.ignored || (c.refused == "") != (refused == "map[]") || !strings.Contains(refused, c.refused) {
+			t.Errorf("%s: ignored %d, refused %s", name, foreign.Ignored(), refused)
+		}
+		own := newCompiler()
+		if refused := apply(t, own, c.text); len(refused) != 1 || own.Ignored() != 0 {
+			t.Errorf("%s: from Heddle, ignored %d, refused %v", name, own.Ignored(), refused)
+		}
+	}
 }

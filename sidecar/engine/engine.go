@@ -45,6 +45,7 @@ type Options struct {
 	Identity *identity.Workload
 	Dial     discovery.Dial // the control plane
 	Gateway  bool           // the listeners are a gateway's
+	Foreign  bool           // the control plane is not Heddle's
 	// Drains are the directions that are told to finish when draining begins; the others go on until the end.
 	Drains      []exchange.Direction
 	Termination Termination
@@ -126,7 +127,7 @@ func New(o Options) *Engine {
 		TCP:   tcp.NewServer(tcp.Options{Recorder: e.recorder, Log: o.Log}),
 	}})
 	compiler := compile.New(compile.Options{Gateway: o.Gateway, Workload: o.Identity, Mesh: o.Identity.Roots(), Secrets: e.secrets,
-		OnDemand: o.Node.OnDemand})
+		OnDemand: o.Node.OnDemand, Foreign: o.Foreign})
 	e.sink = &sink{compiler: compiler, store: e.store, manager: e.manager, recorder: e.recorder, peers: peers, log: o.Log}
 	e.client = discovery.New(discovery.Options{Node: o.Node, Dial: o.Dial, Sink: e.sink, Log: o.Log})
 	e.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

@@ -36,6 +36,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 			float64(cert.Leaf.NotAfter.Unix()))
 	}
 	send("heddle_proxy_connections_open", "Open downstream connections.", prometheus.GaugeValue, float64(e.manager.Open()))
+	send("heddle_proxy_xds_ignored_fields_total", "Fields of a foreign control plane's resources that are not honoured, and need not be.", prometheus.CounterValue, float64(e.sink.ignored()))
 	overloaded := 0.0
 	if e.pressure.full.Load() {
 		overloaded = 1

@@ -107,6 +107,13 @@ func (s *sink) dump(kind string) ([]compile.Dumped, error) {
 	return s.compiler.Dump(kind)
 }
 
+// ignored counts what was not honoured of a foreign control plane's resources.
+func (s *sink) ignored() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.compiler.Ignored()
+}
+
 // warming says whether a listener is still waiting for what it needs.
 func (s *sink) warming() bool {
 	s.mu.Lock()

@@ -54,13 +54,19 @@ func (r *refusal) Error() string {
 
 // Check returns an error that begins with the path of the first field, in order of declaration, that is set and not honoured.
 func (c Checker) Check(m proto.Message) error {
-	if r := c.message(m.ProtoReflect()); r != nil {
+	if r := (walk{Checker: c}).message(m.ProtoReflect()); r != nil {
 		return r
 	}
 	return nil
 }
 
-func (c Checker) message(m protoreflect.Message) *refusal {
+// walk is one check.
+type walk struct {
+	Checker
+	ignored *int // fields that are not honoured, and need not be; nil: every one has to be
+}
+
+func (c walk) message(m protoreflect.Message) *refusal {
 	name := m.Descriptor().FullName()
 	if name == "google.protobuf.Any" {
 		return c.any(m.Interface().(*anypb.Any))
@@ -68,7 +74,7 @@ func (c Checker) message(m protoreflect.Message) *refusal {
 	if strings.HasPrefix(string(name), "google.protobuf.") {
 		return nil
 	}
-	fields, known := c[name]
+	fields, known := c.Checker[name]
 	if !known {
 		return refuse("%s is not implemented", name)
 	}
@@ -76,6 +82,10 @@ func (c Checker) message(m protoreflect.Message) *refusal {
 	for i := range all.Len() {
 		field := all.Get(i)
 		if !m.Has(field) {
+			continue
+		}
+		if !fields[field.Name()] && c.ignored != nil && harmless(name, field.Name()) {
+			*c.ignored++
 			continue
 		}
 		if !fields[field.Name()] {
@@ -95,7 +105,7 @@ func (c Checker) message(m protoreflect.Message) *refusal {
 }
 
 // field checks the messages in a field that has some.
-func (c Checker) field(field protoreflect.FieldDescriptor, v protoreflect.Value) *refusal {
+func (c walk) field(field protoreflect.FieldDescriptor, v protoreflect.Value) *refusal {
 	switch {
 	case field.IsMap():
 		return c.entries(field, v.Map())
@@ -110,7 +120,7 @@ func (c Checker) field(field protoreflect.FieldDescriptor, v protoreflect.Value)
 	return c.message(v.Message())
 }
 
-func (c Checker) entries(field protoreflect.FieldDescriptor, m protoreflect.Map) *refusal {
+func (c walk) entries(field protoreflect.FieldDescriptor, m protoreflect.Map) *refusal {
 	if field.MapValue().Message() == nil {
 		return nil
 	}
@@ -128,9 +138,9 @@ func (c Checker) entries(field protoreflect.FieldDescriptor, m protoreflect.Map)
 	return nil
 }
 
-func (c Checker) any(a *anypb.Any) *refusal {
+func (c walk) any(a *anypb.Any) *refusal {
 	name := a.MessageName()
-	if _, known := c[name]; !known {
+	if _, known := c.Checker[name]; !known {
 		return refuse("%s is not implemented", name)
 	}
 	m, err := a.UnmarshalNew()
