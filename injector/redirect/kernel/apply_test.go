@@ -271,7 +271,12 @@ func TestWhatTheProxyLeavesBehind(t *testing.T) {
 	l.serve(l.pod, 15001)
 	l.apply(redirect.DefaultSpec())
 	const lateV4, lateV6 = "10.99.0.3", "fd99::3"
+	neighbour := func(do func(*netlink.Neigh) error, late string) {
+		link := must(netlink.LinkByName("eth0"))
+		check(t, do(&netlink.Neigh{LinkIndex: link.Attrs().Index, IP: net.ParseIP(late), HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 9}, State: netlink.NUD_PERMANENT}))
+	}
 	for _, ip := range []struct{ pod, late string }{{podV4, lateV4}, {podV6, lateV6}} {
+		l.in(l.pod, func() { neighbour(netlink.NeighAdd, ip.late) }) // what is sent there is lost
 		from, to := net.JoinHostPort(ip.pod, "7777"), net.JoinHostPort(ip.late, "80")
 		l.in(l.pod, func() {
 			check(t, unix.Setfsgid(proxy))
@@ -281,6 +286,8 @@ func TestWhatTheProxyLeavesBehind(t *testing.T) {
 				_ = conn.Close()
 				t.Error("there is nobody, and yet somebody answers")
 			}
+			check(t, unix.Setfsuid(0))
+			neighbour(netlink.NeighDel, ip.late)
 		})
 	}
 	l.in(l.peer, func() { configure(t, lateV4, lateV6) })
