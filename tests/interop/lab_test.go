@@ -228,7 +228,7 @@ const startWithin = 30 * time.Second
 func (l *lab) client(guest string) *http.Client {
 	host := l.hosts[guest]
 	return &http.Client{Timeout: 10 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{DisableKeepAlives: true, DialContext: host.DialContext}}
+		Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true, DialContext: host.DialContext}} // compressing would have the proxy take memory
 }
 
 // TestMain is the tests, or a proxy of a lab.
