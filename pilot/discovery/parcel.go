@@ -19,14 +19,16 @@ import (
 // one change, share the bytes.
 type parcel struct {
 	parts   mem.BufferSlice
-	message proto.Message // what parts are; empty until somebody asks for it
-	read    bool
+	delta   bool
+	message proto.Message // what parts are; nil until somebody asks for it
 }
 
 // ProtoReflect makes a parcel a message for whoever does not know better, such as a gRPC server that was made without Encoding.
 func (p *parcel) ProtoReflect() protoreflect.Message {
-	if !p.read {
-		p.read = true
+	if p.message == nil {
+		if p.message = proto.Message(&ads.DiscoveryResponse{}); p.delta {
+			p.message = &ads.DeltaDiscoveryResponse{}
+		}
 		_ = proto.Unmarshal(p.parts.Materialize(), p.message) // made a moment ago, of strings that translate has checked
 	}
 	return p.message.ProtoReflect()
@@ -49,7 +51,11 @@ const (
 
 // head begins a parcel with all but its resources.
 func head(r *response) []byte {
-	var out []byte
+	size := len(r.version) + len(r.typ) + len(r.nonce) + 16
+	for _, name := range r.removed {
+		size += len(name) + 8
+	}
+	out := make([]byte, 0, size)
 	out = appendText(out, fieldVersion, r.version)
 	out = appendText(out, fieldTypeURL, r.typ)
 	out = appendText(out, fieldNonce, r.nonce)
@@ -69,7 +75,7 @@ func appendText(to []byte, field protowire.Number, text string) []byte {
 
 // delta packs a response of the delta variant.
 func delta(r *response) *parcel {
-	p := &parcel{parts: make(mem.BufferSlice, 0, len(r.resources)+1), message: &ads.DeltaDiscoveryResponse{}}
+	p := &parcel{parts: make(mem.BufferSlice, 0, len(r.resources)+1), delta: true}
 	p.parts = append(p.parts, mem.SliceBuffer(head(r)))
 	for _, res := range r.resources {
 		packed := res.Record
@@ -83,7 +89,7 @@ func delta(r *response) *parcel {
 
 // whole packs a response of the state-of-the-world variant: its resources have neither names nor versions.
 func whole(r *response) *parcel {
-	p := &parcel{parts: make(mem.BufferSlice, 0, 2*len(r.resources)+1), message: &ads.DiscoveryResponse{}}
+	p := &parcel{parts: make(mem.BufferSlice, 0, 2*len(r.resources)+1)}
 	p.parts = append(p.parts, mem.SliceBuffer(head(r)))
 	for _, res := range r.resources {
 		size := protowire.SizeTag(fieldAnyType) + protowire.SizeBytes(len(res.Type)) + protowire.SizeTag(fieldAnyValue) + protowire.SizeBytes(len(res.Body))
@@ -102,7 +108,7 @@ func Encoding() grpc.ServerOption {
 	return grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(protocodec.Name)})
 }
 
-// codec sends parcels as they are.
+// codec sends parcels as they are, and reads answers at a glance.
 type codec struct{ encoding.CodecV2 }
 
 // Marshal implements encoding.CodecV2.
@@ -115,4 +121,17 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 		return nil, fmt.Errorf("encoding %T: %w", v, err)
 	}
 	return data, nil
+}
+
+// Unmarshal implements encoding.CodecV2.
+func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
+	if q, ok := v.(*question); ok {
+		if q.answer = accepts(data); q.answer != nil {
+			return nil
+		}
+	}
+	if err := c.CodecV2.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("decoding %T: %w", v, err)
+	}
+	return nil
 }

@@ -5,9 +5,12 @@ import (
 	"strings"
 	"testing"
 
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	ads "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -75,5 +78,44 @@ func TestParcelsLend(t *testing.T) {
 	}
 	if _, err := (codec{encoding.GetCodecV2("proto")}).Marshal("text"); err == nil {
 		t.Error("anything is sent")
+	}
+}
+
+// TestAnswersAreRead holds that requests mean the same whether a message is made of them or not.
+func TestAnswersAreRead(t *testing.T) {
+	plain := encoding.GetCodecV2("proto")
+	for why, c := range map[string]struct {
+		message *ads.DeltaDiscoveryRequest
+		glance  bool
+	}{
+		"an answer":             {&ads.DeltaDiscoveryRequest{TypeUrl: wire.TypeEndpoints, ResponseNonce: "12"}, true},
+		"without a nonce":       {&ads.DeltaDiscoveryRequest{TypeUrl: wire.TypeEndpoints}, false},
+		"without a type":        {&ads.DeltaDiscoveryRequest{ResponseNonce: "12"}, false},
+		"a refusal":             {&ads.DeltaDiscoveryRequest{TypeUrl: wire.TypeRoute, ResponseNonce: "12", ErrorDetail: &status.Status{Message: "no"}}, false},
+		"another server's":      {&ads.DeltaDiscoveryRequest{TypeUrl: wire.TypeRoute, ResponseNonce: "abc"}, false},
+		"a type of nobody":      {&ads.DeltaDiscoveryRequest{TypeUrl: "x", ResponseNonce: "1"}, false},
+		"an answer that asks":   {&ads.DeltaDiscoveryRequest{TypeUrl: wire.TypeEndpoints, ResponseNonce: "12", ResourceNamesSubscribe: []string{"a"}}, false},
+		"an answer that leaves": {&ads.DeltaDiscoveryRequest{TypeUrl: wire.TypeEndpoints, ResponseNonce: "12", ResourceNamesUnsubscribe: []string{"a"}}, false},
+		"a greeting":            {&ads.DeltaDiscoveryRequest{Node: &core.Node{Id: "x"}, TypeUrl: wire.TypeCluster, InitialResourceVersions: map[string]string{"a": "1"}}, false},
+	} {
+		data, err := plain.Marshal(c.message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for server, codec := range map[string]encoding.CodecV2{"with Encoding": codec{plain}, "without": plain} {
+			var q question
+			if err := codec.Unmarshal(data, &q); err != nil {
+				t.Fatalf("%s, %s: %v", why, server, err)
+			}
+			if glance := c.glance && server == "with Encoding"; (q.answer != nil) != glance {
+				t.Errorf("%s, %s: a message was made: %v", why, server, q.answer == nil)
+			}
+			if diff := cmp.Diff(proto.Message(c.message), q.ProtoReflect().Interface(), protocmp.Transform()); diff != "" {
+				t.Errorf("%s, %s (-sent +read):\n%s", why, server, diff)
+			}
+		}
+	}
+	if err := (codec{plain}).Unmarshal(mem.BufferSlice{mem.SliceBuffer{0xff, 0xff}}, &question{}); err == nil {
+		t.Error("what is no message is read")
 	}
 }

@@ -76,7 +76,7 @@ type Registry interface {
 type Subscription interface {
 	// Changed gets a value when Take has something to tell.
 	Changed() <-chan struct{}
-	// Take returns what may have changed since the last Take, and forgets it.
+	// Take returns what may have changed since the last Take, and forgets it. What it returns may be shared, and is not to be changed.
 	Take() Changes
 	// View returns the latest state.
 	View() View

@@ -196,7 +196,7 @@ func (s *stream) push(ctx context.Context, changes Changes) error {
 			return err
 		}
 		if typ == wire.TypeCluster && s.node.Dialect == 0 {
-			s.rewarm(changed, changes)
+			changes = s.rewarm(changed, changes)
 		}
 	}
 	for i := len(late) - 1; i >= 0; i-- {
@@ -207,11 +207,11 @@ func (s *stream) push(ctx context.Context, changes Changes) error {
 	return nil
 }
 
-// rewarm has the endpoints of changed clusters sent again: a stock Envoy waits for them whenever a cluster changes.
-func (s *stream) rewarm(clusters []*wire.Resource, changes Changes) {
+// rewarm has the endpoints of changed clusters sent again: a stock Envoy waits for them whenever a cluster changes. It returns changes with these.
+func (s *stream) rewarm(clusters []*wire.Resource, changes Changes) Changes {
 	t := s.types[wire.TypeEndpoints]
 	if t == nil || len(clusters) == 0 {
-		return
+		return changes
 	}
 	again := Changes{wire.TypeEndpoints: map[string]bool{}}
 	var names []string
@@ -220,7 +220,8 @@ func (s *stream) rewarm(clusters []*wire.Resource, changes Changes) {
 		again[wire.TypeEndpoints][c.Name] = true
 	}
 	t.told = t.told.with(nil, names)
-	changes.Merge(again)
+	again.Merge(changes)
+	return again
 }
 
 // send answers a request for names (nil: all that is subscribed).

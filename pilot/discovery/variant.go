@@ -45,10 +45,14 @@ type incremental struct {
 func (incremental) delta() bool { return true }
 
 func (v incremental) recv() (*request, error) {
-	r, err := v.stream.Recv()
-	if err != nil {
+	var q question
+	if err := v.stream.RecvMsg(&q); err != nil {
 		return nil, err
 	}
+	if q.answer != nil {
+		return q.answer, nil
+	}
+	r := &q.message
 	return &request{
 		node: r.Node, typ: r.TypeUrl, nonce: r.ResponseNonce, fault: r.ErrorDetail,
 		subscribe: r.ResourceNamesSubscribe, unsubscribe: r.ResourceNamesUnsubscribe, held: r.InitialResourceVersions,

@@ -43,6 +43,7 @@ type client struct {
 
 	mu       sync.Mutex
 	pending  discovery.Changes
+	lent     bool   // pending is shared with other clients
 	offered  uint64 // all changes up to this version of the mesh were enqueued
 	complete uint64 // and all up to this one were taken
 }
@@ -145,16 +146,22 @@ func (c *client) Close() {
 	c.usage.Load().leave(c, time.Now())
 }
 
-// enqueue adds to the one pending push.
+// enqueue adds to the one pending push. The changes are not to be changed any more: what all clients are told of is one for all.
 func (c *client) enqueue(changes discovery.Changes) {
 	if len(changes) == 0 {
 		return
 	}
 	c.mu.Lock()
 	if c.pending == nil {
-		c.pending = discovery.Changes{}
+		c.pending, c.lent = changes, true
+	} else {
+		if c.lent {
+			own := discovery.Changes{}
+			own.Merge(c.pending)
+			c.pending, c.lent = own, false
+		}
+		c.pending.Merge(changes)
 	}
-	c.pending.Merge(changes)
 	c.mu.Unlock()
 	select {
 	case c.changed <- struct{}{}:
