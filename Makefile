@@ -82,8 +82,8 @@ cluster-down: ## stop the cluster and leave nothing behind
 bench: ## what the data plane costs, beside Envoy, HAProxy and nginx
 	@go run ./tests/bench
 
-bench-pilot: generate ## what the control plane costs with real Kubernetes objects and 100 to 2,000 clients; some rows: make bench-pilot ARGS='-rows 500x100'
-	@go run ./tests/bench/pilot $(ARGS)
+bench-pilot: generate ## what the control plane costs with real Kubernetes objects and 100 to 2,000 clients; some rows: make bench-pilot ARGS='-rows 500x100'; beside an istiod: ISTIOD=path/to/pilot-discovery make bench-pilot
+	@go run ./tests/bench/pilot $(if $(ISTIOD),-istiod='$(ISTIOD)') $(ARGS)
 
 clean: ## what was built in the tree
 	@rm -rf bin out

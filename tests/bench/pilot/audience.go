@@ -29,6 +29,14 @@ func audiences() []audience {
 	}
 }
 
+// peer is what the clients of istiod are that these are compared with. It knows nothing of ours: these are compared with Envoys that are told everything.
+func (a audience) peer() audience {
+	if a.ours {
+		return audiences()[0]
+	}
+	return a
+}
+
 // title says it in words.
 func (a audience) title(few int) string {
 	switch {

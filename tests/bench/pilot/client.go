@@ -10,11 +10,11 @@ import (
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	ads "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/tests/bench/pilot/stream"
 )
 
 // client is one proxy's end of delta ADS, in the order of a stock Envoy: clusters, their endpoints, listeners, their routes. On demand it asks for what it
@@ -23,9 +23,10 @@ type client struct {
 	fleet  *fleet
 	number int
 	node   string
-	tls    *tls.Config
+	tls    *tls.Config // nil: without
 
-	once sync.Once // has everything
+	once   sync.Once // has everything
+	answer []byte    // room for answers
 
 	mu       sync.Mutex // guards what follows: progress is asked for by others
 	error    error      // of the last stream
@@ -60,56 +61,64 @@ func (c *client) run(ctx context.Context) {
 	}
 }
 
+// session is one stream from its beginning to its end. The goroutine that reads is the one that writes.
 func (c *client) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	conn, err := grpc.NewClient("passthrough:///"+c.fleet.address, grpc.WithTransportCredentials(credentials.NewTLS(c.tls)),
-		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window), grpc.WithDisableServiceConfig(), grpc.WithNoProxy(),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(512<<20)))
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	s, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, ads.AggregatedDiscoveryService_DeltaAggregatedResources_FullMethodName)
+	out, err := c.fleet.dialer.Dial(ctx, c.tls)
 	if err != nil {
 		c.fleet.refused.Add(1)
 		return err
 	}
+	defer out.Close()
 	c.reset()
-	out := newOutbox()
-	defer out.close()
-	go out.run(s)
-	c.ask(out, wire.TypeCluster)
+	began := false
+	if err = c.greet(out); err == nil {
+		began, err = c.listen(out)
+	}
+	if began {
+		c.fleet.lost.Add(1)
+	} else {
+		c.fleet.refused.Add(1)
+	}
+	return err
+}
+
+// greet asks for what a proxy asks for first.
+func (c *client) greet(out *stream.Stream) error {
+	types := []string{wire.TypeCluster}
 	if c.fleet.ours {
-		c.ask(out, wire.TypeListener)
+		types = append(types, wire.TypeListener)
 	}
 	if c.fleet.onDemand {
-		c.ask(out, wire.TypeVirtualHost)
+		types = append(types, wire.TypeVirtualHost)
 	}
-	began := false
+	for _, typ := range types {
+		if err := c.ask(out, typ); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listen takes responses until the stream ends. It reports whether any came.
+func (c *client) listen(out *stream.Stream) (began bool, err error) {
 	var room []resource
 	for {
-		var f frame
-		if err := s.RecvMsg(&f); err != nil {
-			if began {
-				c.fleet.lost.Add(1)
-			} else {
-				c.fleet.refused.Add(1)
-			}
-			return err
+		message, err := out.Recv()
+		if err != nil {
+			return began, err
 		}
 		began = true
-		data := f.buffer.ReadOnlyData()
-		c.fleet.received.Add(int64(len(data)))
-		r, err := read(data, room)
-		if err == nil {
-			err = c.take(r, out)
+		c.fleet.received.Add(int64(len(message)))
+		r, err := read(message, room)
+		if err != nil {
+			return began, err
+		}
+		if err := c.take(r, out); err != nil {
+			return began, err
 		}
 		room = r.resources
-		f.buffer.Free()
-		if err != nil {
-			return err
-		}
 	}
 }
 
@@ -122,15 +131,15 @@ func (c *client) reset() {
 }
 
 // ask subscribes to a type, or to names of it.
-func (c *client) ask(out *outbox, typ string, names ...string) {
+func (c *client) ask(out *stream.Stream, typ string, names ...string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.askLocked(out, typ, names...)
+	return c.askLocked(out, typ, names...)
 }
 
-func (c *client) askLocked(out *outbox, typ string, names ...string) {
+func (c *client) askLocked(out *stream.Stream, typ string, names ...string) error {
 	if len(names) == 0 && c.asked[key{typ, ""}] {
-		return
+		return nil
 	}
 	r := &ads.DeltaDiscoveryRequest{TypeUrl: typ}
 	if !c.greeted {
@@ -148,9 +157,14 @@ func (c *client) askLocked(out *outbox, typ string, names ...string) {
 			r.ResourceNamesSubscribe = append(r.ResourceNamesSubscribe, name)
 		}
 	}
-	if len(r.ResourceNamesSubscribe) > 0 {
-		out.put(r)
+	if len(r.ResourceNamesSubscribe) == 0 {
+		return nil
 	}
+	message, err := proto.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encoding a request: %w", err)
+	}
+	return out.Send(message)
 }
 
 // message is what the client says of itself.
@@ -167,8 +181,11 @@ func (c *client) message() *core.Node {
 }
 
 // take accepts a response and asks for what it refers to.
-func (c *client) take(r response, out *outbox) error {
-	out.put(&ads.DeltaDiscoveryRequest{TypeUrl: r.typ, ResponseNonce: r.nonce})
+func (c *client) take(r response, out *stream.Stream) error {
+	c.answer = appendAnswer(c.answer[:0], r)
+	if err := out.Send(c.answer); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	g := c.fleet.goal.Load()
@@ -198,41 +215,46 @@ func (c *client) take(r response, out *outbox) error {
 		delete(c.held, key{r.typ, string(name)})
 		delete(c.clusters, string(name))
 	}
-	c.follow(r.typ, wanted, out)
-	return nil
+	return c.follow(r.typ, wanted, out)
 }
 
 // follow asks for what a response made known, and notices when everything is there.
-func (c *client) follow(typ string, wanted []string, out *outbox) {
-	switch typ {
-	case wire.TypeCluster:
-		if len(wanted) > 0 {
-			c.askLocked(out, wire.TypeEndpoints, wanted...)
-		}
-	case wire.TypeListener:
-		c.listens = true
-		if len(wanted) > 0 {
-			c.askLocked(out, wire.TypeRoute, wanted...)
-		}
-	case wire.TypeVirtualHost:
-		if len(wanted) > 0 {
-			c.askLocked(out, wire.TypeCluster, wanted...)
+func (c *client) follow(typ string, wanted []string, out *stream.Stream) error {
+	if len(wanted) > 0 {
+		if err := c.askLocked(out, wantedType(typ), wanted...); err != nil {
+			return err
 		}
 	}
+	c.listens = c.listens || typ == wire.TypeListener
 	if c.fleet.onDemand && c.listens && !c.using {
 		c.using = true
-		c.use(out)
+		if err := c.use(out); err != nil {
+			return err
+		}
 	}
 	if len(c.clusters) < c.fleet.expected || len(c.waiting) > 0 {
-		return
+		return nil
 	}
-	if c.askLocked(out, wire.TypeListener); c.listens {
+	err := c.askLocked(out, wire.TypeListener)
+	if c.listens {
 		c.once.Do(c.fleet.connecting.Done)
 	}
+	return err
+}
+
+// wantedType is the type of what resources of a type refer to.
+func wantedType(typ string) string {
+	switch typ {
+	case wire.TypeCluster:
+		return wire.TypeEndpoints
+	case wire.TypeListener:
+		return wire.TypeRoute
+	}
+	return wire.TypeCluster
 }
 
 // use asks as requests to the services would: for the listeners of their address, and for their host. It knows of hosts, too, that are not there yet.
-func (c *client) use(out *outbox) {
+func (c *client) use(out *stream.Stream) error {
 	m := c.fleet.mesh
 	listeners, hosts := []string{fmt.Sprintf("0.0.0.0_%d", servicePort)}, []string(nil)
 	for _, i := range m.used(c.number) {
@@ -242,8 +264,10 @@ func (c *client) use(out *outbox) {
 	for round := range changes {
 		hosts = append(hosts, m.virtualHost(m.later(round)))
 	}
-	c.askLocked(out, wire.TypeListener, listeners...)
-	c.askLocked(out, wire.TypeVirtualHost, hosts...)
+	if err := c.askLocked(out, wire.TypeListener, listeners...); err != nil {
+		return err
+	}
+	return c.askLocked(out, wire.TypeVirtualHost, hosts...)
 }
 
 // meet notes needs that were met; a client counts once.
@@ -263,53 +287,4 @@ func (c *client) progress() (string, bool) {
 	defer c.mu.Unlock()
 	text := fmt.Sprintf("%s has %d of %d clusters, waits for %d resources, listeners: %v, last stream: %v", c.node, len(c.clusters), c.fleet.expected, len(c.waiting), c.listens, c.error)
 	return text, c.listens && len(c.waiting) == 0 && len(c.clusters) >= c.fleet.expected
-}
-
-// outbox sends requests in order, so that whoever receives never waits for whoever sends.
-type outbox struct {
-	mu      sync.Mutex
-	pending []*ads.DeltaDiscoveryRequest
-	closed  bool
-	wake    chan struct{}
-}
-
-func newOutbox() *outbox { return &outbox{wake: make(chan struct{}, 1)} }
-
-func (o *outbox) put(r *ads.DeltaDiscoveryRequest) {
-	o.mu.Lock()
-	o.pending = append(o.pending, r)
-	o.mu.Unlock()
-	o.nudge()
-}
-
-func (o *outbox) close() {
-	o.mu.Lock()
-	o.closed = true
-	o.mu.Unlock()
-	o.nudge()
-}
-
-func (o *outbox) nudge() {
-	select {
-	case o.wake <- struct{}{}:
-	default:
-	}
-}
-
-// run sends until the outbox is closed or the stream is broken, which the receiver notices too.
-func (o *outbox) run(s grpc.ClientStream) {
-	for range o.wake {
-		o.mu.Lock()
-		pending, closed := o.pending, o.closed
-		o.pending = nil
-		o.mu.Unlock()
-		if closed {
-			return
-		}
-		for _, r := range pending {
-			if s.SendMsg(r) != nil {
-				return
-			}
-		}
-	}
 }

@@ -89,6 +89,7 @@ func (c *cluster) fill(ctx context.Context, top string) error {
 		write func(int) error
 	}{
 		{1, func(int) error { return c.makeNamespace(ctx, wire.SystemNamespace) }},
+		{1, func(int) error { return c.makeNamespace(ctx, istioNamespace) }},
 		{c.namespaces, func(i int) error { return c.makeNamespace(ctx, c.namespace(i)) }},
 		{nodes, func(i int) error {
 			_, err := c.kube.CoreV1().Nodes().Create(ctx, node(i), create)

@@ -12,17 +12,19 @@ import (
 	"sync/atomic"
 	"time"
 
+	ads "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/ca/authority"
 	"github.com/heddle-mesh/heddle/ca/issue"
 	"github.com/heddle-mesh/heddle/internal/spiffe"
+	"github.com/heddle-mesh/heddle/tests/bench/pilot/stream"
 )
 
 // fleet is all clients of a row.
 type fleet struct {
-	address string
+	dialer stream.Dialer
 	mesh
 	serviceIPs []string
 	expected   int // services that each is told of
@@ -64,26 +66,39 @@ func (f *fleet) expect(needs ...need) *goal {
 }
 
 // newFleet makes the clients and their certificates, signed by the mesh's own root, so that proving them costs the control plane what it
-// costs it with proxies that have been there before.
+// costs it with proxies that have been there before. Without a root they connect without TLS.
 func newFleet(root *authority.Authority, c *cluster, address string) (*fleet, error) {
 	m := c.mesh
-	f := &fleet{address: address, mesh: m, serviceIPs: c.addresses, expected: m.told(), catalog: newCatalog(), clients: make([]*client, m.proxies)}
+	f := &fleet{dialer: stream.Dialer{Address: address, Method: ads.AggregatedDiscoveryService_DeltaAggregatedResources_FullMethodName, Window: window}, mesh: m,
+		serviceIPs: c.addresses, expected: m.told(), catalog: newCatalog(), clients: make([]*client, m.proxies)}
+	if root == nil {
+		for j := range f.clients {
+			f.clients[j] = &client{fleet: f, number: j, node: m.nodeID(j)}
+		}
+		return f, nil
+	}
 	trusted := x509.NewCertPool()
 	trusted.AppendCertsFromPEM(root.BundlePEM())
 	err := each(m.proxies, func(j int) error {
-		id, err := spiffe.New(wire.DefaultTrustDomain, m.namespace(m.serviceOf(j)), m.accountOf(j))
-		if err != nil {
-			return err
-		}
-		certificate, err := sign(root, id)
-		if err != nil {
-			return err
-		}
-		f.clients[j] = &client{fleet: f, number: j, node: m.nodeID(j), tls: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: trusted,
-			ServerName: wire.DiscoveryService + "." + wire.SystemNamespace + ".svc", Certificates: []tls.Certificate{certificate}}}
-		return nil
+		config, err := m.proof(root, j, trusted)
+		f.clients[j] = &client{fleet: f, number: j, node: m.nodeID(j), tls: config}
+		return err
 	})
 	return f, err
+}
+
+// proof is how the proxy of a pod proves itself.
+func (m mesh) proof(root *authority.Authority, pod int, trusted *x509.CertPool) (*tls.Config, error) {
+	id, err := spiffe.New(wire.DefaultTrustDomain, m.namespace(m.serviceOf(pod)), m.accountOf(pod))
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := sign(root, id)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: trusted,
+		ServerName: wire.DiscoveryService + "." + wire.SystemNamespace + ".svc", Certificates: []tls.Certificate{certificate}}, nil
 }
 
 // sign makes the certificate that the CA would give a workload.

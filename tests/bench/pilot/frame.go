@@ -2,57 +2,27 @@ package main
 
 import (
 	"errors"
-	"fmt"
 
-	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 )
 
-// frame is a response as it came. Its bytes are only looked at: a thousand clients that unmarshal the same megabytes would be what is
-// measured.
-type frame struct{ buffer mem.Buffer }
-
-// codec sends messages and receives frames.
-type codec struct{}
-
-// Name implements encoding.CodecV2.
-func (codec) Name() string { return "proto" }
-
-// Marshal implements encoding.CodecV2.
-func (codec) Marshal(v any) (mem.BufferSlice, error) {
-	m, ok := v.(proto.Message)
-	if !ok {
-		return nil, fmt.Errorf("sending a %T", v)
-	}
-	data, err := proto.Marshal(m)
-	return mem.BufferSlice{mem.SliceBuffer(data)}, err
-}
-
-// Unmarshal implements encoding.CodecV2.
-func (codec) Unmarshal(data mem.BufferSlice, v any) error {
-	f, ok := v.(*frame)
-	if !ok {
-		return fmt.Errorf("receiving a %T", v)
-	}
-	f.buffer = data.MaterializeToBuffer(mem.DefaultBufferPool())
-	return nil
-}
-
-// response is a delta response whose parts point into a frame.
+// response is a delta response whose parts point into a message as it came. Its bytes are only looked at: a thousand clients that unmarshal the same megabytes
+// would be what is measured.
 type response struct {
 	typ       string
-	nonce     string
+	nonce     []byte
 	resources []resource
 	removed   [][]byte
 }
 
 type resource struct{ name, version, body []byte }
 
-// Field numbers of envoy.service.discovery.v3.DeltaDiscoveryResponse, of its Resource, and of google.protobuf.Any.
+// Field numbers of envoy.service.discovery.v3.DeltaDiscoveryRequest, DeltaDiscoveryResponse, its Resource, and of google.protobuf.Any.
 const (
+	requestType       = 2
+	requestNonce      = 6
 	responseResources = 2
 	responseType      = 4
 	responseNonce     = 5
@@ -73,7 +43,7 @@ func read(data []byte, room []resource) (response, error) {
 		case responseType:
 			r.typ = typeOf(value)
 		case responseNonce:
-			r.nonce = string(value)
+			r.nonce = value
 		case responseRemoved:
 			r.removed = append(r.removed, value)
 		case responseResources:
@@ -107,6 +77,12 @@ func readResource(data []byte) (resource, error) {
 		return nil
 	})
 	return r, err
+}
+
+// appendAnswer appends a delta request that accepts a response.
+func appendAnswer(to []byte, r response) []byte {
+	to = protowire.AppendString(protowire.AppendTag(to, requestType, protowire.BytesType), r.typ)
+	return protowire.AppendBytes(protowire.AppendTag(to, requestNonce, protowire.BytesType), r.nonce)
 }
 
 // fields calls see for each length-delimited field of a message.

@@ -35,7 +35,16 @@ const growth = 1.1
 type row struct {
 	size
 	figures
-	err error // why it was not measured to the end
+	err  error // why it was not measured to the end
+	peer *peer // istiod, in the same run; nil: there is none
+}
+
+// against is what a row is compared with: istiod's figures of this run, or else the recorded ones.
+func (r row) against() figures {
+	if r.peer != nil {
+		return r.peer.figures
+	}
+	return recorded()[r.size]
 }
 
 // verdict counts musts.
@@ -48,10 +57,11 @@ func (v *verdict) must(holds bool) {
 	}
 }
 
-// cell shows a figure and, where istiod's is recorded, what part of that it is; an exclamation mark is a must that does not hold.
+// cell shows a figure and, where istiod's is known, what part of that it is; an exclamation mark is a must that does not hold.
 func (c column) cell(r row, a audience, v *verdict) string {
-	peer, must := c.of(recorded()[r.size]), a.must(c)
-	judging := peer != 0 && must != 0 && r.size == judged()
+	peer, must := c.of(r.against()), a.must(c)
+	failed := r.peer != nil && r.peer.err != nil
+	judging := (peer != 0 || failed) && must != 0 && r.size == judged()
 	if r.err != nil {
 		if judging { // what was not measured does not hold
 			v.must(false)
@@ -59,7 +69,10 @@ func (c column) cell(r row, a audience, v *verdict) string {
 		return "-"
 	}
 	text := c.show(c.of(r.figures))
-	if peer == 0 {
+	if judging && failed { // there is nothing that it could be compared with
+		v.must(false)
+	}
+	if peer == 0 || failed {
 		return text
 	}
 	part := c.of(r.figures) / peer
@@ -87,6 +100,12 @@ func tableOf(g group, a audience, few int, rows []row, v *verdict) table {
 		if t.rows = append(t.rows, line); r.err != nil {
 			t.notes = append(t.notes, fmt.Sprintf("%s was not measured: %v", r.size, r.err))
 		}
+		if r.peer != nil {
+			t.rows = append(t.rows, r.peer.line())
+			if r.peer.err != nil {
+				t.notes = append(t.notes, fmt.Sprintf("%s was not measured with istiod: %v", r.size, r.peer.err))
+			}
+		}
 	}
 	if g.grows != nil {
 		line := []string{"grows as n^"}
@@ -96,6 +115,19 @@ func tableOf(g group, a audience, few int, rows []row, v *verdict) table {
 		t.rows = append(t.rows, line)
 	}
 	return t
+}
+
+// line shows istiod's own figures.
+func (p *peer) line() []string {
+	out := []string{"istiod"}
+	for _, c := range columns() {
+		text := "-"
+		if p.err == nil {
+			text = c.show(c.of(p.figures))
+		}
+		out = append(out, text)
+	}
+	return out
 }
 
 // steepness is the exponent with which a figure grows, and a must: no worse than a line.

@@ -166,3 +166,44 @@ func TestExponent(t *testing.T) {
 		t.Errorf("a line grows as n^%f", e)
 	}
 }
+
+// TestPeer holds that a row is compared with the istiod of its own run where there was one, and that one that failed is no excuse.
+func TestPeer(t *testing.T) {
+	beside := func(part float64, err error) row {
+		r := at(judged(), 1)
+		r.peer = &peer{figures: at(judged(), 1/part).figures, err: err}
+		return r
+	}
+	for _, c := range []struct {
+		row       row
+		hold      int
+		says, not string
+	}{
+		{beside(0.19, nil), 9, "| istiod |", "!"},
+		{beside(0.4, nil), 3, "(0.40x!)", "(1.00x"},
+		{beside(0.1, errors.New("it fell over")), 0, "with istiod: it fell over", "x)"},
+	} {
+		var v verdict
+		out := texts(tableOf(group{name: "g"}, named(t, "envoy"), 20, []row{c.row}, &v))
+		if v.hold != c.hold || v.all != 9 || !strings.Contains(out, c.says) || strings.Contains(out, c.not) {
+			t.Errorf("%d of %d hold, want %d; want %q and no %q\n%s", v.hold, v.all, c.hold, c.says, c.not, out)
+		}
+	}
+	if p := named(t, "ondemand").peer(); p.name != "envoy" {
+		t.Errorf("istiod's clients are %s where ours are on demand", p.name)
+	}
+	if p := named(t, "scoped").peer(); p.name != "scoped" {
+		t.Errorf("istiod's clients are %s where others are scoped", p.name)
+	}
+}
+
+// TestMiddle holds that figures of several turns are medians, each by itself.
+func TestMiddle(t *testing.T) {
+	all := []figures{{connect: 3, cold: 10, memory: 5}, {connect: 1, cold: 30, memory: 5}, {connect: 2, cold: 20, memory: 1}}
+	if m := middle(all); m.connect != 2 || m.cold != 20 || m.memory != 5 {
+		t.Errorf("got %+v", m)
+	}
+	if m := middle(nil); m != (figures{}) {
+		t.Errorf("of nothing: %+v", m)
+	}
+}

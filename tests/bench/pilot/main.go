@@ -1,12 +1,11 @@
 // Command pilot measures the control plane: a real API server (etcd and kube-apiserver, no nodes), heddled as a process of its own, a mesh
 // of N services, and M clients of delta ADS that this program plays. For each size it says how long it takes until all clients are connected
 // and have everything, until the last one knows of a change, how many bytes that is, and what heddled needs for it, beside what istiod
-// needed. It must not be run beside anything else that is busy.
+// needed, on another day or in turns with it. It must not be run beside anything else that is busy.
 package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -24,6 +23,7 @@ type settings struct {
 	profiles   string
 	profiling  time.Duration
 	patience   time.Duration
+	rounds     int
 	keep       bool
 	record     string
 	note       string
@@ -31,7 +31,7 @@ type settings struct {
 }
 
 // binaries are files to run; empty: made of the source tree.
-type binaries struct{ heddled, kubernetes string }
+type binaries struct{ heddled, kubernetes, istiod string }
 
 func main() {
 	var c settings
@@ -44,6 +44,8 @@ func main() {
 	flag.StringVar(&c.profiles, "profiles", "", "folder to write profiles of heddled to: CPU while clients connect and while things change, heap after each")
 	flag.DurationVar(&c.profiling, "profiling", 15*time.Second, "with -profiles: how long CPU profiles are, at most; a row waits for them")
 	flag.DurationVar(&c.patience, "patience", 10*time.Minute, "how long anything may take before a row is given up")
+	flag.StringVar(&c.binaries.istiod, "istiod", "", "pilot-discovery to measure in turns with heddled, beside the same objects and clients; empty: figures are compared with recorded ones")
+	flag.IntVar(&c.rounds, "rounds", 1, "how often each kind of clients is measured in a mesh; figures are medians")
 	flag.BoolVar(&c.keep, "keep", false, "keep the state folder: logs, and what etcd holds")
 	flag.StringVar(&c.binaries.heddled, "heddled", "", "heddled to measure; empty: built of the tree")
 	flag.StringVar(&c.binaries.kubernetes, "kubernetes", "", "binary of all Kubernetes programs (tests/cluster); empty: the cache's, or built")
@@ -67,6 +69,9 @@ func run(ctx context.Context, c settings) error {
 	}
 	if c.few < changes {
 		return fmt.Errorf("-few %d: changes are about %d services", c.few, changes)
+	}
+	if c.rounds < 1 {
+		return fmt.Errorf("-rounds %d: at least one", c.rounds)
 	}
 	dir, err := os.MkdirTemp("", "heddle-bench-pilot-")
 	if err != nil {
@@ -142,29 +147,9 @@ type bench struct {
 	top       string // the source tree
 }
 
-// size starts a mesh and measures each kind of clients in it, one after the other.
-func (b *bench) size(ctx context.Context, s size) []row {
-	out := make([]row, len(b.audiences))
-	for i := range out {
-		out[i].size = s
-	}
-	err := b.mesh(ctx, s, func(c *cluster, dir, kubeconfig string) {
-		for i, a := range b.audiences {
-			if ctx.Err() == nil {
-				c.audience, c.before = a, i*changes
-				out[i].figures, out[i].err = b.row(ctx, c, dir, kubeconfig)
-			}
-		}
-	})
-	for i := range out {
-		out[i].err = errors.Join(out[i].err, err)
-	}
-	return out
-}
-
 // mesh starts an API server with the objects of a size, and ends it again.
-func (b *bench) mesh(ctx context.Context, s size, use func(c *cluster, dir, kubeconfig string)) error {
-	m := mesh{size: s, namespaces: b.namespaces, few: b.few, before: len(b.audiences) * changes}
+func (b *bench) mesh(ctx context.Context, s size, use func(c *cluster, at site)) error {
+	m := mesh{size: s, namespaces: b.namespaces, few: b.few, before: b.turns() * changes}
 	if err := m.fits(); err != nil {
 		return err
 	}
@@ -188,37 +173,6 @@ func (b *bench) mesh(ctx context.Context, s size, use func(c *cluster, dir, kube
 	if err := c.fill(ctx, b.top); err != nil {
 		return err
 	}
-	use(c, dir, api.kubeconfig)
+	use(c, site{dir, api.kubeconfig})
 	return nil
-}
-
-// row starts heddled and its clients, measures, and ends them again.
-func (b *bench) row(ctx context.Context, c *cluster, dir, kubeconfig string) (_ figures, err error) {
-	undo, err := c.importFew(ctx)
-	if err != nil {
-		return figures{}, fmt.Errorf("importing a few: %w", err)
-	}
-	defer func() { err = errors.Join(err, undo()) }()
-	h, err := b.startHeddled(ctx, dir, kubeconfig)
-	if err != nil {
-		return figures{}, err
-	}
-	defer h.stop()
-	root, err := c.root(ctx)
-	if err != nil {
-		return figures{}, err
-	}
-	f, err := newFleet(root, c, h.discovery)
-	if err != nil {
-		return figures{}, err
-	}
-	defer f.end()
-	out, err := b.measure(ctx, trial{c, h, f})
-	if lost := f.lost.Load(); err == nil && lost > 0 {
-		err = fmt.Errorf("%d streams were lost", lost)
-	}
-	if err != nil && !b.keep {
-		err = errors.Join(err, errors.New("heddled: "+h.tail()))
-	}
-	return out, err
 }

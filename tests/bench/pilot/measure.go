@@ -17,8 +17,8 @@ import (
 // trial is all that runs for one row.
 type trial struct {
 	*cluster
-	heddled *heddled
-	fleet   *fleet
+	plane *plane
+	fleet *fleet
 }
 
 // measure takes a row's figures.
@@ -29,18 +29,18 @@ func (b *bench) measure(ctx context.Context, t trial) (figures, error) {
 			return err
 		}
 		out.cold = t.fleet.received.Load()
-		out.cpu, err = t.heddled.cpu()
+		out.cpu, err = t.plane.cpu()
 		return errors.Join(err, t.fleet.calm(ctx))
 	})
 	if err != nil {
 		return out, err
 	}
-	connected, err := t.heddled.peak()
+	connected, err := t.plane.peak()
 	if err != nil {
 		return out, err
 	}
-	fmt.Printf("%s %s: %d connected after %.1f s, %d attempts led to no stream; heddled has used %.1f s of CPU and %s\n", t.size, t.name, t.proxies, out.connect.Seconds(),
-		t.fleet.refused.Load(), out.cpu.Seconds(), showBytes(float64(connected)))
+	fmt.Printf("%s %s: %d connected after %.1f s, %d attempts led to no stream; %s has used %.1f s of CPU and %s\n", t.size, t.name, t.proxies, out.connect.Seconds(),
+		t.fleet.refused.Load(), t.plane.process.name, out.cpu.Seconds(), showBytes(float64(connected)))
 	err = t.profiled(ctx, b, "change", func() (err error) {
 		if out.endpoints, _, err = t.changed(ctx, b.patience, "endpoint change", t.changeEndpoints); err != nil {
 			return fmt.Errorf("changing endpoints: %w", err)
@@ -56,30 +56,30 @@ func (b *bench) measure(ctx context.Context, t trial) (figures, error) {
 	if err != nil {
 		return out, err
 	}
-	out.memory, err = t.heddled.peak()
+	out.memory, err = t.plane.peak()
 	return out, err
 }
 
-// profiled writes profiles of what heddled does meanwhile, where they are asked for.
+// profiled writes profiles of what the control plane does meanwhile, where they are asked for.
 func (t trial) profiled(ctx context.Context, b *bench, what string, do func() error) error {
 	file := func(kind string) string {
 		if b.profiles == "" {
 			return ""
 		}
-		return filepath.Join(b.profiles, fmt.Sprintf("%s-%s-%s-%s.pprof", t.size, t.name, what, kind))
+		return filepath.Join(b.profiles, fmt.Sprintf("%s-%s-%s-%s-%s.pprof", t.plane.process.name, t.size, t.name, what, kind))
 	}
-	cpu := t.heddled.profile(ctx, file("cpu"), fmt.Sprintf("profile?seconds=%d", int(b.profiling.Seconds())))
+	cpu := t.plane.profile(ctx, file("cpu"), fmt.Sprintf("profile?seconds=%d", int(b.profiling.Seconds())))
 	if err := do(); err != nil {
 		return err
 	}
-	return errors.Join(t.heddled.profile(ctx, file("heap"), "heap")(), cpu())
+	return errors.Join(t.plane.profile(ctx, file("heap"), "heap")(), cpu())
 }
 
 // change is one change of a kind: what clients are to receive, and the write. round counts from 0.
 type change func(round int) (needs []need, write func(context.Context) error)
 
 // changed makes a change a few times and returns the medians: of the time until the last client had it, and of the bytes that all received. It prints whose CPU
-// that took, since clients and heddled have the same cores.
+// that took, since clients and control plane have the same cores.
 func (t trial) changed(ctx context.Context, patience time.Duration, what string, c change) (time.Duration, int64, error) {
 	theirs, ours, err := t.spent()
 	if err != nil {
@@ -110,23 +110,23 @@ func (t trial) changed(ctx context.Context, patience time.Duration, what string,
 	if err != nil {
 		return 0, 0, err
 	}
-	fmt.Printf("%s %s: %s: each took %v of heddled's CPU and %v of its clients'\n", t.size, t.name, what, ((theirsAfter - theirs) / changes).Round(time.Millisecond),
-		((oursAfter - ours) / changes).Round(time.Millisecond))
+	fmt.Printf("%s %s: %s: each took %v of %s's CPU and %v of its clients'\n", t.size, t.name, what, ((theirsAfter - theirs) / changes).Round(time.Millisecond),
+		t.plane.process.name, ((oursAfter - ours) / changes).Round(time.Millisecond))
 	slices.Sort(took)
 	slices.Sort(bytes)
 	return took[changes/2], bytes[changes/2], nil
 }
 
-// spent is the CPU time that heddled and its clients, which are this process, have had so far.
-func (t trial) spent() (heddled, clients time.Duration, err error) {
-	if heddled, err = t.heddled.cpu(); err != nil {
+// spent is the CPU time that the control plane and its clients, which are this process, have had so far.
+func (t trial) spent() (plane, clients time.Duration, err error) {
+	if plane, err = t.plane.cpu(); err != nil {
 		return 0, 0, err
 	}
 	var own syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &own); err != nil {
 		return 0, 0, fmt.Errorf("reading the clients' CPU time: %w", err)
 	}
-	return heddled, time.Duration(own.Utime.Nano() + own.Stime.Nano()), nil
+	return plane, time.Duration(own.Utime.Nano() + own.Stime.Nano()), nil
 }
 
 // changeEndpoints gives a service one more address.

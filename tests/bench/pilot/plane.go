@@ -9,33 +9,40 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 )
 
-// heddled is the control plane under test, a process of its own.
-type heddled struct {
+// plane is a control plane that runs, a process of its own.
+type plane struct {
 	*process
 	discovery, web string // host:port
+	insecure       bool   // it is asked without TLS
 	release        func()
 }
 
 // startHeddled starts one and waits until it is ready to serve proxies.
-func (b *bench) startHeddled(ctx context.Context, dir, kubeconfig string) (*heddled, error) {
-	at, release, err := addresses(4)
+func (b *bench) startHeddled(ctx context.Context, at site) (*plane, error) {
+	on, release, err := addresses(4)
 	if err != nil {
 		return nil, err
 	}
-	h := &heddled{discovery: at[0], web: at[1], release: release}
+	h := &plane{discovery: on[0], web: on[1], release: release}
 	env := []string{wire.EnvPodName + "=heddled-0", wire.EnvPodNamespace + "=" + wire.SystemNamespace, "GOMEMLIMIT=1GiB"} // as in the chart
-	h.process, err = spawn(dir, "heddled", env, b.binaries.heddled, "--kubeconfig="+kubeconfig, "--proxy-image=bench", "--discovery-address="+at[0],
-		"--monitoring-address="+at[1], "--health-address="+at[2], "--webhook-address="+at[3])
+	h.process, err = spawn(at.dir, "heddled", env, b.binaries.heddled, "--kubeconfig="+at.kubeconfig, "--proxy-image=bench", "--discovery-address="+on[0],
+		"--monitoring-address="+on[1], "--health-address="+on[2], "--webhook-address="+on[3])
 	if err != nil {
 		release()
 		return nil, err
 	}
-	err = h.until(ctx, b.patience, func(ctx context.Context) error {
-		_, err := fetch(ctx, "http://"+at[2]+"/ready")
+	return h.ready(ctx, b.patience, "http://"+on[2]+"/ready")
+}
+
+// ready waits until the plane says that it serves.
+func (h *plane) ready(ctx context.Context, patience time.Duration, url string) (*plane, error) {
+	err := h.until(ctx, patience, func(ctx context.Context) error {
+		_, err := fetch(ctx, url)
 		return err
 	})
 	if err != nil {
@@ -45,13 +52,13 @@ func (b *bench) startHeddled(ctx context.Context, dir, kubeconfig string) (*hedd
 	return h, nil
 }
 
-func (h *heddled) stop() {
+func (h *plane) stop() {
 	h.process.stop()
 	h.release()
 }
 
-// profile writes a profile of heddled into a file, in the background; the function returned waits for it. Nothing is done without a file.
-func (h *heddled) profile(ctx context.Context, file, what string) (wait func() error) {
+// profile writes a profile of the plane into a file, in the background; the function returned waits for it. Nothing is done without a file.
+func (h *plane) profile(ctx context.Context, file, what string) (wait func() error) {
 	if file == "" {
 		return func() error { return nil }
 	}
@@ -96,6 +103,14 @@ func (b *bench) build(ctx context.Context) error {
 		return errors.New("run this inside the source tree")
 	}
 	b.top = filepath.Dir(module)
+	for _, given := range []*string{&b.binaries.heddled, &b.binaries.kubernetes, &b.binaries.istiod} {
+		if *given == "" {
+			continue
+		}
+		if *given, err = filepath.Abs(*given); err != nil { // programs run in a folder of their own
+			return fmt.Errorf("looking for %s: %w", *given, err)
+		}
+	}
 	if b.binaries.heddled == "" {
 		fmt.Println("building heddled")
 		b.binaries.heddled = filepath.Join(b.dir, "heddled")

@@ -24,7 +24,7 @@ type process struct {
 	done chan struct{} // closed when it has ended
 }
 
-// spawn runs a program whose output goes to a file in dir.
+// spawn runs a program in dir, where its output goes to a file.
 func spawn(dir, name string, env []string, args ...string) (*process, error) {
 	log := filepath.Join(dir, name+".log")
 	out, err := os.Create(log)
@@ -33,7 +33,7 @@ func spawn(dir, name string, env []string, args ...string) (*process, error) {
 	}
 	defer out.Close()
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Stdout, cmd.Stderr, cmd.Env = out, out, append(os.Environ(), env...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = dir, out, out, append(os.Environ(), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is ours: we end it in order
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
@@ -149,6 +149,12 @@ func addresses(n int) (out []string, release func(), err error) {
 		out = append(out, net.JoinHostPort("127.0.0.1", port))
 	}
 	return out, release, nil
+}
+
+// split takes host:port apart, of one of addresses.
+func split(address string) (host, port string) {
+	host, port, _ = strings.Cut(address, ":") // IPv4
+	return host, port
 }
 
 // output runs a command to its end and returns what it printed.
