@@ -107,6 +107,10 @@ func main() {
 			os.Exit(1)
 		}
 	}
+	if err := tooLittle(places()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	start := time.Now()
 	failed, ran := lanes(ctx, groups)
 	fmt.Printf("\nsuites, in %v:\n%d passed, %d failed\n", time.Since(start).Round(time.Second), ran-len(failed), len(failed))
