@@ -181,9 +181,19 @@ func (p *play) closing(ctx context.Context) {
 		fmt.Printf("the shop's page:   curl -k --resolve %s:443:%s https://%s/\n", tour.PublicHost, addr, tour.PublicHost)
 	}
 	if p.own {
-		fmt.Printf("its cluster:       export KUBECONFIG=%s\nstop it all:       make cluster-down\n", p.kubeconfig)
+		tree, err := os.Getwd()
+		if err != nil {
+			tree = "."
+		}
+		fmt.Print(farewell(p.kubeconfig, tree))
 		return
 	}
 	fmt.Printf("stop it all:       kubectl --context %[1]s delete namespace %[2]s && bin/meshctl uninstall --context %[1]s --purge\n", p.context,
 		strings.Join(tour.Namespaces(), " "))
+}
+
+// farewell says how the demo's own cluster is reached, and with what: not every machine has a kubectl. One that is there stays the first.
+func farewell(kubeconfig, tree string) string {
+	return fmt.Sprintf("its cluster:       export KUBECONFIG=%s\nkubectl, meshctl:  export PATH=\"$PATH:%s:%s\"\nstop it all:       make cluster-down\n",
+		kubeconfig, filepath.Join(filepath.Dir(kubeconfig), "bin"), filepath.Join(tree, binFolder))
 }

@@ -84,3 +84,14 @@ func TestSetupOfTheReadmes(t *testing.T) {
 		t.Errorf("no README tells of %v", left)
 	}
 }
+
+// What the demo prints at its end is typed by people on machines that may have neither program.
+func TestFarewell(t *testing.T) {
+	want := `its cluster:       export KUBECONFIG=/state/kubeconfig
+kubectl, meshctl:  export PATH="$PATH:/state/bin:/tree/bin"
+stop it all:       make cluster-down
+`
+	if got := farewell("/state/kubeconfig", "/tree"); got != want {
+		t.Errorf("it says:\n%s\nwant:\n%s", got, want)
+	}
+}
