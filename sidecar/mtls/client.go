@@ -32,9 +32,6 @@ type ClientConfig struct {
 // byEndpoint says whether the endpoint's facts name the one acceptable identity.
 func (c ClientConfig) byEndpoint() bool { return c.Trust.Mesh != nil && len(c.Names) == 0 }
 
-// sessions is of how many servers' names a client remembers the last session, to resume it.
-const sessions = 64
-
 // Client implements upstream.Handshaker.
 type Client struct {
 	config ClientConfig
@@ -53,9 +50,6 @@ func NewClient(c ClientConfig) *Client {
 		c.Params.apply(base)
 		if c.Certificate != nil {
 			base.GetClientCertificate = client.certificate
-		}
-		if c.Certificate == nil && c.Trust.Mesh == nil { // who is anonymous has nothing to prove anew, and the server's proof is judged again
-			base.ClientSessionCache = tls.NewLRUClientSessionCache(sessions)
 		}
 		client.bases[p] = base
 	}
