@@ -218,6 +218,8 @@ func TestExplainAnswersByItsExitCode(t *testing.T) {
 		"explain -f - web POST http://api/ -o json":                     {ExitFailed, `"flag": "RBAC"`},
 		"explain -f - web GET http://nothing/ -o yaml":                  {ExitFailed, "succeeds: false"},
 		"explain -f - nobody GET http://api/":                           {ExitUsage, "there is no pod nobody in namespace default"},
+		"explain -f - me.mine GET http://api/":                          {ExitUsage, "there is neither pod me in namespace mine nor me.mine in namespace default; name it as"},
+		"explain -f - deploy/me.mine GET http://api/":                   {ExitUsage, "there is neither pod of deploy me in namespace mine nor me.mine in namespace default"},
 		"describe pod -f - web":                                         {ExitOK, "Pod web.default"},
 		"describe service -f - api.default -o json":                     {ExitOK, `"service": "Service default/api"`},
 		"describe service -f - nothing":                                 {ExitUsage, "there is no service nothing in namespace default"},

@@ -121,9 +121,18 @@ func (m *Mesh) Find(name, namespace string) (*Pod, error) {
 		}
 	}
 	if isKind {
-		return nil, fmt.Errorf("there is no pod of %s %s in namespace %s", kind, rest, namespace)
+		return nil, absent("pod of "+kind, rest, namespace)
 	}
-	return nil, fmt.Errorf("there is no pod %s in namespace %s; name it as POD.NAMESPACE or deployment/NAME.NAMESPACE", rest, namespace)
+	return nil, fmt.Errorf("%w; name it as POD.NAMESPACE or deployment/NAME.NAMESPACE", absent("pod", rest, namespace))
+}
+
+// absent says where a name was looked for.
+func absent(what, name, namespace string) error {
+	all := names(name, namespace)
+	if len(all) == 1 {
+		return fmt.Errorf("there is no %s %s in namespace %s", what, name, namespace)
+	}
+	return fmt.Errorf("there is neither %s %s in namespace %s nor %s in namespace %s", what, all[1].Name, all[1].Namespace, name, namespace)
 }
 
 // names are what a name may stand for: itself in a namespace, or NAME.NAMESPACE.
