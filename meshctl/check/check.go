@@ -77,7 +77,7 @@ func (c *Checker) Run(ctx context.Context, pre bool) ([]Finding, error) {
 			return c.found, nil
 		}
 		if apierrors.IsForbidden(err) {
-			c.add(Error, "rights", "%v", cluster.Explain(err))
+			c.forbidden(err)
 			continue
 		}
 		if err != nil {
@@ -100,6 +100,14 @@ func Worst(findings []Finding) Level {
 
 func (c *Checker) add(level Level, check, format string, args ...any) {
 	c.found = append(c.found, Finding{level, check, fmt.Sprintf(format, args...)})
+}
+
+// forbidden names a right that is missing, once: several checks may want the same.
+func (c *Checker) forbidden(err error) {
+	f := Finding{Error, "rights", cluster.Explain(err).Error()}
+	if !slices.Contains(c.found, f) {
+		c.found = append(c.found, f)
+	}
 }
 
 func (c *Checker) kubernetes(ctx context.Context) error {

@@ -77,6 +77,19 @@ func TestWhatMayNotBeReadIsAFinding(t *testing.T) {
 	}
 }
 
+// Several checks list the same; who may not is told once.
+func TestAMissingRightIsNamedOnce(t *testing.T) {
+	named := 0
+	for _, f := range (setup{version: "v1.37.2", unreadable: "deployments"}).run(t, false) {
+		if strings.Contains(f.Message, "missing rights: deployments") {
+			named++
+		}
+	}
+	if named != 1 {
+		t.Errorf("the right to list deployments is named %d times", named)
+	}
+}
+
 func TestFindings(t *testing.T) {
 	crds, err := manifests.CRDs("v1")
 	if err != nil {
