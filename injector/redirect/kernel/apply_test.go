@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -185,9 +186,8 @@ func (l *lab) call(ns netns.NsHandle, d dial) (answer string) {
 		}
 		check(l.t, err)
 		defer conn.Close()
-		buf := make([]byte, 100)
-		n, _ := conn.Read(buf)
-		answer = string(buf[:n])
+		said, _ := io.ReadAll(conn) // to the end: who closes first keeps the port for a minute
+		answer = string(said)
 	})
 	return answer
 }
