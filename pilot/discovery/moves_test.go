@@ -88,6 +88,7 @@ func TestAProxyMovesBetweenReplicas(t *testing.T) {
 			}
 			for len(r.late) > 0 {
 				r.hear()
+				r.listen()
 			}
 			r.listen()
 			r.ended(seed)
