@@ -64,6 +64,17 @@ func Alone(t testing.TB) *Host {
 	return h
 }
 
+// Named is a namespace that somebody else has made, and removes.
+func Named(t testing.TB, name string) *Host {
+	t.Helper()
+	space, err := netns.GetFromName(name)
+	if err != nil {
+		t.Fatalf("finding the network namespace %s: %v", name, err)
+	}
+	t.Cleanup(func() { _ = space.Close() })
+	return &Host{t, space}
+}
+
 // Host makes a host with an address on the switch; all addresses are neighbours.
 func (n *Network) Host(ip netip.Addr) *Host {
 	n.t.Helper()
