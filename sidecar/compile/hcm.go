@@ -8,6 +8,7 @@ import (
 	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
+	"github.com/heddle-mesh/heddle/sidecar/compile/dialect"
 	"github.com/heddle-mesh/heddle/sidecar/compile/filters"
 	"github.com/heddle-mesh/heddle/sidecar/compile/reports"
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
@@ -19,16 +20,13 @@ import (
 // defaultIdle is Envoy's idle timeout for connections.
 const defaultIdle = time.Hour
 
-// longestHead is how many KiB the head of a request may have: Envoy's default, and the most here.
-const longestHead = 60
-
 // http reads an HttpConnectionManager into the chain.
 func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
 	if in.GetCodecType() != hcm.HttpConnectionManager_AUTO {
 		return values.Wrong("codec_type", "%s is not implemented", in.GetCodecType())
 	}
-	if kb := in.GetMaxRequestHeadersKb(); kb != nil && (kb.GetValue() == 0 || kb.GetValue() > longestHead) {
-		return values.Wrong("max_request_headers_kb", "%d is not within 1 to %d", kb.GetValue(), longestHead)
+	if kb := in.GetMaxRequestHeadersKb(); kb != nil && (kb.GetValue() == 0 || kb.GetValue() > dialect.LongestHead) {
+		return values.Wrong("max_request_headers_kb", "%d is not within 1 to %d", kb.GetValue(), dialect.LongestHead)
 	}
 	out := &config.HTTP{
 		StatPrefix: in.GetStatPrefix(), ServerName: in.GetServerName(), UseRemoteAddress: in.GetUseRemoteAddress().GetValue(),

@@ -15,7 +15,9 @@ import (
 type Checker map[protoreflect.FullName]map[protoreflect.Name]bool
 
 // New reads the list.
-func New() Checker {
+func New() Checker { return read(list) }
+
+func read(list string) Checker {
 	c := Checker{}
 	var fields map[protoreflect.Name]bool
 	for _, word := range strings.Fields(list) {
@@ -84,7 +86,10 @@ func (c walk) message(m protoreflect.Message) *refusal {
 		if !m.Has(field) {
 			continue
 		}
-		if !fields[field.Name()] && c.ignored != nil && harmless(name, field.Name()) {
+		if c.spare(m, field); !m.Has(field) {
+			continue
+		}
+		if !fields[field.Name()] && c.ignored != nil && Harmless()[name][field.Name()] {
 			*c.ignored++
 			continue
 		}
@@ -147,5 +152,23 @@ func (c walk) any(a *anypb.Any) *refusal {
 	if err != nil {
 		return refuse("%v", err)
 	}
-	return c.message(m.ProtoReflect())
+	before := c.count()
+	if r := c.message(m.ProtoReflect()); r != nil {
+		return r
+	}
+	if c.count() == before {
+		return nil
+	}
+	if a.Value, err = (proto.MarshalOptions{Deterministic: true}).Marshal(m); err != nil { // equal chains stay equal
+		return refuse("%v", err)
+	}
+	return nil
+}
+
+// count is how much was not honoured so far.
+func (c walk) count() int {
+	if c.ignored == nil {
+		return 0
+	}
+	return *c.ignored
 }
