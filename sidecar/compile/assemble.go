@@ -14,20 +14,21 @@ import (
 // Config returns the configuration that the resources make, the same pointer as before where nothing in it changed.
 //
 // What needs something that has not arrived waits, and its version before stays in force: a cluster for its endpoints, a route
-// table for its clusters, a listener for its routes. What the control plane does not have, or what of its first version was refused, is not waited for.
+// table for its clusters, a listener for its routes. What the control plane does not have is not waited for; nor is what of its first version was refused,
+// but where a version before is in force: that stays, until what the next one needs is mended.
 func (c *Compiler) Config() *config.Config {
 	next := &config.Config{Clusters: map[string]*upstream.Config{}, Endpoints: map[string]*upstream.Assignment{}, Routes: map[string]*route.Table{}}
 	for name, e := range c.endpoints {
 		next.Endpoints[name] = e.made
 	}
 	for name, e := range c.clusters {
-		e.activate(c.hasEndpoints(e.needs.endpoints))
+		e.activate(c.hasEndpoints(e.needs.endpoints) && !c.worse(e.needs, e.inForce))
 		if e.live {
 			next.Clusters[name] = e.active
 		}
 	}
 	for name, e := range c.routes {
-		e.activate(c.clustersReady(e.needs.clusters))
+		e.activate(c.clustersReady(e.needs.clusters) && !c.worse(e.needs, e.inForce))
 		if e.live {
 			next.Routes[name] = e.active
 		}
@@ -35,7 +36,7 @@ func (c *Compiler) Config() *config.Config {
 	c.complete(next.Routes)
 	for _, name := range slices.Sorted(maps.Keys(c.listeners)) {
 		e := c.listeners[name]
-		e.activate(c.clustersReady(e.needs.clusters) && c.routesReady(e.needs.routes, next))
+		e.activate(c.clustersReady(e.needs.clusters) && c.routesReady(e.needs.routes, next) && !c.worse(e.needs, e.inForce))
 		if e.live {
 			next.Listeners = append(next.Listeners, e.active)
 		}
@@ -106,6 +107,53 @@ func (c *Compiler) routesReady(names map[string]bool, in *config.Config) bool {
 		}
 	}
 	return true
+}
+
+// worse says whether what follows a version in force, nil: none, needs something more that there is not because it was refused: no endpoints for a cluster that
+// traffic moves to, no cluster, no routes.
+func (c *Compiler) worse(next, before *needs) bool {
+	if before == nil || next == before {
+		return false
+	}
+	if next.endpoints != before.endpoints && c.missesEndpoints(next.endpoints) {
+		return true
+	}
+	for name := range next.clusters {
+		if !before.clusters[name] && c.missesCluster(name) {
+			return true
+		}
+	}
+	for name := range next.routes {
+		if !before.routes[name] && c.missesRoutes(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// missesEndpoints says whether the endpoints of that name were refused, and there are none from before.
+func (c *Compiler) missesEndpoints(name string) bool {
+	return c.endpoints[name] == nil && c.refused[wire.TypeEndpoints][name] != ""
+}
+
+func (c *Compiler) missesCluster(name string) bool {
+	if e := c.clusters[name]; e != nil {
+		return c.missesEndpoints(e.needs.endpoints)
+	}
+	return c.refused[wire.TypeCluster][name] != ""
+}
+
+func (c *Compiler) missesRoutes(name string) bool {
+	e := c.routes[name]
+	if e == nil {
+		return c.refused[wire.TypeRoute][name] != ""
+	}
+	for cluster := range e.needs.clusters {
+		if c.missesCluster(cluster) {
+			return true
+		}
+	}
+	return false
 }
 
 // Warming says whether a listener that was announced is not in force yet. Those that were asked for are their connections' affair.

@@ -349,7 +349,21 @@ func (c *Compiler) Wanted(typ string) []string {
 			delete(c.absent[typ], name)
 		}
 	}
+	for name := range c.refused[typ] {
+		if !names[name] && c.byName(typ) {
+			delete(c.refused[typ], name)
+		}
+	}
 	return slices.Sorted(maps.Keys(names))
+}
+
+// byName says whether resources of typ come only for names that are asked for.
+func (c *Compiler) byName(typ string) bool {
+	switch typ {
+	case wire.TypeEndpoints, wire.TypeRoute, wire.TypeSecret, wire.TypeVirtualHost:
+		return true
+	}
+	return typ == wire.TypeCluster && c.options.OnDemand
 }
 
 // Self returns what the control plane last said of this proxy's own workload, nil where it said nothing.

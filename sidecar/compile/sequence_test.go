@@ -144,6 +144,52 @@ func TestABadResourceHoldsNothingUp(t *testing.T) {
 	}
 }
 
+// TestWhatIsRefusedReplacesNothing holds that a running proxy goes on as before where what comes next needs something of which the first version is refused: no
+// traffic moves to a cluster without endpoints, to none at all, or to no routes. Once that is mended, it moves.
+func TestWhatIsRefusedReplacesNothing(t *testing.T) {
+	endpoints, cluster, routes := endpointsText("b", "10.0.0.2"), clusterText("b", "1s"), routesText("81", "b")
+	poor := strings.Replace(endpoints, "10.0.0.2", "a.example.com", 1)
+	elsewhere := strings.Replace(clusterText("a", "1s"), "eds_config: {ads: {}}", "eds_config: {ads: {}}, service_name: b", 1)
+	for name, c := range map[string]struct {
+		bad, mended string
+		with        []string
+	}{
+		"routes, to a cluster without endpoints":            {poor, endpoints, []string{cluster, routesText("80", "b")}},
+		"routes, to a cluster that is refused":              {strings.Replace(cluster, "type: EDS", "type: EDS\nlb_subset_config: {fallback_policy: ANY_ENDPOINT}", 1), cluster, []string{endpoints, routesText("80", "b")}},
+		"a cluster, to other endpoints":                     {poor, endpoints, []string{elsewhere}},
+		"a listener, to routes that are refused":            {strings.Replace(routes, "route: {cluster: b}", "route: {cluster: b, internal_redirect_policy: {}}", 1), routes, []string{cluster, endpoints, listenerText("l", "81", "1")}},
+		"a listener, to routes to one without endpoints":    {poor, endpoints, []string{cluster, routes, listenerText("l", "81", "1")}},
+		"a listener and a table, one of which is all right": {poor, endpoints, []string{cluster, routes, listenerText("l", "81", "1"), routesText("80", "b")}},
+	} {
+		running := newCompiler()
+		before := step(t, running, clusterText("a", "1s"), endpointsText("a", "10.0.0.1"), routesText("80", "a"), listenerText("l", "80", "1"))
+		if refused := apply(t, running, strings.Join(append(slices.Clone(c.with), c.bad), "\n---\n")); len(refused) != 1 {
+			t.Errorf("%s: refused: %v", name, refused)
+		}
+		now := running.Config()
+		if now.Listeners[0] != before.Listeners[0] || now.Routes["80"] != before.Routes["80"] || now.Clusters["a"] != before.Clusters["a"] {
+			t.Errorf("%s: it moved to what is not there", name)
+		}
+		after := step(t, running, c.mended)
+		if after.Listeners[0] == before.Listeners[0] && after.Routes["80"] == before.Routes["80"] && after.Clusters["a"] == before.Clusters["a"] {
+			t.Errorf("%s: it does not move once that is mended", name)
+		}
+	}
+}
+
+// TestAnOldRefusalIsForgotten holds that what was refused while it was wanted is waited for when it is wanted again.
+func TestAnOldRefusalIsForgotten(t *testing.T) {
+	c := newCompiler()
+	if refused := apply(t, c, clusterText("a", "1s")+"\n---\n"+endpointsText("a", "a.example.com")); len(refused) != 1 || len(c.Config().Clusters) != 1 {
+		t.Fatalf("refused: %v", refused)
+	}
+	c.Apply(wire.TypeCluster, nil, []string{"a"})
+	c.Wanted(wire.TypeEndpoints)
+	if got := step(t, c, clusterText("a", "1s")); len(got.Clusters) != 0 {
+		t.Error("an old refusal counts for a new subscription")
+	}
+}
+
 // TestSecretsKeepTheirContent holds that a secret which vanishes keeps serving while something names it, and that keys appear in no dump.
 func TestSecretsKeepTheirContent(t *testing.T) {
 	c := newCompiler()
