@@ -40,27 +40,59 @@ func Servers(resolvConf string) []netip.AddrPort {
 // forwarder, so that it is asked once as long as the answer lasts, however many clusters want to know. The mesh's own names are not
 // answered with the mesh's addresses: who resolves a cluster wants to know where it really is.
 func (f *Forwarder) Resolver() *Resolver {
-	return &Resolver{net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return &Resolver{of: net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		client, server := net.Pipe() // no datagrams, so that the resolver speaks as over TCP
 		told, _ := ctx.Value(toTell{}).(*shortest)
 		go f.inside(server, told)
 		return client, nil
-	}}}
+	}}, asked: map[lookup]*shortest{}}
 }
 
 // Resolver looks names up.
-type Resolver struct{ of net.Resolver }
+type Resolver struct {
+	of net.Resolver
+
+	mu    sync.Mutex
+	asked map[lookup]*shortest // now, each of them by one or more
+}
+
+// lookup is what net.Resolver does once for all who ask at one time, with the first one's context.
+type lookup struct{ network, host string }
 
 // LookupNetIP is net.Resolver's.
 func (r *Resolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
-	return r.of.LookupNetIP(ctx, network, host)
+	addrs, _, err := r.LookupLasting(ctx, network, host)
+	return addrs, err
 }
 
-// LookupLasting is LookupNetIP, and tells how long the answer lasts by the servers' word; 0: nobody said.
+// LookupLasting is LookupNetIP, and tells how long the answer lasts by the servers' word; 0: nobody said, or for this time only.
 func (r *Resolver) LookupLasting(ctx context.Context, network, host string) ([]netip.Addr, time.Duration, error) {
-	told := &shortest{}
+	key := lookup{network, host}
+	told := r.join(key)
+	defer r.leave(key, told)
 	addrs, err := r.of.LookupNetIP(context.WithValue(ctx, toTell{}, told), network, host)
 	return addrs, told.get(), err
+}
+
+// join returns what all who look the same up at one time are told by.
+func (r *Resolver) join(key lookup) *shortest {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	told := r.asked[key]
+	if told == nil {
+		told = &shortest{}
+		r.asked[key] = told
+	}
+	told.askers++
+	return told
+}
+
+func (r *Resolver) leave(key lookup, told *shortest) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if told.askers--; told.askers == 0 {
+		delete(r.asked, key)
+	}
 }
 
 // toTell is the context's key for whom to tell how long answers last.
@@ -68,10 +100,14 @@ type toTell struct{}
 
 // shortest is the time that the shortest of several answers lasts.
 type shortest struct {
+	askers int // Resolver.mu is held
+
 	mu    sync.Mutex
+	said  bool
 	lasts time.Duration
 }
 
+// get returns 0 where nobody said.
 func (s *shortest) get() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,8 +127,8 @@ func (s *shortest) note(reply []byte) {
 		if err != nil {
 			return
 		}
-		if ttl := max(time.Duration(h.TTL)*time.Second, time.Nanosecond); s.lasts == 0 || ttl < s.lasts {
-			s.lasts = ttl
+		if ttl := time.Duration(h.TTL) * time.Second; !s.said || ttl < s.lasts {
+			s.said, s.lasts = true, ttl
 		}
 		if p.SkipAnswer() != nil {
 			return

@@ -45,7 +45,7 @@ func (c *Config) refresh(ok bool) time.Duration {
 // soonest is the least time until names are looked up again whose answers last for less, as in Envoy (dns_min_refresh_rate).
 const soonest = 5 * time.Second
 
-// again is refresh, but for answers that last for less; lasts 0: nobody said how long.
+// again is refresh, but for answers that last for less; lasts 0: nobody said how long, or that they do not last at all, which counts for nothing, as in Envoy.
 func (c *Config) again(ok bool, lasts time.Duration) time.Duration {
 	wait := c.refresh(ok)
 	if ok && lasts > 0 {
@@ -54,7 +54,7 @@ func (c *Config) again(ok bool, lasts time.Duration) time.Duration {
 	return wait
 }
 
-// find asks the resolver for a name's addresses, and how long these last; 0: nobody said.
+// find asks the resolver for a name's addresses, and how long these last; 0: nobody said, or no time at all.
 func (r *Registry) find(ctx context.Context, network, host string) ([]netip.Addr, time.Duration, error) {
 	if knows, ok := r.opts.Resolver.(interface {
 		LookupLasting(ctx context.Context, network, host string) ([]netip.Addr, time.Duration, error)
