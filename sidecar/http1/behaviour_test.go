@@ -237,6 +237,8 @@ func TestRequestsThatAreNone(t *testing.T) {
 		{"GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", "HTTP/1.1 400", "http1.invalid_characters"},
 		{"GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", "HTTP/1.1 400", "http1.codec_error"},
 		{"GET / HTTP/1.1\r\nX: a\r\n\r\n", "HTTP/1.1 400", "missing_host_header"},
+		{"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "HTTP/1.1 400", "http1.multiple_host_headers"},
+		{"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n", "HTTP/1.1 400", "http1.invalid_content_length"},
 		{"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400", "http1.invalid_url"},
 		{"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 61<<10) + "\r\n\r\n", "HTTP/1.1 431", "http1.headers_too_large"},
 	} {

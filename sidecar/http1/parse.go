@@ -21,7 +21,7 @@ type framing struct {
 	named      bool // connection named further fields
 	reserved   bool // connection named what tells the way of a request
 	encodings  int
-	why        string // a refused head's detail, by Envoy's names; "": its codec's
+	why        string // a refused head's detail, by Envoy's names where it has one; "": its codec's
 }
 
 // What is wrong with heads.
@@ -30,7 +30,9 @@ const (
 	whyEncoding = "http1.invalid_transfer_encoding"
 	whyLength   = "http1.content_length_not_allowed"
 	whyBoth     = "http1.content_length_and_chunked_not_allowed"
+	whyNumber   = "http1.invalid_content_length"
 	whyHost     = "missing_host_header"
+	whyHosts    = "http1.multiple_host_headers"
 	whyTarget   = "http1.invalid_url"
 )
 
@@ -163,9 +165,12 @@ func trim(v []byte) []byte {
 func (f *framing) note(name, value []byte) (own bool, err error) {
 	switch string(name) {
 	case "content-length":
-		n, ok := parseLength(value)
-		if !ok || f.length >= 0 { // twice is refused, be it the same: others may read the one or the other
+		if f.length >= 0 { // twice is refused, be it the same: others may read the one or the other
 			return true, f.bad(whyLength)
+		}
+		n, ok := parseLength(value)
+		if !ok {
+			return true, f.bad(whyNumber)
 		}
 		f.length = n
 		return false, nil
@@ -327,11 +332,13 @@ func parseRequest(p []byte, h *exchange.Head, f *framing, most int) error {
 // parseTarget splits the request target into authority and path; the host field leaves the fields.
 func parseTarget(t exchange.View, h *exchange.Head, f *framing) error {
 	host := h.Get("host")
-	if f.hosts > 1 || f.hosts == 0 && !f.http10 {
-		return f.bad(whyHost)
-	}
-	if f.hosts == 1 {
+	switch {
+	case f.hosts > 1:
+		return f.bad(whyHosts)
+	case f.hosts == 1:
 		h.Remove("host")
+	case !f.http10:
+		return f.bad(whyHost)
 	}
 	h.Authority = host
 	switch {
