@@ -19,16 +19,19 @@ func TestStreamIdle(t *testing.T) {
 	for name, c := range map[string]struct {
 		send, answer string
 		want         []string
-		flags        string
+		try          bool // has its own, shorter limit, for when the upstream has the whole request
 	}{
-		"inside the head":                  {"GET / HTTP/1.1\r\nHos", "", []string{"HTTP/1.1 408 ", "connection: close", "stream timeout"}, "SI"},
-		"inside the body":                  {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab", "", []string{"HTTP/1.1 408 ", "connection: close", "stream timeout"}, "SI"},
-		"inside a chunked body":            {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n", "", []string{"HTTP/1.1 408 ", "stream timeout"}, "SI"},
-		"after the request":                {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "", []string{"HTTP/1.1 504 ", "stream timeout"}, "SI"},
-		"after a body":                     {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat("x", 100_000), "", []string{"HTTP/1.1 504 ", "stream timeout"}, "SI"},
-		"inside the answer":                {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", answer, []string{"HTTP/1.1 200 ", "half"}, "SI"},
-		"inside the answer and the body":   {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab", answer, []string{"HTTP/1.1 200 ", "half"}, "SI"},
-		"inside a tunnel, from both sides": {"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nab", "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\n\r\nhalf", []string{"HTTP/1.1 101 ", "half"}, "SI"},
+		"inside the head":                            {"GET / HTTP/1.1\r\nHos", "", []string{"HTTP/1.1 408 ", "connection: close", "stream timeout"}, false},
+		"inside the body":                            {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab", "", []string{"HTTP/1.1 408 ", "connection: close", "stream timeout"}, false},
+		"inside a chunked body":                      {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n", "", []string{"HTTP/1.1 408 ", "stream timeout"}, false},
+		"after the request":                          {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "", []string{"HTTP/1.1 504 ", "stream timeout"}, false},
+		"after a body":                               {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat("x", 100_000), "", []string{"HTTP/1.1 504 ", "stream timeout"}, false},
+		"inside the answer":                          {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", answer, []string{"HTTP/1.1 200 ", "half"}, false},
+		"inside the answer and the body":             {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab", answer, []string{"HTTP/1.1 200 ", "half"}, false},
+		"inside the body, with a limit of the try's": {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab", "", []string{"HTTP/1.1 408 ", "stream timeout"}, true},
+		"inside the answer and the body, with a limit of the try's": {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab", answer, []string{"HTTP/1.1 200 ", "half"}, true},
+		"inside a tunnel, with a limit of the try's":                {"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nab", "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\n\r\nhalf", []string{"HTTP/1.1 101 ", "half"}, true},
+		"inside a tunnel, from both sides":                          {"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nab", "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\n\r\nhalf", []string{"HTTP/1.1 101 ", "half"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -37,7 +40,11 @@ func TestStreamIdle(t *testing.T) {
 				_, _ = io.WriteString(nc, c.answer)
 				_, _ = io.Copy(io.Discard, r)
 			})
-			p := proxy(t, to("c"), map[string][]string{"c": {b}}, func(p *mesh) { p.http.StreamIdle = 200 * time.Millisecond })
+			rs := to("c")
+			if c.try {
+				rs[0].Retry = &route.Retry{PerTryIdle: 50 * time.Millisecond}
+			}
+			p := proxy(t, rs, map[string][]string{"c": {b}}, func(p *mesh) { p.http.StreamIdle = 200 * time.Millisecond })
 			nc, err := net.Dial("tcp", p.addr())
 			if err != nil {
 				t.Fatal(err)
@@ -46,7 +53,7 @@ func TestStreamIdle(t *testing.T) {
 			if _, err := io.WriteString(nc, c.send); err != nil {
 				t.Fatal(err)
 			}
-			if r := p.book.last(t, 1); r.flags != c.flags || r.details != "stream_idle_timeout" {
+			if r := p.book.last(t, 1); r.flags != "SI" || r.details != "stream_idle_timeout" {
 				t.Errorf("got %+v", r)
 			}
 			_ = nc.SetReadDeadline(time.Now().Add(time.Second)) // an answer to a whole request leaves the connection open
