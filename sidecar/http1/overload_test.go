@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -39,9 +40,10 @@ func TestSlowMemory(t *testing.T) {
 	const each = 100
 	answer := strings.Repeat("x", 4<<20)
 	stop := make(chan bool)
+	var requests, answers atomic.Int64 // bytes that the proxy, or a socket on the way to it, has taken
 	b := script(t, func(nc net.Conn, r *bufio.Reader) {
 		if head := readHead(r); strings.HasPrefix(head, "GET") {
-			_, _ = io.WriteString(nc, "HTTP/1.1 200 OK\r\nContent-Length: 4194304\r\n\r\n"+answer)
+			fill(nc, "HTTP/1.1 200 OK\r\nContent-Length: 4194304\r\n\r\n"+answer, &answers)
 		}
 		<-stop
 	})
@@ -61,17 +63,42 @@ func TestSlowMemory(t *testing.T) {
 			continue
 		}
 		go func() {
-			_, _ = io.WriteString(nc, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4194304\r\n\r\n"+answer)
+			fill(nc, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4194304\r\n\r\n"+answer, &requests)
 		}()
 	}
-	for until := time.Now().Add(30 * time.Second); p.m.Open() < 2*each && time.Now().Before(until); {
-		time.Sleep(10 * time.Millisecond)
+	full := func() bool { return min(requests.Load(), answers.Load()) >= each*leastTaken }
+	last, since := int64(-1), time.Now()
+	for until := time.Now().Add(30 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		if sum := requests.Load() + answers.Load(); sum != last {
+			last, since = sum, time.Now()
+		} else if full() && time.Since(since) > 500*time.Millisecond { // more of them would only fill further
+			break
+		}
 	}
-	time.Sleep(500 * time.Millisecond) // more of them would only fill further
-	if got := (heap() - before) / (2 * each); got > slowest {
-		t.Errorf("%d bytes of a slow connection, at most %d may be", got, slowest)
+	if !full() {
+		t.Errorf("%d bytes of requests and %d of answers were taken: the proxy has nothing to keep", requests.Load(), answers.Load())
+	}
+	if got := (heap() - before) / (2 * each); got > slowest || got < leastKept {
+		t.Errorf("%d bytes of a slow connection, at least %d are, at most %d may be", got, leastKept, slowest)
 	} else {
 		t.Logf("%d bytes of a slow connection", got)
+	}
+}
+
+// What there is of a slow connection at the least, bytes: taken from its sender, and kept by the proxy. With less, nothing is held up.
+const (
+	leastTaken = 256 << 10
+	leastKept  = 16 << 10
+)
+
+// fill writes until nobody takes more, and counts.
+func fill(w io.Writer, text string, taken *atomic.Int64) {
+	for len(text) > 0 {
+		n, err := io.WriteString(w, text[:min(len(text), 16<<10)])
+		if taken.Add(int64(n)); err != nil {
+			return
+		}
+		text = text[n:]
 	}
 }
 
