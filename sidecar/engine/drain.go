@@ -116,6 +116,16 @@ func (e *Engine) awaitQuiet(limit time.Duration) time.Duration {
 	return time.Since(start)
 }
 
+// busy says whether anybody is being served.
+func (e *Engine) busy() bool {
+	for _, direction := range []exchange.Direction{exchange.Inbound, exchange.Outbound} {
+		if _, busy := e.manager.Count(direction); busy > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // inUse says whether somebody would miss us: of those told to go, who is being served; of all others, who is connected.
 func (e *Engine) inUse() bool {
 	for _, direction := range []exchange.Direction{exchange.Inbound, exchange.Outbound} {

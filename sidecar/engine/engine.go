@@ -105,7 +105,7 @@ type Engine struct {
 func New(o Options) *Engine {
 	e := &Engine{options: o, secrets: mtls.NewSecrets(), logs: telemetry.NewAccessLogs(o.AccessLog), spans: telemetry.NewSpans(),
 		registry: prometheus.NewRegistry()}
-	e.sockets, e.pressure = takeover.New(), newPressure()
+	e.sockets, e.pressure = takeover.New(), newPressure(func() bool { return !e.busy() })
 	peers := &peers{}
 	e.recorder = telemetry.New(telemetry.Options{Peers: peers, Logs: e.logs, Spans: e.spans})
 	codec := http2.NewCodec(http2.CodecOptions{Recorder: e.recorder, Log: o.Log})
@@ -128,7 +128,7 @@ func New(o Options) *Engine {
 	}})
 	compiler := compile.New(compile.Options{Gateway: o.Gateway, Workload: o.Identity, Mesh: o.Identity.Roots(), Secrets: e.secrets,
 		OnDemand: o.Node.OnDemand, Foreign: o.Foreign})
-	e.sink = &sink{compiler: compiler, store: e.store, manager: e.manager, recorder: e.recorder, peers: peers, log: o.Log}
+	e.sink = &sink{compiler: compiler, store: e.store, manager: e.manager, recorder: e.recorder, peers: peers, pressure: e.pressure, log: o.Log}
 	e.client = discovery.New(discovery.Options{Node: o.Node, Dial: o.Dial, Sink: e.sink, Log: o.Log})
 	e.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		export.NewCollector(e.recorder, e.logs, e.spans), &collector{e})
@@ -218,14 +218,10 @@ func (e *Engine) Listeners() lifecycle.Component {
 	return lifecycle.Component{Name: "listeners", Run: func(ctx context.Context) error {
 		again := time.NewTicker(rebindEvery)
 		defer again.Stop()
-		look := time.NewTicker(lookEvery)
-		defer look.Stop()
 		for {
 			select {
 			case <-again.C:
 				e.sink.rebind()
-			case now := <-look.C:
-				e.pressure.look(now)
 			case <-ctx.Done():
 				e.terminate()
 				return nil

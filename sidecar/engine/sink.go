@@ -21,6 +21,7 @@ type sink struct {
 	manager  *listener.Manager
 	recorder *telemetry.Recorder
 	peers    *peers
+	pressure *pressure
 	log      *slog.Logger
 
 	mu       sync.Mutex // dumps read the compiler
@@ -62,6 +63,7 @@ func (s *sink) Commit() {
 	if before != next {
 		s.peers.set(next)
 		s.store.Swap(next)
+		s.pressure.swapped(next)
 		s.swaps.Add(1)
 		s.swapped.Store(time.Now().UnixNano())
 		s.log.Debug("configuration in force", "version", next.Version, "listeners", len(next.Listeners), "clusters", len(next.Clusters))

@@ -20,6 +20,7 @@ func Gateway() Role {
 				e.AccessLogs(), // before anything is to be logged, and stopped after the last request
 				e.Spans(),      // the same
 				e.Identity(),   // towards workloads; certificates for clients come as secrets
+				e.Memory(),     // as long as anybody is served
 				e.Upstreams(),  // resolves names for clusters as they come
 				e.Discovery(),  // goes on while listeners drain
 				e.Listeners(),  // last, so that stopping begins with draining

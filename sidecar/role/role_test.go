@@ -18,8 +18,8 @@ import (
 // TestOrder writes down in which order the parts of each role start; they stop in the opposite one.
 func TestOrder(t *testing.T) {
 	orders := map[string]string{
-		wire.NodeSidecar: "takeover, admin, readiness, status, prometheus, access logs, spans, identity, upstreams, discovery, names, listeners",
-		wire.NodeRouter:  "takeover, admin, readiness, status, prometheus, access logs, spans, identity, upstreams, discovery, listeners",
+		wire.NodeSidecar: "takeover, admin, readiness, status, prometheus, access logs, spans, identity, memory, upstreams, discovery, names, listeners",
+		wire.NodeRouter:  "takeover, admin, readiness, status, prometheus, access logs, spans, identity, memory, upstreams, discovery, listeners",
 	}
 	workload := identity.New(identity.Options{Expected: spiffe.Identity{}, Roots: identity.NewRoots("none"), Log: slog.New(slog.DiscardHandler)})
 	e := engine.New(engine.Options{Node: discovery.Node{}, Identity: workload, Log: slog.New(slog.DiscardHandler), Level: &slog.LevelVar{}})

@@ -19,6 +19,7 @@ func Sidecar() Role {
 			e.AccessLogs(), // before anything is to be logged, and stopped after the last request
 			e.Spans(),      // the same
 			e.Identity(),   // asked for at the same time as the configuration: neither needs the other
+			e.Memory(),     // as long as anybody is served
 			e.Upstreams(),  // resolves names for clusters as they come
 			e.Discovery(),  // goes on while listeners drain: endpoints may still change
 			e.Names(),      // the application asks to the end, and before its first connection
