@@ -68,7 +68,7 @@ func (b *book) End(x *exchange.Exchange) {
 // last waits for the nth record.
 func (b *book) last(t testing.TB, n int) record {
 	t.Helper()
-	for range 200 {
+	for until := time.Now().Add(30 * time.Second); time.Now().Before(until); {
 		b.mu.Lock()
 		if len(b.ends) >= n {
 			r := b.ends[n-1]

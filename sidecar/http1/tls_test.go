@@ -41,11 +41,16 @@ func (s *secure) Handshake(ctx context.Context, raw net.Conn, _ *exchange.Endpoi
 // meanwhile harms the connections, which serve on.
 func TestOverTLS(t *testing.T) {
 	s := newSecure(t)
-	accepted := make(chan struct{}, 10)
+	accepted, waits := make(chan struct{}, 10), make(chan struct{})
 	plain := func(c net.Conn) {
 		accepted <- struct{}{}
 		r := bufio.NewReader(c)
-		for readHead(r) != "" {
+		for n := 1; readHead(r) != ""; n++ {
+			if n == 7 { // whose client gives up
+				close(waits)
+				_, _ = io.Copy(io.Discard, r)
+				return
+			}
 			time.Sleep(3 * 20 * time.Millisecond)
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 		}
@@ -60,7 +65,7 @@ func TestOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
 	r := bufio.NewReader(c)
 	for range 3 {
 		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -80,7 +85,11 @@ func TestOverTLS(t *testing.T) {
 		t.Errorf("%d upstream connections", n)
 	}
 	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-	time.Sleep(30 * time.Millisecond)
+	select {
+	case <-waits:
+	case <-time.After(30 * time.Second):
+		t.Error("the last request never came")
+	}
 	c.Close()
 	if rec := p.book.last(t, 7); rec.flags != "DC" {
 		t.Errorf("a client that gives up: got %+v", rec)
