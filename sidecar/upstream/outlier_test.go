@@ -1,0 +1,130 @@
+package upstream
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+func TestOutlier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := live(Config{Outlier: &Outlier{Consecutive5xx: 3, Interval: 10 * time.Second, BaseEjection: 30 * time.Second, MaxEjectionPercent: 50}},
+			endpoint(a), endpoint(b))
+		h, other := c.Hosts()[0], c.Hosts()[1]
+		fail := func(h *Host, n int) {
+			for range n {
+				h.Report(Gateway)
+			}
+			synctest.Wait()
+		}
+		fail(h, 2)
+		h.Report(Good)
+		fail(h, 2)
+		if h.Ejected() {
+			t.Fatal("ejected though not consecutive")
+		}
+		fail(h, 1)
+		if !h.Ejected() || count(c, 50)[a] != 0 {
+			t.Fatal("not ejected")
+		}
+		if fail(other, 3); other.Ejected() {
+			t.Fatal("more than half ejected")
+		}
+		time.Sleep(31 * time.Second)
+		synctest.Wait()
+		if h.Ejected() || count(c, 50)[a] == 0 {
+			t.Fatal("not let in again")
+		}
+		fail(h, 3)
+		time.Sleep(31 * time.Second)
+		if synctest.Wait(); !h.Ejected() {
+			t.Fatal("the second ejection is not longer")
+		}
+		time.Sleep(30 * time.Second)
+		if synctest.Wait(); h.Ejected() {
+			t.Fatal("not let in after the second ejection")
+		}
+	})
+}
+
+// TestOutlierShare: how many of some hosts are ejected when all fail. A share is rounded down, to none as well.
+func TestOutlierShare(t *testing.T) {
+	for _, c := range []struct {
+		hosts, want int
+		percent     uint32
+		always      bool
+	}{{1, 0, 10, false}, {9, 0, 10, false}, {10, 1, 10, false}, {19, 1, 10, false}, {3, 1, 50, false}, {4, 2, 50, false}, {3, 2, 67, false}, {3, 3, 100, false}, {3, 0, 0, false},
+		{1, 1, 10, true}, {3, 1, 10, true}, {4, 2, 50, true}} {
+		var endpoints []*exchange.Endpoint
+		for i := range c.hosts {
+			endpoints = append(endpoints, endpoint(fmt.Sprintf("10.0.0.%d:80", i)))
+		}
+		cluster := live(Config{Outlier: &Outlier{Consecutive5xx: 1, BaseEjection: time.Hour, MaxEjectionPercent: c.percent, AlwaysOne: c.always}}, endpoints...)
+		ejected := 0
+		for _, h := range cluster.Hosts() {
+			if h.Report(Server); h.Ejected() {
+				ejected++
+			}
+		}
+		if ejected != c.want {
+			t.Errorf("%+v: %d are ejected", c, ejected)
+		}
+	}
+}
+
+func TestOutlierKinds(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg     Outlier
+		results []Result
+		want    bool
+	}{
+		"500 is no gateway error":       {Outlier{ConsecutiveGateway: 2}, []Result{Server, Server, Server}, false},
+		"gateway errors":                {Outlier{ConsecutiveGateway: 2}, []Result{Gateway, Gateway}, true},
+		"500 breaks a gateway series":   {Outlier{ConsecutiveGateway: 2}, []Result{Gateway, Server, Gateway}, false},
+		"local counts as gateway":       {Outlier{ConsecutiveGateway: 2}, []Result{Local, Local}, true},
+		"split: local counts apart":     {Outlier{ConsecutiveGateway: 2, SplitLocal: true, ConsecutiveLocal: 3}, []Result{Local, Local}, false},
+		"split: local reaches its own":  {Outlier{SplitLocal: true, ConsecutiveLocal: 3}, []Result{Local, Local, Local}, true},
+		"split: an answer resets local": {Outlier{SplitLocal: true, ConsecutiveLocal: 2}, []Result{Local, Gateway, Local}, false},
+	} {
+		c.cfg.MaxEjectionPercent, c.cfg.BaseEjection = 100, time.Hour
+		h := live(Config{Outlier: &c.cfg}, endpoint(a)).Hosts()[0]
+		for _, r := range c.results {
+			h.Report(r)
+		}
+		if h.Ejected() != c.want {
+			t.Errorf("%s: ejected %v", name, h.Ejected())
+		}
+	}
+}
+
+// TestEjectedHostsThatGo: a host that is removed while it is ejected does not count against the share of hosts that may be ejected.
+func TestEjectedHostsThatGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := NewRegistry(Options{})
+		of := func(eps ...*exchange.Endpoint) *Cluster {
+			cfg := &Config{Info: exchange.ClusterInfo{Name: "c"}, Discovery: Static, Endpoints: eps,
+				Outlier: &Outlier{Consecutive5xx: 1, BaseEjection: time.Minute, MaxEjectionPercent: 50}}
+			return r.Apply(map[string]*Config{"c": cfg}, nil).Get("c")
+		}
+		c := of(endpoint(a), endpoint(b))
+		gone := c.Hosts()[0]
+		gone.Report(Server)
+		if !gone.Ejected() {
+			t.Fatal("the first host is not ejected")
+		}
+		synctest.Wait()
+		of(endpoint(b), endpoint(d))
+		c.Hosts()[0].Report(Server)
+		if !c.Hosts()[0].Ejected() {
+			t.Error("the host that is gone still counts")
+		}
+		time.Sleep(time.Hour) // every ejection has ended, each once
+		synctest.Wait()
+		if n := c.ejected.Load(); n != 0 || c.Hosts()[0].Ejected() {
+			t.Errorf("%d ejections are left", n)
+		}
+	})
+}
