@@ -151,6 +151,7 @@ type Connection struct {
 	Proxy       netip.AddrPort // who connected by the socket, where that spoke for Source with the PROXY protocol; else zero
 	Local       netip.AddrPort // the socket's own address
 	Destination netip.AddrPort // where the client meant to go, before capture; Local where nothing was captured
+	Called      bool           // the client connected to this proxy itself, and so meant nobody else: Destination is an address of the proxy
 	Transport   string         // "tls" or "raw_buffer", as sniffed
 	SNI         string         // offered, or negotiated once Security is set
 	Offered     []string       // ALPNs offered by a ClientHello, or the sniffed protocol ("http/1.1", "h2c")
@@ -178,6 +179,14 @@ func (c *Connection) Direct() netip.AddrPort {
 		return c.Proxy
 	}
 	return c.Source
+}
+
+// Onward returns where the client meant to go, for clusters that follow it: without a port where it meant this proxy, which must not call itself.
+func (c *Connection) Onward() netip.AddrPort {
+	if c.Called {
+		return netip.AddrPortFrom(c.Destination.Addr(), 0)
+	}
+	return c.Destination
 }
 
 // Gone says why a connection has ended that still had something to do: this proxy cut it, or the client gave up.

@@ -130,7 +130,7 @@ func (m *mirror) exchange() {
 	}
 	defer m.cluster.Done()
 	until := time.Now().Add(mirrorTime)
-	h, o := m.cluster.PickFor(m.key, m.conn.Destination, nil, 1)
+	h, o := m.cluster.PickFor(m.key, m.conn.Onward(), nil, 1)
 	if o != exchange.OK {
 		return
 	}

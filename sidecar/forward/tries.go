@@ -227,9 +227,9 @@ func (r *run) pick(policy *route.Retry, picks int) (*upstream.Host, exchange.Out
 		}
 	}
 	if policy != nil && policy.OtherPriority && len(r.tried) > 0 {
-		return r.cluster.PickElsewhere(r.key, x.Conn.Destination, r.tried, picks)
+		return r.cluster.PickElsewhere(r.key, x.Conn.Onward(), r.tried, picks)
 	}
-	return r.cluster.PickFor(r.key, x.Conn.Destination, r.tried, picks)
+	return r.cluster.PickFor(r.key, x.Conn.Onward(), r.tried, picks)
 }
 
 // try makes one try: pick a host, take a connection, send the request, wait for the response's head.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
 
 // handoff finds listeners by address, for one configuration.
@@ -77,7 +78,7 @@ func (m *Manager) settle(s *session) *handoff {
 func newHandoff(live *config.Live) *handoff {
 	h := &handoff{live, map[netip.AddrPort]*config.Listener{}}
 	for _, l := range live.Listeners {
-		if !l.NoBind {
+		if !l.NoBind && !calledToo(l) {
 			continue
 		}
 		for _, a := range l.Binds {
@@ -85,6 +86,11 @@ func newHandoff(live *config.Live) *handoff {
 		}
 	}
 	return h
+}
+
+// calledToo reports whether a listener that clients connect to is also for captured connections to its address: those that a sidecar's clients make.
+func calledToo(l *config.Listener) bool {
+	return !l.RestoreDst && l.Via != nil && !l.Via.Gateway && l.Via.Direction == exchange.Outbound
 }
 
 // current finds the session's listener in the configuration in force; nil: there is none any more.

@@ -56,7 +56,7 @@ func introduced(c *exchange.Connection, in sniff.Introduction) {
 	if !in.Source.IsValid() {
 		return
 	}
-	c.Proxy, c.Source, c.Destination = c.Source, unmapped(in.Source), unmapped(in.Destination)
+	c.Proxy, c.Source, c.Destination, c.Called = c.Source, unmapped(in.Source), unmapped(in.Destination), false
 }
 
 func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }

@@ -194,14 +194,37 @@ func TestHandOff(t *testing.T) {
 	b := start(t, Servers{}, virtual,
 		&config.Listener{Name: "any", NoBind: true, Binds: []netip.AddrPort{any4, any6}, Via: via},
 		&config.Listener{Name: "exact", NoBind: true, Binds: []netip.AddrPort{exact}, Via: via},
-		&config.Listener{Name: "other", Binds: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, Via: via})
+		&config.Listener{Name: "other", Binds: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, Via: via},
+		&config.Listener{Name: "called", Binds: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.9:0")}, Via: &exchange.Via{Direction: exchange.Outbound}})
 	for dst, want := range map[string]string{
-		"10.0.0.1:80": "exact", "10.0.0.2:80": "any", "[2001:db8::1]:80": "any", "10.0.0.1:81": "virtual", "127.0.0.1:0": "virtual",
+		"10.0.0.1:80": "exact", "10.0.0.2:80": "any", "[2001:db8::1]:80": "any", "10.0.0.1:81": "virtual", "127.0.0.1:0": "virtual", "127.0.0.9:0": "called",
 	} {
 		s := &session{facts: &exchange.Connection{Destination: netip.MustParseAddrPort(dst), Via: virtual.Via}, listener: "virtual"}
 		if got := b.m.hand(s, virtual); got.Name != want || s.listener != want {
 			t.Errorf("%s: got %s, want %s", dst, got.Name, want)
 		}
+	}
+}
+
+// onward is a Server that says where its clients meant to go on to.
+type onward struct{}
+
+func (onward) Serve(sess *Session) {
+	defer sess.Conn.Close()
+	_, _ = io.WriteString(sess.Conn, sess.Facts.Onward().String())
+}
+
+// TestCalledGoesNowhereElse holds that who connects to a listener that captures nothing meant the proxy: followed, the destination would lead back to it.
+func TestCalledGoesNowhereElse(t *testing.T) {
+	chain := &config.FilterChain{TCP: &config.TCP{}}
+	captures := bound("captures", chain)
+	captures.RestoreDst, captures.Binds = true, []netip.AddrPort{netip.MustParseAddrPort("127.0.0.2:0")}
+	b := start(t, Servers{TCP: onward{}}, bound("called", chain), captures)
+	if got, _ := io.ReadAll(b.dial("called")); string(got) != "127.0.0.1:0" {
+		t.Errorf("a client of a listener leads to %q, want an address without a port", got)
+	}
+	if got, _ := io.ReadAll(b.dial("captures")); string(got) != b.m.Addr("captures").String() {
+		t.Errorf("a captured connection leads to %q, want %s", got, b.m.Addr("captures"))
 	}
 }
 

@@ -133,6 +133,7 @@ func (m *Manager) arrive(s *session, l *config.Listener) bool {
 		Source: addrPort(s.conn.RemoteAddr()), Local: local, Destination: local,
 	}
 	if !l.RestoreDst && !l.UseOriginalDst {
+		s.facts.Called = true
 		return true
 	}
 	if dst, ok := originalDst(s.conn); ok {

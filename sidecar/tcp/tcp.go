@@ -94,7 +94,7 @@ func (s *Server) dial(ctx context.Context, c *exchange.Connection, b *config.Bou
 	}
 	var tried []*upstream.Host
 	for range hosts {
-		h, o := cluster.PickFor(key, c.Destination, tried, 5)
+		h, o := cluster.PickFor(key, c.Onward(), tried, 5)
 		if o != exchange.OK {
 			d.outcome = o
 			return d
