@@ -22,7 +22,7 @@ func (ix *Index) inboundPorts(w *model.Workload, sidecar *model.Sidecar) []liste
 	}
 	if sidecar != nil {
 		for _, l := range sidecar.Ingress {
-			add(listeners.Port{Port: l.Port, Protocol: l.Protocol, Endpoint: ownEndpoint(l.Endpoint, w), TLS: l.TLS, Pool: l.Pool})
+			add(listeners.Port{Port: l.Port, Protocol: l.Protocol, Endpoint: ownEndpoint(l.Endpoint, w), Bind: ownBind(l, w), TLS: l.TLS, Pool: l.Pool})
 		}
 	}
 	if len(ports) == 0 {
@@ -76,6 +76,22 @@ func GenerateInbound(in listeners.Inbound, m *Memo) *Set {
 		}
 		return set.finish()
 	})
+}
+
+// ownBind is where a workload's proxy listens itself for a port of its Sidecar; "": nowhere.
+func ownBind(l *model.IngressListener, w *model.Workload) string {
+	switch {
+	case !l.Direct:
+		return ""
+	case l.Bind != "":
+		return l.Bind
+	}
+	for _, text := range w.IPs {
+		if ip, err := netip.ParseAddr(text); err == nil && ip.IsGlobalUnicast() {
+			return ip.String()
+		}
+	}
+	return "0.0.0.0"
 }
 
 // ownEndpoint is a Sidecar's defaultEndpoint for a workload: 0.0.0.0 and [::] stand for the pod's own address, of that family if it has one.

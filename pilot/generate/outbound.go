@@ -57,6 +57,14 @@ func (b *builder) registryOnly() bool {
 	return b.ix.mesh.RegistryOnly
 }
 
+// egressProxy is the cluster for undeclared destinations where the Sidecar names one; "": it does not.
+func (b *builder) egressProxy() string {
+	if s := b.scope.Sidecar; s != nil && s.EgressProxy != nil {
+		return b.resolve(s.EgressProxy, 0).Cluster
+	}
+	return ""
+}
+
 // anyName reports whether the names of unknown hosts are looked up.
 func (b *builder) anyName() bool {
 	return b.ix.mesh.AnyName && (b.scope.Sidecar == nil || b.scope.Sidecar.RegistryOnly == nil)

@@ -22,6 +22,7 @@ type outboundPlan struct {
 	*builder
 	shared map[uint16]*sharedPort // wildcard listeners, by port
 	bound  map[string]*boundPort  // listeners of one address, by "address_port"
+	apart  map[uint16]*apartPort  // listeners that the Sidecar gives an address, by port
 	claims *claims.Claims
 	order  []string // of bound
 }
@@ -32,6 +33,7 @@ type sharedPort struct {
 	chains []listeners.Chain
 	rest   *intern.List[listeners.Weighted]
 	relay  listeners.Relay
+	open   bool // HTTP is dialled there, though its hosts are those of a listener apart
 }
 
 // boundPort is a listener of one address.
@@ -46,7 +48,7 @@ type boundPort struct {
 }
 
 func newOutboundPlan(b *builder) *outboundPlan {
-	return &outboundPlan{builder: b, shared: map[uint16]*sharedPort{}, bound: map[string]*boundPort{}, claims: claims.New()}
+	return &outboundPlan{builder: b, shared: map[uint16]*sharedPort{}, bound: map[string]*boundPort{}, apart: map[uint16]*apartPort{}, claims: claims.New()}
 }
 
 func (p *outboundPlan) build() {
@@ -56,7 +58,7 @@ func (p *outboundPlan) build() {
 	}
 	for _, s := range p.services {
 		for i := range s.Ports {
-			if port := p.spoken(&s.Ports[i]); s.has(port.Number) && s.Resolution != model.ResolveAlias {
+			if port := p.spoken(&s.Ports[i]); s.dials(port.Number) && s.Resolution != model.ResolveAlias {
 				p.claims.Add(s.Service, port, claims.SpeaksFirst(port.Protocol) && p.anywhere(s.Service, port.Number))
 			}
 		}
@@ -66,10 +68,17 @@ func (p *outboundPlan) build() {
 			continue // a name of another virtual host; if its target is in no registry, as any unknown host
 		}
 		for i := range s.Ports {
-			if port := p.spoken(&s.Ports[i]); s.has(port.Number) && port.Protocol != model.UDP {
-				p.serve(s.Service, port)
-				p.give(s.Service, port)
+			port := p.spoken(&s.Ports[i])
+			if port.Protocol == model.UDP || !s.has(port.Number) {
+				continue
 			}
+			if l := s.at(port.Number); l != nil {
+				p.serveApart(l, s.Service, &s.Ports[i])
+			}
+			if s.dials(port.Number) {
+				p.serve(s.Service, port)
+			}
+			p.give(s.Service, port)
 		}
 	}
 	p.undeclared()
@@ -93,7 +102,7 @@ func (p *outboundPlan) spoken(port *model.ServicePort) *model.ServicePort {
 		return port
 	}
 	for _, l := range p.scope.Sidecar.Egress {
-		if l.Port == port.Number && l.Protocol != model.Unknown && port.Protocol != model.UDP {
+		if l.Port == port.Number && !l.Apart() && l.Protocol != model.Unknown && port.Protocol != model.UDP {
 			as := *port
 			as.Protocol = l.Protocol
 			return &as
@@ -115,8 +124,7 @@ func (p *outboundPlan) serve(svc *model.Service, port *model.ServicePort) {
 		if p.claims.LeftOut(port) {
 			return
 		}
-		shared := p.share(port.Number)
-		shared.hosts = append(shared.hosts, p.host(svc.Host, svc, port.Number))
+		p.dialled(svc, port.Number)
 		return
 	}
 	addresses, blocks := p.addresses(svc, port.Number)
@@ -131,9 +139,18 @@ func (p *outboundPlan) serve(svc *model.Service, port *model.ServicePort) {
 		p.wildcard(svc, port, blocks)
 	}
 	if port.Protocol == model.Unknown && len(svc.Addresses) == 0 && !p.claims.LeftOut(port) { // HTTP finds its host by name
-		shared := p.share(port.Number)
-		shared.hosts = append(shared.hosts, p.host(svc.Host, svc, port.Number))
+		p.dialled(svc, port.Number)
 	}
+}
+
+// dialled adds a service to the hosts of a port; where a listener apart has the port's routes, they are of its services alone.
+func (p *outboundPlan) dialled(svc *model.Service, port uint16) {
+	shared := p.share(port)
+	if p.routedApart(port) {
+		shared.open = true
+		return
+	}
+	shared.hosts = append(shared.hosts, p.host(svc.Host, svc, port))
 }
 
 // addresses are what clients dial: the service's own, or its pods' where it has none; and the blocks of a ServiceEntry.
@@ -335,7 +352,8 @@ func (p *outboundPlan) undeclared() {
 
 // base is what all listeners have in common.
 func (p *outboundPlan) base() listeners.Outbound {
-	return listeners.Outbound{Mesh: p.ix.mesh, Class: p.scope.Class, RegistryOnly: p.registryOnly(), AnyName: p.anyName(), Names: p.scope.Class.Foreign && p.ix.named, Reports: p.scope.Reports, Traced: p.scope.Traced}
+	return listeners.Outbound{Mesh: p.ix.mesh, Class: p.scope.Class, RegistryOnly: p.registryOnly(), EgressProxy: p.egressProxy(), AnyName: p.anyName(),
+		Names: p.scope.Class.Foreign && p.ix.named, Reports: p.scope.Reports, Traced: p.scope.Traced}
 }
 
 // emit makes the listeners and the routes that ports share.
@@ -348,9 +366,10 @@ func (p *outboundPlan) emit() {
 		in.Chains, in.Default, in.Relay = p.m.chains.Of(p.m.distinct(l.chains)), l.rest, l.relay
 		p.listener(in)
 		if l.routes == naming.Port(l.port) {
-			p.share(l.port)
+			p.share(l.port).open = true
 		}
 	}
+	apart := p.emitApart(base)
 	for port, s := range p.shared {
 		in := base
 		in.Port, in.Chains, in.Default, in.Relay = port, p.m.chains.Of(p.m.distinct(s.chains)), s.rest, s.relay
@@ -358,6 +377,8 @@ func (p *outboundPlan) emit() {
 			in.Routes = naming.Port(port)
 			p.table(routes.Configuration{Name: in.Routes, Hosts: p.m.vhosts.Of(s.hosts), CatchAll: base.UnknownHost(), Uncounted: p.ix.mesh.Headers.NoAttemptCount})
 		}
-		p.listener(in)
+		if !apart[in.Name()] && (s.open || s.chains != nil || s.rest != nil || !p.routedApart(port)) {
+			p.listener(in)
+		}
 	}
 }

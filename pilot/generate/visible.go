@@ -1,6 +1,7 @@
 package generate
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
@@ -10,7 +11,7 @@ import (
 // view is what one outbound scope sees of the mesh.
 type view struct {
 	scope Outbound
-	// services that may be reached, by precedence, each with the ports that were imported (nil: all).
+	// services that may be reached, by precedence, each with the ports that were imported.
 	services []imported
 	byHost   map[string]*model.Service
 	// virtuals apply to sidecars; the first for a host wins.
@@ -20,17 +21,23 @@ type view struct {
 
 type imported struct {
 	*model.Service
-	ports map[uint16]bool
+	*seen
+}
+
+// seen are the ports of a service that a Sidecar imports. Nil: all, where clients dial the service.
+type seen struct {
+	dialled map[uint16]bool                  // where clients dial the service
+	apart   map[uint16]*model.EgressListener // at a listener with an address of its own
 }
 
 // key spells the imported ports; "": all.
 func (i imported) key() string {
-	if i.ports == nil {
+	if i.seen == nil {
 		return ""
 	}
 	out := " "
 	for j := range i.Ports {
-		if n := i.Ports[j].Number; i.ports[n] {
+		if n := i.Ports[j].Number; i.has(n) {
 			out += naming.Port(n) + " "
 		}
 	}
@@ -38,7 +45,18 @@ func (i imported) key() string {
 }
 
 // has reports whether the port is imported.
-func (i imported) has(port uint16) bool { return i.ports == nil || i.ports[port] }
+func (s *seen) has(port uint16) bool { return s.dials(port) || s.at(port) != nil }
+
+// dials reports whether clients may dial the service at the port.
+func (s *seen) dials(port uint16) bool { return s == nil || s.dialled[port] }
+
+// at is the listener with an address of its own that serves the service's port, or nil.
+func (s *seen) at(port uint16) *model.EgressListener {
+	if s == nil {
+		return nil
+	}
+	return s.apart[port]
+}
 
 // see collects what a scope may see: exported to its namespace and, for sidecars, imported by their Sidecar.
 func (ix *Index) see(o Outbound, m *Memo) *view {
@@ -69,10 +87,10 @@ func (ix *Index) see(o Outbound, m *Memo) *view {
 
 // choose picks the service that a host means to a client, and its imported ports: its own namespace's, otherwise the first. One that
 // only an imported VirtualService wants counts where no other was imported.
-func choose(services []*model.Service, o Outbound, limits *imports, wanted bool) (*model.Service, map[uint16]bool) {
+func choose(services []*model.Service, o Outbound, limits *imports, wanted bool) (*model.Service, *seen) {
 	var best *model.Service
-	var bestPorts map[uint16]bool
-	consider := func(svc *model.Service, ports map[uint16]bool) {
+	var bestPorts *seen
+	consider := func(svc *model.Service, ports *seen) {
 		if best == nil || best.Namespace != o.Namespace && svc.Namespace == o.Namespace {
 			best, bestPorts = svc, ports
 		}
@@ -180,7 +198,7 @@ func httpDestinations(r *model.HTTPRoute) func(func(*model.Destination) bool) {
 // imports is a Sidecar's egress. Nil: no limits.
 type imports struct {
 	listeners []*model.EgressListener
-	locked    map[uint16]bool // ports with a listener of their own
+	locked    map[uint16]bool // ports of which one listener has the wildcard address
 }
 
 func newImports(o Outbound) *imports {
@@ -189,31 +207,36 @@ func newImports(o Outbound) *imports {
 	}
 	out := &imports{listeners: o.Sidecar.Egress, locked: map[uint16]bool{}}
 	for _, l := range out.listeners {
-		if l.Port != 0 {
+		if ip, err := netip.ParseAddr(l.Bind); l.Port != 0 && (!l.Apart() || err == nil && ip.IsUnspecified()) {
 			out.locked[l.Port] = true
 		}
 	}
 	return out
 }
 
-// service returns the ports of a service that are imported (nil: all), and whether any is.
-func (im *imports) service(svc *model.Service) (map[uint16]bool, bool) {
+// service returns the ports of a service that are imported, and whether any is.
+func (im *imports) service(svc *model.Service) (*seen, bool) {
 	if im == nil {
 		return nil, true
 	}
-	ports := map[uint16]bool{}
+	out := &seen{dialled: map[uint16]bool{}}
 	for _, l := range im.listeners {
 		if !importsHost(l, svc.Namespace, svc.Host) {
 			continue
 		}
 		for i := range svc.Ports {
-			n := svc.Ports[i].Number
-			if l.Port == n || l.Port == 0 && !im.locked[n] {
-				ports[n] = true
+			switch n := svc.Ports[i].Number; {
+			case l.Port == n && l.Apart():
+				if out.apart == nil {
+					out.apart = map[uint16]*model.EgressListener{}
+				}
+				out.apart[n] = l
+			case l.Port == n || l.Port == 0 && !im.locked[n]:
+				out.dialled[n] = true
 			}
 		}
 	}
-	return ports, len(ports) > 0
+	return out, len(out.dialled)+len(out.apart) > 0
 }
 
 // virtual reports whether a VirtualService is imported.

@@ -112,8 +112,10 @@ type Sidecar struct {
 	Egress   []*EgressListener // empty: everything visible
 	// RegistryOnly: nil means the mesh's.
 	RegistryOnly *bool
-	Ingress      []*IngressListener
-	Pool         *ConnectionPool // towards the application, on ports that have none of their own; nil: the default
+	// EgressProxy is where traffic to destinations that nobody declared is sent; nil: there.
+	EgressProxy *Destination
+	Ingress     []*IngressListener
+	Pool        *ConnectionPool // towards the application, on ports that have none of their own; nil: the default
 }
 
 // Names reports whether the Sidecar, which may be nil, imports a host by its own name.
@@ -136,8 +138,15 @@ type EgressListener struct {
 	Port uint16
 	// Protocol is what clients speak on the port, whatever its services declare; Unknown: as they declare.
 	Protocol Protocol
-	Hosts    []EgressHost
+	// Bind is the one address that the listener is for; "": those of its services, or the proxy's loopback addresses where it is Direct.
+	Bind string
+	// Direct is whether the proxy listens there itself, for clients that connect to it rather than to the services.
+	Direct bool
+	Hosts  []EgressHost
 }
+
+// Apart reports whether the listener has an address of its own, whatever those of its services are.
+func (l *EgressListener) Apart() bool { return l.Direct || l.Bind != "" }
 
 // EgressHost is "namespace/dnsName" with "." resolved; Namespace "*" is any.
 type EgressHost struct {
@@ -154,6 +163,9 @@ type IngressListener struct {
 	// original destination.
 	Endpoint string
 	// TLS ends connections of clients outside the mesh, where the port's mode is DISABLE. Nil: the port is plain.
-	TLS  *ServerTLS
-	Pool *ConnectionPool // nil: the Sidecar's
+	TLS *ServerTLS
+	// Direct is whether the proxy listens at the port itself, too, at Bind; "": the pod's own address.
+	Direct bool
+	Bind   string
+	Pool   *ConnectionPool // nil: the Sidecar's
 }

@@ -19,23 +19,23 @@ func indexed(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) 
 func (c *Checker) virtualService(log *report.Log, o *inputs.VirtualService, strangers []strange) {
 	for i, h := range o.Spec.Http {
 		for j, d := range h.Route {
-			c.destination(log, o, d.GetDestination(), func() string { return fmt.Sprintf("spec.http[%d].route[%d].destination", i, j) })
+			c.destination(log, o.Namespace, d.GetDestination(), func() string { return fmt.Sprintf("spec.http[%d].route[%d].destination", i, j) })
 		}
 		if h.Mirror != nil {
-			c.destination(log, o, h.Mirror, func() string { return fmt.Sprintf("spec.http[%d].mirror", i) })
+			c.destination(log, o.Namespace, h.Mirror, func() string { return fmt.Sprintf("spec.http[%d].mirror", i) })
 		}
 		for j, m := range h.Mirrors {
-			c.destination(log, o, m.GetDestination(), func() string { return fmt.Sprintf("spec.http[%d].mirrors[%d].destination", i, j) })
+			c.destination(log, o.Namespace, m.GetDestination(), func() string { return fmt.Sprintf("spec.http[%d].mirrors[%d].destination", i, j) })
 		}
 	}
 	for i, t := range o.Spec.Tls {
 		for j, d := range t.Route {
-			c.destination(log, o, d.GetDestination(), func() string { return fmt.Sprintf("spec.tls[%d].route[%d].destination", i, j) })
+			c.destination(log, o.Namespace, d.GetDestination(), func() string { return fmt.Sprintf("spec.tls[%d].route[%d].destination", i, j) })
 		}
 	}
 	for i, t := range o.Spec.Tcp {
 		for j, d := range t.Route {
-			c.destination(log, o, d.GetDestination(), func() string { return fmt.Sprintf("spec.tcp[%d].route[%d].destination", i, j) })
+			c.destination(log, o.Namespace, d.GetDestination(), func() string { return fmt.Sprintf("spec.tcp[%d].route[%d].destination", i, j) })
 		}
 	}
 	unreachable(log, o.Spec.Http)
@@ -45,8 +45,8 @@ func (c *Checker) virtualService(log *report.Log, o *inputs.VirtualService, stra
 }
 
 // destination warns of a host, subset or port that is not there. The path is put together only if there is something to say.
-func (c *Checker) destination(log *report.Log, o *inputs.VirtualService, d *networking.Destination, path func() string) {
-	host := c.host(d.GetHost(), o.Namespace)
+func (c *Checker) destination(log *report.Log, namespace string, d *networking.Destination, path func() string) {
+	host := c.host(d.GetHost(), namespace)
 	svc := c.services[host]
 	if svc == nil {
 		log.Missingf(report.Warning, path()+".host", "%s is not a known host: it cannot be reached (503)", host)

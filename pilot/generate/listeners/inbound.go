@@ -44,6 +44,7 @@ type Port struct {
 	Service  *model.Service        // the first to declare the port; nil: only a policy or a Sidecar names it
 	Number   uint16                // of the service's port
 	Endpoint string                // where to deliver instead of the original destination
+	Bind     string                // where the proxy listens for the port itself, too; "": it does not
 	TLS      *model.ServerTLS      // of clients outside the mesh; it counts where Mode is DISABLE
 	Pool     *model.ConnectionPool // nil: the default
 }
@@ -68,7 +69,24 @@ func (in Inbound) Resources() []*wire.Resource {
 	for p := range in.Ports.All {
 		out = append(out, in.cluster(p))
 	}
+	for p := range in.Ports.All {
+		if p.Bind != "" {
+			out = append(out, in.direct(p))
+		}
+	}
 	return append(out, in.listener())
+}
+
+// direct is the listener of a port at which the proxy listens itself: for clients whose connections are not captured.
+func (in Inbound) direct(p Port) *wire.Resource {
+	l := &listener.Listener{
+		Name: in.Class.ListenerName(p.Bind, p.Port), TrafficDirection: core.TrafficDirection_INBOUND, Metadata: metadata(in.Class, &in.Self, in.Reports.Server),
+		AccessLog: listenerLog(in.Mesh, in.Reports.Server), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: message.Duration(in.Mesh.DetectionTimeout),
+		ListenerFilters: []*listener.ListenerFilter{inspectTLS(), inspectHTTP()},
+		FilterChains:    in.chains(p, naming.Inbound(p.Port), authz.Guard{Mesh: in.Mesh, Policies: in.Policies.Slice()}),
+	}
+	bindTo(l, in.Class, p.Bind, p.Port)
+	return message.Resource(wire.TypeListener, l.Name, l)
 }
 
 // cluster delivers to the application's port.

@@ -23,11 +23,17 @@ type Outbound struct {
 	Mesh         *model.Mesh
 	Class        naming.Class
 	RegistryOnly bool
-	AnyName      bool // names of unknown hosts are looked up
-	Names        bool // some clusters go by names, and the proxy is foreign
+	EgressProxy  string // the cluster for destinations that nobody declared; "": what RegistryOnly says
+	AnyName      bool   // names of unknown hosts are looked up
+	Names        bool   // some clusters go by names, and the proxy is foreign
 	Reports      *observe.Reports
 	Bind         string // "": wildcard
 	Port         uint16
+	// Direct is whether the proxy listens at Bind itself, for clients that connect to it; Also is another address of such a listener, or "".
+	Direct bool
+	Also   string
+	// Only is whether nothing else than HTTP is spoken there, so that no first bytes are waited for.
+	Only bool
 	// Routes is the RDS name for plaintext HTTP; "": there is none.
 	Routes string
 	// Chains are opaque connections with a condition; Default is where all others go: empty means that the destination is not known.
@@ -53,8 +59,19 @@ func (in Outbound) UnknownHost() string {
 	if in.AnyName {
 		return wire.ClusterAnyName
 	}
+	return in.unknown()
+}
+
+// unknown is the cluster for destinations that nobody declared.
+func (in Outbound) unknown() string {
+	if in.EgressProxy != "" {
+		return in.EgressProxy
+	}
 	return Unknown(in.RegistryOnly)
 }
+
+// Name is the listener's.
+func (in Outbound) Name() string { return in.Class.ListenerName(in.Bind, in.Port) }
 
 // names are remembered by foreign proxies; nil: there are none.
 func (in Outbound) names() *forward.DnsCacheConfig {
@@ -80,7 +97,7 @@ func MakeVirtualOutbound(in Outbound, onDemand bool) *wire.Resource {
 		FilterChains: []*listener.FilterChain{
 			chain("virtualOutbound-blackhole", portMatch(wire.PortOutbound), nil, toCluster(in.Reports.Client, wire.ClusterBlackHole)),
 		},
-		DefaultFilterChain: chain("virtualOutbound-catchall-tcp", nil, nil, toCluster(in.Reports.Client, Unknown(in.RegistryOnly))),
+		DefaultFilterChain: chain("virtualOutbound-catchall-tcp", nil, nil, toCluster(in.Reports.Client, in.unknown())),
 	}
 	if in.Routes != "" {
 		l.ListenerFilters, l.ContinueOnListenerFiltersTimeout = []*listener.ListenerFilter{inspectHTTP()}, true
@@ -111,10 +128,20 @@ func toCluster(reports observe.Side, name string) *listener.Filter {
 // MakeOutbound serves the connections to one port, or to one address's port.
 func MakeOutbound(in Outbound) *wire.Resource {
 	l := &listener.Listener{
-		Name: in.Class.ListenerName(in.Bind, in.Port), TrafficDirection: core.TrafficDirection_OUTBOUND,
-		Metadata: in.metadata(), BindToPort: wrapperspb.Bool(false), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: message.Duration(in.Mesh.DetectionTimeout),
+		Name: in.Name(), TrafficDirection: core.TrafficDirection_OUTBOUND,
+		Metadata: in.metadata(), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: message.Duration(in.Mesh.DetectionTimeout),
+	}
+	if !in.Direct {
+		l.BindToPort = wrapperspb.Bool(false)
 	}
 	bindTo(l, in.Class, in.Bind, in.Port)
+	if in.Also != "" {
+		l.AdditionalAddresses = append(l.AdditionalAddresses, &listener.AdditionalAddress{Address: message.TCPAddress(in.Also, in.Port)})
+	}
+	if in.Only {
+		l.FilterChains = []*listener.FilterChain{chain("", nil, nil, in.http("outbound_"+in.Name()))}
+		return message.Resource(wire.TypeListener, l.Name, l)
+	}
 	for c := range in.Chains.All {
 		l.FilterChains = append(l.FilterChains, in.opaque(c))
 		in.Sniff = in.Sniff || c.Names != nil
@@ -124,7 +151,7 @@ func MakeOutbound(in Outbound) *wire.Resource {
 	}
 	if in.Routes != "" {
 		l.ListenerFilters = append(l.ListenerFilters, inspectHTTP())
-		l.FilterChains = append(l.FilterChains, in.plain("", "outbound_"+in.Class.ListenerName(in.Bind, in.Port)))
+		l.FilterChains = append(l.FilterChains, in.plain("", "outbound_"+in.Name()))
 	}
 	l.DefaultFilterChain = in.otherwise()
 	return message.Resource(wire.TypeListener, l.Name, l)
@@ -133,7 +160,11 @@ func MakeOutbound(in Outbound) *wire.Resource {
 // plain is the chain for plaintext HTTP.
 func (in Outbound) plain(name, prefix string) *listener.FilterChain {
 	match := &listener.FilterChainMatch{TransportProtocol: transportRaw, ApplicationProtocols: plainHTTP()}
-	return chain(name, match, nil, httpManager(manager{mesh: in.Mesh, reports: in.Reports.Client, prefix: prefix, routes: in.Routes, traced: in.Traced, names: in.names()}))
+	return chain(name, match, nil, in.http(prefix))
+}
+
+func (in Outbound) http(prefix string) *listener.Filter {
+	return httpManager(manager{mesh: in.Mesh, reports: in.Reports.Client, prefix: prefix, routes: in.Routes, traced: in.Traced, names: in.names()})
 }
 
 // otherwise is the chain for connections that match no other.
@@ -141,7 +172,7 @@ func (in Outbound) otherwise() *listener.FilterChain {
 	if in.Default != nil {
 		return chain("", nil, nil, relay(in.Mesh, in.Class, in.Reports.Client, in.Default.Slice(), in.Relay)...)
 	}
-	return chain("PassthroughFilterChain", nil, nil, toCluster(in.Reports.Client, Unknown(in.RegistryOnly)))
+	return chain("PassthroughFilterChain", nil, nil, toCluster(in.Reports.Client, in.unknown()))
 }
 
 func (in Outbound) opaque(c Chain) *listener.FilterChain {

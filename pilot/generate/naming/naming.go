@@ -97,6 +97,17 @@ func (c Class) Wildcards() []string {
 	return []string{"0.0.0.0"}
 }
 
+// Loopback are the addresses at which a pod reaches itself alone: the first, and that of the other family where the pod has both.
+func (c Class) Loopback() (first, other string) {
+	switch {
+	case c.IPv4 && c.IPv6:
+		return "127.0.0.1", "::1"
+	case c.IPv6:
+		return "::1", ""
+	}
+	return "127.0.0.1", ""
+}
+
 // ListenerName names a listener that is not fixed; an empty bind is the wildcard.
 func (c Class) ListenerName(bind string, port uint16) string {
 	if bind == "" {

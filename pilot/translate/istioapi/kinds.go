@@ -69,7 +69,6 @@ func gateways() fields.Kind {
 func sidecars() fields.Kind {
 	return fields.Kind{Name: "Sidecar", Message: &networking.Sidecar{}, Honoured: sidecarFields,
 		Refused: []fields.Note{
-			{Path: "outboundTrafficPolicy.egressProxy", Why: notYet},
 			{Path: "ingress.tls.{httpsRedirect,credentialName,credentialNames,caCertCredentialName,subjectAltNames,tlsCertificates,insecureSkipVerify}", Why: "as in Istio: sidecars read their certificates from files, and accept all clients whom the CA vouches for"},
 			{Path: "{egress,ingress}.port.targetPort", Why: hidden},
 		},
@@ -78,9 +77,10 @@ func sidecars() fields.Kind {
 			{Path: "ingress.tls.mode", Why: "SIMPLE and MUTUAL, as in Istio, where the port's PeerAuthentication is DISABLE; elsewhere it is without effect"},
 			{Path: "ingress.tls.{minProtocolVersion,maxProtocolVersion}", Why: "TLS 1.0 and 1.1 are refused"},
 			{Path: "ingress.tls.cipherSuites", Why: "those with AES-GCM or ChaCha20; others, which nobody should use, are refused"},
-			{Path: "egress.bind", Why: "refused: captured connections keep the addresses that they were made to"},
-			{Path: "ingress.bind", Why: "0.0.0.0 and :: only: connections to every address of the pod are captured"},
-			{Path: "{egress,ingress}.captureMode", Why: "NONE is refused"},
+			{Path: "egress.bind", Why: "an address; Unix domain sockets are refused"},
+			{Path: "ingress.bind", Why: "any address with captureMode NONE; else 0.0.0.0 and :: only: connections to every address of the pod are captured"},
+			{Path: "egress.captureMode", Why: "NONE needs a port, as `bind` does"},
+			{Path: "ingress.captureMode", Why: "NONE needs a defaultEndpoint; what is captured all the same is served, too"},
 			{Path: "{egress,ingress}.port.protocol", Why: "UDP is refused"},
 		},
 	}

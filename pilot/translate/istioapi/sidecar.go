@@ -17,7 +17,7 @@ import (
 )
 
 var sidecarFields = fields.New(
-	"workloadSelector.labels", "outboundTrafficPolicy.mode",
+	"workloadSelector.labels", "outboundTrafficPolicy.{mode,egressProxy.{host,subset,port.number}}",
 	"egress.{port.{number,protocol,name},bind,captureMode,hosts}",
 	"ingress.{port.{number,protocol,name},bind,captureMode,defaultEndpoint,tls."+ingressTLSFields+","+poolFields+"}", "inboundConnectionPool."+poolSettings,
 )
@@ -39,6 +39,7 @@ func ReadSidecar(o *inputs.Sidecar, mesh *model.Mesh) (*model.Sidecar, []report.
 	if p := spec.OutboundTrafficPolicy; p != nil {
 		only := p.Mode != networking.OutboundTrafficPolicy_ALLOW_ANY
 		out.RegistryOnly = &only
+		out.EgressProxy = r.egressProxy("spec.outboundTrafficPolicy.egressProxy", p)
 	}
 	out.Pool = r.inboundPool("spec.inboundConnectionPool", spec.InboundConnectionPool)
 	for i, e := range spec.Egress {
@@ -54,13 +55,35 @@ func ReadSidecar(o *inputs.Sidecar, mesh *model.Mesh) (*model.Sidecar, []report.
 		out.Egress = append(out.Egress, l)
 	}
 	for i, g := range spec.Ingress {
-		l := r.ingress(r.at("spec.ingress", i), g)
+		path := r.at("spec.ingress", i)
+		l := r.ingress(path, g)
 		if slices.ContainsFunc(out.Ingress, func(o *model.IngressListener) bool { return o.Port == l.Port }) {
-			r.Errorf(r.at("spec.ingress", i)+".port.number", "%d is there twice", l.Port)
+			r.Errorf(path+".port.number", "%d is there twice", l.Port)
+		}
+		if n := slices.IndexFunc(out.Egress, func(o *model.EgressListener) bool { return sameSocket(o, l) }); n >= 0 {
+			r.Errorf(path+".port.number", "the proxy listens at %d already: spec.egress[%d]", l.Port, n)
 		}
 		out.Ingress = append(out.Ingress, l)
 	}
 	return out, r.Issues
+}
+
+// egressProxy reads where traffic to unknown destinations is sent.
+func (r *reader) egressProxy(path string, p *networking.OutboundTrafficPolicy) *model.Destination {
+	if p.EgressProxy == nil {
+		return nil
+	}
+	if p.Mode != networking.OutboundTrafficPolicy_ALLOW_ANY {
+		r.Errorf(path, "for mode ALLOW_ANY only")
+	}
+	out := r.destination(path, p.EgressProxy)
+	if strings.HasPrefix(out.Host, "*") {
+		r.Errorf(path+".host", "%q: a host name expected", p.EgressProxy.Host)
+	}
+	if p.EgressProxy.Port == nil {
+		r.Errorf(path+".port", "required")
+	}
+	return out
 }
 
 func (r *reader) egress(path string, e *networking.IstioEgressListener) *model.EgressListener {
@@ -68,10 +91,16 @@ func (r *reader) egress(path string, e *networking.IstioEgressListener) *model.E
 	if e.Port != nil {
 		out.Port, out.Protocol = r.sidecarPort(path+".port", e.Port)
 	}
-	if e.Bind != "" {
-		r.Errorf(path+".bind", "not implemented by this version: captured connections keep the addresses that they were made to")
+	out.Bind, out.Direct = r.bind(path+".bind", e.Bind), r.listens(path, e.CaptureMode, out.Port)
+	if ip, err := netip.ParseAddr(out.Bind); out.Direct && err == nil && !ip.IsLoopback() {
+		r.Warnf(path+".bind", "other pods may connect to %s, too, and are served in the name of the workload", out.Bind)
 	}
-	r.captured(path+".captureMode", e.CaptureMode)
+	if e.Port == nil && e.Bind != "" {
+		r.Errorf(path+".port", "required with bind")
+	}
+	if e.Port == nil && out.Direct {
+		r.Errorf(path+".port", "required with captureMode NONE")
+	}
 	if len(e.Hosts) == 0 {
 		r.Errorf(path+".hosts", "required")
 	}
@@ -111,11 +140,15 @@ func (r *reader) ingress(path string, g *networking.IstioIngressListener) *model
 	} else {
 		out.Port, out.Protocol = r.sidecarPort(path+".port", g.Port)
 	}
-	if ip, err := netip.ParseAddr(g.Bind); g.Bind != "" && (err != nil || !ip.IsUnspecified()) {
-		r.Errorf(path+".bind", "%q: not implemented by this version: connections to every address of the pod are captured", g.Bind)
+	out.Bind, out.Direct = r.bind(path+".bind", g.Bind), r.listens(path, g.CaptureMode, out.Port)
+	if out.Bind != "" && !out.Direct {
+		if ip := netip.MustParseAddr(out.Bind); !ip.IsUnspecified() {
+			r.Errorf(path+".bind", "%q: for captureMode NONE only: connections to every address of the pod are captured", g.Bind)
+		}
+		out.Bind = ""
 	}
-	r.captured(path+".captureMode", g.CaptureMode)
 	out.TLS = r.ingressTLS(path+".tls", g.Tls, out.Protocol)
+	r.apart(path+".defaultEndpoint", out)
 	socket, why := values.Socket(g.DefaultEndpoint)
 	if socket && why != "" {
 		r.Errorf(path+".defaultEndpoint", "%q: %s", g.DefaultEndpoint, why)
@@ -185,11 +218,4 @@ func (r *reader) sidecarPort(path string, p *networking.SidecarPort) (uint16, mo
 		r.Errorf(path+".protocol", "%q: not implemented by this version", p.Protocol)
 	}
 	return values.Port(&r.Log, path+".number", p.Number), protocol
-}
-
-// captured refuses listeners that traffic is not redirected to.
-func (r *reader) captured(path string, m networking.CaptureMode) {
-	if m != networking.CaptureMode_DEFAULT && m != networking.CaptureMode_IPTABLES {
-		r.Errorf(path, "%s: not implemented by this version", m)
-	}
 }
