@@ -59,7 +59,7 @@ func (w *walk) forward(h *Hop, p *replica.Proxy, name string, c *exchange.Connec
 		w.local(h, t, cluster, c, r, share)
 		return
 	}
-	ends := reach(p.Config, cluster, &r, c.Destination)
+	ends := reach(p.Config, cluster, &r, c.Onward())
 	var all []arrival
 	shares := map[netip.AddrPort]float64{}
 	for _, e := range ends {
@@ -182,6 +182,9 @@ func reach(c *config.Config, cluster *upstream.Config, r *Request, original neti
 	known := cluster.Endpoints
 	if cluster.Assignment != "" && c.Endpoints[cluster.Assignment] != nil {
 		known = c.Endpoints[cluster.Assignment].Endpoints
+	}
+	if cluster.Discovery == upstream.OriginalDst && original.Port() == 0 {
+		return nil
 	}
 	if cluster.Discovery == upstream.OriginalDst {
 		for _, e := range known {

@@ -116,7 +116,11 @@ func (w *walk) leave(client *replica.Pod, to netip.AddrPort, r Request) *Hop {
 	w.unseen(h, p, to)
 	c := &exchange.Connection{Source: source, Local: to, Destination: to}
 	describe(c, &r)
-	w.serve(h, p, p.Captured(to), c, r)
+	l := p.Captured(to)
+	if c.Called = p.Called(l, to); c.Called {
+		h.Notes = append(h.Notes, "the client's Sidecar has its proxy listen at that address itself")
+	}
+	w.serve(h, p, l, c, r)
 	return h
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/sidecar/compile"
 	"github.com/heddle-mesh/heddle/sidecar/config"
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/mtls"
 )
 
@@ -119,7 +120,7 @@ func (p *Proxy) Captured(to netip.AddrPort) *config.Listener {
 		}
 		for _, bind := range l.Binds {
 			switch {
-			case !l.NoBind:
+			case !l.NoBind && (l.RestoreDst || l.Via.Direction == exchange.Inbound):
 			case bind == to:
 				return l
 			case bind.Port() == to.Port() && bind.Addr().IsUnspecified() && bind.Addr().Is4() == to.Addr().Is4():
@@ -131,6 +132,11 @@ func (p *Proxy) Captured(to netip.AddrPort) *config.Listener {
 		return wild
 	}
 	return rest
+}
+
+// Called reports whether the application connects to the proxy itself at an address that one of its listeners, which may be nil, is bound to.
+func (p *Proxy) Called(l *config.Listener, to netip.AddrPort) bool {
+	return l != nil && !l.NoBind && !l.RestoreDst && (to.Addr().IsLoopback() || slices.Contains(p.Pod.IPs, to.Addr().String()))
 }
 
 // Entered is the listener for a connection that comes to the pod: a sidecar's captures all ports, a gateway listens on those it has. Nil:
