@@ -59,10 +59,24 @@ func (m *mesh) send(from *pod, source, to netip.AddrPort, tr traffic, j *journey
 	c := &exchange.Connection{Source: source, Local: to, Destination: to}
 	describe(c, tr)
 	if from != nil && from.proxy != nil && !from.gateway {
+		if to.Addr().IsLoopback() || to.Addr().String() == from.ip && from.proxy.called(to) != nil { // not captured
+			m.within(from, c, tr, j)
+			return
+		}
 		m.serve(from.proxy, from.proxy.captured(to), c, tr, 1, j)
 		return
 	}
 	m.route(c, to, tr, 1, j)
+}
+
+// within brings a connection to an address of the pod itself: where its proxy listens, or to the application.
+func (m *mesh) within(p *pod, c *exchange.Connection, tr traffic, j *journey) {
+	if l := p.proxy.called(c.Local); l != nil {
+		c.Called = true
+		m.serve(p.proxy, l, c, tr, 1, j)
+		return
+	}
+	m.delivered(p, c.Local.Port(), nil, tr, 1, j)
 }
 
 // describe fills in what first bytes tell.
@@ -118,9 +132,19 @@ func (m *mesh) arrive(source, to netip.AddrPort, shake *security, e *exchange.En
 	c := &exchange.Connection{Source: source, Local: to, Destination: to}
 	describe(c, tr)
 	l := p.proxy.config.Listener(wire.ListenerVirtualInbound)
-	if p.gateway {
+	switch {
+	case p.gateway:
 		l = p.proxy.bound(to.Port())
 		j.say("via=%s", p.name)
+	case p.excluded == to.Port():
+		if l = p.proxy.called(to); l == nil {
+			m.delivered(p, to.Port(), nil, tr, share, j)
+			return
+		}
+		c.Called = true
+	}
+	if l != nil {
+		j.say("listener=%s", l.Name)
 	}
 	if l == nil {
 		j.say("closed")
@@ -185,6 +209,9 @@ func (m *mesh) serve(p *proxy, l *config.Listener, c *exchange.Connection, tr tr
 		return
 	}
 	c.Via = l.Via
+	if c.Called && l.Via != nil && l.Via.Direction == exchange.Outbound {
+		j.say("listener=%s", l.Name)
+	}
 	if l.Inspect.Timeout > 0 {
 		j.say("detection=%s", l.Inspect.Timeout)
 	}
@@ -393,7 +420,7 @@ func (m *mesh) act(p *proxy, vhost *route.VirtualHost, r *route.Route, target *r
 
 // forward sends to every endpoint of a cluster that may be used.
 func (m *mesh) forward(p *proxy, name string, c *exchange.Connection, tr traffic, share float64, j *journey) {
-	cluster, ends := p.reach(name, c.Destination, tr.key.Name)
+	cluster, ends := p.reach(name, c.Onward(), tr.key.Name)
 	if cluster != nil {
 		j.cluster(cluster)
 	}
@@ -416,6 +443,12 @@ func (m *mesh) forward(p *proxy, name string, c *exchange.Connection, tr traffic
 			return
 		}
 		j.say("address=%s", ends[0].Address.Addr())
+		if l := p.called(ends[0].Address); l != nil { // the proxy's own: it comes back
+			c := &exchange.Connection{Source: c.Source, Local: ends[0].Address, Destination: ends[0].Address, Called: true}
+			describe(c, tr)
+			m.serve(p, l, c, tr, share, j)
+			return
+		}
 		m.delivered(p.pod, ends[0].Address.Port(), c.Security, tr, share, j)
 		return
 	}

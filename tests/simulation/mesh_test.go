@@ -3,6 +3,7 @@ package simulation
 import (
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -37,7 +38,8 @@ type pod struct {
 	bare                         bool              // no proxy
 	gateway                      bool
 	unready                      bool
-	names                        bool // its DNS is captured
+	names                        bool   // its DNS is captured
+	excluded                     uint16 // port on which connections to it are not captured
 	v6                           string
 	node                         string
 	proxy                        *proxy
@@ -110,6 +112,9 @@ func parsePods(text string) []*pod {
 			}
 		}
 		p.node = take(options, "node", "worker")
+		if port, err := strconv.ParseUint(take(options, "excludes", "0"), 10, 16); err == nil {
+			p.excluded = uint16(port)
+		}
 		p.labels = options
 		if options["app"] == "" {
 			options["app"], _, _ = strings.Cut(name, "-")

@@ -93,7 +93,7 @@ func (p *proxy) captured(to netip.AddrPort) *config.Listener {
 		}
 		for _, bind := range l.Binds {
 			switch {
-			case !l.NoBind:
+			case !l.NoBind && (l.RestoreDst || l.Via.Direction == exchange.Inbound):
 			case bind == to:
 				return l
 			case bind.Port() == to.Port() && bind.Addr().IsUnspecified() && bind.Addr().Is4() == to.Addr().Is4():
@@ -125,6 +125,18 @@ func (p *proxy) bound(port uint16) *config.Listener {
 	return nil
 }
 
+// called finds the listener that a sidecar opened at an address of its pod, for clients that connect to it.
+func (p *proxy) called(to netip.AddrPort) *config.Listener {
+	for _, l := range p.config.Listeners {
+		for _, bind := range l.Binds {
+			if !l.NoBind && !l.RestoreDst && (bind == to || bind.Port() == to.Port() && bind.Addr().IsUnspecified() && bind.Addr().Is4() == to.Addr().Is4()) {
+				return l
+			}
+		}
+	}
+	return nil
+}
+
 // reach is the endpoints of a cluster that may be used now; asked is the name that a request brings.
 func (p *proxy) reach(cluster string, original netip.AddrPort, asked string) (*upstream.Config, []*exchange.Endpoint) {
 	c := p.config.Clusters[cluster]
@@ -141,6 +153,9 @@ func (p *proxy) reach(cluster string, original netip.AddrPort, asked string) (*u
 	known := c.Endpoints
 	if c.Assignment != "" && p.config.Endpoints[c.Assignment] != nil {
 		known = p.config.Endpoints[c.Assignment].Endpoints
+	}
+	if c.Discovery == upstream.OriginalDst && original.Port() == 0 {
+		return c, nil
 	}
 	if c.Discovery == upstream.OriginalDst {
 		for _, e := range known {
