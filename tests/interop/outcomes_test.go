@@ -231,6 +231,8 @@ func sidecarOutcomes() []outcome {
 		{"a subset", question{"GET", "http://both/x", []string{"x-to: SERVER"}}, "200 x-pod:SERVER x-host:both"},
 		{"a pod of a headless service, by its address", question{"GET", "http://peers-SERVER:8080/x", nil}, "200 x-pod:SERVER x-got-x-forwarded-client-cert:*URI=spiffe://cluster.local/ns/shop/sa/client"},
 		{"a host that nobody knows, at a known address", get("/x", "host: nobody.example.com"), "*"},
+		{"the proxy itself, where a Sidecar has it listen", question{"GET", "http://127.0.0.1/x", []string{"host: SERVER"}}, "200 x-pod:SERVER x-got-x-forwarded-client-cert:*URI=spiffe://cluster.local/ns/shop/sa/client"},
+		{"a host that nobody knows, at the proxy itself", question{"GET", "http://127.0.0.1/x", []string{"host: nobody.example.com"}}, "503 body=no_healthy_upstream"},
 		{"through an egress gateway", question{"GET", "http://outside.example.com/out", []string{"x-via: SERVER"}}, "200 x-pod:outside x-path:/out x-host:outside.example.com"},
 	}
 }
