@@ -46,6 +46,9 @@ const (
 	EnvAwaitCompletion = "HEDDLE_AWAIT_COMPLETION"
 	// EnvTerminationGrace is the pod's terminationGracePeriodSeconds, decimal: the most that draining may take.
 	EnvTerminationGrace = "HEDDLE_TERMINATION_GRACE_SECONDS"
+	// EnvMemoryLimit is how many bytes the container may use, decimal: Go's memory limit becomes MemoryTarget percent of them. Where GOMEMLIMIT is set it is
+	// not read; default none.
+	EnvMemoryLimit = "HEDDLE_MEMORY_LIMIT"
 	// EnvAppProbes is a JSON object: request path on PortStatus (/app-health/..., /app-lifecycle/...) to AppProbe.
 	EnvAppProbes = "HEDDLE_APP_PROBES"
 	// EnvAppPrometheus is a JSON AppPrometheus: where the application's own metrics are, to be merged on PortStatus.
@@ -53,6 +56,9 @@ const (
 	// EnvWorkloadName is the name of the workload that owns the pod (a Deployment's, not its ReplicaSet's).
 	EnvWorkloadName = "HEDDLE_WORKLOAD_NAME"
 )
+
+// MemoryTarget is how much of its container's memory, in percent, a proxy's Go runtime aims to stay below: the rest is for what that does not count.
+const MemoryTarget = 90
 
 // MethodAwaitCompletion is a unary gRPC method beside the CA: google.protobuf.Empty in and out, authorised as CreateCertificate
 // is. It returns OK once every container of the caller's pod but the proxy has ended for good (in a pod that is being deleted: has ended), and otherwise lasts until the

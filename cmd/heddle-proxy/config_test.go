@@ -39,6 +39,19 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// TestMemory: of what the container may use, some is left to what Go's runtime does not count.
+func TestMemory(t *testing.T) {
+	for _, c := range []struct {
+		container, own string
+		want           int64
+	}{{"", "", 0}, {"1000", "", 900}, {"536870912", "", 483183810}, {"1000", "500MiB", 0}} {
+		s, err := read(wire.NodeRouter, environment(map[string]string{wire.EnvMemoryLimit: c.container, "GOMEMLIMIT": c.own}))
+		if err != nil || s.memory != c.want {
+			t.Errorf("%+v: %d, %v", c, s.memory, err)
+		}
+	}
+}
+
 // TestOnDemand holds that a sidecar asks for what it uses where it is told to, and a gateway never.
 func TestOnDemand(t *testing.T) {
 	for _, c := range []struct {
@@ -120,6 +133,7 @@ func TestWhatIsRefused(t *testing.T) {
 		"negative duration": {wire.EnvDrainDuration: "-1s"},
 		"odd level":         {wire.EnvLogLevel: "loud"},
 		"odd grace":         {wire.EnvTerminationGrace: "soon"},
+		"odd memory":        {wire.EnvMemoryLimit: "512Mi"},
 		"odd probes":        {wire.EnvAppProbes: "{"},
 		"a probe elsewhere": {wire.EnvAppProbes: `{"/config_dump": {}}`},
 		"odd metrics":       {wire.EnvAppPrometheus: "[]"},

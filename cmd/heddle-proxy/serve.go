@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -37,6 +38,9 @@ func serve(ctx context.Context, s settings) error {
 	r, known := role.ByNode(s.node.Type)
 	if !known {
 		return fmt.Errorf("%q is no role", s.node.Type)
+	}
+	if s.memory > 0 {
+		debug.SetMemoryLimit(s.memory)
 	}
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()

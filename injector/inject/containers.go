@@ -33,9 +33,6 @@ const (
 	probeTimeout                       = 3
 )
 
-// Shares of the container's memory that Go's runtime aims to stay below, in percent.
-const memoryTarget = 90
-
 const defaultGrace = 30 // seconds: Kubernetes' own default of terminationGracePeriodSeconds
 
 func redirectContainer(s settings) corev1.Container {
@@ -154,7 +151,7 @@ func environment(pod *corev1.Pod, s settings, p Params, probes appProbes, metric
 		env = append(env, corev1.EnvVar{Name: wire.EnvAppPrometheus, Value: metrics})
 	}
 	if limit := s.resources.Limits.Memory(); !limit.IsZero() {
-		env = append(env, corev1.EnvVar{Name: "GOMEMLIMIT", Value: strconv.FormatInt(limit.Value()/100*memoryTarget, 10)})
+		env = append(env, corev1.EnvVar{Name: "GOMEMLIMIT", Value: strconv.FormatInt(limit.Value()/100*wire.MemoryTarget, 10)})
 	}
 	return s.config.environment(env)
 }
