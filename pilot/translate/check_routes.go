@@ -76,7 +76,7 @@ func unreachable(log *report.Log, routes []*networking.HTTPRoute) {
 	}
 }
 
-// repeated warns of matches that an earlier rule, which is no delegate's, has word for word: nothing is left for them.
+// repeated warns of matches that an earlier rule, which is no delegate's, has word for word, whatever they are called: nothing is left for them.
 func repeated(log *report.Log, routes []*networking.HTTPRoute) {
 	if len(routes) < 2 {
 		return
@@ -86,6 +86,7 @@ func repeated(log *report.Log, routes []*networking.HTTPRoute) {
 		var issues report.Log
 		for j, m := range h.Match {
 			uri := m.GetUri()
+			m := nameless(m)
 			key := matchKey{uri.GetExact(), uri.GetPrefix(), uri.GetRegex(), len(m.GetHeaders()), m.GetPort()}
 			if k := slices.IndexFunc(owners[key], func(t taken) bool { return t.rule < i && proto.Equal(t.match, m) }); k >= 0 {
 				issues.Warnf(fmt.Sprintf("spec.http[%d].match[%d]", i, j), "never reached: spec.http[%d] has the same match", owners[key][k].rule)
@@ -101,6 +102,16 @@ func repeated(log *report.Log, routes []*networking.HTTPRoute) {
 		}
 		log.Issues = append(log.Issues, issues.Issues...)
 	}
+}
+
+// nameless is a match without what says nothing of requests: its name, and that of its statistics.
+func nameless(m *networking.HTTPMatchRequest) *networking.HTTPMatchRequest {
+	if m.GetName() == "" && m.GetStatPrefix() == "" {
+		return m
+	}
+	m = proto.CloneOf(m)
+	m.Name, m.StatPrefix = "", ""
+	return m
 }
 
 // matchKey is what equal matches have in common, and few others.
