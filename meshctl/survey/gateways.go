@@ -13,7 +13,14 @@ import (
 
 // gateways tells of Gateways that no pod serves, of ports that no Service leads to, and of certificates.
 func (s *survey) gateways() {
+	written := map[model.Name]bool{}
+	for _, g := range s.in.Gateways {
+		written[nameOf(g)] = true
+	}
 	for i, g := range s.snap.Gateways {
+		if !written[g.From] {
+			continue // made of Ingresses: there is no such object
+		}
 		s.sharesCertificates(g, s.snap.Gateways[:i])
 		if len(s.in.Pods) == 0 {
 			continue
