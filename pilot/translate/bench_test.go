@@ -76,6 +76,16 @@ func BenchmarkTranslate(b *testing.B) {
 	}
 }
 
+// BenchmarkTranslateSelected is a change of one WorkloadEntry beside 300 ServiceEntries of another namespace that select 300 by DNS.
+func BenchmarkTranslateSelected(b *testing.B) {
+	in, memo := selected(b, 300), translate.NewMemo()
+	translate.Translate(in, memo)
+	for round := 0; b.Loop(); round++ {
+		elsewhere(in, round)
+		translate.Translate(in, memo)
+	}
+}
+
 // changes have one object say something else, by kind.
 func changes() map[string]func(in *inputs.Inputs, round int) {
 	return map[string]func(in *inputs.Inputs, round int){

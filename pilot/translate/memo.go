@@ -3,6 +3,7 @@ package translate
 import (
 	"reflect"
 
+	"github.com/heddle-mesh/heddle/internal/memo"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
@@ -41,6 +42,8 @@ type Memo struct {
 	halves           *pool[half, *model.VirtualService]
 	sparing          *pool[model.Name, *model.DestinationRule]
 	selecting        *pool[entryHost, *model.Service] // of ServiceEntries whose selected endpoints are looked up
+	behind           *memo.Memo[selection, []*model.Service]
+	around           surroundings
 }
 
 // NewMemo returns a Memo that remembers nothing.
@@ -67,6 +70,7 @@ func NewMemo() *Memo {
 		halves:           newPool[half, *model.VirtualService](),
 		sparing:          newPool[model.Name, *model.DestinationRule](),
 		selecting:        newPool[entryHost, *model.Service](),
+		behind:           memo.New[selection, []*model.Service](),
 	}
 }
 
@@ -75,6 +79,7 @@ func (m *Memo) round() {
 	for _, s := range []interface{ round() }{m.distributed, m.allocated, m.delegated, m.sites, m.edge, m.halves, m.sparing, m.selecting} {
 		s.round()
 	}
+	m.behind.Round()
 }
 
 // pool keeps equal values of one name the same, from round to round.

@@ -137,10 +137,75 @@ func TestTranslationRemembersBetweenChanges(t *testing.T) {
 	}
 }
 
+// selected are n ServiceEntries of a namespace whose endpoints are looked up, of three ports each, n WorkloadEntries that all of them select, and one elsewhere.
+func selected(t testing.TB, n int) *inputs.Inputs {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, `---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: e%d, namespace: a}
+spec:
+  hosts: [e%d.example.com]
+  resolution: DNS
+  ports: [{number: 80, name: http, protocol: HTTP}, {number: 90, name: grpc, protocol: GRPC}, {number: 100, name: tcp, protocol: TCP}]
+  workloadSelector: {labels: {app: m}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: w%d, namespace: a}
+spec: {address: w%d.example.net, labels: {app: m}}
+`, i, i, i, i)
+	}
+	text.WriteString("---\napiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: w, namespace: b}\nspec: {address: 10.0.0.1, labels: {app: m}}\n")
+	return read(t, text.String())
+}
+
+// elsewhere has the last WorkloadEntry say something else.
+func elsewhere(in *inputs.Inputs, round int) {
+	in.WorkloadEntries = slices.Clone(in.WorkloadEntries)
+	last := &in.WorkloadEntries[len(in.WorkloadEntries)-1]
+	again := **last
+	again.Spec = proto.CloneOf(again.Spec)
+	again.Spec.Weight = uint32(1 + round%2)
+	*last = &again
+}
+
+// TestWhatIsSelectedIsLookedAtWhereItChanges holds that a WorkloadEntry is not looked for again by the ServiceEntries of other namespaces: what a change
+// costs there is told by what it allocates.
+func TestWhatIsSelectedIsLookedAtWhereItChanges(t *testing.T) {
+	const n = 60
+	in, memo := selected(t, n), translate.NewMemo()
+	translate.Translate(in, memo)
+	round := 0
+	got := testing.AllocsPerRun(3, func() {
+		round++
+		elsewhere(in, round)
+		translate.Translate(in, memo)
+	})
+	if anew := 3.0 * n * n; got > anew/2 { // an endpoint for each pair and port
+		t.Errorf("%.0f allocations for one WorkloadEntry of another namespace, where all endpoints made anew are %.0f", got, anew)
+	}
+	snap, _ := translate.Translate(in, memo)
+	for _, s := range snap.Services {
+		if len(s.DNSEndpoints[80]) != n {
+			t.Errorf("%s has %d endpoints, not %d", s.Host, len(s.DNSEndpoints[80]), n)
+		}
+	}
+	gone := *in
+	gone.WorkloadEntries = gone.WorkloadEntries[1:]
+	snap, _ = translate.Translate(&gone, memo)
+	if len(snap.Services) != n || len(snap.Services[0].DNSEndpoints[80]) != n-1 {
+		t.Errorf("one that is gone is still selected")
+	}
+}
+
 // altered is the inputs with something of fresh in the place of what was there, and lists in another order.
 func altered(in, fresh *inputs.Inputs, rnd *rand.Rand) *inputs.Inputs {
 	next := *in
-	switch rnd.IntN(10) {
+	switch rnd.IntN(11) {
+	case 10:
+		next.WorkloadEntries = one(in.WorkloadEntries, fresh.WorkloadEntries, rnd)
 	case 0:
 		next.Services = one(in.Services, fresh.Services, rnd)
 	case 1:

@@ -30,9 +30,8 @@ type run struct {
 	// distribution is the traffic distribution that namespaces ask for.
 	distribution map[string]*model.LocalityPolicy
 	// judged are the objects that are in force, to be looked at once more when the whole mesh is known.
-	judged    []judged
-	istios    map[string]bool           // the namespaces that Istio's control plane serves, where there is one
-	workloads []*registry.WorkloadEntry // in force, the oldest first
+	judged []judged
+	istios map[string]bool // the namespaces that Istio's control plane serves, where there is one
 	// owned are Services by host where hosts are their namespaces' alone; nil: they are not.
 	owned map[string]*model.Service
 }
@@ -203,7 +202,8 @@ func (r *run) servicesOf(o *inputs.ServiceEntry, e *registry.ServiceEntry) []*mo
 	if !e.LookedUp() {
 		return e.Services
 	}
-	out := e.Behind(r.workloads)
+	around := r.memo.around.by[o.Namespace]
+	out := r.memo.behind.Get(selection{e, around}, func(selection) []*model.Service { return e.Behind(around.list()) })
 	for i, s := range out {
 		out[i] = r.memo.selecting.intern(entryHost{nameOf(o), s.Host}, s)
 	}
@@ -218,9 +218,9 @@ func (r *run) workloadEntries() {
 	})
 	for i, res := range read {
 		r.judge(all[i], res.entry, &res.kept)
-		if res.entry.State != report.Refused {
-			r.workloads = append(r.workloads, res.value)
-		}
+	}
+	if !r.memo.workloads.same {
+		r.memo.around.divide(read)
 	}
 }
 

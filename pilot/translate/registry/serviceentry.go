@@ -45,18 +45,21 @@ func (e *ServiceEntry) LookedUp() bool {
 	return how == model.ResolveDNS || how == model.ResolveDNSRoundRobin
 }
 
-// Behind are the services of an entry that selects what is looked up, with the WorkloadEntries of its namespace, the oldest first, that it selects.
-func (e *ServiceEntry) Behind(all []*WorkloadEntry) []*model.Service {
+// Behind are the services of an entry that selects what is looked up, with those that it selects of the WorkloadEntries of its namespace, the oldest first.
+func (e *ServiceEntry) Behind(around []*WorkloadEntry) []*model.Service {
+	var selected []*WorkloadEntry
+	for _, w := range around {
+		if e.Selector.Matches(w.Labels) {
+			selected = append(selected, w)
+		}
+	}
 	out := make([]*model.Service, len(e.Services))
 	for i, svc := range e.Services {
 		s := *svc
 		s.DNSEndpoints = make(map[uint16][]*model.Endpoint, len(s.Ports))
 		for _, p := range s.Ports {
 			list := []*model.Endpoint{} // nobody is not the service's own name
-			for _, w := range all {
-				if w.From.Namespace != s.Namespace || !e.Selector.Matches(w.Labels) {
-					continue
-				}
+			for _, w := range selected {
 				if end := w.Named(p, s.External); end != nil && (len(list) == 0 || s.Resolution == model.ResolveDNS) {
 					list = append(list, end)
 				}
