@@ -86,7 +86,7 @@ func repeated(log *report.Log, routes []*networking.HTTPRoute) {
 		var issues report.Log
 		for j, m := range h.Match {
 			uri := m.GetUri()
-			m := nameless(m)
+			m := unnamed(m)
 			key := matchKey{uri.GetExact(), uri.GetPrefix(), uri.GetRegex(), len(m.GetHeaders()), m.GetPort()}
 			if k := slices.IndexFunc(owners[key], func(t taken) bool { return t.rule < i && proto.Equal(t.match, m) }); k >= 0 {
 				issues.Warnf(fmt.Sprintf("spec.http[%d].match[%d]", i, j), "never reached: spec.http[%d] has the same match", owners[key][k].rule)
@@ -104,8 +104,8 @@ func repeated(log *report.Log, routes []*networking.HTTPRoute) {
 	}
 }
 
-// nameless is a match without what says nothing of requests: its name, and that of its statistics.
-func nameless(m *networking.HTTPMatchRequest) *networking.HTTPMatchRequest {
+// unnamed is a match without what says nothing of requests: its name, and that of its statistics.
+func unnamed(m *networking.HTTPMatchRequest) *networking.HTTPMatchRequest {
 	if m.GetName() == "" && m.GetStatPrefix() == "" {
 		return m
 	}
