@@ -32,6 +32,9 @@ type ClientConfig struct {
 // byEndpoint says whether the endpoint's facts name the one acceptable identity.
 func (c ClientConfig) byEndpoint() bool { return c.Trust.Mesh != nil && len(c.Names) == 0 }
 
+// sessions is of how many servers' names a client remembers the last session, to resume it.
+const sessions = 64
+
 // Client implements upstream.Handshaker.
 type Client struct {
 	config ClientConfig
@@ -44,17 +47,24 @@ func NewClient(c ClientConfig) *Client {
 	for p := range client.bases {
 		base := &tls.Config{
 			NextProtos: c.offers(exchange.Protocol(p)),
-			// crypto/tls knows only DNS names; VerifyConnection, set for each connection, judges in full.
+			// crypto/tls knows only DNS names; VerifyConnection, set for each connection, judges in full, resumed sessions as well.
 			InsecureSkipVerify: true,
+			VerifyConnection:   unjudged,
 		}
 		c.Params.apply(base)
 		if c.Certificate != nil {
 			base.GetClientCertificate = client.certificate
 		}
+		if c.Certificate == nil && c.Trust.Mesh == nil { // who is anonymous has nothing to prove anew, and the server's proof is judged again
+			base.ClientSessionCache = tls.NewLRUClientSessionCache(sessions)
+		}
 		client.bases[p] = base
 	}
 	return client
 }
+
+// unjudged refuses every server: nobody has said who is to be reached.
+func unjudged(tls.ConnectionState) error { return errors.New("nothing judges the server") }
 
 // Config returns what the client was made of.
 func (c *Client) Config() ClientConfig { return c.config }

@@ -6,6 +6,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
 
 // shake has both sides shake hands and the server send a byte, by which tickets arrive as well.
@@ -56,6 +58,56 @@ func TestServersResume(t *testing.T) {
 		}
 		if resumed != c.want {
 			t.Errorf("%s: resumed %t", name, resumed)
+		}
+	}
+}
+
+// TestClientsResume: towards a server outside of the mesh sessions are resumed, and the server is judged all the same; where the client says who it is, they are not.
+func TestClientsResume(t *testing.T) {
+	ca := newPKI(t)
+	secrets := NewSecrets()
+	if err := secrets.Put("ca", Material{CA: ca.ca()}); err != nil {
+		t.Fatal(err)
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{*ca.holder("a.example.com").cert}}
+	for name, c := range map[string]struct {
+		certificate Certificate
+		want        bool
+	}{"an anonymous client": {nil, true}, "one that has a certificate": {ca.holder(web), false}} {
+		client := NewClient(ClientConfig{SNI: "a.example.com", Certificate: c.certificate, Trust: Trust{Secret: secrets.Slot("ca")}, NameFromSNI: true})
+		resumed := make(chan bool, 1)
+		meet := func(want bool) {
+			shake(t, func(raw net.Conn) (net.Conn, error) {
+				conn := tls.Server(raw, config)
+				err := conn.Handshake()
+				resumed <- conn.ConnectionState().DidResume
+				return conn, err
+			}, func(raw net.Conn) (net.Conn, error) {
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				conn, _, err := client.Handshake(ctx, raw, &exchange.Endpoint{}, "", exchange.HTTP1)
+				return conn, err
+			})
+			if got := <-resumed; got != want {
+				t.Errorf("%s: resumed %t, want %t", name, got, want)
+			}
+		}
+		meet(false)
+		meet(c.want)
+		if !c.want {
+			continue
+		}
+		if err := secrets.Put("ca", Material{CA: newPKI(t).ca()}); err != nil { // whom the client trusts changes
+			t.Fatal(err)
+		}
+		a, b := pair(t)
+		go func() { _ = tls.Server(a, config).Handshake(); a.Close() }()
+		if _, _, err := client.Handshake(t.Context(), b, &exchange.Endpoint{}, "", exchange.HTTP1); err == nil {
+			t.Errorf("%s: a session is resumed with a server that is trusted no more", name)
+		}
+		b.Close()
+		if err := secrets.Put("ca", Material{CA: ca.ca()}); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
