@@ -2,6 +2,7 @@ package takeover
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -63,6 +64,37 @@ func open(t *testing.T, s *Sockets) net.Listener {
 	return listen(t, s, "tcp4", ports.Address(t))
 }
 
+// offered offers sockets until the test ends, and says how that went.
+func offered(t *testing.T, s *Sockets, path string) (taken chan error) {
+	t.Helper()
+	taken, _ = offering(t, s, path)
+	return taken
+}
+
+// ending offers sockets until it is called, as of a process that ends.
+func ending(t *testing.T, s *Sockets, path string) (end func()) {
+	t.Helper()
+	_, end = offering(t, s, path)
+	return end
+}
+
+func offering(t *testing.T, s *Sockets, path string) (taken chan error, end func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	taken, done := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(done)
+		was, err := s.Offer(ctx, path)
+		if err == nil && !was {
+			err = errors.New("nobody has taken over")
+		}
+		taken <- err
+	}()
+	end = func() { cancel(); <-done }
+	t.Cleanup(end)
+	return taken, end
+}
+
 // ask asks until somebody offers.
 func ask(t *testing.T, s *Sockets, path string) {
 	t.Helper()
@@ -87,14 +119,7 @@ func TestTakeover(t *testing.T) {
 	at := tcp.Addr().String()
 	firstEnded := greet(tcp, "first")
 	greet(local, "first")
-	taken := make(chan error, 1)
-	go func() {
-		was, err := before.Offer(t.Context(), path)
-		if err == nil && !was {
-			err = fmt.Errorf("nobody has taken over")
-		}
-		taken <- err
-	}()
+	taken := offered(t, before, path)
 	ask(t, after, path)
 	late := open(t, before)
 	greet(late, "first")
@@ -134,7 +159,7 @@ func TestTakeover(t *testing.T) {
 		t.Error("a socket that nobody asked for is open")
 	}
 	third := New() // from the second, at the same path
-	go func() { _, _ = after.Offer(t.Context(), path) }()
+	offered(t, after, path)
 	ask(t, third, path)
 	greet(listen(t, third, "tcp4", at), "third")
 	if err := third.Serve(); err != nil {
@@ -151,7 +176,7 @@ func TestWhoDoesNotComeUp(t *testing.T) {
 	before := New()
 	l := open(t, before)
 	greet(l, "first")
-	go func() { _, _ = before.Offer(t.Context(), path) }()
+	offered(t, before, path)
 	for range 2 {
 		failed := New()
 		ask(t, failed, path)
@@ -181,16 +206,10 @@ func TestThePredecessorDies(t *testing.T) {
 	before, after := New(), New()
 	l := open(t, before)
 	at := l.Addr().String()
-	ctx, die := context.WithCancel(t.Context())
-	died := make(chan bool)
-	go func() {
-		_, _ = before.Offer(ctx, path)
-		close(died)
-	}()
+	die := ending(t, before, path)
 	ask(t, after, path)
 	greet(listen(t, after, "tcp4", at), "second")
 	die()
-	<-died
 	l.Close()
 	if err := after.Serve(); err == nil {
 		t.Error("it is not said that the one before is gone")
@@ -226,7 +245,7 @@ func TestDatagrams(t *testing.T) {
 		}()
 	}
 	serve(before, "first")
-	go func() { _, _ = before.Offer(t.Context(), path) }()
+	offered(t, before, path)
 	ask(t, after, path)
 	serve(after, "second")
 	if err := after.Serve(); err != nil {
@@ -253,7 +272,7 @@ func TestManySockets(t *testing.T) {
 	for i := range many {
 		_ = listen(t, before, "unix", filepath.Join(filepath.Dir(path), fmt.Sprint(i)))
 	}
-	go func() { _, _ = before.Offer(t.Context(), path) }()
+	offered(t, before, path)
 	ask(t, after, path)
 	if len(after.kept) != many {
 		t.Errorf("%d sockets, want %d", len(after.kept), many)

@@ -1,0 +1,124 @@
+package takeover
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"syscall"
+	"time"
+)
+
+const (
+	// batch is how many descriptors go into one message; the kernel takes at most 253 (unix(7), SCM_RIGHTS).
+	batch = 200
+	// longest is what a message may have, in bytes.
+	longest = 64 << 10
+	// patience bounds what the two processes wait for each other without a reason.
+	patience = 10 * time.Second
+)
+
+// What the later process says, and the earlier one's answer to the second.
+const (
+	wordAgain   = "again"   // the sockets, as they are by now
+	wordServing = "serving" // it is ready
+	wordYours   = "yours"   // nobody else listens
+)
+
+// predecessor is the process that had the sockets.
+type predecessor struct{ conn *net.UnixConn }
+
+// Ask takes the sockets of the process that offers them at a path over, if there is one. It is to be called before anything listens.
+func (s *Sockets) Ask(path string) (found bool, err error) {
+	conn, err := net.DialUnix(network, nil, &net.UnixAddr{Name: path, Net: network})
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("asking for the sockets at %s: %w", path, err)
+	}
+	if err := same(conn); err != nil {
+		return false, errors.Join(fmt.Errorf("asking for the sockets at %s: %w", path, err), conn.Close())
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.first, s.begun = &predecessor{conn}, make(chan struct{})
+	if err := s.fetch(); err != nil {
+		s.begin()
+		return false, fmt.Errorf("asking for the sockets at %s: %w", path, err)
+	}
+	return true, nil
+}
+
+// fetch asks for the sockets. Those that are open here already are not needed twice. s.mu is held.
+func (s *Sockets) fetch() error {
+	conn := s.first.conn
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	if _, err := conn.Write([]byte(wordAgain)); err != nil {
+		return err
+	}
+	for {
+		p, files, err := receive(conn)
+		if err != nil {
+			return err
+		}
+		for i, key := range p.Keys {
+			if s.kept[key] != nil || s.has(key) {
+				_ = files[i].Close()
+				continue
+			}
+			s.kept[key] = files[i]
+		}
+		if p.Last {
+			return nil
+		}
+	}
+}
+
+func (s *Sockets) has(key string) bool {
+	for h := range s.open {
+		if h.key == key {
+			return true
+		}
+	}
+	return false
+}
+
+// again asks for sockets that the process before may have opened since it was asked; false: there is none.
+func (s *Sockets) again() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.first != nil && s.fetch() == nil
+}
+
+// Serve says that this process is ready: the one before lets go of the sockets, and they are accepted from here. Those that nobody has asked for are closed.
+func (s *Sockets) Serve() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.first == nil {
+		return nil
+	}
+	defer s.begin() // if the other one is gone, all the more so
+	conn := s.first.conn
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	if _, err := conn.Write([]byte(wordServing)); err != nil {
+		return fmt.Errorf("telling the process before: %w", err)
+	}
+	answer := make([]byte, len(wordYours)+1)
+	if n, err := conn.Read(answer); err != nil || string(answer[:n]) != wordYours {
+		return fmt.Errorf("waiting for the process before: it said %q: %w", answer[:n], err)
+	}
+	return nil
+}
+
+// begin has sockets be accepted from. s.mu is held.
+func (s *Sockets) begin() {
+	_ = s.first.conn.Close()
+	s.first = nil
+	for _, f := range s.kept {
+		_ = f.Close()
+	}
+	clear(s.kept)
+	close(s.begun)
+	s.begun = nil
+}

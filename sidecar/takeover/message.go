@@ -1,0 +1,90 @@
+package takeover
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// network is what messages keep their borders in.
+const network = "unixpacket"
+
+// page is some of the sockets; its descriptors come with it.
+type page struct {
+	Keys []string `json:"keys"`
+	Last bool     `json:"last"`
+}
+
+func sendPage(conn *net.UnixConn, part []*held) error {
+	var p page
+	var descriptors []int
+	defer func() {
+		for _, d := range descriptors {
+			_ = unix.Close(d)
+		}
+	}()
+	for _, h := range part {
+		d := -1
+		if err := h.descriptor.Control(func(fd uintptr) { d, _ = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); err != nil || d < 0 {
+			continue // it is closed by now
+		}
+		p.Keys, descriptors = append(p.Keys, h.key), append(descriptors, d)
+	}
+	text, err := json.Marshal(p)
+	if err != nil || len(descriptors) == 0 {
+		return err
+	}
+	_, _, err = conn.WriteMsgUnix(text, unix.UnixRights(descriptors...), nil)
+	return err
+}
+
+// receive reads one page and its descriptors.
+func receive(conn *net.UnixConn) (p page, files []*os.File, err error) {
+	text, rights := make([]byte, longest), make([]byte, unix.CmsgSpace(batch*4))
+	n, m, _, _, err := conn.ReadMsgUnix(text, rights)
+	if err != nil {
+		return p, nil, err
+	}
+	messages, err := unix.ParseSocketControlMessage(rights[:m])
+	if err != nil {
+		return p, nil, fmt.Errorf("reading descriptors: %w", err)
+	}
+	for i := range messages {
+		descriptors, err := unix.ParseUnixRights(&messages[i])
+		if err != nil {
+			return p, nil, fmt.Errorf("reading descriptors: %w", err)
+		}
+		for _, d := range descriptors {
+			files = append(files, os.NewFile(uintptr(d), "taken over"))
+		}
+	}
+	if err = json.Unmarshal(text[:n], &p); err == nil && len(p.Keys) != len(files) {
+		err = fmt.Errorf("%d descriptors for %d sockets", len(files), len(p.Keys))
+	}
+	if err != nil {
+		for _, f := range files {
+			_ = f.Close()
+		}
+	}
+	return p, files, err
+}
+
+// same wants the other end to be of the same user.
+func same(conn *net.UnixConn) error {
+	descriptor, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var who *unix.Ucred
+	if err := errors.Join(descriptor.Control(func(fd uintptr) { who, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }), err); err != nil {
+		return err
+	}
+	if int(who.Uid) != os.Geteuid() {
+		return fmt.Errorf("it is user %d's, not %d's", who.Uid, os.Geteuid())
+	}
+	return nil
+}
