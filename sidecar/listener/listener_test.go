@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
@@ -118,6 +119,20 @@ func (s *server) Server(ctx context.Context, raw net.Conn) (net.Conn, *exchange.
 }
 
 func (s *server) Accepts(*exchange.Security) bool { return true }
+
+// TestNoSocketsAreOpenedAnyMore: where Listen says so, new listeners are the business of another process, and no fault of this one.
+func TestNoSocketsAreOpenedAnyMore(t *testing.T) {
+	b := start(t, Servers{}, bound("before"))
+	b.m.opts.Listen = func(network, address string) (net.Listener, error) {
+		return nil, fmt.Errorf("%s %s: %w", network, address, net.ErrClosed)
+	}
+	late := bound("late")
+	late.Binds = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.2:0")}
+	b.swap(bound("before"), late)
+	if b.m.Addr("before") == nil || b.m.Addr("late") != nil {
+		t.Errorf("before listens at %v, late at %v", b.m.Addr("before"), b.m.Addr("late"))
+	}
+}
 
 // deaf is a connection that hears nothing.
 type deaf struct{ net.Conn }

@@ -21,7 +21,7 @@ type Options struct {
 	Servers  Servers
 	Recorder exchange.Recorder
 	Log      *slog.Logger
-	// Listen opens sockets. Nil: net.Listen.
+	// Listen opens sockets; where its error is net.ErrClosed no more are to be opened, and those that are open stay. Nil: net.Listen.
 	Listen func(network, address string) (net.Listener, error)
 	// Handshake bounds TLS handshakes; 0: 15 s.
 	Handshake time.Duration
@@ -124,6 +124,9 @@ func (m *Manager) bind(key string, l *config.Listener) error {
 		network = family(netip.MustParseAddrPort(address))
 	}
 	ln, err := m.opts.Listen(network, address)
+	if errors.Is(err, net.ErrClosed) {
+		return nil // whoever took over opens it
+	}
 	if err != nil {
 		return fmt.Errorf("binding listener %q: %w", l.Name, err)
 	}

@@ -84,13 +84,6 @@ func (s *Sockets) has(key string) bool {
 	return false
 }
 
-// again asks for sockets that the process before may have opened since it was asked; false: there is none.
-func (s *Sockets) again() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.first != nil && s.fetch() == nil
-}
-
 // Serve says that this process is ready: the one before lets go of the sockets, and they are accepted from here. Those that nobody has asked for are closed.
 func (s *Sockets) Serve() error {
 	s.mu.Lock()

@@ -91,6 +91,7 @@ func (s *Sockets) hand(ctx context.Context, conn *net.UnixConn) bool {
 func (s *Sockets) give() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.given = true
 	for h := range s.open {
 		h.give()
 	}

@@ -20,27 +20,19 @@ type Sockets struct {
 	open  map[*held]bool
 	first *predecessor // whose sockets these were, until it lets go of them; nil: nobody's
 	begun chan struct{}
+	given bool // another process has them: nothing is opened any more
 }
 
 // New returns a process's Sockets.
 func New() *Sockets { return &Sockets{kept: map[string]*os.File{}, open: map[*held]bool{}} }
 
-// Listen is net.Listen, but for sockets that were taken over: these accept once the process before has let go of them.
+// Listen is net.Listen, but for sockets that were taken over: these accept once the process before has let go of them. Once another process has the sockets
+// nothing is opened any more: the error is net.ErrClosed.
 func (s *Sockets) Listen(network, address string) (net.Listener, error) {
 	if s == nil {
 		return net.Listen(network, address)
 	}
-	key := network + " " + address
-	l, err := inherit(s, key, net.FileListener)
-	if l == nil && err == nil {
-		if l, err = net.Listen(network, address); errors.Is(err, syscall.EADDRINUSE) && s.again() {
-			l, err = inherit(s, key, net.FileListener)
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	h, err := s.hold(key, l)
+	l, h, err := obtain(s, network+" "+address, net.FileListener, func() (net.Listener, error) { return net.Listen(network, address) })
 	if err != nil {
 		return nil, err
 	}
@@ -52,23 +44,24 @@ func (s *Sockets) ListenUDP(at netip.AddrPort) (Datagrams, error) {
 	if s == nil {
 		return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
 	}
-	key := "udp " + at.String()
-	c, err := inherit(s, key, net.FilePacketConn)
-	var u *net.UDPConn
-	if c != nil {
-		u, _ = c.(*net.UDPConn)
-	}
-	if u == nil && err == nil {
-		u, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
-	}
-	if err != nil {
-		return nil, err
-	}
-	h, err := s.hold(key, u)
+	u, h, err := obtain(s, "udp "+at.String(), fileUDP, func() (*net.UDPConn, error) { return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at)) })
 	if err != nil {
 		return nil, err
 	}
 	return &datagrams{u, h}, nil
+}
+
+// fileUDP is net.FilePacketConn for sockets of UDP.
+func fileUDP(f *os.File) (*net.UDPConn, error) {
+	c, err := net.FilePacketConn(f)
+	if err != nil {
+		return nil, err
+	}
+	u, ok := c.(*net.UDPConn)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("it is a %T", c), c.Close())
+	}
+	return u, nil
 }
 
 // Datagrams is a socket of UDP.
@@ -78,28 +71,41 @@ type Datagrams interface {
 	Close() error
 }
 
-// inherit makes a socket of what was taken over under a key; nil: nothing was.
-func inherit[T any](s *Sockets, key string, open func(*os.File) (T, error)) (out T, err error) {
-	s.mu.Lock()
-	f := s.kept[key]
-	delete(s.kept, key)
-	s.mu.Unlock()
-	if f == nil {
-		return out, nil
-	}
-	defer f.Close() // open duplicates it
-	if out, err = open(f); err != nil {
-		return out, fmt.Errorf("taking %s over: %w", key, err)
-	}
-	return out, nil
-}
-
 // raw is a socket of the net package.
 type raw interface {
 	Close() error
 }
 
-// hold notes an open socket.
+// obtain makes a socket of what was taken over under a key, or else a new one. Where the process before may have opened it since it was asked it is asked
+// again.
+func obtain[T raw](s *Sockets, key string, inherit func(*os.File) (T, error), open func() (T, error)) (socket T, h *held, err error) {
+	s.mu.Lock() // also meanwhile: what is opened is given, too, or never was
+	defer s.mu.Unlock()
+	if s.given {
+		return socket, nil, fmt.Errorf("%s: another process has the sockets: %w", key, net.ErrClosed)
+	}
+	f := s.kept[key]
+	if f == nil {
+		if socket, err = open(); errors.Is(err, syscall.EADDRINUSE) && s.first != nil && s.fetch() == nil {
+			f = s.kept[key]
+		}
+	}
+	if f != nil {
+		delete(s.kept, key)
+		socket, err = inherit(f)
+		_ = f.Close() // inherit has duplicated it
+		if err != nil {
+			err = fmt.Errorf("taking %s over: %w", key, err)
+		}
+	}
+	if err != nil {
+		return socket, nil, err
+	}
+	h, err = s.hold(key, socket)
+	return socket, h, err
+}
+
+// hold notes an open socket. s.mu is held.
 func (s *Sockets) hold(key string, socket raw) (*held, error) {
 	conn, ok := socket.(syscall.Conn)
 	if !ok {
@@ -109,13 +115,10 @@ func (s *Sockets) hold(key string, socket raw) (*held, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", key, err), socket.Close())
 	}
-	h := &held{sockets: s, key: key, socket: socket, descriptor: descriptor, given: make(chan struct{}), closed: make(chan struct{})}
+	h := &held{sockets: s, key: key, socket: socket, descriptor: descriptor, begun: s.begun, given: make(chan struct{}), closed: make(chan struct{})}
 	if u, ok := socket.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(true)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	h.begun = s.begun
 	s.open[h] = true
 	return h, nil
 }
