@@ -44,7 +44,7 @@ func (s *Sockets) Ask(path string) (found bool, err error) {
 	defer s.mu.Unlock()
 	s.first, s.begun = &predecessor{conn}, make(chan struct{})
 	if err := s.fetch(); err != nil {
-		s.begin()
+		s.renounce()
 		return false, fmt.Errorf("asking for the sockets at %s: %w", path, err)
 	}
 	return true, nil
@@ -104,14 +104,25 @@ func (s *Sockets) Serve() error {
 	return nil
 }
 
-// begin has sockets be accepted from. s.mu is held.
+// begin has sockets be accepted from, and makes their paths this process's own. s.mu is held.
 func (s *Sockets) begin() {
+	for key := range s.kept {
+		removePath(key)
+	}
+	begun := s.begun
+	s.renounce()
+	for h := range s.open {
+		h.removes(true)
+	}
+	close(begun)
+}
+
+// renounce has nothing more to do with the process before. s.mu is held.
+func (s *Sockets) renounce() {
 	_ = s.first.conn.Close()
-	s.first = nil
 	for _, f := range s.kept {
 		_ = f.Close()
 	}
 	clear(s.kept)
-	close(s.begun)
-	s.begun = nil
+	s.first, s.begun = nil, nil
 }

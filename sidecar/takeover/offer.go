@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -29,7 +30,7 @@ func (s *Sockets) Offer(ctx context.Context, path string) (taken bool, err error
 		if err != nil {
 			return false, fmt.Errorf("offering sockets at %s: %w", path, err)
 		}
-		if s.hand(ctx, conn) {
+		if s.hand(ctx, &asker{conn, map[*held]bool{}}) {
 			return true, nil
 		}
 	}
@@ -59,9 +60,17 @@ func offer(path string) (*net.UnixListener, error) {
 	return l, nil
 }
 
+// asker is a process that asks.
+type asker struct {
+	conn *net.UnixConn
+	lent map[*held]bool // what was sent to it; of Sockets.mu
+}
+
 // hand serves one process that asks, and says whether it has taken over.
-func (s *Sockets) hand(ctx context.Context, conn *net.UnixConn) bool {
+func (s *Sockets) hand(ctx context.Context, a *asker) bool {
+	conn := a.conn
 	defer conn.Close()
+	defer s.forget(ctx, a)
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if same(conn) != nil {
 		return false
@@ -74,7 +83,7 @@ func (s *Sockets) hand(ctx context.Context, conn *net.UnixConn) bool {
 		_ = conn.SetWriteDeadline(time.Now().Add(patience))
 		switch string(word[:n]) {
 		case wordAgain:
-			if s.send(conn) != nil {
+			if s.send(a) != nil {
 				return false
 			}
 		case wordServing:
@@ -84,6 +93,18 @@ func (s *Sockets) hand(ctx context.Context, conn *net.UnixConn) bool {
 		default:
 			return false
 		}
+	}
+}
+
+// forget has what was sent to a process be this one's alone again. Where this one is the one that ends (ctx says so) the other may well serve.
+func (s *Sockets) forget(ctx context.Context, a *asker) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ctx.Err() != nil || s.given {
+		return
+	}
+	for h := range a.lent {
+		h.back()
 	}
 }
 
@@ -99,18 +120,25 @@ func (s *Sockets) give() {
 }
 
 // send sends the sockets that are open.
-func (s *Sockets) send(conn *net.UnixConn) error {
-	s.mu.Lock()
-	var all []*held
-	for h := range s.open {
-		all = append(all, h)
-	}
-	s.mu.Unlock()
-	for part := range slices.Chunk(all, batch) {
-		if err := sendPage(conn, part); err != nil {
+func (s *Sockets) send(a *asker) error {
+	for part := range slices.Chunk(s.lend(a), batch) {
+		if err := sendPage(a.conn, part); err != nil {
 			return err
 		}
 	}
-	_, err := conn.Write([]byte(`{"last":true}`))
+	_, err := a.conn.Write([]byte(`{"last":true}`))
 	return err
+}
+
+// lend notes that a process gets all sockets.
+func (s *Sockets) lend(a *asker) []*held {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for h := range s.open {
+		if !a.lent[h] {
+			a.lent[h] = true
+			h.lend()
+		}
+	}
+	return slices.Collect(maps.Keys(s.open))
 }

@@ -101,12 +101,12 @@ func obtain[T raw](s *Sockets, key string, inherit func(*os.File) (T, error), op
 	if err != nil {
 		return socket, nil, err
 	}
-	h, err = s.hold(key, socket)
+	h, err = s.hold(key, socket, f == nil)
 	return socket, h, err
 }
 
-// hold notes an open socket. s.mu is held.
-func (s *Sockets) hold(key string, socket raw) (*held, error) {
+// hold notes an open socket, which is this process's own where nobody had it before. s.mu is held.
+func (s *Sockets) hold(key string, socket raw, own bool) (*held, error) {
 	conn, ok := socket.(syscall.Conn)
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("%s: %T has no descriptor", key, socket), socket.Close())
@@ -116,9 +116,7 @@ func (s *Sockets) hold(key string, socket raw) (*held, error) {
 		return nil, errors.Join(fmt.Errorf("%s: %w", key, err), socket.Close())
 	}
 	h := &held{sockets: s, key: key, socket: socket, descriptor: descriptor, begun: s.begun, given: make(chan struct{}), closed: make(chan struct{})}
-	if u, ok := socket.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(true)
-	}
+	h.removes(own)
 	s.open[h] = true
 	return h, nil
 }
@@ -133,6 +131,7 @@ type held struct {
 	given      chan struct{}   // closes when it is another process's
 	closed     chan struct{}
 	once       sync.Once
+	lent       int // how many processes have it, too, and may come to be its only ones; of sockets.mu
 }
 
 // await waits until the socket is this process's alone.
@@ -164,8 +163,8 @@ func (h *held) Close() error {
 	err := net.ErrClosed
 	h.once.Do(func() {
 		h.sockets.mu.Lock()
+		defer h.sockets.mu.Unlock()
 		delete(h.sockets.open, h)
-		h.sockets.mu.Unlock()
 		close(h.closed)
 		err = h.socket.Close()
 		select {
@@ -177,12 +176,10 @@ func (h *held) Close() error {
 	return err
 }
 
-// give leaves the socket to another process.
+// give leaves the socket to another process. sockets.mu is held.
 func (h *held) give() {
 	close(h.given)
-	if u, ok := h.socket.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(false)
-	}
+	h.removes(false)
 	_ = h.socket.Close() // the other one has its own descriptor of it
 }
 
