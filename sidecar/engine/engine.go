@@ -105,7 +105,7 @@ type Engine struct {
 func New(o Options) *Engine {
 	e := &Engine{options: o, secrets: mtls.NewSecrets(), logs: telemetry.NewAccessLogs(o.AccessLog), spans: telemetry.NewSpans(),
 		registry: prometheus.NewRegistry()}
-	e.sockets, e.pressure = takeover.New(), newPressure(func() bool { return !e.busy() })
+	e.sockets, e.pressure = takeover.New(o.Log), newPressure(func() bool { return !e.busy() })
 	peers := &peers{}
 	e.recorder = telemetry.New(telemetry.Options{Peers: peers, Logs: e.logs, Spans: e.spans})
 	codec := http2.NewCodec(http2.CodecOptions{Recorder: e.recorder, Log: o.Log})

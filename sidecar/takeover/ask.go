@@ -37,7 +37,7 @@ func (s *Sockets) Ask(path string) (found bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("asking for the sockets at %s: %w", path, err)
 	}
-	if err := same(conn); err != nil {
+	if err := s.same(conn); err != nil {
 		return false, errors.Join(fmt.Errorf("asking for the sockets at %s: %w", path, err), conn.Close())
 	}
 	s.mu.Lock()

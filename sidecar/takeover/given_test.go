@@ -14,7 +14,7 @@ import (
 // TestNothingIsOpenedOnceGiven: a process from which another one has taken over opens no more sockets, which the other one could then not open.
 func TestNothingIsOpenedOnceGiven(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sockets")
-	before, after := New(), New()
+	before, after := sockets(), sockets()
 	had := open(t, before)
 	taken := offered(t, before, path)
 	ask(t, after, path)
@@ -41,7 +41,7 @@ func TestNothingIsOpenedOnceGiven(t *testing.T) {
 // TestOpeningWhileGiving: what a process opens in the very moment in which another one takes over is either handed on or closed.
 func TestOpeningWhileGiving(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sockets")
-	before, after := New(), New()
+	before, after := sockets(), sockets()
 	taken := offered(t, before, path)
 	ask(t, after, path)
 	var all []string

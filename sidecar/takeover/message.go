@@ -2,7 +2,6 @@ package takeover
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -74,17 +73,21 @@ func receive(conn *net.UnixConn) (p page, files []*os.File, err error) {
 }
 
 // same wants the other end to be of the same user.
-func same(conn *net.UnixConn) error {
+func (s *Sockets) same(conn *net.UnixConn) error {
 	descriptor, err := conn.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var who *unix.Ucred
-	if err := errors.Join(descriptor.Control(func(fd uintptr) { who, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }), err); err != nil {
+	var failed error
+	if err := descriptor.Control(func(fd uintptr) { who, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
 		return err
 	}
-	if int(who.Uid) != os.Geteuid() {
-		return fmt.Errorf("it is user %d's, not %d's", who.Uid, os.Geteuid())
+	if failed != nil {
+		return fmt.Errorf("finding out whose it is: %w", failed)
+	}
+	if int(who.Uid) != s.user {
+		return fmt.Errorf("it is user %d's, not %d's", who.Uid, s.user)
 	}
 	return nil
 }

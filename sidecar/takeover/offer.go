@@ -17,24 +17,49 @@ import (
 // nobody else can write to.
 func (s *Sockets) Offer(ctx context.Context, path string) (taken bool, err error) {
 	l, err := offer(path)
+	if err == nil {
+		taken, err = s.serve(ctx, l)
+	}
 	if err != nil {
 		return false, fmt.Errorf("offering sockets at %s: %w", path, err)
 	}
+	return taken, nil
+}
+
+// desk is where processes ask: a *net.UnixListener.
+type desk interface {
+	AcceptUnix() (*net.UnixConn, error)
+	Close() error
+}
+
+// serve serves who asks.
+func (s *Sockets) serve(ctx context.Context, l desk) (taken bool, err error) {
 	defer l.Close()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	for ctx.Err() == nil {
 		conn, err := l.AcceptUnix()
-		if ctx.Err() != nil {
-			break
-		}
-		if err != nil {
-			return false, fmt.Errorf("offering sockets at %s: %w", path, err)
-		}
-		if s.hand(ctx, &asker{conn, map[*held]bool{}}) {
+		switch {
+		case ctx.Err() != nil:
+		case errors.Is(err, net.ErrClosed):
+			return false, err
+		case err != nil: // out of descriptors, most likely
+			s.log.Warn("accepting a process that asks for the sockets", "error", err)
+			wait(ctx)
+		case s.hand(ctx, &asker{conn, map[*held]bool{}}):
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+// pause is how long what may succeed later is let be.
+const pause = 100 * time.Millisecond
+
+func wait(ctx context.Context) {
+	select {
+	case <-time.After(pause):
+	case <-ctx.Done():
+	}
 }
 
 // offer opens the socket at path, in the place of one that another process left there.
@@ -72,7 +97,8 @@ func (s *Sockets) hand(ctx context.Context, a *asker) bool {
 	defer conn.Close()
 	defer s.forget(ctx, a)
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if same(conn) != nil {
+	if err := s.same(conn); err != nil {
+		s.log.Warn("a process that asks for the sockets is refused", "error", err)
 		return false
 	}
 	for word := make([]byte, 16); ; {

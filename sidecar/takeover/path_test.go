@@ -58,7 +58,7 @@ func (l local) close() {
 func TestPathsOfWhoDoesNotComeUp(t *testing.T) {
 	dir := t.TempDir()
 	path, app, own := filepath.Join(dir, "sockets"), filepath.Join(dir, "app"), filepath.Join(dir, "own")
-	before, after := New(), New()
+	before, after := sockets(), sockets()
 	first := openBoth(t, before, "first", ports.Address(t), app)
 	offered(t, before, path)
 	ask(t, after, path)
@@ -86,7 +86,7 @@ func TestPathsOfWhoDoesNotComeUp(t *testing.T) {
 func TestPathsOfAPredecessorThatEnds(t *testing.T) {
 	dir := t.TempDir()
 	path, app, useless := filepath.Join(dir, "sockets"), filepath.Join(dir, "app"), filepath.Join(dir, "useless")
-	before, after := New(), New()
+	before, after := sockets(), sockets()
 	first := openBoth(t, before, "first", ports.Address(t), app)
 	tcp := first.tcp.Addr().String()
 	unwanted := listen(t, before, "unix", useless)
@@ -116,7 +116,7 @@ func TestPathsOfAPredecessorThatEnds(t *testing.T) {
 func TestPathsThatNobodyWantsAnyMore(t *testing.T) {
 	dir := t.TempDir()
 	path, app := filepath.Join(dir, "sockets"), filepath.Join(dir, "app")
-	before, after := New(), New()
+	before, after := sockets(), sockets()
 	l := listen(t, before, "unix", app)
 	offered(t, before, path)
 	ask(t, after, path)
@@ -124,7 +124,7 @@ func TestPathsThatNobodyWantsAnyMore(t *testing.T) {
 	_ = after.first.conn.Close()
 	pathGoes(t, app)
 	again := listen(t, before, "unix", app)
-	third := New()
+	third := sockets()
 	ask(t, third, path)
 	if err := third.Serve(); err != nil {
 		t.Error(err)
@@ -137,7 +137,7 @@ func TestPathsThatNobodyWantsAnyMore(t *testing.T) {
 func TestPathsAfterwards(t *testing.T) {
 	dir := t.TempDir()
 	path, app := filepath.Join(dir, "sockets"), filepath.Join(dir, "app")
-	before, after := New(), New()
+	before, after := sockets(), sockets()
 	first := openBoth(t, before, "first", ports.Address(t), app)
 	offered(t, before, path)
 	ask(t, after, path)

@@ -6,6 +6,7 @@ package takeover
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -15,6 +16,9 @@ import (
 
 // Sockets are the listening sockets of a process, some of which another one had before. Goroutines may share it; a nil one just opens sockets.
 type Sockets struct {
+	log  *slog.Logger
+	user int // whose processes may have them: this one's
+
 	mu    sync.Mutex
 	kept  map[string]*os.File // taken over and not asked for yet
 	open  map[*held]bool
@@ -24,7 +28,9 @@ type Sockets struct {
 }
 
 // New returns a process's Sockets.
-func New() *Sockets { return &Sockets{kept: map[string]*os.File{}, open: map[*held]bool{}} }
+func New(log *slog.Logger) *Sockets {
+	return &Sockets{log: log, user: os.Geteuid(), kept: map[string]*os.File{}, open: map[*held]bool{}}
+}
 
 // Listen is net.Listen, but for sockets that were taken over: these accept once the process before has let go of them. Once another process has the sockets
 // nothing is opened any more: the error is net.ErrClosed.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -15,6 +16,9 @@ import (
 
 	"github.com/heddle-mesh/heddle/internal/ports"
 )
+
+// sockets are those of a process that says nothing.
+func sockets() *Sockets { return New(slog.New(slog.DiscardHandler)) }
 
 // greet answers each connection with a word, until the listener is closed.
 func greet(l net.Listener, word string) (ended chan error) {
@@ -114,7 +118,7 @@ func ask(t *testing.T, s *Sockets, path string) {
 func TestTakeover(t *testing.T) {
 	dir := t.TempDir()
 	path, app := filepath.Join(dir, "sockets"), filepath.Join(dir, "app")
-	before, after := New(), New()
+	before, after := sockets(), sockets()
 	tcp, useless, local := open(t, before), open(t, before), listen(t, before, "unix", app)
 	at := tcp.Addr().String()
 	firstEnded := greet(tcp, "first")
@@ -158,7 +162,7 @@ func TestTakeover(t *testing.T) {
 		c.Close()
 		t.Error("a socket that nobody asked for is open")
 	}
-	third := New() // from the second, at the same path
+	third := sockets() // from the second, at the same path
 	offered(t, after, path)
 	ask(t, third, path)
 	greet(listen(t, third, "tcp4", at), "third")
@@ -173,12 +177,12 @@ func TestTakeover(t *testing.T) {
 // TestWhoDoesNotComeUp: one that asks and then ends, or says nonsense, changes nothing, and the next may ask.
 func TestWhoDoesNotComeUp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sockets")
-	before := New()
+	before := sockets()
 	l := open(t, before)
 	greet(l, "first")
 	offered(t, before, path)
 	for range 2 {
-		failed := New()
+		failed := sockets()
 		ask(t, failed, path)
 		_ = listen(t, failed, "tcp4", l.Addr().String())
 		_ = failed.first.conn.Close()
@@ -203,7 +207,7 @@ func TestWhoDoesNotComeUp(t *testing.T) {
 // TestThePredecessorDies: its sockets are the next one's all the same.
 func TestThePredecessorDies(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sockets")
-	before, after := New(), New()
+	before, after := sockets(), sockets()
 	l := open(t, before)
 	at := l.Addr().String()
 	die := ending(t, before, path)
@@ -217,7 +221,7 @@ func TestThePredecessorDies(t *testing.T) {
 	if got := greeting(t, "tcp", at); got != "second" {
 		t.Errorf("the %s answers", got)
 	}
-	if found, err := New().Ask(path); found || err != nil {
+	if found, err := sockets().Ask(path); found || err != nil {
 		t.Errorf("asking where nobody is any more: %t, %v", found, err)
 	}
 }
@@ -225,7 +229,7 @@ func TestThePredecessorDies(t *testing.T) {
 // TestDatagrams: sockets of UDP are handed on as well.
 func TestDatagrams(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sockets")
-	before, after := New(), New()
+	before, after := sockets(), sockets()
 	at := netip.MustParseAddrPort(ports.Address(t))
 	serve := func(s *Sockets, word string) {
 		t.Helper()
@@ -267,7 +271,7 @@ func TestDatagrams(t *testing.T) {
 // TestManySockets: there may be more than one message holds.
 func TestManySockets(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sockets")
-	before, after := New(), New()
+	before, after := sockets(), sockets()
 	const many = 2*batch + 1
 	for i := range many {
 		_ = listen(t, before, "unix", filepath.Join(filepath.Dir(path), fmt.Sprint(i)))
@@ -288,14 +292,14 @@ func TestWhereOthersMayWrite(t *testing.T) {
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New().Offer(t.Context(), filepath.Join(dir, "sockets")); err == nil || !strings.Contains(err.Error(), "others may write") {
+	if _, err := sockets().Offer(t.Context(), filepath.Join(dir, "sockets")); err == nil || !strings.Contains(err.Error(), "others may write") {
 		t.Errorf("error %v", err)
 	}
 }
 
 // TestNobodyBefore: without a process before, and without Sockets, sockets are opened as ever.
 func TestNobodyBefore(t *testing.T) {
-	s := New()
+	s := sockets()
 	if found, err := s.Ask(filepath.Join(t.TempDir(), "sockets")); found || err != nil {
 		t.Errorf("%t, %v", found, err)
 	}
