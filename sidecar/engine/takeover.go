@@ -19,7 +19,7 @@ func (e *Engine) Takeover() lifecycle.Component {
 		}
 		found, err := e.sockets.Ask(path)
 		if err != nil {
-			log.Error("the sockets of the process before are not taken over", "error", err)
+			return err // whoever has the sockets goes on, and may be asked again
 		}
 		close(asked)
 		if found && !e.succeed(ctx) {

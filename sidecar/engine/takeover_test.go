@@ -3,6 +3,7 @@ package engine_test
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -74,6 +75,35 @@ func TestAnotherProcessTakesOver(t *testing.T) {
 	expect(t, w.Outbound, "/", 200, "hello")
 	if status, body, err := get("http://"+second.admin+"/ready", ""); err != nil || status != 200 {
 		t.Errorf("the second one's readiness: %d %s %v", status, body, err)
+	}
+}
+
+// TestWhoMayNotTakeOver: a process that cannot take the sockets of a living one over ends, and leaves that one alone.
+func TestWhoMayNotTakeOver(t *testing.T) {
+	plane := newPlane(t)
+	plane.takeover = filepath.Join(t.TempDir(), "takeover")
+	odd, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: plane.takeover, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { odd.Close() })
+	go func() { // a process that is about to end
+		for {
+			conn, err := odd.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}()
+	late := plane.start("web")
+	err = <-late.done
+	late.done <- nil // who started it waits for its end as well
+	if err == nil || !strings.Contains(err.Error(), "running takeover: asking for the sockets at "+plane.takeover) {
+		t.Errorf("it ends with %v", err)
+	}
+	if _, err := os.Stat(plane.takeover); err != nil {
+		t.Error(err)
 	}
 }
 

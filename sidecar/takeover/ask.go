@@ -14,8 +14,6 @@ const (
 	batch = 200
 	// longest is what a message may have, in bytes.
 	longest = 64 << 10
-	// patience bounds what the two processes wait for each other without a reason.
-	patience = 10 * time.Second
 )
 
 // What the later process says, and the earlier one's answer to the second.
@@ -30,7 +28,7 @@ type predecessor struct{ conn *net.UnixConn }
 
 // Ask takes the sockets of the process that offers them at a path over, if there is one. It is to be called before anything listens.
 func (s *Sockets) Ask(path string) (found bool, err error) {
-	conn, err := net.DialUnix(network, nil, &net.UnixAddr{Name: path, Net: network})
+	conn, err := dial(path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		return false, nil
 	}
@@ -50,10 +48,14 @@ func (s *Sockets) Ask(path string) (found bool, err error) {
 	return true, nil
 }
 
+func dial(path string) (*net.UnixConn, error) {
+	return net.DialUnix(network, nil, &net.UnixAddr{Name: path, Net: network})
+}
+
 // fetch asks for the sockets. Those that are open here already are not needed twice. s.mu is held.
 func (s *Sockets) fetch() error {
 	conn := s.first.conn
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(s.patience))
 	if _, err := conn.Write([]byte(wordAgain)); err != nil {
 		return err
 	}
@@ -93,7 +95,7 @@ func (s *Sockets) Serve() error {
 	}
 	defer s.begin() // if the other one is gone, all the more so
 	conn := s.first.conn
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(s.patience))
 	if _, err := conn.Write([]byte(wordServing)); err != nil {
 		return fmt.Errorf("telling the process before: %w", err)
 	}

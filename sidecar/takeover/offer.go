@@ -10,17 +10,18 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 )
 
 // Offer lets another process of the same user take the sockets over, until one has, which it reports, or ctx ends. The folder of path has to be one that
 // nobody else can write to.
 func (s *Sockets) Offer(ctx context.Context, path string) (taken bool, err error) {
-	l, err := offer(path)
+	l, err := s.offer(ctx, path)
 	if err == nil {
 		taken, err = s.serve(ctx, l)
 	}
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		return false, fmt.Errorf("offering sockets at %s: %w", path, err)
 	}
 	return taken, nil
@@ -45,7 +46,7 @@ func (s *Sockets) serve(ctx context.Context, l desk) (taken bool, err error) {
 		case err != nil: // out of descriptors, most likely
 			s.log.Warn("accepting a process that asks for the sockets", "error", err)
 			wait(ctx)
-		case s.hand(ctx, &asker{conn, map[*held]bool{}}):
+		case s.hand(ctx, &asker{conn, map[*held]bool{}}, l):
 			return true, nil
 		}
 	}
@@ -63,7 +64,7 @@ func wait(ctx context.Context) {
 }
 
 // offer opens the socket at path, in the place of one that another process left there.
-func offer(path string) (*net.UnixListener, error) {
+func (s *Sockets) offer(ctx context.Context, path string) (*net.UnixListener, error) {
 	folder, err := os.Stat(filepath.Dir(path))
 	if err != nil {
 		return nil, err
@@ -71,7 +72,7 @@ func offer(path string) (*net.UnixListener, error) {
 	if folder.Mode().Perm()&0o022 != 0 {
 		return nil, fmt.Errorf("others may write to %s", filepath.Dir(path))
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.vacate(ctx, path); err != nil {
 		return nil, err
 	}
 	l, err := net.ListenUnix(network, &net.UnixAddr{Name: path, Net: network})
@@ -85,6 +86,28 @@ func offer(path string) (*net.UnixListener, error) {
 	return l, nil
 }
 
+// vacate removes the socket at path once no process offers its own there.
+func (s *Sockets) vacate(ctx context.Context, path string) error {
+	for until := time.Now().Add(s.patience); ; wait(ctx) {
+		conn, err := dial(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case errors.Is(err, syscall.ECONNREFUSED):
+			return os.Remove(path)
+		case err != nil:
+			return err
+		}
+		_ = conn.Close()
+		if time.Now().After(until) {
+			return errors.New("another process offers its own there")
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
 // asker is a process that asks.
 type asker struct {
 	conn *net.UnixConn
@@ -92,7 +115,7 @@ type asker struct {
 }
 
 // hand serves one process that asks, and says whether it has taken over.
-func (s *Sockets) hand(ctx context.Context, a *asker) bool {
+func (s *Sockets) hand(ctx context.Context, a *asker, l desk) bool {
 	conn := a.conn
 	defer conn.Close()
 	defer s.forget(ctx, a)
@@ -106,13 +129,14 @@ func (s *Sockets) hand(ctx context.Context, a *asker) bool {
 		if err != nil {
 			return false
 		}
-		_ = conn.SetWriteDeadline(time.Now().Add(patience))
+		_ = conn.SetWriteDeadline(time.Now().Add(s.patience))
 		switch string(word[:n]) {
 		case wordAgain:
 			if s.send(a) != nil {
 				return false
 			}
 		case wordServing:
+			_ = l.Close() // the path is the other one's, too, once it is told
 			s.give()
 			_, _ = conn.Write([]byte(wordYours)) // if it is gone, it has the sockets all the same
 			return true

@@ -41,7 +41,7 @@ func TestWhoCannotBeAccepted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sockets")
 	said := make(lines, 10)
 	before, after := New(slog.New(slog.NewTextHandler(said, nil))), sockets()
-	l, err := offer(path)
+	l, err := before.offer(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,5 +98,23 @@ func TestWhoIsOfAnotherUser(t *testing.T) {
 	}
 	if got := greeting(t, "tcp", l.Addr().String()); got != "first" {
 		t.Errorf("the %s answers", got)
+	}
+}
+
+// TestWhereAnotherOffers: a process that has asked nobody, or in vain, leaves the path to the living process that offers there.
+func TestWhereAnotherOffers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sockets")
+	before, after := sockets(), sockets()
+	offered(t, before, path)
+	ask(t, after, path)
+	_ = after.first.conn.Close()
+	hasty := sockets()
+	hasty.patience = 0
+	if taken, err := hasty.Offer(t.Context(), path); taken || err == nil || !strings.Contains(err.Error(), "another process offers") {
+		t.Errorf("taken over: %t, error %v", taken, err)
+	}
+	ask(t, after, path)
+	if err := after.Serve(); err != nil {
+		t.Error(err)
 	}
 }

@@ -12,12 +12,15 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Sockets are the listening sockets of a process, some of which another one had before. Goroutines may share it; a nil one just opens sockets.
 type Sockets struct {
 	log  *slog.Logger
 	user int // whose processes may have them: this one's
+	// patience bounds what the two processes wait for each other without a reason.
+	patience time.Duration
 
 	mu    sync.Mutex
 	kept  map[string]*os.File // taken over and not asked for yet
@@ -29,7 +32,7 @@ type Sockets struct {
 
 // New returns a process's Sockets.
 func New(log *slog.Logger) *Sockets {
-	return &Sockets{log: log, user: os.Geteuid(), kept: map[string]*os.File{}, open: map[*held]bool{}}
+	return &Sockets{log: log, user: os.Geteuid(), patience: 10 * time.Second, kept: map[string]*os.File{}, open: map[*held]bool{}}
 }
 
 // Listen is net.Listen, but for sockets that were taken over: these accept once the process before has let go of them. Once another process has the sockets
