@@ -2,9 +2,11 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
+	"github.com/heddle-mesh/heddle/sidecar/takeover"
 )
 
 // Takeover takes the sockets of the process before over, where there is one, and serves in its stead once it can; and lets the next process do the same.
@@ -22,8 +24,10 @@ func (e *Engine) Takeover() lifecycle.Component {
 			return err // whoever has the sockets goes on, and may be asked again
 		}
 		close(asked)
-		if found && !e.succeed(ctx) {
-			return nil
+		if found {
+			if err := e.succeed(ctx); err != nil || ctx.Err() != nil {
+				return err
+			}
 		}
 		taken, err := e.sockets.Offer(ctx, path)
 		if err != nil {
@@ -39,20 +43,23 @@ func (e *Engine) Takeover() lifecycle.Component {
 	}}
 }
 
-// succeed waits until this process can serve, and has the one before let go of the sockets; false: ctx ended before.
-func (e *Engine) succeed(ctx context.Context) bool {
+// succeed waits until this process can serve, or ctx ends, and has the one before let go of the sockets. The error is takeover.ErrTaken.
+func (e *Engine) succeed(ctx context.Context) error {
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
-	for view.Ready(view{e}) != nil {
+	for view.Ready(view{e}) != nil && !e.sockets.Taken() {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return false
+			return nil
 		}
 	}
-	if err := e.sockets.Serve(); err != nil {
-		e.options.Log.Warn("the process before is gone", "error", err)
+	switch err := e.sockets.Serve(); {
+	case errors.Is(err, takeover.ErrTaken):
+		return err
+	case err != nil:
+		e.options.Log.Warn("nobody says to have let go of the sockets", "error", err)
 	}
 	e.options.Log.Info("serving in the stead of the process before")
-	return true
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
 	"syscall"
 	"time"
 )
@@ -16,12 +17,16 @@ const (
 	longest = 64 << 10
 )
 
-// What the later process says, and the earlier one's answer to the second.
+// What the later process says, and the earlier one's answers to the second.
 const (
 	wordAgain   = "again"   // the sockets, as they are by now
 	wordServing = "serving" // it is ready
 	wordYours   = "yours"   // nobody else listens
+	wordTaken   = "taken"   // a third process was faster; also said unasked
 )
+
+// ErrTaken says that another process took over before this one was ready. It serves; this one has nothing to do.
+var ErrTaken = errors.New("another process took over before this one was ready")
 
 // predecessor is the process that had the sockets.
 type predecessor struct{ conn *net.UnixConn }
@@ -61,6 +66,9 @@ func (s *Sockets) fetch() error {
 	}
 	for {
 		p, files, err := receive(conn)
+		if errors.Is(err, ErrTaken) {
+			return s.tooLate()
+		}
 		if err != nil {
 			return err
 		}
@@ -86,24 +94,49 @@ func (s *Sockets) has(key string) bool {
 	return false
 }
 
+// Taken says whether another process has the sockets.
+func (s *Sockets) Taken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.given
+}
+
 // Serve says that this process is ready: the one before lets go of the sockets, and they are accepted from here. Those that nobody has asked for are closed.
+// After any error but ErrTaken this process serves as well: the one before is gone, or does not answer.
 func (s *Sockets) Serve() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.given {
+		return ErrTaken
+	}
 	if s.first == nil {
 		return nil
 	}
-	defer s.begin() // if the other one is gone, all the more so
 	conn := s.first.conn
 	_ = conn.SetDeadline(time.Now().Add(s.patience))
-	if _, err := conn.Write([]byte(wordServing)); err != nil {
-		return fmt.Errorf("telling the process before: %w", err)
+	_, _ = conn.Write([]byte(wordServing)) // where that fails there may be an answer all the same
+	answer := make([]byte, 16)
+	n, err := conn.Read(answer)
+	if string(answer[:n]) == wordTaken {
+		return s.tooLate()
 	}
-	answer := make([]byte, len(wordYours)+1)
-	if n, err := conn.Read(answer); err != nil || string(answer[:n]) != wordYours {
-		return fmt.Errorf("waiting for the process before: it said %q: %w", answer[:n], err)
+	s.begin()
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("the process before has not answered within %s", s.patience)
+	case err != nil:
+		return fmt.Errorf("the process before is gone: %w", err)
+	case string(answer[:n]) != wordYours:
+		return fmt.Errorf("the process before says %q", answer[:n])
 	}
 	return nil
+}
+
+// tooLate notes that the sockets are a third process's. s.mu is held.
+func (s *Sockets) tooLate() error {
+	s.given = true // what is open here stays silent
+	_ = s.first.conn.Close()
+	return ErrTaken
 }
 
 // begin has sockets be accepted from, and makes their paths this process's own. s.mu is held.

@@ -41,7 +41,7 @@ func sendPage(conn *net.UnixConn, part []*held) error {
 	return err
 }
 
-// receive reads one page and its descriptors.
+// receive reads one page and its descriptors, or ErrTaken.
 func receive(conn *net.UnixConn) (p page, files []*os.File, err error) {
 	text, rights := make([]byte, longest), make([]byte, unix.CmsgSpace(batch*4))
 	n, m, _, _, err := conn.ReadMsgUnix(text, rights)
@@ -61,7 +61,9 @@ func receive(conn *net.UnixConn) (p page, files []*os.File, err error) {
 			files = append(files, os.NewFile(uintptr(d), "taken over"))
 		}
 	}
-	if err = json.Unmarshal(text[:n], &p); err == nil && len(p.Keys) != len(files) {
+	if string(text[:n]) == wordTaken {
+		err = ErrTaken
+	} else if err = json.Unmarshal(text[:n], &p); err == nil && len(p.Keys) != len(files) {
 		err = fmt.Errorf("%d descriptors for %d sockets", len(files), len(p.Keys))
 	}
 	if err != nil {

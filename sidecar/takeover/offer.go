@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Offer lets another process of the same user take the sockets over, until one has, which it reports, or ctx ends. The folder of path has to be one that
-// nobody else can write to.
+// Offer lets other processes of the same user take the sockets over, until one has, which it reports, or ctx ends. They may all ask meanwhile: the first that
+// is ready has them. The folder of path has to be one that nobody else can write to. What others are told may go on until ctx ends.
 func (s *Sockets) Offer(ctx context.Context, path string) (taken bool, err error) {
 	l, err := s.offer(ctx, path)
 	if err == nil {
@@ -37,20 +37,22 @@ type desk interface {
 func (s *Sockets) serve(ctx context.Context, l desk) (taken bool, err error) {
 	defer l.Close()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
-	for ctx.Err() == nil {
+	for {
 		conn, err := l.AcceptUnix()
 		switch {
+		case err == nil:
+			go s.hand(ctx, &asker{conn, map[*held]bool{}}, l)
+		case s.Taken():
+			return true, nil
 		case ctx.Err() != nil:
+			return false, nil
 		case errors.Is(err, net.ErrClosed):
 			return false, err
-		case err != nil: // out of descriptors, most likely
+		default: // out of descriptors, most likely
 			s.log.Warn("accepting a process that asks for the sockets", "error", err)
 			wait(ctx)
-		case s.hand(ctx, &asker{conn, map[*held]bool{}}, l):
-			return true, nil
 		}
 	}
-	return false, nil
 }
 
 // pause is how long what may succeed later is let be.
@@ -114,34 +116,61 @@ type asker struct {
 	lent map[*held]bool // what was sent to it; of Sockets.mu
 }
 
-// hand serves one process that asks, and says whether it has taken over.
-func (s *Sockets) hand(ctx context.Context, a *asker, l desk) bool {
-	conn := a.conn
-	defer conn.Close()
-	defer s.forget(ctx, a)
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if err := s.same(conn); err != nil {
+// hand serves one process that asks, until it has taken over or ends: it becomes ready when it does.
+func (s *Sockets) hand(ctx context.Context, a *asker, l desk) {
+	defer a.conn.Close()
+	defer context.AfterFunc(ctx, func() { a.conn.Close() })()
+	if err := s.same(a.conn); err != nil {
 		s.log.Warn("a process that asks for the sockets is refused", "error", err)
-		return false
+		return
 	}
+	s.mu.Lock()
+	s.askers[a] = true
+	s.mu.Unlock()
+	defer s.forget(ctx, a)
 	for word := make([]byte, 16); ; {
-		n, err := conn.Read(word) // it becomes ready when it does; if it ends before, so does this
+		n, err := a.conn.Read(word)
 		if err != nil {
-			return false
+			return
 		}
-		_ = conn.SetWriteDeadline(time.Now().Add(s.patience))
 		switch string(word[:n]) {
 		case wordAgain:
-			if s.send(a) != nil {
-				return false
-			}
+			err = s.send(a)
 		case wordServing:
-			_ = l.Close() // the path is the other one's, too, once it is told
-			s.give()
-			_, _ = conn.Write([]byte(wordYours)) // if it is gone, it has the sockets all the same
-			return true
+			s.give(a, l)
 		default:
-			return false
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// tell says a word to a process. If it is gone it needs none.
+func (s *Sockets) tell(a *asker, word string) {
+	_ = a.conn.SetWriteDeadline(time.Now().Add(s.patience))
+	_, _ = a.conn.Write([]byte(word))
+}
+
+// give lets go of all sockets, in favour of a process, unless another one was faster. All that ask are told.
+func (s *Sockets) give(a *asker, l desk) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.given {
+		s.tell(a, wordTaken)
+		return
+	}
+	s.given = true
+	_ = l.Close() // the path is the other one's, too, once it is told
+	for h := range s.open {
+		h.give()
+	}
+	clear(s.open)
+	s.tell(a, wordYours)
+	for other := range s.askers {
+		if other != a {
+			s.tell(other, wordTaken)
 		}
 	}
 }
@@ -150,6 +179,7 @@ func (s *Sockets) hand(ctx context.Context, a *asker, l desk) bool {
 func (s *Sockets) forget(ctx context.Context, a *asker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.askers, a)
 	if ctx.Err() != nil || s.given {
 		return
 	}
@@ -158,19 +188,13 @@ func (s *Sockets) forget(ctx context.Context, a *asker) {
 	}
 }
 
-// give lets go of all sockets.
-func (s *Sockets) give() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.given = true
-	for h := range s.open {
-		h.give()
-	}
-	clear(s.open)
-}
-
 // send sends the sockets that are open.
 func (s *Sockets) send(a *asker) error {
+	if s.Taken() {
+		s.tell(a, wordTaken)
+		return nil
+	}
+	_ = a.conn.SetWriteDeadline(time.Now().Add(s.patience))
 	for part := range slices.Chunk(s.lend(a), batch) {
 		if err := sendPage(a.conn, part); err != nil {
 			return err

@@ -22,17 +22,18 @@ type Sockets struct {
 	// patience bounds what the two processes wait for each other without a reason.
 	patience time.Duration
 
-	mu    sync.Mutex
-	kept  map[string]*os.File // taken over and not asked for yet
-	open  map[*held]bool
-	first *predecessor // whose sockets these were, until it lets go of them; nil: nobody's
-	begun chan struct{}
-	given bool // another process has them: nothing is opened any more
+	mu     sync.Mutex
+	kept   map[string]*os.File // taken over and not asked for yet
+	open   map[*held]bool
+	first  *predecessor // whose sockets these were, until it lets go of them; nil: nobody's
+	begun  chan struct{}
+	askers map[*asker]bool
+	given  bool // another process has them: nothing is opened any more
 }
 
 // New returns a process's Sockets.
 func New(log *slog.Logger) *Sockets {
-	return &Sockets{log: log, user: os.Geteuid(), patience: 10 * time.Second, kept: map[string]*os.File{}, open: map[*held]bool{}}
+	return &Sockets{log: log, user: os.Geteuid(), patience: 10 * time.Second, kept: map[string]*os.File{}, open: map[*held]bool{}, askers: map[*asker]bool{}}
 }
 
 // Listen is net.Listen, but for sockets that were taken over: these accept once the process before has let go of them. Once another process has the sockets
