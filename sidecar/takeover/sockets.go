@@ -186,11 +186,15 @@ func (h *held) Close() error {
 	return err
 }
 
-// give leaves the socket to another process. sockets.mu is held.
+// give leaves the socket to another process, which has its own descriptor of it. What was asked over UDP is still answered. sockets.mu is held.
 func (h *held) give() {
 	close(h.given)
 	h.removes(false)
-	_ = h.socket.Close() // the other one has its own descriptor of it
+	if u, ok := h.socket.(*net.UDPConn); ok {
+		_ = u.SetReadDeadline(time.Unix(1, 0)) // until its owner closes it
+		return
+	}
+	_ = h.socket.Close()
 }
 
 type listener struct {
@@ -224,9 +228,9 @@ func (d *datagrams) ReadFromUDPAddrPort(b []byte) (n int, from netip.AddrPort, e
 		return 0, from, err
 	}
 	if n, from, err = d.UDPConn.ReadFromUDPAddrPort(b); err != nil {
-		err = d.held.ended(err)
+		return 0, from, d.held.ended(err)
 	}
-	return n, from, err
+	return n, from, nil
 }
 
 // Close implements Datagrams.

@@ -226,48 +226,6 @@ func TestThePredecessorDies(t *testing.T) {
 	}
 }
 
-// TestDatagrams: sockets of UDP are handed on as well.
-func TestDatagrams(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "sockets")
-	before, after := sockets(), sockets()
-	at := netip.MustParseAddrPort(ports.Address(t))
-	serve := func(s *Sockets, word string) {
-		t.Helper()
-		d, err := s.ListenUDP(at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = d.Close() })
-		go func() {
-			for {
-				_, from, err := d.ReadFromUDPAddrPort(make([]byte, 10))
-				if err != nil {
-					return
-				}
-				_, _ = d.WriteToUDPAddrPort([]byte(word), from)
-			}
-		}()
-	}
-	serve(before, "first")
-	offered(t, before, path)
-	ask(t, after, path)
-	serve(after, "second")
-	if err := after.Serve(); err != nil {
-		t.Fatal(err)
-	}
-	c, err := net.Dial("udp", at.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
-	_, _ = io.WriteString(c, "?")
-	answer := make([]byte, 10)
-	if n, err := c.Read(answer); err != nil || string(answer[:n]) != "second" {
-		t.Errorf("%q answers, %v", answer[:n], err)
-	}
-}
-
 // TestManySockets: there may be more than one message holds.
 func TestManySockets(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sockets")
