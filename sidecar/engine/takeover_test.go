@@ -20,6 +20,7 @@ import (
 // that is under way is finished by the first, and the first ends.
 func TestAnotherProcessTakesOver(t *testing.T) {
 	entered, release := make(chan bool, 1), make(chan bool)
+	free := sync.OnceFunc(func() { close(release) })
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/long" {
 			entered <- true
@@ -28,6 +29,7 @@ func TestAnotherProcessTakesOver(t *testing.T) {
 		fmt.Fprintln(w, "hello")
 	}))
 	t.Cleanup(app.Close)
+	t.Cleanup(free)
 	plane := newPlane(t)
 	plane.takeover = filepath.Join(t.TempDir(), "takeover")
 	w := world{Outbound: ports.Free(t), App: portOf(t, app.Listener.Addr().String())}
@@ -49,10 +51,12 @@ func TestAnotherProcessTakesOver(t *testing.T) {
 	<-entered
 	var stop atomic.Bool
 	var clients sync.WaitGroup
+	finish := func() { stop.Store(true); clients.Wait() }
 	for _, keep := range []bool{true, false} {
 		clients.Go(func() { ask(t, "http://127.0.0.1:"+w.Outbound+"/", keep, &stop) })
 	}
 	second := plane.start("web")
+	t.Cleanup(finish) // before the proxies end
 	said := func(p *proxy, text string) {
 		t.Helper()
 		eventually(t, text, func() error {
@@ -65,12 +69,11 @@ func TestAnotherProcessTakesOver(t *testing.T) {
 	said(second, "serving in the stead of the process before")
 	said(first, "another process serves from here")
 	expect(t, w.Outbound, "/", 200, "hello")
-	close(release)
+	free()
 	if err := <-long; err != nil {
 		t.Errorf("the request that was under way: %v", err)
 	}
-	stop.Store(true)
-	clients.Wait()
+	finish()
 	first.done <- <-first.done // who started it waits for its end as well
 	expect(t, w.Outbound, "/", 200, "hello")
 	if status, body, err := get("http://"+second.admin+"/ready", ""); err != nil || status != 200 {

@@ -48,30 +48,41 @@ func receive(conn *net.UnixConn) (p page, files []*os.File, err error) {
 	if err != nil {
 		return p, nil, err
 	}
-	messages, err := unix.ParseSocketControlMessage(rights[:m])
-	if err != nil {
-		return p, nil, fmt.Errorf("reading descriptors: %w", err)
-	}
-	for i := range messages {
-		descriptors, err := unix.ParseUnixRights(&messages[i])
-		if err != nil {
-			return p, nil, fmt.Errorf("reading descriptors: %w", err)
-		}
-		for _, d := range descriptors {
-			files = append(files, os.NewFile(uintptr(d), "taken over"))
-		}
-	}
-	if string(text[:n]) == wordTaken {
+	files, err = descriptors(rights[:m])
+	switch {
+	case err != nil:
+	case string(text[:n]) == wordTaken:
 		err = ErrTaken
-	} else if err = json.Unmarshal(text[:n], &p); err == nil && len(p.Keys) != len(files) {
-		err = fmt.Errorf("%d descriptors for %d sockets", len(files), len(p.Keys))
+	default:
+		if err = json.Unmarshal(text[:n], &p); err == nil && len(p.Keys) != len(files) {
+			err = fmt.Errorf("%d descriptors for %d sockets", len(files), len(p.Keys))
+		}
 	}
 	if err != nil {
 		for _, f := range files {
 			_ = f.Close()
 		}
+		return p, nil, err
 	}
-	return p, files, err
+	return p, files, nil
+}
+
+// descriptors are those of control messages; also with an error: they are open.
+func descriptors(rights []byte) (files []*os.File, err error) {
+	messages, err := unix.ParseSocketControlMessage(rights)
+	for i := range messages {
+		all, failed := unix.ParseUnixRights(&messages[i])
+		if failed != nil {
+			err = failed
+		}
+		for _, d := range all {
+			files = append(files, os.NewFile(uintptr(d), "taken over"))
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("reading descriptors: %w", err)
+	}
+	return files, err
 }
 
 // same wants the other end to be of the same user.
