@@ -58,7 +58,7 @@ func (e *Engine) succeed(ctx context.Context) error {
 	case errors.Is(err, takeover.ErrTaken):
 		return err
 	case err != nil:
-		e.options.Log.Warn("nobody says to have let go of the sockets", "error", err)
+		e.options.Log.Warn("serving without the word of the process before", "error", err)
 	}
 	e.options.Log.Info("serving in the stead of the process before")
 	return nil

@@ -8,6 +8,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -94,11 +96,24 @@ func (s *Sockets) has(key string) bool {
 	return false
 }
 
-// Taken says whether another process has the sockets.
+// Taken says whether another process has the sockets: it has taken them over from this one, or from the one before, faster than this one.
 func (s *Sockets) Taken() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.first != nil && !s.given && s.first.says(wordTaken) {
+		_ = s.tooLate()
+	}
 	return s.given
+}
+
+// says reads what the process before has said unasked.
+func (p *predecessor) says(word string) bool {
+	got, n := make([]byte, 16), 0
+	descriptor, err := p.conn.SyscallConn()
+	if err == nil {
+		err = descriptor.Control(func(fd uintptr) { n, _, _ = unix.Recvfrom(int(fd), got, unix.MSG_DONTWAIT) })
+	}
+	return err == nil && n > 0 && string(got[:n]) == word
 }
 
 // Serve says that this process is ready: the one before lets go of the sockets, and they are accepted from here. Those that nobody has asked for are closed.

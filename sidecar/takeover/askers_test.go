@@ -5,6 +5,7 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/heddle-mesh/heddle/internal/ports"
 )
@@ -14,12 +15,15 @@ import (
 func TestManyAsk(t *testing.T) {
 	dir := t.TempDir()
 	path, app, late := filepath.Join(dir, "sockets"), filepath.Join(dir, "app"), ports.Address(t)
-	before, hangs, slow, opens, quick := sockets(), sockets(), sockets(), sockets(), sockets()
+	before, hangs, slow, opens, looks, quick := sockets(), sockets(), sockets(), sockets(), sockets(), sockets()
 	first := openBoth(t, before, "first", ports.Address(t), app)
 	end := ending(t, before, path)
-	for s, word := range map[*Sockets]string{hangs: "hangs", slow: "slow", opens: "opens"} {
+	for s, word := range map[*Sockets]string{hangs: "hangs", slow: "slow", opens: "opens", looks: "looks"} {
 		ask(t, s, path)
 		openBoth(t, s, word, first.tcp.Addr().String(), app)
+	}
+	if looks.Taken() {
+		t.Error("before anybody is ready somebody has taken over")
 	}
 	ask(t, quick, path)
 	second := openBoth(t, quick, "quick", first.tcp.Addr().String(), app)
@@ -40,6 +44,11 @@ func TestManyAsk(t *testing.T) {
 	if !opens.Taken() || !errors.Is(opens.Serve(), ErrTaken) {
 		t.Error("asking again it does not learn that it is too late")
 	}
+	for until := time.Now().Add(30 * time.Second); !looks.Taken(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("one that is not ready does not learn that it is too late")
+		}
+	}
 	first.close()
 	end()
 	if err := hangs.Serve(); !errors.Is(err, ErrTaken) {
@@ -52,7 +61,7 @@ func TestManyAsk(t *testing.T) {
 			}
 		}
 	}
-	for _, s := range []*Sockets{hangs, slow, opens} {
+	for _, s := range []*Sockets{hangs, slow, opens, looks} {
 		for h := range s.open {
 			h.Close()
 		}
