@@ -96,7 +96,11 @@ func (s *Sockets) vacate(ctx context.Context, path string) error {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
 		case errors.Is(err, syscall.ECONNREFUSED):
-			return os.Remove(path)
+			err = os.Remove(path)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
 		case err != nil:
 			return err
 		}

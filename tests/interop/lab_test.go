@@ -45,6 +45,7 @@ type guest struct {
 	port                         string        // where a program without a proxy listens
 	dns                          string        // the DNS server whose questions the proxy (heddle) answers; "": none
 	ttl                          time.Duration // of the proxy's (heddle) certificates; 0: an hour
+	takeover                     string        // path at which the next process takes over from the proxy (heddle); "": none does
 }
 
 func (g guest) address() netip.Addr { return netip.MustParseAddr(g.ip) }
@@ -98,6 +99,7 @@ type lab struct {
 	hosts map[string]*netlab.Host // by guest
 
 	proxies map[string]*process.Running // our own, by guest
+	said    map[string]*strings.Builder // what they say, to be read once they have ended
 }
 
 const planeIP = "10.9.9.9"
@@ -112,7 +114,7 @@ func newLab(t *testing.T, text string, secrets map[string]model.Secret, guests [
 // startLab is newLab where there is no Envoy.
 func startLab(t *testing.T, text string, secrets map[string]model.Secret, guests []guest) *lab {
 	t.Helper()
-	l := &lab{t: t, net: netlab.New(t), hosts: map[string]*netlab.Host{}, proxies: map[string]*process.Running{}}
+	l := &lab{t: t, net: netlab.New(t), hosts: map[string]*netlab.Host{}, proxies: map[string]*process.Running{}, said: map[string]*strings.Builder{}}
 	for _, g := range guests {
 		text += g.yaml()
 	}
@@ -185,27 +187,7 @@ const (
 // heddle starts our own proxy beside the guest.
 func (l *lab) heddle(g guest) (ready func()) {
 	l.t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	var said strings.Builder
-	cmd := exec.Command(self)
-	cmd.Stderr = &said
-	cmd.Env = append(os.Environ(), envProxy+"="+g.node().Type, envToken+"="+l.plane.token(g.namespace, g.name), envRoots+"="+l.plane.roots, envDNS+"="+g.dns, envTTL+"="+cmp.Or(g.ttl, time.Hour).String(),
-		wire.EnvPodName+"="+g.name, wire.EnvPodNamespace+"="+g.namespace, wire.EnvServiceAccount+"="+g.account, wire.EnvInstanceIPs+"="+g.ip)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(os.Geteuid()), Gid: wire.ProxyGID}}
-	running, err := process.Start(cmd, l.hosts[g.name].Enter)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.proxies[g.name] = running
-	l.t.Cleanup(func() {
-		running.Kill()
-		if l.t.Failed() {
-			l.t.Logf("heddle-proxy of %s said:\n%s", g.name, said.String())
-		}
-	})
+	l.proxies[g.name], l.said[g.name] = l.launch(g, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(os.Geteuid()), Gid: wire.ProxyGID}})
 	return func() {
 		l.t.Helper()
 		client := l.client(g.name)
@@ -220,6 +202,28 @@ func (l *lab) heddle(g guest) (ready func()) {
 		}
 		l.t.Fatalf("heddle-proxy of %s is not ready", g.name)
 	}
+}
+
+// launch starts a process of our own proxy beside the guest. What it says may be read once it has ended.
+func (l *lab) launch(g guest, as *syscall.SysProcAttr) (*process.Running, *strings.Builder) {
+	l.t.Helper()
+	said := &strings.Builder{}
+	cmd := exec.Command("/proc/self/exe") // this program, also for users who may not enter its folder
+	cmd.Stderr = said
+	cmd.Env = append(os.Environ(), envProxy+"="+g.node().Type, envToken+"="+l.plane.token(g.namespace, g.name), envRoots+"="+l.plane.roots, envDNS+"="+g.dns, envTTL+"="+cmp.Or(g.ttl, time.Hour).String(),
+		wire.EnvPodName+"="+g.name, wire.EnvPodNamespace+"="+g.namespace, wire.EnvServiceAccount+"="+g.account, wire.EnvInstanceIPs+"="+g.ip, wire.EnvTakeover+"="+g.takeover)
+	cmd.SysProcAttr = as
+	running, err := process.Start(cmd, l.hosts[g.name].Enter)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() {
+		running.Kill()
+		if l.t.Failed() {
+			l.t.Logf("heddle-proxy of %s said:\n%s", g.name, said)
+		}
+	})
+	return running, said
 }
 
 const startWithin = 30 * time.Second
@@ -276,9 +280,14 @@ func proxy(node string) error {
 		servers = []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr(g.dns), 53)}
 		answers = []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), wire.PortDNS), netip.AddrPortFrom(netip.MustParseAddr("::1"), wire.PortDNS)}
 	}
+	termination := engine.Termination{Alone: true}
+	takeover := os.Getenv(wire.EnvTakeover)
+	if takeover != "" {
+		termination.Drain = 45 * time.Second // as by default
+	}
 	e := engine.New(engine.Options{
-		Resolvers: servers, DNS: answers,
-		Node: g.node(), Identity: w, Dial: plane.Dial, Gateway: r.Gateway, Drains: r.Drains, Termination: engine.Termination{Alone: true},
+		Resolvers: servers, DNS: answers, Takeover: takeover,
+		Node: g.node(), Identity: w, Dial: plane.Dial, Gateway: r.Gateway, Drains: r.Drains, Termination: termination,
 		Addresses: engine.Addresses{Admin: "127.0.0.1" + every(wire.PortAdmin), Status: every(wire.PortStatus), Ready: every(wire.PortReady), Prometheus: every(wire.PortProxyPrometheus)},
 		AccessLog: os.Stderr, Log: log, Level: level, Quit: stop,
 	})
