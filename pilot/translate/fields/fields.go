@@ -1,5 +1,6 @@
 // Package fields makes sure that no field of an object is silently ignored: each kind lists the fields that its translation
-// honours, and whatever else is set becomes an error with its path. It is pure and does not look at values.
+// honours, and whatever else is set becomes an error with its path. Reader is where reading an object begins. It is pure and
+// does not look at values.
 package fields
 
 import (

@@ -12,6 +12,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/fields"
 	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
@@ -55,18 +56,11 @@ type TLS struct {
 }
 
 // reader reads one object.
-type reader struct {
-	report.Log
-	mesh      *model.Mesh
-	namespace string
-}
+type reader struct{ fields.Reader }
 
 // Read translates one object.
 func Read(o *inputs.Ingress, mesh *model.Mesh) (*Ingress, []report.Issue) {
-	r, out := &reader{mesh: mesh, namespace: o.Namespace}, &Ingress{From: model.Name{Namespace: o.Namespace, Name: o.Name}}
-	for _, p := range o.Problems {
-		r.Errorf(p.Path, "%s", p.Reason)
-	}
+	r, out := &reader{fields.Read(o, mesh)}, &Ingress{From: fields.From(o)}
 	if b := o.Spec.DefaultBackend; b != nil {
 		backend := r.backend("spec.defaultBackend", b)
 		out.Default = &backend
@@ -149,7 +143,7 @@ func (r *reader) backend(at string, b *networkingv1.IngressBackend) Backend {
 		r.Errorf(at+".service.name", "required")
 		return Backend{}
 	}
-	out := Backend{At: at + ".service", Service: values.Host(b.Service.Name, r.namespace, r.mesh.ClusterDomain), PortName: b.Service.Port.Name}
+	out := Backend{At: at + ".service", Service: values.Host(b.Service.Name, r.Namespace, r.Mesh.ClusterDomain), PortName: b.Service.Port.Name}
 	switch number := b.Service.Port.Number; {
 	case out.PortName != "" && number != 0:
 		r.Errorf(at+".service.port", "only one of name and number may be given")
@@ -163,7 +157,7 @@ func (r *reader) backend(at string, b *networkingv1.IngressBackend) Backend {
 
 // tls reads a certificate of the Ingress's own namespace.
 func (r *reader) tls(at string, t *networkingv1.IngressTLS, out *Ingress) {
-	read := TLS{At: at, Secret: r.namespace + "/" + t.SecretName}
+	read := TLS{At: at, Secret: r.Namespace + "/" + t.SecretName}
 	for i, h := range t.Hosts {
 		read.Hosts = append(read.Hosts, r.host(fmt.Sprintf("%s.hosts[%d]", at, i), h))
 	}

@@ -87,13 +87,13 @@ func ReadDestinationRule(o *inputs.DestinationRule, mesh *model.Mesh) (*Destinat
 func (r *reader) destinationRule(o *inputs.DestinationRule) *DestinationRule {
 	spec := o.Spec
 	destinationRuleFields.Check(spec, "spec", &r.Log)
-	out := &DestinationRule{From: []model.Name{from(o)}, Baseline: r.mesh.Baseline}
+	out := &DestinationRule{From: []model.Name{fields.From(o)}, Baseline: r.Mesh.Baseline}
 	if spec.Host == "" {
 		r.Errorf("spec.host", "required")
 	} else {
 		out.Host = r.host("spec.host", spec.Host, true)
 	}
-	out.Export = values.Export(&r.Log, "spec.exportTo", spec.ExportTo, o.Namespace, r.mesh.DestinationRuleExport)
+	out.Export = values.Export(&r.Log, "spec.exportTo", spec.ExportTo, o.Namespace, r.Mesh.DestinationRuleExport)
 	if slices.Contains(spec.ExportTo, "~") {
 		r.Errorf("spec.exportTo", `"~" is for Services and ServiceEntries`)
 	}

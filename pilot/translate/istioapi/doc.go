@@ -4,19 +4,16 @@
 package istioapi
 
 import (
-	"fmt"
-
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/fields"
 	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
 // reader reads one object.
 type reader struct {
-	report.Log
-	mesh      *model.Mesh
-	namespace string
+	fields.Reader
 	// nowhere: paths are not put together, since it is not known yet whether there is anything to say.
 	nowhere bool
 	// told and meant are the last name of a host and what it stands for: objects name the same host again and again.
@@ -25,33 +22,20 @@ type reader struct {
 
 // read reads an object, without places first. Nearly all have nothing wrong, and the few others are read again, for the places of their mistakes.
 func read[O inputs.Object, V any](o O, mesh *model.Mesh, by func(*reader, O) V) (V, []report.Issue) {
-	r := newReader(o, mesh)
-	r.nowhere = true
+	r := &reader{Reader: fields.Read(o, mesh), nowhere: true}
 	v := by(r, o)
 	if len(r.Issues) == 0 {
 		return v, nil
 	}
-	r = newReader(o, mesh)
+	r = &reader{Reader: fields.Read(o, mesh)}
 	v = by(r, o)
 	return v, r.Issues
-}
-
-func newReader(o inputs.Object, mesh *model.Mesh) *reader {
-	r := &reader{mesh: mesh, namespace: o.GetNamespace()}
-	for _, p := range o.Issues() {
-		r.Errorf(p.Path, "%s", p.Reason)
-	}
-	return r
-}
-
-func from(o inputs.Object) model.Name {
-	return model.Name{Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
 // host resolves and checks a host name.
 func (r *reader) host(path, name string, wildcard bool) string {
 	if name != r.told {
-		r.told, r.meant = name, values.Host(name, r.namespace, r.mesh.ClusterDomain)
+		r.told, r.meant = name, values.Host(name, r.Namespace, r.Mesh.ClusterDomain)
 	}
 	host := r.meant
 	if why := values.ValidHost(host, wildcard); why != "" {
@@ -65,7 +49,5 @@ func (r *reader) at(path string, i int) string {
 	if r.nowhere {
 		return ""
 	}
-	return at(path, i)
+	return fields.At(path, i)
 }
-
-func at(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }

@@ -24,9 +24,9 @@ var gatewayFields = fields.New(
 
 // ReadGateway translates one object.
 func ReadGateway(o *inputs.Gateway, mesh *model.Mesh) (*model.Gateway, []report.Issue) {
-	r, spec := newReader(o, mesh), o.Spec
+	r, spec := &reader{Reader: fields.Read(o, mesh)}, o.Spec
 	gatewayFields.Check(spec, "spec", &r.Log)
-	out := &model.Gateway{From: from(o), Selector: model.Selector{}}
+	out := &model.Gateway{From: fields.From(o), Selector: model.Selector{}}
 	if s := values.Selector(&r.Log, "spec.selector", spec.Selector); s != nil {
 		out.Selector = s
 	}
@@ -81,7 +81,7 @@ func (r *reader) gatewayHost(path, h string) model.GatewayHost {
 	}
 	switch {
 	case namespace == ".":
-		namespace = r.namespace
+		namespace = r.Namespace
 	case namespace != "*" && values.ValidHost(namespace, false) != "":
 		r.Errorf(path, "%q is not a namespace", namespace)
 	}

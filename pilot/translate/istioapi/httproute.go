@@ -51,7 +51,7 @@ func (r *reader) action(path string, h *networking.HTTPRoute, out *model.HTTPRou
 		actions++
 		delegate = &model.Name{Namespace: h.Delegate.Namespace, Name: h.Delegate.Name}
 		if delegate.Namespace == "" {
-			delegate.Namespace = r.namespace
+			delegate.Namespace = r.Namespace
 		}
 		if delegate.Name == "" {
 			r.Errorf(path+".delegate.name", "required")

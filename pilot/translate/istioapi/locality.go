@@ -11,6 +11,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/fields"
 	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
@@ -28,13 +29,13 @@ func Locality(log *report.Log, path string, s *networking.LocalityLoadBalancerSe
 		log.Errorf(path, "only one of distribute, failover and failoverPriority may be given")
 	}
 	for i, d := range s.Distribute {
-		out.Distribute = append(out.Distribute, distribution(log, at(path+".distribute", i), d, out.Distribute))
+		out.Distribute = append(out.Distribute, distribution(log, fields.At(path+".distribute", i), d, out.Distribute))
 	}
 	for i, f := range s.Failover {
-		out.Failover = append(out.Failover, failover(log, at(path+".failover", i), f, out.Failover))
+		out.Failover = append(out.Failover, failover(log, fields.At(path+".failover", i), f, out.Failover))
 	}
 	for i, text := range s.FailoverPriority {
-		out.Labels = append(out.Labels, labelPreference(log, at(path+".failoverPriority", i), text))
+		out.Labels = append(out.Labels, labelPreference(log, fields.At(path+".failoverPriority", i), text))
 	}
 	if out.Off {
 		return &model.LocalityPolicy{Off: true}
@@ -123,7 +124,7 @@ func labelPreference(log *report.Log, path, text string) model.LabelPreference {
 // inertLocality warns of an order of endpoints that nothing makes use of.
 func (r *reader) inertLocality(path string, p *networking.TrafficPolicy) {
 	s := p.GetLoadBalancer().GetLocalityLbSetting()
-	judged := p.OutlierDetection != nil || r.mesh.Baseline != nil && r.mesh.Baseline.Outlier != nil
+	judged := p.OutlierDetection != nil || r.Mesh.Baseline != nil && r.Mesh.Baseline.Outlier != nil
 	if path == "spec.trafficPolicy" && !judged && cmp.Or(len(s.GetFailover()), len(s.GetFailoverPriority())) > 0 {
 		r.Warnf(path+".loadBalancer.localityLbSetting", "without effect for ports and subsets without outlierDetection")
 	}

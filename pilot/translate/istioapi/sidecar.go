@@ -27,9 +27,9 @@ const ingressTLSFields = "{mode,serverCertificate,privateKey,caCertificates,caCr
 
 // ReadSidecar translates one object.
 func ReadSidecar(o *inputs.Sidecar, mesh *model.Mesh) (*model.Sidecar, []report.Issue) {
-	r, spec := newReader(o, mesh), o.Spec
+	r, spec := &reader{Reader: fields.Read(o, mesh)}, o.Spec
 	sidecarFields.Check(spec, "spec", &r.Log)
-	out := &model.Sidecar{From: from(o)}
+	out := &model.Sidecar{From: fields.From(o)}
 	if spec.WorkloadSelector != nil {
 		out.Selector = values.Selector(&r.Log, "spec.workloadSelector.labels", spec.WorkloadSelector.Labels)
 		if out.Selector != nil && o.Namespace == mesh.RootNamespace {
@@ -119,7 +119,7 @@ func (r *reader) egressHost(path, h string) model.EgressHost {
 	}
 	switch {
 	case namespace == ".":
-		namespace = r.namespace
+		namespace = r.Namespace
 	case namespace == "*":
 	case namespace == "" && exclude:
 		namespace = "*"

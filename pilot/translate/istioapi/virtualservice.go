@@ -53,8 +53,8 @@ func ReadVirtualService(o *inputs.VirtualService, mesh *model.Mesh) (*VirtualSer
 func (r *reader) virtualService(o *inputs.VirtualService) *VirtualService {
 	spec := o.Spec
 	virtualServiceFields.Check(spec, "spec", &r.Log)
-	out := &VirtualService{VirtualService: &model.VirtualService{From: from(o), HTTP: slices.Grow([]*model.HTTPRoute(nil), len(spec.Http))}}
-	out.Export = values.Export(&r.Log, "spec.exportTo", spec.ExportTo, o.Namespace, r.mesh.VirtualServiceExport)
+	out := &VirtualService{VirtualService: &model.VirtualService{From: fields.From(o), HTTP: slices.Grow([]*model.HTTPRoute(nil), len(spec.Http))}}
+	out.Export = values.Export(&r.Log, "spec.exportTo", spec.ExportTo, o.Namespace, r.Mesh.VirtualServiceExport)
 	if slices.Contains(spec.ExportTo, "~") {
 		r.Errorf("spec.exportTo", `"~" is for Services and ServiceEntries`)
 	}
@@ -132,9 +132,9 @@ func (r *reader) gateways(path string, names []string) []string {
 		case name == model.MeshGateway:
 			out = append(out, name)
 		case !ok:
-			out = append(out, r.namespace+"/"+name)
+			out = append(out, r.Namespace+"/"+name)
 		case namespace == ".":
-			out = append(out, r.namespace+"/"+rest)
+			out = append(out, r.Namespace+"/"+rest)
 		default:
 			out = append(out, name)
 		}

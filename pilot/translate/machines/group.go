@@ -36,18 +36,11 @@ func Kind() fields.Kind {
 }
 
 // reader reads one group.
-type reader struct {
-	report.Log
-	mesh      *model.Mesh
-	namespace string
-}
+type reader struct{ fields.Reader }
 
 // Read translates a template of WorkloadEntries: what machines may register themselves by. Nil: no machine may.
 func Read(o *inputs.WorkloadGroup, mesh *model.Mesh) (*model.WorkloadGroup, []report.Issue) {
-	r, t := &reader{mesh: mesh, namespace: o.Namespace}, o.Spec.GetTemplate()
-	for _, p := range o.Issues() {
-		r.Errorf(p.Path, "%s", p.Reason)
-	}
+	r, t := &reader{fields.Read(o, mesh)}, o.Spec.GetTemplate()
 	honoured.Check(o.Spec, "spec", &r.Log)
 	if t == nil {
 		r.Errorf("spec.template", "required")
@@ -67,7 +60,7 @@ func Read(o *inputs.WorkloadGroup, mesh *model.Mesh) (*model.WorkloadGroup, []re
 		labels = map[string]string{}
 	}
 	maps.Copy(labels, o.Spec.GetMetadata().GetLabels())
-	return &model.WorkloadGroup{From: model.Name{Namespace: o.Namespace, Name: o.Name}, UID: string(o.UID), Account: t.ServiceAccount, Labels: labels, Annotations: o.Spec.GetMetadata().GetAnnotations(),
+	return &model.WorkloadGroup{From: fields.From(o), UID: string(o.UID), Account: t.ServiceAccount, Labels: labels, Annotations: o.Spec.GetMetadata().GetAnnotations(),
 		Ports: t.Ports, Locality: t.Locality, Weight: t.Weight, Probed: o.Spec.GetProbe() != nil}, r.Issues
 }
 
@@ -78,7 +71,7 @@ func (r *reader) account(name string) bool {
 		r.Warnf(path, "no machine registers itself by it: it says nobody's proof counts; name a service account")
 		return false
 	}
-	if _, err := spiffe.New(r.mesh.TrustDomain, r.namespace, name); err != nil {
+	if _, err := spiffe.New(r.Mesh.TrustDomain, r.Namespace, name); err != nil {
 		r.Errorf(path, "%q is not the name of a service account", name)
 		return false
 	}

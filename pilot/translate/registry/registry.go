@@ -3,37 +3,13 @@
 package registry
 
 import (
-	"fmt"
-
 	networking "istio.io/api/networking/v1alpha3"
 
-	"github.com/heddle-mesh/heddle/pilot/inputs"
-	"github.com/heddle-mesh/heddle/pilot/model"
-	"github.com/heddle-mesh/heddle/pilot/report"
 	"github.com/heddle-mesh/heddle/pilot/translate/fields"
 )
 
 // reader reads one object.
-type reader struct {
-	report.Log
-	mesh      *model.Mesh
-	namespace string
-}
-
-func newReader(o inputs.Object, mesh *model.Mesh) *reader {
-	r := &reader{mesh: mesh, namespace: o.GetNamespace()}
-	for _, p := range o.Issues() {
-		r.Errorf(p.Path, "%s", p.Reason)
-	}
-	return r
-}
-
-func from(o inputs.Object) model.Name {
-	return model.Name{Namespace: o.GetNamespace(), Name: o.GetName()}
-}
-
-// at is a place on a list.
-func at(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
+type reader struct{ fields.Reader }
 
 // ServiceEntries says what becomes of each field of that kind.
 func ServiceEntries() fields.Kind {

@@ -73,11 +73,11 @@ func (e *ServiceEntry) Behind(around []*WorkloadEntry) []*model.Service {
 
 // ReadServiceEntry translates one object.
 func ReadServiceEntry(o *inputs.ServiceEntry, mesh *model.Mesh) (*ServiceEntry, []report.Issue) {
-	r, spec := newReader(o, mesh), o.Spec
+	r, spec := &reader{fields.Read(o, mesh)}, o.Spec
 	serviceEntryFields.Check(spec, "spec", &r.Log)
 	out := &ServiceEntry{}
 	base := model.Service{
-		Namespace: o.Namespace, From: from(o), Created: values.Created(o), Entry: true,
+		Namespace: o.Namespace, From: fields.From(o), Created: values.Created(o), Entry: true,
 		External: spec.Location == networking.ServiceEntry_MESH_EXTERNAL,
 		Export:   values.Export(&r.Log, "spec.exportTo", spec.ExportTo, o.Namespace, mesh.ServiceExport),
 		SANs:     spec.SubjectAltNames,
@@ -101,13 +101,13 @@ func ReadServiceEntry(o *inputs.ServiceEntry, mesh *model.Mesh) (*ServiceEntry, 
 	for i, name := range spec.Hosts {
 		host := strings.ToLower(name)
 		if why := values.ValidHost(host, true); why != "" || host == "*" {
-			r.Errorf(at("spec.hosts", i), "%q: %s", name, orString(why, "a wildcard needs a suffix"))
+			r.Errorf(fields.At("spec.hosts", i), "%q: %s", name, orString(why, "a wildcard needs a suffix"))
 		}
 		if strings.HasPrefix(host, "*") && (base.Resolution == model.ResolveDNS || base.Resolution == model.ResolveDNSRoundRobin) && len(spec.Endpoints) == 0 && spec.WorkloadSelector == nil {
-			r.Errorf(at("spec.hosts", i), "%q: a wildcard cannot be looked up; resolution NONE or endpoints are needed", name)
+			r.Errorf(fields.At("spec.hosts", i), "%q: a wildcard cannot be looked up; resolution NONE or endpoints are needed", name)
 		}
 		if base.Resolution == model.ResolveNamed && !strings.HasPrefix(host, "*") {
-			r.Errorf(at("spec.hosts", i), "%q: resolution DYNAMIC_DNS is for wildcards: DNS looks a single name up", name)
+			r.Errorf(fields.At("spec.hosts", i), "%q: resolution DYNAMIC_DNS is for wildcards: DNS looks a single name up", name)
 		}
 		s := base
 		s.Host, s.Name = host, host
@@ -147,7 +147,7 @@ func (r *reader) named(spec *networking.ServiceEntry, ports []model.ServicePort)
 	}
 	for i, p := range ports {
 		if !p.Protocol.IsHTTP() && !p.Protocol.IsTLS() {
-			r.Errorf(at("spec.ports", i)+".protocol", "resolution DYNAMIC_DNS needs a protocol that names the host: HTTP, HTTP2, GRPC, GRPC-WEB, TLS or HTTPS")
+			r.Errorf(fields.At("spec.ports", i)+".protocol", "resolution DYNAMIC_DNS needs a protocol that names the host: HTTP, HTTP2, GRPC, GRPC-WEB, TLS or HTTPS")
 		}
 	}
 }
@@ -178,7 +178,7 @@ func (r *reader) entryAddresses(list []string) []string {
 			spelled, ok = values.CIDR(a)
 		}
 		if !ok {
-			r.Errorf(at("spec.addresses", i), "%q is not an address or a block of addresses", a)
+			r.Errorf(fields.At("spec.addresses", i), "%q is not an address or a block of addresses", a)
 		} else if !slices.Contains(out, spelled) {
 			out = append(out, spelled)
 		}
@@ -192,7 +192,7 @@ func (r *reader) entryPorts(list []*networking.ServicePort) []model.ServicePort 
 	}
 	out := make([]model.ServicePort, 0, len(list))
 	for i, p := range list {
-		path := at("spec.ports", i)
+		path := fields.At("spec.ports", i)
 		port := model.ServicePort{Name: p.Name, Number: values.Port(&r.Log, path+".number", p.Number)}
 		if p.Name == "" {
 			r.Errorf(path+".name", "required")
@@ -240,7 +240,7 @@ func (r *reader) entryEndpoints(spec *networking.ServiceEntry, base *model.Servi
 		base.DNSEndpoints = byPort
 	}
 	for i, e := range spec.Endpoints {
-		path := at("spec.endpoints", i)
+		path := fields.At("spec.endpoints", i)
 		r.checkEndpoint(path, e, base)
 		for _, p := range base.Ports {
 			byPort[p.Number] = append(byPort[p.Number], r.endpoint(path, e, base, p))
@@ -309,7 +309,7 @@ func (r *reader) workload(path string, e *networking.WorkloadEntry) *model.Endpo
 	address, _ := values.Address(e.Address) // others are names
 	out := &model.Endpoint{Address: address, Weight: e.Weight, Locality: values.Locality(e.Locality), Labels: e.Labels}
 	if e.ServiceAccount != "" {
-		id, err := spiffe.New(r.mesh.TrustDomain, r.namespace, e.ServiceAccount)
+		id, err := spiffe.New(r.Mesh.TrustDomain, r.Namespace, e.ServiceAccount)
 		if err != nil {
 			r.Errorf(path+".serviceAccount", "%q is not the name of a service account", e.ServiceAccount)
 		}
@@ -320,7 +320,7 @@ func (r *reader) workload(path string, e *networking.WorkloadEntry) *model.Endpo
 	}
 	mode, given := e.Labels[wire.TLSModeLabel]
 	out.MeshTLS = mode == wire.TLSModeMesh || (!given && e.ServiceAccount != "")
-	out.Workload = model.Facts{Namespace: r.namespace, Workload: e.Labels["app"], App: e.Labels["app"], Version: e.Labels["version"],
-		CanonicalName: e.Labels[wire.CanonicalNameLabel], CanonicalRevision: e.Labels[wire.CanonicalRevLabel], Cluster: r.mesh.ClusterID}
+	out.Workload = model.Facts{Namespace: r.Namespace, Workload: e.Labels["app"], App: e.Labels["app"], Version: e.Labels["version"],
+		CanonicalName: e.Labels[wire.CanonicalNameLabel], CanonicalRevision: e.Labels[wire.CanonicalRevLabel], Cluster: r.Mesh.ClusterID}
 	return out
 }

@@ -27,7 +27,7 @@ var authorizationFields = fields.New(
 // Authorization translates one object. With errors an ALLOW policy has no rules, so that it counts and allows nobody, and any
 // other denies all that it selects. Nil: the policy decides nothing (AUDIT, dry run), which is reported.
 func Authorization(o *inputs.AuthorizationPolicy, mesh *model.Mesh) (*model.Authorization, []report.Issue) {
-	r, spec := newReader(o, mesh), o.Spec
+	r, spec := &reader{fields.Read(o, mesh)}, o.Spec
 	authorizationFields.Check(spec, "spec", &r.Log)
 	out := &model.Authorization{
 		From:     model.Name{Namespace: o.Namespace, Name: o.Name},

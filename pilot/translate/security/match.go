@@ -1,7 +1,6 @@
 package security
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/translate/fields"
 	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
@@ -48,7 +48,7 @@ func (r *reader) pattern(path, s string) model.StringMatch {
 func (r *reader) patterns(path string, list []string) []model.StringMatch {
 	var out []model.StringMatch
 	for i, s := range list {
-		out = append(out, r.pattern(fmt.Sprintf("%s[%d]", path, i), s))
+		out = append(out, r.pattern(fields.At(path, i), s))
 	}
 	return out
 }
@@ -77,7 +77,7 @@ func (r *reader) principals(path string, list, nots []string) model.Values {
 }
 
 func (r *reader) everyTrustDomain(list []string) []string {
-	same := append([]string{r.mesh.TrustDomain}, r.mesh.TrustDomainAliases...)
+	same := append([]string{r.Mesh.TrustDomain}, r.Mesh.TrustDomainAliases...)
 	out := make([]string, 0, len(list))
 	for _, p := range list {
 		td, rest, ok := strings.Cut(p, "/")
@@ -104,10 +104,10 @@ func (r *reader) accounts(path string, list, nots []string) model.Values {
 		for i, s := range list {
 			namespace, account, ok := strings.Cut(s, "/")
 			if !ok {
-				namespace, account = r.namespace, s
+				namespace, account = r.Namespace, s
 			}
 			if namespace == "" || account == "" || strings.ContainsAny(s, "*") || strings.Contains(account, "/") {
-				r.Errorf(fmt.Sprintf("%s[%d]", path, i), `%q: "account" or "namespace/account" expected`, s)
+				r.Errorf(fields.At(path, i), `%q: "account" or "namespace/account" expected`, s)
 			}
 			out = append(out, model.StringMatch{Value: namespace + "/" + account})
 		}
@@ -125,7 +125,7 @@ func (r *reader) blocks(path string, list []string) []string {
 	for i, s := range list {
 		block, ok := values.CIDR(s)
 		if _, err := netip.ParsePrefix(block); !ok || err != nil {
-			r.Errorf(fmt.Sprintf("%s[%d]", path, i), "%q is not an address or a block of addresses", s)
+			r.Errorf(fields.At(path, i), "%q is not an address or a block of addresses", s)
 			continue
 		}
 		out = append(out, block)
@@ -138,7 +138,7 @@ func (r *reader) ports(path string, list []string) []uint16 {
 	for i, s := range list {
 		n, err := strconv.ParseUint(s, 10, 16)
 		if err != nil || n == 0 {
-			r.Errorf(fmt.Sprintf("%s[%d]", path, i), "%q is not a port", s)
+			r.Errorf(fields.At(path, i), "%q is not a port", s)
 		}
 		out = append(out, uint16(n))
 	}
@@ -150,7 +150,7 @@ func (r *reader) paths(path string, list, nots []string) model.Values {
 	read := func(path string, list []string) []model.StringMatch {
 		var out []model.StringMatch
 		for i, s := range list {
-			at := fmt.Sprintf("%s[%d]", path, i)
+			at := fields.At(path, i)
 			if !strings.Contains(s, "{*}") && !strings.Contains(s, "{**}") {
 				out = append(out, r.pattern(at, s))
 				continue

@@ -16,7 +16,7 @@ var peerAuthenticationFields = fields.New("selector.matchLabels", "mtls.mode", "
 
 // PeerAuthentication translates one object. With errors it is STRICT, on every port.
 func PeerAuthentication(o *inputs.PeerAuthentication, mesh *model.Mesh) (*model.PeerAuthentication, []report.Issue) {
-	r, spec := newReader(o, mesh), o.Spec
+	r, spec := &reader{fields.Read(o, mesh)}, o.Spec
 	peerAuthenticationFields.Check(spec, "spec", &r.Log)
 	out := &model.PeerAuthentication{
 		From:     model.Name{Namespace: o.Namespace, Name: o.Name},
