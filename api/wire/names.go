@@ -27,7 +27,8 @@ const (
 	MeshConfigMapKey      = "mesh"
 	StrictOwnershipKey    = "strictHostOwnership" // of the same ConfigMap: "true" | "false"
 	MachinesKey           = "machines"            // of the same ConfigMap: "true" | "false"
-	SessionsKey           = "persistentSessions"  // likewise
+	MachinesMostKey       = "machinesPerAccount"  // likewise: how many one service account may have registered
+	SessionsKey           = "persistentSessions"  // likewise: "true" | "false"
 	LeaderElectionLease   = "heddle-leader"
 	DistributionConfigMap = "heddle-distribution" // replicas, of whatever revision, tell each other how far their proxies are; a key for each
 	GatewayClass          = "heddle"

@@ -28,7 +28,7 @@ func newMachines(h *heddled) *machines {
 	m := &machines{attestor: h.ca.attestor}
 	m.attestor.Machines = m.of
 	m.registrar = registration.New(registration.Config{Client: h.cluster.writer, Self: types.NamespacedName{Namespace: h.config.namespace, Name: h.config.podName},
-		Groups: m.group, Entries: m.entries, Alive: h.cluster.lives, Log: h.log.With("part", "machines")})
+		Groups: m.group, Entries: m.entries, Alive: h.cluster.lives, Most: m.most, Log: h.log.With("part", "machines")})
 	return m
 }
 
@@ -38,6 +38,14 @@ func (m *machines) groups() map[model.Name]*model.WorkloadGroup {
 		return snapshot.WorkloadGroups
 	}
 	return nil
+}
+
+// most is how many machines an account may have, 0 where the mesh does not say.
+func (m *machines) most() int {
+	if snapshot := m.pilot.snapshot.Load(); snapshot != nil {
+		return snapshot.Mesh.MachinesPerAccount
+	}
+	return 0
 }
 
 // of reports whether a group of a namespace has machines of an account.

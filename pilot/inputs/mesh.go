@@ -20,6 +20,7 @@ func (m Mesh) WithSettings(data map[string]string) (Mesh, error) {
 	}
 	m.StrictHostOwnership = m.truth(data, wire.StrictOwnershipKey, true) // where it cannot be read, somebody wanted it
 	m.Machines = m.truth(data, wire.MachinesKey, false)                  // nobody is let in by a slip
+	m.MachinesPerAccount = m.count(data, wire.MachinesMostKey)
 	m.PersistentSessions = m.truth(data, wire.SessionsKey, false)
 	return m, nil
 }
@@ -38,16 +39,32 @@ func (m *Mesh) truth(data map[string]string, key string, otherwise bool) bool {
 	return out
 }
 
+// count reads a setting that is a number above 0; what is none is a problem, and as if nobody had said anything.
+func (m *Mesh) count(data map[string]string, key string) int {
+	text, said := data[key]
+	if !said {
+		return 0
+	}
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil || n == 0 {
+		m.Problems = append(m.Problems, Problem{Path: key, Reason: fmt.Sprintf("%q is no number above 0; the default is in force", text)})
+	}
+	if err != nil {
+		return 0
+	}
+	return int(n)
+}
+
 // SettingsOf is m with the settings of another.
 func (m Mesh) SettingsOf(other *Mesh) Mesh {
 	m.Config, m.Problems, m.StrictHostOwnership = other.Config, other.Problems, other.StrictHostOwnership
-	m.Machines, m.PersistentSessions = other.Machines, other.PersistentSessions
+	m.Machines, m.MachinesPerAccount, m.PersistentSessions = other.Machines, other.MachinesPerAccount, other.PersistentSessions
 	return m
 }
 
 // Silent reports whether nobody set anything.
 func (m *Mesh) Silent() bool {
-	return len(m.Problems) == 0 && !m.StrictHostOwnership && !m.Machines && !m.PersistentSessions && proto.Equal(m.Config, &mesh.MeshConfig{})
+	return len(m.Problems) == 0 && !m.StrictHostOwnership && !m.Machines && m.MachinesPerAccount == 0 && !m.PersistentSessions && proto.Equal(m.Config, &mesh.MeshConfig{})
 }
 
 // DecodeMesh reads the settings of the mesh from YAML: Istio's MeshConfig. Unknown fields are Problems; text that cannot be read

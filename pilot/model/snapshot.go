@@ -40,6 +40,8 @@ type Mesh struct {
 	StrictHosts bool
 	// Machines: machines outside of the cluster may register themselves.
 	Machines bool
+	// MachinesPerAccount is how many of them one service account may have; 0: nobody said.
+	MachinesPerAccount int
 	// Sessions: labels of services keep clients with their endpoints.
 	Sessions bool
 	// RegistryOnly refuses hosts that are not in the registry (outboundTrafficPolicy REGISTRY_ONLY).

@@ -49,11 +49,12 @@ type Config struct {
 	Entries func() []Entry
 	// Alive reports whether a replica's pod is there.
 	Alive func(ctx context.Context, replica types.NamespacedName) bool
-	Most  int // machines that one account may have registered; 0: MostMachines
-	Log   *slog.Logger
+	// Most is how many machines one account may have registered now; 0: MostMachines.
+	Most func() int
+	Log  *slog.Logger
 }
 
-// MostMachines is how many machines one service account may have registered. Whoever has an account's proof chooses the addresses that it registers, and each
+// MostMachines is how many machines one service account may have registered where the mesh says nothing. Whoever has an account's proof chooses the addresses that it registers, and each
 // is an object in the cluster and an endpoint that every proxy may be told of.
 const MostMachines = 1000
 
@@ -186,8 +187,8 @@ func (r *Registrar) join(name types.NamespacedName, account string) (*held, erro
 	defer r.mu.Unlock()
 	h := r.held[name]
 	if h == nil {
-		if n, most := r.others(name, account, entries), cmp.Or(r.Most, MostMachines); n >= most {
-			return nil, refused("%d machines of service account %s/%s are registered, and no more than %d may be", n, name.Namespace, account, most)
+		if n, most := r.others(name, account, entries), cmp.Or(r.Most(), MostMachines); n >= most {
+			return nil, refused("%d machines of service account %s/%s are registered, and no more than %d may be (the setting %s)", n, name.Namespace, account, most, wire.MachinesMostKey)
 		}
 		h = &held{name: name, account: account}
 		r.held[name] = h

@@ -100,7 +100,7 @@ func (w *world) entries() []Entry {
 
 // replica starts one; the function ends it.
 func (w *world) replica(name string, leads bool) (*Registrar, func()) {
-	r := New(Config{Client: w.api, Self: types.NamespacedName{Namespace: "heddle-system", Name: name}, Entries: w.entries, Log: slog.New(slog.DiscardHandler),
+	r := New(Config{Client: w.api, Self: types.NamespacedName{Namespace: "heddle-system", Name: name}, Entries: w.entries, Most: func() int { return 0 }, Log: slog.New(slog.DiscardHandler),
 		Groups: func(n types.NamespacedName) *Group {
 			if n.Namespace != "shop" {
 				return nil
@@ -553,7 +553,9 @@ func TestMachinesOfAnAccountAreBounded(t *testing.T) {
 		defer stopA()
 		b, stopB := w.replica("b", false)
 		defer stopB()
-		a.Most, b.Most = 2, 2
+		most := 2
+		a.Most = func() int { return most }
+		b.Most = a.Most
 		register := func(r *Registrar, group, account, address string) (*Registration, error) {
 			return r.Register(t.Context(), Claim{Group: named(group), Account: account, Address: address})
 		}
@@ -567,7 +569,7 @@ func TestMachinesOfAnAccountAreBounded(t *testing.T) {
 		for _, r := range []*Registrar{a, b} {
 			_, err := register(r, "db", "sql", "10.0.0.3")
 			var refusal *Refusal
-			if !errors.As(err, &refusal) || !strings.Contains(refusal.Reason, "2 machines of service account shop/sql") {
+			if !errors.As(err, &refusal) || !strings.Contains(refusal.Reason, "2 machines of service account shop/sql") || !strings.Contains(refusal.Reason, "no more than 2 may be (the setting machinesPerAccount)") {
 				t.Errorf("one too many: %v", err)
 			}
 		}
@@ -581,6 +583,13 @@ func TestMachinesOfAnAccountAreBounded(t *testing.T) {
 		time.Sleep(time.Minute)
 		if _, err := register(b, "db", "sql", "10.0.0.3"); err != nil {
 			t.Errorf("when one has gone: %v", err)
+		}
+		if _, err := register(a, "db", "sql", "10.0.0.4"); err == nil {
+			t.Error("one too many, again")
+		}
+		most = 3
+		if _, err := register(a, "db", "sql", "10.0.0.4"); err != nil {
+			t.Errorf("when the mesh lets one more: %v", err)
 		}
 	})
 }

@@ -296,7 +296,7 @@ func (s *Source) setSettings(data map[string]string) {
 		next.Problems = []inputs.Problem{{Path: "mesh", Reason: err.Error() + "; the settings of before are in force"}}
 	}
 	if s.mesh == nil || !proto.Equal(s.mesh.Config, next.Config) || !slices.Equal(s.mesh.Problems, next.Problems) || s.mesh.StrictHostOwnership != next.StrictHostOwnership ||
-		s.mesh.Machines != next.Machines || s.mesh.PersistentSessions != next.PersistentSessions {
+		s.mesh.Machines != next.Machines || s.mesh.MachinesPerAccount != next.MachinesPerAccount || s.mesh.PersistentSessions != next.PersistentSessions {
 		s.mesh = &next
 		s.changed(laneSnapshot | laneEndpoints)
 	}

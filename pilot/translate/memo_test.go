@@ -313,7 +313,7 @@ func samePointers[T any](t *testing.T, what string, a, b []*T) {
 func renewed(t *testing.T, in *inputs.Inputs) *inputs.Inputs {
 	out := &inputs.Inputs{Mesh: &inputs.Mesh{Config: in.Mesh.Config, Problems: in.Mesh.Problems, Namespace: in.Mesh.Namespace,
 		ClusterID: in.Mesh.ClusterID, ClusterDomain: in.Mesh.ClusterDomain, TrustDomain: in.Mesh.TrustDomain, StrictHostOwnership: in.Mesh.StrictHostOwnership,
-		Machines: in.Mesh.Machines, PersistentSessions: in.Mesh.PersistentSessions}}
+		Machines: in.Mesh.Machines, MachinesPerAccount: in.Mesh.MachinesPerAccount, PersistentSessions: in.Mesh.PersistentSessions}}
 	for _, s := range in.Services {
 		c := s.DeepCopy()
 		c.ResourceVersion = "2"

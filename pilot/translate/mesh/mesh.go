@@ -62,6 +62,7 @@ func Mesh(in *inputs.Mesh) (*model.Mesh, []report.Issue) {
 		ClusterID:          in.ClusterID,
 		StrictHosts:        in.StrictHostOwnership,
 		Machines:           in.Machines,
+		MachinesPerAccount: in.MachinesPerAccount,
 		Sessions:           in.PersistentSessions,
 		AutoMTLS:           c.EnableAutoMtls == nil || c.EnableAutoMtls.Value,
 		ConnectTimeout:     connectTimeout(log, c),
