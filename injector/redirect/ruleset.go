@@ -115,7 +115,7 @@ type VerdictKind int
 const (
 	Return    VerdictKind = iota // leave it alone
 	Redirect                     // to a port of this pod
-	Reset                        // refuse the connection
+	Reset                        // refuse the connection, and count that
 	Untracked                    // no rule of a NAT chain applies to it
 	Own                          // leave it alone, and note that the connection is the proxy's
 )
@@ -166,7 +166,7 @@ func (v Verdict) String() string {
 	case Redirect:
 		return fmt.Sprintf("redirect to :%d", v.Port)
 	case Reset:
-		return "reject with tcp reset"
+		return "counter reject with tcp reset"
 	case Untracked:
 		return "notrack"
 	case Own:

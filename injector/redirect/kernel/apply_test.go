@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -301,6 +302,28 @@ func TestWhatTheProxyLeavesBehind(t *testing.T) {
 			{"what has ended is nobody's", l.pod, dial{user, user, net.JoinHostPort(ip.pod, "7779"), to}, "15001 " + to},
 		})
 	}
+	if n := l.refusals("owned"); n < 2 {
+		t.Errorf("%d refusals are counted, want one of either family at least", n)
+	}
+	if n := l.refusals("input"); n != 0 {
+		t.Errorf("%d refusals at capture ports are counted, and there was none", n)
+	}
+}
+
+// refusals is how many packets the rules of a chain have refused.
+func (l *lab) refusals(chain string) (n uint64) {
+	l.t.Helper()
+	l.in(l.pod, func() {
+		table := &nftables.Table{Name: redirect.TableName, Family: nftables.TableFamilyINet}
+		for _, rule := range must(must(nftables.New()).GetRules(table, &nftables.Chain{Name: chain, Table: table})) {
+			for _, e := range rule.Exprs {
+				if c, ok := e.(*expr.Counter); ok {
+					n += c.Packets
+				}
+			}
+		}
+	})
+	return n
 }
 
 func TestExclusions(t *testing.T) {

@@ -82,7 +82,7 @@ func encodeVerdict(v redirect.Verdict) []expr.Any {
 			&expr.Redir{RegisterProtoMin: register},
 		}
 	case redirect.Reset:
-		return []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}
+		return []expr.Any{&expr.Counter{}, &expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}
 	case redirect.Untracked:
 		return []expr.Any{&expr.Notrack{}}
 	case redirect.Own:
