@@ -27,6 +27,8 @@ const (
 	EnvTakeover         = "HEDDLE_TAKEOVER"              // path of a socket by which the next process takes over from this one; default none, on machines one beside the certificate
 	EnvDrainDuration    = "HEDDLE_DRAIN_DURATION"        // Go duration: how long connections, or a silent application, may go on at the end; default 45s
 
+	// EnvRestartDrain is a Go duration: how long connections may go on once another process has taken over (EnvTakeover); default that of EnvDrainDuration.
+	EnvRestartDrain = "HEDDLE_RESTART_DRAIN_DURATION"
 	// EnvNativeSidecar is "true" where the proxy is an init container with restartPolicy Always: the kubelet then ends it after the
 	// application, and SIGTERM means that the application has gone. "false": an ordinary container, which gets SIGTERM together with
 	// the application, keeps outbound working until that has ended (as MethodAwaitCompletion says) or the drain duration is over,

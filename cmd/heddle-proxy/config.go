@@ -36,6 +36,7 @@ type settings struct {
 	native      bool
 	completion  bool
 	drain       time.Duration
+	restart     time.Duration // 0: as long as drain
 	grace       time.Duration
 	application admin.App
 	tokenPath   string
@@ -118,6 +119,11 @@ func read(node string, env func(string) string) (settings, error) {
 	}
 	if s.drain, err = readDuration(env, wire.EnvDrainDuration, "45s"); err != nil {
 		return s, err
+	}
+	if env(wire.EnvRestartDrain) != "" {
+		if s.restart, err = readDuration(env, wire.EnvRestartDrain, ""); err != nil {
+			return s, err
+		}
 	}
 	if grace := env(wire.EnvTerminationGrace); grace != "" {
 		seconds, err := strconv.ParseUint(grace, 10, 31)

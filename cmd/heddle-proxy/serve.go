@@ -50,7 +50,7 @@ func serve(ctx context.Context, s settings) error {
 	log.Info("starting", "version", version, "role", s.node.Type, "identity", s.identity.String(), "control_plane", s.discovery)
 	workload, ca, plane := s.proofs(log)
 	ended := func(ctx context.Context) bool { return awaitEnd(ctx, ca, log) }
-	termination := engine.Termination{Alone: s.native, Drain: s.drain, Grace: s.grace}
+	termination := engine.Termination{Alone: s.native, Drain: s.drain, Grace: s.grace, Restart: s.restart}
 	if !s.native && !r.Gateway {
 		termination.Ended = ended
 	}

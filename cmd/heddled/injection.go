@@ -59,7 +59,7 @@ func injectsOf(s *model.Snapshot, merge bool) *injects {
 // runs is how proxies run.
 func runs(c *model.ProxyConfig) inject.ProxyConfig {
 	return inject.ProxyConfig{Namespace: c.From.Namespace, Selector: c.Selector, Concurrency: c.Concurrency, Environment: c.Environment, Hold: c.Hold,
-		Drain: c.TerminationDrain}
+		Drain: c.TerminationDrain, Restart: c.RestartDrain}
 }
 
 func newInjection(c config, cl *cluster, mesh func() *injects, log *slog.Logger) *injection {

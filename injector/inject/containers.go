@@ -135,6 +135,9 @@ func environment(pod *corev1.Pod, s settings, p Params, probes appProbes, metric
 		{Name: wire.EnvNativeSidecar, Value: strconv.FormatBool(s.native)},
 		{Name: wire.EnvWorkloadName, Value: s.workload},
 	}
+	if s.config.Restart != 0 {
+		env = append(env, corev1.EnvVar{Name: wire.EnvRestartDrain, Value: s.config.Restart.String()})
+	}
 	if s.dns {
 		env = append(env, corev1.EnvVar{Name: wire.EnvDNSCapture, Value: "true"}, corev1.EnvVar{Name: wire.EnvDNSAutoAllocate, Value: strconv.FormatBool(s.allocate)})
 	}

@@ -21,6 +21,7 @@ type ProxyConfig struct {
 	Environment map[string]string // further variables, of those that wire.ProxyEnvironment allows; of DNS capture "true" or "false"
 	Hold        *bool             // the application starts when the proxy is ready
 	Drain       time.Duration     // how long connections may go on at the end; 0: not said
+	Restart     time.Duration     // how long they may once another process has taken over from the proxy; 0: not said
 }
 
 // annotationConfig holds a part of Istio's mesh-wide ProxyConfig, as YAML.
@@ -32,11 +33,12 @@ const (
 	fieldConcurrency = "concurrency"
 	fieldHold        = "holdApplicationUntilProxyStarts"
 	fieldDrain       = "terminationDrainDuration"
+	fieldRestart     = "drainDuration"
 	fieldImage       = "image"
 )
 
 func honouredFields() []string {
-	return []string{fieldMetadata, fieldConcurrency, fieldHold, fieldDrain, fieldImage}
+	return []string{fieldMetadata, fieldConcurrency, fieldHold, fieldDrain, fieldRestart, fieldImage}
 }
 
 // readConfig lays over each other what speaks for a pod. The object that selects it goes last, as in Istio.
@@ -97,6 +99,9 @@ func (c *ProxyConfig) lay(over *ProxyConfig) {
 	if over.Drain != 0 {
 		c.Drain = over.Drain
 	}
+	if over.Restart != 0 {
+		c.Restart = over.Restart
+	}
 	maps.Copy(c.Environment, over.Environment)
 }
 
@@ -150,12 +155,16 @@ func (c *ProxyConfig) read(name string, value any) error {
 			return fmt.Errorf(": %v is neither true nor false", value)
 		}
 		c.Hold = &hold
-	case fieldDrain:
+	case fieldDrain, fieldRestart:
 		drain, err := time.ParseDuration(fmt.Sprint(value))
 		if err != nil || drain <= 0 {
 			return fmt.Errorf(": %v is no duration", value)
 		}
-		c.Drain = drain
+		if name == fieldDrain {
+			c.Drain = drain
+		} else {
+			c.Restart = drain
+		}
 	case fieldImage:
 		image, ok := value.(map[string]any)
 		if kind := image["imageType"]; !ok || kind != nil && kind != "" && kind != "default" && kind != "distroless" {

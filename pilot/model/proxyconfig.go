@@ -11,4 +11,6 @@ type ProxyConfig struct {
 	Hold *bool
 	// TerminationDrain is how long connections may go on at the end, at most.
 	TerminationDrain Duration
+	// RestartDrain is how long they may once another process has taken over from the proxy, at most.
+	RestartDrain Duration
 }

@@ -48,6 +48,9 @@ func (e *Engine) terminate() {
 	case e.replaced.Load(): // everybody may go elsewhere, which is here
 		e.manager.Drain(exchange.Inbound)
 		e.manager.Drain(exchange.Outbound)
+		if t.Restart > 0 {
+			limit = t.Restart
+		}
 		limit -= e.awaitQuiet(limit)
 	case t.Alone || e.finished.Load():
 		limit = min(limit, alone)

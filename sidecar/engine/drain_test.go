@@ -29,6 +29,8 @@ func after(d time.Duration) func(context.Context) bool {
 	}
 }
 
+func replace(e *Engine) { e.replaced.Store(true) }
+
 // TestHowLongAProxyStays holds how long a proxy that nobody talks to stays after it was told to end.
 func TestHowLongAProxyStays(t *testing.T) {
 	const drain, grace = 45 * time.Second, 30 * time.Second
@@ -47,6 +49,9 @@ func TestHowLongAProxyStays(t *testing.T) {
 		"an application that said it asks for nothing more":  {Termination{Ended: never, Drain: drain, Grace: grace}, (*Engine).dismiss, settle},
 		"an edge, until its clients are silent":              {Termination{Drain: drain, Grace: time.Minute}, nil, settle},
 		"an edge that has less time than its clients' pause": {Termination{Drain: time.Second, Grace: time.Minute}, nil, time.Second},
+		"another process serves":                             {Termination{Ended: never, Drain: time.Second, Grace: grace}, replace, time.Second},
+		"another process serves, and little time is said":    {Termination{Ended: never, Drain: drain, Grace: grace, Restart: 2 * time.Second}, replace, 2 * time.Second},
+		"another process serves, and more time is said":      {Termination{Ended: never, Drain: time.Second, Grace: time.Second, Restart: time.Hour}, replace, settle},
 	} {
 		t.Run(why, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -76,6 +76,8 @@ type Termination struct {
 	Ended func(ctx context.Context) bool
 	Drain time.Duration // how long connections, or a silent application, may go on
 	Grace time.Duration // when everything must have ended; 0: unknown
+	// Restart is how long connections may go on once another process has taken over, in a pod that goes on; 0: Drain, within Grace.
+	Restart time.Duration
 }
 
 // Engine is a proxy.

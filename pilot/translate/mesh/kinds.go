@@ -15,7 +15,6 @@ func Kinds() []fields.Kind {
 	const suites = "suites and curves that this version does not have are left out, and reported"
 	return []fields.Kind{
 		{Name: "MeshConfig", Message: &meshapi.MeshConfig{}, Honoured: honoured, Large: true,
-			Refused: []fields.Note{{Path: "defaultConfig.drainDuration", Why: "connections outlive the listener that they came by; terminationDrainDuration bounds the end"}},
 			Differs: []fields.Note{
 				{Path: "outboundTrafficPolicy.mode", Why: "with ALLOW_ANY_DYNAMIC_DNS, names that lead to the proxy's own machine, its links or loopback are answered 503"},
 				{Path: "outboundTrafficPolicy.tls.mode", Why: "ISTIO_MUTUAL is refused: nobody knows the identities of unknown servers"},
@@ -24,6 +23,7 @@ func Kinds() []fields.Kind {
 				{Path: "defaultConfig.interceptionMode", Why: "REDIRECT only"},
 				{Path: "defaultConfig.holdApplicationUntilProxyStarts", Why: "true unless said; a proxy that is a native sidecar always starts first"},
 				{Path: "defaultConfig.terminationDrainDuration", Why: "the longest that connections may go on at the end: proxies end as soon as nothing goes on. The installation's, 45 s, unless said"},
+				{Path: "defaultConfig.drainDuration", Why: "the longest that connections may go on once another process has taken over from the proxy (`HEDDLE_TAKEOVER`); those of listeners that change or go are not cut"},
 				{Path: "defaultConfig.proxyHeaders.metadataExchangeHeaders.mode", Why: "proxies send no such headers, whatever is said: who a peer is, they know from its certificate"},
 				{Path: "defaultConfig.tracing.customTags", Why: "literals and headers"},
 				{Path: "inboundTrafficPolicy.mode", Why: "PASSTHROUGH only"},

@@ -44,6 +44,7 @@ func defaultProxy(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) (out mo
 		out.Hold = &h.Value
 	}
 	out.TerminationDrain = positive(log, path+"terminationDrainDuration", p.GetTerminationDrainDuration())
+	out.RestartDrain = positive(log, path+"drainDuration", p.GetDrainDuration())
 	image(log.Partialf, path+"image.imageType", p.GetImage().GetImageType())
 	out.Environment = environment(log.Partialf, path+"proxyMetadata", p.GetProxyMetadata())
 	for name, to := range map[string]func(bool){
