@@ -15,8 +15,12 @@ import (
 	"testing"
 
 	core "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/fake"
+	k8stesting "k8s.io/client-go/testing"
 
 	"github.com/heddle-mesh/heddle/meshctl/analyze"
 	"github.com/heddle-mesh/heddle/meshctl/survey"
@@ -156,25 +160,74 @@ func TestWhatRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	in.Gateways = files.Gateways
+	ingresses, err := source.FromYAML([]byte(strings.ReplaceAll(ingress, "CLASS", "heddle") + "\n---\n" + strings.ReplaceAll(ingress, "CLASS", "other")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Ingresses = ingresses.Ingresses
 	kube := fake.NewClientset(
 		&core.Pod{ObjectMeta: meta.ObjectMeta{Name: "bare", Namespace: "shop", Labels: map[string]string{"sidecar.heddle.io/inject": "true"}}, Spec: core.PodSpec{Containers: []core.Container{{Name: "a"}}}},
 		&core.Pod{ObjectMeta: meta.ObjectMeta{Name: "left-alone", Namespace: "shop"}, Spec: core.PodSpec{Containers: []core.Container{{Name: "a"}}}},
 		&core.Pod{ObjectMeta: meta.ObjectMeta{Name: "edge", Namespace: "shop", Labels: map[string]string{"istio": "edge"}}, Spec: core.PodSpec{Containers: []core.Container{{Name: "heddle-proxy", Args: []string{"gateway"}}}}},
 		sidecar("shy"), sidecar("open"))
 	in.Services[0].Spec.Selector = map[string]string{"app": "catalog"}
-	if err := analyze.Running(t.Context(), kube, in); err != nil {
-		t.Fatal(err)
+	if forbidden, err := analyze.Running(t.Context(), kube, in); err != nil || len(forbidden) > 0 {
+		t.Fatal(forbidden, err)
 	}
 	found, err := analyze.Analyze(nil, "default", in, survey.Sources{Secrets: analyze.SecretsOf(t.Context(), kube), Listening: analyze.ListeningIn(t.Context(), sockets{}, "")})
-	for _, want := range []string{"warning shop/shy  port 80 is a Service's, and its program listens on the pod's loopback alone", "warning shop/bare  it runs without a proxy although it is to have one", "warning shop/g spec.servers[0].tls.credentialName there is no Secret shop/missing"} {
+	for _, want := range []string{"warning shop/shy  port 80 is a Service's, and its program listens on the pod's loopback alone", "warning shop/bare  it runs without a proxy although it is to have one", "warning shop/g spec.servers[0].tls.credentialName there is no Secret shop/missing",
+		"warning other/heddle spec.tls[0].secretName there is no Secret other/far"} {
 		if err != nil || !strings.Contains(said(found), want) {
 			t.Errorf("got %s (%v), want %s", said(found), err, want)
 		}
 	}
-	if strings.Contains(said(found), "left-alone") || strings.Contains(said(found), "shop/edge") || strings.Contains(said(found), "shop/open") {
+	if strings.Contains(said(found), "left-alone") || strings.Contains(said(found), "shop/edge") || strings.Contains(said(found), "shop/open") || strings.Contains(said(found), "other/other") {
 		t.Errorf("got %s", said(found))
 	}
 }
+
+// TestWhatMayNotBeListed holds that what a user may list is looked at though another list is forbidden, that it is told which, and that nothing is made
+// up of what is not known; any other failure is one.
+func TestWhatMayNotBeListed(t *testing.T) {
+	files, err := source.FromYAML([]byte(`{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: d, namespace: shop}, spec: {host: catalog, subsets: [{name: v1, labels: {version: v1}}]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		resource string
+		failure  error
+		want     string
+		bare     bool // the pod without a proxy is told of
+	}{
+		{"nodes", apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "", nil), "listing nodes: ", true},
+		{"endpointslices", apierrors.NewForbidden(schema.GroupResource{Resource: "endpointslices"}, "", nil), "listing endpoint slices: ", true},
+		{"pods", apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil), "listing pods: ", false},
+		{"nodes", apierrors.NewInternalError(errors.New("broken")), "", false},
+	} {
+		in := around(t)
+		in.DestinationRules = files.DestinationRules
+		kube := fake.NewClientset(
+			&core.Pod{ObjectMeta: meta.ObjectMeta{Name: "bare", Namespace: "shop", Labels: map[string]string{"sidecar.heddle.io/inject": "true", "app": "catalog", "version": "v1"}}, Spec: core.PodSpec{Containers: []core.Container{{Name: "a"}}}})
+		kube.PrependReactor("list", c.resource, func(k8stesting.Action) (bool, runtime.Object, error) { return true, nil, c.failure })
+		forbidden, err := analyze.Running(t.Context(), kube, in)
+		if c.want == "" {
+			if err == nil || !strings.Contains(err.Error(), "broken") {
+				t.Errorf("a list that fails: %v", err)
+			}
+			continue
+		}
+		if err != nil || len(forbidden) != 1 || !strings.HasPrefix(forbidden[0].Error(), c.want) {
+			t.Errorf("%s: %v, %v", c.resource, forbidden, err)
+		}
+		found, err := analyze.Analyze(nil, "default", in, survey.Sources{})
+		if err != nil || strings.Contains(said(found), "shop/bare  it runs without a proxy") != c.bare || strings.Contains(said(found), "no endpoint of") && c.resource != "nodes" {
+			t.Errorf("without %s: %s (%v)", c.resource, said(found), err)
+		}
+	}
+}
+
+// ingress is one of a class, and of that name.
+const ingress = `{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: CLASS, namespace: other, annotations: {kubernetes.io/ingress.class: CLASS}}, spec: {tls: [{hosts: [CLASS.example.com], secretName: far}], rules: [{host: CLASS.example.com}]}}`
 
 // sidecar is a pod of the catalog with a proxy.
 func sidecar(name string) *core.Pod {

@@ -23,17 +23,21 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 )
 
-// Running adds what runs in a cluster to its objects: pods, nodes and endpoints. What the user may not list stays unknown, and nothing is said of it.
-func Running(ctx context.Context, kube kubernetes.Interface, in *inputs.Inputs) error {
-	var found inputs.Inputs
-	if err := replica.AddRunning(ctx, kube, &found); err != nil {
-		if apierrors.IsForbidden(err) {
-			return nil
-		}
-		return fmt.Errorf("looking at what runs: %w", err)
+// Running adds what runs in a cluster to its objects: pods, nodes and endpoints. What the user may not list stays unknown, nothing is said of it, and
+// it is among those that are returned first.
+func Running(ctx context.Context, kube kubernetes.Interface, in *inputs.Inputs) (forbidden []error, err error) {
+	err = replica.AddRunning(ctx, kube, in)
+	several, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return nil, err
 	}
-	in.Pods, in.Nodes, in.EndpointSlices = append(in.Pods, found.Pods...), append(in.Nodes, found.Nodes...), append(in.EndpointSlices, found.EndpointSlices...)
-	return nil
+	for _, one := range several.Unwrap() {
+		if !apierrors.IsForbidden(one) {
+			return nil, fmt.Errorf("looking at what runs: %w", err)
+		}
+		forbidden = append(forbidden, one)
+	}
+	return forbidden, nil
 }
 
 // SecretsOf looks Secrets up in a cluster. Those that the user may not read are not known.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/heddle-mesh/heddle/meshctl/analyze"
+	"github.com/heddle-mesh/heddle/meshctl/cluster"
 	"github.com/heddle-mesh/heddle/meshctl/output"
 	"github.com/heddle-mesh/heddle/meshctl/survey"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
@@ -40,10 +42,7 @@ func (a *app) analyze() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if in, err = analyze.FromCluster(cmd.Context(), cl.Kube, cl.Dynamic); err == nil {
-					err = analyze.Running(cmd.Context(), cl.Kube, in)
-				}
-				if err != nil {
+				if in, err = a.surroundings(cmd.Context(), cl); err != nil {
 					return err
 				}
 				from.Secrets = analyze.SecretsOf(cmd.Context(), cl.Kube)
@@ -69,6 +68,19 @@ func (a *app) analyze() *cobra.Command {
 	c.Flags().BoolVarP(&deep, "recursive", "R", false, "read the folders within folders, too")
 	c.Flags().BoolVar(&around, "cluster-objects", false, "judge the files among the cluster's objects")
 	return a.formatted(c)
+}
+
+// surroundings are the cluster's objects and what runs in it. What may not be listed is told of, and nothing is said of it.
+func (a *app) surroundings(ctx context.Context, cl *cluster.Cluster) (*inputs.Inputs, error) {
+	in, err := analyze.FromCluster(ctx, cl.Kube, cl.Dynamic)
+	if err != nil {
+		return nil, err
+	}
+	forbidden, err := analyze.Running(ctx, cl.Kube, in)
+	for _, one := range forbidden {
+		fmt.Fprintf(a.err, "meshctl: not looked at: %v\n", one)
+	}
+	return in, err
 }
 
 // texts reads files and what folders hold, in the order of names; - is standard input.

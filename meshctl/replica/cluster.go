@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,8 +16,10 @@ import (
 // page is how many objects one answer of the cluster holds at most.
 const page = 500
 
-// AddRunning adds to in what runs in a cluster: pods, nodes and the endpoints of Services.
+// AddRunning adds to in what runs in a cluster: pods, nodes and the endpoints of Services. What could not be listed is in the error, one for each kind
+// (errors.Join), and keeps it from no other.
 func AddRunning(ctx context.Context, kube kubernetes.Interface, in *inputs.Inputs) error {
+	var failed []error
 	for _, list := range []func(metav1.ListOptions) (string, error){
 		func(o metav1.ListOptions) (string, error) {
 			got, err := kube.CoreV1().Pods("").List(ctx, o)
@@ -46,14 +49,14 @@ func AddRunning(ctx context.Context, kube kubernetes.Interface, in *inputs.Input
 		for more := ""; ; {
 			var err error
 			if more, err = list(metav1.ListOptions{Limit: page, Continue: more}); err != nil {
-				return err
+				failed = append(failed, err)
 			}
 			if more == "" {
 				break
 			}
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 func pointers[T any](items []T) []*T {

@@ -73,16 +73,39 @@ func (s *survey) credentials(g *model.Gateway, path string, server *model.Server
 		}
 		seen[p.Namespace] = true
 		for _, name := range server.TLS.Certificates {
-			secret, known := s.from.Secrets(p.Namespace, name)
-			switch {
-			case !known:
-			case secret == nil:
-				s.tell(about("Gateway", g.From), report.NotFound, path+".tls.credentialName", "there is no Secret %s/%s: clients are shown no certificate", p.Namespace, name)
-			default:
-				if _, err := tls.X509KeyPair(pick(secret, "tls.crt", "cert"), pick(secret, "tls.key", "key")); err != nil {
-					s.tell(about("Gateway", g.From), report.InvalidCredential, path+".tls.credentialName", "Secret %s/%s holds no certificate with its key: %v", p.Namespace, name, err)
-				}
+			s.credential(about("Gateway", g.From), path+".tls.credentialName", model.Name{Namespace: p.Namespace, Name: name})
+		}
+	}
+}
+
+// ingresses tells the same of the Secrets of the mesh's Ingresses.
+func (s *survey) ingresses() {
+	if s.from.Secrets == nil {
+		return
+	}
+	shown := map[model.IngressTLSName]bool{}
+	for _, name := range s.snap.Ingress.Names {
+		shown[name] = true
+	}
+	for _, o := range s.in.Ingresses {
+		for i, t := range o.Spec.TLS {
+			at := model.Name{Namespace: o.Namespace, Name: t.SecretName}
+			if shown[model.IngressTLSName{Owner: nameOf(o), Secret: at.String()}] {
+				s.credential(about("Ingress", nameOf(o)), fmt.Sprintf("spec.tls[%d].secretName", i), at)
 			}
+		}
+	}
+}
+
+func (s *survey) credential(ref report.Ref, path string, at model.Name) {
+	secret, known := s.from.Secrets(at.Namespace, at.Name)
+	switch {
+	case !known:
+	case secret == nil:
+		s.tell(ref, report.NotFound, path, "there is no Secret %s: clients are shown no certificate", at)
+	default:
+		if _, err := tls.X509KeyPair(pick(secret, "tls.crt", "cert"), pick(secret, "tls.key", "key")); err != nil {
+			s.tell(ref, report.InvalidCredential, path, "Secret %s holds no certificate with its key: %v", at, err)
 		}
 	}
 }

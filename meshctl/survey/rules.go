@@ -82,7 +82,7 @@ func (s *survey) subsets() {
 				all = append(all, set.Endpoints...)
 			}
 		}
-		if len(all) == 0 && len(s.in.Pods) == 0 {
+		if s.unknown(svc) || len(all) == 0 && len(s.in.Pods) == 0 {
 			continue // nobody knows
 		}
 		for i, subset := range o.Spec.Subsets {
@@ -92,4 +92,9 @@ func (s *survey) subsets() {
 			}
 		}
 	}
+}
+
+// unknown reports whether nothing can be said of a Service's endpoints: their labels are pods', and either may be what nobody could look at.
+func (s *survey) unknown(svc *model.Service) bool {
+	return !svc.Entry && (len(s.in.Pods) == 0 || len(s.in.EndpointSlices) == 0)
 }

@@ -62,6 +62,7 @@ func Look(in *inputs.Inputs, snap *model.Snapshot, from Sources) []Found {
 	s.ports()
 	s.destinations()
 	s.gateways()
+	s.ingresses()
 	s.sidecars()
 	s.subsets()
 	s.localhost()
