@@ -143,6 +143,8 @@ type Recorder interface {
 	Closed(c *Connection, received, sent int64)
 	// Refused runs once per connection that no filter chain has served; its Outcome says why.
 	Refused(c *Connection)
+	// Malformed counts what a client sent against its protocol where no exchange's end tells of it; reason is one of few constants.
+	Malformed(reason string)
 	// Panicked counts a recovered panic.
 	Panicked()
 }

@@ -160,6 +160,9 @@ func (r *run) gone() exchange.Outcome {
 	r.pump.stop()
 	switch idle, overdue := r.idler.stop(), r.overdue.stop() || r.pump.overdue; {
 	case r.pump.bad && !r.started:
+		if r.x.Protocol == exchange.HTTP2 {
+			r.x.Details = "http2.violation.of.messaging.rule"
+		}
 		return exchange.BadRequest
 	case overdue && !r.started:
 		r.x.Details = "request_overall_timeout"

@@ -49,6 +49,7 @@ func (b *book) Begin(*exchange.Exchange)                    {}
 func (b *book) Opened(*exchange.Connection)                 {}
 func (b *book) Progress(*exchange.Connection, int64, int64) {}
 func (b *book) Refused(*exchange.Connection)                {}
+func (b *book) Malformed(string)                            {}
 func (b *book) Panicked()                                   { b.mu.Lock(); b.panics++; b.mu.Unlock() }
 func (b *book) Closed(c *exchange.Connection, _ int64, _ int64) {
 	b.mu.Lock()

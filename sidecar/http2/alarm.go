@@ -8,7 +8,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
 
-// alarm counts and reports panics that were recovered. Each costs one connection.
+// alarm counts what goes wrong on connections: panics that were recovered, each of which costs one connection and is reported, and what clients do wrong.
 type alarm struct {
 	recorder exchange.Recorder
 	log      *slog.Logger
@@ -20,6 +20,13 @@ func (a alarm) ring(v any) {
 	}
 	if a.log != nil {
 		a.log.Error("recovered from a panic on an HTTP/2 connection", "panic", v, "stack", string(debug.Stack()))
+	}
+}
+
+// malformed counts what a client did against the protocol.
+func (a alarm) malformed(reason string) {
+	if a.recorder != nil {
+		a.recorder.Malformed(reason)
 	}
 }
 

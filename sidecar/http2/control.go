@@ -8,7 +8,7 @@ import (
 
 // settings applies the peer's settings and acknowledges them.
 func (c *conn) settings(f *http2.SettingsFrame) error {
-	if err := c.spend(10); err != nil {
+	if err := c.spend(10, settingsFlood); err != nil {
 		return err
 	}
 	c.mu.Lock()
@@ -54,7 +54,7 @@ func (c *conn) setting(s http2.Setting) error {
 // answer queues a reply to a control frame. A peer that asks and never reads is cut off. The lock is held.
 func (c *conn) answer(frame func([]byte) []byte) error {
 	if c.backlog() > maxBacklog {
-		return flood("replies are not read")
+		return flood(unreadReplies)
 	}
 	b := c.buf()
 	*b = frame(*b)
@@ -65,7 +65,7 @@ func (c *conn) answer(frame func([]byte) []byte) error {
 func (c *conn) ping(f *http2.PingFrame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.tolerate(); err != nil {
+	if err := c.tolerate(pingFlood); err != nil {
 		return err
 	}
 	if f.IsAck() {
@@ -77,7 +77,7 @@ func (c *conn) ping(f *http2.PingFrame) error {
 }
 
 func (c *conn) goAway(f *http2.GoAwayFrame) error {
-	if err := c.spend(10); err != nil {
+	if err := c.spend(10, goAwayFlood); err != nil {
 		return err
 	}
 	c.mu.Lock()

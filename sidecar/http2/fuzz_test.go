@@ -62,7 +62,8 @@ type siren struct {
 	t *testing.T
 }
 
-func (a siren) Panicked() { a.t.Error("a handler panicked") }
+func (siren) Malformed(string) {}
+func (a siren) Panicked()      { a.t.Error("a handler panicked") }
 
 // seeds are conversations that reach deep.
 func seeds(f *testing.F, client bool) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ type relay struct {
 	dial  func() (exchange.Transport, error)
 	local exchange.Outcome // answer this instead
 	still bool             // the server's clock stands, so that no allowance refills
+	book  complaints       // what the server has told of its clients
 	stays chan struct{}    // after which the handler does not end until this is closed
 
 	mu        sync.Mutex
@@ -170,6 +172,44 @@ func (r *relay) download(x *exchange.Exchange, d exchange.Downstream, st exchang
 	}
 }
 
+// complaints is a recorder of what is malformed.
+type complaints struct {
+	exchange.Recorder
+	mu  sync.Mutex
+	all []string
+}
+
+func (c *complaints) Panicked() { c.Malformed("panic") }
+func (c *complaints) Malformed(reason string) {
+	c.mu.Lock()
+	c.all = append(c.all, reason)
+	c.mu.Unlock()
+}
+
+// wait returns the complaints once there are any.
+func (c *complaints) wait() []string {
+	for range 3000 {
+		c.mu.Lock()
+		all := slices.Clone(c.all)
+		c.mu.Unlock()
+		if len(all) > 0 {
+			return all
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return nil
+}
+
+// of returns how often there was that complaint.
+func (c *complaints) of(reason string) (n int) {
+	for _, r := range c.wait() {
+		if r == reason {
+			n++
+		}
+	}
+	return n
+}
+
 // bench is a Server on a loopback listener.
 type bench struct {
 	server *Server
@@ -189,7 +229,7 @@ func serve(t testing.TB, r *relay, adjust func(*config.HTTP)) *bench {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	b := &bench{
 		relay: r, drain: listener.NewDrain(), http: h,
-		server: NewServer(ServerOptions{Handler: r, Log: log}),
+		server: NewServer(ServerOptions{Handler: r, Log: log, Recorder: &r.book}),
 	}
 	if now := time.Now(); r.still {
 		b.server.clock = func() time.Time { return now }

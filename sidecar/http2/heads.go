@@ -54,8 +54,12 @@ func (c *conn) continuations() error {
 		if !ok {
 			return violation("header block interrupted")
 		}
-		if !c.blk.Write(cf.HeaderBlockFragment()) {
-			return flood("header block")
+		switch {
+		case c.blk.Write(cf.HeaderBlockFragment()):
+		case c.blk.Insane():
+			return flood(continuationFlood)
+		default:
+			return connError{http2.ErrCodeCompression, "header block"}
 		}
 		if cf.HeadersEnded() {
 			return nil
@@ -76,6 +80,7 @@ func (c *conn) takeBlock(st *stream, kind block.Kind, end bool) error {
 	}
 	if c.blk.Verdict != block.Good {
 		if c.blk.Verdict == block.TooLarge {
+			st.blame(detailsTooLarge)
 			c.reset(st, http2.ErrCodeEnhanceYourCalm, exchange.ErrTooLarge)
 			c.side.gone(st)
 			return nil
@@ -101,7 +106,7 @@ func (c *conn) takeHead(st *stream, end bool) error {
 		return c.broken(st, http2.ErrCodeProtocol)
 	}
 	if interim {
-		if err := c.spend(1); err != nil {
+		if err := c.spend(1, headersFlood); err != nil {
 			return err
 		}
 	} else {

@@ -179,7 +179,11 @@ func TestViolationsEndTheConnection(t *testing.T) {
 		}, "goaway PROTOCOL_ERROR"},
 		"CONTINUATION out of the blue": {func(h *hostile) { h.WriteContinuation(1, true, h.get()) }, "goaway PROTOCOL_ERROR"},
 		"HPACK that is none":           {func(h *hostile) { h.open([]byte{0xff, 0xff, 0xff, 0xff, 0xff}, true) }, "goaway COMPRESSION_ERROR"},
-		"HPACK naming an empty table":  {func(h *hostile) { h.open([]byte{0xbe}, true) }, "goaway COMPRESSION_ERROR"},
+		"HPACK that is none in a CONTINUATION": {func(h *hostile) {
+			h.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: h.get()})
+			h.WriteContinuation(1, true, []byte{0x80})
+		}, "goaway COMPRESSION_ERROR"},
+		"HPACK naming an empty table": {func(h *hostile) { h.open([]byte{0xbe}, true) }, "goaway COMPRESSION_ERROR"},
 		"more than the connection window": {func(h *hostile) {
 			id := h.open(h.get(), false)
 			for range 1200 {
@@ -193,6 +197,9 @@ func TestViolationsEndTheConnection(t *testing.T) {
 			go c.do(h)
 			if got := h.verdict(t, 1); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
+			}
+			if got, want := b.relay.book.wait(), "http2."+strings.ToLower(strings.Fields(c.want)[1]); len(got) != 1 || got[0] != want {
+				t.Errorf("counted as %q, want %s", got, want)
 			}
 		})
 	}
@@ -218,19 +225,20 @@ func hanging(t testing.TB) *relay {
 }
 
 func TestFloods(t *testing.T) {
+	const most = 1_000_000
 	for name, c := range map[string]struct {
-		frame func(h *hostile) error
-		most  int
+		frame  func(h *hostile) error
+		reason string
 	}{
-		"PING":                     {func(h *hostile) error { return h.WritePing(false, [8]byte{}) }, 1_000_000},
-		"SETTINGS":                 {func(h *hostile) error { return h.WriteSettings() }, 1_000_000},
-		"PRIORITY":                 {func(h *hostile) error { return h.WritePriority(3, http2.PriorityParam{}) }, 1_000_000},
-		"WINDOW_UPDATE":            {func(h *hostile) error { return h.WriteWindowUpdate(0, 1) }, 1_000_000},
-		"frames of unknown types":  {func(h *hostile) error { return h.WriteRawFrame(0xbb, 0, 0, nil) }, 1_000_000},
-		"empty DATA":               {func(h *hostile) error { return h.WriteData(1, false, nil) }, 1_000_000},
-		"streams reset at once":    {func(h *hostile) error { return h.WriteRSTStream(h.open(h.get(), true), http2.ErrCodeCancel) }, 1_000_000},
-		"streams made to be reset": {func(h *hostile) error { return h.WriteWindowUpdate(h.open(h.get(), false), 1<<31-1) }, 1_000_000},
-		"malformed requests":       {func(h *hostile) error { h.open(h.fields("x", "y"), true); return h.err }, 1_000_000},
+		"PING":                     {func(h *hostile) error { return h.WritePing(false, [8]byte{}) }, "http2.ping_flood"},
+		"SETTINGS":                 {func(h *hostile) error { return h.WriteSettings() }, "http2.settings_flood"},
+		"PRIORITY":                 {func(h *hostile) error { return h.WritePriority(3, http2.PriorityParam{}) }, "http2.control_flood"},
+		"WINDOW_UPDATE":            {func(h *hostile) error { return h.WriteWindowUpdate(0, 1) }, "http2.window_update_flood"},
+		"frames of unknown types":  {func(h *hostile) error { return h.WriteRawFrame(0xbb, 0, 0, nil) }, "http2.control_flood"},
+		"empty DATA":               {func(h *hostile) error { return h.WriteData(1, false, nil) }, "http2.empty_data_flood"},
+		"streams reset at once":    {func(h *hostile) error { return h.WriteRSTStream(h.open(h.get(), true), http2.ErrCodeCancel) }, "http2.rapid_reset"},
+		"streams made to be reset": {func(h *hostile) error { return h.WriteWindowUpdate(h.open(h.get(), false), 1<<31-1) }, "http2.rapid_reset"},
+		"malformed requests":       {func(h *hostile) error { h.open(h.fields("x", "y"), true); return h.err }, "http2.rapid_reset"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := hanging(t)
@@ -242,7 +250,7 @@ func TestFloods(t *testing.T) {
 			sent := make(chan int, 1)
 			go func() {
 				n := 0
-				for ; n < c.most; n++ {
+				for ; n < most; n++ {
 					if c.frame(h) != nil {
 						break
 					}
@@ -261,8 +269,11 @@ func TestFloods(t *testing.T) {
 				}
 			}
 			h.nc.Close()
-			if n := <-sent; n == c.most || code != "ENHANCE_YOUR_CALM" {
+			if n := <-sent; n == most || code != "ENHANCE_YOUR_CALM" {
 				t.Errorf("%d frames sent, connection ended with %q", n, code)
+			}
+			if got := b.relay.book.of(c.reason); got != 1 {
+				t.Errorf("counted %d times as %s: %q", got, c.reason, b.relay.book.wait())
 			}
 		})
 	}
@@ -278,6 +289,9 @@ func TestContinuationFlood(t *testing.T) {
 	}()
 	if got := h.verdict(t, 1); got != "goaway ENHANCE_YOUR_CALM" {
 		t.Errorf("got %s", got)
+	}
+	if got := b.relay.book.wait(); len(got) != 1 || got[0] != "http2.continuation_flood" {
+		t.Errorf("counted as %q", got)
 	}
 }
 
@@ -355,6 +369,9 @@ func TestNoPreface(t *testing.T) {
 	_ = nc.SetReadDeadline(time.Now().Add(5 * time.Second))
 	if _, err := io.Copy(io.Discard, nc); err != nil && !errors.Is(err, net.ErrClosed) && !strings.Contains(err.Error(), "reset") {
 		t.Errorf("not closed: %v", err)
+	}
+	if got := b.relay.book.wait(); len(got) != 1 || got[0] != "http2.no_preface" {
+		t.Errorf("counted as %q", got)
 	}
 }
 

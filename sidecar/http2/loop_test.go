@@ -49,7 +49,8 @@ type counted struct {
 	n int
 }
 
-func (c *counted) Panicked() { c.n++ }
+func (c *counted) Panicked()      { c.n++ }
+func (*counted) Malformed(string) {}
 
 // body answers with n bytes.
 type body struct {

@@ -43,6 +43,7 @@ type ledger struct {
 	mu    sync.Mutex
 	ended []entry
 	panic atomic.Int32
+	bad   []string // reasons of Malformed
 }
 
 type entry struct {
@@ -52,6 +53,7 @@ type entry struct {
 	attempts   int
 	flags      string
 	recv, sent int64
+	text       string
 }
 
 func (l *ledger) Begin(*exchange.Exchange)                    {}
@@ -60,16 +62,17 @@ func (l *ledger) Progress(*exchange.Connection, int64, int64) {}
 func (l *ledger) Closed(*exchange.Connection, int64, int64)   {}
 func (l *ledger) Refused(*exchange.Connection)                {}
 func (l *ledger) Panicked()                                   { l.panic.Add(1) }
+func (l *ledger) Malformed(reason string)                     { l.mu.Lock(); l.bad = append(l.bad, reason); l.mu.Unlock() }
 func (l *ledger) End(x *exchange.Exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ended = append(l.ended, entry{x.Outcome, x.Response.Status, x.GRPCStatus, x.Attempts, x.Flags.String(), x.Received, x.Sent})
+	l.ended = append(l.ended, entry{x.Outcome, x.Response.Status, x.GRPCStatus, x.Attempts, x.Flags.String(), x.Received, x.Sent, x.Text()})
 }
 
 // last returns the n-th entry once it is there.
 func (l *ledger) wait(t testing.TB, n int) entry {
 	t.Helper()
-	for start := time.Now(); time.Since(start) < 5*time.Second; time.Sleep(time.Millisecond) {
+	for start := time.Now(); time.Since(start) < 30*time.Second; time.Sleep(time.Millisecond) {
 		l.mu.Lock()
 		if len(l.ended) >= n {
 			e := l.ended[n-1]

@@ -11,17 +11,6 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
 
-// connError ends the connection with a GOAWAY.
-type connError struct {
-	code http2.ErrCode
-	why  string
-}
-
-func (e connError) Error() string { return "http2: " + e.code.String() + ": " + e.why }
-
-func violation(why string) error { return connError{http2.ErrCodeProtocol, why} }
-func flood(why string) error     { return connError{http2.ErrCodeEnhanceYourCalm, why} }
-
 // read handles frames until the connection ends, and returns why.
 func (c *conn) read() error {
 	defer c.br.release()
@@ -105,30 +94,30 @@ func (c *conn) readFrame(fh http2.FrameHeader) error {
 	case *http2.PushPromiseFrame:
 		return violation("PUSH_PROMISE")
 	}
-	return c.spend(1) // PRIORITY, PRIORITY_UPDATE and what we do not know
+	return c.spend(1, controlFlood) // PRIORITY, PRIORITY_UPDATE and what we do not know
 }
 
-// spend charges the peer for a frame that brings nothing.
-func (c *conn) spend(n int) error {
+// spend charges the peer for a frame that brings nothing. The kind that exhausts the allowance, which all share, names the flood.
+func (c *conn) spend(n int, flooding string) error {
 	if !c.chatter.spend(n, c.now) {
-		return flood("too many control frames")
+		return flood(flooding)
 	}
 	return nil
 }
 
 // tolerate charges the peer for a frame unless something we sent may have called for it. The lock is held.
-func (c *conn) tolerate() error {
+func (c *conn) tolerate(flooding string) error {
 	if c.grace > 0 {
 		c.grace--
 		return nil
 	}
-	return c.spend(1)
+	return c.spend(1, flooding)
 }
 
 // waste charges the peer for a stream that it opened for nothing.
 func (c *conn) waste(n int) error {
 	if !c.churn.spend(n, c.now) {
-		return flood("too many streams reset")
+		return flood(rapidReset)
 	}
 	return nil
 }
@@ -145,7 +134,7 @@ func (c *conn) paddedData(f *http2.DataFrame) error {
 // data gives a stream a piece of its body; size is what counts towards the windows.
 func (c *conn) data(id uint32, ch *chunk, size int, end bool) error {
 	if ch == nil && !end {
-		if err := c.spend(10); err != nil {
+		if err := c.spend(10, emptyDataFlood); err != nil {
 			return err
 		}
 	} else {
@@ -215,6 +204,7 @@ func (c *conn) afterEnd(st *stream) error {
 // broken resets a stream whose peer broke the rules. The lock is held.
 func (c *conn) broken(st *stream, code http2.ErrCode) error {
 	st.recvEnd = false // whatever it was, it is not complete
+	st.blame(byCode(code))
 	c.reset(st, code, exchange.ErrProtocol)
 	c.side.gone(st)
 	return c.waste(5)
@@ -230,14 +220,14 @@ func (c *conn) streamError(id uint32, code http2.ErrCode) error {
 	if st := c.streams[id]; st != nil {
 		return c.broken(st, code)
 	}
-	return c.spend(10)
+	return c.spend(10, controlFlood)
 }
 
 // windowUpdate lets us send more.
 func (c *conn) windowUpdate(f *http2.WindowUpdateFrame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.tolerate(); err != nil {
+	if err := c.tolerate(windowUpdateFlood); err != nil {
 		return err
 	}
 	if f.StreamID == 0 {
@@ -271,7 +261,7 @@ func (c *conn) peerReset(f *http2.RSTStreamFrame) error {
 		if !c.side.known(f.StreamID) {
 			return violation("RST_STREAM on an idle stream")
 		}
-		return c.spend(5)
+		return c.spend(5, controlFlood)
 	}
 	st.quit = st.owner != nil
 	premature := st.owner != nil && !st.sendEnd && c.now().Sub(st.born) < hasty

@@ -25,7 +25,7 @@ type Handler interface {
 // ServerOptions are what a Server needs from outside.
 type ServerOptions struct {
 	Handler  Handler
-	Recorder exchange.Recorder // only Panicked is called
+	Recorder exchange.Recorder // Panicked and Malformed are called
 	Log      *slog.Logger
 }
 
@@ -123,12 +123,24 @@ func (sc *serverConn) serve() {
 		err = c.readSafely()
 	}
 	sc.pause()
+	sc.count(err)
 	c.end(err)
 	c.mu.Lock()
 	for len(c.streams) > 0 {
 		c.ended.Wait()
 	}
 	c.mu.Unlock()
+}
+
+// count tells telemetry what the client did wrong, if that is what ends the connection.
+func (sc *serverConn) count(err error) {
+	ce, wrong := err.(connError)
+	sc.mu.Lock()
+	alive := sc.cause == nil
+	sc.mu.Unlock()
+	if wrong && alive {
+		sc.alarm.malformed(ce.reason())
+	}
 }
 
 func (sc *serverConn) preface() error {
@@ -139,7 +151,7 @@ func (sc *serverConn) preface() error {
 		return err
 	}
 	if !bytes.Equal(b[:], []byte(preface)) {
-		return violation("no preface")
+		return connError{http2.ErrCodeProtocol, noPreface}
 	}
 	_ = c.nc.SetReadDeadline(time.Time{})
 	c.mu.Lock()
@@ -172,7 +184,7 @@ func (sc *serverConn) fresh(id uint32, b *block.Decoder, end bool) error {
 		if err := sc.closed(id); err != nil {
 			return err
 		}
-		return c.spend(60) // as much as it had earned, and more
+		return c.spend(60, headersFlood) // as much as it had earned, and more
 	}
 	sc.last = id
 	if sc.crowded() {

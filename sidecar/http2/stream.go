@@ -17,10 +17,11 @@ type stream struct {
 	at int64  // where its first byte stands in what the connection writes
 
 	rd, wr     sync.Cond
-	rdErr      error // why nothing more can be read
-	soft       bool  // rdErr came from the peer: what had arrived before can still be read
-	quit       bool  // its client has reset it, whatever became of it since
-	wrErr      error // why nothing more can be written
+	rdErr      error  // why nothing more can be read
+	soft       bool   // rdErr came from the peer: what had arrived before can still be read
+	quit       bool   // its client has reset it, whatever became of it since
+	blamed     string // the first thing that its peer did wrong on it, as a metric's label
+	wrErr      error  // why nothing more can be written
 	head       exchange.Head
 	headReady  bool
 	older      []exchange.Head // interim heads that came before head and were not read yet
@@ -53,7 +54,7 @@ type stream struct {
 func (st *stream) open(c *conn) {
 	st.c, st.id, st.at = c, 0, 0
 	st.rd.L, st.wr.L = &c.mu, &c.mu
-	st.rdErr, st.wrErr, st.soft, st.quit = nil, nil, false, false
+	st.rdErr, st.wrErr, st.soft, st.quit, st.blamed = nil, nil, false, false, ""
 	st.head.Reset()
 	st.older = nil
 	st.trailers.Reset()
@@ -85,6 +86,13 @@ func (st *stream) fail(err error) {
 		st.wrErr = err
 	}
 	st.notify()
+}
+
+// blame notes what the peer did wrong. The lock is held.
+func (st *stream) blame(reason string) {
+	if st.blamed == "" {
+		st.blamed = reason
+	}
 }
 
 // lost notes that the peer is gone: what it has said can still be read. The lock is held.

@@ -34,6 +34,7 @@ func (quiet) Opened(*exchange.Connection)                 {}
 func (quiet) Progress(*exchange.Connection, int64, int64) {}
 func (q quiet) Closed(c *exchange.Connection, _, _ int64) { q.refused <- c.Outcome }
 func (q quiet) Refused(c *exchange.Connection)            { q.refused <- c.Outcome }
+func (quiet) Malformed(string)                            {}
 func (q quiet) Panicked()                                 { q.panics <- struct{}{} }
 
 // says is a Server that says who it is and what it knows.

@@ -39,6 +39,7 @@ func (b *book) End(*exchange.Exchange)                      {}
 func (b *book) Opened(*exchange.Connection)                 { b.mu.Lock(); b.opened++; b.mu.Unlock() }
 func (b *book) Progress(*exchange.Connection, int64, int64) {}
 func (b *book) Refused(*exchange.Connection)                {}
+func (b *book) Malformed(string)                            {}
 func (b *book) Panicked()                                   { b.mu.Lock(); b.panics++; b.mu.Unlock() }
 func (b *book) Closed(c *exchange.Connection, _, _ int64) {
 	b.mu.Lock()

@@ -235,7 +235,10 @@ func (r *Recorder) EachRefusal(f func(reason string, n uint64)) {
 	}
 }
 
-// EachMalformed calls f with how many requests were no proper ones, by what was wrong with them.
+// Malformed implements exchange.Recorder.
+func (r *Recorder) Malformed(reason string) { r.bad.count(reason) }
+
+// EachMalformed calls f with how many requests, and connections of HTTP/2, were no proper ones, by what was wrong with them.
 func (r *Recorder) EachMalformed(f func(reason string, n uint64)) { r.bad.each(f) }
 
 // Panicked implements exchange.Recorder.

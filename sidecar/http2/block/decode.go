@@ -93,12 +93,15 @@ func (b *Decoder) Begin(k Kind) {
 func (b *Decoder) Write(p []byte) bool {
 	b.frames++
 	b.wire += len(p)
-	if b.frames > maxFrames || b.wire > 4*b.maxSize {
+	if b.Insane() {
 		return false
 	}
 	_, err := b.dec.Write(p)
 	return err == nil
 }
+
+// Insane says whether the block is beyond what a sane peer sends.
+func (b *Decoder) Insane() bool { return b.frames > maxFrames || b.wire > 4*b.maxSize }
 
 // End closes the block and completes the head; false as with Write.
 func (b *Decoder) End() bool {

@@ -46,7 +46,7 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	c.rec.EachRefusal(func(reason string, n uint64) {
 		out <- prometheus.MustNewConstMetric(refused, prometheus.CounterValue, float64(n), reason)
 	})
-	malformed := prometheus.NewDesc(telemetry.MetricMalformed, "Requests that were refused for their form, by what is wrong with it.", []string{"reason"}, nil)
+	malformed := prometheus.NewDesc(telemetry.MetricMalformed, "Requests, and connections of HTTP/2, that were refused for their form, by what is wrong with it.", []string{"reason"}, nil)
 	c.rec.EachMalformed(func(reason string, n uint64) {
 		out <- prometheus.MustNewConstMetric(malformed, prometheus.CounterValue, float64(n), reason)
 	})
