@@ -87,7 +87,27 @@ func faults() []question {
 			question{name: t + " over HTTP/2", stream: ask("GET", "fault.test", t)}, question{name: t + " to gRPC over HTTP/2", stream: ask("POST", "fault.test", t, "content-type", "application/grpc", "te", "trailers")},
 			question{name: t + " with a body", send: request("POST", t, "fault.test", "Content-Length: 3") + "abc"})
 	}
-	return out
+	return append(out, asked()...)
+}
+
+// asked are requests that say themselves what is to befall them.
+func asked() []question {
+	const abort, grpc, delay = "X-Envoy-Fault-Abort-Request: ", "X-Envoy-Fault-Abort-Grpc-Request: ", "X-Envoy-Fault-Delay-Request: "
+	const abortShare, delayShare = "\r\nX-Envoy-Fault-Abort-Request-Percentage: ", "\r\nX-Envoy-Fault-Delay-Request-Percentage: "
+	var out []question
+	for _, lines := range []string{"X-A: 1", abort + "503", abort + "418", abort + "200", abort + "199", abort + "99", abort + "598", abort + "600", abort + "5x", abort, abort + "503\r\n" + abort + "418",
+		abort + "503" + abortShare + "0", abort + "503" + abortShare + "100", abort + "503" + abortShare + "1000", abort + "503" + abortShare + "x", grpc + "14", grpc + "0", grpc + "16", grpc + "17", grpc + "x", abort + "503\r\n" + grpc + "14",
+		delay + "20", delay + "0", delay + "-5", delay + "x", delay + "20" + delayShare + "0", delay + "20\r\n" + abort + "503", delay + "20" + delayShare + "0\r\n" + abort + "503"} {
+		for _, to := range []string{"edge", "mesh"} {
+			out = append(out, question{name: fmt.Sprintf("asked for %q at %s", lines, to), to: to, send: request("GET", "/asked", "fault.test", lines)})
+		}
+		out = append(out, question{name: fmt.Sprintf("asked for %q by gRPC", lines), to: "mesh", send: request("POST", "/asked", "fault.test", lines, "Content-Type: application/grpc", "Content-Length: 0")})
+	}
+	for _, lines := range []string{abort + "503", abort + "503" + abortShare + "100"} {
+		out = append(out, question{name: fmt.Sprintf("asked for %q in no case", lines), to: "mesh", send: request("GET", "/capped", "fault.test", lines)}, question{name: fmt.Sprintf("asked for %q where nothing is to be had", lines), to: "mesh", send: request("GET", "/none", "fault.test", lines)})
+	}
+	return append(out, question{name: "asked over HTTP/2", to: "mesh", stream: ask("GET", "fault.test", "/asked", "x-envoy-fault-abort-request", "503")},
+		question{name: "asked by gRPC over HTTP/2", to: "mesh", stream: ask("POST", "fault.test", "/asked", "content-type", "application/grpc", "te", "trailers", "x-envoy-fault-abort-grpc-request", "14")})
 }
 
 func operations() []question {

@@ -91,6 +91,24 @@ func retries() []question {
 		question{name: "a slow one", send: request("GET", "/per-try", "retry.test"), replies: []reply{silence, fine}}, question{name: "a slow one for ever", send: request("GET", "/per-try", "retry.test"), replies: []reply{silence}},
 		question{name: "asked for by the client", to: "internal", send: request("GET", "/none", "retry.test", "X-Envoy-Retry-On: 5xx", "X-Envoy-Max-Retries: 2"), replies: []reply{status(503), fine}},
 		question{name: "a timeout by the client", to: "internal", send: request("GET", "/none", "retry.test", "X-Envoy-Upstream-Rq-Timeout-Ms: 100"), replies: []reply{silence}})
+	return append(out, silences()...)
+}
+
+// silences are upstreams that say nothing for longer than a try may take.
+func silences() []question {
+	half, head := says("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab"), says("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+	interim := says("HTTP/1.1 103 Early Hints\r\nX-Early: 1\r\n\r\n")
+	var out []question
+	for _, path := range []string{"/silent", "/hushed"} { // the former is tried again
+		for _, s := range []struct {
+			name    string
+			replies []reply
+		}{{"once", []reply{silence, fine}}, {"for ever", []reply{silence}}, {"in the middle of an answer", []reply{half, fine}}, {"after a head", []reply{head, fine}}, {"after an interim head", []reply{interim, fine}}, {"not at all", []reply{fine}}} {
+			name := path[1:] + " " + s.name
+			out = append(out, question{name: name, send: request("GET", path, "retry.test"), replies: s.replies}, question{name: name + ", to POST", send: request("POST", path, "retry.test", "Content-Length: 3") + "abc", replies: s.replies},
+				question{name: name + ", over HTTP/2", stream: ask("GET", "retry.test", path), replies: s.replies})
+		}
+	}
 	return out
 }
 
