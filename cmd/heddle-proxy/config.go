@@ -44,6 +44,7 @@ type settings struct {
 	resolvConf  string // path
 	foreign     bool   // the control plane is not Heddle's
 	memory      int64  // bytes that Go's runtime is to stay below; 0: as GOMEMLIMIT says
+	environment func(name string) string
 	takeover    string // path of the socket by which the next process takes over; "": none
 	// kept is where a machine's certificate and key are kept from one process to the next. Nil: in pods.
 	kept *agent.Folder
@@ -101,7 +102,7 @@ func read(node string, env func(string) string) (settings, error) {
 		node: discovery.Node{Type: node, Pod: env(wire.EnvPodName), Namespace: p.identity.Namespace, ServiceAccount: p.identity.ServiceAccount,
 			ClusterID: p.clusterID, ClusterDomain: either(env, wire.EnvClusterDomain, wire.DefaultClusterDomain), NodeName: env(wire.EnvNodeName), Version: version},
 		native: env(wire.EnvNativeSidecar) == "true", completion: env(wire.EnvAwaitCompletion) == "true",
-		tokenPath: wire.TokenPath, rootPath: wire.RootPath, resolvConf: resolvConf, takeover: env(wire.EnvTakeover), foreign: env(wire.EnvForeignPlane) == "true",
+		tokenPath: wire.TokenPath, rootPath: wire.RootPath, resolvConf: resolvConf, takeover: env(wire.EnvTakeover), foreign: env(wire.EnvForeignPlane) == "true", environment: env,
 	}
 	if s.node.Dialect, err = readDialect(env); err != nil {
 		return s, err

@@ -62,7 +62,7 @@ func serve(ctx context.Context, s settings) error {
 		Resolvers: resolvers, DNS: answers,
 		Node: s.node, Identity: workload, Dial: plane.Dial, Gateway: r.Gateway, Drains: r.Drains,
 		Termination: termination,
-		App:         s.application, Addresses: addresses(), Takeover: s.takeover, Foreign: s.foreign, AccessLog: os.Stdout, Log: log, Level: level, Quit: quit,
+		App:         s.application, Addresses: addresses(), Takeover: s.takeover, Foreign: s.foreign, Environment: s.environment, AccessLog: os.Stdout, Log: log, Level: level, Quit: quit,
 	})
 	components := r.Stack(e)
 	if s.completion {

@@ -47,8 +47,9 @@ type TracingChange struct {
 	Silent   *bool     // upstreams are not told of traces
 }
 
-// SpanTag is a further attribute of spans: a text with command operators, or the value of a request's header, or else Value.
-type SpanTag struct{ Name, Header, Value, Format string }
+// SpanTag is a further attribute of spans: a text with command operators, or the value of a request's header or of a variable in the proxy's
+// environment, or else Value.
+type SpanTag struct{ Name, Header, Environment, Value, Format string }
 
 // MetricChange changes metrics. What it does not say stays as it was.
 type MetricChange struct {

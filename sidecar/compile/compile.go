@@ -33,12 +33,13 @@ import (
 
 // Options are what messages refer to and do not contain.
 type Options struct {
-	Gateway  bool             // the listeners are a gateway's
-	Workload mtls.Certificate // the secret named "default"
-	Mesh     mtls.Verifier    // the secret named "ROOTCA"
-	Secrets  *mtls.Secrets    // all others
-	OnDemand bool             // clusters are asked for by name, and waited for
-	Foreign  bool             // the control plane knows nothing of the dialect: see dialect.CheckForeign
+	Gateway     bool                     // the listeners are a gateway's
+	Workload    mtls.Certificate         // the secret named "default"
+	Mesh        mtls.Verifier            // the secret named "ROOTCA"
+	Secrets     *mtls.Secrets            // all others
+	OnDemand    bool                     // clusters are asked for by name, and waited for
+	Foreign     bool                     // the control plane knows nothing of the dialect: see dialect.CheckForeign
+	Environment func(name string) string // the proxy's, "" where it has no such variable; nil: it has none
 }
 
 // Compiler holds the resources in force and what was made of them. One goroutine uses it.

@@ -56,7 +56,7 @@ func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
 	if made.logs, err = reports.AccessLogs("access_log", in.GetAccessLog()); err != nil {
 		return err
 	}
-	if made.tracing, err = reports.Tracing("tracing", in.GetTracing()); err != nil {
+	if made.tracing, err = reports.Tracing("tracing", in.GetTracing(), b.options.Environment); err != nil {
 		return err
 	}
 	made.chain.HTTP = out

@@ -55,6 +55,8 @@ type Options struct {
 	Resolvers []netip.AddrPort
 	// DNS is where the pod's own questions are answered, over UDP and TCP. None: nowhere.
 	DNS []netip.AddrPort
+	// Environment is the process's: what spans may say of it. Nil: it has none.
+	Environment func(name string) string
 	// Takeover is the path where the sockets of the process before are, and this one's for the next; see package takeover. Empty: nowhere.
 	Takeover  string
 	AccessLog io.Writer
@@ -129,7 +131,7 @@ func New(o Options) *Engine {
 		TCP:   tcp.NewServer(tcp.Options{Recorder: e.recorder, Log: o.Log}),
 	}})
 	compiler := compile.New(compile.Options{Gateway: o.Gateway, Workload: o.Identity, Mesh: o.Identity.Roots(), Secrets: e.secrets,
-		OnDemand: o.Node.OnDemand, Foreign: o.Foreign})
+		OnDemand: o.Node.OnDemand, Foreign: o.Foreign, Environment: o.Environment})
 	e.sink = &sink{compiler: compiler, store: e.store, manager: e.manager, recorder: e.recorder, peers: peers, pressure: e.pressure, log: o.Log}
 	e.client = discovery.New(discovery.Options{Node: o.Node, Dial: o.Dial, Sink: e.sink, Log: o.Log})
 	e.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

@@ -196,6 +196,9 @@ func customTags(tags []model.SpanTag) []*tracingtype.CustomTag {
 		if t.Header != "" {
 			tag.Type = &tracingtype.CustomTag_RequestHeader{RequestHeader: &tracingtype.CustomTag_Header{Name: t.Header, DefaultValue: t.Value}}
 		}
+		if t.Environment != "" {
+			tag.Type = &tracingtype.CustomTag_Environment_{Environment: &tracingtype.CustomTag_Environment{Name: t.Environment, DefaultValue: t.Value}}
+		}
 		out = append(out, tag)
 	}
 	return out

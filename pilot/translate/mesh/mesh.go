@@ -26,7 +26,7 @@ var honoured = fields.New(
 	"{accessLogFile,accessLogFormat,accessLogEncoding}",
 	"{enableTracing,enablePrometheusMerge}",
 	"{protocolDetectionTimeout,tcpKeepalive.{probes,time,interval},h2UpgradePolicy,dnsRefreshRate,verifyCertificateAtClient}",
-	"defaultConfig.{tracing.{sampling,maxPathTagLength,customTags.{literal.value,header.{name,defaultValue}}},proxyMetadata,concurrency,holdApplicationUntilProxyStarts,terminationDrainDuration,drainDuration,image.imageType}",
+	"defaultConfig.{tracing.{sampling,maxPathTagLength,customTags.{literal.value,header.{name,defaultValue},environment.{name,defaultValue}}},proxyMetadata,concurrency,holdApplicationUntilProxyStarts,terminationDrainDuration,drainDuration,image.imageType}",
 	"defaultConfig.interceptionMode",
 	"defaultConfig.gatewayTopology.{numTrustedProxies,forwardClientCertDetails,proxyProtocol}",
 	"defaultConfig.proxyHeaders.{server.{disabled,value},requestId.disabled,attemptCount.disabled,envoyDebugHeaders.disabled,metadataExchangeHeaders.mode}",

@@ -139,7 +139,7 @@ func tracing(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) {
 		m.Tracing.MaxPath = t.MaxPathTagLength
 		for _, name := range slices.Sorted(maps.Keys(t.CustomTags)) {
 			tag, unusable := t.CustomTags[name], len(log.Issues)
-			read := spanTag(log.Partialf, "mesh.defaultConfig.tracing.customTags["+name+"]", name, tag.GetLiteral(), tag.GetHeader())
+			read := spanTag(log.Partialf, "mesh.defaultConfig.tracing.customTags["+name+"]", name, tag)
 			if len(log.Issues) == unusable {
 				m.Tracing.Tags = append(m.Tracing.Tags, read)
 			}

@@ -20,7 +20,7 @@ import (
 
 var telemetryFields = fields.New(
 	"selector.matchLabels",
-	"tracing.{match.mode,providers.name,randomSamplingPercentage,disableSpanReporting,disableContextPropagation,useRequestIdForTraceSampling,customTags.{literal.value,header.{name,defaultValue},formatter.value}}",
+	"tracing.{match.mode,providers.name,randomSamplingPercentage,disableSpanReporting,disableContextPropagation,useRequestIdForTraceSampling,customTags.{literal.value,header.{name,defaultValue},environment.{name,defaultValue},formatter.value}}",
 	"accessLogging.{match.mode,providers.name,disabled,filter.expression}",
 	"metrics.{providers.name,overrides.{match.{metric,mode},disabled,tagOverrides.{operation,value}}}",
 )
@@ -115,7 +115,7 @@ func (r *reader) tracing(path string, t *telemetry.Tracing) model.TracingChange 
 			out.Tags = append(out.Tags, r.formatted(at, name, f.Value))
 			continue
 		}
-		out.Tags = append(out.Tags, spanTag(r.Errorf, at, name, tag.GetLiteral(), tag.GetHeader()))
+		out.Tags = append(out.Tags, spanTag(r.Errorf, at, name, tag))
 	}
 	if d := t.GetDisableContextPropagation(); d != nil {
 		out.Silent = &d.Value
@@ -134,21 +134,28 @@ func (r *reader) formatted(path, name, text string) model.SpanTag {
 	return model.SpanTag{Name: name, Format: text}
 }
 
-// literal and header are the kinds of tags that proxies have, of both APIs that know them.
+// customTag is a tag of either API that knows them, in the kinds that both have.
+type customTag[L literal, H, E named] interface {
+	GetLiteral() L
+	GetHeader() H
+	GetEnvironment() E
+}
+
 type (
 	literal interface{ GetValue() string }
-	header  interface {
+	named   interface {
 		GetName() string
 		GetDefaultValue() string
 	}
 )
 
 // spanTag reads a further attribute of spans.
-func spanTag(no refuse, path, name string, l literal, h header) model.SpanTag {
-	out := model.SpanTag{Name: name, Value: cmp.Or(l.GetValue(), h.GetDefaultValue()), Header: strings.ToLower(h.GetName())}
+func spanTag[L literal, H, E named](no refuse, path, name string, tag customTag[L, H, E]) model.SpanTag {
+	l, h, e := tag.GetLiteral(), tag.GetHeader(), tag.GetEnvironment()
+	out := model.SpanTag{Name: name, Value: cmp.Or(l.GetValue(), h.GetDefaultValue(), e.GetDefaultValue()), Header: strings.ToLower(h.GetName()), Environment: e.GetName()}
 	switch {
-	case name == "" || out.Header == "" && out.Value == "":
-		no(path, "a name, and a literal or a header, are expected")
+	case name == "" || out.Header == "" && out.Environment == "" && out.Value == "":
+		no(path, "a name, and a literal, a header or a variable, are expected")
 	case !values.HeaderName(out.Header):
 		no(path+".header.name", "%q is not a header name", out.Header)
 	}

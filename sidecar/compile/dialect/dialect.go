@@ -49,7 +49,8 @@ envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManage
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig: upgrade_type enabled
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing: random_sampling provider max_path_tag_length
 	custom_tags no_context_propagation
-envoy.type.tracing.v3.CustomTag: tag literal request_header value
+envoy.type.tracing.v3.CustomTag: tag literal environment request_header value
+envoy.type.tracing.v3.CustomTag.Environment: name default_value
 envoy.type.tracing.v3.CustomTag.Literal: value
 envoy.type.tracing.v3.CustomTag.Header: name default_value
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig: cidr_ranges

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
@@ -13,8 +14,8 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/format"
 )
 
-// Tracing reads which requests are traced and where spans go; nil is off. field is the path of in.
-func Tracing(field string, in *hcm.HttpConnectionManager_Tracing) (*exchange.Tracing, error) {
+// Tracing reads which requests are traced and where spans go; nil is off. field is the path of in, environment the proxy's own, which may be nil.
+func Tracing(field string, in *hcm.HttpConnectionManager_Tracing, environment func(name string) string) (*exchange.Tracing, error) {
 	if in.GetProvider() == nil {
 		return nil, nil
 	}
@@ -35,6 +36,10 @@ func Tracing(field string, in *hcm.HttpConnectionManager_Tracing) (*exchange.Tra
 		switch kind := t.GetType().(type) {
 		case *tracingv3.CustomTag_Literal_:
 			tag.Value = kind.Literal.GetValue()
+		case *tracingv3.CustomTag_Environment_:
+			if tag.Value = kind.Environment.GetDefaultValue(); environment != nil {
+				tag.Value = cmp.Or(environment(kind.Environment.GetName()), tag.Value)
+			}
 		case *tracingv3.CustomTag_RequestHeader:
 			tag.Header, tag.Value = kind.RequestHeader.GetName(), kind.RequestHeader.GetDefaultValue()
 		case *tracingv3.CustomTag_Value:
@@ -44,7 +49,7 @@ func Tracing(field string, in *hcm.HttpConnectionManager_Tracing) (*exchange.Tra
 			}
 			tag.Text = text
 		default:
-			return nil, values.Wrong(fmt.Sprintf("%s.custom_tags[%d]", field, i), "only literal, request_header and value are implemented")
+			return nil, values.Wrong(fmt.Sprintf("%s.custom_tags[%d]", field, i), "only literal, environment, request_header and value are implemented")
 		}
 		out.Tags = append(out.Tags, tag)
 	}
