@@ -3,9 +3,12 @@
 package config
 
 import (
+	"cmp"
 	"context"
+	"math"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -91,15 +94,33 @@ func (ps Ports) Has(p uint16) bool {
 	return false
 }
 
+// Others are the ports that are not in the set, in order.
+func (ps Ports) Others() Ports {
+	sorted := slices.SortedFunc(slices.Values(ps), func(a, b PortRange) int { return cmp.Compare(a.From, b.From) })
+	out, at := Ports{}, uint32(0)
+	for _, r := range sorted {
+		if r.From > at {
+			out = append(out, PortRange{at, r.From})
+		}
+		at = max(at, r.To)
+	}
+	if at <= math.MaxUint16 {
+		out = append(out, PortRange{at, math.MaxUint16 + 1})
+	}
+	return out
+}
+
 // FilterChain is what a listener does with connections that match. Exactly one of HTTP and TCP is set.
 type FilterChain struct {
-	Name    string
-	Origin  route.Origin
-	Match   Match
-	TLS     ServerTLS // nil: plaintext
-	Network []filter.Network
-	HTTP    *HTTP
-	TCP     *TCP
+	Name   string
+	Origin route.Origin
+	Match  Match
+	TLS    ServerTLS // nil: plaintext
+	// Handshake bounds a client's; 0: 15 s.
+	Handshake time.Duration
+	Network   []filter.Network
+	HTTP      *HTTP
+	TCP       *TCP
 }
 
 // Match is a filter chain's condition, judged in Envoy's fixed order with the most specific first and no backtracking.

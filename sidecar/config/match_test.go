@@ -95,3 +95,16 @@ func TestPorts(t *testing.T) {
 		}
 	}
 }
+
+func TestOtherPorts(t *testing.T) {
+	for name, ps := range map[string]Ports{
+		"none": nil, "some": {{90, 100}, {80, 81}}, "overlapping": {{10, 30}, {0, 12}, {20, 25}}, "up to the last": {{15006, 65536}}, "all": {{0, 65536}},
+	} {
+		others := ps.Others()
+		for p := range 1 << 16 {
+			if ps.Has(uint16(p)) == others.Has(uint16(p)) {
+				t.Fatalf("%s: %d is in both or in neither of %v and %v", name, p, ps, others)
+			}
+		}
+	}
+}

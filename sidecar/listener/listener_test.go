@@ -7,12 +7,14 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -60,7 +62,7 @@ func start(t *testing.T, servers Servers, ls ...*config.Listener) *bench {
 	t.Helper()
 	store := config.NewStore(upstream.NewRegistry(upstream.Options{}))
 	b := &bench{t, store, nil, quiet{make(chan struct{}, 1), make(chan exchange.Outcome, 100)}}
-	b.m = New(Options{Store: store, Servers: servers, Recorder: b.q, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Handshake: 200 * time.Millisecond})
+	b.m = New(Options{Store: store, Servers: servers, Recorder: b.q, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Handshake: 20 * time.Second})
 	b.swap(ls...)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
@@ -85,7 +87,7 @@ func (b *bench) dial(name string) net.Conn {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	return c
 }
 
@@ -182,14 +184,36 @@ func TestChainsByFirstBytes(t *testing.T) {
 		}
 	})
 	t.Run("a handshake that never ends", func(t *testing.T) {
-		conn := b.dial("l")
+		b := start(t, Servers{HTTP1: says("http1")}, bound("short", &config.FilterChain{TLS: secure, Handshake: 50 * time.Millisecond, HTTP: &config.HTTP{}}))
+		conn := b.dial("short")
 		_, _ = conn.Write([]byte{22, 3, 1, 0})
-		begin := time.Now()
-		_ = conn.SetReadDeadline(begin.Add(300 * time.Millisecond))
-		if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil {
-			t.Errorf("got %d bytes", n)
+		if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %d bytes, %v", n, err)
 		}
 	})
+}
+
+// clock is a ServerTLS that tells how long a handshake may take, and makes none.
+type clock chan time.Duration
+
+func (c clock) Server(ctx context.Context, _ net.Conn) (net.Conn, *exchange.Security, error) {
+	until, _ := ctx.Deadline()
+	c <- time.Until(until)
+	return nil, nil, errors.New("no handshake")
+}
+
+func (clock) Accepts(*exchange.Security) bool { return false }
+
+// TestHandshakesAreBoundedByTheirChain holds that a chain's own bound counts, and that of all where it has none.
+func TestHandshakesAreBoundedByTheirChain(t *testing.T) {
+	for most, longer := range map[time.Duration]bool{0: false, time.Hour: true} {
+		c := make(clock, 1)
+		l := bound("l", &config.FilterChain{Name: "tls", TLS: c, Handshake: most, HTTP: &config.HTTP{}})
+		start(t, Servers{HTTP1: says("http1")}, l).dial("l")
+		if got := <-c; got > time.Minute != longer {
+			t.Errorf("a chain that says %v gives a handshake %v", most, got)
+		}
+	}
 }
 
 func TestInspectionTimeout(t *testing.T) {

@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"runtime/debug"
@@ -218,7 +219,7 @@ func (m *Manager) reconsider(s *session, chain *config.FilterChain, first []byte
 
 // secure handshakes as the server.
 func (m *Manager) secure(sess *Session, chain *config.FilterChain, p *peeker) exchange.Outcome {
-	ctx, cancel := context.WithTimeout(context.Background(), m.opts.Handshake)
+	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(chain.Handshake, m.opts.Handshake))
 	defer cancel()
 	if raw, ok := p.conn.(sock.Socket); ok && chain.HTTP != nil {
 		if c, err := sock.New(raw); err == nil {
