@@ -80,15 +80,7 @@ func (c *Client) certificate(*tls.CertificateRequestInfo) (*tls.Certificate, err
 // own TLS, and HTTP from other traffic.
 func (c ClientConfig) offers(p exchange.Protocol) []string {
 	if slices.Contains(c.ALPN, wire.ALPNMesh) {
-		switch p {
-		case exchange.HTTP10:
-			return []string{wire.ALPNHTTP10, wire.ALPNMesh, "http/1.0"}
-		case exchange.HTTP1:
-			return []string{wire.ALPNHTTP11, wire.ALPNMesh, "http/1.1"}
-		case exchange.HTTP2:
-			return []string{wire.ALPNHTTP2, wire.ALPNMesh, "h2"}
-		}
-		return []string{wire.ALPNMesh}
+		return MeshALPN(p)
 	}
 	switch p {
 	case exchange.HTTP10, exchange.HTTP1: // h2 must not win where we are going to speak HTTP/1
@@ -97,6 +89,19 @@ func (c ClientConfig) offers(p exchange.Protocol) []string {
 		return []string{"h2"}
 	}
 	return c.ALPN
+}
+
+// MeshALPN lists what is offered to the mesh's servers before p is spoken.
+func MeshALPN(p exchange.Protocol) []string {
+	switch p {
+	case exchange.HTTP10:
+		return []string{wire.ALPNHTTP10, wire.ALPNMesh, "http/1.0"}
+	case exchange.HTTP1:
+		return []string{wire.ALPNHTTP11, wire.ALPNMesh, "http/1.1"}
+	case exchange.HTTP2:
+		return []string{wire.ALPNHTTP2, wire.ALPNMesh, "h2"}
+	}
+	return []string{wire.ALPNMesh}
 }
 
 // serverName is what is sent as SNI: the request's host where that decides, else the endpoint's, else the setting's.

@@ -11,7 +11,6 @@ import (
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
-	httpforward "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/dynamic_forward_proxy/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	httprbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
@@ -202,8 +201,8 @@ func faultFilter(in *faultv3.HTTPFault) (filter.HTTP, error) {
 func corsFilter(in *corsv3.CorsPolicy) (filter.HTTP, error) {
 	c := cors.Config{Methods: in.GetAllowMethods(), Headers: in.GetAllowHeaders(), Expose: in.GetExposeHeaders(),
 		Credentials: in.GetAllowCredentials().GetValue(), IgnoreForeign: !values.Boolean(in.GetForwardNotMatchingPreflights(), true)}
-	if in.GetFilterEnabled() != nil {
-		return nil, values.Wrong("filter_enabled", "not implemented")
+	if share := in.GetFilterEnabled(); share != nil && values.PerMillion(share.GetDefaultValue()) != 1_000_000 {
+		return nil, values.Wrong("filter_enabled.default_value", "only 100 %% is implemented")
 	}
 	if in.GetMaxAge() != "" {
 		seconds, err := strconv.ParseUint(in.GetMaxAge(), 10, 31)
@@ -257,12 +256,8 @@ func HTTP(in *hcm.HttpFilter) (*filter.Named, error) {
 			kind = filter.Deny
 		}
 		return &filter.Named{Kind: kind, Filter: f}, nil
-	case "FilterConfig": // what it would do, clusters that go by names do themselves
-		if name := in.GetTypedConfig().MessageName(); name != "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig" {
-			return nil, values.Wrong("type", "%q is not implemented", name)
-		}
-		_, err := values.Open("dynamic_forward_proxy", in.GetTypedConfig(), &httpforward.FilterConfig{})
-		return nil, err
+	case "FilterConfig": // these are done elsewhere, or refused
+		return nil, elsewhere(in.GetTypedConfig())
 	case "GrpcWeb":
 		return &filter.Named{Kind: filter.GRPCWeb, Filter: grpcweb.New()}, nil
 	default:
