@@ -29,6 +29,7 @@ func (b *builder) chain(in *listenerv3.FilterChain) (*madeChain, error) {
 			return nil, values.Under("transport_socket", err)
 		}
 	}
+	made.chain.Handshake = in.GetTransportSocketConnectTimeout().AsDuration()
 	for i, f := range in.GetFilters() {
 		field := fmt.Sprintf("filters[%d].typed_config", i)
 		if made.chain.HTTP != nil || made.chain.TCP != nil {

@@ -11,11 +11,14 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/cncf/xds/go/udpa/type/v1"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_stats/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/request_id/uuid/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -121,6 +124,10 @@ func apply(t *testing.T, c *Compiler, text string) map[string]error {
 func TestGolden(t *testing.T) {
 	golden.Run(t, "testdata", func(t *testing.T, golden golden.Case) map[string]string {
 		c := newCompiler()
+		if golden.Files["options"] != "" {
+			c.options.Foreign = strings.TrimSpace(golden.Files["options"]) == "foreign"
+			delete(golden.Files, "options")
+		}
 		refused := map[string]error{}
 		for _, name := range slices.Sorted(maps.Keys(golden.Files)) {
 			maps.Copy(refused, apply(t, c, golden.Files[name]))
@@ -140,6 +147,7 @@ func TestGolden(t *testing.T) {
 		slices.Sort(lines)
 		out["wanted"] = strings.Join(lines, "\n")
 		out["routes"] = descriptions(t, golden)
+		out["ignored"] = fmt.Sprint(c.Ignored())
 		return out
 	})
 }

@@ -10,8 +10,10 @@ import (
 	"testing"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -206,6 +208,35 @@ func TestForeignControlPlanes(t *testing.T) {
 		own := newCompiler()
 		if refused := apply(t, own, c.text); len(refused) != 1 || own.Ignored() != 0 {
 			t.Errorf("%s: from Heddle, ignored %d, refused %v", name, own.Ignored(), refused)
+		}
+	}
+}
+
+// TestSecretsOfAnAgent holds which files stand for secrets of Istio's agent, and that others have no such names.
+func TestSecretsOfAnAgent(t *testing.T) {
+	for _, c := range []struct {
+		cluster, name string
+		want          dialect.Files
+		ok            bool
+	}{
+		{"sds-grpc", "file-cert:/a/chain.pem~/a/key.pem", dialect.Files{Chain: "/a/chain.pem", Key: "/a/key.pem"}, true},
+		{"sds-grpc", "file-root:/a/root.pem", dialect.Files{Roots: "/a/root.pem"}, true},
+		{"sds-grpc", "file-root:system", dialect.Files{}, true},
+		{"sds-grpc", "file-root:", dialect.Files{}, false},
+		{"sds-grpc", "file-root:/a~/b", dialect.Files{}, false},
+		{"sds-grpc", "file-cert:/a/chain.pem", dialect.Files{}, false},
+		{"sds-grpc", "file-cert:~/a/key.pem", dialect.Files{}, false},
+		{"sds-grpc", "kubernetes://shop", dialect.Files{}, false},
+		{"other", "file-root:system", dialect.Files{}, false},
+		{"", "file-root:system", dialect.Files{}, false},
+	} {
+		s := &tlsv3.SdsSecretConfig{Name: c.name, SdsConfig: &corev3.ConfigSource{}}
+		if c.cluster != "" {
+			s.SdsConfig.ConfigSourceSpecifier = &corev3.ConfigSource_ApiConfigSource{ApiConfigSource: &corev3.ApiConfigSource{GrpcServices: []*corev3.GrpcService{
+				{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: c.cluster}}}}}}
+		}
+		if got, ok := dialect.Agent(s); ok != c.ok || ok && got != c.want {
+			t.Errorf("%s of %q: %+v, %v", c.name, c.cluster, got, ok)
 		}
 	}
 }

@@ -126,22 +126,35 @@ func binds(in *listenerv3.Listener, out *config.Listener) error {
 	return nil
 }
 
+const (
+	tlsInspector  = "envoy.filters.listener.tls_inspector"
+	httpInspector = "envoy.filters.listener.http_inspector"
+)
+
 // inspection reads listener filters.
 func inspection(in *listenerv3.Listener, out *config.Listener) error {
 	out.RestoreDst = out.UseOriginalDst
 	for i, f := range in.GetListenerFilters() {
 		field := fmt.Sprintf("listener_filters[%d]", i)
-		switch name := f.GetName(); name {
+		off, err := ports(field+".filter_disabled", f.GetFilterDisabled())
+		if err != nil {
+			return err
+		}
+		name := f.GetName()
+		if off != nil && name != tlsInspector && name != httpInspector {
+			return values.Wrong(field+".filter_disabled", "only inspectors can be disabled")
+		}
+		switch name {
 		case "envoy.filters.listener.proxy_protocol":
 			if err := proxied(field, f, out); err != nil {
 				return err
 			}
 		case "envoy.filters.listener.original_dst":
 			out.RestoreDst = true
-		case "envoy.filters.listener.tls_inspector":
-			out.Inspect.TLS = true
-		case "envoy.filters.listener.http_inspector":
-			out.Inspect.HTTP = true
+		case tlsInspector:
+			out.Inspect.TLS, out.Inspect.TLSOff = true, off
+		case httpInspector:
+			out.Inspect.HTTP, out.Inspect.HTTPOff = true, off
 		default:
 			return values.Wrong(field, "%q is not implemented", name)
 		}
@@ -149,6 +162,47 @@ func inspection(in *listenerv3.Listener, out *config.Listener) error {
 	out.Inspect.Timeout = values.Duration(in.GetListenerFiltersTimeout(), 15*time.Second)
 	out.Inspect.ContinueOnTime = in.GetContinueOnListenerFiltersTimeout()
 	return nil
+}
+
+// ports reads which destination ports a condition holds for; nil: there is no condition, or it holds for none.
+func ports(field string, in *listenerv3.ListenerFilterChainMatchPredicate) (config.Ports, error) {
+	if in == nil {
+		return nil, nil
+	}
+	switch r := in.GetRule().(type) {
+	case *listenerv3.ListenerFilterChainMatchPredicate_AnyMatch:
+		return config.Ports(nil).Others(), nil
+	case *listenerv3.ListenerFilterChainMatchPredicate_DestinationPortRange:
+		from, to := r.DestinationPortRange.GetStart(), r.DestinationPortRange.GetEnd()
+		if from < 0 || to < from {
+			return nil, values.Wrong(field+".destination_port_range", "%d to %d is no range of ports", from, to)
+		}
+		return config.Ports{{From: uint32(from), To: uint32(to)}}, nil
+	case *listenerv3.ListenerFilterChainMatchPredicate_NotMatch:
+		not, err := ports(field+".not_match", r.NotMatch)
+		return not.Others(), err
+	case *listenerv3.ListenerFilterChainMatchPredicate_OrMatch:
+		var all config.Ports
+		for i, rule := range r.OrMatch.GetRules() {
+			some, err := ports(fmt.Sprintf("%s.or_match.rules[%d]", field, i), rule)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, some...)
+		}
+		return all, nil
+	case *listenerv3.ListenerFilterChainMatchPredicate_AndMatch:
+		var without config.Ports
+		for i, rule := range r.AndMatch.GetRules() {
+			some, err := ports(fmt.Sprintf("%s.and_match.rules[%d]", field, i), rule)
+			if err != nil {
+				return nil, err
+			}
+			without = append(without, some.Others()...)
+		}
+		return without.Others(), nil
+	}
+	return nil, values.Wrong(field, "it says nothing of ports")
 }
 
 // proxied reads that connections begin with the PROXY protocol's header. What looks at first bytes comes after it.

@@ -6,6 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/sidecar/config"
 )
@@ -254,5 +258,23 @@ func TestDumpSaysWhereThingsStand(t *testing.T) {
 	step(t, c, clusterText("b", "1s"))
 	if all, err = c.Dump("Cluster"); err != nil || all[1].State != StateActive {
 		t.Errorf("after it was put right: %+v %v", all[1], err)
+	}
+}
+
+// TestDumpOfWhatCannotBePrinted: one extension that is not known here, and was left out, hides no other resource.
+func TestDumpOfWhatCannotBePrinted(t *testing.T) {
+	c := newCompiler()
+	c.options.Foreign = true
+	changed, _ := resources(t, clusterText("a", "1s"))
+	var m clusterv3.Cluster
+	if err := proto.Unmarshal(changed[0].Body, &m); err != nil {
+		t.Fatal(err)
+	}
+	m.Filters = []*clusterv3.Filter{{Name: "f", TypedConfig: &anypb.Any{TypeUrl: "type.googleapis.com/envoy.tcp.metadataexchange.config.MetadataExchange"}}}
+	c.Apply(wire.TypeCluster, []wire.Resource{resource(t, &m)}, nil)
+	step(t, c, clusterText("b", "1s"))
+	all, err := c.Dump("Cluster")
+	if err != nil || len(all) != 2 || all[0].State != StateWarming || !strings.Contains(all[0].Error, "MetadataExchange") || all[1].Body == nil {
+		t.Errorf("%+v %v", all, err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/sidecar/compile/dialect"
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/match"
@@ -132,7 +133,13 @@ func (b *builder) certificates(in *tlsv3.CommonTlsContext) ([]mtls.Certificate, 
 			}
 			out = append(out, b.options.Workload)
 		default:
-			out = append(out, b.secret(sds.GetName()))
+			if files, ok := dialect.Agent(sds); !ok {
+				out = append(out, b.secret(sds.GetName()))
+			} else if files.Chain != "" {
+				out = append(out, &mtls.Files{Chain: files.Chain, Key: files.Key})
+			} else {
+				return nil, values.Wrong(fmt.Sprintf("tls_certificate_sds_secret_configs[%d].name", i), "%q is no certificate", sds.GetName())
+			}
 		}
 	}
 	for i, c := range in.GetTlsCertificates() {
@@ -153,10 +160,10 @@ func (b *builder) secret(name string) *mtls.Secret {
 // validation reads by what the other side is judged; given is whether there is anything.
 func (b *builder) validation(in *tlsv3.CommonTlsContext) (peer mtls.Peer, given bool, err error) {
 	var inline *tlsv3.CertificateValidationContext
-	sds, field := in.GetValidationContextSdsSecretConfig().GetName(), "validation_context"
+	sds, field := in.GetValidationContextSdsSecretConfig(), "validation_context"
 	switch v := in.GetValidationContextType().(type) {
 	case *tlsv3.CommonTlsContext_CombinedValidationContext:
-		inline, sds = v.CombinedValidationContext.GetDefaultValidationContext(), v.CombinedValidationContext.GetValidationContextSdsSecretConfig().GetName()
+		inline, sds = v.CombinedValidationContext.GetDefaultValidationContext(), v.CombinedValidationContext.GetValidationContextSdsSecretConfig()
 		field = "combined_validation_context.default_validation_context"
 	case *tlsv3.CommonTlsContext_ValidationContext:
 		inline = v.ValidationContext
@@ -180,11 +187,18 @@ func (b *builder) validation(in *tlsv3.CommonTlsContext) (peer mtls.Peer, given 
 }
 
 // trust reads who vouches for certificates; given is whether anybody does.
-func (b *builder) trust(inline *tlsv3.CertificateValidationContext, sds, field string) (trust mtls.Trust, given bool, err error) {
-	crl := inline.GetCrl().GetFilename()
+func (b *builder) trust(inline *tlsv3.CertificateValidationContext, secret *tlsv3.SdsSecretConfig, field string) (trust mtls.Trust, given bool, err error) {
+	crl, sds := inline.GetCrl().GetFilename(), secret.GetName()
+	files, local := dialect.Agent(secret)
 	switch {
 	case inline.GetCrl() != nil && crl == "":
 		return trust, false, values.Wrong(field+".crl", "only a file is implemented here")
+	case local && files.Chain != "":
+		return trust, false, values.Wrong(field, "%q is no CA bundle", sds)
+	case local && files.Roots == "" && crl == "":
+		trust.System = true
+	case local:
+		trust.File = &mtls.File{Path: files.Roots, CRL: crl}
 	case crl != "" && sds != "":
 		return trust, false, values.Wrong(field+".crl", "beside a secret, it belongs into the secret")
 	case sds == wire.SecretRoot:

@@ -76,6 +76,9 @@ func (c walk) message(m protoreflect.Message) *refusal {
 	if strings.HasPrefix(string(name), "google.protobuf.") {
 		return nil
 	}
+	if c.ignored != nil && fromAgent(m) {
+		return nil
+	}
 	fields, known := c.Checker[name]
 	if !known {
 		return refuse("%s is not implemented", name)

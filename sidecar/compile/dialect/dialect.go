@@ -7,8 +7,11 @@ const list = `
 envoy.config.listener.v3.Listener: name address additional_addresses bind_to_port use_original_dst traffic_direction listener_filters
 	listener_filters_timeout continue_on_listener_filters_timeout filter_chains default_filter_chain metadata access_log stat_prefix
 envoy.config.listener.v3.AdditionalAddress: address
-envoy.config.listener.v3.ListenerFilter: name typed_config
-envoy.config.listener.v3.FilterChain: name filter_chain_match filters transport_socket metadata
+envoy.config.listener.v3.ListenerFilter: name typed_config filter_disabled
+envoy.config.listener.v3.ListenerFilterChainMatchPredicate: or_match and_match not_match any_match destination_port_range
+envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet: rules
+envoy.type.v3.Int32Range: start end
+envoy.config.listener.v3.FilterChain: name filter_chain_match filters transport_socket transport_socket_connect_timeout metadata
 envoy.config.listener.v3.FilterChainMatch: destination_port prefix_ranges server_names transport_protocol application_protocols
 envoy.config.listener.v3.Filter: name typed_config
 envoy.config.accesslog.v3.AccessLog: name filter typed_config
@@ -71,6 +74,8 @@ envoy.config.core.v3.KeepaliveSettings: interval timeout
 envoy.extensions.filters.http.router.v3.Router: suppress_envoy_headers
 envoy.extensions.filters.http.rbac.v3.RBAC: rules rules_stat_prefix
 envoy.extensions.filters.http.grpc_web.v3.GrpcWeb:
+istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig: alpn_override
+istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.AlpnOverride: upstream_protocol alpn_override
 envoy.extensions.filters.http.stateful_session.v3.StatefulSession: session_state strict
 envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute: disabled stateful_session
 envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState: cookie

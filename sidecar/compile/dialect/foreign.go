@@ -4,6 +4,8 @@ import (
 	"strings"
 	"sync"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	caresv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/network/dns_resolver/cares/v3"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -12,8 +14,8 @@ import (
 )
 
 // CheckForeign is Check for what comes from a control plane that knows nothing of the dialect: what is not honoured is refused unless it is known to concern
-// neither security nor where requests go, and else counted. What it asks for does not happen: m is left without such filters and access loggers, and has
-// limits that are honoured where it had wider ones. Paths count what is left.
+// neither security nor where requests go, and else counted. What it asks for does not happen: m is left without such filters, access loggers and tracers, and
+// has limits that are honoured where it had wider ones. Paths count what is left. Secrets may be those of an agent: see Agent.
 func (c Checker) CheckForeign(m proto.Message) (ignored int, err error) {
 	if r := (walk{c, &ignored}).message(m.ProtoReflect()); r != nil {
 		return 0, r
@@ -33,8 +35,8 @@ envoy.config.listener.v3.Listener: stats_matcher per_connection_buffer_limit_byt
 envoy.config.listener.v3.AdditionalAddress: tcp_keepalive
 envoy.config.core.v3.SubstitutionFormatString: omit_empty_values json_format_options
 envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector: initial_read_buffer_size
-envoy.extensions.filters.network.rbac.v3.RBAC: shadow_rules_stat_prefix
-envoy.extensions.filters.http.rbac.v3.RBAC: shadow_rules_stat_prefix track_per_rule_stats
+envoy.extensions.filters.network.rbac.v3.RBAC: shadow_rules shadow_matcher shadow_rules_stat_prefix
+envoy.extensions.filters.http.rbac.v3.RBAC: shadow_rules shadow_matcher shadow_rules_stat_prefix track_per_rule_stats
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy: max_connect_attempts backoff_options max_downstream_connection_duration_jitter_percentage
 	access_log_flush_interval flush_access_log_on_connected access_log_options check_drain_close
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager: add_user_agent drain_timeout_jitter delayed_close_timeout
@@ -49,6 +51,7 @@ envoy.config.core.v3.Http2ProtocolOptions: initial_stream_window_size initial_co
 envoy.config.core.v3.KeepaliveSettings: interval_jitter connection_idle_interval
 envoy.config.route.v3.VirtualHost: virtual_clusters include_attempt_count_in_response
 envoy.config.route.v3.Route: stat_prefix
+envoy.config.route.v3.RouteAction.RequestMirrorPolicy: trace_sampled
 envoy.config.route.v3.RouteAction: priority max_grpc_timeout grpc_timeout_offset hedge_policy
 envoy.config.route.v3.RetryPolicy: rate_limited_retry_back_off refresh_cluster_on_retry
 envoy.config.cluster.v3.Cluster: stats_matcher per_connection_buffer_limit_bytes max_requests_per_connection dns_jitter dns_failure_refresh_rate respect_dns_ttl
@@ -65,28 +68,27 @@ envoy.config.endpoint.v3.LocalityLbEndpoints: proximity
 envoy.config.endpoint.v3.Endpoint: observability_name
 `
 
-// lists are the messages whose lists may have elements that are left out, and which those are, by the type of their typed_config: what measures, and what logs.
+// lists are the messages whose lists may have elements that are left out: filters that only measure, by the type of their typed_config.
 var lists = map[protoreflect.FullName]map[string]bool{
 	"envoy.config.listener.v3.Filter":                                        measures,
 	"envoy.config.cluster.v3.Filter":                                         measures,
-	"envoy.config.accesslog.v3.AccessLog":                                    logs,
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter": measures,
 }
 
-// measures are Istio's filters that count, and those that tell and ask whom is counted; decisions are made by certificates.
+// measures are filters that count, and those of Istio's that tell and ask whom is counted; decisions are made by certificates.
 var measures = map[string]bool{
-	"stats.PluginConfig":                                       true,
-	"io.istio.http.peer_metadata.Config":                       true,
-	"envoy.tcp.metadataexchange.config.MetadataExchange":       true,
-	"envoy.extensions.filters.http.grpc_stats.v3.FilterConfig": true,
+	"stats.PluginConfig":                                         true,
+	"io.istio.http.peer_metadata.Config":                         true,
+	"envoy.tcp.metadataexchange.config.MetadataExchange":         true,
+	"envoy.extensions.filters.http.grpc_stats.v3.FilterConfig":   true,
+	"envoy.extensions.filters.network.mongo_proxy.v3.MongoProxy": true,
 }
 
-var logs = map[string]bool{
-	"envoy.extensions.access_loggers.stream.v3.StdoutAccessLog":                      true,
-	"envoy.extensions.access_loggers.stream.v3.StderrAccessLog":                      true,
-	"envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig":                true,
-	"envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig":                 true,
-	"envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig": true,
+// reports are messages that say what is told of traffic: where anything in one is not honoured, it is left out whole, and the rest stays.
+var reports = map[protoreflect.FullName]bool{
+	"envoy.config.accesslog.v3.AccessLog": true,
+	"envoy.type.tracing.v3.CustomTag":     true,
+	"envoy.config.trace.v3.Tracing.Http":  true,
 }
 
 // LongestHead is how many KiB the head of a request may have: Envoy's default, and the most here.
@@ -108,13 +110,29 @@ func (c walk) spare(m protoreflect.Message, field protoreflect.FieldDescriptor) 
 			*c.ignored++
 		}
 	}
-	out := lists[field.Message().FullName()]
-	if out == nil || !field.IsList() {
+	if field.FullName() == "envoy.config.cluster.v3.Cluster.typed_dns_resolver_config" && sameServers(m.Get(field).Message()) {
+		m.Clear(field)
+		*c.ignored++
 		return
 	}
-	list, kept := m.Mutable(field).List(), 0
+	if kind := field.Message().FullName(); field.IsList() && (lists[kind] != nil || reports[kind]) {
+		c.thin(m.Mutable(field).List(), lists[kind])
+	} else if reports[kind] && c.untold(m.Get(field).Message()) {
+		m.Clear(field)
+		*c.ignored++
+	}
+}
+
+// thin leaves out of a list what need not be honoured: elements of the types named, and reports that are not.
+func (c walk) thin(list protoreflect.List, out map[string]bool) {
+	kept := 0
 	for i := range list.Len() {
-		if out[extension(list.Get(i).Message())] {
+		m := list.Get(i).Message()
+		spare := out == nil && c.untold(m)
+		if out != nil {
+			spare = out[extension(m)]
+		}
+		if spare {
 			*c.ignored++
 			continue
 		}
@@ -122,6 +140,12 @@ func (c walk) spare(m protoreflect.Message, field protoreflect.FieldDescriptor) 
 		kept++
 	}
 	list.Truncate(kept)
+}
+
+// untold says whether a report has anything that is not honoured.
+func (c walk) untold(m protoreflect.Message) bool {
+	trial := 0
+	return walk{c.Checker, &trial}.message(m) != nil
 }
 
 // extension is the type of what an element's typed_config has, also where that comes as a TypedStruct, of udpa.type.v1 or xds.type.v3; empty: none.
@@ -152,4 +176,23 @@ func extension(m protoreflect.Message) string {
 		raw = raw[n:]
 	}
 	return ""
+}
+
+// sameServers says whether a resolver asks whom any other would ask, over the same protocol, only at its own pace.
+func sameServers(m protoreflect.Message) bool {
+	in, ok := m.Interface().(*corev3.TypedExtensionConfig)
+	cares := &caresv3.CaresDnsResolverConfig{}
+	if !ok || in.GetTypedConfig().UnmarshalTo(cares) != nil || len(cares.ProtoReflect().GetUnknown()) > 0 {
+		return false
+	}
+	pace := true
+	cares.ProtoReflect().Range(func(field protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+		switch field.Name() {
+		case "udp_max_queries", "query_timeout_seconds", "query_tries", "rotate_nameservers", "max_udp_channel_duration":
+		default:
+			pace = false
+		}
+		return pace
+	})
+	return pace
 }

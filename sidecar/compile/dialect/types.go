@@ -1,7 +1,9 @@
 package dialect
 
-// Messages of the dialect that carry no field we read must be linked in to be recognised.
+// Messages of the dialect that carry no field we read must be linked in to be recognised, and what filters come wrapped in to be dumped.
 import (
+	_ "github.com/cncf/xds/go/udpa/type/v1"
+	_ "github.com/cncf/xds/go/xds/type/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_web/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
