@@ -53,6 +53,7 @@ type plane struct {
 	nacks    nackLog
 	asked    nackLog // names of subscriptions
 	onDemand bool    // the proxies that are started ask for what they use
+	foreign  bool    // the proxies that are started take it for a control plane that is not Heddle's
 	takeover string  // path by which proxies of one account take over from each other: they have the same addresses
 	same     map[string]engine.Addresses
 	leaf     *tls.Certificate
@@ -253,7 +254,7 @@ func (p *plane) startAs(r role.Role, account string) *proxy {
 	ctx, quit := context.WithCancel(context.Background())
 	out.quit = quit
 	out.engine = engine.New(engine.Options{Gateway: r.Gateway, Node: discovery.Node{Type: r.Node, IPs: []string{"127.0.0.1"}, Pod: account, Namespace: "shop", ServiceAccount: account, OnDemand: p.onDemand},
-		Identity: workload, Dial: control.Dial, Drains: r.Drains, Termination: engine.Termination{Alone: true, Drain: drain}, Takeover: p.takeover,
+		Identity: workload, Dial: control.Dial, Drains: r.Drains, Termination: engine.Termination{Alone: true, Drain: drain}, Takeover: p.takeover, Foreign: p.foreign,
 		App: admin.App{Address: "127.0.0.1"}, Addresses: addresses,
 		AccessLog: out.access, Log: log, Level: &slog.LevelVar{}, Quit: quit})
 	go func() { out.done <- lifecycle.Run(ctx, r.Stack(out.engine)...) }()
