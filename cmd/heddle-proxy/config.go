@@ -99,7 +99,7 @@ func read(node string, env func(string) string) (settings, error) {
 	}
 	s := settings{
 		process: p,
-		node: discovery.Node{Type: node, Pod: env(wire.EnvPodName), Namespace: p.identity.Namespace, ServiceAccount: p.identity.ServiceAccount,
+		node: discovery.Node{Type: node, Pod: env(wire.EnvPodName), Workload: env(wire.EnvWorkloadName), Namespace: p.identity.Namespace, ServiceAccount: p.identity.ServiceAccount,
 			ClusterID: p.clusterID, ClusterDomain: either(env, wire.EnvClusterDomain, wire.DefaultClusterDomain), NodeName: env(wire.EnvNodeName), Version: version},
 		native: env(wire.EnvNativeSidecar) == "true", completion: env(wire.EnvAwaitCompletion) == "true",
 		tokenPath: wire.TokenPath, rootPath: wire.RootPath, resolvConf: resolvConf, takeover: env(wire.EnvTakeover), foreign: env(wire.EnvForeignPlane) == "true", environment: env,

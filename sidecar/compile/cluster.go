@@ -83,6 +83,9 @@ func clusterInfo(in *cluster.Cluster) exchange.ClusterInfo {
 	facts := values.Texts(in.GetMetadata().GetFilterMetadata()[wire.ClusterMetadata])
 	info := exchange.ClusterInfo{Name: in.GetName(), External: facts[wire.ServiceExternal] == "true",
 		Service: exchange.Service{Host: facts[wire.ServiceHost], Name: facts[wire.ServiceName], Namespace: facts[wire.ServiceNamespace]}}
+	if facts == nil {
+		info.Service, info.External = theirService(in.GetMetadata().GetFilterMetadata()[theirMetadata])
+	}
 	if parts := strings.Split(in.GetName(), "|"); len(parts) == 4 {
 		info.Subset = parts[2]
 	}

@@ -56,6 +56,9 @@ func (b *builder) endpoint(group *endpoint.LocalityLbEndpoints, in *endpoint.LbE
 	out.Metadata = values.Texts(metadata[wire.TLSModeMatch])
 	out.TLSMode = out.Metadata[wire.TLSModeKey]
 	facts := values.Texts(metadata[wire.EndpointMetadata])
+	if facts == nil {
+		facts = theirFacts(metadata[theirMetadata])
+	}
 	out.Identity = facts[wire.FactIdentity]
 	out.Workload = b.workload(facts)
 	return out, nil

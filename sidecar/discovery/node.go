@@ -15,6 +15,7 @@ type Node struct {
 	Type           string // wire.NodeSidecar or wire.NodeRouter
 	IPs            []string
 	Pod            string
+	Workload       string // what owns the pod, a Deployment for example; "": not known, and not told
 	Namespace      string
 	ServiceAccount string
 	ClusterID      string

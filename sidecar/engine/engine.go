@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -132,11 +133,20 @@ func New(o Options) *Engine {
 	}})
 	compiler := compile.New(compile.Options{Gateway: o.Gateway, Workload: o.Identity, Mesh: o.Identity.Roots(), Secrets: e.secrets,
 		OnDemand: o.Node.OnDemand, Foreign: o.Foreign, Environment: o.Environment})
+	if o.Foreign {
+		e.recorder.SetSelf(ownName(o))
+	}
 	e.sink = &sink{compiler: compiler, store: e.store, manager: e.manager, recorder: e.recorder, peers: peers, pressure: e.pressure, log: o.Log}
 	e.client = discovery.New(discovery.Options{Node: o.Node, Dial: o.Dial, Sink: e.sink, Log: o.Log})
 	e.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		export.NewCollector(e.recorder, e.logs, e.spans), &collector{e})
 	return e
+}
+
+// ownName is the workload as it knows itself, where the control plane says nothing of it.
+func ownName(o Options) telemetry.Self {
+	return telemetry.Self{Identity: o.Identity.Expected().String(), Workload: &exchange.Workload{
+		Name: cmp.Or(o.Node.Workload, o.Node.Pod), Namespace: o.Node.Namespace, Cluster: o.Node.ClusterID, ServiceAccount: o.Node.ServiceAccount}}
 }
 
 func (e *Engine) admin() admin.Options {
