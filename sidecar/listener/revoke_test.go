@@ -65,7 +65,7 @@ func (b *bench) recorded(want exchange.Outcome) {
 		if o != want {
 			b.t.Errorf("recorded as %s", o.Details())
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(20 * time.Second):
 		b.t.Error("not recorded")
 	}
 }
@@ -178,7 +178,7 @@ func brokenHello(t *testing.T) string {
 
 // TestRefusalsAreTold: whoever is served by no chain leaves a trace, but for clients that go without a word.
 func TestRefusalsAreTold(t *testing.T) {
-	l := bound("l", &config.FilterChain{Name: "tls", Match: config.Match{Transport: "tls"}, TLS: newServer(t), TCP: &config.TCP{}})
+	l := bound("l", &config.FilterChain{Name: "tls", Match: config.Match{Transport: "tls"}, TLS: newServer(t), Handshake: 200 * time.Millisecond, TCP: &config.TCP{}})
 	l.Inspect = config.Inspect{TLS: true, Timeout: 300 * time.Millisecond}
 	b := start(t, Servers{TCP: says("tcp")}, l)
 	for name, c := range map[string]struct {
