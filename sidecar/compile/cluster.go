@@ -14,6 +14,8 @@ import (
 	upstreamhttp "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/sidecar/compile/balancing"
+	"github.com/heddle-mesh/heddle/sidecar/compile/checks"
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
@@ -45,7 +47,7 @@ func (b *builder) cluster(in *cluster.Cluster) (*upstream.Config, error) {
 	}
 	out.ByLocality = in.GetCommonLbConfig().GetLocalityWeightedLbConfig() != nil
 	for _, step := range []func(*cluster.Cluster, *upstream.Config) error{
-		b.discovery, balancer, limits, outlier, health, protocol, source, b.sockets,
+		b.discovery, balancer, limits, outlier, checks.Read, protocol, source, b.sockets,
 	} {
 		if err := step(in, out); err != nil {
 			return nil, err
@@ -137,20 +139,20 @@ func balancer(in *cluster.Cluster, out *upstream.Config) error {
 	switch in.GetLbPolicy() {
 	case cluster.Cluster_ROUND_ROBIN:
 		out.Balancer = upstream.RoundRobin
-		out.Warmup, err = warmup("round_robin_lb_config", in.GetRoundRobinLbConfig().GetSlowStartConfig())
+		out.Warmup, err = balancing.Warmup("round_robin_lb_config", in.GetRoundRobinLbConfig().GetSlowStartConfig())
 	case cluster.Cluster_LEAST_REQUEST:
 		out.Balancer = upstream.LeastRequest
-		out.Warmup, err = warmup("least_request_lb_config", in.GetLeastRequestLbConfig().GetSlowStartConfig())
+		out.Warmup, err = balancing.Warmup("least_request_lb_config", in.GetLeastRequestLbConfig().GetSlowStartConfig())
 	case cluster.Cluster_RANDOM:
 		out.Balancer = upstream.Random
 	case cluster.Cluster_CLUSTER_PROVIDED:
 		out.Balancer = upstream.Passthrough
 	case cluster.Cluster_RING_HASH:
 		out.Balancer = upstream.RingHash
-		out.Hashing, err = ringSizes(in.GetRingHashLbConfig())
+		out.Hashing, err = balancing.RingSizes(in.GetRingHashLbConfig())
 	case cluster.Cluster_MAGLEV:
 		out.Balancer = upstream.Maglev
-		out.Hashing, err = maglevSizes(in.GetMaglevLbConfig())
+		out.Hashing, err = balancing.MaglevSizes(in.GetMaglevLbConfig())
 	default:
 		return values.Wrong("lb_policy", "%s is not implemented", in.GetLbPolicy())
 	}

@@ -10,6 +10,7 @@ import (
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/sidecar/compile/balancing"
 	"github.com/heddle-mesh/heddle/sidecar/compile/filters"
 	"github.com/heddle-mesh/heddle/sidecar/compile/permissions"
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
@@ -195,11 +196,17 @@ func (b *builder) forward(in *routev3.RouteAction, out *route.RouteConfig) error
 	if out.Mirrors, err = b.mirrors(in.GetRequestMirrorPolicies()); err != nil {
 		return err
 	}
-	if out.Hash, err = hashPolicies(in.GetHashPolicy()); err != nil {
+	if out.Hash, err = balancing.HashPolicies(in.GetHashPolicy()); err != nil {
 		return err
 	}
-	if in.GetClusterNotFoundResponseCode() != routev3.RouteAction_SERVICE_UNAVAILABLE {
-		return values.Wrong("cluster_not_found_response_code", "%s is not implemented", in.GetClusterNotFoundResponseCode())
+	switch code := in.GetClusterNotFoundResponseCode(); code {
+	case routev3.RouteAction_SERVICE_UNAVAILABLE:
+	case routev3.RouteAction_NOT_FOUND:
+		out.Missing = 404
+	case routev3.RouteAction_INTERNAL_SERVER_ERROR:
+		out.Missing = 500
+	default:
+		return values.Wrong("cluster_not_found_response_code", "%s is not implemented", code)
 	}
 	if in.GetPrefixRewrite() != "" {
 		prefix := in.GetPrefixRewrite()

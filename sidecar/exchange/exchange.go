@@ -18,7 +18,7 @@ type Trace struct {
 // DecoratorOperation is the field by which traced proxies tell each other what their routes call what is done.
 const DecoratorOperation = "x-envoy-decorator-operation"
 
-// Reply is an answer of this proxy's own, for outcomes LocalReply, FaultAbort and RateLimited. Further fields go to
+// Reply is an answer of this proxy's own, for outcomes LocalReply, FaultAbort, RateLimited and NoCluster. Further fields go to
 // Exchange.Response before the outcome is returned.
 type Reply struct {
 	Status int // 0: the outcome's own

@@ -59,7 +59,7 @@ const (
 	OK                Outcome = iota // the upstream answered
 	LocalReply                       // this proxy answered on purpose (direct response, redirect, preflight): Reply says what
 	NoRoute                          // no virtual host or route matched
-	NoCluster                        // the route names a cluster that is not configured
+	NoCluster                        // the route names a cluster that is not configured: Reply may have its status
 	NoHealthyUpstream                // the cluster has no endpoint fit for use
 	ConnectFailure                   // dialling or the handshake failed
 	ConnectTimeout                   // dialling or the handshake took longer than the cluster allows

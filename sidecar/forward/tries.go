@@ -13,6 +13,7 @@ import (
 func (r *run) forward() exchange.Outcome {
 	x := r.x
 	if r.cluster == nil {
+		x.Reply.Status = r.route.Missing
 		return exchange.NoCluster
 	}
 	if !r.cluster.Begin() {

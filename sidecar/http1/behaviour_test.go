@@ -177,6 +177,7 @@ func TestOutcomes(t *testing.T) {
 	ln.Close()
 	routes := []route.RouteConfig{
 		{Match: route.Match{Path: "/nc"}, Clusters: []route.Weighted{{Cluster: "nope"}}},
+		{Match: route.Match{Path: "/missing"}, Clusters: []route.Weighted{{Cluster: "nope"}}, Missing: 500},
 		{Match: route.Match{Path: "/uh"}, Clusters: []route.Weighted{{Cluster: "empty"}}},
 		{Match: route.Match{Path: "/uf"}, Clusters: []route.Weighted{{Cluster: "dead"}}},
 		{Match: route.Match{Path: "/uo"}, Clusters: []route.Weighted{{Cluster: "full"}}},
@@ -203,6 +204,7 @@ func TestOutcomes(t *testing.T) {
 	for i, c := range []struct{ path, want, flags, details string }{
 		{"/nothing", "HTTP/1.1 404", "NR", "route_not_found"},
 		{"/nc", "HTTP/1.1 503", "NC", "cluster_not_found"},
+		{"/missing", "HTTP/1.1 500", "NC", "cluster_not_found"},
 		{"/uh", "HTTP/1.1 503", "UH", "no_healthy_upstream"},
 		{"/uf", "HTTP/1.1 503", "UF", "upstream_reset_before_response_started{remote_connection_failure}"},
 		{"/uo", "HTTP/1.1 503", "UO", "upstream_reset_before_response_started{overflow}"},

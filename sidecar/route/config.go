@@ -40,6 +40,7 @@ type RouteConfig struct {
 	Operation string // what spans call it; empty: they choose
 	Match     Match
 	Clusters  []Weighted // one for a plain cluster action; weights are then ignored
+	Missing   int        // status where the chosen cluster is not configured; 0: 503
 	Redirect  *Redirect
 	Direct    *Direct
 	Rewrite   Rewrite

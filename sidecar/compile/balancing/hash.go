@@ -1,4 +1,5 @@
-package compile
+// Package balancing reads from xDS messages by what balancers choose: hashes, the sizes of their tables, and how new endpoints warm up. It chooses nobody.
+package balancing
 
 import (
 	"fmt"
@@ -19,8 +20,8 @@ const (
 	defaultMaglev = 65_537
 )
 
-// hashPolicies reads what of a request hashing balancers choose by.
-func hashPolicies(in []*routev3.RouteAction_HashPolicy) ([]route.HashPolicy, error) {
+// HashPolicies reads what of a request hashing balancers choose by.
+func HashPolicies(in []*routev3.RouteAction_HashPolicy) ([]route.HashPolicy, error) {
 	var out []route.HashPolicy
 	for i, p := range in {
 		made := route.HashPolicy{Terminal: p.GetTerminal()}
@@ -59,8 +60,8 @@ func newCookie(in *routev3.RouteAction_HashPolicy_Cookie) *route.Cookie {
 	return out
 }
 
-// ringSizes reads ring_hash_lb_config.
-func ringSizes(in *cluster.Cluster_RingHashLbConfig) (hashing.Sizes, error) {
+// RingSizes reads ring_hash_lb_config.
+func RingSizes(in *cluster.Cluster_RingHashLbConfig) (hashing.Sizes, error) {
 	const field = "ring_hash_lb_config"
 	out := hashing.Sizes{Size: size(in.GetMinimumRingSize(), defaultRing), Most: size(in.GetMaximumRingSize(), hashing.MaxRing)}
 	switch {
@@ -76,8 +77,8 @@ func ringSizes(in *cluster.Cluster_RingHashLbConfig) (hashing.Sizes, error) {
 	return out, nil
 }
 
-// maglevSizes reads maglev_lb_config.
-func maglevSizes(in *cluster.Cluster_MaglevLbConfig) (hashing.Sizes, error) {
+// MaglevSizes reads maglev_lb_config.
+func MaglevSizes(in *cluster.Cluster_MaglevLbConfig) (hashing.Sizes, error) {
 	out := hashing.Sizes{Size: size(in.GetTableSize(), defaultMaglev)}
 	if out.Size > hashing.MaxMaglev || !prime(out.Size) {
 		return out, values.Wrong("maglev_lb_config.table_size", "%d is not a prime of at most %d", out.Size, hashing.MaxMaglev)

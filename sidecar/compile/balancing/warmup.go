@@ -1,4 +1,4 @@
-package compile
+package balancing
 
 import (
 	"time"
@@ -9,8 +9,8 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
-// warmup reads how new endpoints take on traffic by and by.
-func warmup(field string, in *cluster.Cluster_SlowStartConfig) (*upstream.Warmup, error) {
+// Warmup reads how new endpoints take on traffic by and by.
+func Warmup(field string, in *cluster.Cluster_SlowStartConfig) (*upstream.Warmup, error) {
 	if in == nil {
 		return nil, nil
 	}

@@ -1,4 +1,5 @@
-package compile
+// Package checks reads from xDS messages how hosts of a cluster are asked whether they are healthy. It asks nobody.
+package checks
 
 import (
 	"encoding/hex"
@@ -15,8 +16,8 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/upstream/check"
 )
 
-// health reads how hosts are checked.
-func health(in *cluster.Cluster, out *upstream.Config) error {
+// Read reads how hosts are checked.
+func Read(in *cluster.Cluster, out *upstream.Config) error {
 	all := in.GetHealthChecks()
 	switch {
 	case len(all) == 0:
