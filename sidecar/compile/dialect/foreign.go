@@ -25,7 +25,7 @@ func (c Checker) CheckForeign(m proto.Message) (ignored int, err error) {
 
 // Harmless are the fields that are not honoured, and need not be. They say how fast, how evenly, with which buffers and with what statistics traffic flows, or
 // ask for more than is allowed here. Whom is trusted, who may do what, where requests go, what bounds a client's use, and what names are resolved by is not
-// among them, nor is what the API may get in time.
+// among them, nor is what the API may get in time. What shadow rules find, ext_authz may ask (Istio's CUSTOM policies): that filter is refused.
 var Harmless = sync.OnceValue(func() Checker { return read(harmless) })
 
 const harmless = `
