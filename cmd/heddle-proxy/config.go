@@ -43,6 +43,7 @@ type settings struct {
 	rootPath    string
 	resolvConf  string // path
 	foreign     bool   // the control plane is not Heddle's
+	answers     bool   // the pod's DNS questions come here
 	memory      int64  // bytes that Go's runtime is to stay below; 0: as GOMEMLIMIT says
 	environment func(name string) string
 	takeover    string // path of the socket by which the next process takes over; "": none
@@ -107,8 +108,11 @@ func read(node string, env func(string) string) (settings, error) {
 	if s.node.Dialect, err = readDialect(env); err != nil {
 		return s, err
 	}
-	s.node.Names = node == wire.NodeSidecar && env(wire.EnvDNSCapture) == "true"
-	s.node.OnDemand = node == wire.NodeSidecar && env(wire.EnvOnDemand) == "true"
+	s.answers = node == wire.NodeSidecar && env(wire.EnvDNSCapture) == "true"
+	s.node.Names = s.answers && !s.foreign // another control plane ends the stream that asks for types of ours
+	if s.node.OnDemand = node == wire.NodeSidecar && env(wire.EnvOnDemand) == "true"; s.node.OnDemand && s.foreign {
+		return s, fmt.Errorf("reading the environment: %s: with %s, nobody tells of hosts on demand", wire.EnvOnDemand, wire.EnvForeignPlane)
+	}
 	s.node.Allocated = s.node.Names && env(wire.EnvDNSAutoAllocate) != "false"
 	for _, ip := range strings.Split(env(wire.EnvInstanceIPs), ",") {
 		if ip = strings.TrimSpace(ip); ip != "" {

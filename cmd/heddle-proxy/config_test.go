@@ -64,6 +64,13 @@ func TestOnDemand(t *testing.T) {
 	}
 }
 
+// TestOnDemandNeedsOurs holds that no other control plane is asked for hosts: it would end the stream.
+func TestOnDemandNeedsOurs(t *testing.T) {
+	if _, err := read(wire.NodeSidecar, environment(map[string]string{wire.EnvOnDemand: "true", wire.EnvForeignPlane: "true"})); err == nil || !strings.Contains(err.Error(), wire.EnvOnDemand) {
+		t.Errorf("taken: %v", err)
+	}
+}
+
 // TestDialect holds that a proxy may announce an older dialect than its own, and none that it does not know.
 func TestDialect(t *testing.T) {
 	for text, want := range map[string]int{"": 0, "1": 1, strconv.Itoa(wire.Dialect): wire.Dialect, "0": -1, strconv.Itoa(wire.Dialect + 1): -1, "new": -1} {
@@ -78,12 +85,14 @@ func TestDNS(t *testing.T) {
 	for _, c := range []struct {
 		node             string
 		env              map[string]string
+		answers          bool
 		names, allocated bool
 	}{
-		{wire.NodeSidecar, nil, false, false},
-		{wire.NodeSidecar, map[string]string{wire.EnvDNSCapture: "true"}, true, true},
-		{wire.NodeSidecar, map[string]string{wire.EnvDNSCapture: "true", wire.EnvDNSAutoAllocate: "false"}, true, false},
-		{wire.NodeRouter, map[string]string{wire.EnvDNSCapture: "true"}, false, false},
+		{wire.NodeSidecar, nil, false, false, false},
+		{wire.NodeSidecar, map[string]string{wire.EnvDNSCapture: "true"}, true, true, true},
+		{wire.NodeSidecar, map[string]string{wire.EnvDNSCapture: "true", wire.EnvDNSAutoAllocate: "false"}, true, true, false},
+		{wire.NodeSidecar, map[string]string{wire.EnvDNSCapture: "true", wire.EnvForeignPlane: "true"}, true, false, false},
+		{wire.NodeRouter, map[string]string{wire.EnvDNSCapture: "true"}, false, false, false},
 	} {
 		s, err := read(c.node, environment(c.env))
 		if err != nil || s.node.Names != c.names || s.node.Allocated != c.allocated {
@@ -94,7 +103,7 @@ func TestDNS(t *testing.T) {
 			t.Fatal(err)
 		}
 		servers, answers, err := s.dns()
-		if err != nil || joined(servers) != "10.96.0.10,fd00::a" || (len(answers) == 2) != c.names {
+		if err != nil || joined(servers) != "10.96.0.10,fd00::a" || (len(answers) == 2) != c.answers {
 			t.Errorf("%s with %v: servers %v, answers at %v, %v", c.node, c.env, servers, answers, err)
 		}
 	}

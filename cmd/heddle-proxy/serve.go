@@ -97,7 +97,7 @@ func (s settings) proofs(log *slog.Logger) (w *identity.Workload, ca, plane iden
 // dns returns the pod's servers, and where to answer in their stead.
 func (s settings) dns() (servers, answers []netip.AddrPort, err error) {
 	servers, err = resolvers(s.resolvConf)
-	if err != nil || !s.node.Names {
+	if err != nil || !s.answers {
 		return servers, nil, err
 	}
 	for _, local := range []string{"127.0.0.1", "::1"} {
