@@ -8,6 +8,8 @@ const (
 	TypeEndpoints = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 	TypeSecret    = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 	TypeNames     = "type.googleapis.com/envoy.data.dns.v3.DnsTable" // for proxies that answer their pod's DNS questions (MetaDNSCapture)
+	// TypeNameTable is all names in one resource, as Istio's control plane tells them.
+	TypeNameTable = "type.googleapis.com/istio.networking.nds.v1.NameTable"
 	// TypeHealth is of requests alone, as in Istio: a machine's proxy tells that its application is healthy, or with an error that it is not.
 	TypeHealth = "type.googleapis.com/istio.v1.HealthInformation"
 	// TypeVirtualHost is one host of a route configuration on demand. Its name is the configuration's, a slash, and the host as it was asked for.

@@ -109,7 +109,7 @@ func read(node string, env func(string) string) (settings, error) {
 		return s, err
 	}
 	s.answers = node == wire.NodeSidecar && env(wire.EnvDNSCapture) == "true"
-	s.node.Names = s.answers && !s.foreign // another control plane ends the stream that asks for types of ours
+	s.node.Names, s.node.TheirNames = s.answers, s.foreign // another control plane ends the stream that asks for types of ours
 	if s.node.OnDemand = node == wire.NodeSidecar && env(wire.EnvOnDemand) == "true"; s.node.OnDemand && s.foreign {
 		return s, fmt.Errorf("reading the environment: %s: with %s, nobody tells of hosts on demand", wire.EnvOnDemand, wire.EnvForeignPlane)
 	}

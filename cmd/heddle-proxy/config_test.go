@@ -91,11 +91,11 @@ func TestDNS(t *testing.T) {
 		{wire.NodeSidecar, nil, false, false, false},
 		{wire.NodeSidecar, map[string]string{wire.EnvDNSCapture: "true"}, true, true, true},
 		{wire.NodeSidecar, map[string]string{wire.EnvDNSCapture: "true", wire.EnvDNSAutoAllocate: "false"}, true, true, false},
-		{wire.NodeSidecar, map[string]string{wire.EnvDNSCapture: "true", wire.EnvForeignPlane: "true"}, true, false, false},
+		{wire.NodeSidecar, map[string]string{wire.EnvDNSCapture: "true", wire.EnvForeignPlane: "true"}, true, true, true},
 		{wire.NodeRouter, map[string]string{wire.EnvDNSCapture: "true"}, false, false, false},
 	} {
 		s, err := read(c.node, environment(c.env))
-		if err != nil || s.node.Names != c.names || s.node.Allocated != c.allocated {
+		if err != nil || s.node.Names != c.names || s.node.TheirNames != (c.env[wire.EnvForeignPlane] == "true") || s.node.Allocated != c.allocated {
 			t.Errorf("%s with %v: %+v, %v", c.node, c.env, s.node, err)
 		}
 		s.resolvConf = filepath.Join(t.TempDir(), "resolv.conf")

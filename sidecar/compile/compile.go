@@ -38,6 +38,7 @@ type Options struct {
 	Mesh        mtls.Verifier            // the secret named "ROOTCA"
 	Secrets     *mtls.Secrets            // all others
 	OnDemand    bool                     // clusters are asked for by name, and waited for
+	Namespace   string                   // the proxy's own, where names are told as Istio tells them
 	Foreign     bool                     // the control plane knows nothing of the dialect: see dialect.CheckForeign
 	Environment func(name string) string // the proxy's, "" where it has no such variable; nil: it has none
 }
@@ -179,6 +180,8 @@ func (c *Compiler) put(r wire.Resource) error {
 		return put(c, c.hosts, r, &routev3.VirtualHost{}, (*Compiler).makeHost)
 	case wire.TypeSecret:
 		return c.putSecret(r)
+	case wire.TypeNameTable:
+		return c.putTheirNames(r)
 	case wire.TypeNames:
 		return put(c, c.names, r, &dnsv3.DnsTable{}, (*Compiler).makeNames)
 	}
@@ -294,7 +297,7 @@ func (c *Compiler) remove(typ, name string, wanted bool) {
 		delete(c.endpoints, name)
 	case wire.TypeRoute:
 		delete(c.routes, name)
-	case wire.TypeNames:
+	case wire.TypeNames, wire.TypeNameTable:
 		delete(c.names, name)
 	case wire.TypeVirtualHost:
 		delete(c.hosts, name)

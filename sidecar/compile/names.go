@@ -8,7 +8,10 @@ import (
 	"strings"
 
 	dnsv3 "github.com/envoyproxy/go-control-plane/envoy/data/dns/v3"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/sidecar/compile/nametable"
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/dns/names"
 )
@@ -54,6 +57,18 @@ func (c *Compiler) makeNames(_ *builder, m *dnsv3.DnsTable, next, _ *entry[*name
 	}
 	next.made = zone
 	return nil
+}
+
+// putTheirNames takes all names in the form of Istio's control plane.
+func (c *Compiler) putTheirNames(r wire.Resource) error {
+	table, err := nametable.Read(r.Body, c.options.Namespace)
+	if err != nil {
+		return values.Wrong("resource", "%w", err)
+	}
+	if r.Body, err = (proto.MarshalOptions{Deterministic: true}).Marshal(table); err != nil {
+		return values.Wrong("resource", "%w", err)
+	}
+	return put(c, c.names, r, table, (*Compiler).makeNames)
 }
 
 // table returns the names of all resources, the same pointer as before where they are the same.

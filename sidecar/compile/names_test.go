@@ -6,6 +6,7 @@ import (
 	"time"
 
 	dnsv3 "github.com/envoyproxy/go-control-plane/envoy/data/dns/v3"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/heddle-mesh/heddle/api/wire"
@@ -73,5 +74,47 @@ func TestNamesThatAreRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
+	}
+}
+
+// TestNameTable: the names of Istio's control plane, which come in one message, are answered as its agent would.
+func TestNameTable(t *testing.T) {
+	field := func(number protowire.Number, value string) string {
+		return string(protowire.AppendString(protowire.AppendTag(nil, number, protowire.BytesType), value))
+	}
+	host := func(name, shortname, namespace string, ips ...string) string {
+		text := field(2, "Kubernetes") + field(3, shortname) + field(4, namespace)
+		for _, ip := range ips {
+			text += field(1, ip)
+		}
+		return field(1, field(1, name)+field(2, text))
+	}
+	c := newCompiler()
+	c.options.Foreign, c.options.Namespace = true, "shop"
+	put := func(body string) map[string]error {
+		return c.Apply(wire.TypeNameTable, []wire.Resource{{Type: wire.TypeNameTable, Body: []byte(body)}}, nil)
+	}
+	if refused := put(host("catalog.shop.svc.cluster.local", "catalog", "shop", "10.96.0.10") + host("web.other.svc.cluster.local", "web", "other", "10.96.0.11", "fd00::1") +
+		host("outside.example", "", "", "203.0.113.7") + host("*.wild.example", "", "", "203.0.113.8")); len(refused) > 0 {
+		t.Fatal(refused)
+	}
+	table := c.Config().Names
+	for name, want := range map[string]string{
+		"catalog.shop.svc.cluster.local": "10.96.0.10", "catalog.shop": "10.96.0.10", "catalog.shop.svc": "10.96.0.10", "catalog": "10.96.0.10", "web.other": "10.96.0.11",
+		"web": "", "outside.example": "203.0.113.7", "a.wild.example": "203.0.113.8", "elsewhere.example": "",
+	} {
+		got := ""
+		if r := table.Find(name); r != nil {
+			got = r.V4[0].String()
+		}
+		if got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if refused := put(host("catalog.shop.svc.cluster.local", "catalog", "shop", "nowhere")); len(refused) != 1 || c.Config().Names != table {
+		t.Errorf("refused: %v", refused)
+	}
+	if refused := put("\x0a\x7f"); len(refused) != 1 || c.Config().Names != table {
+		t.Errorf("half a message: %v", refused)
 	}
 }

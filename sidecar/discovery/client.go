@@ -75,7 +75,7 @@ func (n Node) order() []string {
 		types = append(types, wire.TypeVirtualHost)
 	}
 	if n.Names {
-		types = append(types, wire.TypeNames)
+		types = append(types, n.NamesType())
 	}
 	return types
 }
@@ -92,7 +92,7 @@ func (n Node) refers(typ string) bool {
 
 // wildcard says whether all resources of typ are this proxy's, named or not.
 func wildcard(typ string) bool {
-	return typ == wire.TypeCluster || typ == wire.TypeListener || typ == wire.TypeNames || typ == wire.TypeVirtualHost
+	return typ == wire.TypeCluster || typ == wire.TypeListener || typ == wire.TypeNames || typ == wire.TypeNameTable || typ == wire.TypeVirtualHost
 }
 
 // New returns a client that has asked for nothing yet.

@@ -341,3 +341,13 @@ func TestNamesAreAskedForByWhoAnswersWithThem(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesAreAskedForAsTheyAreTold holds that Istio's control plane, which ends a stream that asks for what it does not know, is asked for names in its own type.
+func TestNamesAreAskedForAsTheyAreTold(t *testing.T) {
+	for theirs, want := range map[bool]string{false: wire.TypeNames, true: wire.TypeNameTable} {
+		types := Node{Names: true, TheirNames: theirs}.order()
+		if last := types[len(types)-1]; last != want || !wildcard(last) {
+			t.Errorf("names of Istio's %v: asked for as %s", theirs, last)
+		}
+	}
+}

@@ -25,6 +25,7 @@ type Node struct {
 	Dialect        int // announced in place of wire.Dialect; 0: that one
 	Labels         map[string]string
 	Names          bool   // this proxy answers its pod's DNS questions
+	TheirNames     bool   // the names for these come as Istio's control plane tells them
 	OnDemand       bool   // hosts, clusters and listeners are asked for when they are first used
 	Group          string // the WorkloadGroup that this proxy's machine registers itself by; "": it is a pod's
 	Allocated      bool   // with the addresses that the mesh gave to ServiceEntries, too
@@ -37,6 +38,14 @@ func (n Node) ID() string {
 		ip = n.IPs[0]
 	}
 	return strings.Join([]string{n.Type, ip, n.Pod + "." + n.Namespace, n.Namespace + ".svc." + n.ClusterDomain}, "~")
+}
+
+// NamesType is the type of resources in which names are told.
+func (n Node) NamesType() string {
+	if n.TheirNames {
+		return wire.TypeNameTable
+	}
+	return wire.TypeNames
 }
 
 func (n Node) message() *core.Node {

@@ -132,7 +132,7 @@ func New(o Options) *Engine {
 		TCP:   tcp.NewServer(tcp.Options{Recorder: e.recorder, Log: o.Log}),
 	}})
 	compiler := compile.New(compile.Options{Gateway: o.Gateway, Workload: o.Identity, Mesh: o.Identity.Roots(), Secrets: e.secrets,
-		OnDemand: o.Node.OnDemand, Foreign: o.Foreign, Environment: o.Environment})
+		OnDemand: o.Node.OnDemand, Foreign: o.Foreign, Namespace: o.Node.Namespace, Environment: o.Environment})
 	if o.Foreign {
 		e.recorder.SetSelf(ownName(o))
 	}

@@ -31,7 +31,8 @@ func (v view) Ready() error {
 	}
 	types := []string{"Cluster", "Listener"}
 	if v.e.options.Node.Names { // an application that was told of no such name might remember that
-		types = append(types, "DnsTable")
+		typ := v.e.options.Node.NamesType()
+		types = append(types, typ[strings.LastIndexByte(typ, '.')+1:])
 	}
 	for _, typ := range types {
 		if v.e.client.Status().Types[typ].Responses == 0 {
