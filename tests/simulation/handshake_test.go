@@ -126,9 +126,11 @@ func (s *security) presents(p *pki, e *exchange.Endpoint, tr traffic) (name stri
 	if err != nil {
 		return "", false
 	}
-	err = s.shake(ctx, client, e, tr)
+	if err = s.shake(ctx, client, e, tr); err != nil {
+		client.Close()
+	}
+	server := <-done // whose ticket for the next session comes last
 	client.Close()
-	server := <-done
 	if err != nil || server == nil {
 		return "", false
 	}
