@@ -32,6 +32,7 @@ var (
 	ErrProtocol = errors.New("malformed message")                             // the peer broke the protocol; the transport will not be used again
 	ErrTimeout  = errors.New("deadline exceeded")                             // the deadline set by SetDeadline passed
 	ErrAborted  = errors.New("aborted")                                       // Abort was called
+	ErrSession  = errors.New("the session is over")                           // of TLS: it was resumed, and what was proven in it does not hold any more; a new connection begins a new one
 	ErrTooLarge = errors.New("head too large")                                // the peer's head exceeds the limits
 )
 

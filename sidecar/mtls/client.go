@@ -122,7 +122,13 @@ func (c *Client) Handshake(ctx context.Context, raw net.Conn, ep *exchange.Endpo
 	}
 	config := c.bases[p].Clone()
 	config.ServerName = c.config.serverName(ep, name)
-	config.VerifyConnection = func(state tls.ConnectionState) error { return c.judge(state.PeerCertificates, ep, config.ServerName) }
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		err := c.judge(state.PeerCertificates, ep, config.ServerName)
+		if err != nil && state.DidResume { // the server may have another certificate by now; crypto/tls forgets the session
+			err = fmt.Errorf("%w: %w", exchange.ErrSession, err)
+		}
+		return err
+	}
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, nil, fmt.Errorf("TLS_error: %w", err)

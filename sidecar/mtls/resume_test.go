@@ -3,6 +3,7 @@ package mtls
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"testing"
 	"time"
@@ -100,12 +101,14 @@ func TestClientsResume(t *testing.T) {
 		if err := secrets.Put("ca", Material{CA: newPKI(t).ca()}); err != nil { // whom the client trusts changes
 			t.Fatal(err)
 		}
-		a, b := pair(t)
-		go func() { _ = tls.Server(a, config).Handshake(); a.Close() }()
-		if _, _, err := client.Handshake(t.Context(), b, &exchange.Endpoint{}, "", exchange.HTTP1); err == nil {
-			t.Errorf("%s: a session is resumed with a server that is trusted no more", name)
+		for _, resumes := range []bool{true, false} { // the session is forgotten
+			a, b := pair(t)
+			go func() { _ = tls.Server(a, config).Handshake(); a.Close() }()
+			if _, _, err := client.Handshake(t.Context(), b, &exchange.Endpoint{}, "", exchange.HTTP1); err == nil || errors.Is(err, exchange.ErrSession) != resumes {
+				t.Errorf("%s: with a server that is trusted no more, resuming is %t: %v", name, resumes, err)
+			}
+			b.Close()
 		}
-		b.Close()
 		if err := secrets.Put("ca", Material{CA: ca.ca()}); err != nil {
 			t.Fatal(err)
 		}

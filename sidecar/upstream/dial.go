@@ -154,11 +154,20 @@ func (h *Host) transport(ctx context.Context, f *face, k poolKey, client *exchan
 	return t, nil
 }
 
-// dial connects and begins as the face says, all within the cluster's connect timeout.
+// dial connects and begins as the face says, all within the cluster's connect timeout. What fails by a session of before is begun once more.
 func (h *Host) dial(ctx context.Context, f *face, k poolKey, client *exchange.Connection) (net.Conn, *exchange.Security, error) {
-	cfg := h.cluster.config()
-	ctx, cancel := context.WithTimeout(ctx, cfg.connectTimeout())
+	ctx, cancel := context.WithTimeout(ctx, h.cluster.config().connectTimeout())
 	defer cancel()
+	conn, sec, err := h.begin(ctx, f, k, client)
+	if errors.Is(err, exchange.ErrSession) {
+		conn, sec, err = h.begin(ctx, f, k, client)
+	}
+	return conn, sec, err
+}
+
+// begin connects once.
+func (h *Host) begin(ctx context.Context, f *face, k poolKey, client *exchange.Connection) (net.Conn, *exchange.Security, error) {
+	cfg := h.cluster.config()
 	network, address := "tcp", f.ep.Address.String()
 	if f.ep.Path != "" {
 		network, address = "unix", f.ep.Path

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -183,4 +184,25 @@ func TestDefectsEndNothing(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// resuming is a handshaker whose first handshakes resume a session that is over.
+type resuming struct{ stale, n int }
+
+func (r *resuming) Handshake(_ context.Context, c net.Conn, _ *exchange.Endpoint, _ string, _ exchange.Protocol) (net.Conn, *exchange.Security, error) {
+	if r.n++; r.n <= r.stale {
+		return nil, nil, fmt.Errorf("refusing server: %w", exchange.ErrSession)
+	}
+	return c, &exchange.Security{}, nil
+}
+
+// TestSessionsThatAreOver: where a session of before does not hold any more, a new one is begun on a new connection, once.
+func TestSessionsThatAreOver(t *testing.T) {
+	for stale, want := range map[int]exchange.Outcome{1: exchange.OK, 9: exchange.ConnectFailure} {
+		r := &resuming{stale: stale}
+		c, _, _ := pooled(t, Config{Sockets: []Socket{{TLS: r}}})
+		if _, o := c.Hosts()[0].Open(newExchange(), nil, time.Time{}); o != want || r.n != 2 {
+			t.Errorf("%d sessions that are over: %v after %d handshakes", stale, o, r.n)
+		}
+	}
 }
