@@ -100,13 +100,12 @@ func (ss *serverStream) finish() {
 	case !ss.recvEnd: // answered early: the client need not send the rest (RFC 9113, 8.1)
 		ss.rst(http2.ErrCodeNo, exchange.ErrAborted)
 	}
-	blamed := ss.blamed
+	if o := ss.x.Outcome; ss.blamed != "" && o != exchange.BadRequest && o != exchange.HeadTooLarge { // whose end told already
+		ss.sc.server.alarm.malformed(ss.blamed) // while the connection still waits for this stream
+	}
 	reuse := ss.retire() && !ss.queued && r == nil
 	c.remove(&ss.stream)
 	c.mu.Unlock()
-	if o := ss.x.Outcome; blamed != "" && o != exchange.BadRequest && o != exchange.HeadTooLarge { // whose end told already
-		ss.sc.server.alarm.malformed(blamed)
-	}
 	if reuse {
 		ss.sc.server.mem.streams.Put(ss)
 	}
