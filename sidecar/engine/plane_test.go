@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -51,10 +52,11 @@ type plane struct {
 	issued   atomic.Int64
 	cache    cache.SnapshotCache
 	nacks    nackLog
-	asked    nackLog // names of subscriptions
-	onDemand bool    // the proxies that are started ask for what they use
-	foreign  bool    // the proxies that are started take it for a control plane that is not Heddle's
-	takeover string  // path by which proxies of one account take over from each other: they have the same addresses
+	asked    nackLog       // names of subscriptions
+	onDemand bool          // the proxies that are started ask for what they use
+	foreign  bool          // the proxies that are started take it for a control plane that is not Heddle's
+	drain    time.Duration // how long connections of the proxies that are started may take to end; 0: 1 s
+	takeover string        // path by which proxies of one account take over from each other: they have the same addresses
 	same     map[string]engine.Addresses
 	leaf     *tls.Certificate
 	stop     func()
@@ -243,7 +245,7 @@ func (p *plane) startAs(r role.Role, account string) *proxy {
 	workload := identity.New(identity.Options{Expected: spiffe.Identity{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: account},
 		TTL: time.Hour, Authority: identity.RemoteAuthority{ControlPlane: control}, Roots: roots, Log: log})
 	addresses := engine.Addresses{Admin: out.admin, Status: out.status, Ready: ports.Address(p.t), Prometheus: ports.Address(p.t)}
-	drain := time.Second
+	drain := cmp.Or(p.drain, time.Second)
 	if p.takeover != "" {
 		if before, is := p.same[account]; is {
 			addresses = before

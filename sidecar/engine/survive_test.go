@@ -237,6 +237,7 @@ func asking(t *testing.T, method, port string) *http.Request {
 // TestDrainsBeforeItEnds holds that a request in flight is answered while the proxy ends, and that idle connections do not hold it up.
 func TestDrainsBeforeItEnds(t *testing.T) {
 	plane := newPlane(t)
+	plane.drain = time.Minute
 	began := make(chan struct{}, 1)
 	w, server, _ := pair(t, plane, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/slow" {
@@ -261,7 +262,7 @@ func TestDrainsBeforeItEnds(t *testing.T) {
 	}
 	err := <-server.done
 	server.done <- err
-	if err != nil || time.Since(start) > 900*time.Millisecond {
+	if err != nil || time.Since(start) > plane.drain/2 {
 		t.Errorf("ended after %v: %v", time.Since(start), err)
 	}
 }

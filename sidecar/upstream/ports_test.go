@@ -12,6 +12,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
@@ -54,6 +55,9 @@ func usePortsAgain(t *testing.T, to netip.AddrPort) {
 	for _, a := range []string{"10.0.0.1/32", "fd00::1/128", "::6" + "/128"} {
 		at, err := netlink.ParseAddr(a)
 		must(err)
+		if at.IP.To4() == nil {
+			at.Flags = unix.IFA_F_NODAD // else it is not to be had at once
+		}
 		must(netlink.AddrAdd(lo, at))
 	}
 	must(os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("20000 20099"), 0o644))
