@@ -33,7 +33,8 @@ import (
 // The machine: a network namespace beside the nodes, which no kubelet knows.
 const (
 	machineSpace   = "heddle-e2e-machine"
-	machineWire    = "e2e-machine" // the end of its wire at the nodes
+	machineProgram = "heddle-proxy" // in the machine's folder
+	machineWire    = "e2e-machine"  // the end of its wire at the nodes
 	machineAddress = "10.87.0.77"
 	nodesSpace     = "heddle-control"
 	nodesGateway   = "10.87.0.1"
@@ -68,7 +69,7 @@ spec:
   workloadSelector: {labels: {app: machine}}
 `
 
-// TestMachine has a machine that is no pod join the mesh, serve and call it under its own identity, and leave it.
+// TestMachine has a machine that is no pod join the mesh, serve and call it under its own identity, be given another process of the proxy, and leave it.
 func TestMachine(t *testing.T) {
 	c, kube := connect(t), clientset(t)
 	letMachines(t, kube)
@@ -76,7 +77,8 @@ func TestMachine(t *testing.T) {
 	host := wired(t, kube)
 	var shown atomic.Value // what the last request showed of its client
 	serveOn(t, host, &shown)
-	proxy := join(t, kube, host)
+	dir := join(t, kube)
+	proxy := runOn(t, dir)
 
 	entry, err := dynamic.NewForConfig(access(t))
 	if err != nil {
@@ -106,6 +108,26 @@ func TestMachine(t *testing.T) {
 		t.Errorf("the machine was shown %q, not %s", xfcc, clientAccount)
 	}
 	eventually(t, t.Context(), time.Minute, func() error { return callFrom(t, c, kube, host) })
+
+	next := runOn(t, dir)
+	eventually(t, t.Context(), time.Minute, func() error {
+		if ended, err := proxy.Ended(); !ended {
+			return errors.New("the machine's first proxy goes on beside the next")
+		} else if err != nil {
+			t.Fatalf("the machine's first proxy ended with %v", err)
+		}
+		return nil
+	})
+	proxy = next
+	if err := asked("200")(); err != nil {
+		t.Errorf("once another process has taken over: %v", err)
+	}
+	if err := callFrom(t, c, kube, host); err != nil {
+		t.Errorf("once another process has taken over: %v", err)
+	}
+	if err := registered(); err != nil {
+		t.Errorf("once another process has taken over: %v", err)
+	}
 
 	if err := syscall.Kill(proxy.PID(), syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -202,8 +224,8 @@ func serveOn(t *testing.T, host *netlab.Host, shown *atomic.Value) {
 	t.Cleanup(func() { _ = server.Close() })
 }
 
-// join starts the machine's proxy with the files that meshctl writes.
-func join(t *testing.T, kube kubernetes.Interface, host *netlab.Host) *process.Running {
+// join gives the machine the proxy, the files that meshctl writes, and capture rules, and returns the folder.
+func join(t *testing.T, kube kubernetes.Interface) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "heddle-machine") // not the test's own, which the proxy's user may not enter
 	if err != nil {
@@ -232,7 +254,7 @@ func join(t *testing.T, kube kubernetes.Interface, host *netlab.Host) *process.R
 	if err != nil {
 		t.Fatal(err)
 	}
-	program := filepath.Join(dir, "heddle-proxy")
+	program := filepath.Join(dir, machineProgram)
 	place(t, program)
 	for name := range files {
 		if err := os.Chown(filepath.Join(dir, name), wire.ProxyUID, wire.ProxyUID); err != nil {
@@ -245,9 +267,15 @@ func join(t *testing.T, kube kubernetes.Interface, host *netlab.Host) *process.R
 	if err := ip("netns", "exec", machineSpace, program, wire.CommandRedirect); err != nil {
 		t.Fatal(err)
 	}
+	return dir
+}
+
+// runOn starts the machine's proxy. One that runs already is to give way.
+func runOn(t *testing.T, dir string) *process.Running {
+	t.Helper()
 	var said bytes.Buffer
 	id := fmt.Sprint(wire.ProxyUID)
-	cmd := exec.Command("ip", "netns", "exec", machineSpace, "setpriv", "--reuid", id, "--regid", id, "--clear-groups", program, wire.CommandMachine, "--dir", dir)
+	cmd := exec.Command("ip", "netns", "exec", machineSpace, "setpriv", "--reuid", id, "--regid", id, "--clear-groups", filepath.Join(dir, machineProgram), wire.CommandMachine, "--dir", dir)
 	cmd.Env = append(os.Environ(), wire.EnvDrainDuration+"=2s")
 	cmd.Stdout, cmd.Stderr = &said, &said
 	running, err := process.Start(cmd, nil)
