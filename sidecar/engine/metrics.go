@@ -37,6 +37,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	send("heddle_proxy_connections_open", "Open downstream connections.", prometheus.GaugeValue, float64(e.manager.Open()))
 	send("heddle_proxy_xds_ignored_fields_total", "Fields of a foreign control plane's resources that are not honoured, and need not be.", prometheus.CounterValue, float64(e.sink.ignored()))
+	send("heddle_proxy_listener_addresses_unbound", "Addresses of listeners that could not be bound; they are tried again.", prometheus.GaugeValue, float64(e.sink.unbound.Load().len()))
 	overloaded := 0.0
 	if e.pressure.full.Load() {
 		overloaded = 1

@@ -15,6 +15,31 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/telemetry"
 )
 
+// unbound are the addresses that could not be bound, as of the last attempt.
+type unbound []*listener.Unbound
+
+// among joins the errors of those listeners that names has; nil: they are bound. A nil u has none.
+func (u *unbound) among(names func(string) bool) error {
+	if u == nil {
+		return nil
+	}
+	var errs []error
+	for _, one := range *u {
+		if names(one.Listener) {
+			errs = append(errs, one)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// len is how many addresses they are.
+func (u *unbound) len() int {
+	if u == nil {
+		return 0
+	}
+	return len(*u)
+}
+
 // sink takes updates from discovery to the configuration in force.
 type sink struct {
 	store    *config.Store
@@ -30,7 +55,7 @@ type sink struct {
 
 	swaps   atomic.Int64
 	swapped atomic.Int64 // unix nanoseconds of the last swap
-	unbound atomic.Pointer[error]
+	unbound atomic.Pointer[unbound]
 }
 
 // Apply implements discovery.Sink.
@@ -75,12 +100,16 @@ func (s *sink) Commit() {
 
 // bind makes the sockets those of the configuration in force, and has open connections judged again.
 func (s *sink) bind() {
-	if err := s.manager.Sync(); err != nil {
-		s.unbound.Store(&err)
-		s.log.Error("not every listener could be bound", "error", err)
+	failed := unbound(s.manager.Sync())
+	if len(failed) == 0 {
+		s.unbound.Store(nil)
 		return
 	}
-	s.unbound.Store(nil)
+	all := func(string) bool { return true }
+	before, now := s.unbound.Swap(&failed).among(all), failed.among(all)
+	if before == nil || before.Error() != now.Error() { // it is tried again and again
+		s.log.Error("not every listener could be bound", "error", now)
+	}
 }
 
 // rebind tries again what could not be bound.

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+
 	"github.com/heddle-mesh/heddle/internal/ports"
 )
 
@@ -291,6 +293,40 @@ func TestBindsOnceItCan(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// TestReadyWithoutAListenerOfTheUsers holds that an address which is not the proxy's to have keeps neither the proxy from being ready nor other listeners from
+// being served, is told of, and is bound once it can be.
+func TestReadyWithoutAListenerOfTheUsers(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
+	defer app.Close()
+	plane := newPlane(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := world{Outbound: ports.Free(t), App: portOf(t, app.Listener.Addr().String())}
+	bad := world{Outbound: portOf(t, taken.Addr().String()), App: good.App}
+	resources := fill(t, plainResources, good)
+	other := fill(t, strings.Replace(plainResources, "127.0.0.1_80", "users", 1), bad)
+	resources[resource.ListenerType] = append(resources[resource.ListenerType], other[resource.ListenerType]...)
+	plane.push("web", resources)
+	web := plane.start("web")
+	expect(t, good.Outbound, "/", 200, "hello")
+	eventually(t, "being ready", func() error {
+		status, body, err := get("http://"+web.admin+"/ready", "")
+		if err == nil && status != 200 {
+			err = fmt.Errorf("%s", body)
+		}
+		return err
+	})
+	metric(t, web, 1, "heddle_proxy_listener_addresses_unbound")
+	if _, body, err := get("http://"+web.admin+"/listeners", ""); err != nil || !strings.Contains(body, "address already in use") {
+		t.Errorf("%s %v", body, err)
+	}
+	taken.Close()
+	expect(t, bad.Outbound, "/", 200, "hello")
+	metric(t, web, 0, "heddle_proxy_listener_addresses_unbound")
 }
 
 // TestReachesAServiceWhoseEndpointsHaveGone holds that a plain service is reached at its own address where all its known endpoints are gone,

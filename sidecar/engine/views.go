@@ -21,7 +21,7 @@ func (v view) Drain() { v.e.Drain() }
 // Quit implements admin.Proxy.
 func (v view) Quit() { v.e.dismiss() }
 
-// Ready implements admin.Proxy: a certificate, a configuration, and its listeners bound.
+// Ready implements admin.Proxy: a certificate, a configuration, and those listeners bound that the proxy cannot do without.
 func (v view) Ready() error {
 	switch {
 	case v.e.drained.begun():
@@ -39,13 +39,19 @@ func (v view) Ready() error {
 			return fmt.Errorf("no %ss from the control plane yet", strings.ToLower(typ))
 		}
 	}
-	if unbound := v.e.sink.unbound.Load(); unbound != nil {
-		return *unbound
+	if err := v.e.sink.unbound.Load().among(v.e.indispensable); err != nil {
+		return err
 	}
 	if v.e.sink.warming() {
 		return errors.New("listeners wait for their routes or clusters")
 	}
 	return nil
+}
+
+// indispensable says whether there is no point in traffic without a listener: it is where captured traffic arrives, or a gateway's. Any other is one of many
+// that users ask for, at an address that may be another's, or nobody's.
+func (e *Engine) indispensable(listener string) bool {
+	return e.options.Gateway || listener == wire.ListenerVirtualInbound || listener == wire.ListenerVirtualOutbound
 }
 
 type configDump struct {
@@ -106,6 +112,7 @@ type listenerView struct {
 	Name      string   `json:"name"`
 	Addresses []string `json:"addresses"`
 	Bound     bool     `json:"bound"`
+	Error     string   `json:"error,omitempty"` // why an address is not bound
 	Chains    []string `json:"chains"`
 }
 
@@ -114,6 +121,9 @@ func (v view) Listeners() any {
 	views := []listenerView{}
 	for _, l := range v.e.store.Load().Listeners {
 		view := listenerView{Name: l.Name, Bound: v.e.manager.Addr(l.Name) != nil, Addresses: []string{}, Chains: []string{}}
+		if err := v.e.sink.unbound.Load().among(func(name string) bool { return name == l.Name }); err != nil {
+			view.Error = err.Error()
+		}
 		for _, bind := range l.Binds {
 			view.Addresses = append(view.Addresses, bind.String())
 		}

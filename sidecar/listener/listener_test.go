@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -289,8 +290,9 @@ func TestSync(t *testing.T) {
 	bad := bound("bad", chain)
 	bad.Binds[0] = netip.MustParseAddrPort(taken.Addr().String())
 	b.store.Swap(&config.Config{Listeners: []*config.Listener{bad, two}})
-	if err := b.m.Sync(); err == nil || !strings.Contains(err.Error(), `listener "bad"`) {
-		t.Errorf("got %v", err)
+	if unbound := b.m.Sync(); len(unbound) != 1 || unbound[0].Listener != "bad" || !strings.HasPrefix(unbound[0].Error(), `binding listener "bad": listen tcp4 `) ||
+		!errors.Is(unbound[0], syscall.EADDRINUSE) {
+		t.Errorf("got %v", unbound)
 	}
 	if got, _ := io.ReadAll(b.dial("two")); string(got) != "tcp|c||" {
 		t.Errorf("the neighbour of a listener that cannot bind: got %q", got)

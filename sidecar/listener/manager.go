@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,9 +78,21 @@ func New(o Options) *Manager {
 	}
 }
 
+// Unbound is one address of a listener that cannot be bound.
+type Unbound struct {
+	Listener string
+	Err      error
+}
+
+// Error implements error.
+func (u *Unbound) Error() string { return fmt.Sprintf("binding listener %q: %v", u.Listener, u.Err) }
+
+// Unwrap returns what the system says.
+func (u *Unbound) Unwrap() error { return u.Err }
+
 // Sync makes the sockets those of the configuration in force, and judges open connections again; call it after each
-// Store.Swap. Addresses that cannot be bound are in the error; all others are served.
-func (m *Manager) Sync() error {
+// Store.Swap. Addresses that cannot be bound are returned, in the same order each time; all others are served.
+func (m *Manager) Sync() []*Unbound {
 	live := m.opts.Store.Load()
 	want := map[string]*config.Listener{}
 	for _, l := range live.Listeners {
@@ -93,21 +107,21 @@ func (m *Manager) Sync() error {
 		}
 	}
 	m.mu.Lock()
-	var errs []error
+	var unbound []*Unbound
 	for key, s := range m.sockets {
 		if want[key] == nil {
 			_ = s.Close()
 			delete(m.sockets, key)
 		}
 	}
-	for key, l := range want {
-		if err := m.bind(key, l); err != nil {
-			errs = append(errs, err)
+	for _, key := range slices.Sorted(maps.Keys(want)) {
+		if err := m.bind(key, want[key]); err != nil {
+			unbound = append(unbound, &Unbound{Listener: want[key].Name, Err: err})
 		}
 	}
 	m.mu.Unlock()
 	m.judge(live)
-	return errors.Join(errs...)
+	return unbound
 }
 
 // bind opens a socket, or gives one that is open to another listener; m.mu is held.
@@ -128,7 +142,7 @@ func (m *Manager) bind(key string, l *config.Listener) error {
 		return nil // whoever took over opens it
 	}
 	if err != nil {
-		return fmt.Errorf("binding listener %q: %w", l.Name, err)
+		return err
 	}
 	s := &socket{Listener: ln}
 	s.name.Store(&l.Name)
