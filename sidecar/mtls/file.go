@@ -4,10 +4,42 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
+
+// largest is how large a file may be, in bytes: a control plane names it, and handshakes wait while it is read.
+const largest = 1 << 20
+
+// readSmall reads a regular file of at most largest bytes. It neither waits for a writer, as a FIFO would have it, nor opens a device.
+func readSmall(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", path)
+	}
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may be another by now
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if info, err = file.Stat(); err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", path)
+	}
+	data, err := io.ReadAll(io.LimitReader(file, largest+1))
+	if err == nil && len(data) > largest {
+		return nil, fmt.Errorf("%s has more than %d bytes", path, largest)
+	}
+	return data, err
+}
 
 // File is a CA bundle in a file, and what its authorities revoked in another; each is read again when it changes. Who cannot read them judges
 // nobody.
@@ -63,7 +95,7 @@ func readPool(path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil
 	}
-	data, err := os.ReadFile(path)
+	data, err := readSmall(path)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +110,7 @@ func readCRLs(path string) ([]*x509.RevocationList, error) {
 	if path == "" {
 		return nil, nil
 	}
-	data, err := os.ReadFile(path)
+	data, err := readSmall(path)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +119,18 @@ func readCRLs(path string) ([]*x509.RevocationList, error) {
 		return nil, fmt.Errorf("%s holds no revocation list", path)
 	}
 	return lists, err
+}
+
+func readPair(chain, key string) (tls.Certificate, error) {
+	certificates, err := readSmall(chain)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	private, err := readSmall(key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(certificates, private)
 }
 
 // Files are a certificate and its key in files, read again when either changes. Files that cannot be read leave what was read before.
@@ -111,7 +155,7 @@ func (f *Files) Certificate() *tls.Certificate {
 	if err != nil || f.pair != nil && chain.ModTime().Equal(f.chainAt) && key.ModTime().Equal(f.keyAt) {
 		return f.pair
 	}
-	pair, err := tls.LoadX509KeyPair(f.Chain, f.Key)
+	pair, err := readPair(f.Chain, f.Key)
 	if err != nil {
 		return f.pair
 	}

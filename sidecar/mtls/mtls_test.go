@@ -1,6 +1,7 @@
 package mtls
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -17,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -519,6 +521,36 @@ func TestRevocationFromFiles(t *testing.T) {
 	}
 	if why := refused(); !strings.Contains(why, "revocation list") {
 		t.Errorf("an empty list: %q", why)
+	}
+}
+
+// TestWhatIsNoFile: neither what never ends, nor what nobody writes to, nor what is too large is read: handshakes wait for it.
+func TestWhatIsNoFile(t *testing.T) {
+	ca, dir := newPKI(t), t.TempDir()
+	small, large, fifo := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "large.pem"), filepath.Join(dir, "fifo")
+	link := filepath.Join(dir, "link.pem") // as Kubernetes mounts Secrets
+	padded := append(bytes.Repeat([]byte{'\n'}, largest+1-len(ca.ca())), ca.ca()...)
+	for _, err := range []error{os.WriteFile(small, padded[1:], 0o600), os.WriteFile(large, padded, 0o600), syscall.Mkfifo(fifo, 0o600), os.Symlink(small, link)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, why := range map[string]string{
+		small: "", link: "", large: "has more than 1048576 bytes", fifo: "no regular file", dir: "no regular file", "/dev/zero": "no regular file",
+	} {
+		for _, file := range []*File{{Path: path}, {Path: small, CRL: path}} {
+			_, err := file.load()
+			if path == small || path == link {
+				if file.CRL == "" && err != nil {
+					t.Errorf("%s: %v", path, err)
+				}
+			} else if err == nil || !strings.Contains(err.Error(), why) {
+				t.Errorf("%s: %v, want %q", path, err, why)
+			}
+		}
+		if (&Files{Chain: path, Key: path}).Certificate() != nil {
+			t.Errorf("%s is a certificate and a key", path)
+		}
 	}
 }
 
