@@ -45,6 +45,8 @@ func (e *Engine) terminate() {
 		limit = min(limit, max(t.Grace-reserve, 0))
 	}
 	switch {
+	case e.late.Load():
+		limit = 0
 	case e.replaced.Load(): // everybody may go elsewhere, which is here
 		e.manager.Drain(exchange.Inbound)
 		e.manager.Drain(exchange.Outbound)

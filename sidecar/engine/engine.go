@@ -100,6 +100,7 @@ type Engine struct {
 	sockets  *takeover.Sockets
 	pressure *pressure
 	replaced atomic.Bool // another process has the sockets
+	late     atomic.Bool // another process had them before this one served anybody
 	drained  drainState
 	finished atomic.Bool // the application has ended
 	// dismissed: the application asks for nothing more

@@ -52,11 +52,12 @@ type plane struct {
 	issued   atomic.Int64
 	cache    cache.SnapshotCache
 	nacks    nackLog
-	asked    nackLog       // names of subscriptions
-	onDemand bool          // the proxies that are started ask for what they use
-	foreign  bool          // the proxies that are started take it for a control plane that is not Heddle's
-	drain    time.Duration // how long connections of the proxies that are started may take to end; 0: 1 s
-	takeover string        // path by which proxies of one account take over from each other: they have the same addresses
+	asked    nackLog                    // names of subscriptions
+	onDemand bool                       // the proxies that are started ask for what they use
+	foreign  bool                       // the proxies that are started take it for a control plane that is not Heddle's
+	drain    time.Duration              // how long connections of the proxies that are started may take to end; 0: 1 s
+	takeover string                     // path by which proxies of one account take over from each other: they have the same addresses
+	ended    func(context.Context) bool // says when the application beside has ended; nil: it has, once a proxy is told to
 	same     map[string]engine.Addresses
 	leaf     *tls.Certificate
 	stop     func()
@@ -256,7 +257,7 @@ func (p *plane) startAs(r role.Role, account string) *proxy {
 	ctx, quit := context.WithCancel(context.Background())
 	out.quit = quit
 	out.engine = engine.New(engine.Options{Gateway: r.Gateway, Node: discovery.Node{Type: r.Node, IPs: []string{"127.0.0.1"}, Pod: account, Namespace: "shop", ServiceAccount: account, OnDemand: p.onDemand},
-		Identity: workload, Dial: control.Dial, Drains: r.Drains, Termination: engine.Termination{Alone: true, Drain: drain}, Takeover: p.takeover, Foreign: p.foreign,
+		Identity: workload, Dial: control.Dial, Drains: r.Drains, Termination: engine.Termination{Alone: p.ended == nil, Ended: p.ended, Drain: drain}, Takeover: p.takeover, Foreign: p.foreign,
 		App: admin.App{Address: "127.0.0.1"}, Addresses: addresses,
 		AccessLog: out.access, Log: log, Level: &slog.LevelVar{}, Quit: quit})
 	go func() { out.done <- lifecycle.Run(ctx, r.Stack(out.engine)...) }()

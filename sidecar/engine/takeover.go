@@ -26,6 +26,7 @@ func (e *Engine) Takeover() lifecycle.Component {
 		close(asked)
 		if found {
 			if err := e.succeed(ctx); err != nil || ctx.Err() != nil {
+				e.late.Store(errors.Is(err, takeover.ErrTaken))
 				return err
 			}
 		}

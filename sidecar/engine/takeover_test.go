@@ -1,8 +1,11 @@
 package engine_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -12,8 +15,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/heddle-mesh/heddle/internal/ports"
+	"github.com/heddle-mesh/heddle/sidecar/takeover"
 )
 
 // TestAnotherProcessTakesOver has a second proxy take over from a first one, in the middle of requests on new connections and on old ones: none fails, one
@@ -106,6 +111,52 @@ func TestWhoMayNotTakeOver(t *testing.T) {
 		t.Errorf("it ends with %v", err)
 	}
 	if _, err := os.Stat(plane.takeover); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTooLateToTakeOver: a process that another one was faster than has served nobody, and ends without waiting for anybody.
+func TestTooLateToTakeOver(t *testing.T) {
+	plane := newPlane(t)
+	plane.takeover = filepath.Join(t.TempDir(), "takeover")
+	plane.ended = func(ctx context.Context) bool { <-ctx.Done(); return false } // the application goes on
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { taken.Close() })
+	plane.push("catalog", fill(t, serverResources, world{Inbound: portOf(t, taken.Addr().String()), App: "1"}))
+	before, quick := takeover.New(slog.New(slog.DiscardHandler)), takeover.New(slog.New(slog.DiscardHandler))
+	offered := make(chan error, 1)
+	go func() {
+		_, err := before.Offer(t.Context(), plane.takeover)
+		offered <- err
+	}()
+	eventually(t, "the offer", func() error { _, err := os.Stat(plane.takeover); return err })
+	late := plane.start("catalog")
+	eventually(t, "waiting for its port", func() error {
+		if !strings.Contains(late.log.String(), "not every listener could be bound") {
+			return fmt.Errorf("it says %s", late.log)
+		}
+		return nil
+	})
+	if found, err := quick.Ask(plane.takeover); err != nil || !found {
+		t.Fatal(found, err)
+	}
+	if err := quick.Serve(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-late.done:
+		late.done <- nil // who started it waits for its end as well
+		if !errors.Is(err, takeover.ErrTaken) {
+			t.Errorf("it ends with %v", err)
+		}
+	case <-time.After(30 * time.Second): // half of how long it would wait
+		late.engine.ApplicationEnded()
+		t.Error("it does not end")
+	}
+	if err := <-offered; err != nil {
 		t.Error(err)
 	}
 }
