@@ -133,6 +133,6 @@ func (b *builder) tcp(in *tcpproxy.TcpProxy) (*config.TCP, []*exchange.AccessLog
 	if out.Tunnel, err = tunnel(in.GetTunnelingConfig()); err != nil {
 		return nil, nil, err
 	}
-	logs, err := reports.AccessLogs("access_log", in.GetAccessLog())
+	logs, err := reports.AccessLogs("access_log", in.GetAccessLog(), b.ignored)
 	return out, logs, err
 }

@@ -108,6 +108,7 @@ type builder struct {
 	workloads map[exchange.Workload]*exchange.Workload
 	before    *needs // of the version before
 	needs     *needs
+	ignored   *int // counts reports that are left out; nil: they are refused
 }
 
 // New returns a compiler without resources.
@@ -205,6 +206,9 @@ func put[T any, M proto.Message](c *Compiler, in map[string]*entry[T], r wire.Re
 	b := &builder{options: &c.options, workloads: c.workloads, before: newNeeds(), needs: next.needs}
 	if old != nil {
 		b.before, next.active, next.live, next.inForce = old.needs, old.active, old.live, old.inForce
+	}
+	if c.options.Foreign {
+		b.ignored = &c.ignored
 	}
 	if err := build(c, b, m, next, old); err != nil {
 		return err

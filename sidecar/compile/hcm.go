@@ -53,10 +53,10 @@ func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
 	if out.Internal, err = values.Prefixes("internal_address_config.cidr_ranges", in.GetInternalAddressConfig().GetCidrRanges()); err != nil {
 		return err
 	}
-	if made.logs, err = reports.AccessLogs("access_log", in.GetAccessLog()); err != nil {
+	if made.logs, err = reports.AccessLogs("access_log", in.GetAccessLog(), b.ignored); err != nil {
 		return err
 	}
-	if made.tracing, err = reports.Tracing("tracing", in.GetTracing(), b.options.Environment); err != nil {
+	if made.tracing, err = reports.Tracing("tracing", in.GetTracing(), b.options.Environment, b.ignored); err != nil {
 		return err
 	}
 	made.chain.HTTP = out

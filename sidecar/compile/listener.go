@@ -70,7 +70,7 @@ func (b *builder) listener(in *listenerv3.Listener, before map[string]*madeChain
 	if out.Default == nil && len(out.Chains) == 0 {
 		return nil, nil, values.Wrong("filter_chains", "a listener needs one")
 	}
-	logs, err := reports.AccessLogs("access_log", in.GetAccessLog())
+	logs, err := reports.AccessLogs("access_log", in.GetAccessLog(), b.ignored)
 	if err != nil {
 		return nil, nil, err
 	}

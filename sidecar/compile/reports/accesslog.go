@@ -15,42 +15,57 @@ import (
 	"github.com/heddle-mesh/heddle/internal/condition"
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/telemetry"
 )
 
-// AccessLogs reads where and how to log. field is the path of in.
-func AccessLogs(field string, in []*accesslog.AccessLog) ([]*exchange.AccessLog, error) {
+// AccessLogs reads where and how to log. field is the path of in. Where ignored is not nil, entries that are not honoured are left out and counted there,
+// also those whose format has an operator that is unknown; else they are errors.
+func AccessLogs(field string, in []*accesslog.AccessLog, ignored *int) ([]*exchange.AccessLog, error) {
 	var out []*exchange.AccessLog
 	for i, entry := range in {
-		at, f := fmt.Sprintf("%s[%d].typed_config", field, i), &file.FileAccessLog{}
-		if err := entry.GetTypedConfig().UnmarshalTo(f); err != nil {
-			return nil, values.Wrong(at, "%w", err)
+		log, err := accessLog(fmt.Sprintf("%s[%d]", field, i), entry)
+		if err == nil && ignored != nil {
+			err = telemetry.CheckAccessLog(log)
 		}
-		log := &exchange.AccessLog{Path: f.GetPath()}
 		switch {
-		case log.Path == "":
-			return nil, values.Wrong(at+".path", "it is empty")
-		case f.GetLogFormat().GetTextFormatSource() != nil:
-			log.Text = f.GetLogFormat().GetTextFormatSource().GetInlineString()
-		case f.GetLogFormat().GetJsonFormat() != nil:
-			fields := f.GetLogFormat().GetJsonFormat().GetFields()
-			for _, key := range slices.Sorted(maps.Keys(fields)) {
-				text, ok := fields[key].GetKind().(*structpb.Value_StringValue)
-				if !ok {
-					return nil, values.Wrong(at+".log_format.json_format["+key+"]", "only text is implemented")
-				}
-				log.JSON = append(log.JSON, [2]string{key, text.StringValue})
-			}
-		}
-		if log.Text == "" && log.JSON == nil {
-			return nil, values.Wrong(at+".log_format", "only inline text and JSON are implemented")
-		}
-		var err error
-		if log.Filter, err = expression(fmt.Sprintf("%s[%d].filter", field, i), entry.GetFilter()); err != nil {
+		case err == nil:
+			out = append(out, log)
+		case ignored != nil:
+			*ignored++
+		default:
 			return nil, err
 		}
-		out = append(out, log)
 	}
 	return out, nil
+}
+
+func accessLog(field string, in *accesslog.AccessLog) (*exchange.AccessLog, error) {
+	at, f := field+".typed_config", &file.FileAccessLog{}
+	if err := in.GetTypedConfig().UnmarshalTo(f); err != nil {
+		return nil, values.Wrong(at, "%w", err)
+	}
+	log := &exchange.AccessLog{Path: f.GetPath()}
+	switch {
+	case log.Path == "":
+		return nil, values.Wrong(at+".path", "it is empty")
+	case f.GetLogFormat().GetTextFormatSource() != nil:
+		log.Text = f.GetLogFormat().GetTextFormatSource().GetInlineString()
+	case f.GetLogFormat().GetJsonFormat() != nil:
+		fields := f.GetLogFormat().GetJsonFormat().GetFields()
+		for _, key := range slices.Sorted(maps.Keys(fields)) {
+			text, ok := fields[key].GetKind().(*structpb.Value_StringValue)
+			if !ok {
+				return nil, values.Wrong(at+".log_format.json_format["+key+"]", "only text is implemented")
+			}
+			log.JSON = append(log.JSON, [2]string{key, text.StringValue})
+		}
+	}
+	if log.Text == "" && log.JSON == nil {
+		return nil, values.Wrong(at+".log_format", "only inline text and JSON are implemented")
+	}
+	var err error
+	log.Filter, err = expression(field+".filter", in.GetFilter())
+	return log, err
 }
 
 // expression reads which requests have a line; "": each has.

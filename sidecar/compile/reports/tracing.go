@@ -14,11 +14,36 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/format"
 )
 
-// Tracing reads which requests are traced and where spans go; nil is off. field is the path of in, environment the proxy's own, which may be nil.
-func Tracing(field string, in *hcm.HttpConnectionManager_Tracing, environment func(name string) string) (*exchange.Tracing, error) {
+// Tracing reads which requests are traced and where spans go; nil is off. field is the path of in, environment the proxy's own, which may be nil. Where ignored
+// is not nil, a provider or a tag that is not honoured is left out and counted there; else it is an error.
+func Tracing(field string, in *hcm.HttpConnectionManager_Tracing, environment func(name string) string, ignored *int) (*exchange.Tracing, error) {
 	if in.GetProvider() == nil {
 		return nil, nil
 	}
+	out, err := tracing(field, in)
+	if err != nil {
+		if ignored == nil {
+			return nil, err
+		}
+		*ignored++
+		return nil, nil
+	}
+	for i, t := range in.GetCustomTags() {
+		tag, err := spanTag(fmt.Sprintf("%s.custom_tags[%d]", field, i), t, environment)
+		switch {
+		case err == nil:
+			out.Tags = append(out.Tags, tag)
+		case ignored != nil:
+			*ignored++
+		default:
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// tracing is what Tracing reads, without tags.
+func tracing(field string, in *hcm.HttpConnectionManager_Tracing) (*exchange.Tracing, error) {
 	provider, at := &tracev3.OpenTelemetryConfig{}, field+".provider.typed_config"
 	if err := in.GetProvider().GetTypedConfig().UnmarshalTo(provider); err != nil {
 		return nil, values.Wrong(at, "%w", err)
@@ -31,27 +56,28 @@ func Tracing(field string, in *hcm.HttpConnectionManager_Tracing, environment fu
 	if out.Target == "" {
 		return nil, values.Wrong(at+".grpc_service.google_grpc.target_uri", "it is empty")
 	}
-	for i, t := range in.GetCustomTags() {
-		tag := exchange.SpanTag{Name: t.GetTag()}
-		switch kind := t.GetType().(type) {
-		case *tracingv3.CustomTag_Literal_:
-			tag.Value = kind.Literal.GetValue()
-		case *tracingv3.CustomTag_Environment_:
-			if tag.Value = kind.Environment.GetDefaultValue(); environment != nil {
-				tag.Value = cmp.Or(environment(kind.Environment.GetName()), tag.Value)
-			}
-		case *tracingv3.CustomTag_RequestHeader:
-			tag.Header, tag.Value = kind.RequestHeader.GetName(), kind.RequestHeader.GetDefaultValue()
-		case *tracingv3.CustomTag_Value:
-			text, err := format.New(kind.Value, "")
-			if err != nil {
-				return nil, values.Wrong(fmt.Sprintf("%s.custom_tags[%d].value", field, i), "%w", err)
-			}
-			tag.Text = text
-		default:
-			return nil, values.Wrong(fmt.Sprintf("%s.custom_tags[%d]", field, i), "only literal, environment, request_header and value are implemented")
-		}
-		out.Tags = append(out.Tags, tag)
-	}
 	return out, nil
+}
+
+func spanTag(field string, in *tracingv3.CustomTag, environment func(name string) string) (exchange.SpanTag, error) {
+	tag := exchange.SpanTag{Name: in.GetTag()}
+	switch kind := in.GetType().(type) {
+	case *tracingv3.CustomTag_Literal_:
+		tag.Value = kind.Literal.GetValue()
+	case *tracingv3.CustomTag_Environment_:
+		if tag.Value = kind.Environment.GetDefaultValue(); environment != nil {
+			tag.Value = cmp.Or(environment(kind.Environment.GetName()), tag.Value)
+		}
+	case *tracingv3.CustomTag_RequestHeader:
+		tag.Header, tag.Value = kind.RequestHeader.GetName(), kind.RequestHeader.GetDefaultValue()
+	case *tracingv3.CustomTag_Value:
+		text, err := format.New(kind.Value, "")
+		if err != nil {
+			return tag, values.Wrong(field+".value", "%w", err)
+		}
+		tag.Text = text
+	default:
+		return tag, values.Wrong(field, "only literal, environment, request_header and value are implemented")
+	}
+	return tag, nil
 }

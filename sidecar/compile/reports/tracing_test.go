@@ -23,7 +23,7 @@ func TestTagsOfTheEnvironment(t *testing.T) {
 	}
 	in := &hcm.HttpConnectionManager_Tracing{Provider: &trace.Tracing_Http{ConfigType: &trace.Tracing_Http_TypedConfig{TypedConfig: provider}},
 		CustomTags: []*tracing.CustomTag{variable("NODE_NAME", "none"), variable("EMPTY", "default"), variable("ABSENT", "default"), variable("NOTHING", "")}}
-	out, err := reports.Tracing("tracing", in, func(name string) string { return map[string]string{"NODE_NAME": "n1"}[name] })
+	out, err := reports.Tracing("tracing", in, func(name string) string { return map[string]string{"NODE_NAME": "n1"}[name] }, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
