@@ -3,9 +3,7 @@ package compile
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
-	"strings"
 
 	dnsv3 "github.com/envoyproxy/go-control-plane/envoy/data/dns/v3"
 	"google.golang.org/protobuf/proto"
@@ -16,16 +14,13 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/dns/names"
 )
 
-// maxName is the longest a name may be, in characters without the final dot (RFC 1035, section 2.3.4).
-const maxName = 253
-
 // makeNames makes the names of one table. Several domains may tell of one name: it has the addresses of all.
 func (c *Compiler) makeNames(_ *builder, m *dnsv3.DnsTable, next, _ *entry[*names.Zone]) error {
 	zone := &names.Zone{Name: next.resource.Name, Domains: map[string]*names.Record{}}
 	for i, domain := range m.GetVirtualDomains() {
 		path := fmt.Sprintf("virtual_domains[%d]", i)
-		name := strings.ToLower(strings.TrimSuffix(domain.GetName(), "."))
-		if name == "" || len(name) > maxName || strings.Contains(strings.TrimPrefix(name, "*."), "*") {
+		name, ok := nametable.Name(domain.GetName())
+		if !ok {
 			return values.Wrong(path+".name", "%q is not a name that can be asked for", domain.GetName())
 		}
 		r := zone.Domains[name]
@@ -44,12 +39,12 @@ func (c *Compiler) makeNames(_ *builder, m *dnsv3.DnsTable, next, _ *entry[*name
 			return values.Wrong(path+".endpoint", "only address_list is implemented")
 		}
 		for j, text := range list.AddressList.GetAddress() {
-			a, err := netip.ParseAddr(text)
+			a, ok := nametable.Address(text)
 			switch {
-			case err != nil || a.Zone() != "":
+			case !ok:
 				return values.Wrong(fmt.Sprintf("%s.endpoint.address_list.address[%d]", path, j), "%q is not an address", text)
-			case a.Unmap().Is4():
-				r.V4 = append(r.V4, a.Unmap())
+			case a.Is4():
+				r.V4 = append(r.V4, a)
 			default:
 				r.V6 = append(r.V6, a)
 			}
@@ -59,16 +54,23 @@ func (c *Compiler) makeNames(_ *builder, m *dnsv3.DnsTable, next, _ *entry[*name
 	return nil
 }
 
-// putTheirNames takes all names in the form of Istio's control plane.
+// putTheirNames takes all names in the form of Istio's control plane. They come in one message: what cannot be read of it does not take the others away.
 func (c *Compiler) putTheirNames(r wire.Resource) error {
-	table, err := nametable.Read(r.Body, c.options.Namespace)
+	table, ignored, err := nametable.Read(r.Body, c.options.Namespace)
 	if err != nil {
 		return values.Wrong("resource", "%w", err)
 	}
 	if r.Body, err = (proto.MarshalOptions{Deterministic: true}).Marshal(table); err != nil {
 		return values.Wrong("resource", "%w", err)
 	}
-	return put(c, c.names, r, table, (*Compiler).makeNames)
+	before := c.names[r.Name]
+	if err := put(c, c.names, r, table, (*Compiler).makeNames); err != nil {
+		return err
+	}
+	if c.names[r.Name] != before {
+		c.ignored += ignored
+	}
+	return nil
 }
 
 // table returns the names of all resources, the same pointer as before where they are the same.

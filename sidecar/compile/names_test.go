@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -111,10 +112,24 @@ func TestNameTable(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
-	if refused := put(host("catalog.shop.svc.cluster.local", "catalog", "shop", "nowhere")); len(refused) != 1 || c.Config().Names != table {
-		t.Errorf("refused: %v", refused)
-	}
 	if refused := put("\x0a\x7f"); len(refused) != 1 || c.Config().Names != table {
 		t.Errorf("half a message: %v", refused)
+	}
+	odd := host("catalog.shop.svc.cluster.local", "catalog", "shop", "nowhere", "10.96.0.10") + host("web.shop.svc.cluster.local", "web", "shop", "fe80::1%eth0") +
+		host("a.*.example", "", "", "203.0.113.7") + host("api.shop.svc.cluster.local", "api", "shop", "10.96.0.12") + host("API.shop.", "", "", "203.0.113.9")
+	for range 2 { // the same again is not counted
+		if refused := put(odd); len(refused) > 0 || c.Ignored() != 3 {
+			t.Errorf("refused: %v, ignored: %d", refused, c.Ignored())
+		}
+	}
+	table = c.Config().Names
+	for name, want := range map[string]string{"catalog": "10.96.0.10", "web": "", "api": "10.96.0.12", "api.shop.svc": "10.96.0.12", "api.shop": "203.0.113.9"} {
+		got := ""
+		if r := table.Find(name); r != nil {
+			got = fmt.Sprint(r.V4)
+		}
+		if want != "" && got != "["+want+"]" || want == "" && got != "" {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -24,10 +25,26 @@ type entry struct {
 	shortname, namespace string
 }
 
-// Read makes of a NameTable the table that a proxy in namespace answers from: hosts, and of Kubernetes' Services also their shorter names.
-func Read(raw []byte, namespace string) (*dnsv3.DnsTable, error) {
+// longest is how long a name may be, in characters without the final dot (RFC 1035, section 2.3.4).
+const longest = 253
+
+// Name is a name as it is kept, without the final dot and in lower case; false: nobody can ask for it.
+func Name(text string) (string, bool) {
+	name := strings.ToLower(strings.TrimSuffix(text, "."))
+	return name, name != "" && len(name) <= longest && !strings.Contains(strings.TrimPrefix(name, "*."), "*")
+}
+
+// Address reads an address; false: it is none that can be answered.
+func Address(text string) (netip.Addr, bool) {
+	a, err := netip.ParseAddr(text)
+	return a.Unmap(), err == nil && a.Zone() == ""
+}
+
+// Read makes of a NameTable the table that a proxy in namespace answers from: hosts, and of Kubernetes' Services also their shorter names, unless these are
+// hosts themselves. Names and addresses that cannot be read are left out, and so is a host of which no address is left; ignored counts them.
+func Read(raw []byte, namespace string) (table *dnsv3.DnsTable, ignored int, err error) {
 	hosts := map[string]entry{}
-	err := each(raw, func(number protowire.Number, pair []byte) error {
+	err = each(raw, func(number protowire.Number, pair []byte) error {
 		if number != 1 { // table
 			return nil
 		}
@@ -42,32 +59,45 @@ func Read(raw []byte, namespace string) (*dnsv3.DnsTable, error) {
 			}
 			return err
 		})
-		hosts[host] = e
+		if host, ok := Name(host); ok {
+			hosts[host] = e
+		} else {
+			ignored++
+		}
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("reading a name table: %w", err)
+		return nil, 0, fmt.Errorf("reading a name table: %w", err)
 	}
 	out := &dnsv3.DnsTable{}
 	for _, host := range slices.Sorted(maps.Keys(hosts)) {
-		for _, name := range hosts[host].names(host, namespace) {
+		e := hosts[host]
+		ips := slices.DeleteFunc(slices.Clone(e.ips), func(ip string) bool { _, ok := Address(ip); return !ok })
+		if ignored += len(e.ips) - len(ips); len(ips) == 0 && len(e.ips) > 0 {
+			continue
+		}
+		for _, name := range e.names(host, namespace) {
+			if _, another := hosts[name]; another && name != host {
+				continue
+			}
 			out.VirtualDomains = append(out.VirtualDomains, &dnsv3.DnsTable_DnsVirtualDomain{Name: name, AnswerTtl: durationpb.New(lasts),
 				Endpoint: &dnsv3.DnsTable_DnsEndpoint{EndpointConfig: &dnsv3.DnsTable_DnsEndpoint_AddressList{
-					AddressList: &dnsv3.DnsTable_AddressList{Address: hosts[host].ips}}}})
+					AddressList: &dnsv3.DnsTable_AddressList{Address: ips}}}})
 		}
 	}
-	return out, nil
+	return out, ignored, nil
 }
 
 // names are what a host may be asked for as, from a namespace.
 func (e entry) names(host, namespace string) []string {
 	out := []string{host}
-	short := e.shortname + "." + e.namespace
-	if e.shortname == "" || e.namespace == "" || !strings.HasPrefix(host, short+".svc.") {
+	shortname := strings.ToLower(e.shortname)
+	short := shortname + "." + e.namespace
+	if shortname == "" || e.namespace == "" || !strings.HasPrefix(host, short+".svc.") {
 		return out
 	}
 	if out = append(out, short+".svc", short); e.namespace == namespace {
-		out = append(out, e.shortname)
+		out = append(out, shortname)
 	}
 	return out
 }
