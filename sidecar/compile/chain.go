@@ -29,7 +29,9 @@ func (b *builder) chain(in *listenerv3.FilterChain) (*madeChain, error) {
 			return nil, values.Under("transport_socket", err)
 		}
 	}
-	made.chain.Handshake = in.GetTransportSocketConnectTimeout().AsDuration()
+	if made.chain.Handshake = in.GetTransportSocketConnectTimeout().AsDuration(); made.chain.Handshake < 0 {
+		return nil, values.Wrong("transport_socket_connect_timeout", "%s is less than nothing", made.chain.Handshake)
+	}
 	for i, f := range in.GetFilters() {
 		field := fmt.Sprintf("filters[%d].typed_config", i)
 		if made.chain.HTTP != nil || made.chain.TCP != nil {
