@@ -231,7 +231,11 @@ func TestIdleMemory(t *testing.T) {
 		}
 	}
 	rested(t, conns+1)
-	if each := (inUse() - before) / conns; each > most {
+	each := (inUse() - before) / conns
+	for n := 0; each > most && n < 10; n++ { // stacks that have grown shrink by half at each collection
+		each = (inUse() - before) / conns
+	}
+	if each > most {
 		t.Errorf("an idle connection costs %d bytes, want at most %d", each, most)
 	} else {
 		t.Logf("an idle connection costs %d bytes", each)
