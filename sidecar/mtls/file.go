@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// largest is how large a file may be, in bytes: a control plane names it, and handshakes wait while it is read.
-const largest = 1 << 20
+// largest is how large a file may be, in bytes, which public lists of what was revoked come near: a control plane names it, and handshakes wait while it is read.
+const largest = 16 << 20
 
 // readSmall reads a regular file of at most largest bytes. It neither waits for a writer, as a FIFO would have it, nor opens a device.
 func readSmall(path string) ([]byte, error) {
