@@ -536,7 +536,7 @@ func TestWhatIsNoFile(t *testing.T) {
 		}
 	}
 	for path, why := range map[string]string{
-		small: "", link: "", large: "has more than 1048576 bytes", fifo: "no regular file", dir: "no regular file", "/dev/zero": "no regular file",
+		small: "", link: "", large: "has more than 16777216 bytes", fifo: "no regular file", dir: "no regular file", "/dev/zero": "no regular file",
 	} {
 		for _, file := range []*File{{Path: path}, {Path: small, CRL: path}} {
 			_, err := file.load()
