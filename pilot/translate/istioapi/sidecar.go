@@ -1,10 +1,8 @@
 package istioapi
 
 import (
-	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -60,11 +58,9 @@ func ReadSidecar(o *inputs.Sidecar, mesh *model.Mesh) (*model.Sidecar, []report.
 		if slices.ContainsFunc(out.Ingress, func(o *model.IngressListener) bool { return o.Port == l.Port }) {
 			r.Errorf(path+".port.number", "%d is there twice", l.Port)
 		}
-		if n := slices.IndexFunc(out.Egress, func(o *model.EgressListener) bool { return sameSocket(o, l) }); n >= 0 {
-			r.Errorf(path+".port.number", "the proxy listens at %d already: spec.egress[%d]", l.Port, n)
-		}
 		out.Ingress = append(out.Ingress, l)
 	}
+	r.apart(out)
 	return out, r.Issues
 }
 
@@ -148,7 +144,6 @@ func (r *reader) ingress(path string, g *networking.IstioIngressListener) *model
 		out.Bind = ""
 	}
 	out.TLS = r.ingressTLS(path+".tls", g.Tls, out.Protocol)
-	r.apart(path+".defaultEndpoint", out)
 	socket, why := values.Socket(g.DefaultEndpoint)
 	if socket && why != "" {
 		r.Errorf(path+".defaultEndpoint", "%q: %s", g.DefaultEndpoint, why)
@@ -156,9 +151,8 @@ func (r *reader) ingress(path string, g *networking.IstioIngressListener) *model
 	if g.DefaultEndpoint == "" || socket {
 		return out
 	}
-	host, port, err := net.SplitHostPort(g.DefaultEndpoint)
-	n, bad := strconv.ParseUint(port, 10, 16)
-	if err != nil || bad != nil || n == 0 || !slices.Contains([]string{"127.0.0.1", "::1", "0.0.0.0", "::"}, host) {
+	at, err := netip.ParseAddrPort(g.DefaultEndpoint)
+	if err != nil || at.Port() == 0 || !slices.Contains([]string{"127.0.0.1", "::1", "0.0.0.0", "::"}, at.Addr().String()) {
 		r.Errorf(path+".defaultEndpoint", "%q: 127.0.0.1:port, [::1]:port, 0.0.0.0:port or unix:///path expected", g.DefaultEndpoint)
 	}
 	return out

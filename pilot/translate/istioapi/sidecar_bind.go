@@ -39,24 +39,86 @@ func (r *reader) listens(path string, mode networking.CaptureMode, port uint16) 
 	return true
 }
 
-// apart holds that a port at which the proxy listens itself leads to the application, which therefore listens elsewhere.
-func (r *reader) apart(path string, l *model.IngressListener) {
-	if !l.Direct {
-		return
+// ownAddress stands for the addresses of the pod, which a Sidecar does not know.
+var ownAddress netip.Addr
+
+// boundAt are the addresses at which the proxy itself listens: the one that the listener names, or those where it names none.
+func boundAt(bind string, otherwise ...netip.Addr) []netip.Addr {
+	if ip, err := netip.ParseAddr(bind); err == nil {
+		return []netip.Addr{ip}
 	}
+	return otherwise
+}
+
+// egressAt are those of an egress listener. A wildcard address is served in every family that the pod has.
+func egressAt(l *model.EgressListener) []netip.Addr {
+	out := boundAt(l.Bind, netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback())
+	if out[0].IsUnspecified() {
+		return []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+	}
+	return out
+}
+
+// covers reports whether connections to one address arrive at who listens at another.
+func covers(at, to netip.Addr) bool {
+	switch {
+	case at == to:
+		return true
+	case to == ownAddress: // of which family it is depends on the pod, and so whether a named address is among them
+		return !at.IsLoopback()
+	case at == ownAddress:
+		return !to.IsLoopback()
+	}
+	return at.IsUnspecified() && at.Is4() == to.Is4()
+}
+
+// arrives reports whether connections to one address arrive at any of others.
+func arrives(to netip.Addr, at []netip.Addr) bool {
+	return slices.ContainsFunc(at, func(a netip.Addr) bool { return covers(a, to) })
+}
+
+// apart holds that the proxy listens once at each address, and delivers nothing to where it listens itself: inbound requests would leave the pod in
+// the workload's name, or go round in circles.
+func (r *reader) apart(out *model.Sidecar) {
+	for i, l := range out.Ingress {
+		path := r.at("spec.ingress", i)
+		if n := slices.IndexFunc(out.Egress, func(e *model.EgressListener) bool { return sameSocket(e, l) }); n >= 0 {
+			r.Errorf(path+".port.number", "the proxy listens at %d already: spec.egress[%d]", l.Port, n)
+		}
+		if l.Direct && l.Endpoint == "" {
+			r.Errorf(path+".defaultEndpoint", "required with captureMode NONE: the proxy itself listens at the port")
+			continue
+		}
+		to, port, ok := delivered(l)
+		if !ok {
+			continue
+		}
+		for n, e := range out.Egress {
+			if e.Direct && e.Port == port && arrives(to, egressAt(e)) {
+				r.Errorf(path+".defaultEndpoint", "%q: the proxy itself listens there: spec.egress[%d]", l.Endpoint, n)
+			}
+		}
+		for n, o := range out.Ingress {
+			if o.Direct && o.Port == port && arrives(to, boundAt(o.Bind, ownAddress)) {
+				r.Errorf(path+".defaultEndpoint", "%q: the proxy itself listens there: spec.ingress[%d]", l.Endpoint, n)
+			}
+		}
+	}
+}
+
+// delivered is where what arrives at a listener goes: what is captured, and names no endpoint, to where the client meant it.
+func delivered(l *model.IngressListener) (to netip.Addr, port uint16, ok bool) {
 	if l.Endpoint == "" {
-		r.Errorf(path, "required with captureMode NONE: the proxy itself listens at the port")
-		return
+		return ownAddress, l.Port, true
 	}
 	at, err := netip.ParseAddrPort(l.Endpoint)
-	if err != nil || at.Port() != l.Port {
-		return
+	if err != nil {
+		return ownAddress, 0, false
 	}
-	own := at.Addr().IsUnspecified() && l.Bind == "" // both are the pod's own address
-	bind, _ := netip.ParseAddr(l.Bind)
-	if own || bind.IsValid() && (bind == at.Addr() || bind.IsUnspecified() && bind.Is4() == at.Addr().Is4()) {
-		r.Errorf(path, "%q: the proxy itself listens there", l.Endpoint)
+	if at.Addr().IsUnspecified() {
+		return ownAddress, at.Port(), true
 	}
+	return at.Addr(), at.Port(), true
 }
 
 // sameSocket reports whether the proxy would listen twice at one address.
@@ -64,9 +126,6 @@ func sameSocket(e *model.EgressListener, i *model.IngressListener) bool {
 	if !e.Direct || !i.Direct || e.Port != i.Port {
 		return false
 	}
-	any := func(text string) bool {
-		ip, err := netip.ParseAddr(text)
-		return err == nil && ip.IsUnspecified()
-	}
-	return e.Bind != "" && e.Bind == i.Bind || any(e.Bind) || any(i.Bind)
+	in := boundAt(i.Bind, ownAddress)
+	return slices.ContainsFunc(egressAt(e), func(a netip.Addr) bool { return arrives(a, in) || covers(a, in[0]) })
 }
