@@ -87,11 +87,15 @@ func (p *outboundPlan) emitApart(base listeners.Outbound) map[string]bool {
 		}
 		in := base
 		in.Port, in.Direct, in.Routes, in.Sniff = l.Port, l.Direct, at.routes, l.Protocol == model.Unknown
-		if in.Bind = l.Bind; in.Bind == "" {
+		ip, err := netip.ParseAddr(l.Bind)
+		wildcard := err == nil && ip.IsUnspecified()
+		switch in.Bind = l.Bind; {
+		case l.Bind == "":
 			in.Bind, in.Also = p.scope.Class.Loopback()
+		case wildcard && p.scope.Class.IPv4 && p.scope.Class.IPv6:
+			in.Bind = "" // both: it stands in for the listener of the port, which has both
 		}
-		ip, err := netip.ParseAddr(in.Bind)
-		in.Only = l.Protocol.IsHTTP() && err == nil && !ip.IsUnspecified()
+		in.Only = l.Protocol.IsHTTP() && !wildcard
 		in.Chains, in.Default, in.Relay = p.m.chains.Of(p.m.distinct(at.chains)), at.rest, at.relay
 		p.listener(in)
 		names[in.Name()] = true

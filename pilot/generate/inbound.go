@@ -22,7 +22,8 @@ func (ix *Index) inboundPorts(w *model.Workload, sidecar *model.Sidecar) []liste
 	}
 	if sidecar != nil {
 		for _, l := range sidecar.Ingress {
-			add(listeners.Port{Port: l.Port, Protocol: l.Protocol, Endpoint: ownEndpoint(l.Endpoint, w), Bind: ownBind(l, w), TLS: l.TLS, Pool: l.Pool})
+			bind, also := ownBind(l, w)
+			add(listeners.Port{Port: l.Port, Protocol: l.Protocol, Endpoint: ownEndpoint(l.Endpoint, w), Bind: bind, Also: also, TLS: l.TLS, Pool: l.Pool})
 		}
 	}
 	if len(ports) == 0 {
@@ -78,20 +79,29 @@ func GenerateInbound(in listeners.Inbound, m *Memo) *Set {
 	})
 }
 
-// ownBind is where a workload's proxy listens itself for a port of its Sidecar; "": nowhere.
-func ownBind(l *model.IngressListener, w *model.Workload) string {
+// ownBind is where a workload's proxy listens itself for a port of its Sidecar, and the address of the other family where it has both; "": nowhere.
+func ownBind(l *model.IngressListener, w *model.Workload) (bind, also string) {
 	switch {
 	case !l.Direct:
-		return ""
+		return "", ""
 	case l.Bind != "":
-		return l.Bind
+		return l.Bind, ""
 	}
+	var first netip.Addr
 	for _, text := range w.IPs {
-		if ip, err := netip.ParseAddr(text); err == nil && ip.IsGlobalUnicast() {
-			return ip.String()
+		ip, err := netip.ParseAddr(text)
+		switch {
+		case err != nil || !ip.IsGlobalUnicast():
+		case !first.IsValid():
+			first = ip
+		case first.Is4() != ip.Is4():
+			return first.String(), ip.String()
 		}
 	}
-	return "0.0.0.0"
+	if !first.IsValid() {
+		return "0.0.0.0", ""
+	}
+	return first.String(), ""
 }
 
 // ownEndpoint is a Sidecar's defaultEndpoint for a workload: 0.0.0.0 and [::] stand for the pod's own address, of that family if it has one.

@@ -45,6 +45,7 @@ type Port struct {
 	Number   uint16                // of the service's port
 	Endpoint string                // where to deliver instead of the original destination
 	Bind     string                // where the proxy listens for the port itself, too; "": it does not
+	Also     string                // another address of that listener, or ""
 	TLS      *model.ServerTLS      // of clients outside the mesh; it counts where Mode is DISABLE
 	Pool     *model.ConnectionPool // nil: the default
 }
@@ -77,15 +78,17 @@ func (in Inbound) Resources() []*wire.Resource {
 	return append(out, in.listener())
 }
 
-// direct is the listener of a port at which the proxy listens itself: for clients whose connections are not captured.
+// direct is the listener of a port at which the proxy listens itself: for clients whose connections are not captured. Its name is no outbound listener's,
+// as the workload may dial the same address: its own, as an endpoint of a headless Service.
 func (in Inbound) direct(p Port) *wire.Resource {
 	l := &listener.Listener{
-		Name: in.Class.ListenerName(p.Bind, p.Port), TrafficDirection: core.TrafficDirection_INBOUND, Metadata: metadata(in.Class, &in.Self, in.Reports.Server),
+		Name: "inbound_" + in.Class.ListenerName(p.Bind, p.Port), TrafficDirection: core.TrafficDirection_INBOUND, Metadata: metadata(in.Class, &in.Self, in.Reports.Server),
 		AccessLog: listenerLog(in.Mesh, in.Reports.Server), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: message.Duration(in.Mesh.DetectionTimeout),
 		ListenerFilters: []*listener.ListenerFilter{inspectTLS(), inspectHTTP()},
 		FilterChains:    in.chains(p, naming.Inbound(p.Port), authz.Guard{Mesh: in.Mesh, Policies: in.Policies.Slice()}),
 	}
 	bindTo(l, in.Class, p.Bind, p.Port)
+	bindAlso(l, p.Also, p.Port)
 	return message.Resource(wire.TypeListener, l.Name, l)
 }
 

@@ -68,6 +68,13 @@ func bindTo(l *listener.Listener, class naming.Class, address string, port uint1
 	}
 }
 
+// bindAlso adds an address to a listener, unless it is "".
+func bindAlso(l *listener.Listener, address string, port uint16) {
+	if address != "" {
+		l.AdditionalAddresses = append(l.AdditionalAddresses, &listener.AdditionalAddress{Address: message.TCPAddress(address, port)})
+	}
+}
+
 // metadata names the proxy's own workload (nil: a listener that proxies share), as pilot names it to others, and says what is not counted. A
 // stock Envoy counts in a way of its own.
 func metadata(class naming.Class, self *Self, reports observe.Side) *core.Metadata {

@@ -135,9 +135,7 @@ func MakeOutbound(in Outbound) *wire.Resource {
 		l.BindToPort = wrapperspb.Bool(false)
 	}
 	bindTo(l, in.Class, in.Bind, in.Port)
-	if in.Also != "" {
-		l.AdditionalAddresses = append(l.AdditionalAddresses, &listener.AdditionalAddress{Address: message.TCPAddress(in.Also, in.Port)})
-	}
+	bindAlso(l, in.Also, in.Port)
 	if in.Only {
 		l.FilterChains = []*listener.FilterChain{chain("", nil, nil, in.http("outbound_"+in.Name()))}
 		return message.Resource(wire.TypeListener, l.Name, l)
