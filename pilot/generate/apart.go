@@ -86,7 +86,9 @@ func (p *outboundPlan) emitApart(base listeners.Outbound) map[string]bool {
 			continue
 		}
 		in := base
-		in.Port, in.Direct, in.Routes, in.Sniff = l.Port, l.Direct, at.routes, l.Protocol == model.Unknown
+		in.Port, in.Routes, in.Sniff = l.Port, at.routes, l.Protocol == model.Unknown
+		// An older proxy would take the address that a client called for one to pass unknown hosts on to, and so call itself.
+		in.Direct = l.Direct && p.scope.Class.Older == 0
 		ip, err := netip.ParseAddr(l.Bind)
 		wildcard := err == nil && ip.IsUnspecified()
 		switch in.Bind = l.Bind; {

@@ -19,7 +19,7 @@ import (
 )
 
 // TestGolden says what a mesh means in xDS. Options, one a line: "pod namespace/name" (whose proxy), "gateway", "foreign", "proxyless", "names" (DNS is captured), "demand"
-// (a sidecar that asks for what it uses), "ask <name>" (a host that it asks for), and "show <type> <name>" (written to want/resources, whole). want/names lists everything that is told.
+// (a sidecar that asks for what it uses), "older" (a proxy of dialect 1), "ask <name>" (a host that it asks for), and "show <type> <name>" (written to want/resources, whole). want/names lists everything that is told.
 func TestGolden(t *testing.T) {
 	golden.Run(t, "testdata", func(t *testing.T, c golden.Case) map[string]string {
 		in, err := source.FromYAML([]byte(c.Files["in.yaml"]))
@@ -76,6 +76,8 @@ func readOptions(t *testing.T, text string) options {
 			o.class.OnDemand = true
 		case "ask":
 			o.ask = append(o.ask, rest)
+		case "older":
+			o.class.Older = 1
 		case "dual":
 			o.class.IPv6 = true
 		case "show":
