@@ -221,7 +221,7 @@ func (im *imports) service(svc *model.Service) (*seen, bool) {
 	}
 	out := &seen{dialled: map[uint16]bool{}}
 	for _, l := range im.listeners {
-		if !importsHost(l, svc.Namespace, svc.Host) {
+		if !l.Imports(svc.Namespace, svc.Host) {
 			continue
 		}
 		for i := range svc.Ports {
@@ -246,24 +246,10 @@ func (im *imports) virtual(vs *model.VirtualService) bool {
 	}
 	for _, l := range im.listeners {
 		for _, host := range vs.Hosts {
-			if importsHost(l, vs.From.Namespace, host) {
+			if l.Imports(vs.From.Namespace, host) {
 				return true
 			}
 		}
 	}
 	return false
-}
-
-func importsHost(l *model.EgressListener, namespace, host string) bool {
-	imported := false
-	for _, h := range l.Hosts {
-		if (h.Namespace != "*" && h.Namespace != namespace) || !naming.Covers(h.Host, host) {
-			continue
-		}
-		if h.Exclude {
-			return false
-		}
-		imported = true
-	}
-	return imported
 }

@@ -148,6 +148,21 @@ type EgressListener struct {
 // Apart reports whether the listener has an address of its own, whatever those of its services are.
 func (l *EgressListener) Apart() bool { return l.Direct || l.Bind != "" }
 
+// Imports reports whether the listener's hosts include one, which may be a wildcard, of a namespace.
+func (l *EgressListener) Imports(namespace, host string) bool {
+	imported := false
+	for _, h := range l.Hosts {
+		if (h.Namespace != "*" && h.Namespace != namespace) || !HostIncludes(h.Host, host) {
+			continue
+		}
+		if h.Exclude {
+			return false
+		}
+		imported = true
+	}
+	return imported
+}
+
 // EgressHost is "namespace/dnsName" with "." resolved; Namespace "*" is any.
 type EgressHost struct {
 	Namespace, Host string

@@ -136,6 +136,7 @@ func (c *Checker) besides(log *report.Log, o inputs.Object) {
 	case *inputs.Sidecar:
 		c.selectedBefore(log, o, "spec.workloadSelector", o.Spec.GetWorkloadSelector().GetLabels())
 		c.ownTLS(log, o)
+		c.unheard(log, o)
 		if p := o.Spec.GetOutboundTrafficPolicy().GetEgressProxy(); p != nil {
 			c.destination(log, o.Namespace, p, func() string { return "spec.outboundTrafficPolicy.egressProxy" })
 		}

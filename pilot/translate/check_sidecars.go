@@ -8,6 +8,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
 )
 
 // ownTLS warns of TLS for clients from outside the mesh on ports where the mesh's own is demanded or let in: there the proxy ends no other.
@@ -23,6 +24,24 @@ func (c *Checker) ownTLS(log *report.Log, o *inputs.Sidecar) {
 		if port := uint16(l.GetPort().GetNumber()); !c.mayDisable(o, port) {
 			log.Warnf(indexed("spec.ingress", i)+".tls", "without effect: no PeerAuthentication with mode DISABLE is for port %d", port)
 			log.As(report.Ineffective)
+		}
+	}
+}
+
+// unheard warns of listeners with captureMode NONE at which nothing listens, as no service is behind them.
+func (c *Checker) unheard(log *report.Log, o *inputs.Sidecar) {
+	none := func(l *networking.IstioEgressListener) bool { return l.GetCaptureMode() == networking.CaptureMode_NONE }
+	if c.snapshot == nil || !slices.ContainsFunc(o.Spec.Egress, none) {
+		return
+	}
+	sidecar, _ := istioapi.ReadSidecar(o, c.mesh)
+	for i, l := range sidecar.Egress {
+		behind := func(s *model.Service) bool {
+			return l.Imports(s.Namespace, s.Host) && s.Resolution != model.ResolveAlias && (o.Namespace == c.mesh.RootNamespace || s.Export.To(o.Namespace)) &&
+				slices.ContainsFunc(s.Ports, func(p model.ServicePort) bool { return p.Number == l.Port && p.Protocol != model.UDP })
+		}
+		if l.Direct && !slices.ContainsFunc(c.snapshot.Services, behind) {
+			log.Warnf(indexed("spec.egress", i)+".hosts", "nothing listens at port %d: no service among them has it", l.Port)
 		}
 	}
 }

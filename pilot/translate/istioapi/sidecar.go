@@ -88,8 +88,12 @@ func (r *reader) egress(path string, e *networking.IstioEgressListener) *model.E
 		out.Port, out.Protocol = r.sidecarPort(path+".port", e.Port)
 	}
 	out.Bind, out.Direct = r.bind(path+".bind", e.Bind), r.listens(path, e.CaptureMode, out.Port)
-	if ip, err := netip.ParseAddr(out.Bind); out.Direct && err == nil && !ip.IsLoopback() {
+	switch ip, err := netip.ParseAddr(out.Bind); {
+	case err != nil:
+	case out.Direct && !ip.IsLoopback():
 		r.Warnf(path+".bind", "other pods may connect to %s, too, and are served in the name of the workload", out.Bind)
+	case !out.Direct && ip.IsLoopback():
+		r.Warnf(path+".bind", "without effect: no connections to %s are captured, and the proxy itself listens with captureMode NONE only", out.Bind)
 	}
 	if e.Port == nil && e.Bind != "" {
 		r.Errorf(path+".port", "required with bind")
