@@ -203,7 +203,7 @@ func (r *run) servicesOf(o *inputs.ServiceEntry, e *registry.ServiceEntry) []*mo
 		return e.Services
 	}
 	around := r.memo.around.by[o.Namespace]
-	out := r.memo.behind.Get(selection{e, around}, func(selection) []*model.Service { return e.Behind(around.list()) })
+	out := slices.Clone(r.memo.behind.Get(selection{e, around}, func(selection) []*model.Service { return e.Behind(around.list()) })) // the memo keeps its own
 	for i, s := range out {
 		out[i] = r.memo.selecting.intern(entryHost{nameOf(o), s.Host}, s)
 	}
