@@ -58,7 +58,7 @@ type Mesh struct {
 	StrictHostOwnership bool
 	// Machines: machines outside of the cluster may register themselves by WorkloadGroups. Istio has no such setting, and always lets them.
 	Machines bool
-	// MachinesPerAccount is how many of them one service account may have; 0: nobody said.
+	// MachinesPerAccount is how many of them one service account may have; 0: nobody said; below 0: as many as it has.
 	MachinesPerAccount int
 	// PersistentSessions: labels of Services keep clients with their endpoints. In Istio, a flag of its control plane says so.
 	PersistentSessions bool

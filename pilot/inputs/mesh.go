@@ -39,7 +39,8 @@ func (m *Mesh) truth(data map[string]string, key string, otherwise bool) bool {
 	return out
 }
 
-// count reads a setting that is a number above 0; what is none is a problem, and as if nobody had said anything.
+// count reads a setting that is a number above 0, 0 where nobody said anything. What is none is a problem, and -1: somebody wanted a limit, and none is as
+// safe as that nothing is added.
 func (m *Mesh) count(data map[string]string, key string) int {
 	text, said := data[key]
 	if !said {
@@ -47,10 +48,8 @@ func (m *Mesh) count(data map[string]string, key string) int {
 	}
 	n, err := strconv.ParseUint(text, 10, 31)
 	if err != nil || n == 0 {
-		m.Problems = append(m.Problems, Problem{Path: key, Reason: fmt.Sprintf("%q is no number above 0; the default is in force", text)})
-	}
-	if err != nil {
-		return 0
+		m.Problems = append(m.Problems, Problem{Path: key, Reason: fmt.Sprintf("%q is no number above 0; none is added to those that are there", text)})
+		return -1
 	}
 	return int(n)
 }

@@ -40,7 +40,7 @@ type Mesh struct {
 	StrictHosts bool
 	// Machines: machines outside of the cluster may register themselves.
 	Machines bool
-	// MachinesPerAccount is how many of them one service account may have; 0: nobody said.
+	// MachinesPerAccount is how many of them one service account may have; 0: nobody said; below 0: as many as it has.
 	MachinesPerAccount int
 	// Sessions: labels of services keep clients with their endpoints.
 	Sessions bool

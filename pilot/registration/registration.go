@@ -49,7 +49,7 @@ type Config struct {
 	Entries func() []Entry
 	// Alive reports whether a replica's pod is there.
 	Alive func(ctx context.Context, replica types.NamespacedName) bool
-	// Most is how many machines one account may have registered now; 0: MostMachines.
+	// Most is how many machines one account may have registered now; 0: MostMachines; below 0: those that it has registered.
 	Most func() int
 	Log  *slog.Logger
 }
@@ -187,7 +187,7 @@ func (r *Registrar) join(name types.NamespacedName, account string) (*held, erro
 	defer r.mu.Unlock()
 	h := r.held[name]
 	if h == nil {
-		if n, most := r.others(name, account, entries), cmp.Or(r.Most(), MostMachines); n >= most {
+		if n, most := r.others(name, account, entries), max(cmp.Or(r.Most(), MostMachines), 0); n >= most {
 			return nil, refused("%d machines of service account %s/%s are registered, and no more than %d may be (the setting %s)", n, name.Namespace, account, most, wire.MachinesMostKey)
 		}
 		h = &held{name: name, account: account}
@@ -197,8 +197,8 @@ func (r *Registrar) join(name types.NamespacedName, account string) (*held, erro
 	return h, nil
 }
 
-// others counts the machines of an account beside one: those that some replica has registered, and those that this one is registering. None counts where the one
-// itself is among the registered. r.mu is held.
+// others counts the machines of an account beside one: those that some replica has registered, and those that this one is registering. It is -1 where the
+// one itself is among the registered: there is room for it. r.mu is held.
 func (r *Registrar) others(one types.NamespacedName, account string, entries []Entry) int {
 	all := map[types.NamespacedName]bool{}
 	for _, e := range entries {
@@ -207,7 +207,7 @@ func (r *Registrar) others(one types.NamespacedName, account string, entries []E
 		}
 	}
 	if all[one] {
-		return 0
+		return -1
 	}
 	for name, h := range r.held {
 		if name.Namespace == one.Namespace && h.account == account {

@@ -549,6 +549,7 @@ func TestMachinesOfAnAccountAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.groups["web"] = &Group{NamespacedName: named("web"), Account: "other"}
+		w.groups["new"] = &Group{NamespacedName: named("new"), Account: "another"}
 		a, stopA := w.replica("a", true)
 		defer stopA()
 		b, stopB := w.replica("b", false)
@@ -590,6 +591,13 @@ func TestMachinesOfAnAccountAreBounded(t *testing.T) {
 		most = 3
 		if _, err := register(a, "db", "sql", "10.0.0.4"); err != nil {
 			t.Errorf("when the mesh lets one more: %v", err)
+		}
+		most = -1
+		if _, err := register(a, "new", "another", "10.0.0.5"); err == nil {
+			t.Error("one more where none is to be added")
+		}
+		if _, err := register(b, "db", "sql", "10.0.0.4"); err != nil {
+			t.Errorf("one that comes back where none is to be added: %v", err)
 		}
 	})
 }
