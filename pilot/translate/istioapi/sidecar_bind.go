@@ -1,6 +1,7 @@
 package istioapi
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -93,14 +94,15 @@ func (r *reader) apart(out *model.Sidecar) {
 		if !ok {
 			continue
 		}
+		told := cmp.Or(l.Endpoint, "the pod's own address")
 		for n, e := range out.Egress {
 			if e.Direct && e.Port == port && arrives(to, egressAt(e)) {
-				r.Errorf(path+".defaultEndpoint", "%q: the proxy itself listens there: spec.egress[%d]", l.Endpoint, n)
+				r.Errorf(path+".defaultEndpoint", "%q: the proxy itself listens there: spec.egress[%d]", told, n)
 			}
 		}
 		for n, o := range out.Ingress {
 			if o.Direct && o.Port == port && arrives(to, boundAt(o.Bind, ownAddress)) {
-				r.Errorf(path+".defaultEndpoint", "%q: the proxy itself listens there: spec.ingress[%d]", l.Endpoint, n)
+				r.Errorf(path+".defaultEndpoint", "%q: the proxy itself listens there: spec.ingress[%d]", told, n)
 			}
 		}
 	}
