@@ -79,7 +79,7 @@ func sidecars() fields.Kind {
 			{Path: "ingress.tls.cipherSuites", Why: "those with AES-GCM or ChaCha20; others, which nobody should use, are refused"},
 			{Path: "egress.bind", Why: "an address; Unix domain sockets are refused"},
 			{Path: "ingress.bind", Why: "any address with captureMode NONE; else 0.0.0.0 and :: only: connections to every address of the pod are captured"},
-			{Path: "ingress.defaultEndpoint", Why: "not where the proxy itself listens by another listener, or by the same"},
+			{Path: "ingress.defaultEndpoint", Why: "not where the proxy itself listens, by a listener of the Sidecar or for itself"},
 			{Path: "egress.captureMode", Why: "NONE needs a port, as `bind` does"},
 			{Path: "ingress.captureMode", Why: "NONE needs a defaultEndpoint; what is captured all the same is served, too"},
 			{Path: "{egress,ingress}.port.protocol", Why: "UDP is refused"},

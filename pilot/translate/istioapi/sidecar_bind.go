@@ -29,12 +29,15 @@ func (r *reader) bind(path, text string) string {
 	return ip.Unmap().String()
 }
 
+// proxyPorts are those that the proxy listens at for itself.
+var proxyPorts = []uint16{wire.PortAdmin, wire.PortOutbound, wire.PortInbound, wire.PortStatus, wire.PortReady, wire.PortDNS, wire.PortProxyPrometheus}
+
 // listens reads whether the proxy itself listens at a Sidecar's listener, which it cannot at ports that it uses already.
 func (r *reader) listens(path string, mode networking.CaptureMode, port uint16) bool {
 	if mode != networking.CaptureMode_NONE {
 		return false
 	}
-	if slices.Contains([]uint16{wire.PortAdmin, wire.PortOutbound, wire.PortInbound, wire.PortStatus, wire.PortReady, wire.PortDNS, wire.PortProxyPrometheus}, port) {
+	if slices.Contains(proxyPorts, port) {
 		r.Errorf(path+".port.number", "%d is the proxy's own", port)
 	}
 	return true
@@ -93,6 +96,9 @@ func (r *reader) apart(out *model.Sidecar) {
 		to, port, ok := delivered(l)
 		if !ok {
 			continue
+		}
+		if l.Endpoint != "" && slices.Contains(proxyPorts, port) {
+			r.Errorf(path+".defaultEndpoint", "%q: the proxy's own port, which is not for others", l.Endpoint)
 		}
 		told := cmp.Or(l.Endpoint, "the pod's own address")
 		for n, e := range out.Egress {
