@@ -415,6 +415,7 @@ func TestForeignProxiesAreToldIdentities(t *testing.T) {
 		}
 		foreign := sub.(*client)
 		const db = "outbound|80||db.shop.svc.cluster.local"
+		synctest.Wait()
 		index := p.index
 		behind("10.1.0.2", identity("db"))
 		p.SetEndpoints(c.index())
