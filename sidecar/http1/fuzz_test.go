@@ -148,7 +148,8 @@ func differ(t *testing.T, data []byte, m *message) {
 func readChunks(data []byte, piece int) (content, rest []byte, err error) {
 	var src source
 	var trailers exchange.Head
-	src.init(&given{data: data, piece: piece}, nil)
+	g := &given{data: data, piece: piece}
+	src.init(g, nil)
 	b := body{src: &src}
 	b.begin(chunked, 0, &trailers)
 	for end := false; !end; {
@@ -158,7 +159,7 @@ func readChunks(data []byte, piece int) (content, rest []byte, err error) {
 		}
 		content = append(content, p...)
 	}
-	return content, bytes.Clone(src.unread()), nil
+	return content, append(bytes.Clone(src.unread()), g.data...), nil
 }
 
 // FuzzChunks: a chunked body is read the same whatever the pieces, and net/http, where it accepts it too, sees the same bytes.
