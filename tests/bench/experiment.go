@@ -12,6 +12,7 @@ type experiment struct {
 	name, title string
 	measures    []measure
 	contenders  []contender // Heddle first
+	times       int         // as many rounds as others have, where what is measured is rare and few tell little; 0 is 1
 }
 
 // measure is one of the figures that a turn yields.
@@ -52,6 +53,7 @@ type result struct {
 
 // run measures each contender once in each round.
 func (e experiment) run(ctx context.Context, rounds int) result {
+	rounds *= max(e.times, 1)
 	r := result{e, make([][][]float64, len(e.contenders)), make([]error, len(e.contenders))}
 	subjects, began := make([]subject, len(e.contenders)), time.Now()
 	for i, c := range e.contenders {

@@ -38,7 +38,7 @@ func (b *bench) compare(name, title string, m gatewayMesh, variants []variant) e
 		measures = append(measures, measure{"CPU µs per request, " + v.name, 1, nil})
 	}
 	one := func(name string, start starter) contender { return against(name, start, spread(m, "")(0), turn) }
-	return experiment{name, title, measures, []contender{
+	return experiment{name: name, title: title, measures: measures, contenders: []contender{
 		one(nameHeddle, b.meshed(b.heddle, m)), one(nameHAProxy, b.to("http", haproxyOne("http", "", "    http-reuse always"))),
 		one(nameNginx, b.to("http", nginx("", forwardHTTP))), one(nameEnvoy, b.meshed(b.envoy, m))}}
 }

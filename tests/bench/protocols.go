@@ -44,7 +44,7 @@ func (b *bench) rpc() experiment {
 	measures = append(measures, measure{"CPU µs per call, mean", 1, []limit{{peer: nameEnvoy, must: 0.85, aim: 0.7}, {peer: nameHAProxy, must: 1.1, aim: 0.95}}})
 	one := func(name string, start starter) contender { return against(name, start, nil, turn) }
 	const forward = `grpc_pass grpc://backend; grpc_socket_keepalive on;`
-	return b.withBefore(experiment{"grpc", "gRPC unary calls over HTTP/2 with prior knowledge, 64-byte messages, 8 connections", measures, []contender{
+	return b.withBefore(experiment{name: "grpc", title: "gRPC unary calls over HTTP/2 with prior knowledge, 64-byte messages, 8 connections", measures: measures, contenders: []contender{
 		one(nameHeddle, b.meshed(b.heddle, bare())), one(nameHAProxy, b.to("grpc", haproxyOne("http", "proto h2", "    http-reuse always"))),
 		one(nameNginx, b.to("grpc", nginx(" http2", forward))), one(nameEnvoy, b.meshed(b.envoy, bare()))}}, one(nameBefore, b.meshed(b.earlier, bare())))
 }
@@ -62,8 +62,8 @@ func (b *bench) bulk() experiment {
 		return []float64{per(spent, time.Millisecond, float64(sent)/giga), float64(sent) / giga / time.Since(began).Seconds()}, err
 	}
 	one := func(name string, start starter) contender { return against(name, start, nil, turn) }
-	return experiment{"tcp", "Bytes over one TCP connection, plaintext", []measure{
-		{"CPU ms per GB", 0, []limit{{peer: best, must: 0.85, aim: 0.75}}}, {"GB per second", 2, nil}}, []contender{
+	return experiment{name: "tcp", title: "Bytes over one TCP connection, plaintext", measures: []measure{
+		{"CPU ms per GB", 0, []limit{{peer: best, must: 0.85, aim: 0.75}}}, {"GB per second", 2, nil}}, contenders: []contender{
 		one(nameHeddle, b.meshed(b.heddle, bare())), one(nameHAProxy, b.to("discard", haproxyOne("tcp", "", "    option splice-auto"))),
 		one(nameEnvoy, b.meshed(b.envoy, bare()))}}
 }
@@ -83,8 +83,8 @@ func (b *bench) connects() experiment {
 		return []float64{float64(seen.Done) / spent.Seconds()}, err
 	}
 	with := func(l launcher) starter { return func(ctx context.Context) (*fleet, error) { return b.server(ctx, l) } }
-	return experiment{"connections", "New mTLS connections to a server's sidecar: a full handshake and one request", []measure{
-		{"connections per CPU second", 0, []limit{{peer: nameEnvoy, must: 1.0, aim: 1.3, atLeast: true}}}}, []contender{
+	return experiment{name: "connections", title: "New mTLS connections to a server's sidecar: a full handshake and one request", measures: []measure{
+		{"connections per CPU second", 0, []limit{{peer: nameEnvoy, must: 1.0, aim: 1.3, atLeast: true}}}}, contenders: []contender{
 		against(nameHeddle, with(b.heddle), nil, turn), against(nameEnvoy, with(b.envoy), nil, turn)}}
 }
 

@@ -26,7 +26,7 @@ project holds itself to; figures without them are for orientation.
 func record(ctx context.Context, path string, rounds int, each time.Duration, results []result) error {
 	var out bytes.Buffer
 	out.WriteString(recordHead)
-	fmt.Fprintf(&out, "%d rounds of %v each, on %s.\n", rounds, each, time.Now().UTC().Format("2006-01-02"))
+	fmt.Fprintf(&out, "%d rounds of %v each, of waits thrice as many, on %s.\n", rounds, each, time.Now().UTC().Format("2006-01-02"))
 	fmt.Fprintf(&out, "\n| | |\n| --- | --- |\n")
 	for _, v := range versions(ctx) {
 		fmt.Fprintf(&out, "| %s | %s |\n", v[0], v[1])

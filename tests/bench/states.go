@@ -45,8 +45,8 @@ func (b *bench) memory() experiment {
 			return subject{func(ctx context.Context) ([]float64, error) { return turn(ctx, start) }, func() {}}, nil
 		}}
 	}
-	return experiment{"memory", "Resident memory of a gateway with 1000 clusters of 5 endpoints, and of each of 2000 idle connections after one request", []measure{
-		{"MiB", 1, []limit{{peer: nameEnvoy, must: 0.5, aim: 0.3}}}, {"KiB per idle connection", 1, []limit{{peer: nameEnvoy, must: 0.35, aim: 0.25}}}}, []contender{
+	return experiment{name: "memory", title: "Resident memory of a gateway with 1000 clusters of 5 endpoints, and of each of 2000 idle connections after one request", measures: []measure{
+		{"MiB", 1, []limit{{peer: nameEnvoy, must: 0.5, aim: 0.3}}}, {"KiB per idle connection", 1, []limit{{peer: nameEnvoy, must: 0.35, aim: 0.25}}}}, contenders: []contender{
 		one(nameHeddle, b.meshed(b.heddle, m)), one(nameEnvoy, b.meshed(b.envoy, m))}}
 }
 
@@ -101,8 +101,8 @@ func (b *bench) swaps() experiment {
 	one := func(name string, l launcher) contender {
 		return against(name, func(ctx context.Context) (*fleet, error) { return b.gateway(ctx, l, m, "echo") }, request(0), turn)
 	}
-	return experiment{"swap", "Routes, clusters and authorisation changed ten times a second under load", []measure{
-		{"requests failed", 0, []limit{{must: 0}}}, {"long connections cut", 0, []limit{{must: 0}}}, {"changes", 0, nil}, {"requests", 0, nil}}, []contender{
+	return experiment{name: "swap", title: "Routes, clusters and authorisation changed ten times a second under load", measures: []measure{
+		{"requests failed", 0, []limit{{must: 0}}}, {"long connections cut", 0, []limit{{must: 0}}}, {"changes", 0, nil}, {"requests", 0, nil}}, contenders: []contender{
 		one(nameHeddle, b.heddle), one(nameEnvoy, b.envoy)}}
 }
 
