@@ -83,6 +83,14 @@ type Pin struct {
 	Strict  bool   // none but that one will do
 }
 
+// Now is the time, as far from Start as the monotonic clock says: it costs half of what time.Now does, which reads another one, too.
+func (x *Exchange) Now() time.Time {
+	if x.Start.IsZero() {
+		return time.Now()
+	}
+	return x.Start.Add(time.Since(x.Start))
+}
+
 // Reset readies the exchange for the next request on c and keeps its memory.
 func (x *Exchange) Reset(c *Connection) {
 	x.Request.Reset()

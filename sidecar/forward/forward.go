@@ -201,7 +201,7 @@ func (r *run) finish() {
 	}
 	r.idler.stop()
 	r.overdue.stop()
-	x.End = time.Now()
+	x.End = x.Now()
 	r.p.recorder.End(x)
 	x.Detach()
 	r.lease.Close(x.End)

@@ -75,7 +75,7 @@ func (r *run) rewind() {
 		return
 	}
 	if r.x.RequestEnd.IsZero() {
-		r.x.RequestEnd = time.Now()
+		r.x.RequestEnd = r.x.Now()
 	}
 	if r.timeout > 0 && r.deadline.IsZero() {
 		r.deadline = r.x.RequestEnd.Add(r.timeout)

@@ -35,7 +35,7 @@ func (r *run) forward() exchange.Outcome {
 		r.body, x.Received = nil, 0
 	}
 	r.mirror(asked)
-	x.UpstreamStart = time.Now()
+	x.UpstreamStart = x.Now()
 	if r.whole {
 		x.RequestEnd = x.UpstreamStart
 	}
@@ -330,7 +330,7 @@ func (r *run) send() (exchange.Outcome, bool, error) {
 	if err != nil {
 		return r.failed(err), false, err
 	}
-	x.FirstByte = time.Now()
+	x.FirstByte = x.Now()
 	r.lease.Host.Report(result(x, r.lease.Host.Errors()))
 	return exchange.OK, end, nil
 }
@@ -341,7 +341,7 @@ func (r *run) silence(s exchange.Stream) {
 	if idle == 0 {
 		return
 	}
-	if at := time.Now().Add(idle); r.until.IsZero() || at.Before(r.until) {
+	if at := r.x.Now().Add(idle); r.until.IsZero() || at.Before(r.until) {
 		r.idles = !own
 		s.SetDeadline(at)
 	}

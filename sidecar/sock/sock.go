@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 )
@@ -256,6 +257,7 @@ func (c *Conn) fill(fd uintptr) bool {
 		if c.short || sent && c.alone {
 			return c.short
 		}
+		runtime.Gosched() // others go first: by then a busy client has often asked again, and is not waited for
 	}
 	for {
 		n, errno := read(fd, c.in)
