@@ -9,7 +9,7 @@ import (
 
 // experiments are all that can be measured, in the order of the page: those with targets first.
 func (b *bench) experiments() []experiment {
-	return []experiment{b.hop(), b.pairs(), b.rpc(), b.bulk(), b.connects(), b.waits(), b.memory(), b.swaps(),
+	return []experiment{b.hop(), b.pairs(), b.rpc(), b.bulk(), b.connects(), b.waits(), b.memory(), b.swaps(), b.firsts(),
 		b.crowds(), b.bodies(), b.tables(), b.logs(), b.filters()}
 }
 

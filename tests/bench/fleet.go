@@ -165,12 +165,17 @@ func (b *bench) earlier(ctx context.Context, p *plane.Plane, g guest) (*process,
 	return b.build(ctx, b.before, p, g)
 }
 
-func (b *bench) build(ctx context.Context, binary string, p *plane.Plane, g guest) (*process, error) {
-	args := []string{"-node", g.node, "-pod", g.pod, "-namespace", plane.Namespace, "-ip", g.ip, "-discovery", p.Socket(), "-signer", p.SigningSocket(), "-roots", p.Roots()}
+func (b *bench) build(ctx context.Context, binary string, p *plane.Plane, g guest, more ...string) (*process, error) {
+	args := append(more, "-node", g.node, "-pod", g.pod, "-namespace", plane.Namespace, "-ip", g.ip, "-discovery", p.Socket(), "-signer", p.SigningSocket(), "-roots", p.Roots())
 	if b.profile != "" {
 		args = append(args, "-profile", filepath.Join(b.profile, fmt.Sprintf("%s-%d.pprof", g.pod, time.Now().UnixNano())))
 	}
 	return spawn(ctx, proxyCore, binary, args...)
+}
+
+// onDemand launches our own so that it asks for what it uses.
+func (b *bench) onDemand(ctx context.Context, p *plane.Plane, g guest) (*process, error) {
+	return b.build(ctx, b.proxy, p, g, "-on-demand")
 }
 
 // envoy launches the stock one.

@@ -73,6 +73,8 @@ func per(spent, unit time.Duration, n float64) float64 { return float64(spent) /
 
 func micro(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
+func milli(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
 // saturated measures a hop by clients that ask as fast as they are answered.
 func (b *bench) saturated(request func(int) []byte) func(context.Context, *fleet) ([]float64, error) {
 	return func(ctx context.Context, f *fleet) ([]float64, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -14,8 +15,11 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/generate/message"
 )
 
-// servicePort is the port of services that sidecars are asked for.
-const servicePort = 80
+// servicePort is the port of services that sidecars are asked for, and anyAddress the listener for it.
+const (
+	servicePort = 80
+	anyAddress  = "0.0.0.0_80"
+)
 
 // places is a Registry whose sidecars' listeners bind where they are told to.
 type places struct {
@@ -68,6 +72,9 @@ func (v placedView) All(typ string) []*wire.Resource {
 		return all
 	}
 	var out []*wire.Resource
+	if r := v.View.Get(context.Background(), typ, anyAddress); r != nil && !slices.ContainsFunc(all, func(o *wire.Resource) bool { return o.Name == r.Name }) {
+		all = append(slices.Clone(all), r) // proxies on demand learn of it by what is captured
+	}
 	for _, r := range all {
 		if r := v.move(r); r != nil {
 			out = append(out, r)

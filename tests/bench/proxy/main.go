@@ -33,6 +33,7 @@ type settings struct {
 	node, pod, namespace, ip string
 	discovery, signer, roots string
 	profile                  string
+	demand                   bool
 }
 
 func main() {
@@ -44,6 +45,7 @@ func main() {
 	flag.StringVar(&s.discovery, "discovery", "", "unix socket of ADS")
 	flag.StringVar(&s.signer, "signer", "", "unix socket that signs certificate requests")
 	flag.StringVar(&s.roots, "roots", "", "file with the trust anchors")
+	flag.BoolVar(&s.demand, "on-demand", false, "ask for hosts and clusters when they are first used")
 	flag.StringVar(&s.profile, "profile", "", "write a CPU profile to this file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
@@ -69,7 +71,7 @@ func run(ctx context.Context, quit func(), s settings) error {
 	w := identity.New(identity.Options{Expected: id, TTL: time.Hour, Authority: remote{s.signer, s.pod}, Roots: identity.NewRoots(s.roots), Log: log})
 	e := engine.New(engine.Options{
 		Node: discovery.Node{Type: s.node, IPs: []string{s.ip}, Pod: s.pod, Namespace: s.namespace, ServiceAccount: s.pod,
-			ClusterID: wire.DefaultClusterID, ClusterDomain: wire.DefaultClusterDomain},
+			ClusterID: wire.DefaultClusterID, ClusterDomain: wire.DefaultClusterDomain, OnDemand: s.demand},
 		Identity: w, Gateway: r.Gateway, Drains: r.Drains, Termination: engine.Termination{Alone: true, Drain: time.Millisecond},
 		Dial: func() (*grpc.ClientConn, error) {
 			return grpc.NewClient("unix:"+s.discovery, grpc.WithTransportCredentials(insecure.NewCredentials()))
