@@ -39,10 +39,11 @@ type Cluster struct {
 	retired  bool
 	warm     chan struct{} // closes at the first DNS answer
 	warmed   bool
-	changed  chan struct{} // a DNS cluster's description has changed
-	checked  chan struct{} // closes once health checks have found somebody, or nobody
-	found    bool          // it is closed
-	answered *Config       // the description that the last DNS answer is for
+	changed  chan struct{}           // a DNS cluster's description has changed
+	checked  chan struct{}           // closes once health checks have found somebody, or nobody
+	found    bool                    // it is closed
+	answered *Config                 // the description that the last DNS answer is for
+	known    map[string][]netip.Addr // the last good answer to each name of the description
 
 	planned    *plan // the next tables to make
 	building   *plan // the tables that are being made; nil: none that anybody waits for
@@ -97,7 +98,7 @@ func (c *Cluster) apply(cfg *Config, a *Assignment) {
 		c.eps = cfg.Endpoints
 	case StrictDNS, LogicalDNS:
 		if !old.dns() {
-			c.eps = nil
+			c.eps, c.known = nil, nil
 		}
 	default: // original destinations: the assignment, if any, says who is where
 		c.eps = nil

@@ -2,25 +2,27 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
 
-// resolve looks the cluster's names up now and every refresh interval, until ctx ends. A failed look-up keeps the last
-// answer and is tried again soon. A cluster that has no names any more is left alone until it has some again.
+// resolve looks the cluster's names up now and every refresh interval, until ctx ends. A name whose look-up fails keeps its last
+// answer, and is tried again soon. A cluster that has no names any more is left alone until it has some again.
 func (c *Cluster) resolve(ctx context.Context) {
 	for ctx.Err() == nil {
 		cfg := c.config()
 		var again <-chan time.Time // never, where there is nothing to look up
 		if cfg.dns() {
-			eps, lasts, ok := c.lookup(ctx, cfg)
-			if ctx.Err() != nil || !c.resolved(cfg, eps, ok) {
+			said := c.lookup(ctx, cfg)
+			if ctx.Err() != nil || !c.resolved(cfg, said, true) {
 				continue
 			}
-			again = time.After(cfg.again(ok, lasts))
+			again = time.After(cfg.again(said.good()))
 		}
 		select {
 		case <-ctx.Done():
@@ -65,65 +67,156 @@ func (r *Registry) find(ctx context.Context, network, host string) ([]netip.Addr
 	return addrs, 0, err
 }
 
-// lookup resolves every endpoint's name; those that fail are missing from the result. The shortest answer lasts for so long; 0: nobody said.
-func (c *Cluster) lookup(ctx context.Context, cfg *Config) (eps []*exchange.Endpoint, lasts time.Duration, ok bool) {
-	network := "ip"
-	if cfg.DNSFamily != 0 {
-		network += string(rune(cfg.DNSFamily))
+// network is where names are looked up.
+func (c *Config) network() string {
+	if c.DNSFamily == 0 {
+		return "ip"
 	}
-	ok = true
-	for _, ep := range cfg.Endpoints {
-		if ep.Host == "" {
-			eps = append(eps, ep)
-			continue
-		}
-		sub, cancel := context.WithTimeout(ctx, 5*time.Second)
-		addrs, ttl, err := c.owner.find(sub, network, ep.Host)
-		cancel()
-		if err != nil {
-			ok = false
-			continue
-		}
-		if ttl > 0 && (lasts == 0 || ttl < lasts) {
-			lasts = ttl
-		}
-		slices.SortFunc(addrs, netip.Addr.Compare)
-		if cfg.Discovery == LogicalDNS && len(addrs) > 1 {
-			addrs = addrs[:1]
-		}
-		for _, a := range addrs {
-			at := *ep
-			at.Address = netip.AddrPortFrom(a.Unmap(), ep.Address.Port())
-			eps = append(eps, &at)
-		}
-	}
-	return eps, lasts, ok
+	return "ip" + string(rune(c.DNSFamily))
 }
 
-// resolved takes over an answer to cfg, false where the description has changed meanwhile. After a failed look-up
-// addresses that it might only have missed stay.
-func (c *Cluster) resolved(cfg *Config, eps []*exchange.Endpoint, ok bool) bool {
+const (
+	askAtOnce = 16                     // how many names of a cluster are looked up at a time
+	patience  = 5 * time.Second        // how long a look-up may take
+	early     = 500 * time.Millisecond // after which time those that have answered do not wait for the others
+)
+
+// answer is what is said of a name.
+type answer struct {
+	addrs []netip.Addr
+	lasts time.Duration // 0: nobody said
+	err   error
+}
+
+// answers are those of some of a cluster's names.
+type answers map[string]answer
+
+// good says whether all were found, and how long the shortest answer lasts; 0: nobody said.
+func (a answers) good() (ok bool, lasts time.Duration) {
+	ok = true
+	for _, one := range a {
+		if ok = ok && one.err == nil; one.err == nil && one.lasts > 0 && (lasts == 0 || one.lasts < lasts) {
+			lasts = one.lasts
+		}
+	}
+	return ok, lasts
+}
+
+// lookup looks the names of all endpoints up, several at a time. Where some take long, what is said of the others is taken over meanwhile.
+func (c *Cluster) lookup(ctx context.Context, cfg *Config) answers {
+	type named struct {
+		name string
+		answer
+	}
+	said := answers{}
+	for _, ep := range cfg.Endpoints {
+		if ep.Host != "" {
+			said[ep.Host] = answer{err: errUnanswered}
+		}
+	}
+	names, found := make(chan string, len(said)), make(chan named, len(said))
+	for name := range said {
+		names <- name
+	}
+	close(names)
+	var asking sync.WaitGroup
+	for range min(len(said), askAtOnce) {
+		asking.Go(func() {
+			defer c.owner.guard()
+			for name := range names {
+				found <- named{name, c.owner.ask(ctx, cfg.network(), name)}
+			}
+		})
+	}
+	go func() { asking.Wait(); close(found) }()
+	for soon := time.After(early); ; {
+		select {
+		case a, more := <-found:
+			if !more {
+				return said
+			}
+			said[a.name] = a.answer
+		case <-soon:
+			if ctx.Err() == nil {
+				c.resolved(cfg, said, false)
+			}
+		}
+	}
+}
+
+var errUnanswered = errors.New("there is no answer yet")
+
+// ask looks one name up.
+func (r *Registry) ask(ctx context.Context, network, name string) answer {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	addrs, lasts, err := r.find(ctx, network, name)
+	return answer{addrs, lasts, err}
+}
+
+// resolved takes over what is said of cfg's names, false where the description has changed meanwhile. whole: all of them have been asked.
+func (c *Cluster) resolved(cfg *Config, said answers, whole bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.config() != cfg || !cfg.dns() {
 		return false
 	}
+	c.remember(said)
+	eps := cfg.located(c.known)
+	if !whole && len(eps) == 0 {
+		return true
+	}
 	if !c.warmed { // after the new state is there to be seen
 		c.warmed = true
 		defer close(c.warm)
 	}
-	fresh := c.answered != cfg
-	if !ok && len(eps) < len(c.eps) {
-		return true
-	}
 	same := slices.EqualFunc(c.eps, eps, func(a, b *exchange.Endpoint) bool { return a.Address == b.Address && a.Weight == b.Weight })
-	if same && !fresh {
+	if same && c.answered == cfg {
 		return true
 	}
 	c.eps, c.answered = eps, cfg
 	c.rebuild(cfg)
 	c.owner.changed()
 	return true
+}
+
+// remember keeps the last good answer to each name that there still is; c.mu is held.
+func (c *Cluster) remember(said answers) {
+	known := make(map[string][]netip.Addr, len(said))
+	for name, a := range said {
+		if a.err == nil {
+			known[name] = a.addrs
+		} else if old, ok := c.known[name]; ok {
+			known[name] = old
+		}
+	}
+	c.known = known
+}
+
+// located returns the endpoints at the addresses of their names; those without any are missing.
+func (c *Config) located(known map[string][]netip.Addr) (eps []*exchange.Endpoint) {
+	for _, ep := range c.Endpoints {
+		if ep.Host == "" {
+			eps = append(eps, ep)
+			continue
+		}
+		for _, a := range c.chosen(known[ep.Host]) {
+			at := *ep
+			at.Address = netip.AddrPortFrom(a.Unmap(), ep.Address.Port())
+			eps = append(eps, &at)
+		}
+	}
+	return eps
+}
+
+// chosen are the addresses of a name that are used.
+func (c *Config) chosen(addrs []netip.Addr) []netip.Addr {
+	addrs = slices.Clone(addrs)
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	if c.Discovery == LogicalDNS && len(addrs) > 1 {
+		addrs = addrs[:1]
+	}
+	return addrs
 }
 
 // await waits, at most a connect timeout, for the first DNS answer or health checks; false where there were some before.

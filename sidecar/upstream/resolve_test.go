@@ -1,0 +1,156 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// zones is a resolver of several names, of which some never answer.
+type zones struct {
+	mu   sync.Mutex
+	by   map[string][]netip.Addr
+	dead map[string]bool
+}
+
+func (z *zones) set(name string, addrs ...string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if z.by == nil {
+		z.by = map[string][]netip.Addr{}
+	}
+	z.by[name] = nil
+	for _, a := range addrs {
+		z.by[name] = append(z.by[name], netip.MustParseAddr(a))
+	}
+}
+
+func (z *zones) LookupNetIP(ctx context.Context, _, name string) ([]netip.Addr, error) {
+	z.mu.Lock()
+	addrs, dead := slices.Clone(z.by[name]), z.dead[name]
+	z.mu.Unlock()
+	switch {
+	case dead:
+		<-ctx.Done()
+		return nil, ctx.Err()
+	case len(addrs) == 0:
+		return nil, errors.New("no such host")
+	}
+	return addrs, nil
+}
+
+// looked runs a cluster of names.
+func looked(t *testing.T, r Resolver, kind Discovery, names ...string) *Cluster {
+	cfg := &Config{Info: exchange.ClusterInfo{Name: "c"}, Discovery: kind}
+	for _, name := range names {
+		cfg.Endpoints = append(cfg.Endpoints, &exchange.Endpoint{Host: name, Address: netip.AddrPortFrom(netip.Addr{}, 80), Weight: 1})
+	}
+	registry := NewRegistry(Options{Resolver: r})
+	c := registry.Apply(map[string]*Config{"c": cfg}, nil).Get("c")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- registry.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return c
+}
+
+func addresses(c *Cluster) []string {
+	var out []string
+	for _, h := range c.Hosts() {
+		out = append(out, h.Endpoint().Address.Addr().String())
+	}
+	return out
+}
+
+// TestNamesFailApart: a name that cannot be found keeps its own last answer, and nobody else's.
+func TestNamesFailApart(t *testing.T) {
+	for name, then := range map[string]struct {
+		a    []string
+		want []string
+	}{
+		"the other moves":   {[]string{"10.0.0.2"}, []string{"10.0.0.2", "10.0.1.1"}},
+		"the other grows":   {[]string{"10.0.0.1", "10.0.0.2"}, []string{"10.0.0.1", "10.0.0.2", "10.0.1.1"}},
+		"the other stays":   {[]string{"10.0.0.1"}, []string{"10.0.0.1", "10.0.1.1"}},
+		"the other fails":   {nil, []string{"10.0.0.1", "10.0.1.1"}},
+		"at the same place": {[]string{"10.0.1.1"}, []string{"10.0.1.1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &zones{}
+				r.set("a", "10.0.0.1")
+				r.set("b", "10.0.1.1")
+				c := looked(t, r, StrictDNS, "a", "b")
+				synctest.Wait()
+				r.set("b")
+				r.set("a", then.a...)
+				time.Sleep(2 * time.Minute)
+				synctest.Wait()
+				if got := addresses(c); !slices.Equal(got, then.want) {
+					t.Errorf("got %v, want %v", got, then.want)
+				}
+				r.set("a", "10.0.0.8")
+				r.set("b", "10.0.1.8")
+				time.Sleep(10 * time.Second) // a name that failed is asked for again soon
+				synctest.Wait()
+				if got := addresses(c); !slices.Equal(got, []string{"10.0.0.8", "10.0.1.8"}) {
+					t.Errorf("got %v when both are found again", got)
+				}
+			})
+		})
+	}
+}
+
+// TestDeadNamesDelayNobody: names are looked up at the same time, and those that answer are used while others do not.
+func TestDeadNamesDelayNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &zones{dead: map[string]bool{}}
+		names := []string{"a"}
+		r.set("a", "10.0.0.1")
+		for _, name := range []string{"w", "x", "y", "z"} {
+			r.dead[name] = true
+			names = append([]string{name}, names...)
+		}
+		c := looked(t, r, StrictDNS, names...)
+		begun := time.Now()
+		if h, o := c.Pick(netip.AddrPort{}, nil, 1); o != exchange.OK || h.Endpoint().Host != "a" {
+			t.Fatalf("outcome %v", o)
+		}
+		if took := time.Since(begun); took >= time.Second {
+			t.Errorf("the first request waits for %s", took)
+		}
+		r.set("a", "10.0.0.2")
+		time.Sleep(2*patience + time.Second)
+		if got := addresses(c); !slices.Equal(got, []string{"10.0.0.2"}) {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+// TestManyNames: more names than are looked up at a time.
+func TestManyNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, want := &zones{}, map[string]string{}
+		for i := range byte(3 * askAtOnce) {
+			name, at := string([]byte{'n', 'a' + i/26, 'a' + i%26}), netip.AddrFrom4([4]byte{10, 0, 0, i}).String()
+			r.set(name, at)
+			want[name] = at
+		}
+		c := looked(t, r, StrictDNS, slices.Collect(maps.Keys(want))...)
+		synctest.Wait()
+		got := map[string]string{}
+		for _, h := range c.Hosts() {
+			got[h.Endpoint().Host] = h.Endpoint().Address.Addr().String()
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("got %v", got)
+		}
+	})
+}
