@@ -116,6 +116,7 @@ func (b *builder) discovery(in *cluster.Cluster, out *upstream.Config) error {
 		return values.Wrong("type", "%s is not implemented", in.GetType())
 	}
 	out.DNSFamily = family(in.GetDnsLookupFamily())
+	out.PreferIPv4 = in.GetDnsLookupFamily() == cluster.Cluster_V4_PREFERRED
 	if in.GetEdsClusterConfig() != nil {
 		out.Assignment = in.GetEdsClusterConfig().GetServiceName()
 		if out.Assignment == "" {

@@ -263,6 +263,7 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 		return o, false, nil
 	}
 	info := r.lease.Info()
+	x.Upstream.Endpoint = r.lease.Endpoint()
 	x.Upstream.Security, x.Upstream.Failure = info.Security, ""
 	x.Upstream.Local = info.Local
 	if !x.Attach(r.lease.Stream) {

@@ -29,7 +29,7 @@ type Cluster struct {
 	busy        atomic.Bool   // it has been connected to, for traffic
 
 	mu       sync.RWMutex
-	hosts    map[string]*Host         // by key: living, described
+	hosts    map[string]*Host         // by Config.key: living, described
 	direct   map[netip.AddrPort]*Host // original destinations, made on demand
 	called   map[place]*Host          // those of names, likewise
 	names    *lookup.Cache            // of Named
@@ -120,7 +120,7 @@ func (c *Cluster) rebuild(cfg *Config) {
 	hosts := make([]*Host, 0, len(c.eps))
 	next := make(map[string]*Host, len(c.eps))
 	for _, ep := range c.eps {
-		key := ep.Key()
+		key := cfg.key(ep)
 		if next[key] != nil {
 			continue
 		}

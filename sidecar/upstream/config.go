@@ -24,7 +24,7 @@ const (
 	Static                       // Config.Endpoints
 	OriginalDst                  // the connection's own destination
 	StrictDNS                    // Config.Endpoints with Host set, each resolved to all its addresses
-	LogicalDNS                   // the same, but one address at a time is used
+	LogicalDNS                   // the same, but new connections go to one address at a time: the first of the answer
 	Named                        // the name that a request or a ClientHello brings (Key.Name), looked up when it comes
 )
 
@@ -131,6 +131,7 @@ type Config struct {
 	Keepalive      net.KeepAliveConfig
 	DNSRefresh     time.Duration // 0: 60 s
 	DNSFamily      byte          // 0 both, '4', '6'
+	PreferIPv4     bool          // of LogicalDNS: an IPv4 address is the first where there is one
 	Names          lookup.Names  // of Named
 	// LastResort is dialled, in plaintext, where no known endpoint accepts connections and none of them is secured; zero: nothing is.
 	LastResort netip.AddrPort

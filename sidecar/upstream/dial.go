@@ -70,12 +70,12 @@ func (p *pool) dial(x *exchange.Exchange, deadline time.Time) (*link, exchange.O
 	o := exchange.Panicked // unless connect returns
 	var l *link
 	defer func() { p.dialled(l, o, x.Upstream.Failure) }()
-	t, err := p.connect(ctx, x.Conn)
+	made, err := p.connect(ctx, x.Conn)
 	if o = exchange.OK; err != nil {
 		o = failed(x, err, deadline)
 		return nil, o
 	}
-	l = &link{t: t}
+	l = made
 	p.mu.Lock()
 	p.use(l)
 	if age := p.host.cluster.config().MaxDuration; age > 0 {
@@ -128,8 +128,14 @@ func dialOutcome(err error) exchange.Outcome {
 	return exchange.ConnectFailure
 }
 
-func (p *pool) connect(ctx context.Context, client *exchange.Connection) (exchange.Transport, error) {
-	return p.host.transport(ctx, p.face, p.poolKey, client)
+// connect makes a transport to where the host is now.
+func (p *pool) connect(ctx context.Context, client *exchange.Connection) (*link, error) {
+	f := p.host.face.Load()
+	if !p.serves(f, p.poolKey) {
+		f = p.face
+	}
+	t, err := p.host.transport(ctx, f, p.poolKey, client)
+	return &link{t: t, ep: f.ep}, err
 }
 
 // transport makes a transport on a connection of its own. client, which may be nil, is whom a PROXY header names.

@@ -143,6 +143,13 @@ func (h *Host) sweep(now time.Time) int {
 func (c *Cluster) Pinned(at string) *Host {
 	c.mu.RLock()
 	h := c.hosts[at]
+	if c.config().Discovery == LogicalDNS { // known by their names
+		for _, one := range c.hosts {
+			if one.Endpoint().Key() == at {
+				h = one
+			}
+		}
+	}
 	c.mu.RUnlock()
 	if h == nil || h.outlier.ejected.Load() || h.sick.Load() {
 		return nil

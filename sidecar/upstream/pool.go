@@ -25,6 +25,7 @@ type pool struct {
 // link is one pooled connection.
 type link struct {
 	t      exchange.Transport
+	ep     *exchange.Endpoint // as it was dialled
 	inUse  int
 	served uint32
 	since  time.Time // when it became idle; zero: unknown
@@ -45,6 +46,14 @@ type Lease struct {
 
 // Reused says whether the connection had carried an exchange before: the other side may have closed it meanwhile.
 func (l *Lease) Reused() bool { return l.reused }
+
+// Endpoint returns the facts of where the connection leads: the host's, unless it has moved since.
+func (l *Lease) Endpoint() *exchange.Endpoint {
+	if now := l.Host.Endpoint(); now.Address == l.link.ep.Address {
+		return now
+	}
+	return l.link.ep
+}
 
 // Info returns the connection's facts.
 func (l *Lease) Info() *exchange.TransportInfo { return l.link.t.Info() }

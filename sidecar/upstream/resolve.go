@@ -1,10 +1,13 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -209,14 +212,25 @@ func (c *Config) located(known map[string][]netip.Addr) (eps []*exchange.Endpoin
 	return eps
 }
 
-// chosen are the addresses of a name that are used.
+// chosen are the addresses of a name that are used: all, in an order of their own, or the one that was answered first, as in Envoy.
 func (c *Config) chosen(addrs []netip.Addr) []netip.Addr {
 	addrs = slices.Clone(addrs)
-	slices.SortFunc(addrs, netip.Addr.Compare)
-	if c.Discovery == LogicalDNS && len(addrs) > 1 {
-		addrs = addrs[:1]
+	if c.Discovery != LogicalDNS {
+		slices.SortFunc(addrs, netip.Addr.Compare)
+		return addrs
 	}
-	return addrs
+	if c.PreferIPv4 {
+		slices.SortStableFunc(addrs, func(a, b netip.Addr) int { return cmp.Compare(a.Unmap().BitLen(), b.Unmap().BitLen()) })
+	}
+	return addrs[:min(len(addrs), 1)]
+}
+
+// key tells an endpoint's host from others: where a name has one host, that is the host wherever the name leads; its connections outlive a move, as in Envoy.
+func (c *Config) key(ep *exchange.Endpoint) string {
+	if c.Discovery == LogicalDNS && ep.Host != "" {
+		return net.JoinHostPort(ep.Host, strconv.Itoa(int(ep.Address.Port())))
+	}
+	return ep.Key()
 }
 
 // await waits, at most a connect timeout, for the first DNS answer or health checks; false where there were some before.

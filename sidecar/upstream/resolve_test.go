@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -153,4 +155,85 @@ func TestManyNames(t *testing.T) {
 			t.Errorf("got %v", got)
 		}
 	})
+}
+
+// TestLogicalDNS: new connections go to the first address of the answer, in the order of the name server, which may spread its clients like that.
+func TestLogicalDNS(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg    Config
+		answer []string
+		want   string
+	}{
+		"the first, not the lowest":     {Config{}, []string{"10.0.0.2", "10.0.0.1"}, "10.0.0.2"},
+		"the first, though others stay": {Config{}, []string{"10.0.0.3", "10.0.0.9"}, "10.0.0.3"},
+		"IPv6 is as good":               {Config{}, []string{"fd00::1", "10.0.0.1"}, "fd00::1"},
+		"IPv4 where it is preferred":    {Config{PreferIPv4: true}, []string{"fd00::1", "10.0.0.2", "10.0.0.1"}, "10.0.0.2"},
+		"IPv6 where there is no other":  {Config{PreferIPv4: true}, []string{"fd00::2", "fd00::1"}, "fd00::2"},
+		"IPv4 that is written as IPv6":  {Config{PreferIPv4: true}, []string{"::ffff:10.0.0.2", "10.0.0.1"}, "10.0.0.2"},
+	} {
+		c.cfg.Info.Name, c.cfg.Discovery = "c", LogicalDNS
+		c.cfg.Endpoints = []*exchange.Endpoint{{Host: "a", Address: netip.AddrPortFrom(netip.Addr{}, 80), Weight: 1}}
+		cluster := NewRegistry(Options{}).Apply(map[string]*Config{"c": &c.cfg}, nil).Get("c")
+		var addrs []netip.Addr
+		for _, a := range c.answer {
+			addrs = append(addrs, netip.MustParseAddr(a))
+		}
+		cluster.resolved(&c.cfg, answers{"a": {addrs: []netip.Addr{netip.MustParseAddr("10.0.0.9")}}}, true)
+		before := cluster.Hosts()[0]
+		cluster.resolved(&c.cfg, answers{"a": {addrs: addrs}}, true)
+		if got := addresses(cluster); !slices.Equal(got, []string{c.want}) {
+			t.Errorf("%s: got %v, want %s", name, got, c.want)
+		}
+		if cluster.Hosts()[0] != before {
+			t.Errorf("%s: another host", name)
+		}
+		if at := netip.AddrPortFrom(netip.MustParseAddr(c.want), 80).String(); cluster.Pinned(at) != before {
+			t.Errorf("%s: nobody can stay with %s", name, at)
+		}
+	}
+}
+
+// TestLogicalDNSKeepsConnections: connections to an address that a name had are used on, as in Envoy; new ones go to the address that it has.
+func TestLogicalDNSKeepsConnections(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	port := ln.Addr().(*net.TCPAddr).AddrPort().Port()
+	other, err := net.Listen("tcp", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), port).String())
+	if err != nil {
+		t.Skip(err)
+	}
+	defer other.Close()
+	var closed atomic.Int32
+	var dialled []string
+	registry := NewRegistry(Options{HTTP1: func(conn net.Conn, _ *exchange.TransportInfo) (exchange.Transport, error) {
+		dialled = append(dialled, conn.RemoteAddr().(*net.TCPAddr).IP.String())
+		return &wire{slots: 1, closed: &closed}, conn.Close()
+	}})
+	cfg := &Config{Info: exchange.ClusterInfo{Name: "c"}, Discovery: LogicalDNS,
+		Endpoints: []*exchange.Endpoint{{Host: "a", Address: netip.AddrPortFrom(netip.Addr{}, port), Weight: 1}}}
+	c := registry.Apply(map[string]*Config{"c": cfg}, nil).Get("c")
+	leads := func(at string) {
+		c.resolved(cfg, answers{"a": {addrs: []netip.Addr{netip.MustParseAddr(at)}}}, true)
+	}
+	leads("127.0.0.1")
+	one := open(t, c)
+	one.Close(time.Time{})
+	leads("127.0.0.2")
+	one = open(t, c)
+	if got := one.Endpoint().Address.Addr().String(); !one.Reused() || closed.Load() != 0 || got != "127.0.0.1" {
+		t.Errorf("reused %v, %d closed, said to lead to %s", one.Reused(), closed.Load(), got)
+	}
+	two := open(t, c)
+	if got := two.Endpoint().Address.Addr().String(); !slices.Equal(dialled, []string{"127.0.0.1", "127.0.0.2"}) || got != "127.0.0.2" {
+		t.Errorf("dialled %v, said to lead to %s", dialled, got)
+	}
+	registry.Apply(nil, nil)
+	one.Close(time.Time{})
+	two.Close(time.Time{})
+	if closed.Load() != 2 {
+		t.Errorf("%d closed when the cluster goes", closed.Load())
+	}
 }
