@@ -110,11 +110,13 @@ func (c *Cluster) spares(cfg *Outlier) bool {
 	return out == 0 && cfg.AlwaysOne || 100*(out+1) <= int64(cfg.MaxEjectionPercent)*int64(len(c.Hosts()))
 }
 
+// restore ends an ejection. All series begin anew, as in Envoy: one that was not what had the host ejected may be near its limit.
 func (h *Host) restore() {
 	defer h.cluster.owner.guard()
 	if !h.outlier.ejected.CompareAndSwap(true, false) {
 		return
 	}
+	reset(&h.outlier.fives, &h.outlier.gateway, &h.outlier.local)
 	h.cluster.ejected.Add(-1)
 	h.cluster.reschedule()
 }
@@ -128,7 +130,6 @@ func (h *Host) pardon() {
 	timer := h.outlier.timer
 	h.mu.Unlock()
 	if timer.Stop() { // else it is about to do the same
-		reset(&h.outlier.fives, &h.outlier.gateway, &h.outlier.local)
 		h.restore()
 	}
 }

@@ -100,6 +100,40 @@ func TestOutlierKinds(t *testing.T) {
 	}
 }
 
+// TestEjectionEndsSeries: whichever series had a host ejected, all begin anew when it comes back.
+func TestEjectionEndsSeries(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg          Outlier
+		before, then []Result
+	}{
+		"5xx":                        {Outlier{Consecutive5xx: 5, ConsecutiveGateway: 3}, []Result{Gateway, Gateway, Gateway}, []Result{Server, Server, Server, Server}},
+		"gateway":                    {Outlier{Consecutive5xx: 3, ConsecutiveGateway: 5}, []Result{Gateway, Gateway, Gateway}, []Result{Gateway, Gateway}},
+		"local":                      {Outlier{Consecutive5xx: 3, SplitLocal: true, ConsecutiveLocal: 4}, []Result{Server, Server, Local, Local, Local, Server}, []Result{Local, Local, Local}},
+		"local, while it is ejected": {Outlier{Consecutive5xx: 2, SplitLocal: true, ConsecutiveLocal: 4}, []Result{Server, Server, Local, Local, Local}, []Result{Local, Local, Local}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c.cfg.MaxEjectionPercent, c.cfg.BaseEjection = 100, time.Minute
+				h := live(Config{Outlier: &c.cfg}, endpoint(a)).Hosts()[0]
+				report := func(results []Result) {
+					for _, r := range results {
+						h.Report(r)
+					}
+					synctest.Wait()
+				}
+				if report(c.before); !h.Ejected() {
+					t.Fatal("not ejected")
+				}
+				time.Sleep(time.Minute + time.Second)
+				synctest.Wait()
+				if report(c.then); h.Ejected() {
+					t.Error("ejected again by what had been before")
+				}
+			})
+		})
+	}
+}
+
 // TestEjectedHostsThatGo: a host that is removed while it is ejected does not count against the share of hosts that may be ejected.
 func TestEjectedHostsThatGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
