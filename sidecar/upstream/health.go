@@ -96,6 +96,9 @@ func (h *Host) Sick() bool { return h.sick.Load() }
 // verdict takes over what checks say of the host.
 func (h *Host) verdict(sick bool) {
 	c := h.cluster
+	if !sick && h.sick.Load() {
+		h.since.Store(time.Now().UnixNano())
+	}
 	if h.sick.Swap(sick) != sick {
 		c.reschedule()
 	}

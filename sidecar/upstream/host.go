@@ -14,7 +14,7 @@ type Host struct {
 	face    atomic.Pointer[face]
 	active  atomic.Int64
 	failed  atomic.Int64 // unix nanoseconds of the last failure to connect, 0 since one succeeded
-	since   atomic.Int64 // unix nanoseconds of when it came, or was said to be healthy again
+	since   atomic.Int64 // unix nanoseconds of when it came, or was said, or found by checks, to be healthy since
 	used    atomic.Int64 // unix nanoseconds of the last new connection
 	pools   atomic.Pointer[[]*pool]
 	gone    atomic.Bool // no longer an endpoint of the cluster

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/check"
 )
 
 // six are endpoints of six ports.
@@ -75,6 +76,35 @@ func TestWarmup(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWarmupAfterChecks: where hosts are checked, a host is new when it passes, and again when it passes after it had failed; as in Envoy.
+func TestWarmupAfterChecks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := live(Config{Health: &check.Config{}, Warmup: &Warmup{Window: time.Minute, Least: 0.1, Aggression: 1}}, endpoint(a), endpoint(b))
+		fresh := c.Hosts()[1]
+		share := func(says string, percent float64) {
+			t.Helper()
+			const picks = 20_000
+			if got := 100 * float64(count(c, picks)[b]) / picks; got < percent-2 || got > percent+2 {
+				t.Errorf("%s: %.1f %%, want %.1f", says, got, percent)
+			}
+		}
+		c.Hosts()[0].verdict(false)
+		time.Sleep(2 * time.Minute)
+		fresh.verdict(false)
+		share("passed, though it has been there for long", 100*0.1/1.1)
+		time.Sleep(30 * time.Second)
+		fresh.verdict(false)
+		share("passed once more", 100*0.5/1.5)
+		time.Sleep(time.Minute)
+		share("warm", 50)
+		fresh.verdict(true)
+		share("failed", 0)
+		time.Sleep(time.Second)
+		fresh.verdict(false)
+		share("passed again", 100*0.1/1.1)
+	})
 }
 
 func BenchmarkPickWarming(b *testing.B) {
