@@ -134,6 +134,7 @@ func TestUpstreamAnswers(t *testing.T) {
 	}{
 		"garbage":                   {"hello there\r\n\r\n", "HTTP/1.1 502", "UPE"},
 		"both framings":             {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 502", "UPE"},
+		"chunks in HTTP/1.0":        {"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 502", "UPE"},
 		"differing lengths":         {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "HTTP/1.1 502", "UPE"},
 		"equal lengths":             {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na", "HTTP/1.1 502", "UPE"},
 		"no content with a length":  {"HTTP/1.1 204 No Content\r\nContent-Length: 1\r\n\r\na", "HTTP/1.1 502", "UPE"},
@@ -165,6 +166,29 @@ func TestUpstreamAnswers(t *testing.T) {
 				t.Errorf("got flags %s, want %s", r.flags, c.flags)
 			}
 		})
+	}
+}
+
+// TestFaultyFramingEndsTheConnection: HTTP/1.0 has no chunks (RFC 9112, 6.1). Who says both may have anything follow, whatever it says of keeping the connection.
+func TestFaultyFramingEndsTheConnection(t *testing.T) {
+	var requests atomic.Int32
+	b := script(t, func(nc net.Conn, r *bufio.Reader) {
+		for readHead(r) != "" {
+			if requests.Add(1) == 1 {
+				_, _ = io.WriteString(nc, "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+				if readHead(r) != "" {
+					t.Error("the connection is used again")
+				}
+				return
+			}
+			_, _ = io.WriteString(nc, "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n")
+		}
+	})
+	p := proxy(t, to("c"), map[string][]string{"c": {b}})
+	for i, want := range []string{"HTTP/1.1 502", "HTTP/1.1 200", "HTTP/1.1 200"} {
+		if got := p.raw("GET / HTTP/1.1\r\nHost: a\r\n\r\n"); !strings.HasPrefix(got, want) || strings.Contains(got, "abc") {
+			t.Errorf("answer %d: want %q in:\n%s", i+1, want, got)
+		}
 	}
 }
 

@@ -427,7 +427,7 @@ func parseResponse(p []byte, h *exchange.Head, f *framing, most int) error {
 	if err := parseFields(p[i+1:], h, f, most); err != nil {
 		return err
 	}
-	if f.chunked && f.length >= 0 {
+	if f.chunked && (f.length >= 0 || f.http10) { // HTTP/1.0 has no chunks (RFC 9112, 6.1)
 		return exchange.ErrProtocol
 	}
 	f.strip(h)
