@@ -23,6 +23,9 @@ func (r *run) retriable(p *route.Retry, o exchange.Outcome, err error) bool {
 // wanted says whether the policy names how the try ended.
 func (r *run) wanted(p *route.Retry, o exchange.Outcome, err error) bool {
 	if o == exchange.OK {
+		if r.x.Response.Has("x-envoy-ratelimited") { // as in Envoy, whatever else holds
+			return p.On&route.OnEnvoyRatelimited != 0
+		}
 		return retriesResponse(p, r.x) || r.named()
 	}
 	const any5xx = route.On5xx | route.OnGatewayError
@@ -47,7 +50,6 @@ func retriesResponse(p *route.Retry, x *exchange.Exchange) bool {
 	switch {
 	case p.On&route.On5xx != 0 && status >= 500,
 		p.On&route.OnGatewayError != 0 && status >= 502 && status <= 504,
-		p.On&route.OnEnvoyRatelimited != 0 && x.Response.Has("x-envoy-ratelimited"),
 		p.On&route.OnConnectFailure != 0 && refused(x),
 		p.On&route.OnRetriable4xx != 0 && status == 409,
 		p.On&route.OnRetriableStatusCodes != 0 && slices.Contains(p.Codes, status):

@@ -8,6 +8,33 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/route"
 )
 
+// TestRateLimitedIsNotRetried: what an upstream's rate limit has refused is sent again where the policy names that, and for no other reason.
+func TestRateLimitedIsNotRetried(t *testing.T) {
+	for _, status := range []int{200, 409, 429, 503} {
+		for on, want := range map[route.RetryOn]bool{
+			route.On5xx | route.OnGatewayError | route.OnRetriable4xx | route.OnConnectFailure:      false,
+			route.OnRetriableStatusCodes | route.OnRetriableHeaders:                                 false,
+			route.OnGRPCUnavailable:                                                                 false,
+			route.OnEnvoyRatelimited:                                                                true,
+			route.OnRetriableStatusCodes | route.OnEnvoyRatelimited | route.OnGRPCResourceExhausted: true,
+		} {
+			r := request(config.HTTP{}, "GET /", "content-type: application/grpc", retriableNames+": x-again")
+			r.x.GRPC = true
+			r.route = &route.Route{Retry: &route.Retry{On: on, Codes: []int{status}, Attempts: 1}}
+			r.x.Upstream.Cluster = &exchange.ClusterInfo{}
+			r.outgoing()
+			r.x.Response.Status = status
+			for _, name := range []string{"x-envoy-ratelimited", "x-again"} {
+				r.x.Response.Add(name, "1")
+			}
+			r.x.Response.Add("grpc-status", "14")
+			if got := r.wanted(r.route.Retry, exchange.OK, nil); got != want {
+				t.Errorf("%d, conditions %b: sent again: %v, want %v", status, on, got, want)
+			}
+		}
+	}
+}
+
 // TestRetriesByResponseFields: conditions on fields of a response hold for what the policy names, and for nothing else.
 func TestRetriesByResponseFields(t *testing.T) {
 	const names = retriableNames + ": x-again, X-Later"

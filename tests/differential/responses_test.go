@@ -73,7 +73,8 @@ func retries() []question {
 		name  string
 		first reply
 	}{{"500", status(500)}, {"502", status(502)}, {"503", status(503)}, {"504", status(504)}, {"409", status(409)}, {"418", status(418)}, {"429", status(429)}, {"400", status(400)}, {"a reset", says("").then(abandon)}, {"an end", says("").then(hangUp)},
-		{"what is no response", says("junk\r\n\r\n").then(hangUp)}, {"a limit", says("HTTP/1.1 429 Odd\r\nX-Envoy-Ratelimited: true\r\nContent-Length: 0\r\n\r\n")}, {"half a body", says("HTTP/1.1 503 Odd\r\nContent-Length: 5\r\n\r\nab").then(hangUp)}, {"half a head", says("HTTP/1.1 200 OK\r\nX-").then(abandon)}}
+		{"what is no response", says("junk\r\n\r\n").then(hangUp)}, {"a limit", says("HTTP/1.1 429 Odd\r\nX-Envoy-Ratelimited: true\r\nContent-Length: 0\r\n\r\n")},
+		{"a limit by 503", says("HTTP/1.1 503 Odd\r\nX-Envoy-Ratelimited: true\r\nContent-Length: 0\r\n\r\n")}, {"half a body", says("HTTP/1.1 503 Odd\r\nContent-Length: 5\r\n\r\nab").then(hangUp)}, {"half a head", says("HTTP/1.1 200 OK\r\nX-").then(abandon)}}
 	for _, policy := range []string{"5xx", "gateway", "reset", "before", "4xx", "codes", "limited", "refused", "zero", "default", "none"} {
 		for _, f := range failures {
 			name := policy + ": " + f.name
