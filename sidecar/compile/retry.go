@@ -52,6 +52,13 @@ func retry(in *routev3.RetryPolicy) (*route.Retry, error) {
 	for _, code := range in.GetRetriableStatusCodes() {
 		out.Codes = append(out.Codes, int(code))
 	}
+	var err error
+	if out.Fields, err = retryHeaders("retriable_headers", in.GetRetriableHeaders()); err != nil {
+		return nil, err
+	}
+	if out.Only, err = retryHeaders("retriable_request_headers", in.GetRetriableRequestHeaders()); err != nil {
+		return nil, err
+	}
 	for i, p := range in.GetRetryHostPredicate() {
 		if p.GetName() != "envoy.retry_host_predicates.previous_hosts" {
 			return nil, values.Wrong(fmt.Sprintf("retry_host_predicate[%d]", i), "%q is not implemented", p.GetName())
@@ -63,6 +70,18 @@ func retry(in *routev3.RetryPolicy) (*route.Retry, error) {
 			return nil, values.Wrong("retry_priority", "%q is not implemented", p.GetName())
 		}
 		out.OtherPriority = true
+	}
+	return out, nil
+}
+
+func retryHeaders(path string, in []*routev3.HeaderMatcher) (route.Headers, error) {
+	matches, err := headerMatches(path, in)
+	if err != nil {
+		return nil, err
+	}
+	out, err := route.NewHeaders(matches)
+	if err != nil {
+		return nil, fmt.Errorf("%s%w", path, err)
 	}
 	return out, nil
 }

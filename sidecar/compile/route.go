@@ -129,18 +129,9 @@ func routeMatch(in *routev3.RouteMatch) (route.Match, error) {
 	default:
 		return out, values.Wrong("path_specifier", "a match needs one that is implemented")
 	}
-	for i, h := range in.GetHeaders() {
-		field := fmt.Sprintf("headers[%d]", i)
-		r, err := permissions.Header(field, h)
-		if err != nil {
-			return out, err
-		}
-		made := route.HeaderMatch{Name: r.Name, Invert: r.Invert, MissingAsEmpty: r.MissingAsEmpty, Match: valueMatch(r.Match)}
-		if r.Present {
-			made.Match = route.StringMatch{Kind: route.StringPresent}
-			made.Absent, made.Invert = r.Invert, false
-		}
-		out.Headers = append(out.Headers, made)
+	var err error
+	if out.Headers, err = headerMatches("headers", in.GetHeaders()); err != nil {
+		return out, err
 	}
 	for i, q := range in.GetQueryParameters() {
 		field := fmt.Sprintf("query_parameters[%d]", i)
@@ -162,6 +153,24 @@ func routeMatch(in *routev3.RouteMatch) (route.Match, error) {
 	if f := in.GetRuntimeFraction(); f != nil {
 		share := values.PerMillion(f.GetDefaultValue())
 		out.Fraction = &share
+	}
+	return out, nil
+}
+
+// headerMatches is the route package's form of matches of fields.
+func headerMatches(path string, in []*routev3.HeaderMatcher) ([]route.HeaderMatch, error) {
+	var out []route.HeaderMatch
+	for i, h := range in {
+		r, err := permissions.Header(fmt.Sprintf("%s[%d]", path, i), h)
+		if err != nil {
+			return nil, err
+		}
+		made := route.HeaderMatch{Name: r.Name, Invert: r.Invert, MissingAsEmpty: r.MissingAsEmpty, Match: valueMatch(r.Match)}
+		if r.Present {
+			made.Match = route.StringMatch{Kind: route.StringPresent}
+			made.Absent, made.Invert = r.Invert, false
+		}
+		out = append(out, made)
 	}
 	return out, nil
 }

@@ -74,6 +74,7 @@ type run struct {
 	whole   bool          // body is all of it
 	started bool          // the response's head is on its way to the client
 	fields  exchange.View // names of response fields for which the request is to be sent again
+	single  bool          // the route's policy sends no such request again
 	bridged bool          // d translates bodies
 	// connected: a try got as far as a connection, and something may have been delivered
 	connected bool
@@ -119,7 +120,7 @@ func (p *Proxy) begin(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	r.connected, r.key, r.mints, r.bridged = false, upstream.Key{}, false, false
 	r.body, r.whole, r.started, r.deadline, r.timeout, r.until = nil, false, false, time.Time{}, 0, time.Time{}
 	r.perTry, r.tryIdle, r.retries = 0, 0, 0
-	r.mirrors, r.fields, x.Quiet = nil, nil, r.http.Quiet
+	r.mirrors, r.fields, r.single, x.Quiet = nil, nil, false, r.http.Quiet
 	r.pump.overdue = false
 	r.trailers.Reset()
 	return r

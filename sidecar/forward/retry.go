@@ -14,7 +14,7 @@ import (
 
 // retriable says whether the policy wants another try, and nothing of this one has reached the client.
 func (r *run) retriable(p *route.Retry, o exchange.Outcome, err error) bool {
-	if p == nil || r.started || r.x.Canceled() || r.x.Upgrade != nil && o == exchange.OK {
+	if p == nil || r.single || r.started || r.x.Canceled() || r.x.Upgrade != nil && o == exchange.OK {
 		return false
 	}
 	return r.wanted(p, o, err)
@@ -52,7 +52,8 @@ func retriesResponse(p *route.Retry, x *exchange.Exchange) bool {
 		p.On&route.OnGatewayError != 0 && status >= 502 && status <= 504,
 		p.On&route.OnConnectFailure != 0 && refused(x),
 		p.On&route.OnRetriable4xx != 0 && status == 409,
-		p.On&route.OnRetriableStatusCodes != 0 && slices.Contains(p.Codes, status):
+		p.On&route.OnRetriableStatusCodes != 0 && slices.Contains(p.Codes, status),
+		p.On&route.OnRetriableHeaders != 0 && p.Fields.Any(&x.Response):
 		return true
 	}
 	if !x.GRPC || p.On&(route.OnGRPCCancelled|route.OnGRPCDeadlineExceeded|route.OnGRPCInternal|route.OnGRPCResourceExhausted|route.OnGRPCUnavailable) == 0 {

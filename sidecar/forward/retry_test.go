@@ -12,10 +12,10 @@ import (
 func TestRateLimitedIsNotRetried(t *testing.T) {
 	for _, status := range []int{200, 409, 429, 503} {
 		for on, want := range map[route.RetryOn]bool{
-			route.On5xx | route.OnGatewayError | route.OnRetriable4xx | route.OnConnectFailure:      false,
-			route.OnRetriableStatusCodes | route.OnRetriableHeaders:                                 false,
-			route.OnGRPCUnavailable:                                                                 false,
-			route.OnEnvoyRatelimited:                                                                true,
+			route.On5xx | route.OnGatewayError | route.OnRetriable4xx | route.OnConnectFailure: false,
+			route.OnRetriableStatusCodes | route.OnRetriableHeaders:                            false,
+			route.OnGRPCUnavailable:  false,
+			route.OnEnvoyRatelimited: true,
 			route.OnRetriableStatusCodes | route.OnEnvoyRatelimited | route.OnGRPCResourceExhausted: true,
 		} {
 			r := request(config.HTTP{}, "GET /", "content-type: application/grpc", retriableNames+": x-again")
@@ -32,6 +32,43 @@ func TestRateLimitedIsNotRetried(t *testing.T) {
 				t.Errorf("%d, conditions %b: sent again: %v, want %v", status, on, got, want)
 			}
 		}
+	}
+}
+
+// TestRetriesByMatches: responses are asked for again by what the policy matches in them, and requests that its own matches leave out never.
+func TestRetriesByMatches(t *testing.T) {
+	exact := func(name, value string) route.HeaderMatch {
+		return route.HeaderMatch{Name: name, Match: route.StringMatch{Value: value}}
+	}
+	for says, c := range map[string]struct {
+		on           route.RetryOn
+		fields, only []route.HeaderMatch
+		want         bool
+	}{
+		"a field's value":            {on: route.OnRetriableHeaders, fields: []route.HeaderMatch{exact("x-no", "1"), exact("x-again", "yes")}, want: true},
+		"another value":              {on: route.OnRetriableHeaders, fields: []route.HeaderMatch{exact("x-again", "no")}},
+		"the status":                 {on: route.OnRetriableHeaders, fields: []route.HeaderMatch{exact(":status", "429")}, want: true},
+		"another status":             {on: route.OnRetriableHeaders, fields: []route.HeaderMatch{exact(":status", "503")}},
+		"without the condition":      {on: route.OnGatewayError, fields: []route.HeaderMatch{exact("x-again", "yes")}},
+		"one of the requests":        {on: route.OnRetriableStatusCodes, only: []route.HeaderMatch{exact("x-no", "1"), exact(":method", "GET")}, want: true},
+		"none of the requests":       {on: route.OnRetriableStatusCodes, only: []route.HeaderMatch{exact(":method", "PUT")}},
+		"a field of a wrong request": {on: route.OnRetriableHeaders, fields: []route.HeaderMatch{exact("x-again", "yes")}, only: []route.HeaderMatch{exact("a", "c")}},
+		"a field of a right request": {on: route.OnRetriableHeaders, fields: []route.HeaderMatch{exact("x-again", "yes")}, only: []route.HeaderMatch{exact("a", "b")}, want: true},
+	} {
+		t.Run(says, func(t *testing.T) {
+			r := request(config.HTTP{}, "GET /", "a: b")
+			policy := &route.Retry{On: c.on, Codes: []int{429}, Attempts: 1}
+			policy.Fields, _ = route.NewHeaders(c.fields)
+			policy.Only, _ = route.NewHeaders(c.only)
+			r.route = &route.Route{Retry: policy}
+			r.x.Upstream.Cluster = &exchange.ClusterInfo{}
+			r.outgoing()
+			r.x.Response.Status = 429
+			r.x.Response.Add("x-again", "yes")
+			if got := r.retriable(policy, exchange.OK, nil); got != c.want {
+				t.Errorf("sent again: %v, want %v", got, c.want)
+			}
+		})
 	}
 }
 

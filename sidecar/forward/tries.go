@@ -52,7 +52,9 @@ func (r *run) forward() exchange.Outcome {
 // outgoing readies the request's head for the upstream.
 func (r *run) outgoing() {
 	x := r.x
-	if p := r.route.Retry; p != nil && p.On&route.OnRetriableHeaders != 0 {
+	p := r.route.Retry
+	r.single = p != nil && len(p.Only) > 0 && !p.Only.Any(&x.Request)
+	if p != nil && p.On&route.OnRetriableHeaders != 0 {
 		r.fields = x.Request.Get(retriableNames)
 		x.Request.Remove(retriableNames)
 	}

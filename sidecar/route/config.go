@@ -197,13 +197,15 @@ const (
 	OnGRPCUnavailable
 	OnEnvoyRatelimited
 	OnHTTP3PostConnectFailure // never happens: there is no HTTP/3
-	OnRetriableHeaders        // a response field that the request names in x-envoy-retriable-header-names
+	OnRetriableHeaders        // a response field that Retry.Fields match, or that the request names in x-envoy-retriable-header-names
 )
 
 // Retry is a retry policy. It never changes.
 type Retry struct {
 	On            RetryOn
-	Codes         []int // for OnRetriableStatusCodes
+	Codes         []int   // for OnRetriableStatusCodes
+	Fields        Headers // of responses, for OnRetriableHeaders
+	Only          Headers // of requests: none other is sent again; empty: any may be
 	Attempts      int   // retries, not counting the first try
 	PerTry        time.Duration
 	PerTryIdle    time.Duration // from the end of the request on, while nothing comes from the upstream; 0: any

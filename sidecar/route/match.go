@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -145,7 +146,7 @@ type matcher struct {
 	path     string
 	fold     bool
 	regex    *regexp.Regexp
-	headers  []headerMatcher
+	headers  Headers
 	query    []queryMatcher
 	grpc     bool
 	fraction *uint32
@@ -162,13 +163,11 @@ func newMatcher(c *Match) (matcher, error) {
 	if c.PathKind == SegmentPrefix {
 		m.path = strings.TrimRight(c.Path, "/")
 	}
-	for i := range c.Headers {
-		s, err := newStringMatcher(&c.Headers[i].Match)
-		if err != nil {
-			return m, fmt.Errorf("headers[%d].%w", i, err)
-		}
-		m.headers = append(m.headers, headerMatcher{c.Headers[i], s})
+	headers, err := NewHeaders(c.Headers)
+	if err != nil {
+		return m, fmt.Errorf("headers%w", err)
 	}
+	m.headers = headers
 	for i, q := range c.Query {
 		s, err := newStringMatcher(&q.Match)
 		if err != nil {
@@ -250,6 +249,32 @@ func (m *matcher) equal(v exchange.View, s string) bool {
 	return v.Is(s)
 }
 
+// Headers are compiled HeaderMatches.
+type Headers []headerMatcher
+
+// NewHeaders compiles matches.
+func NewHeaders(c []HeaderMatch) (Headers, error) {
+	var out Headers
+	for i := range c {
+		s, err := newStringMatcher(&c[i].Match)
+		if err != nil {
+			return nil, fmt.Errorf("[%d].%w", i, err)
+		}
+		out = append(out, headerMatcher{c[i], s})
+	}
+	return out, nil
+}
+
+// Any says whether one of them matches.
+func (m Headers) Any(h *exchange.Head) bool {
+	for i := range m {
+		if m[i].matches(h) {
+			return true
+		}
+	}
+	return false
+}
+
 type headerMatcher struct {
 	HeaderMatch
 	value stringMatcher
@@ -321,6 +346,10 @@ func pseudo(h *exchange.Head, name string) exchange.View {
 		return h.Scheme
 	case ":path":
 		return h.Path
+	case ":status":
+		if h.Status != 0 {
+			return strconv.AppendInt(nil, int64(h.Status), 10)
+		}
 	}
 	return nil
 }

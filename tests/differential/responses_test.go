@@ -86,6 +86,14 @@ func retries() []question {
 			}
 		}
 	}
+	for says, answer := range map[string]reply{"418": status(418), "503": status(503), "yes": says("HTTP/1.1 429 Odd\r\nX-Again: yes\r\nContent-Length: 0\r\n\r\n"), "no": says("HTTP/1.1 429 Odd\r\nX-Again: no\r\nContent-Length: 0\r\n\r\n")} {
+		for _, method := range []string{"GET", "DELETE"} {
+			for _, field := range []string{"X-May: 1", "X-Other: 1"} {
+				name := fmt.Sprintf("fields: %s to %s with %s", says, method, field)
+				out = append(out, question{name: name, send: request(method, "/fields", "retry.test", field), replies: []reply{answer, fine}})
+			}
+		}
+	}
 	out = append(out, question{name: "another host", send: request("GET", "/connect", "retry.test")}, question{name: "a dead one", send: request("GET", "/dead", "retry.test")},
 		question{name: "the only one, of which less than the whole may be ejected", send: request("GET", "/lone", "retry.test"), replies: []reply{status(500), status(500), fine}},
 		question{name: "statuses that are no errors, whatever their class", send: request("GET", "/picky", "retry.test"), replies: []reply{status(500), status(503), fine}},

@@ -136,7 +136,7 @@ envoy.config.route.v3.WeightedCluster: clusters
 envoy.config.route.v3.WeightedCluster.ClusterWeight: name weight host_rewrite_literal request_headers_to_add request_headers_to_remove
 	response_headers_to_add response_headers_to_remove typed_per_filter_config
 envoy.config.route.v3.RetryPolicy: retry_on num_retries per_try_timeout per_try_idle_timeout retriable_status_codes retry_host_predicate host_selection_retry_max_attempts
-	retry_back_off retry_priority
+	retry_back_off retry_priority retriable_headers retriable_request_headers
 envoy.config.route.v3.RetryPolicy.RetryHostPredicate: name typed_config
 envoy.config.route.v3.RetryPolicy.RetryBackOff: base_interval max_interval
 envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate:
