@@ -125,10 +125,7 @@ func (m *mirror) exchange() {
 	x := &exchange.Exchange{}
 	x.Reset(m.conn)
 	x.Protocol = m.protocol
-	if !m.cluster.Begin() {
-		return
-	}
-	defer m.cluster.Done()
+	m.cluster.Begin()
 	until := time.Now().Add(mirrorTime)
 	h, o := m.cluster.PickFor(m.key, m.conn.Onward(), nil, 1)
 	if o != exchange.OK {

@@ -16,10 +16,7 @@ func (r *run) forward() exchange.Outcome {
 		x.Reply.Status = r.route.Missing
 		return exchange.NoCluster
 	}
-	if !r.cluster.Begin() {
-		return exchange.Overflow
-	}
-	defer r.cluster.Done()
+	r.cluster.Begin()
 	asked := x.Request.Authority // whatever it is rewritten to: names lead where the client wanted to go
 	if r.cluster.Named() {
 		r.key.Name = string(asked)

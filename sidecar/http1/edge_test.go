@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/route"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
 // dial opens a client's connection that no test hangs on.
@@ -82,6 +84,31 @@ func TestClientGoneWhileQueued(t *testing.T) {
 	second.Close()
 	if r := p.book.last(t, 1); r.flags != "DC" {
 		t.Errorf("got %+v", r)
+	}
+}
+
+// TestRequestsTakeTurns: with one connection and one request at a time, those that wait are served one after another.
+func TestRequestsTakeTurns(t *testing.T) {
+	const clients = 5
+	asked, release := make(chan struct{}, clients), make(chan struct{})
+	b := backend(t, func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-release
+	})
+	p := proxy(t, to("c"), map[string][]string{"c": {b}}, func(p *mesh) {
+		p.cfg.Clusters["c"].Limits = upstream.Limits{Connections: 1, Pending: 10, Requests: 1}
+	})
+	answers := make(chan string, clients)
+	for range clients {
+		go func() { answers <- p.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n") }()
+	}
+	<-asked
+	time.Sleep(100 * time.Millisecond) // for the others to come
+	close(release)
+	for range clients {
+		if got := <-answers; !strings.Contains(got, "HTTP/1.1 200") {
+			t.Errorf("got\n%s", got)
+		}
 	}
 }
 

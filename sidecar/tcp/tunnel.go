@@ -47,9 +47,7 @@ func (s *Server) reach(ctx context.Context, cluster *upstream.Cluster, h *upstre
 // enter opens a tunnel through h, a proxy. The client's bytes wait for its answer, so that a pooled connection which turns out to be closed is no
 // failure yet.
 func (s *Server) enter(ctx context.Context, cluster *upstream.Cluster, h *upstream.Host, c *exchange.Connection, to *config.Tunnel) (*far, exchange.Outcome, string) {
-	if !cluster.Begin() {
-		return nil, exchange.Overflow, ""
-	}
+	cluster.Begin()
 	most := cmp.Or(cluster.Config().ConnectTimeout, connectTimeout)
 	for {
 		t := &tunnel{pieces: make(chan piece), taken: make(chan struct{}), closed: make(chan struct{}), read: make(chan struct{})}
@@ -57,12 +55,8 @@ func (s *Server) enter(ctx context.Context, cluster *upstream.Cluster, h *upstre
 		switch {
 		case o == exchange.OK:
 			go s.listen(t)
-			return &far{Conn: t, security: t.lease.Info().Security, release: func() {
-				t.release()
-				cluster.Done()
-			}}, o, ""
+			return &far{Conn: t, security: t.lease.Info().Security, release: t.release}, o, ""
 		case !again:
-			cluster.Done()
 			return nil, o, t.x.Upstream.Failure
 		}
 	}

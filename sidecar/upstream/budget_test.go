@@ -4,13 +4,15 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
 
 // TestRetryBudget: a budget replaces the limit of retries, and a share of nothing is its minimum, not everything.
 func TestRetryBudget(t *testing.T) {
 	for name, c := range map[string]struct {
 		budget RetryBudget
-		active int
+		active int64
 		want   int
 	}{
 		"no share":              {RetryBudget{Percent: 0, Min: 3}, 100, 3},
@@ -20,9 +22,7 @@ func TestRetryBudget(t *testing.T) {
 		"more than the limit's": {RetryBudget{Percent: 100}, 20, 20},
 	} {
 		cluster := live(Config{Limits: Limits{Retries: 1, Budget: &c.budget}}, endpoint(a))
-		for range c.active {
-			cluster.Begin()
-		}
+		cluster.requests.Add(c.active)
 		got := 0
 		for got <= c.want && cluster.BeginRetry() {
 			got++
@@ -30,6 +30,39 @@ func TestRetryBudget(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s: %d retries at once, want %d", name, got, c.want)
 		}
+	}
+}
+
+// TestRetryBudgetOfThoseThatWait: a budget is a share of the requests that are active and of those that wait for a connection, each once.
+func TestRetryBudgetOfThoseThatWait(t *testing.T) {
+	cluster, _, _ := pooled(t, Config{Limits: Limits{Connections: 1, Budget: &RetryBudget{Percent: 100}}})
+	l := open(t, cluster)
+	const waiting = 3
+	ends := make(chan exchange.Outcome)
+	for range waiting {
+		go func() {
+			cluster.Begin()
+			l, o := cluster.Hosts()[0].Open(newExchange(), nil, time.Time{})
+			l.Close(time.Time{})
+			ends <- o
+		}()
+	}
+	for cluster.pending.Load() < waiting {
+		time.Sleep(time.Millisecond)
+	}
+	got := 0
+	for cluster.BeginRetry() {
+		got++
+	}
+	if got != 1+waiting {
+		t.Errorf("%d retries at once, want %d", got, 1+waiting)
+	}
+	l.Close(time.Time{})
+	for range waiting {
+		<-ends
+	}
+	if n := cluster.requests.Load() + cluster.pending.Load() + cluster.dialling.Load(); n != 0 {
+		t.Errorf("%d are left", n)
 	}
 }
 
@@ -49,7 +82,6 @@ func TestRetryBudgetInterval(t *testing.T) {
 		}
 		for range 50 {
 			cluster.Begin()
-			cluster.Done()
 		}
 		if got := retries(); got != 10 {
 			t.Errorf("%d retries after 50 requests, want 10", got)

@@ -19,8 +19,9 @@ type Cluster struct {
 	owner *Registry
 	state atomic.Pointer[state]
 
-	requests    atomic.Int64
-	pending     atomic.Int64
+	requests    atomic.Int64 // that have a connection
+	pending     atomic.Int64 // that wait for one
+	dialling    atomic.Int64 // that make one
 	retries     atomic.Int64
 	connections atomic.Int64
 	ejected     atomic.Int64
@@ -229,28 +230,29 @@ func (c *Config) idle() time.Duration {
 	return c.IdleTimeout
 }
 
-// Begin counts a request (or a retry) against the limits; false means overflow. Each true needs one Done.
-func (c *Cluster) Begin() bool {
-	l := &c.config().Limits
-	if n := c.requests.Add(1); l.Requests != 0 && n > int64(l.Requests) {
+// Begin notes a request where retries are a share of those.
+func (c *Cluster) Begin() {
+	if b := c.config().Limits.Budget; b != nil && b.Interval > 0 {
+		c.begun.Add(time.Now(), b.Interval)
+	}
+}
+
+// admit counts a request that has a connection against the limit; false means overflow. As in Envoy, those that wait for one do not count.
+func (c *Cluster) admit() bool {
+	limit := c.config().Limits.Requests
+	if n := c.requests.Add(1); limit != 0 && n > int64(limit) {
 		c.requests.Add(-1)
 		return false
 	}
-	if l.Budget != nil && l.Budget.Interval > 0 {
-		c.begun.Add(time.Now(), l.Budget.Interval)
-	}
 	return true
 }
-
-// Done ends what Begin began.
-func (c *Cluster) Done() { c.requests.Add(-1) }
 
 // BeginRetry counts a retry against the limit or the budget; false means that none is left. Each true needs one DoneRetry.
 func (c *Cluster) BeginRetry() bool {
 	l := &c.config().Limits
 	limit := int64(math.MaxInt64)
 	if b := l.Budget; b != nil {
-		active := c.requests.Load() + c.pending.Load()
+		active := c.requests.Load() + c.pending.Load() + c.dialling.Load()
 		if b.Interval > 0 {
 			active = c.begun.Within(time.Now(), b.Interval)
 		}

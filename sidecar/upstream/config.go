@@ -76,7 +76,7 @@ type Socket struct {
 type Limits struct {
 	Connections           uint32 // established per cluster
 	Pending               uint32 // requests waiting for a connection
-	Requests              uint32 // in flight
+	Requests              uint32 // in flight, on connections
 	Retries               uint32 // retries in flight
 	RequestsPerConnection uint32
 	Streams               uint32       // concurrent streams per HTTP/2 connection

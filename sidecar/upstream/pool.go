@@ -67,6 +67,7 @@ func (l *Lease) Close(now time.Time) {
 	l.Stream.Close()
 	l.Stream = nil
 	l.Host.active.Add(-1)
+	l.Host.cluster.requests.Add(-1) // before the place may go to one that waits
 	l.pool.release(l.link, ok, now)
 }
 
@@ -113,11 +114,16 @@ func (h *Host) open(x *exchange.Exchange, client Client, deadline time.Time) (Le
 				continue
 			}
 		}
+		if !h.cluster.admit() {
+			p.unused(l)
+			return Lease{}, exchange.Overflow
+		}
 		p.mu.Lock()
 		reused := l.served > 1 // others may be taking places too
 		p.mu.Unlock()
 		s, err := l.t.Open()
 		if err != nil {
+			h.cluster.requests.Add(-1)
 			p.refused(l)
 			if dial { // refused at once: no use in asking again
 				return Lease{}, exchange.ConnectFailure
@@ -135,6 +141,8 @@ func (p *pool) slow(x *exchange.Exchange, client Client, dial bool, wait chan tu
 		defer client.Unwatch()
 	}
 	if dial {
+		p.host.cluster.dialling.Add(1)
+		defer p.host.cluster.dialling.Add(-1)
 		return p.dial(x, deadline)
 	}
 	return nil, p.wait(x, wait, deadline)
@@ -262,6 +270,14 @@ func (p *pool) release(l *link, ok bool, now time.Time) {
 		}
 		p.list(l)
 	}
+}
+
+// unused gives a place back that nothing was done with.
+func (p *pool) unused(l *link) {
+	p.mu.Lock()
+	l.served--
+	p.mu.Unlock()
+	p.release(l, true, time.Time{})
 }
 
 // refused takes a connection that refused an exchange out of use.

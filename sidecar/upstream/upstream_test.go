@@ -273,8 +273,8 @@ func TestLimits(t *testing.T) {
 	if len(*wires) != 2 {
 		t.Errorf("a connection serves more requests than it may: %d", len(*wires))
 	}
-	if !c.Begin() || c.Begin() || !c.BeginRetry() || c.BeginRetry() {
-		t.Error("requests or retries beyond the limit")
+	if !c.BeginRetry() || c.BeginRetry() {
+		t.Error("retries beyond the limit")
 	}
 	if _, o := c.Hosts()[0].Open(newExchange(), nil, time.Now().Add(20*time.Millisecond)); o != exchange.Timeout {
 		t.Errorf("waiting past the deadline: %v", o)
@@ -286,6 +286,47 @@ func TestLimits(t *testing.T) {
 	}()
 	if _, o := c.Hosts()[0].Open(x, nil, time.Time{}); o != exchange.ClientGone {
 		t.Errorf("a client that gave up while waiting: %v", o)
+	}
+}
+
+// TestRequestLimit: a request counts against the limit of requests while it has a connection, not while it waits for one.
+func TestRequestLimit(t *testing.T) {
+	c, wires, _ := pooled(t, Config{Limits: Limits{Connections: 1, Pending: 10, Requests: 1}})
+	one := open(t, c)
+	const waiting = 4
+	ends := make(chan exchange.Outcome)
+	for range waiting {
+		go func() {
+			l, o := c.Hosts()[0].Open(newExchange(), nil, time.Time{})
+			l.Close(time.Time{})
+			ends <- o
+		}()
+	}
+	for c.pending.Load() < waiting {
+		time.Sleep(time.Millisecond)
+	}
+	one.Close(time.Time{})
+	for range waiting {
+		if o := <-ends; o != exchange.OK {
+			t.Errorf("one that had waited: %v", o.Details())
+		}
+	}
+	if len(*wires) != 1 || c.requests.Load() != 0 {
+		t.Errorf("%d connections, %d requests left", len(*wires), c.requests.Load())
+	}
+}
+
+// TestRequestsOverTheLimit: where there are connections enough, a request over the limit overflows, and its connection is there for the next.
+func TestRequestsOverTheLimit(t *testing.T) {
+	c, wires, closed := pooled(t, Config{Limits: Limits{Requests: 1, RequestsPerConnection: 1}})
+	one := open(t, c)
+	if _, o := c.Hosts()[0].Open(newExchange(), nil, time.Time{}); o != exchange.Overflow {
+		t.Errorf("one over the limit: %v", o.Details())
+	}
+	one.Close(time.Time{})
+	two := open(t, c)
+	if len(*wires) != 2 || closed.Load() != 1 || two.Reused() {
+		t.Errorf("%d connections, %d closed, reused: %v", len(*wires), closed.Load(), two.Reused())
 	}
 }
 
