@@ -61,7 +61,7 @@ func (p *outboundPlan) serveApart(l *model.EgressListener, svc *model.Service, d
 	if rest == nil {
 		rest, relay = p.own(svc, l.Port)
 	}
-	if port.Protocol.IsTLS() {
+	if port.Protocol.IsTLS() && !model.PartialWildcard(svc.Host) {
 		at.chains = append(at.chains, listeners.Chain{Names: p.m.strings.Of([]string{svc.Host}), Targets: rest, Relay: relay})
 	}
 	if at.rest != nil {

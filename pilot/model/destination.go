@@ -5,7 +5,7 @@ package model
 type DestinationRule struct {
 	From   []Name
 	Parts  []RulePart // what each of From brought, where they are several
-	Host   string     // FQDN, "*.suffix" or "*"
+	Host   string     // FQDN, "*suffix" or "*"
 	Export Visibility
 	// Selector limits the rule to client workloads of its own namespace. Nil: all.
 	Selector Selector

@@ -28,7 +28,7 @@ type Server struct {
 // GatewayHost is "namespace/dnsName".
 type GatewayHost struct {
 	Namespace string // "*": any; otherwise resolved ("." is the gateway's)
-	Host      string // FQDN, "*.suffix" or "*"
+	Host      string // FQDN, "*suffix" or "*"
 }
 
 // ServerTLSMode is how a server terminates TLS.

@@ -15,6 +15,11 @@ func HostIncludes(a, b string) bool {
 	return wild && strings.HasSuffix(b, suffix) && len(b) > len(suffix)
 }
 
+// PartialWildcard reports whether the star of a host stands for a part of a label, as in "*-foo.com" and "*foo.com".
+func PartialWildcard(host string) bool {
+	return len(host) > 1 && host[0] == '*' && host[1] != '.'
+}
+
 // CompareHosts orders hosts by how specific they are: names before wildcards, longer before shorter, "*" last; then by letters.
 func CompareHosts(a, b string) int {
 	aw, bw := strings.HasPrefix(a, "*"), strings.HasPrefix(b, "*")

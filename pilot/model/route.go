@@ -6,7 +6,7 @@ const MeshGateway = "mesh"
 // VirtualService is routing rules for hosts. Names are resolved and delegates are merged in.
 type VirtualService struct {
 	From   Name
-	Hosts  []string // FQDN, "*.suffix" or "*"
+	Hosts  []string // FQDN, "*suffix" or "*"
 	Export Visibility
 	// Gateways: MeshGateway or namespace/name.
 	Gateways []string

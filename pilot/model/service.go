@@ -16,7 +16,7 @@ const (
 
 // Service is one host that traffic can be sent to: a Kubernetes Service or one host of a ServiceEntry.
 type Service struct {
-	Host      string // FQDN, lower case; may begin with "*." for a ServiceEntry
+	Host      string // FQDN, lower case; may begin with "*" for a ServiceEntry
 	Name      string // Kubernetes name; for a ServiceEntry its host
 	Namespace string
 	From      Name // the object

@@ -49,6 +49,11 @@ func (b *builder) chain(in *listenerv3.FilterChain) (*madeChain, error) {
 
 func chainMatch(in *listenerv3.FilterChainMatch) (config.Match, error) {
 	out := config.Match{ServerNames: in.GetServerNames(), Transport: in.GetTransportProtocol(), ALPN: in.GetApplicationProtocols()}
+	for i, name := range out.ServerNames { // Envoy takes no such name either
+		if len(name) > 1 && name[0] == '*' && name[1] != '.' {
+			return out, values.Wrong(fmt.Sprintf("server_names[%d]", i), "%q: a wildcard begins with \"*.\"", name)
+		}
+	}
 	if p := in.GetDestinationPort(); p != nil {
 		if p.GetValue() == 0 || p.GetValue() > 65535 {
 			return out, values.Wrong("destination_port", "%d is no port", p.GetValue())

@@ -28,8 +28,8 @@ type Names struct {
 	Sets    *intern.List[*model.EndpointSet] // the endpoints of a headless one
 }
 
-// Make makes the resource, nil where only other servers know the answer: for names of others (ExternalName), services without
-// addresses, and headless ones whose endpoints tell not all of them.
+// Make makes the resource, nil where only other servers know the answer: for names of others (ExternalName), hosts that begin with
+// a part of a label (which DNS cannot say, nor Istio), services without addresses, and headless ones whose endpoints tell not all of them.
 func Make(in Names) *wire.Resource {
 	svc, table := in.Service, &dns.DnsTable{}
 	add := func(addresses []string, labels ...string) {
@@ -47,7 +47,7 @@ func Make(in Names) *wire.Resource {
 		}
 	}
 	switch {
-	case svc.Resolution == model.ResolveAlias || svc.DualStack:
+	case svc.Resolution == model.ResolveAlias || svc.DualStack || model.PartialWildcard(svc.Host):
 	case svc.Resolution == model.ResolveHeadless:
 		all, named := in.pods()
 		add(all)

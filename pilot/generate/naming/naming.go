@@ -32,7 +32,7 @@ func ServerListener(address string) string { return wire.ServerListenerPrefix + 
 // Port writes a port.
 func Port(port uint16) string { return strconv.Itoa(int(port)) }
 
-// Covers reports whether pattern ("*", "*.suffix" or exact) covers host, which may itself be a wildcard.
+// Covers reports whether pattern ("*", "*suffix" or exact) covers host, which may itself be a wildcard.
 func Covers(pattern, host string) bool {
 	suffix, wild := strings.CutPrefix(pattern, "*")
 	if !wild {

@@ -90,7 +90,7 @@ func (r *reader) host(at, host string) string {
 		return anyHost
 	}
 	host = strings.ToLower(host)
-	if why := values.ValidHost(host, true); why != "" || host == anyHost {
+	if why := values.ValidHost(host, true); why != "" || host == anyHost || model.PartialWildcard(host) {
 		r.Errorf(at, `%q: a DNS name expected, or "*." and one`, host)
 	} else if _, ok := values.Address(host); ok {
 		r.Errorf(at, "%q: a DNS name expected, not an address", host)

@@ -67,7 +67,12 @@ func (r *reader) server(path string, s *networking.Server) *model.Server {
 		r.Errorf(path+".hosts", "required")
 	}
 	for i, h := range s.Hosts {
-		out.Hosts = append(out.Hosts, r.gatewayHost(r.at(path+".hosts", i), h))
+		at := r.at(path+".hosts", i)
+		host := r.gatewayHost(at, h)
+		if out.Protocol.IsTLS() && model.PartialWildcard(host.Host) {
+			r.Errorf(at, "%q: %s", h, values.ServerName(host.Host))
+		}
+		out.Hosts = append(out.Hosts, host)
 	}
 	r.serverTLS(path, s, out)
 	return out

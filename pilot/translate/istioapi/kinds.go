@@ -29,6 +29,7 @@ func virtualServices() fields.Kind {
 		},
 		Differs: []fields.Note{
 			{Path: "http.redirect.redirectCode", Why: "301, 302, 303, 307 and 308; others, with which Istio leaves the rule out, are refused"},
+			{Path: "tls.match.sniHosts", Why: "wildcards begin with `*.`; others, with which Envoy refuses the listener, are refused"},
 			{Path: "http.match.{headers,withoutHeaders}", Why: "`@request.auth.claims` is refused: this version reads no tokens of users"},
 		},
 	}

@@ -23,7 +23,7 @@ func (r *reader) tlsRoute(path string, t *networking.TLSRoute, hosts []string) *
 		}
 		for j, sni := range m.SniHosts {
 			sni = strings.ToLower(sni)
-			if why := values.ValidHost(sni, true); why != "" {
+			if why := values.ServerName(sni); why != "" {
 				r.Errorf(r.at(p+".sniHosts", j), "%q: %s", sni, why)
 			} else if !covered(sni, hosts) {
 				r.Errorf(r.at(p+".sniHosts", j), "%q is not among spec.hosts", sni)

@@ -109,6 +109,9 @@ func ReadServiceEntry(o *inputs.ServiceEntry, mesh *model.Mesh) (*ServiceEntry, 
 		if base.Resolution == model.ResolveNamed && !strings.HasPrefix(host, "*") {
 			r.Errorf(fields.At("spec.hosts", i), "%q: resolution DYNAMIC_DNS is for wildcards: DNS looks a single name up", name)
 		}
+		if model.PartialWildcard(host) && slices.ContainsFunc(base.Ports, func(p model.ServicePort) bool { return p.Protocol.IsTLS() }) {
+			r.Errorf(fields.At("spec.hosts", i), "%q: %s", name, values.ServerName(host))
+		}
 		s := base
 		s.Host, s.Name = host, host
 		out.Services = append(out.Services, &s)

@@ -67,7 +67,7 @@ func IsAddress(text string) bool {
 	return (last >= '0' && last <= '9' || strings.Contains(text, ":")) && net.ParseIP(text) != nil
 }
 
-// ValidHost says what is wrong with a host name, or "". Wildcards are "*" and "*.suffix"; addresses are host names too.
+// ValidHost says what is wrong with a host name, or "". Wildcards are "*", "*.suffix", "*-suffix" and "*suffix"; addresses are host names too.
 func ValidHost(host string, wildcard bool) string {
 	if IsAddress(host) {
 		return ""
@@ -80,9 +80,7 @@ func ValidHost(host string, wildcard bool) string {
 		if host == "*" {
 			return ""
 		}
-		if rest = strings.TrimPrefix(host, "*."); rest == host {
-			return `a wildcard is "*" or begins with "*."`
-		}
+		rest = afterStar(host)
 	}
 	if len(rest) > 253 || rest == "" {
 		return "a host name has 1 to 253 characters"
@@ -93,6 +91,23 @@ func ValidHost(host string, wildcard bool) string {
 		}
 	}
 	return ""
+}
+
+// afterStar is what follows a star and the dot or hyphen next to it.
+func afterStar(host string) string {
+	rest := host[1:]
+	if strings.HasPrefix(rest, ".") || strings.HasPrefix(rest, "-") {
+		return rest[1:]
+	}
+	return rest
+}
+
+// ServerName says what is wrong with a name by which TLS finds its server, or "". Its star stands for whole labels (Envoy's server_names).
+func ServerName(host string) string {
+	if model.PartialWildcard(host) {
+		return `with TLS a wildcard is "*" or begins with "*."`
+	}
+	return ValidHost(host, true)
 }
 
 // Export resolves exportTo. An empty list has the mesh's default, whose "." means the object's namespace.

@@ -30,9 +30,17 @@ func TestValidHost(t *testing.T) {
 			t.Errorf("%q passed", bad)
 		}
 	}
-	for host, ok := range map[string]bool{"*": true, "*.a": true, "*a": false, "a.*": false, "*.": false, "**.a": false} {
+	for host, ok := range map[string]bool{"*": true, "*.a": true, "*a": true, "*-a": true, "*-a.b": true, "*a.b": true, "a.*": false, "a*": false, "*.": false, "*-": false, "*--a": false, "*.-a": false, "*..a": false, "**.a": false, "*a-.b": false} {
 		if (ValidHost(host, true) == "") != ok {
 			t.Errorf("%q as a wildcard: %v", host, !ok)
+		}
+	}
+}
+
+func TestServerName(t *testing.T) {
+	for host, ok := range map[string]bool{"*": true, "*.a.b": true, "a.b": true, "*-a.b": false, "*a.b": false, "*..b": false} {
+		if (ServerName(host) == "") != ok {
+			t.Errorf("%q: %v", host, !ok)
 		}
 	}
 }
