@@ -107,7 +107,7 @@ func (k ServerKind) Family() ServerKind {
 // Sidecar limits what a workload is told.
 type Sidecar struct {
 	From Name
-	// Selector nil: the namespace's (or, in the root namespace, the mesh's) default.
+	// Selector is of workloads of the namespace; nil: the namespace's (or, in the root namespace, the mesh's) default.
 	Selector Selector
 	Egress   []*EgressListener // empty: everything visible
 	// RegistryOnly: nil means the mesh's.

@@ -35,12 +35,15 @@ func (c *Checker) unheard(log *report.Log, o *inputs.Sidecar) {
 		return
 	}
 	sidecar, _ := istioapi.ReadSidecar(o, c.mesh)
-	for i, l := range sidecar.Egress {
+	for _, l := range sidecar.Egress {
 		behind := func(s *model.Service) bool {
 			return l.Imports(s.Namespace, s.Host) && s.Resolution != model.ResolveAlias && (o.Namespace == c.mesh.RootNamespace || s.Export.To(o.Namespace)) &&
 				slices.ContainsFunc(s.Ports, func(p model.ServicePort) bool { return p.Number == l.Port && p.Protocol != model.UDP })
 		}
 		if l.Direct && !slices.ContainsFunc(c.snapshot.Services, behind) {
+			i := slices.IndexFunc(o.Spec.Egress, func(e *networking.IstioEgressListener) bool {
+				return none(e) && e.GetPort().GetNumber() == uint32(l.Port)
+			})
 			log.Warnf(indexed("spec.egress", i)+".hosts", "nothing listens at port %d: no service among them has it", l.Port)
 		}
 	}

@@ -83,7 +83,7 @@ func sidecars() fields.Kind {
 			{Path: "ingress.defaultEndpoint", Why: "not where the proxy itself listens, by a listener of the Sidecar or for itself"},
 			{Path: "egress.captureMode", Why: "NONE needs a port, as `bind` does"},
 			{Path: "ingress.captureMode", Why: "NONE needs a defaultEndpoint; what is captured all the same is served, too"},
-			{Path: "{egress,ingress}.port.protocol", Why: "UDP is refused"},
+			{Path: "{egress,ingress}.port.protocol", Why: "listeners of UDP are without effect, as in Istio, with a warning"},
 		},
 	}
 }

@@ -30,9 +30,6 @@ func ReadSidecar(o *inputs.Sidecar, mesh *model.Mesh) (*model.Sidecar, []report.
 	out := &model.Sidecar{From: fields.From(o)}
 	if spec.WorkloadSelector != nil {
 		out.Selector = values.Selector(&r.Log, "spec.workloadSelector.labels", spec.WorkloadSelector.Labels)
-		if out.Selector != nil && o.Namespace == mesh.RootNamespace {
-			r.Errorf("spec.workloadSelector", "a Sidecar of the root namespace is everybody's default and selects nobody in particular")
-		}
 	}
 	if p := spec.OutboundTrafficPolicy; p != nil {
 		only := p.Mode != networking.OutboundTrafficPolicy_ALLOW_ANY
@@ -61,7 +58,18 @@ func ReadSidecar(o *inputs.Sidecar, mesh *model.Mesh) (*model.Sidecar, []report.
 		out.Ingress = append(out.Ingress, l)
 	}
 	r.apart(out)
+	carried(out)
 	return out, r.Issues
+}
+
+// carried takes the listeners of UDP away. Where no other imports anything, nothing is imported: no listener at all would import everything.
+func carried(out *model.Sidecar) {
+	limited := len(out.Egress) > 0
+	out.Egress = slices.DeleteFunc(out.Egress, func(l *model.EgressListener) bool { return l.Protocol == model.UDP })
+	out.Ingress = slices.DeleteFunc(out.Ingress, func(l *model.IngressListener) bool { return l.Protocol == model.UDP })
+	if limited && len(out.Egress) == 0 {
+		out.Egress = []*model.EgressListener{{}}
+	}
 }
 
 // egressProxy reads where traffic to unknown destinations is sent.
@@ -87,7 +95,7 @@ func (r *reader) egress(path string, e *networking.IstioEgressListener) *model.E
 	if e.Port != nil {
 		out.Port, out.Protocol = r.sidecarPort(path+".port", e.Port)
 	}
-	out.Bind, out.Direct = r.bind(path+".bind", e.Bind), r.listens(path, e.CaptureMode, out.Port)
+	out.Bind, out.Direct = r.bind(path+".bind", e.Bind), r.listens(path, e.CaptureMode, out.Port) && out.Protocol != model.UDP
 	switch ip, err := netip.ParseAddr(out.Bind); {
 	case err != nil:
 	case out.Direct && !ip.IsLoopback():
@@ -98,7 +106,7 @@ func (r *reader) egress(path string, e *networking.IstioEgressListener) *model.E
 	if e.Port == nil && e.Bind != "" {
 		r.Errorf(path+".port", "required with bind")
 	}
-	if e.Port == nil && out.Direct {
+	if e.Port == nil && e.CaptureMode == networking.CaptureMode_NONE {
 		r.Errorf(path+".port", "required with captureMode NONE")
 	}
 	if len(e.Hosts) == 0 {
@@ -212,8 +220,11 @@ func (r *reader) inboundPool(path string, p *networking.ConnectionPoolSettings) 
 
 func (r *reader) sidecarPort(path string, p *networking.SidecarPort) (uint16, model.Protocol) {
 	protocol, ok := values.Protocol(p.Protocol)
-	if p.Protocol != "" && (!ok || protocol == model.UDP) {
+	switch {
+	case p.Protocol != "" && !ok:
 		r.Errorf(path+".protocol", "%q: not implemented by this version", p.Protocol)
+	case protocol == model.UDP:
+		r.Warnf(path, "without effect: UDP is not carried")
 	}
 	return values.Port(&r.Log, path+".number", p.Number), protocol
 }

@@ -85,6 +85,9 @@ func arrives(to netip.Addr, at []netip.Addr) bool {
 // the workload's name, or go round in circles.
 func (r *reader) apart(out *model.Sidecar) {
 	for i, l := range out.Ingress {
+		if l.Protocol == model.UDP {
+			continue
+		}
 		path := r.at("spec.ingress", i)
 		if n := slices.IndexFunc(out.Egress, func(e *model.EgressListener) bool { return sameSocket(e, l) }); n >= 0 {
 			r.Errorf(path+".port.number", "the proxy listens at %d already: spec.egress[%d]", l.Port, n)

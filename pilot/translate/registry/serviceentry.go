@@ -189,6 +189,7 @@ func (r *reader) entryAddresses(list []string) []string {
 	return out
 }
 
+// entryPorts reads the ports. Those of UDP are left out: nothing captures it, and it goes where it is sent.
 func (r *reader) entryPorts(list []*networking.ServicePort) []model.ServicePort {
 	if len(list) == 0 {
 		r.Errorf("spec.ports", "required")
@@ -202,8 +203,11 @@ func (r *reader) entryPorts(list []*networking.ServicePort) []model.ServicePort 
 		}
 		if p.Protocol != "" {
 			protocol, ok := values.Protocol(p.Protocol)
-			if !ok || protocol == model.UDP {
+			switch {
+			case !ok:
 				r.Errorf(path+".protocol", "%q: not implemented by this version", p.Protocol)
+			case protocol == model.UDP:
+				r.Warnf(path, "without effect: UDP is not carried")
 			}
 			port.Protocol = protocol
 		}
@@ -215,7 +219,7 @@ func (r *reader) entryPorts(list []*networking.ServicePort) []model.ServicePort 
 		}
 		out = append(out, port)
 	}
-	return out
+	return slices.DeleteFunc(out, func(p model.ServicePort) bool { return p.Protocol == model.UDP })
 }
 
 // entryEndpoints reads endpoints: addresses for STATIC, host names for DNS.
@@ -244,14 +248,14 @@ func (r *reader) entryEndpoints(spec *networking.ServiceEntry, base *model.Servi
 	}
 	for i, e := range spec.Endpoints {
 		path := fields.At("spec.endpoints", i)
-		r.checkEndpoint(path, e, base)
+		r.checkEndpoint(path, e, spec, base)
 		for _, p := range base.Ports {
 			byPort[p.Number] = append(byPort[p.Number], r.endpoint(path, e, base, p))
 		}
 	}
 }
 
-func (r *reader) checkEndpoint(path string, e *networking.WorkloadEntry, base *model.Service) {
+func (r *reader) checkEndpoint(path string, e *networking.WorkloadEntry, spec *networking.ServiceEntry, base *model.Service) {
 	if socket, why := values.Socket(e.Address); socket {
 		r.checkSocket(path, e, base, why)
 		return
@@ -265,7 +269,7 @@ func (r *reader) checkEndpoint(path string, e *networking.WorkloadEntry, base *m
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Ports)) {
 		values.Port(&r.Log, path+".ports["+name+"]", e.Ports[name])
-		if !slices.ContainsFunc(base.Ports, func(p model.ServicePort) bool { return p.Name == name }) {
+		if !slices.ContainsFunc(spec.Ports, func(p *networking.ServicePort) bool { return p.Name == name }) {
 			r.Errorf(path+".ports["+name+"]", "spec.ports has no port of this name")
 		}
 	}
