@@ -29,7 +29,7 @@ const (
 	connectionGrace = 10 * time.Second
 	keepaliveEvery  = 30 * time.Second
 	keepaliveWait   = 10 * time.Second
-	oftenestPing    = 5 * time.Second
+	oftenestPing    = 5 * time.Second // proxies ask after 15 s of silence, as those of older releases after 30 s
 	maxMessage      = 4 << 20
 	readBuffer      = 8 << 10 // bytes of each connection: proxies say little, and there are thousands
 	// window is how many bytes a client may be ahead of its server, in a stream and in all. It is fixed, since what finds out a better one asks for an

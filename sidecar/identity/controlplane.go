@@ -30,15 +30,23 @@ type ControlPlane struct {
 	Machine bool
 }
 
-// keepAlive notices a control plane that vanished without a word.
-const keepAlive = 30 * time.Second
+// A control plane that vanished without a word is left for another within 30 s: askAfter without a byte from it, answerWithin for the answer to a ping, and the
+// rest for waits and a connection or two that nobody takes. Servers of all releases allow a ping each 5 s.
+const (
+	askAfter      = 15 * time.Second
+	answerWithin  = 5 * time.Second
+	connectWithin = 3 * time.Second // TCP alone: a server that is busy may take longer for its handshake
+)
 
 // Dial prepares a connection; it does not wait for it.
 func (c ControlPlane) Dial() (*grpc.ClientConn, error) {
 	conn, err := grpc.NewClient("dns:///"+c.Address,
 		grpc.WithTransportCredentials(credentials.NewTLS(c.tls())),
 		grpc.WithPerRPCCredentials(c.proof()),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepAlive, Timeout: 10 * time.Second}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: askAfter, Timeout: answerWithin}),
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: connectWithin, KeepAlive: -1}).DialContext(ctx, "tcp", address)
+		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 		grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window),
 		grpc.WithDisableServiceConfig(), grpc.WithNoProxy())
