@@ -20,14 +20,21 @@ import (
 
 // Proxy is what the engine tells of itself. Values are turned into JSON as they are.
 type Proxy interface {
-	Ready() error // nil: it may be given traffic
-	ConfigDump(kind string) (any, error)
+	Ready() error                        // nil: it may be given traffic
+	ConfigDump(q DumpQuery) (any, error) // nil: there is no such resource
+	Resources(kind string) (any, error)
 	Clusters() any
 	Listeners() any
 	Certificates() any
 	Discovery() any
 	Drain()
 	Quit()
+}
+
+// DumpQuery is what a request for the configuration asks for, as of Envoy.
+type DumpQuery struct {
+	Resource  string // a field, "dynamic_listeners" for example, whose elements are asked for alone; "": everything
+	Endpoints bool   // endpoints, too
 }
 
 // Options of the handlers.
@@ -41,14 +48,7 @@ type Options struct {
 // Handler is the whole interface, for the pod's own use on wire.PortAdmin.
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /config_dump", func(w http.ResponseWriter, r *http.Request) {
-		dump, err := o.Proxy.ConfigDump(r.URL.Query().Get("type"))
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		writeJSON(w, dump)
-	})
+	mux.HandleFunc("GET /config_dump", o.configDump)
 	for path, get := range map[string]func() any{"clusters": o.Proxy.Clusters, "listeners": o.Proxy.Listeners, "certs": o.Proxy.Certificates,
 		"discovery": o.Proxy.Discovery} {
 		mux.HandleFunc("GET /"+path, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, get()) })
@@ -84,6 +84,32 @@ func Prometheus(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+wire.PathPrometheus, Metrics(o))
 	return mux
+}
+
+// configDump answers in Envoy's words, but for ?type=, of which Envoy has none.
+func (o Options) configDump(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	for name := range query {
+		if name != "type" && name != "resource" && name != "include_eds" {
+			http.Error(w, name+": it is none of resource, include_eds, type", http.StatusBadRequest)
+			return
+		}
+	}
+	var dump any
+	var err error
+	if query.Has("type") {
+		dump, err = o.Proxy.Resources(query.Get("type"))
+	} else {
+		dump, err = o.Proxy.ConfigDump(DumpQuery{Resource: query.Get("resource"), Endpoints: query.Has("include_eds")})
+	}
+	switch {
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	case dump == nil:
+		http.Error(w, query.Get("resource")+" not found in config dump", http.StatusNotFound)
+	default:
+		writeJSON(w, dump)
+	}
 }
 
 func ready(p Proxy) http.HandlerFunc {

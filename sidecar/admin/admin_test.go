@@ -31,7 +31,14 @@ type fake struct {
 
 func (f *fake) Ready() error { return f.notReady }
 
-func (f *fake) ConfigDump(kind string) (any, error) { return map[string]string{"kind": kind}, nil }
+func (f *fake) Resources(kind string) (any, error) { return map[string]string{"kind": kind}, nil }
+
+func (f *fake) ConfigDump(q DumpQuery) (any, error) {
+	if q.Resource == "nothing" {
+		return nil, nil
+	}
+	return map[string]any{"configs": q}, nil
+}
 
 func (f *fake) Clusters() any { return []string{"c"} }
 
@@ -68,10 +75,17 @@ func TestAdmin(t *testing.T) {
 	o := options(p)
 	h := Handler(o)
 	for path, want := range map[string]string{
-		"/config_dump?type=Listener": `"kind": "Listener"`, "/clusters": `"c"`, "/listeners": `"l"`, "/certs": `"serial"`,
+		"/config_dump?type=Listener": `"kind": "Listener"`, "/clusters": `"c"`,
+		"/config_dump": `"configs": {`, "/config_dump?include_eds": `"Endpoints": true`, "/config_dump?resource=dynamic_listeners": `"dynamic_listeners"`,
+		"/listeners": `"l"`, "/certs": `"serial"`,
 		"/discovery": `"connected": true`, "/stats": "own_total 0", "/stats/prometheus": "own_total 0", "/ready": "LIVE", "/logging": "INFO",
 	} {
 		if status, body := ask(h, "GET", path, ""); status != 200 || !strings.Contains(body, want) {
+			t.Errorf("GET %s: %d %s", path, status, body)
+		}
+	}
+	for path, want := range map[string]int{"/config_dump?resource=nothing": http.StatusNotFound, "/config_dump?mask=a": http.StatusBadRequest} {
+		if status, body := ask(h, "GET", path, ""); status != want {
 			t.Errorf("GET %s: %d %s", path, status, body)
 		}
 	}

@@ -76,7 +76,7 @@ func (c *Compiler) forgetWorkloads() {
 // activate puts what was made in force once it is ready.
 func (e *entry[T]) activate(ready bool) {
 	if ready {
-		e.active, e.live, e.inForce = e.made, true, e.needs
+		e.active, e.live, e.inForce, e.before = e.made, true, e.needs, nil
 	}
 }
 
@@ -85,7 +85,7 @@ func (c *Compiler) hasEndpoints(name string) bool {
 		return true
 	}
 	_, known := c.endpoints[name]
-	return known || c.absent[wire.TypeEndpoints][name] || c.refused[wire.TypeEndpoints][name] != ""
+	return known || c.absent[wire.TypeEndpoints][name] || c.refused[wire.TypeEndpoints][name].why != ""
 }
 
 // clustersReady says whether none of the clusters is on its way. A cluster that nobody announced is not waited for: requests for it
@@ -93,7 +93,7 @@ func (c *Compiler) hasEndpoints(name string) bool {
 func (c *Compiler) clustersReady(names map[string]bool) bool {
 	for name := range names {
 		e, known := c.clusters[name]
-		if known && !e.live || !known && c.options.OnDemand && !c.absent[wire.TypeCluster][name] && c.refused[wire.TypeCluster][name] == "" {
+		if known && !e.live || !known && c.options.OnDemand && !c.absent[wire.TypeCluster][name] && c.refused[wire.TypeCluster][name].why == "" {
 			return false
 		}
 	}
@@ -102,7 +102,7 @@ func (c *Compiler) clustersReady(names map[string]bool) bool {
 
 func (c *Compiler) routesReady(names map[string]bool, in *config.Config) bool {
 	for name := range names {
-		if in.Routes[name] == nil && !c.absent[wire.TypeRoute][name] && c.refused[wire.TypeRoute][name] == "" {
+		if in.Routes[name] == nil && !c.absent[wire.TypeRoute][name] && c.refused[wire.TypeRoute][name].why == "" {
 			return false
 		}
 	}
@@ -133,20 +133,20 @@ func (c *Compiler) worse(next, before *needs) bool {
 
 // missesEndpoints says whether the endpoints of that name were refused, and there are none from before.
 func (c *Compiler) missesEndpoints(name string) bool {
-	return c.endpoints[name] == nil && c.refused[wire.TypeEndpoints][name] != ""
+	return c.endpoints[name] == nil && c.refused[wire.TypeEndpoints][name].why != ""
 }
 
 func (c *Compiler) missesCluster(name string) bool {
 	if e := c.clusters[name]; e != nil {
 		return c.missesEndpoints(e.needs.endpoints)
 	}
-	return c.refused[wire.TypeCluster][name] != ""
+	return c.refused[wire.TypeCluster][name].why != ""
 }
 
 func (c *Compiler) missesRoutes(name string) bool {
 	e := c.routes[name]
 	if e == nil {
-		return c.refused[wire.TypeRoute][name] != ""
+		return c.refused[wire.TypeRoute][name].why != ""
 	}
 	for cluster := range e.needs.clusters {
 		if c.missesCluster(cluster) {

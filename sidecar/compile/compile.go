@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
@@ -56,10 +57,11 @@ type Compiler struct {
 	listeners map[string]*entry[*config.Listener]
 	routes    map[string]*entry[*route.Table]
 	names     map[string]*entry[*names.Zone]
-	hosts     map[string]*entry[*hosted] // that came alone
-	secrets   map[string]wire.Resource
-	absent    map[string]map[string]bool   // by type: names that the control plane does not have
-	refused   map[string]map[string]string // by type and name: why the last version was refused
+	hosts     map[string]*entry[*hosted]    // that came alone
+	secrets   map[string]arrived            // without their content
+	absent    map[string]map[string]bool    // by type: names that the control plane does not have
+	refused   map[string]map[string]refusal // by type and name: the last version, where it was refused
+	now       time.Time                     // see Received
 
 	hostsAsked     questions.Queue[string] // names of virtual hosts
 	addressesAsked questions.Queue[netip.AddrPort]
@@ -70,9 +72,21 @@ type Compiler struct {
 	commits int
 }
 
+// arrived is a resource and when it came; zero: nobody said.
+type arrived struct {
+	wire.Resource
+	at time.Time
+}
+
+// refusal is a resource that was refused, and why.
+type refusal struct {
+	arrived
+	why string
+}
+
 // entry is one resource: its message, what was made of it, and what that needs.
 type entry[T any] struct {
-	resource wire.Resource
+	resource arrived
 	made     T
 	needs    *needs
 	chains   map[string]*madeChain // listeners
@@ -81,6 +95,7 @@ type entry[T any] struct {
 	inForce  *needs                // of active
 	active   T                     // in force; the zero T while it waits for what it needs
 	live     bool                  // whether active is set
+	before   *arrived              // what active was made of; nil: resource
 }
 
 // needs are the names that a resource refers to, and the objects to keep for its next version.
@@ -116,11 +131,11 @@ func New(options Options) *Compiler {
 	return &Compiler{
 		options: options, checker: dialect.New(), workloads: map[exchange.Workload]*exchange.Workload{},
 		clusters: map[string]*entry[*upstream.Config]{}, endpoints: map[string]*entry[*upstream.Assignment]{},
-		listeners: map[string]*entry[*config.Listener]{}, routes: map[string]*entry[*route.Table]{}, secrets: map[string]wire.Resource{},
+		listeners: map[string]*entry[*config.Listener]{}, routes: map[string]*entry[*route.Table]{}, secrets: map[string]arrived{},
 		names: map[string]*entry[*names.Zone]{}, zones: map[string]*names.Zone{}, hosts: map[string]*entry[*hosted]{},
 		absent: map[string]map[string]bool{wire.TypeEndpoints: {}, wire.TypeRoute: {}, wire.TypeSecret: {},
 			wire.TypeCluster: {}, wire.TypeListener: {}, wire.TypeVirtualHost: {}},
-		refused: map[string]map[string]string{},
+		refused: map[string]map[string]refusal{},
 		last:    &config.Config{},
 	}
 }
@@ -133,7 +148,7 @@ func (c *Compiler) Apply(typ string, changed []wire.Resource, removed []string) 
 		delete(c.refused[typ], r.Name)
 		if err := c.recovered(r); err != nil {
 			refused[r.Name] = err
-			c.note(typ, r.Name, err)
+			c.note(r, err)
 		}
 		delete(c.absent[typ], r.Name)
 	}
@@ -146,12 +161,18 @@ func (c *Compiler) Apply(typ string, changed []wire.Resource, removed []string) 
 	return refused
 }
 
-// note keeps why a resource was refused, for dumps.
-func (c *Compiler) note(typ, name string, err error) {
-	if c.refused[typ] == nil {
-		c.refused[typ] = map[string]string{}
+// Received says when what Apply is given next came, for dumps.
+func (c *Compiler) Received(at time.Time) { c.now = at }
+
+// note keeps what was refused and why, for dumps; of secrets no content.
+func (c *Compiler) note(r wire.Resource, err error) {
+	if c.refused[r.Type] == nil {
+		c.refused[r.Type] = map[string]refusal{}
 	}
-	c.refused[typ][name] = err.Error()
+	if r.Type == wire.TypeSecret {
+		r.Body, r.Record = nil, nil
+	}
+	c.refused[r.Type][r.Name] = refusal{arrived{r, c.now}, err.Error()}
 }
 
 // ErrPanic is what a resource is refused with that this package has a defect with.
@@ -202,10 +223,13 @@ func put[T any, M proto.Message](c *Compiler, in map[string]*entry[T], r wire.Re
 	if err := c.check(m); err != nil {
 		return err
 	}
-	next := &entry[T]{resource: r, needs: newNeeds()}
+	next := &entry[T]{resource: arrived{r, c.now}, needs: newNeeds()}
 	b := &builder{options: &c.options, workloads: c.workloads, before: newNeeds(), needs: next.needs}
 	if old != nil {
 		b.before, next.active, next.live, next.inForce = old.needs, old.active, old.live, old.inForce
+		if next.before = old.before; next.before == nil && old.live {
+			next.before = &old.resource
+		}
 	}
 	if c.options.Foreign {
 		b.ignored = &c.ignored
@@ -284,8 +308,8 @@ func (c *Compiler) putSecret(r wire.Resource) error {
 	if err := c.options.Secrets.Put(r.Name, content); err != nil {
 		return err
 	}
-	r.Body = nil // keys are kept in one place
-	c.secrets[r.Name] = r
+	r.Body, r.Record = nil, nil // keys are kept in one place
+	c.secrets[r.Name] = arrived{r, c.now}
 	return nil
 }
 

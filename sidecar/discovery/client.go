@@ -178,7 +178,7 @@ func (c *Client) session(ctx context.Context) (answered bool, err error) {
 		return false, fmt.Errorf("opening a stream: %w", err)
 	}
 	defer done()
-	s := &session{Client: c, stream: opened, node: c.options.Node.message(), responses: make(chan *ads.DeltaDiscoveryResponse, 16), failed: make(chan error, 1)}
+	s := &session{Client: c, stream: opened, node: c.options.Node.Message(), responses: make(chan *ads.DeltaDiscoveryResponse, 16), failed: make(chan error, 1)}
 	err = s.run(ctx)
 	return s.answered, err
 }

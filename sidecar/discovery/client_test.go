@@ -332,7 +332,7 @@ func TestRefusesUnknownTypesAndWrongBodies(t *testing.T) {
 
 func TestNamesAreAskedForByWhoAnswersWithThem(t *testing.T) {
 	for _, n := range []Node{{}, {Names: true}, {Names: true, Allocated: true}} {
-		fields := n.message().GetMetadata().GetFields()
+		fields := n.Message().GetMetadata().GetFields()
 		if slices.Contains(n.order(), wire.TypeNames) != n.Names || (fields[wire.MetaDNSCapture].GetStringValue() == "true") != n.Names {
 			t.Errorf("%+v asks for %v and says %v", n, n.order(), fields)
 		}

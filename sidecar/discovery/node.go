@@ -48,7 +48,8 @@ func (n Node) NamesType() string {
 	return wire.TypeNames
 }
 
-func (n Node) message() *core.Node {
+// Message is how it says so.
+func (n Node) Message() *core.Node {
 	text := func(s string) *structpb.Value { return structpb.NewStringValue(s) }
 	labels := &structpb.Struct{Fields: map[string]*structpb.Value{}}
 	for k, v := range n.Labels {

@@ -258,3 +258,24 @@ func unpadded(t *testing.T) func([]byte) []byte {
 		return out
 	}
 }
+
+// TestConfigDump asks a running proxy in Envoy's words: everything is there, and no key.
+func TestConfigDump(t *testing.T) {
+	app := httptest.NewServer(http.NotFoundHandler())
+	defer app.Close()
+	_, p := gateway(t, gatewayResources, app.Listener.Addr().String())
+	eventually(t, "the dump", func() error {
+		status, body, err := get("http://"+p.admin+"/config_dump?include_eds", "")
+		for _, part := range []string{"BootstrapConfigDump", "ClustersConfigDump", `"dynamic_active_clusters"`, "EndpointsConfigDump", "ListenersConfigDump", `"active_state"`, "RoutesConfigDump",
+			"SecretsConfigDump", `"name": "ROOTCA"`, `"name": "default"`, `"inline_bytes": "W3JlZGFjdGVkXQ=="`, `"last_updated"`} {
+			if err == nil && (status != http.StatusOK || !strings.Contains(body, part)) {
+				err = fmt.Errorf("%d: it lacks %s in\n%s", status, part, body)
+			}
+		}
+		return err
+	})
+	if status, body, err := get("http://"+p.admin+"/config_dump?resource=dynamic_listeners", ""); err != nil || status != http.StatusOK || strings.Contains(body, "ClustersConfigDump") ||
+		!strings.Contains(body, "ListenersConfigDump.DynamicListener") {
+		t.Errorf("%d %v %s", status, err, body)
+	}
+}

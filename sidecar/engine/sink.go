@@ -62,6 +62,7 @@ type sink struct {
 func (s *sink) Apply(u discovery.Update) map[string]error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.compiler.Received(time.Now())
 	refused := s.compiler.Apply(u.Type, u.Changed, u.Removed)
 	for _, err := range refused {
 		if errors.Is(err, compile.ErrPanic) {
@@ -136,6 +137,13 @@ func (s *sink) dump(kind string) ([]compile.Dumped, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.compiler.Dump(kind)
+}
+
+// versions returns them without their bodies as JSON.
+func (s *sink) versions() ([]compile.Dumped, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.compiler.Versions()
 }
 
 // ignored counts what was not honoured of a foreign control plane's resources.

@@ -7,7 +7,9 @@ import (
 	"strings"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/sidecar/admin"
 	"github.com/heddle-mesh/heddle/sidecar/compile"
+	"github.com/heddle-mesh/heddle/sidecar/compile/configdump"
 	"github.com/heddle-mesh/heddle/sidecar/mtls"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
@@ -54,16 +56,52 @@ func (e *Engine) indispensable(listener string) bool {
 	return e.options.Gateway || listener == wire.ListenerVirtualInbound || listener == wire.ListenerVirtualOutbound
 }
 
-type configDump struct {
+type resourcesView struct {
 	Version   string           `json:"version"`
 	Node      string           `json:"node"`
 	Resources []compile.Dumped `json:"resources"`
 }
 
-// ConfigDump implements admin.Proxy.
-func (v view) ConfigDump(kind string) (any, error) {
+// Resources implements admin.Proxy.
+func (v view) Resources(kind string) (any, error) {
 	resources, err := v.e.sink.dump(kind)
-	return configDump{Version: v.e.store.Load().Version, Node: v.e.options.Node.ID(), Resources: resources}, err
+	return resourcesView{Version: v.e.store.Load().Version, Node: v.e.options.Node.ID(), Resources: resources}, err
+}
+
+// ConfigDump implements admin.Proxy.
+func (v view) ConfigDump(q admin.DumpQuery) (any, error) {
+	resources, err := v.e.sink.versions()
+	if err != nil {
+		return nil, err
+	}
+	p := configdump.Proxy{Node: v.e.options.Node.Message(), Version: v.e.client.Status().Version, Resources: resources, Contents: v.contents(resources)}
+	text, err := p.JSON(configdump.Query{Resource: q.Resource, Endpoints: q.Endpoints})
+	if text == nil {
+		return nil, err
+	}
+	return text, err
+}
+
+// contents are the certificates of the secrets among resources, and this proxy's own.
+func (v view) contents(resources []compile.Dumped) map[string]configdump.Content {
+	out := map[string]configdump.Content{}
+	for _, d := range resources {
+		if d.Type == "Secret" {
+			chain, ca := v.e.secrets.Slot(d.Name).Public()
+			out[d.Name] = configdump.Content{Chain: chain, CA: ca}
+		}
+	}
+	if cert := v.e.options.Identity.Certificate(); cert != nil {
+		out[wire.SecretWorkload] = configdump.Content{Chain: mtls.PEM(cert.Certificate...)}
+	}
+	var roots [][]byte
+	for _, root := range v.e.options.Identity.Roots().Certificates() {
+		roots = append(roots, root.Raw)
+	}
+	if roots != nil {
+		out[wire.SecretRoot] = configdump.Content{CA: mtls.PEM(roots...)}
+	}
+	return out
 }
 
 type clusterView struct {

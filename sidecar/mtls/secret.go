@@ -76,6 +76,7 @@ type content struct {
 type trust struct {
 	pool  *x509.CertPool
 	first *x509.Certificate // of the bundle, for dumps
+	pem   []byte            // the bundle, for dumps
 	crls  []*x509.RevocationList
 }
 
@@ -160,7 +161,7 @@ func (m Material) parse() (*content, error) {
 		if err != nil {
 			return nil, fmt.Errorf("validation_context.crl: %w", err)
 		}
-		out.trust = &trust{pool: pool, first: first, crls: crls}
+		out.trust = &trust{pool: pool, first: first, pem: m.CA, crls: crls}
 	}
 	if out.certificate == nil && out.trust == nil {
 		return nil, errors.New("it holds neither a certificate nor a CA bundle")
@@ -248,6 +249,30 @@ func (s *Secret) facts() Facts {
 		return FactsOf(s.name, c.trust.first)
 	}
 	return Facts{Name: s.name, Identities: []string{}}
+}
+
+// Public returns the certificates in the slot, PEM: a chain, without its key, and a CA bundle; nil where there is none.
+func (s *Secret) Public() (chain, ca []byte) {
+	c := s.content.Load()
+	if c == nil {
+		return nil, nil
+	}
+	if c.certificate != nil {
+		chain = PEM(c.certificate.Certificate...)
+	}
+	if c.trust != nil {
+		ca = c.trust.pem
+	}
+	return chain, ca
+}
+
+// PEM writes certificates as PEM.
+func PEM(certificates ...[]byte) []byte {
+	var out []byte
+	for _, der := range certificates {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	return out
 }
 
 // FactsOf describes one certificate.

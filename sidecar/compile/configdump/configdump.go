@@ -1,0 +1,193 @@
+// Package configdump says what a proxy has in force in the words of Envoy's admin interface, so that tools made for that read it. It is pure, and
+// tells no key.
+package configdump
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	admin "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
+	bootstrap "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/sidecar/compile"
+	"github.com/heddle-mesh/heddle/sidecar/compile/values"
+)
+
+// Proxy is what there is to tell.
+type Proxy struct {
+	Node      *core.Node
+	Version   string // the control plane's, of its last response
+	Resources []compile.Dumped
+	Contents  map[string]Content // by name of the secret
+}
+
+// Content is the public part of a secret, PEM.
+type Content struct{ Chain, CA []byte }
+
+// Query is what is asked for.
+type Query struct {
+	Resource  string // a repeated field of the dumps, whose elements are told alone; "": all
+	Endpoints bool   // endpoints, too
+}
+
+// JSON returns the dump as JSON, with the fields' names as Envoy writes them; nil where there is no such resource.
+func (p Proxy) JSON(q Query) (json.RawMessage, error) {
+	var all []proto.Message
+	all = append(all, &admin.BootstrapConfigDump{Bootstrap: &bootstrap.Bootstrap{Node: p.Node}}, p.clusters())
+	if q.Endpoints {
+		all = append(all, p.endpoints())
+	}
+	all = append(all, p.listeners(), p.routes(), p.secrets())
+	if q.Resource != "" {
+		if all = elements(all, protoreflect.Name(q.Resource)); all == nil {
+			return nil, nil
+		}
+	}
+	out := &admin.ConfigDump{}
+	for _, m := range all {
+		one, err := anypb.New(m)
+		if err != nil {
+			return nil, fmt.Errorf("packing %T: %w", m, err)
+		}
+		out.Configs = append(out.Configs, one)
+	}
+	text, err := protojson.MarshalOptions{UseProtoNames: true, Resolver: known{protoregistry.GlobalTypes}}.Marshal(out)
+	if err != nil {
+		return nil, fmt.Errorf("writing the dump: %w", err)
+	}
+	return text, nil
+}
+
+// elements are those of the first repeated field of that name; nil: no dump has one.
+func elements(all []proto.Message, field protoreflect.Name) []proto.Message {
+	for _, m := range all {
+		f := m.ProtoReflect().Descriptor().Fields().ByName(field)
+		if f == nil || !f.IsList() || f.Message() == nil {
+			continue
+		}
+		out, list := []proto.Message{}, m.ProtoReflect().Get(f).List()
+		for i := range list.Len() {
+			out = append(out, list.Get(i).Message().Interface())
+		}
+		return out
+	}
+	return nil
+}
+
+// known prints as empty the extensions that are not known here: they were left out, and nobody knows how they print.
+type known struct{ *protoregistry.Types }
+
+// FindMessageByURL implements protoregistry.MessageTypeResolver.
+func (k known) FindMessageByURL(url string) (protoreflect.MessageType, error) {
+	if found, err := k.Types.FindMessageByURL(url); err == nil {
+		return found, nil
+	}
+	return (&emptypb.Empty{}).ProtoReflect().Type(), nil
+}
+
+// each calls tell with each resource of a type.
+func (p Proxy) each(typ string, tell func(compile.Dumped)) {
+	for _, d := range p.Resources {
+		if d.Type == values.Word(typ) {
+			tell(d)
+		}
+	}
+}
+
+// stamp is a time as messages have it; nil: it is not known.
+func stamp(at time.Time) *timestamppb.Timestamp {
+	if at.IsZero() {
+		return nil
+	}
+	return timestamppb.New(at)
+}
+
+// failure says why the last version was refused; nil: it was not.
+func failure(d compile.Dumped) *admin.UpdateFailureState {
+	if d.Refused == nil {
+		return nil
+	}
+	return &admin.UpdateFailureState{FailedConfiguration: d.Refused.Message, LastUpdateAttempt: stamp(d.Refused.At), Details: d.Error, VersionInfo: d.Refused.Name}
+}
+
+// waits says whether a version is not in force that was good: what it needs is not there yet.
+func waits(d compile.Dumped) bool { return d.Last != nil && d.Last != d.InForce }
+
+func (p Proxy) clusters() *admin.ClustersConfigDump {
+	out := &admin.ClustersConfigDump{VersionInfo: p.Version}
+	p.each(wire.TypeCluster, func(d compile.Dumped) {
+		tell := func(v *compile.Version) *admin.ClustersConfigDump_DynamicCluster {
+			return &admin.ClustersConfigDump_DynamicCluster{VersionInfo: v.Name, Cluster: v.Message, LastUpdated: stamp(v.At), ErrorState: failure(d)}
+		}
+		if d.InForce != nil {
+			out.DynamicActiveClusters = append(out.DynamicActiveClusters, tell(d.InForce))
+		}
+		switch {
+		case waits(d):
+			out.DynamicWarmingClusters = append(out.DynamicWarmingClusters, tell(d.Last))
+		case d.Last == nil && d.Refused != nil:
+			out.DynamicWarmingClusters = append(out.DynamicWarmingClusters, tell(&compile.Version{}))
+		}
+	})
+	return out
+}
+
+func (p Proxy) listeners() *admin.ListenersConfigDump {
+	out := &admin.ListenersConfigDump{VersionInfo: p.Version}
+	tell := func(v *compile.Version) *admin.ListenersConfigDump_DynamicListenerState {
+		return &admin.ListenersConfigDump_DynamicListenerState{VersionInfo: v.Name, Listener: v.Message, LastUpdated: stamp(v.At)}
+	}
+	p.each(wire.TypeListener, func(d compile.Dumped) {
+		l := &admin.ListenersConfigDump_DynamicListener{Name: d.Name, ErrorState: failure(d)}
+		if d.InForce != nil {
+			l.ActiveState = tell(d.InForce)
+		}
+		if waits(d) {
+			l.WarmingState = tell(d.Last)
+		}
+		out.DynamicListeners = append(out.DynamicListeners, l)
+	})
+	return out
+}
+
+func (p Proxy) routes() *admin.RoutesConfigDump {
+	out := &admin.RoutesConfigDump{}
+	p.each(wire.TypeRoute, func(d compile.Dumped) {
+		r := &admin.RoutesConfigDump_DynamicRouteConfig{ErrorState: failure(d)}
+		if v := told(d); v != nil {
+			r.VersionInfo, r.RouteConfig, r.LastUpdated = v.Name, v.Message, stamp(v.At)
+		}
+		out.DynamicRouteConfigs = append(out.DynamicRouteConfigs, r)
+	})
+	return out
+}
+
+// told is the version to tell of where there is room for one: that in force, if any.
+func told(d compile.Dumped) *compile.Version {
+	if d.InForce != nil {
+		return d.InForce
+	}
+	return d.Last
+}
+
+func (p Proxy) endpoints() *admin.EndpointsConfigDump {
+	out := &admin.EndpointsConfigDump{}
+	p.each(wire.TypeEndpoints, func(d compile.Dumped) {
+		e := &admin.EndpointsConfigDump_DynamicEndpointConfig{ErrorState: failure(d)}
+		if v := told(d); v != nil {
+			e.VersionInfo, e.EndpointConfig, e.LastUpdated = v.Name, v.Message, stamp(v.At)
+		}
+		out.DynamicEndpointConfigs = append(out.DynamicEndpointConfigs, e)
+	})
+	return out
+}
