@@ -45,7 +45,10 @@ func TestExitCodes(t *testing.T) {
 		"proxy-status":                    {ExitNoCluster, "no cluster"},
 		"proxy-config routes a":           {ExitNoCluster, "no cluster"},
 		"proxy-config routes":             {ExitUsage, "proxy-config routes: it takes one PROXY, not 0"},
-		"proxy-config bogus":              {ExitUsage, `"bogus" is none of clusters, endpoints`},
+		"proxy-config routes a -f b":      {ExitUsage, `proxy-config routes: it takes no argument, not "a"`},
+		"proxy-config routes -f /no/file": {ExitFailed, "no such file"},
+		"proxy-config names -f -":         {ExitFailed, "config dumps have no names"},
+		"proxy-config bogus":              {ExitUsage, `"bogus" is none of all, bootstrap, clusters, endpoints`},
 		"proxy-status a":                  {ExitUsage, `proxy-status: it takes no argument, not "a"`},
 		"completion tcsh":                 {ExitUsage, `"tcsh" is none of bash`},
 		"proxy-config log a --level x":    {ExitUsage, "none of debug"},
@@ -194,6 +197,16 @@ func TestValuesJoinAsInHelm(t *testing.T) {
 	image, access := v["image"].(map[string]any), v["accessLog"].(map[string]any)
 	if image["registry"] != "r" || image["tag"] != "b" || v["replicas"] != int64(1) || access["enabled"] != true {
 		t.Errorf("got %v", v)
+	}
+}
+
+func TestProxyConfigOfAFile(t *testing.T) {
+	const dump = `{"configs":[{"@type":"type.googleapis.com/envoy.admin.v3.ClustersConfigDump","dynamic_active_clusters":[{"cluster":{"name":"a","type":"EDS"}}]}]}`
+	for args, want := range map[string]string{"clusters": "a      -      -        -           EDS", "clusters -o json": `"dynamic_active_clusters": [`, "all -o yaml": "- '@type': type.googleapis.com"} {
+		code, out, errs := run(t, dump, append([]string{"proxy-config"}, strings.Fields(args+" -f -")...)...)
+		if code != ExitOK || !strings.Contains(out, want) {
+			t.Errorf("%s: exit code %d, want %s in\n%s%s", args, code, want, out, errs)
+		}
 	}
 }
 

@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -38,7 +38,7 @@ func (a *app) proxyStatus() *cobra.Command {
 
 func (a *app) proxyConfig() *cobra.Command {
 	c := &cobra.Command{Use: "proxy-config", Aliases: []string{"pc"}, Short: "Show what one proxy has in force", Args: subcommand,
-		Long: "Show what one proxy has in force. PROXY is a pod, POD.NAMESPACE, or deploy/NAME.",
+		Long: "Show what one proxy has in force. PROXY is a pod, POD.NAMESPACE, or deploy/NAME. JSON and YAML are Envoy's config dump, but of names.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	for _, view := range proxy.Views() {
 		c.AddCommand(a.view(view))
@@ -48,34 +48,63 @@ func (a *app) proxyConfig() *cobra.Command {
 }
 
 func (a *app) view(v proxy.View) *cobra.Command {
-	var match string
+	var match, file string
 	c := &cobra.Command{
 		Use:     v.Name + " PROXY",
 		Aliases: []string{strings.TrimSuffix(v.Name, "s")},
-		Short:   "Show a proxy's " + v.Name,
-		Args:    one("PROXY"),
+		Short:   shortOf(v),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if file != "" {
+				return noArgs(cmd, args)
+			}
+			return one("PROXY")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.connect(cmd.Context())
+			answer, err := a.answer(cmd.Context(), v, file, args)
 			if err != nil {
 				return err
 			}
-			pod, err := proxy.Find(cmd.Context(), c.Kube, args[0], c.Namespace)
+			value, err := answer.Value()
 			if err != nil {
 				return err
 			}
-			answer, err := v.Read(cmd.Context(), forwarder(c), pod)
-			if err != nil {
-				return err
-			}
-			var value any
-			if err := json.Unmarshal(answer, &value); err != nil {
-				return fmt.Errorf("reading the answer of %s: %w", pod, err)
-			}
-			return output.Print(a.out, a.format, value, func(w io.Writer) error { return v.Table(w, answer, match) })
+			return output.Print(a.out, a.format, value, func(w io.Writer) error { return answer.Table(w, match) })
 		},
 	}
 	c.Flags().StringVar(&match, "name", "", "only what has this in its name (tables only)")
+	c.Flags().StringVarP(&file, "file", "f", "", "config dump in JSON, Heddle's or Envoy's, or - for standard input, in place of PROXY")
 	return a.formatted(c)
+}
+
+func shortOf(v proxy.View) string {
+	if v.Name == "all" {
+		return "Show everything in a proxy's config dump"
+	}
+	return "Show a proxy's " + v.Name
+}
+
+// answer is a file's, or a proxy's.
+func (a *app) answer(ctx context.Context, v proxy.View, file string, args []string) (proxy.Answer, error) {
+	if file != "" {
+		content, err := a.file(file)
+		if err != nil {
+			return proxy.Answer{}, err
+		}
+		return v.ReadFile(content)
+	}
+	c, err := a.connect(ctx)
+	if err != nil {
+		return proxy.Answer{}, err
+	}
+	pod, err := proxy.Find(ctx, c.Kube, args[0], c.Namespace)
+	if err != nil {
+		return proxy.Answer{}, err
+	}
+	answer, err := v.Read(ctx, forwarder(c), pod, a.format == output.Text)
+	if err != nil {
+		return proxy.Answer{}, fmt.Errorf("asking %s: %w", pod, err)
+	}
+	return answer, nil
 }
 
 func (a *app) logLevel() *cobra.Command {

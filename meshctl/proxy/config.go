@@ -1,55 +1,19 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/meshctl/output"
 )
-
-// View is one of the things that a proxy can be asked about.
-type View struct {
-	Name  string
-	path  string
-	table func(w io.Writer, answer []byte, match string) error
-}
-
-// Views returns all of them.
-func Views() []View {
-	return []View{
-		{"listeners", "/config_dump?type=Listener", listeners},
-		{"routes", "/config_dump?type=RouteConfiguration", routes},
-		{"clusters", "/config_dump?type=Cluster", clusters},
-		{"endpoints", "/clusters", endpoints},
-		{"secrets", "/certs", secrets},
-		{"names", "/config_dump?type=DnsTable", names},
-	}
-}
-
-// Read asks the proxy of a pod and returns its answer, JSON. None holds a private key: proxies do not tell them.
-func (v View) Read(ctx context.Context, ask Asker, pod Pod) ([]byte, error) {
-	return ask.Ask(ctx, pod.Namespace, pod.Name, wire.PortAdmin, http.MethodGet, v.path)
-}
-
-// Table writes an answer as a table of the rows whose name contains match.
-func (v View) Table(w io.Writer, answer []byte, match string) error { return v.table(w, answer, match) }
-
-// dump is the answer of /config_dump, its bodies of one type.
-type dump[T any] struct {
-	Resources []struct {
-		Name  string `json:"name"`
-		State string `json:"state"`
-		Error string `json:"error"`
-		Body  T      `json:"body"`
-	} `json:"resources"`
-}
 
 func parse[T any](answer []byte) (T, error) {
 	var v T
@@ -59,24 +23,16 @@ func parse[T any](answer []byte) (T, error) {
 	return v, nil
 }
 
-// state is a resource's state, with the reason where it was refused.
-func state(state, why string) string {
-	if why == "" {
-		return state
-	}
-	return state + ": " + why
-}
-
 // typed is what is read of a filter's configuration.
 type typed struct {
 	Type    string `json:"@type"`
 	Cluster string `json:"cluster"`
 	RDS     struct {
-		Name string `json:"routeConfigName"`
+		Name string `json:"route_config_name"`
 	} `json:"rds"`
 	Weighted struct {
 		Clusters []weight `json:"clusters"`
-	} `json:"weightedClusters"`
+	} `json:"weighted_clusters"`
 }
 
 type weight struct {
@@ -87,50 +43,103 @@ type weight struct {
 type chain struct {
 	Name  string `json:"name"`
 	Match struct {
-		Port      int      `json:"destinationPort"`
-		Names     []string `json:"serverNames"`
-		Transport string   `json:"transportProtocol"`
-		ALPN      []string `json:"applicationProtocols"`
+		Port      int      `json:"destination_port"`
+		Names     []string `json:"server_names"`
+		Transport string   `json:"transport_protocol"`
+		ALPN      []string `json:"application_protocols"`
 		Prefixes  []struct {
-			Address string `json:"addressPrefix"`
-			Length  int    `json:"prefixLen"`
-		} `json:"prefixRanges"`
-	} `json:"filterChainMatch"`
+			Address string `json:"address_prefix"`
+			Length  int    `json:"prefix_len"`
+		} `json:"prefix_ranges"`
+	} `json:"filter_chain_match"`
 	Filters []struct {
-		Config typed `json:"typedConfig"`
+		Config typed `json:"typed_config"`
 	} `json:"filters"`
 }
 
-type listener struct {
-	Address struct {
-		Socket struct {
-			Address string `json:"address"`
-			Port    int    `json:"portValue"`
-		} `json:"socketAddress"`
-	} `json:"address"`
-	Chains  []chain `json:"filterChains"`
-	Default *chain  `json:"defaultFilterChain"`
+type address struct {
+	Socket struct {
+		Address string `json:"address"`
+		Port    int    `json:"port_value"`
+	} `json:"socket_address"`
+	Pipe struct {
+		Path string `json:"path"`
+	} `json:"pipe"`
 }
 
-func listeners(w io.Writer, answer []byte, match string) error {
-	d, err := parse[dump[listener]](answer)
+func (a address) String() string {
+	switch {
+	case a.Pipe.Path != "":
+		return a.Pipe.Path
+	case a.Socket.Address == "":
+		return ""
+	}
+	return net.JoinHostPort(a.Socket.Address, strconv.Itoa(a.Socket.Port))
+}
+
+type listener struct {
+	Name    string  `json:"name"`
+	Address address `json:"address"`
+	Chains  []chain `json:"filter_chains"`
+	Default *chain  `json:"default_filter_chain"`
+}
+
+type listenerState struct {
+	Listener listener `json:"listener"`
+}
+
+type listenersDump struct {
+	Static  []listenerState `json:"static_listeners"`
+	Dynamic []struct {
+		Name    string         `json:"name"`
+		Active  *listenerState `json:"active_state"`
+		Warming *listenerState `json:"warming_state"`
+		Error   failure        `json:"error_state"`
+	} `json:"dynamic_listeners"`
+}
+
+func listeners(w io.Writer, dump []byte, match string) error {
+	d, err := parse[listenersDump](dump)
 	if err != nil {
 		return err
 	}
 	var rows [][]string
-	for _, r := range d.Resources {
-		if !strings.Contains(r.Name, match) {
-			continue
+	add := func(name, state string, l listener) {
+		if strings.Contains(name, match) {
+			rows = append(rows, l.rows(name, state)...)
 		}
-		address := fmt.Sprintf("%s:%d", r.Body.Address.Socket.Address, r.Body.Address.Socket.Port)
-		for _, c := range r.Body.Chains {
-			rows = append(rows, []string{r.Name, address, c.matches(), c.leadsTo(), state(r.State, r.Error)})
+	}
+	for _, s := range d.Static {
+		add(s.Listener.Name, static, s.Listener)
+	}
+	for _, l := range d.Dynamic {
+		if l.Active != nil {
+			add(l.Name, l.Error.state(active), l.Active.Listener)
 		}
-		if c := r.Body.Default; c != nil {
-			rows = append(rows, []string{r.Name, address, "everything else", c.leadsTo(), state(r.State, r.Error)})
+		if l.Warming != nil {
+			add(l.Name, l.Error.state(warming), l.Warming.Listener)
+		}
+		if l.Active == nil && l.Warming == nil {
+			add(l.Name, l.Error.state(""), listener{})
 		}
 	}
 	return output.Table(w, []string{"LISTENER", "ADDRESS", "MATCH", "LEADS TO", "STATE"}, rows)
+}
+
+// rows has one per filter chain, the default one last.
+func (l listener) rows(name, state string) [][]string {
+	address := l.Address.String()
+	var rows [][]string
+	for _, c := range l.Chains {
+		rows = append(rows, []string{name, address, c.matches(), c.leadsTo(), state})
+	}
+	if c := l.Default; c != nil {
+		rows = append(rows, []string{name, address, "everything else", c.leadsTo(), state})
+	}
+	if rows == nil {
+		rows = append(rows, []string{name, address, "", "", state})
+	}
+	return rows
 }
 
 func (c chain) matches() string {
@@ -182,103 +191,49 @@ func split(all []weight) string {
 	return "split " + strings.Join(parts, ", ")
 }
 
-type cluster struct {
-	Type string `json:"type"`
-	LB   string `json:"lbPolicy"`
+type clusterState struct {
+	Cluster struct {
+		Name   string `json:"name"`
+		Type   string `json:"type"`
+		Custom struct {
+			Name string `json:"name"`
+		} `json:"cluster_type"`
+		LB string `json:"lb_policy"`
+	} `json:"cluster"`
+	Error failure `json:"error_state"`
 }
 
-func clusters(w io.Writer, answer []byte, match string) error {
-	d, err := parse[dump[cluster]](answer)
-	if err != nil {
-		return err
-	}
-	var rows [][]string
-	for _, r := range d.Resources {
-		if !strings.Contains(r.Name, match) {
-			continue
-		}
-		host, port, subset, direction := r.Name, "", "", ""
-		if parts := strings.Split(r.Name, "|"); len(parts) == 4 {
-			direction, port, subset, host = parts[0], parts[1], parts[2], parts[3]
-		}
-		rows = append(rows, []string{host, port, subset, direction, r.Body.Type, r.Body.LB, state(r.State, r.Error)})
-	}
-	return output.Table(w, []string{"HOST", "PORT", "SUBSET", "DIRECTION", "TYPE", "BALANCER", "STATE"}, rows)
+type clustersDump struct {
+	Static  []clusterState `json:"static_clusters"`
+	Active  []clusterState `json:"dynamic_active_clusters"`
+	Warming []clusterState `json:"dynamic_warming_clusters"`
 }
 
-type live struct {
-	Name      string `json:"name"`
-	Endpoints []struct {
-		Address  string `json:"address"`
-		Identity string `json:"identity"`
-		Workload string `json:"workload"`
-		Weight   int    `json:"weight"`
-		Priority int    `json:"priority"`
-		TLSMode  string `json:"tls_mode"`
-		Healthy  bool   `json:"healthy"`
-		Ejected  bool   `json:"ejected"`
-		Active   int    `json:"active"`
-	} `json:"endpoints"`
-}
-
-func endpoints(w io.Writer, answer []byte, match string) error {
-	all, err := parse[[]live](answer)
-	if err != nil {
-		return err
-	}
-	var rows [][]string
-	for _, c := range all {
-		if !strings.Contains(c.Name, match) {
-			continue
-		}
-		for _, e := range c.Endpoints {
-			health := "healthy"
-			switch {
-			case e.Ejected:
-				health = "ejected"
-			case !e.Healthy:
-				health = "unhealthy"
-			}
-			rows = append(rows, []string{c.Name, e.Address, health, strconv.Itoa(e.Weight), strconv.Itoa(e.Priority), strconv.Itoa(e.Active), e.TLSMode, e.Identity, e.Workload})
-		}
-	}
-	return output.Table(w, []string{"CLUSTER", "ENDPOINT", "HEALTH", "WEIGHT", "PRIORITY", "ACTIVE", "MTLS", "IDENTITY", "WORKLOAD"}, rows)
-}
-
-// certificate says what a certificate is, without its key.
-type certificate struct {
-	Name       string    `json:"name"`
-	Serial     string    `json:"serial"`
-	Identities []string  `json:"identities"`
-	NotAfter   time.Time `json:"not_after"`
-}
-
-func secrets(w io.Writer, answer []byte, match string) error {
-	all, err := parse[struct {
-		Workload certificate   `json:"workload"`
-		Roots    []certificate `json:"roots"`
-		Secrets  []certificate `json:"secrets"`
-	}](answer)
+func clusters(w io.Writer, dump []byte, match string) error {
+	d, err := parse[clustersDump](dump)
 	if err != nil {
 		return err
 	}
 	var rows [][]string
 	for _, group := range []struct {
-		kind string
-		of   []certificate
-	}{{"workload", []certificate{all.Workload}}, {"root", all.Roots}, {"gateway", all.Secrets}} {
+		state string
+		of    []clusterState
+	}{{static, d.Static}, {active, d.Active}, {warming, d.Warming}} {
 		for _, c := range group.of {
-			if !strings.Contains(c.Name, match) {
-				continue
+			if row := c.row(group.state); strings.Contains(cmp.Or(c.Cluster.Name, c.Error.Failed.Name), match) {
+				rows = append(rows, row)
 			}
-			until := "not there yet"
-			if c.Serial != "" {
-				until = c.NotAfter.UTC().Format(time.RFC3339)
-			}
-			rows = append(rows, []string{c.Name, group.kind, strings.Join(c.Identities, ","), until, c.Serial})
 		}
 	}
-	return output.Table(w, []string{"SECRET", "KIND", "IDENTITIES", "VALID UNTIL", "SERIAL"}, rows)
+	return output.Table(w, []string{"HOST", "PORT", "SUBSET", "DIRECTION", "TYPE", "BALANCER", "STATE"}, rows)
+}
+
+func (c clusterState) row(state string) []string {
+	host, port, subset, direction := cmp.Or(c.Cluster.Name, c.Error.Failed.Name), "", "", ""
+	if parts := strings.Split(host, "|"); len(parts) == 4 {
+		direction, port, subset, host = parts[0], parts[1], parts[2], parts[3]
+	}
+	return []string{host, port, subset, direction, cmp.Or(c.Cluster.Type, c.Cluster.Custom.Name), c.Cluster.LB, c.Error.state(state)}
 }
 
 // Level returns the proxy's log level, after setting it where level is not empty.

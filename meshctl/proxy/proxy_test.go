@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -31,20 +32,68 @@ func (a answers) Ask(_ context.Context, namespace, pod string, port int, method,
 	return []byte(text), nil
 }
 
-// Each case is what a proxy answers to one view.
-func TestViews(t *testing.T) {
-	views := map[string]proxy.View{}
+// asked is what the view of that name says of a proxy's answer.
+func asked(t *testing.T, view, answer string, text bool) (proxy.Answer, error) {
+	t.Helper()
 	for _, v := range proxy.Views() {
-		views[v.Name] = v
+		if v.Name == view {
+			ask := answers{}
+			for _, path := range []string{"/config_dump?include_eds", "/config_dump?type=DnsTable", "/clusters"} {
+				ask["GET p.n:15000"+path] = answer
+			}
+			return v.Read(t.Context(), ask, proxy.Pod{Namespace: "n", Name: "p"}, text)
+		}
 	}
+	t.Fatalf("no view %s", view)
+	return proxy.Answer{}, nil
+}
+
+// Each case is what a proxy answers to one view, or a config dump.
+func TestViews(t *testing.T) {
 	golden.Run(t, "testdata", func(t *testing.T, c golden.Case) map[string]string {
+		view, live := strings.TrimSpace(c.Files["view"]), c.Files["answer"] != ""
+		answer, err := asked(t, view, c.Files["answer"]+c.Files["dump"], live)
+		if err != nil {
+			t.Fatal(err)
+		}
 		var out bytes.Buffer
-		view := strings.TrimSpace(c.Files["view"])
-		if err := views[view].Table(&out, []byte(c.Files["answer"]), strings.TrimSpace(c.Files["name"])); err != nil {
+		if err := answer.Table(&out, strings.TrimSpace(c.Files["name"])); err != nil {
 			t.Fatal(err)
 		}
 		return map[string]string{"table": out.String()}
 	})
+}
+
+// TestAnswersForPrograms holds that they are the dump's own, cut to the view, and what is refused.
+func TestAnswersForPrograms(t *testing.T) {
+	const dump = `{"configs":[{"@type":"type.googleapis.com/envoy.admin.v3.ClustersConfigDump","version_info":"7"},{"@type":"type.googleapis.com/envoy.admin.v3.RoutesConfigDump","camelCase":12345678901234567890}]}`
+	for _, c := range []struct{ view, answer, want string }{
+		{"clusters", dump, `{"configs":[{"@type":"type.googleapis.com/envoy.admin.v3.ClustersConfigDump","version_info":"7"}]}`},
+		{"routes", dump, `{"configs":[{"@type":"type.googleapis.com/envoy.admin.v3.RoutesConfigDump","camelCase":12345678901234567890}]}`},
+		{"all", dump, dump},
+		{"endpoints", dump, "error: the config dump has no EndpointsConfigDump: it is taken with ?include_eds"},
+		{"listeners", dump, "error: the config dump has no ListenersConfigDump"},
+		{"clusters", `{"resources":[]}`, "error: it is no config dump of Envoy's form: it has no configs"},
+		{"clusters", `[`, "error: reading the proxy's answer: unexpected end of JSON input"},
+	} {
+		got := ""
+		answer, err := asked(t, c.view, c.answer, false)
+		if err == nil {
+			value, _ := answer.Value()
+			text, _ := json.Marshal(value)
+			got = string(text)
+		} else {
+			got = "error: " + err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%s: got %s, want %s", c.view, got, c.want)
+		}
+	}
+	for _, v := range proxy.Views() {
+		if _, err := v.ReadFile([]byte(dump)); v.Name == "names" && (err == nil || err.Error() != "config dumps have no names: ask a proxy") || v.Name == "all" && err != nil {
+			t.Errorf("%s: %v", v.Name, err)
+		}
+	}
 }
 
 func running(namespace, name string, labels map[string]string, containers ...string) *core.Pod {

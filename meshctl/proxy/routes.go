@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -9,11 +10,12 @@ import (
 )
 
 type routeTable struct {
+	Name  string `json:"name"`
 	Hosts []struct {
 		Name    string   `json:"name"`
 		Domains []string `json:"domains"`
 		Routes  []route  `json:"routes"`
-	} `json:"virtualHosts"`
+	} `json:"virtual_hosts"`
 }
 
 type route struct {
@@ -21,49 +23,69 @@ type route struct {
 	Match struct {
 		Prefix    *string `json:"prefix"`
 		Path      *string `json:"path"`
-		Separated *string `json:"pathSeparatedPrefix"`
+		Separated *string `json:"path_separated_prefix"`
 		Regex     *struct {
 			Regex string `json:"regex"`
-		} `json:"safeRegex"`
+		} `json:"safe_regex"`
 		Headers []struct {
 			Name string `json:"name"`
 		} `json:"headers"`
 		Query []struct {
 			Name string `json:"name"`
-		} `json:"queryParameters"`
+		} `json:"query_parameters"`
 	} `json:"match"`
 	Route *struct {
 		Cluster  string `json:"cluster"`
 		Weighted *struct {
 			Clusters []weight `json:"clusters"`
-		} `json:"weightedClusters"`
+		} `json:"weighted_clusters"`
 	} `json:"route"`
 	Redirect *struct{} `json:"redirect"`
 	Direct   *struct {
 		Status int `json:"status"`
-	} `json:"directResponse"`
+	} `json:"direct_response"`
 }
 
-func routes(w io.Writer, answer []byte, match string) error {
-	d, err := parse[dump[routeTable]](answer)
+type routeState struct {
+	Config routeTable `json:"route_config"`
+	Error  failure    `json:"error_state"`
+}
+
+type routesDump struct {
+	Static  []routeState `json:"static_route_configs"`
+	Dynamic []routeState `json:"dynamic_route_configs"`
+}
+
+func routes(w io.Writer, dump []byte, match string) error {
+	d, err := parse[routesDump](dump)
 	if err != nil {
 		return err
 	}
 	var rows [][]string
-	for _, r := range d.Resources {
-		if len(r.Body.Hosts) == 0 && strings.Contains(r.Name, match) {
-			rows = append(rows, []string{r.Name, "", "", "", state(r.State, r.Error)})
-		}
-		for _, host := range r.Body.Hosts {
-			if !strings.Contains(r.Name, match) && !strings.Contains(host.Name, match) {
-				continue
-			}
-			for _, route := range host.Routes {
-				rows = append(rows, []string{r.Name, host.Name, route.matches(), route.action(), state(r.State, r.Error)})
-			}
-		}
+	for _, r := range d.Static {
+		rows = append(rows, r.rows(static, match)...)
+	}
+	for _, r := range d.Dynamic {
+		rows = append(rows, r.rows(active, match)...)
 	}
 	return output.Table(w, []string{"ROUTES", "VIRTUAL HOST", "MATCH", "ACTION", "STATE"}, rows)
+}
+
+func (r routeState) rows(state, match string) [][]string {
+	name, state := cmp.Or(r.Config.Name, r.Error.Failed.Name), r.Error.state(state)
+	var rows [][]string
+	if len(r.Config.Hosts) == 0 && strings.Contains(name, match) {
+		rows = append(rows, []string{name, "", "", "", state})
+	}
+	for _, host := range r.Config.Hosts {
+		if !strings.Contains(name, match) && !strings.Contains(host.Name, match) {
+			continue
+		}
+		for _, route := range host.Routes {
+			rows = append(rows, []string{name, host.Name, route.matches(), route.action(), state})
+		}
+	}
+	return rows
 }
 
 func (r route) matches() string {
