@@ -61,6 +61,8 @@ type HTTPMatch struct {
 	Port      uint16     // 0: any
 	Source    Source
 	Gateways  []string // overrides the VirtualService's; nil: not given
+	// StatPrefix is by which Envoys count what the match takes; "": they do not.
+	StatPrefix string
 }
 
 // Destination is one weighted target.

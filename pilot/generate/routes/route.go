@@ -177,6 +177,9 @@ func (b routeBuilder) plain() *route.Route {
 // route is one match of one rule.
 func (b routeBuilder) route(rule *model.HTTPRoute, m *model.HTTPMatch) *route.Route {
 	r := &route.Route{Name: routeName(rule.Name, m.Name), Match: routeMatch(m), Decorator: &route.Decorator{Operation: b.operation(m)}}
+	if b.Class.Foreign && !b.Class.Proxyless {
+		r.StatPrefix = m.StatPrefix // the metrics of heddle-proxy name services
+	}
 	headers := rule.Headers
 	if len(rule.Destinations) == 1 {
 		headers = then(headers, rule.Destinations[0].Headers)

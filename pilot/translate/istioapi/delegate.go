@@ -127,6 +127,9 @@ func mergeMatch(root, leaf *model.HTTPMatch) (*model.HTTPMatch, bool) {
 	if out.Port == 0 {
 		out.Port = root.Port
 	}
+	if out.StatPrefix == "" {
+		out.StatPrefix = root.StatPrefix
+	}
 	if out.Source.Namespace == "" {
 		out.Source.Namespace = root.Source.Namespace
 	}

@@ -22,13 +22,13 @@ func Kinds() []fields.Kind {
 func virtualServices() fields.Kind {
 	return fields.Kind{Name: "VirtualService", Message: &networking.VirtualService{}, Honoured: virtualServiceFields,
 		Refused: []fields.Note{
-			{Path: "http.match.statPrefix", Why: "metrics have the service's and the route's name already"},
 			{Path: "http.fault.delay.exponentialDelay", Why: hidden},
 			{Path: "http.fault.abort.http2Error", Why: hidden},
 			{Path: "tcp.match.sourceSubnet", Why: hidden},
 		},
 		Differs: []fields.Note{
 			{Path: "http.redirect.redirectCode", Why: "301, 302, 303, 307 and 308; others, with which Istio leaves the rule out, are refused"},
+			{Path: "http.match.statPrefix", Why: "Envoys count by it; the metrics of heddle-proxy name the service, and its access logs the route"},
 			{Path: "tls.match.sniHosts", Why: "wildcards begin with `*.`; others, with which Envoy refuses the listener, are refused"},
 			{Path: "http.match.{headers,withoutHeaders}", Why: "`@request.auth.claims` is refused: this version reads no tokens of users"},
 		},

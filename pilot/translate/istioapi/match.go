@@ -13,7 +13,7 @@ import (
 
 func (r *reader) httpMatch(path string, m *networking.HTTPMatchRequest) *model.HTTPMatch {
 	out := &model.HTTPMatch{
-		Name:      m.Name,
+		Name: m.Name, StatPrefix: m.StatPrefix,
 		Path:      r.stringMatch(path+".uri", m.Uri),
 		Method:    r.stringMatch(path+".method", m.Method),
 		Scheme:    r.stringMatch(path+".scheme", m.Scheme),

@@ -16,7 +16,7 @@ import (
 var virtualServiceFields = fields.New(
 	"{hosts,gateways,exportTo}",
 	"http.{name,timeout}",
-	"http.match.{name,port,sourceLabels,sourceNamespace,gateways,ignoreUriCase}",
+	"http.match.{name,statPrefix,port,sourceLabels,sourceNamespace,gateways,ignoreUriCase}",
 	"http.match.{uri,scheme,method,authority,headers,withoutHeaders,queryParams}.{exact,prefix,regex}",
 	"http.route.{weight,destination.{host,subset,port.number},headers.{request,response}.{set,add,remove}}",
 	"http.redirect.{uri,authority,port,derivePort,scheme,redirectCode,prefixRewrite}",
