@@ -117,6 +117,9 @@ func (r *reader) tracing(path string, t *telemetry.Tracing) model.TracingChange 
 		}
 		out.Tags = append(out.Tags, spanTag(r.Errorf, at, name, tag))
 	}
+	if t.GetUseRequestIdForTraceSampling().GetValue() {
+		r.Warnf(path+".useRequestIdForTraceSampling", "without effect: request ids never decide what is traced")
+	}
 	if d := t.GetDisableContextPropagation(); d != nil {
 		out.Silent = &d.Value
 	}

@@ -110,6 +110,9 @@ func headers(log *report.Log, c *meshapi.MeshConfig) model.ProxyHeaders {
 		log.Partialf("mesh.defaultConfig."+path+"server.value", "%q: not the value of a header", out.Server)
 		out.Server = ""
 	}
+	if h.GetMetadataExchangeHeaders().GetMode() != meshapi.ProxyConfig_ProxyHeaders_UNDEFINED {
+		log.Warnf("mesh.defaultConfig."+path+"metadataExchangeHeaders.mode", "without effect: proxies send no such headers, inside of the mesh or outside")
+	}
 	if d := h.GetSetCurrentClientCertDetails(); d != nil {
 		off := func(b *wrapperspb.BoolValue) bool { return b != nil && !b.Value }
 		out.ClientCert = model.ClientCert{NoSubject: off(d.Subject), NoURI: off(d.Uri), NoDNS: off(d.Dns), PEM: d.GetCert().GetValue()}
