@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/translate/fields"
@@ -19,10 +20,25 @@ const introduction = `# Compatibility with Istio's API
 
 What becomes of each field. **yes**: it works, in the control plane and in the proxies. **differs**: it works, but not in each value or not
 just as in Istio; the note says how. **no**: an object that sets it is refused when it is applied, with the field's path and this reason.
-Nothing is ignored silently. Of the mesh's settings (MeshConfig), one that is refused is reported, and its default stays in force.
+Of these kinds, nothing is ignored silently: what is accepted and without effect is told of by a warning or by the
+note. Of the mesh's settings (MeshConfig), one that is refused is reported, and its default stays in force.
 
 This file is made from the tables by which objects are accepted and refused; do not edit it. To make it anew:
 ` + "`go test ./pilot/translate/compatibility -update`.\n"
+
+// others is what is said of kinds that have no table.
+const others = `
+## Kinds that are not read
+
+Those of the Gateway API (gateway.networking.k8s.io: Gateway, HTTPRoute and the rest). Nobody refuses them, but this version does not obey them yet, and
+writes no status of theirs.
+
+## Kubernetes' Services
+
+* "sessionAffinity" is not read, as in Istio: proxies choose the endpoint of each request or connection. What ClientIP asks for, a DestinationRule says:
+  "loadBalancer.consistentHash.useSourceIp". Clients without a proxy are served by Kubernetes, which honours it.
+* Ports of UDP are not carried, as in Istio: what is sent there goes its way without a proxy.
+`
 
 // Kinds are the kinds of which something is honoured.
 func Kinds() []fields.Kind {
@@ -39,6 +55,7 @@ func Document() []byte {
 			fmt.Fprintf(&out, "* %s (%s)\n", k.Kind, k.Group)
 		}
 	}
+	out.WriteString(strings.ReplaceAll(others, `"`, "`"))
 	for _, k := range Kinds() {
 		rows := k.Rows()
 		count := map[fields.Verdict]int{}
