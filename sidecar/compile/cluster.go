@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net"
@@ -12,6 +13,7 @@ import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	proxyprotocol "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/proxy_protocol/v3"
 	upstreamhttp "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/sidecar/compile/balancing"
@@ -53,12 +55,18 @@ func (b *builder) cluster(in *cluster.Cluster) (*upstream.Config, error) {
 			return nil, err
 		}
 	}
-	if k := in.GetUpstreamConnectionOptions().GetTcpKeepalive(); k != nil {
-		out.Keepalive = net.KeepAliveConfig{Enable: true, Count: int(k.GetKeepaliveProbes().GetValue()),
-			Idle:     time.Duration(k.GetKeepaliveTime().GetValue()) * time.Second,
-			Interval: time.Duration(k.GetKeepaliveInterval().GetValue()) * time.Second}
-	}
+	out.Keepalive = tcpKeepalive(in.GetUpstreamConnectionOptions().GetTcpKeepalive())
 	return out, nil
+}
+
+// tcpKeepalive reads how connections are kept alive; what it does not say is as the system has it, which negative numbers mean to package net.
+func tcpKeepalive(in *core.TcpKeepalive) net.KeepAliveConfig {
+	if in == nil {
+		return net.KeepAliveConfig{}
+	}
+	or := func(v *wrapperspb.UInt32Value) int { return cmp.Or(int(v.GetValue()), -1) }
+	return net.KeepAliveConfig{Enable: true, Count: or(in.GetKeepaliveProbes()),
+		Idle: time.Duration(or(in.GetKeepaliveTime())) * time.Second, Interval: time.Duration(or(in.GetKeepaliveInterval())) * time.Second}
 }
 
 // keeps reads in which state clients may stay with a host: whether in that of draining, too. Hosts that are healthy always may, those that are not never.

@@ -179,7 +179,8 @@ func (h *Host) begin(ctx context.Context, f *face, k poolKey, client *exchange.C
 		network, address = "unix", f.ep.Path
 	}
 	from := cfg.source(f.ep)
-	d := net.Dialer{LocalAddr: from, KeepAliveConfig: cfg.Keepalive, Control: sock.Dialling(h.cluster.owner.opts.Mark, from)}
+	// KeepAlive -1: where the cluster wants none there is none
+	d := net.Dialer{LocalAddr: from, KeepAlive: -1, KeepAliveConfig: cfg.Keepalive, Control: sock.Dialling(h.cluster.owner.opts.Mark, from)}
 	conn, err := d.DialContext(ctx, network, address)
 	if h.noted(err); err == nil {
 		if err = f.proxy.send(conn, client); err != nil {

@@ -6,9 +6,12 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
@@ -204,5 +207,59 @@ func TestSessionsThatAreOver(t *testing.T) {
 		if _, o := c.Hosts()[0].Open(newExchange(), nil, time.Time{}); o != want || r.n != 2 {
 			t.Errorf("%d sessions that are over: %v after %d handshakes", stale, o, r.n)
 		}
+	}
+}
+
+// TestKeepalive: connections are kept alive where the cluster says so, and as the system has it in what it does not say; net.Dialer alone would do it everywhere.
+func TestKeepalive(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	type options struct{ on, idle, interval, count int }
+	of := func(c net.Conn) (o options) {
+		raw, err := c.(syscall.Conn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		get := func(fd uintptr, level, name int) int {
+			v, err := unix.GetsockoptInt(int(fd), level, name)
+			if err != nil {
+				t.Error(err)
+			}
+			return v
+		}
+		if err := raw.Control(func(fd uintptr) {
+			o = options{get(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE), get(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE),
+				get(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL), get(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT)}
+		}); err != nil {
+			t.Error(err)
+		}
+		return o
+	}
+	bare, err := (&net.Dialer{KeepAlive: -1}).Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bare.Close()
+	system := of(bare)
+	for name, c := range map[string]struct {
+		cfg  net.KeepAliveConfig
+		want options
+	}{
+		"nothing is said": {net.KeepAliveConfig{}, options{0, system.idle, system.interval, system.count}},
+		"no numbers":      {net.KeepAliveConfig{Enable: true, Idle: -time.Second, Interval: -time.Second, Count: -1}, options{1, system.idle, system.interval, system.count}},
+		"one number":      {net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: -time.Second, Count: -1}, options{1, 60, system.interval, system.count}},
+		"all the numbers": {net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 7 * time.Second, Count: 4}, options{1, 60, 7, 4}},
+	} {
+		conn, o, why := live(Config{Keepalive: c.cfg}, endpoint(ln.Addr().String())).Hosts()[0].Connect(t.Context(), nil)
+		if o != exchange.OK {
+			t.Fatal(why)
+		}
+		if got := of(conn.Conn); got != c.want {
+			t.Errorf("%s: got %+v, want %+v", name, got, c.want)
+		}
+		conn.Release()
 	}
 }
