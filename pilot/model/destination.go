@@ -134,10 +134,8 @@ type ConnectionPool struct {
 	MaxConnections           uint32
 	ConnectTimeout           Duration // 0: the mesh's (10 s)
 	TCPIdleTimeout           *Duration
-	MaxConnectionDuration    Duration // 0: any
-	KeepaliveProbes          uint32
-	KeepaliveTime            Duration
-	KeepaliveInterval        Duration
+	MaxConnectionDuration    Duration   // 0: any
+	Keepalive                *Keepalive // nil: the mesh's
 	MaxPendingRequests       uint32
 	MaxRequests              uint32
 	MaxRequestsPerConnection uint32

@@ -68,9 +68,9 @@ type Mesh struct {
 	ListenerLogOff   bool // connections that nothing serves have no line
 	// DetectionTimeout is how long the first bytes of a connection are waited for; 0: without end.
 	DetectionTimeout  Duration
-	Keepalive         Keepalive // of connections where no DestinationRule says any
-	UpgradeHTTP2      bool      // h2UpgradePolicy UPGRADE, likewise
-	DNSRefresh        Duration  // how often names are looked up again; 0: 60 s
+	Keepalive         *Keepalive // of connections, in what no DestinationRule says; nil: none
+	UpgradeHTTP2      bool       // h2UpgradePolicy UPGRADE, likewise
+	DNSRefresh        Duration   // how often names are looked up again; 0: 60 s
 	PathNormalization PathNormalization
 	// Locality is the preference where neither a DestinationRule nor a service has one. Nil: none.
 	Locality *LocalityPolicy
@@ -111,7 +111,7 @@ type ClientCert struct {
 	PEM                     bool // all of it
 }
 
-// Keepalive is TCP's; the zero value is none.
+// Keepalive is TCP's. What is zero is as the proxy's system has it.
 type Keepalive struct {
 	Probes         uint32
 	Time, Interval Duration

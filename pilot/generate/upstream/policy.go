@@ -58,30 +58,35 @@ func slowStart(w *model.Warmup) *cluster.Cluster_SlowStartConfig {
 }
 
 // applyPool says how many connections and requests there may be, and how connections are kept.
-func applyPool(c *cluster.Cluster, pool model.ConnectionPool, byDefault model.Keepalive) {
+func applyPool(c *cluster.Cluster, pool model.ConnectionPool, byDefault *model.Keepalive) {
 	c.CircuitBreakers = Breakers(pool)
-	keep := model.Keepalive{Probes: pool.KeepaliveProbes, Time: pool.KeepaliveTime, Interval: pool.KeepaliveInterval}
-	if keep == (model.Keepalive{}) {
-		keep = byDefault
-	}
-	if keep == (model.Keepalive{}) {
+	if byDefault == nil && pool.Keepalive == nil {
 		return
 	}
 	k := &core.TcpKeepalive{}
-	if keep.Probes != 0 {
-		k.KeepaliveProbes = message.U32(keep.Probes)
-	}
-	if keep.Time != 0 {
-		k.KeepaliveTime = message.U32(uint32(keep.Time / time.Second))
-	}
-	if keep.Interval != 0 {
-		k.KeepaliveInterval = message.U32(uint32(keep.Interval / time.Second))
+	for _, keep := range []*model.Keepalive{byDefault, pool.Keepalive} { // the latter word counts, each number by itself, as in Istio
+		if keep != nil {
+			setKeepalive(k, keep)
+		}
 	}
 	c.UpstreamConnectionOptions = &cluster.UpstreamConnectionOptions{TcpKeepalive: k}
 }
 
+// setKeepalive sets what keep says. xDS counts whole seconds; none would be refused by the system.
+func setKeepalive(k *core.TcpKeepalive, keep *model.Keepalive) {
+	if keep.Probes != 0 {
+		k.KeepaliveProbes = message.U32(keep.Probes)
+	}
+	if s := uint32(keep.Time / time.Second); s != 0 {
+		k.KeepaliveTime = message.U32(s)
+	}
+	if s := uint32(keep.Interval / time.Second); s != 0 {
+		k.KeepaliveInterval = message.U32(s)
+	}
+}
+
 // Limit puts a cluster of the workload's own application under limits.
-func Limit(c *cluster.Cluster, pool model.ConnectionPool) { applyPool(c, pool, model.Keepalive{}) }
+func Limit(c *cluster.Cluster, pool model.ConnectionPool) { applyPool(c, pool, nil) }
 
 // protocols says which HTTP the cluster speaks.
 func (in Cluster) protocols() ProtocolOptions {

@@ -25,9 +25,8 @@ func (r *reader) connectionPool(path string, p *networking.ConnectionPoolSetting
 		out.TCPIdleTimeout = values.Duration(&r.Log, path+".tcp.idleTimeout", t.IdleTimeout)
 		out.MaxConnectionDuration = r.positive(path+".tcp.maxConnectionDuration", t.MaxConnectionDuration, false)
 		if k := t.TcpKeepalive; k != nil {
-			out.KeepaliveProbes = k.Probes
-			out.KeepaliveTime = values.DurationOr(&r.Log, path+".tcp.tcpKeepalive.time", k.Time, 0)
-			out.KeepaliveInterval = values.DurationOr(&r.Log, path+".tcp.tcpKeepalive.interval", k.Interval, 0)
+			out.Keepalive = &model.Keepalive{Probes: k.Probes, Time: values.DurationOr(&r.Log, path+".tcp.tcpKeepalive.time", k.Time, 0),
+				Interval: values.DurationOr(&r.Log, path+".tcp.tcpKeepalive.interval", k.Interval, 0)}
 		}
 	}
 	if h := p.Http; h != nil {

@@ -28,7 +28,7 @@ func transport(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) {
 		m.DNSRefresh = max(m.DNSRefresh, leastRefresh)
 	}
 	if k := c.TcpKeepalive; k != nil {
-		m.Keepalive = model.Keepalive{Probes: k.Probes, Time: atLeastZero(log, "mesh.tcpKeepalive.time", k.Time),
+		m.Keepalive = &model.Keepalive{Probes: k.Probes, Time: atLeastZero(log, "mesh.tcpKeepalive.time", k.Time),
 			Interval: atLeastZero(log, "mesh.tcpKeepalive.interval", k.Interval)}
 	}
 	switch c.H2UpgradePolicy {
