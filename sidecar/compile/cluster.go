@@ -270,6 +270,9 @@ func protocol(in *cluster.Cluster, out *upstream.Config) error {
 		out.Limits.RequestsPerConnection = common.GetMaxRequestsPerConnection().GetValue()
 		// a cluster that goes by names has a host for each, whose name it is
 		out.HostSNI = options.GetUpstreamHttpProtocolOptions().GetAutoSni() && out.Discovery != upstream.Named
+		if common.GetMaxStreamDuration() != nil {
+			return values.Wrong(field+".common_http_protocol_options.max_stream_duration", "not implemented for clusters")
+		}
 		if common.GetMaxHeadersCount() != nil || common.GetHeadersWithUnderscoresAction() != 0 {
 			return values.Wrong(field+".common_http_protocol_options", "only idle_timeout, max_connection_duration and max_requests_per_connection are implemented for clusters")
 		}

@@ -36,10 +36,13 @@ func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
 		HeadTimeout: values.Duration(in.GetRequestHeadersTimeout(), 0), RequestTimeout: values.Duration(in.GetRequestTimeout(), 0), DrainTimeout: values.Duration(in.GetDrainTimeout(), 5*time.Second),
 		HTTP10: in.GetHttpProtocolOptions().GetAcceptHttp_10(), MaxHeaders: int(in.GetCommonHttpProtocolOptions().GetMaxHeadersCount().GetValue()),
 		MaxHead:    int(in.GetMaxRequestHeadersKb().GetValue()) << 10,
+		MaxStream:  values.Duration(in.GetCommonHttpProtocolOptions().GetMaxStreamDuration(), 0),
 		MaxStreams: in.GetHttp2ProtocolOptions().GetMaxConcurrentStreams().GetValue(), StripMesh: true,
 	}
-	if whole := out.RequestTimeout; whole > 0 && (out.HeadTimeout == 0 || whole < out.HeadTimeout) {
-		out.HeadTimeout = whole // a head is a part of it
+	for _, whole := range []time.Duration{out.RequestTimeout, out.MaxStream} {
+		if whole > 0 && (out.HeadTimeout == 0 || whole < out.HeadTimeout) {
+			out.HeadTimeout = whole // a head is a part of it
+		}
 	}
 	for _, step := range []func(*hcm.HttpConnectionManager, *config.HTTP) error{refused, forwarding, slashes, b.routing, b.httpFilters} {
 		if err := step(in, out); err != nil {

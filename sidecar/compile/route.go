@@ -188,11 +188,12 @@ func (b *builder) forward(in *routev3.RouteAction, out *route.RouteConfig) error
 	if out.Clusters, err = b.weighted(in); err != nil {
 		return err
 	}
-	out.Timeout = values.Duration(in.GetTimeout(), 15*time.Second)
+	out.Timeout = values.Duration(in.GetTimeout(), defaultTimeout(in))
 	out.Idle = values.Duration(in.GetIdleTimeout(), 0)
 	if d := in.GetMaxStreamDuration(); d != nil {
-		if d.GetMaxStreamDuration().AsDuration() != 0 {
-			return values.Wrong("max_stream_duration.max_stream_duration", "not implemented")
+		if m := d.GetMaxStreamDuration(); m != nil {
+			limit := m.AsDuration()
+			out.MaxStream = &limit
 		}
 		if m := d.GetGrpcTimeoutHeaderMax(); m != nil {
 			limit := m.AsDuration()
@@ -224,6 +225,14 @@ func (b *builder) forward(in *routev3.RouteAction, out *route.RouteConfig) error
 	out.Rewrite.Regex = regexRewrite(in.GetRegexRewrite())
 	out.Rewrite.Host, out.Rewrite.AutoHost = in.GetHostRewriteLiteral(), in.GetAutoHostRewrite().GetValue()
 	return nil
+}
+
+// defaultTimeout is Envoy's for routes without a timeout: none beside max_stream_duration.
+func defaultTimeout(in *routev3.RouteAction) time.Duration {
+	if in.GetMaxStreamDuration() != nil {
+		return 0
+	}
+	return 15 * time.Second
 }
 
 func (b *builder) weighted(in *routev3.RouteAction) ([]route.Weighted, error) {

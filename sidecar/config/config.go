@@ -208,6 +208,7 @@ type HTTP struct {
 	StreamIdle       time.Duration       // 0: none
 	HeadTimeout      time.Duration       // to receive a whole head; 0: none
 	RequestTimeout   time.Duration       // to receive a whole request, unless its response begins before; 0: none
+	MaxStream        time.Duration       // of a request with its response, where its route does not say; 0: any
 	DrainTimeout     time.Duration
 	HTTP10           bool // accept HTTP/1.0
 	MaxHead          int  // bytes; 0: 60 KiB

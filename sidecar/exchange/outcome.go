@@ -91,6 +91,7 @@ const (
 	BadIntroduction                  // the PROXY protocol's header is missing or malformed
 	RateLimited                      // a local rate limit: Reply may have its status
 	Overloaded                       // the proxy has no memory left for one more
+	DurationTimeout                  // the stream, response and all, lasted too long
 	outcomes                         // how many rows there are
 )
 
@@ -141,6 +142,7 @@ var table = [outcomes]row{
 	Misdirected:       {421, 14, FlagNoRoute, "misdirected_request", ""},
 	RateLimited:       {429, 14, FlagRateLimited, "local_rate_limited", "local_rate_limited"},
 	Overloaded:        {503, 14, FlagOverload, "overload", "overloaded"},
+	DurationTimeout:   {504, 4, 0, "max_duration_timeout", "downstream duration timeout"},
 	BadIntroduction:   {0, 13, FlagDownstreamProtocol, "proxy_protocol_error", ""},
 }
 

@@ -89,6 +89,7 @@ type run struct {
 	pump     pump
 	idler    idler
 	overdue  idler // ends a request that takes longer than a whole one may
+	lasting  idler // ends a request that takes longer than it may with its response
 	mirrors  []*mirror
 }
 
@@ -139,6 +140,7 @@ func (p *Proxy) Serve(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	if o == exchange.OK {
 		o = r.match()
 		p.recorder.Begin(x)
+		r.bound()
 		if o == exchange.OK {
 			o = r.filter()
 		}
@@ -159,7 +161,7 @@ func (p *Proxy) Serve(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 // still can be.
 func (r *run) gone() exchange.Outcome {
 	r.pump.stop()
-	switch idle, overdue := r.idler.stop(), r.overdue.stop() || r.pump.overdue; {
+	switch idle, overdue, lasted := r.idler.stop(), r.overdue.stop() || r.pump.overdue, r.lasting.stop(); {
 	case r.pump.bad && !r.started:
 		if r.x.Protocol == exchange.HTTP2 {
 			r.x.Details = "http2.violation.of.messaging.rule"
@@ -168,13 +170,24 @@ func (r *run) gone() exchange.Outcome {
 	case overdue && !r.started:
 		r.x.Details = "request_overall_timeout"
 		return exchange.RequestTimeout
+	case lasted:
+		r.x.Reply.GRPC = &deadlineExceeded
+		return r.late(exchange.DurationTimeout)
 	case idle:
-		if r.x.RequestEnd.IsZero() { // as in Envoy: it is the client that is waited for
-			r.x.Reply.Status = 408
-		}
-		return exchange.IdleTimeout
+		return r.late(exchange.IdleTimeout)
 	}
 	return r.x.Conn.Gone()
+}
+
+// deadlineExceeded is gRPC's code. Never written.
+var deadlineExceeded = 4
+
+// late is a timeout's outcome. As in Envoy, it is 408 where the client is waited for.
+func (r *run) late(o exchange.Outcome) exchange.Outcome {
+	if r.x.RequestEnd.IsZero() {
+		r.x.Reply.Status = 408
+	}
+	return o
 }
 
 // Refuse answers a request that the codec could not make sense of (BadRequest, HeadTooLarge, RequestTimeout) and records
@@ -202,6 +215,7 @@ func (r *run) finish() {
 	}
 	r.idler.stop()
 	r.overdue.stop()
+	r.lasting.stop()
 	x.End = x.Now()
 	r.p.recorder.End(x)
 	x.Detach()

@@ -47,6 +47,7 @@ type RouteConfig struct {
 	Timeout   time.Duration  // of the whole request; 0: none
 	MaxGRPC   *time.Duration // non-nil: honour grpc-timeout, capped by it (0: uncapped)
 	Idle      time.Duration  // of the stream; 0: the listener's
+	MaxStream *time.Duration // of a request with its response (0: any); nil: the listener's
 	Retry     *Retry         // nil: the virtual host's
 	Mirrors   []Mirror
 	Hash      []HashPolicy // for clusters with a hashing balancer
@@ -206,7 +207,7 @@ type Retry struct {
 	Codes         []int   // for OnRetriableStatusCodes
 	Fields        Headers // of responses, for OnRetriableHeaders
 	Only          Headers // of requests: none other is sent again; empty: any may be
-	Attempts      int   // retries, not counting the first try
+	Attempts      int     // retries, not counting the first try
 	PerTry        time.Duration
 	PerTryIdle    time.Duration // from the end of the request on, while nothing comes from the upstream; 0: any
 	Base, Max     time.Duration // back-off; 0: 25 ms, ten times Base

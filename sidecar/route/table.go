@@ -50,6 +50,7 @@ type Route struct {
 	Timeout   time.Duration
 	MaxGRPC   *time.Duration
 	Idle      time.Duration
+	MaxStream *time.Duration
 	Retry     *Retry
 	Mirrors   []Mirror
 	AutoHost  bool
@@ -199,7 +200,7 @@ func newVirtualHost(c *VirtualHostConfig, outer layer) (*VirtualHost, error) {
 
 func newRoute(c *RouteConfig, outer layer) (*Route, error) {
 	r := &Route{
-		Name: c.Name, Origin: c.Origin, Operation: c.Operation, Redirect: c.Redirect, Direct: c.Direct, Missing: c.Missing, Timeout: c.Timeout, MaxGRPC: c.MaxGRPC, Idle: c.Idle,
+		Name: c.Name, Origin: c.Origin, Operation: c.Operation, Redirect: c.Redirect, Direct: c.Direct, Missing: c.Missing, Timeout: c.Timeout, MaxGRPC: c.MaxGRPC, Idle: c.Idle, MaxStream: c.MaxStream,
 		Retry: c.Retry, Mirrors: c.Mirrors, AutoHost: c.Rewrite.AutoHost, upgrades: c.Upgrades, hash: newHashPolicies(c.Hash),
 	}
 	if r.Retry == nil {

@@ -129,5 +129,8 @@ func times() []question {
 		{name: "half an answer, idle", send: request("GET", "/idle", "time.test"), replies: []reply{half}}, {name: "no answer over HTTP/2", stream: ask("GET", "time.test", "/short"), replies: []reply{silence}},
 		{name: "half an answer over HTTP/2", stream: ask("GET", "time.test", "/short"), replies: []reply{half}}, {name: "no answer, idle, over HTTP/2", stream: ask("GET", "time.test", "/idle"), replies: []reply{silence}},
 		{name: "half a body, idle", send: request("POST", "/idle", "time.test", "Content-Length: 5") + "ab", replies: []reply{silence}}, {name: "half a chunk, idle", send: request("POST", "/idle", "time.test", "Transfer-Encoding: chunked") + "5\r\nab", replies: []reply{silence}},
+		{name: "no answer, lasting", send: request("GET", "/lasting", "time.test"), replies: []reply{silence}}, {name: "half an answer, lasting", send: request("GET", "/lasting", "time.test"), replies: []reply{half}},
+		{name: "half a body, lasting", send: request("POST", "/lasting", "time.test", "Content-Length: 5") + "ab", replies: []reply{silence}}, {name: "no answer, lasting, over HTTP/2", stream: ask("GET", "time.test", "/lasting"), replies: []reply{silence}},
+		{name: "half an answer, lasting, over HTTP/2", stream: ask("GET", "time.test", "/lasting"), replies: []reply{half}}, {name: "not lasting", send: request("GET", "/lasting", "time.test")},
 		{name: "no timeout", send: request("GET", "/never", "time.test")}}
 }

@@ -1,0 +1,89 @@
+package http1_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMaxStream holds what becomes of a request that lasts longer than it may with its response, whatever moves meanwhile: an answer while there can be one,
+// which says who was waited for, else a cut.
+func TestMaxStream(t *testing.T) {
+	const get, post = "GET / HTTP/1.1\r\nHost: a\r\n", "POST / HTTP/1.1\r\nHost: a\r\n"
+	const short, long = 300 * time.Millisecond, time.Minute
+	none := time.Duration(0)
+	route := func(d time.Duration) *time.Duration { return &d }
+	for name, c := range map[string]struct {
+		send    string
+		answer  string // what the upstream begins with; it trickles afterwards
+		http    time.Duration
+		route   *time.Duration
+		want    []string
+		details string
+	}{
+		"no answer":                    {get + "\r\n", "", short, nil, []string{"HTTP/1.1 504 ", "downstream duration timeout"}, "max_duration_timeout"},
+		"no answer, by the route":      {get + "\r\n", "", long, route(short), []string{"HTTP/1.1 504 ", "downstream duration timeout"}, "max_duration_timeout"},
+		"inside the answer":            {get + "\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n", short, nil, []string{"HTTP/1.1 200 ", "xx"}, "max_duration_timeout"},
+		"inside the request":           {post + "Content-Length: 5\r\n\r\nab", "", short, nil, []string{"HTTP/1.1 408 ", "connection: close", "downstream duration timeout"}, "max_duration_timeout"},
+		"inside both":                  {post + "Content-Length: 5\r\n\r\nab", "HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n", short, nil, []string{"HTTP/1.1 200 ", "xx"}, "max_duration_timeout"},
+		"inside a tunnel":              {get + "Upgrade: websocket\r\nConnection: upgrade\r\n\r\n", "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\n\r\n", short, nil, []string{"HTTP/1.1 101 ", "xx"}, "max_duration_timeout"},
+		"gRPC, inside the request":     {post + "Content-Type: application/grpc\r\nContent-Length: 5\r\n\r\nab", "", short, nil, []string{"grpc-status: 4", "connection: close"}, "max_duration_timeout"},
+		"a route that lets it":         {get + "\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n", short, &none, []string{"HTTP/1.1 200 ", strings.Repeat("x", 30)}, "via_upstream"},
+		"a route that lets it, longer": {get + "\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n", short, route(long), []string{"HTTP/1.1 200 ", strings.Repeat("x", 30)}, "via_upstream"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := script(t, func(nc net.Conn, r *bufio.Reader) {
+				readHead(r)
+				_, err := io.WriteString(nc, c.answer)
+				for c.answer != "" && err == nil {
+					time.Sleep(20 * time.Millisecond)
+					_, err = io.WriteString(nc, "x")
+				}
+				_, _ = io.Copy(io.Discard, r)
+			})
+			rs := to("c")
+			rs[0].MaxStream = c.route
+			p := proxy(t, rs, map[string][]string{"c": {b}}, func(p *mesh) { p.http.MaxStream = c.http })
+			nc, err := net.Dial("tcp", p.addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			if _, err := io.WriteString(nc, c.send); err != nil {
+				t.Fatal(err)
+			}
+			if r := p.book.last(t, 1); r.flags != "-" || r.details != c.details {
+				t.Errorf("got %+v", r)
+			}
+			_ = nc.SetReadDeadline(time.Now().Add(time.Second)) // an answer to a whole request leaves the connection open
+			got, _ := io.ReadAll(nc)
+			for _, w := range c.want {
+				if !strings.Contains(string(got), w) {
+					t.Errorf("want %q in:\n%s", w, got)
+				}
+			}
+		})
+	}
+}
+
+// TestMaxStreamOfEach: on one connection, each request has the whole time for itself.
+func TestMaxStreamOfEach(t *testing.T) {
+	b := script(t, func(nc net.Conn, r *bufio.Reader) {
+		for readHead(r) != "" {
+			time.Sleep(200 * time.Millisecond)
+			_, _ = io.WriteString(nc, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
+	})
+	p := proxy(t, to("c"), map[string][]string{"c": {b}}, func(p *mesh) { p.http.MaxStream = time.Second })
+	c, r := p.dial()
+	for range 8 {
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		if got := readHead(r); !strings.Contains(got, " 200 ") {
+			t.Fatalf("got %q", got)
+		}
+	}
+}
