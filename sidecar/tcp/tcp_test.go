@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -198,6 +199,33 @@ func TestRefusals(t *testing.T) {
 		}
 		if r := b.book.last(t, 1); r.Outcome != c.want || r.Flags.String() != c.flags {
 			t.Errorf("%s: got %v %v", name, r.Outcome, r.Flags)
+		}
+	}
+}
+
+// TestOtherHosts: where a host cannot be connected to, up to two others are tried; which ones is chance.
+func TestOtherHosts(t *testing.T) {
+	const clients = 40
+	good, _ := server(t, func(c *net.TCPConn) { _, _ = c.Write([]byte("x")) })
+	for dead, want := range map[int][2]int{2: {0, 15}, 9: {12, 39}} { // of one try, 27 and 36 would fail
+		hosts := []string{good}
+		for i := range dead {
+			hosts = append(hosts, fmt.Sprintf("127.0.0.%d:1", 100+i))
+		}
+		b := start(t, plain("c"), map[string][]string{"c": hosts}, nil)
+		failed := 0
+		for n := range clients {
+			c := b.dial(t)
+			_, _ = io.ReadAll(c)
+			c.Close()
+			if r := b.book.last(t, n+1); r.Outcome == exchange.ConnectFailure {
+				failed++
+			} else if r.Outcome != exchange.OK {
+				t.Errorf("%d dead hosts: %v", dead, r.Outcome)
+			}
+		}
+		if failed < want[0] || failed > want[1] {
+			t.Errorf("%d dead hosts: %d of %d connections failed, want %v", dead, failed, clients, want)
 		}
 	}
 }

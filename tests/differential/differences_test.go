@@ -3,7 +3,9 @@ package differential
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,6 +30,8 @@ type entry struct {
 	Where []*place
 	// Sometimes says that it is chance whether the difference shows.
 	Sometimes bool
+	// Test is what holds a difference that no case shows: "package TestName".
+	Test string
 }
 
 // place says in which cases, and in which fact, with which values. "*" stands for any text; an empty value for any.
@@ -52,8 +56,8 @@ func loadAllowed(t *testing.T) *allowed {
 		t.Fatal(err)
 	}
 	for _, e := range a.entries() {
-		if e.Title == "" || e.Why == "" || len(e.Where) == 0 {
-			t.Errorf("%q: an entry has a title, a reason and a place", e.Title)
+		if e.Title == "" || e.Why == "" || (len(e.Where) == 0) == (e.Test == "") {
+			t.Errorf("%q: an entry has a title, a reason and a place, or else a test", e.Title)
 		}
 		for _, p := range e.Where {
 			for i, text := range []string{p.Cases, p.What, p.Envoy, p.Heddle} {
@@ -112,6 +116,26 @@ func (a *allowed) unused() []string {
 	return out
 }
 
+// TestTestsThatAreNamed holds that the tests exist which the list names in place of cases.
+func TestTestsThatAreNamed(t *testing.T) {
+	for _, e := range loadAllowed(t).entries() {
+		if e.Test == "" {
+			continue
+		}
+		folder, name, _ := strings.Cut(e.Test, " ")
+		files, err := filepath.Glob(filepath.Join("../..", folder, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(files, func(file string) bool {
+			source, err := os.ReadFile(file)
+			return err == nil && strings.Contains(string(source), "\nfunc "+name+"(")
+		}) {
+			t.Errorf("%s: there is no %s", e.Title, e.Test)
+		}
+	}
+}
+
 // TestDocument holds that docs/differences.md says what the test allows.
 func TestDocument(t *testing.T) {
 	golden.File(t, "../../docs/differences.md", loadAllowed(t).document())
@@ -121,12 +145,18 @@ func (a *allowed) document() []byte {
 	var b strings.Builder
 	b.WriteString("# Where heddle-proxy differs from Envoy\n\n" +
 		"This page is generated from [tests/differential/testdata/differences.yaml](../tests/differential/testdata/differences.yaml): `go test ./tests/differential -run TestDocument -update`.\n" +
-		"`TestEnvoyAndHeddle` sends the same requests through both proxies, with the same xDS, and fails on every difference that is not here, and on every entry here that it does not find.\n")
+		"`TestEnvoyAndHeddle` sends the same requests through both proxies, with the same xDS, and fails on every difference that is not here, and on every entry here that it does not find,\n" +
+		"but for the last chapter's.\n")
 	cell := strings.NewReplacer("|", "\\|", "\n", " ", "*", "…", "<", "&lt;")
 	for _, c := range a.Chapters {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n", c.Name, strings.TrimSpace(c.About))
 		for _, e := range c.Differences {
-			fmt.Fprintf(&b, "\n### %s\n\n%s\n\n| requests | what | Envoy | heddle-proxy |\n| --- | --- | --- | --- |\n", e.Title, strings.TrimSpace(e.Why))
+			fmt.Fprintf(&b, "\n### %s\n\n%s\n\n", e.Title, strings.TrimSpace(e.Why))
+			if folder, name, ok := strings.Cut(e.Test, " "); ok {
+				fmt.Fprintf(&b, "`%s` in [%s](../%s) holds it.\n", name, folder, folder)
+				continue
+			}
+			b.WriteString("| requests | what | Envoy | heddle-proxy |\n| --- | --- | --- | --- |\n")
 			for _, p := range e.Where {
 				row := []string{p.Cases, p.What, p.Envoy, p.Heddle}
 				for i := range row {
