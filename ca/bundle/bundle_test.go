@@ -221,7 +221,9 @@ func TestAWebhookIsClosedOnceItRefuses(t *testing.T) {
 		}
 		return out
 	}
-	closed := func() bool { return slices.Equal(policies("heddle"), []admissionv1.FailurePolicyType{admissionv1.Fail, open}) }
+	closed := func() bool {
+		return slices.Equal(policies("heddle"), []admissionv1.FailurePolicyType{admissionv1.Fail, open})
+	}
 	eventually(t, "it is asked again and again", func() bool { return asked.Load() > 2 })
 	if got := policies("heddle"); got[0] != open {
 		t.Errorf("closed while it refuses nothing: %v", got)
