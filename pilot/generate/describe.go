@@ -28,6 +28,9 @@ func (s Scope) String() string {
 	if from := s.From; from.Locality != (model.Locality{}) {
 		line("it prefers endpoints by where it is: %s/%s/%s", from.Locality.Region, from.Locality.Zone, from.Locality.Subzone)
 	}
+	if role == "gateway" && s.Edge.Topology != s.Edge.Mesh.Topology {
+		line("what stands before it is what its pod says: %+v", s.Edge.Topology)
+	}
 	for r := range s.Outbound.Rules.All {
 		line("DestinationRule for %s selects it", r.Host)
 	}

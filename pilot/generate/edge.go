@@ -19,6 +19,7 @@ type Edge struct {
 	Class     naming.Class
 	Self      listeners.Self
 	Reports   *observe.Reports
+	Topology  model.Topology
 	Namespace string
 	Servers   *intern.List[BoundServer]
 	Policies  *intern.List[*model.Authorization]
@@ -102,7 +103,7 @@ func GenerateEdge(ix *Index, o Outbound, e Edge, m *Memo) *Set {
 		if len(plan.chains) == 0 {
 			continue
 		}
-		in := listeners.Gateway{Mesh: e.Mesh, Class: e.Class, Self: e.Self, Reports: e.Reports, Bind: at.bind, Port: at.port, Policies: e.Policies, Names: e.Class.Foreign && ix.named}
+		in := listeners.Gateway{Mesh: e.Mesh, Class: e.Class, Self: e.Self, Reports: e.Reports, Topology: e.Topology, Bind: at.bind, Port: at.port, Policies: e.Policies, Names: e.Class.Foreign && ix.named}
 		in.Chains = m.edgeChains.Of(plan.chains)
 		b.set.add(m.edges.Get(in, listeners.MakeGateway))
 	}

@@ -60,8 +60,11 @@ func ScopeOf(ix *Index, w *model.Workload, class naming.Class, m *Memo) Scope {
 	policies := m.policies.Of(ix.authorizations(w))
 	if class.Router {
 		scope.Edge = Edge{
-			Mesh: ix.mesh, Class: class, Self: self, Reports: reports, Namespace: w.Name.Namespace, Policies: policies,
+			Mesh: ix.mesh, Class: class, Self: self, Reports: reports, Topology: ix.mesh.Topology, Namespace: w.Name.Namespace, Policies: policies,
 			Servers: m.servers.Of(ix.servers(w)),
+		}
+		if w.Topology != nil {
+			scope.Edge.Topology = *w.Topology
 		}
 		for s := range scope.Edge.Servers.All {
 			scope.Outbound.Through = scope.Outbound.Through || s.Server.Kind() == model.ServeNamed

@@ -83,6 +83,9 @@ type Workload struct {
 	Locality       Locality
 	Facts          Facts
 	ContainerPorts map[string]uint16 // by name, for named target ports
+	// Topology is what its pod says of a gateway in place of the mesh's; nil: nothing, or nothing that can be read, which Unread tells of.
+	Topology *Topology
+	Unread   string
 	// Machine: no pod, but a machine that registered itself, whose ContainerPorts go by the names of services' ports, too.
 	Machine bool
 }

@@ -77,21 +77,23 @@ type Mesh struct {
 	// MeshTLS is what mesh mTLS agrees on; TLS is what all other TLS agrees on that proxies begin or end, where a Gateway's server says nothing
 	// narrower.
 	MeshTLS, TLS TLSParameters
-	// TrustedProxies is gatewayTopology.numTrustedProxies.
-	TrustedProxies uint32
-	// ForwardClientCert is gatewayTopology.forwardClientCertDetails: what gateways do with X-Forwarded-Client-Cert; "": SANITIZE_SET.
-	ForwardClientCert string
-	Headers           ProxyHeaders
+	Topology     Topology // of gateways whose pods say none
+	Headers      ProxyHeaders
 	// Proxy is what defaultConfig says of how proxies run.
 	Proxy ProxyConfig
-	// ProxyProtocol is gatewayTopology.proxyProtocol: gateways' clients are proxies that say with the PROXY protocol for whom they connect.
-	ProxyProtocol bool
 	// DNSCapture is whether proxies answer their pods' DNS questions where no pod says otherwise; with DNSUnallocated without the addresses that the mesh
 	// gave to ServiceEntries.
 	DNSCapture, DNSUnallocated bool
 	// OnDemand is whether sidecars ask for hosts, clusters and listeners when they are first used, where neither namespace nor pod says otherwise.
 	OnDemand bool
 	Ingress  IngressSettings
+}
+
+// Topology is gatewayTopology: what stands before a gateway.
+type Topology struct {
+	TrustedProxies    uint32 // numTrustedProxies
+	ForwardClientCert string // forwardClientCertDetails: what becomes of X-Forwarded-Client-Cert; "": SANITIZE_SET
+	ProxyProtocol     bool   // clients are proxies that say with the PROXY protocol for whom they connect
 }
 
 // ProxyHeaders is defaultConfig.proxyHeaders: what proxies add to requests and responses. The zero value is the default of each field.

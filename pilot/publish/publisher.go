@@ -324,6 +324,9 @@ func (p *Publisher) admit(c *client, index *generate.Index, workloads *model.Wor
 	} else {
 		c.workload = w
 		c.scope = generate.ScopeOf(index, w, c.class(w), p.memo)
+		if w.Unread != "" && role == wire.NodeRouter {
+			p.log.Warn("a gateway's annotation cannot be read, the mesh's gatewayTopology is in force", "pod", w.Name, "problem", w.Unread)
+		}
 		s := p.make(index, c.scope)
 		s.client, s.version = c, version
 		c.state.Store(s)

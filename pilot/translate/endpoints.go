@@ -124,7 +124,9 @@ func (g *gathering) workloads() {
 	for _, p := range g.in.Pods {
 		name := nameOf(p)
 		w := g.memo.workloads.Get(workloadKey{p, g.nodes[p.Spec.NodeName], g.mesh}, func(k workloadKey) *model.Workload {
-			return g.memo.pool.intern(name, core.Workload(p, k.where, g.mesh))
+			w := core.Workload(p, k.where, g.mesh)
+			w.Topology, w.Unread = mesh.OwnTopology(p.Annotations[mesh.ConfigAnnotation])
+			return g.memo.pool.intern(name, w)
 		})
 		g.memo.pool.now[name] = w
 		g.all.ByName[name] = w

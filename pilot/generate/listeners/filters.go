@@ -43,16 +43,17 @@ const (
 
 // manager is what differs between HTTP connection managers.
 type manager struct {
-	mesh    *model.Mesh
-	reports observe.Side
-	prefix  string                    // of statistics
-	routes  string                    // RDS name, or
-	inline  *route.RouteConfiguration // routes of its own
-	guards  []*hcm.HttpFilter         // before all others
-	traced  string                    // the service in spans
-	side    side
-	outside bool // inbound, from clients outside the mesh
-	web     bool // clients may speak gRPC-Web
+	mesh     *model.Mesh
+	topology model.Topology // of a gateway
+	reports  observe.Side
+	prefix   string                    // of statistics
+	routes   string                    // RDS name, or
+	inline   *route.RouteConfiguration // routes of its own
+	guards   []*hcm.HttpFilter         // before all others
+	traced   string                    // the service in spans
+	side     side
+	outside  bool // inbound, from clients outside the mesh
+	web      bool // clients may speak gRPC-Web
 	// names are remembered by foreign proxies, where clusters go by names; nil: none does.
 	names *forward.DnsCacheConfig
 }
@@ -98,17 +99,17 @@ func httpManager(m manager) *listener.Filter {
 		c.SetCurrentClientCertDetails = &hcm.HttpConnectionManager_SetCurrentClientCertDetails{
 			Subject: wrapperspb.Bool(!told.NoSubject), Uri: !told.NoURI, Dns: !told.NoDNS, Cert: told.PEM}
 	case edge:
-		atEdge(c, m.mesh)
+		atEdge(c, m.topology)
 	}
 	server(c, m.mesh.Headers)
 	return message.NetworkFilter(filterHCM, c)
 }
 
 // atEdge trusts no header of a client that came from outside.
-func atEdge(c *hcm.HttpConnectionManager, mesh *model.Mesh) {
+func atEdge(c *hcm.HttpConnectionManager, before model.Topology) {
 	c.ServerName = serverHeader
-	c.XffNumTrustedHops = mesh.TrustedProxies
-	c.ForwardClientCertDetails = forwardCert(mesh.ForwardClientCert, hcm.HttpConnectionManager_SANITIZE_SET)
+	c.XffNumTrustedHops = before.TrustedProxies
+	c.ForwardClientCertDetails = forwardCert(before.ForwardClientCert, hcm.HttpConnectionManager_SANITIZE_SET)
 	c.SetCurrentClientCertDetails = &hcm.HttpConnectionManager_SetCurrentClientCertDetails{Subject: message.True(), Cert: true, Uri: true, Dns: true}
 	c.InternalAddressConfig = &hcm.HttpConnectionManager_InternalAddressConfig{ // only the pod itself is internal
 		CidrRanges: []*core.CidrRange{{AddressPrefix: "127.0.0.1", PrefixLen: message.U32(32)}, {AddressPrefix: "::1", PrefixLen: message.U32(128)}},

@@ -21,6 +21,7 @@ type Gateway struct {
 	Class    naming.Class
 	Self     Self
 	Reports  *observe.Reports
+	Topology model.Topology
 	Bind     string
 	Port     uint16
 	Policies *intern.List[*model.Authorization]
@@ -48,7 +49,7 @@ func MakeGateway(in Gateway) *wire.Resource {
 		Metadata: metadata(in.Class, &in.Self, in.Reports.Client), AccessLog: listenerLog(in.Mesh, in.Reports.Client),
 	}
 	bindTo(l, in.Class, in.Bind, in.Port)
-	if in.Mesh.ProxyProtocol {
+	if in.Topology.ProxyProtocol {
 		l.ListenerFilters = append(l.ListenerFilters, introduction())
 	}
 	inspect := false
@@ -79,7 +80,7 @@ func (in Gateway) chain(c GatewayChain) *listener.FilterChain {
 		return out
 	}
 	out.Filters = []*listener.Filter{httpManager(manager{
-		mesh: in.Mesh, reports: in.Reports.Client, prefix: "outbound_" + in.Class.ListenerName(in.Bind, in.Port), routes: c.Routes, guards: g.HTTP(), traced: in.Self.ServiceName(), side: edge, web: c.Web, names: Outbound{Mesh: in.Mesh, Class: in.Class, Names: in.Names}.names(),
+		mesh: in.Mesh, topology: in.Topology, reports: in.Reports.Client, prefix: "outbound_" + in.Class.ListenerName(in.Bind, in.Port), routes: c.Routes, guards: g.HTTP(), traced: in.Self.ServiceName(), side: edge, web: c.Web, names: Outbound{Mesh: in.Mesh, Class: in.Class, Names: in.Names}.names(),
 	})}
 	return out
 }

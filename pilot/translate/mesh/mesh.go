@@ -66,8 +66,6 @@ func Mesh(in *inputs.Mesh) (*model.Mesh, []report.Issue) {
 		Sessions:           in.PersistentSessions,
 		AutoMTLS:           c.EnableAutoMtls == nil || c.EnableAutoMtls.Value,
 		ConnectTimeout:     connectTimeout(log, c),
-		TrustedProxies:     c.GetDefaultConfig().GetGatewayTopology().GetNumTrustedProxies(),
-		ProxyProtocol:      c.GetDefaultConfig().GetGatewayTopology().GetProxyProtocol() != nil,
 		DefaultRetry:       retry(log, c),
 		Ingress:            ingress(log, c),
 	}
@@ -81,7 +79,7 @@ func Mesh(in *inputs.Mesh) (*model.Mesh, []report.Issue) {
 	providers(log, c, m)
 	tracing(log, c, m)
 	transport(log, c, m)
-	m.ForwardClientCert = forwarded(log, "gatewayTopology.forwardClientCertDetails", c.GetDefaultConfig().GetGatewayTopology().GetForwardClientCertDetails(), "SANITIZE_SET")
+	m.Topology = topology(log, c)
 	m.Headers = headers(log, c)
 	m.Proxy = defaultProxy(log, c, m)
 	only(log, c)
