@@ -94,7 +94,10 @@ func publishing(h *heddled, o publish.Options, m discovery.Machines) (*pilot, er
 	p := &pilot{log: log.With("part", "pilot"), tracer: h.traces.Tracer("pilot")}
 	p.injects.Store(&injects{merge: true, allocate: true})
 	p.report.Store(&report.Report{})
-	var err error
+	err := measureConflicts(metrics.Meter("pilot"), p.report.Load)
+	if err != nil {
+		return nil, err
+	}
 	o.Log, o.Meter = log.With("part", "publish"), metrics.Meter("publish")
 	if p.publisher, err = publish.New(o); err != nil {
 		return nil, fmt.Errorf("making the publisher: %w", err)
