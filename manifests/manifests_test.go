@@ -289,6 +289,51 @@ func (d deployments) GetClientFor(string, string) (dynamic.NamespaceableResource
 	return holding(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, "DeploymentList", there), true, nil
 }
 
+// validating is a cluster that holds a validating webhook as open or closed as it says.
+type validating struct{ policy admission.FailurePolicyType }
+
+// GetClientFor implements engine.ClientProvider.
+func (v validating) GetClientFor(string, string) (dynamic.NamespaceableResourceInterface, bool, error) {
+	there := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+		"metadata": map[string]any{"name": "heddle-validator"}, "webhooks": []any{map[string]any{"name": validation.Webhook, "failurePolicy": string(v.policy)}}}}
+	return holding(schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingwebhookconfigurations"}, "ValidatingWebhookConfigurationList", there), false, nil
+}
+
+// An upgrade must not open what the control plane has closed.
+func TestAnUpgradeLeavesValidationClosed(t *testing.T) {
+	c, err := manifests.Chart(manifests.ControlPlane, "v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, policy := range []admission.FailurePolicyType{admission.Ignore, admission.Fail} {
+		values, err := util.ToRenderValues(c, nil, common.ReleaseOptions{Name: "heddle", Namespace: wire.SystemNamespace}, common.DefaultCapabilities)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := engine.RenderWithClientProvider(c, values, validating{policy})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for file, text := range files {
+			_, text, found := strings.Cut(text, "kind: ValidatingWebhookConfiguration")
+			if !found {
+				continue
+			}
+			var config admission.ValidatingWebhookConfiguration
+			if err := yaml.Unmarshal([]byte(text), &config); err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			if got := []admission.FailurePolicyType{*config.Webhooks[0].FailurePolicy, *config.Webhooks[1].FailurePolicy}; !slices.Equal(got, []admission.FailurePolicyType{policy, admission.Ignore}) {
+				t.Errorf("%s becomes %v", policy, got)
+			}
+			policy = ""
+		}
+		if policy != "" {
+			t.Error("there is no such webhook")
+		}
+	}
+}
+
 func TestOneGatewayCarriesEachIstioLabel(t *testing.T) {
 	c, err := manifests.Chart(manifests.Gateway, "v1")
 	if err != nil {
