@@ -12,11 +12,9 @@ import (
 	"testing"
 	"time"
 
-	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	routes "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	admin "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
 	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 	release "helm.sh/helm/v4/pkg/release/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -369,32 +367,62 @@ func upgraded(t *testing.T, c *tour.Cluster) {
 // understands wants a pod's proxy to have been told nothing that one of a dialect would not understand.
 func (x *installation) understands(p *corev1.Pod, dialect int) {
 	x.t.Helper()
-	for view, empty := range map[string]proto.Message{"listeners": &listener.Listener{}, "clusters": &cluster.Cluster{}, "routes": &routes.RouteConfiguration{}} {
+	for _, view := range []string{"listeners", "clusters", "routes"} {
 		code, said := x.meshctl("proxy-config", view, p.Name+"."+p.Namespace, "-o", "json")
-		var dump struct {
-			Resources []struct {
-				Name, State, Error string
-				Body               json.RawMessage
-			}
-		}
-		if err := json.Unmarshal([]byte(said), &dump); code != cli.ExitOK || err != nil {
-			x.t.Errorf("meshctl proxy-config %s %s: exit code %d, %v: %s", view, p.Name, code, err, said)
+		told, err := inForce(said)
+		if code != cli.ExitOK || err != nil || len(told) == 0 {
+			x.t.Errorf("meshctl proxy-config %s %s: exit code %d, %d resources, %v: %s", view, p.Name, code, len(told), err, said)
 			continue
 		}
-		if len(dump.Resources) == 0 {
-			x.t.Errorf("%s has no %s", p.Name, view)
-		}
-		for _, r := range dump.Resources {
-			m := empty.ProtoReflect().New().Interface()
-			if err := protojson.Unmarshal(r.Body, m); err != nil || r.Error != "" {
-				x.t.Errorf("%s: %s %s: %v", p.Name, r.Name, r.Error, err)
+		for _, one := range told {
+			m, err := one.UnmarshalNew()
+			if err != nil {
+				x.t.Errorf("%s: %v", p.Name, err)
 				continue
 			}
-			if field := older.Unknown(message.Resource("type.googleapis.com/"+string(m.ProtoReflect().Descriptor().FullName()), r.Name, m), dialect); field != "" {
-				x.t.Errorf("%s, of dialect %d, is told %s in %s", p.Name, dialect, field, r.Name)
+			name := m.ProtoReflect().Get(m.ProtoReflect().Descriptor().Fields().ByName("name")).String()
+			if field := older.Unknown(message.Resource(one.GetTypeUrl(), name, m), dialect); field != "" {
+				x.t.Errorf("%s, of dialect %d, is told %s in %s", p.Name, dialect, field, name)
 			}
 		}
 	}
+}
+
+// inForce returns the resources of a config dump, none of which may have been refused.
+func inForce(dump string) ([]*anypb.Any, error) {
+	var d admin.ConfigDump
+	if err := protojson.Unmarshal([]byte(dump), &d); err != nil {
+		return nil, err
+	}
+	var told []*anypb.Any
+	var err error
+	add := func(one *anypb.Any, failed *admin.UpdateFailureState) {
+		told = append(told, one)
+		if failed != nil {
+			err = errors.New(failed.GetDetails())
+		}
+	}
+	for _, config := range d.GetConfigs() {
+		part, unreadable := config.UnmarshalNew()
+		if unreadable != nil {
+			return nil, unreadable
+		}
+		switch part := part.(type) {
+		case *admin.ListenersConfigDump:
+			for _, l := range part.GetDynamicListeners() {
+				add(l.GetActiveState().GetListener(), l.GetErrorState())
+			}
+		case *admin.ClustersConfigDump:
+			for _, c := range append(part.GetDynamicActiveClusters(), part.GetDynamicWarmingClusters()...) {
+				add(c.GetCluster(), c.GetErrorState())
+			}
+		case *admin.RoutesConfigDump:
+			for _, r := range part.GetDynamicRouteConfigs() {
+				add(r.GetRouteConfig(), r.GetErrorState())
+			}
+		}
+	}
+	return told, err
 }
 
 // release is the control plane's values.
