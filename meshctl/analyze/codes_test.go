@@ -181,6 +181,11 @@ func TestWhatRuns(t *testing.T) {
 			t.Errorf("got %s (%v), want %s", said(found), err, want)
 		}
 	}
+	for pod, code := range map[string]string{"shy": "IST0143", "bare": "IST0103"} {
+		if !slices.ContainsFunc(found, func(f analyze.Finding) bool { return f.Name == pod && f.Code == code && f.Message != "" }) {
+			t.Errorf("%s has not %s: %+v", pod, code, found)
+		}
+	}
 	if strings.Contains(said(found), "left-alone") || strings.Contains(said(found), "shop/edge") || strings.Contains(said(found), "shop/open") || strings.Contains(said(found), "other/other") {
 		t.Errorf("got %s", said(found))
 	}
