@@ -30,6 +30,9 @@ func head(c *exchange.Connection, chain *config.HTTP, r *Request) (*exchange.Exc
 	for _, f := range r.headers {
 		h.Add(f[0], f[1])
 	}
+	if kind := h.Get("upgrade"); r.protocol == exchange.HTTP1 && len(kind) > 0 && strings.Contains(strings.ToLower(h.Get("connection").Copy()), "upgrade") && !kind.EqualFold("h2c") {
+		x.Upgrade = kind
+	}
 	return x, forward.Prepare(x, chain)
 }
 
@@ -55,6 +58,10 @@ func (w *walk) request(h *Hop, p *replica.Proxy, chain *config.FilterChain, c *e
 	}
 	if redirected := vhost != nil && vhost.RequireTLS && c.Security == nil; redirected || taken == nil || len(taken.Targets()) == 0 {
 		w.answered(h, p, chain, answer{x: x, vhost: vhost, route: taken}, c, &r)
+		return
+	}
+	if x.Upgrade != nil && !taken.Upgrade(x.Upgrade, chain.HTTP.Upgrades) {
+		w.end(h, h.Share, failed(exchange.UpgradeRefused, "the proxy does not let the protocol change to "+x.Upgrade.Copy(), ""))
 		return
 	}
 	for _, t := range taken.Targets() {
