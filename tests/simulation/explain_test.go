@@ -100,7 +100,7 @@ func asked(m *mesh, words []string) (*pod, *explain.Request, bool) {
 			http2 = true
 		case strings.HasPrefix(words[i], "host="):
 			headers = append(headers, "host:"+words[i][5:])
-		case strings.HasPrefix(words[i], "sni="), strings.HasPrefix(words[i], "client-certificate:"):
+		case strings.HasPrefix(words[i], "sni="), strings.HasPrefix(words[i], "client-certificate:"), strings.HasPrefix(words[i], "client-tls:"):
 			return nil, nil, false
 		default:
 			headers = append(headers, words[i])

@@ -212,7 +212,10 @@ func (m *mesh) terminate(p *proxy, l *config.Listener, c *exchange.Connection, t
 	go accept(ctx, l, c, server, done)
 	settings := &tls.Config{ServerName: tr.sni, RootCAs: m.pki.pool, NextProtos: []string{"h2", "http/1.1"}, InsecureSkipVerify: true}
 	for _, h := range tr.headers {
-		if h[0] == "client-certificate" {
+		switch h[0] {
+		case "client-tls":
+			settings.MaxVersion = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}[h[1]]
+		case "client-certificate":
 			settings.Certificates = []tls.Certificate{*m.pki.pair(h[1])}
 		}
 	}

@@ -212,6 +212,12 @@ func (m *mesh) serve(p *proxy, l *config.Listener, c *exchange.Connection, tr tr
 	if c.Called && l.Via != nil && l.Via.Direction == exchange.Outbound {
 		j.say("listener=%s", l.Name)
 	}
+	switch l.Proxied {
+	case config.Proxies:
+		j.say("announced")
+	case config.MayBeProxied:
+		j.say("may-be-announced")
+	}
 	if l.Inspect.Timeout > 0 {
 		j.say("detection=%s", l.Inspect.Timeout)
 	}
@@ -290,6 +296,10 @@ func (m *mesh) request(p *proxy, chain *config.FilterChain, c *exchange.Connecti
 	if r != nil && r.Name != "" && (c.Via == nil || c.Via.Direction != exchange.Inbound) {
 		j.say("route=%s", r.Name)
 	}
+	if x.Upgrade != nil && r != nil && !r.Upgrade(x.Upgrade, chain.HTTP.Upgrades) {
+		j.say("403")
+		return
+	}
 	for target, part := range shares {
 		x := m.exchange(c, tr)
 		if o := judge(chain.HTTP, r, target, x); o != exchange.OK {
@@ -328,6 +338,9 @@ func (m *mesh) exchange(c *exchange.Connection, tr traffic) *exchange.Exchange {
 	}
 	for _, f := range tr.headers {
 		h.Add(f[0], f[1])
+	}
+	if kind := h.Get("upgrade"); tr.protocol == exchange.HTTP1 && h.Get("connection").EqualFold("upgrade") && !kind.EqualFold("h2c") {
+		x.Upgrade = kind
 	}
 	return x
 }
