@@ -9,7 +9,10 @@ import (
 
 	admin "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
 	bootstrap "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -135,8 +138,8 @@ func (p Proxy) clusters() *admin.ClustersConfigDump {
 		switch {
 		case waits(d):
 			out.DynamicWarmingClusters = append(out.DynamicWarmingClusters, tell(d.Last))
-		case d.Last == nil && d.Refused != nil:
-			out.DynamicWarmingClusters = append(out.DynamicWarmingClusters, tell(&compile.Version{}))
+		case d.Last == nil:
+			out.DynamicWarmingClusters = append(out.DynamicWarmingClusters, tell(told(d, &cluster.Cluster{Name: d.Name})))
 		}
 	})
 	return out
@@ -163,30 +166,38 @@ func (p Proxy) listeners() *admin.ListenersConfigDump {
 func (p Proxy) routes() *admin.RoutesConfigDump {
 	out := &admin.RoutesConfigDump{}
 	p.each(wire.TypeRoute, func(d compile.Dumped) {
-		r := &admin.RoutesConfigDump_DynamicRouteConfig{ErrorState: failure(d)}
-		if v := told(d); v != nil {
-			r.VersionInfo, r.RouteConfig, r.LastUpdated = v.Name, v.Message, stamp(v.At)
-		}
+		v := told(d, &route.RouteConfiguration{Name: d.Name})
+		r := &admin.RoutesConfigDump_DynamicRouteConfig{VersionInfo: v.Name, RouteConfig: v.Message, LastUpdated: stamp(v.At), ErrorState: failure(d)}
 		out.DynamicRouteConfigs = append(out.DynamicRouteConfigs, r)
 	})
 	return out
 }
 
-// told is the version to tell of where there is room for one: that in force, if any.
-func told(d compile.Dumped) *compile.Version {
-	if d.InForce != nil {
+// told is the version to tell of where there is room for one: that in force, else the last good one, else none: readers take it that there is a message.
+func told(d compile.Dumped, none proto.Message) *compile.Version {
+	switch {
+	case d.InForce != nil:
 		return d.InForce
+	case d.Last != nil:
+		return d.Last
 	}
-	return d.Last
+	return &compile.Version{Message: pack(none)}
+}
+
+// pack is a message of ours, which cannot fail, in an Any.
+func pack(m proto.Message) *anypb.Any {
+	out, err := anypb.New(m)
+	if err != nil {
+		return nil
+	}
+	return out
 }
 
 func (p Proxy) endpoints() *admin.EndpointsConfigDump {
 	out := &admin.EndpointsConfigDump{}
 	p.each(wire.TypeEndpoints, func(d compile.Dumped) {
-		e := &admin.EndpointsConfigDump_DynamicEndpointConfig{ErrorState: failure(d)}
-		if v := told(d); v != nil {
-			e.VersionInfo, e.EndpointConfig, e.LastUpdated = v.Name, v.Message, stamp(v.At)
-		}
+		v := told(d, &endpoint.ClusterLoadAssignment{ClusterName: d.Name})
+		e := &admin.EndpointsConfigDump_DynamicEndpointConfig{VersionInfo: v.Name, EndpointConfig: v.Message, LastUpdated: stamp(v.At), ErrorState: failure(d)}
 		out.DynamicEndpointConfigs = append(out.DynamicEndpointConfigs, e)
 	})
 	return out

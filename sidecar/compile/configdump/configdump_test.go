@@ -108,7 +108,7 @@ func TestClusters(t *testing.T) {
 		return strings.Join(lines, ", ")
 	}
 	if active, warming := say(got.GetDynamicActiveClusters()), say(got.GetDynamicWarmingClusters()); active != "a 1, moves 1" ||
-		warming != "health_checks[0].timeout: required, and more than 0, moves 2, waits 1" || got.GetVersionInfo() != "7" {
+		warming != "bad  health_checks[0].timeout: required, and more than 0, moves 2, waits 1" || got.GetVersionInfo() != "7" {
 		t.Errorf("active %s; warming %s", active, warming)
 	}
 	failed := got.GetDynamicWarmingClusters()[0].GetErrorState()
@@ -153,6 +153,7 @@ func TestSecretsTellNoKey(t *testing.T) {
 	inline := func(s string) *core.DataSource {
 		return &core.DataSource{Specifier: &core.DataSource_InlineString{InlineString: s}}
 	}
+	c.Apply(wire.TypeCluster, []wire.Resource{resource(t, wire.TypeCluster, "a", "1", originates(t, "s"))}, nil)
 	c.Apply(wire.TypeSecret, []wire.Resource{resource(t, wire.TypeSecret, "s", "1", &tls.Secret{Name: "s",
 		Type: &tls.Secret_TlsCertificate{TlsCertificate: &tls.TlsCertificate{CertificateChain: inline("chain"), PrivateKey: inline("confidential")}}})}, nil)
 	all, text := dump(t, c, configdump.Query{})
@@ -165,9 +166,27 @@ func TestSecretsTellNoKey(t *testing.T) {
 		string(own.GetTlsCertificate().GetCertificateChain().GetInlineBytes()) != "chain" {
 		t.Errorf("got %s %v", &own, err)
 	}
-	if resources, _ := c.Versions(); strings.Contains(text, "confidential") || len(resources) != 0 && resources[0].Refused.Message != nil {
+	if strings.Contains(text, "confidential") || strings.Contains(text, "Y29uZmlkZW50aWFs") {
 		t.Errorf("a key in %s", text)
 	}
+	waits := got.GetDynamicWarmingSecrets()
+	if len(waits) != 1 || waits[0].GetName() != "s" || waits[0].GetSecret() == nil || !strings.HasPrefix(waits[0].GetErrorState().GetDetails(), "tls_certificate: ") ||
+		waits[0].GetErrorState().GetFailedConfiguration() != nil {
+		t.Errorf("what was refused: %v", waits)
+	}
+}
+
+// originates is a cluster that needs a secret.
+func originates(t *testing.T, secret string) *cluster.Cluster {
+	t.Helper()
+	named := []*tls.SdsSecretConfig{{Name: secret, SdsConfig: &core.ConfigSource{ConfigSourceSpecifier: &core.ConfigSource_Ads{Ads: &core.AggregatedConfigSource{}}}}}
+	context, err := anypb.New(&tls.UpstreamTlsContext{CommonTlsContext: &tls.CommonTlsContext{TlsCertificateSdsSecretConfigs: named}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := eds("a", time.Second)
+	m.TransportSocket = &core.TransportSocket{Name: "tls", ConfigType: &core.TransportSocket_TypedConfig{TypedConfig: context}}
+	return m
 }
 
 // TestUnknownExtensionsHideNothing: one that is not known here, and was left out, prints as empty.

@@ -29,6 +29,7 @@ func (p Proxy) secrets() *admin.SecretsConfigDump {
 	p.each(wire.TypeSecret, func(d compile.Dumped) {
 		s := &admin.SecretsConfigDump_DynamicSecret{Name: d.Name, ErrorState: failure(d)}
 		if d.Last == nil {
+			s.VersionInfo, s.Secret = "uninitialized", Content{}.message(d.Name) // as Envoy says it
 			out.DynamicWarmingSecrets = append(out.DynamicWarmingSecrets, s)
 			return
 		}
@@ -49,9 +50,5 @@ func (c Content) message(name string) *anypb.Any {
 	case c.CA != nil:
 		m.Type = &tls.Secret_ValidationContext{ValidationContext: &tls.CertificateValidationContext{TrustedCa: inline(c.CA)}}
 	}
-	out, err := anypb.New(m)
-	if err != nil {
-		return nil // bytes in a message cannot fail
-	}
-	return out
+	return pack(m)
 }
