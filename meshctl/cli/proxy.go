@@ -64,11 +64,7 @@ func (a *app) view(v proxy.View) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			value, err := answer.Value()
-			if err != nil {
-				return err
-			}
-			return output.Print(a.out, a.format, value, func(w io.Writer) error { return answer.Table(w, match) })
+			return output.Print(a.out, a.format, answer.Value(), func(w io.Writer) error { return answer.Table(w, match) })
 		},
 	}
 	c.Flags().StringVar(&match, "name", "", "only what has this in its name (tables only)")

@@ -100,11 +100,16 @@ func (v View) cut(content []byte) ([]byte, error) {
 			return nil, fmt.Errorf("the config dump has no %s%s", v.part, map[bool]string{true: ": it is taken with ?include_eds"}[v.Name == "endpoints"])
 		}
 	}
-	out, err := json.Marshal(d)
-	if err != nil {
-		return nil, fmt.Errorf("writing what was read: %w", err)
+	var out bytes.Buffer
+	out.WriteString(`{"configs":[`)
+	for n, config := range d.Configs {
+		if n > 0 {
+			out.WriteByte(',')
+		}
+		out.Write(config)
 	}
-	return out, nil
+	out.WriteString("]}")
+	return out.Bytes(), nil
 }
 
 // is says whether a part of a dump is the view's.
@@ -113,22 +118,16 @@ func (v View) is(config json.RawMessage) bool {
 	return err == nil && strings.HasSuffix(typed.Type, "."+v.part)
 }
 
-// Value is the answer for programs.
-func (a Answer) Value() (any, error) {
+// Value is the answer for programs, as it came.
+func (a Answer) Value() json.RawMessage { return a.content }
+
+// Table writes the answer as a table of the rows whose name contains match; of everything, one table per part.
+func (a Answer) Table(w io.Writer, match string) error {
 	var value any
 	decoder := json.NewDecoder(bytes.NewReader(a.content))
 	decoder.UseNumber()
 	if err := decoder.Decode(&value); err != nil {
-		return nil, fmt.Errorf("reading the proxy's answer: %w", err)
-	}
-	return value, nil
-}
-
-// Table writes the answer as a table of the rows whose name contains match; of everything, one table per part.
-func (a Answer) Table(w io.Writer, match string) error {
-	value, err := a.Value()
-	if err != nil {
-		return err
+		return fmt.Errorf("reading the proxy's answer: %w", err)
 	}
 	content, err := json.Marshal(snake(value))
 	if err != nil {
