@@ -193,12 +193,22 @@ func pack(m proto.Message) *anypb.Any {
 	return out
 }
 
+// endpoints are those that were sent alone, and those that clusters came with.
 func (p Proxy) endpoints() *admin.EndpointsConfigDump {
 	out := &admin.EndpointsConfigDump{}
 	p.each(wire.TypeEndpoints, func(d compile.Dumped) {
 		v := told(d, &endpoint.ClusterLoadAssignment{ClusterName: d.Name})
 		e := &admin.EndpointsConfigDump_DynamicEndpointConfig{VersionInfo: v.Name, EndpointConfig: v.Message, LastUpdated: stamp(v.At), ErrorState: failure(d)}
 		out.DynamicEndpointConfigs = append(out.DynamicEndpointConfigs, e)
+	})
+	p.each(wire.TypeCluster, func(d compile.Dumped) {
+		var m cluster.Cluster
+		if d.InForce == nil || d.InForce.Message.UnmarshalTo(&m) != nil || m.GetLoadAssignment() == nil {
+			return
+		}
+		m.LoadAssignment.ClusterName = m.Name
+		out.DynamicEndpointConfigs = append(out.DynamicEndpointConfigs,
+			&admin.EndpointsConfigDump_DynamicEndpointConfig{VersionInfo: d.InForce.Name, EndpointConfig: pack(m.LoadAssignment), LastUpdated: stamp(d.InForce.At)})
 	})
 	return out
 }

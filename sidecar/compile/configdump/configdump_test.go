@@ -2,6 +2,7 @@ package configdump_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -144,6 +145,31 @@ func TestQueries(t *testing.T) {
 		if _, text := dump(t, c, configdump.Query{Resource: absent}); text != "" {
 			t.Errorf("%s: %s", absent, text)
 		}
+	}
+}
+
+// TestEndpoints has both those that came alone and those of clusters.
+func TestEndpoints(t *testing.T) {
+	c := compile.New(compile.Options{Secrets: mtls.NewSecrets()})
+	c.Apply(wire.TypeEndpoints, []wire.Resource{resource(t, wire.TypeEndpoints, "a", "1", &endpoint.ClusterLoadAssignment{ClusterName: "a"})}, nil)
+	c.Apply(wire.TypeCluster, []wire.Resource{resource(t, wire.TypeCluster, "bad", "1", eds("bad", time.Second))}, nil)
+	bad := &endpoint.ClusterLoadAssignment{ClusterName: "bad", Endpoints: []*endpoint.LocalityLbEndpoints{{LbEndpoints: []*endpoint.LbEndpoint{{}}}}}
+	c.Apply(wire.TypeEndpoints, []wire.Resource{resource(t, wire.TypeEndpoints, "bad", "1", bad)}, nil)
+	inline := &cluster.Cluster{Name: "b", ConnectTimeout: durationpb.New(time.Second), LoadAssignment: &endpoint.ClusterLoadAssignment{ClusterName: "x"},
+		ClusterDiscoveryType: &cluster.Cluster_Type{Type: cluster.Cluster_STATIC}}
+	c.Apply(wire.TypeCluster, []wire.Resource{resource(t, wire.TypeCluster, "b", "2", inline)}, nil)
+	c.Config()
+	all, text := dump(t, c, configdump.Query{Endpoints: true})
+	var got []string
+	for _, d := range read(t, all, &admin.EndpointsConfigDump{}).GetDynamicEndpointConfigs() {
+		var m endpoint.ClusterLoadAssignment
+		if err := d.GetEndpointConfig().UnmarshalTo(&m); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprint(m.GetClusterName(), " ", d.GetVersionInfo(), " ", d.GetErrorState() != nil))
+	}
+	if strings.Join(got, ", ") != "a 1 false, bad  true, b 2 false" {
+		t.Errorf("got %s of %s", got, text)
 	}
 }
 
