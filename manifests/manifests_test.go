@@ -30,7 +30,6 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/internal/golden"
 	"github.com/heddle-mesh/heddle/manifests"
-	validation "github.com/heddle-mesh/heddle/pilot/admission"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/report"
 	"github.com/heddle-mesh/heddle/pilot/source"
@@ -152,18 +151,8 @@ proxy:
 			t.Errorf("%s: caBundle %q, failurePolicy %s, sideEffects %s", hook.Name, hook.ClientConfig.CABundle, *hook.FailurePolicy, *hook.SideEffects)
 		}
 	}
-	for n, want := range []struct {
-		name   string
-		groups []string
-	}{{validation.Webhook, []string{"networking.istio.io", "security.istio.io", "telemetry.istio.io", "extensions.istio.io"}}, {"ingress." + validation.Webhook, []string{"networking.k8s.io", "networking.k8s.io"}}} {
-		hook := validator.Webhooks[n]
-		var groups []string
-		for _, rule := range hook.Rules {
-			groups = append(groups, rule.APIGroups...)
-		}
-		if hook.Name != want.name || hook.ClientConfig.CABundle != nil || *hook.FailurePolicy != admission.Ignore || !slices.Equal(groups, want.groups) {
-			t.Errorf("%s: caBundle %q, failurePolicy %s, of %v", hook.Name, hook.ClientConfig.CABundle, *hook.FailurePolicy, groups)
-		}
+	if hook := validator.Webhooks[0]; hook.ClientConfig.CABundle != nil || *hook.FailurePolicy != admission.Ignore {
+		t.Errorf("%s: caBundle %q, failurePolicy %s", hook.Name, hook.ClientConfig.CABundle, *hook.FailurePolicy)
 	}
 	for _, c := range []struct {
 		why, namespace, label, pod string
@@ -204,10 +193,8 @@ proxy:
 			if want := map[bool]int{true: 1, false: 0}[c.asked]; count != want {
 				t.Errorf("%d webhooks match, want %d", count, want)
 			}
-			for _, hook := range validator.Webhooks {
-				if got := matches(t, hook.NamespaceSelector, namespace); got != c.validated {
-					t.Errorf("%s: validated %v, want %v", hook.Name, got, c.validated)
-				}
+			if got := matches(t, validator.Webhooks[0].NamespaceSelector, namespace); got != c.validated {
+				t.Errorf("validated %v, want %v", got, c.validated)
 			}
 		})
 	}
@@ -287,51 +274,6 @@ func (d deployments) GetClientFor(string, string) (dynamic.NamespaceableResource
 		"metadata": map[string]any{"name": d.name, "namespace": d.namespace},
 		"spec":     map[string]any{"template": map[string]any{"metadata": map[string]any{"labels": map[string]any{"istio": d.istio}}}}}}
 	return holding(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, "DeploymentList", there), true, nil
-}
-
-// validating is a cluster that holds a validating webhook as open or closed as it says.
-type validating struct{ policy admission.FailurePolicyType }
-
-// GetClientFor implements engine.ClientProvider.
-func (v validating) GetClientFor(string, string) (dynamic.NamespaceableResourceInterface, bool, error) {
-	there := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
-		"metadata": map[string]any{"name": "heddle-validator"}, "webhooks": []any{map[string]any{"name": validation.Webhook, "failurePolicy": string(v.policy)}}}}
-	return holding(schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingwebhookconfigurations"}, "ValidatingWebhookConfigurationList", there), false, nil
-}
-
-// An upgrade must not open what the control plane has closed.
-func TestAnUpgradeLeavesValidationClosed(t *testing.T) {
-	c, err := manifests.Chart(manifests.ControlPlane, "v1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, policy := range []admission.FailurePolicyType{admission.Ignore, admission.Fail} {
-		values, err := util.ToRenderValues(c, nil, common.ReleaseOptions{Name: "heddle", Namespace: wire.SystemNamespace}, common.DefaultCapabilities)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files, err := engine.RenderWithClientProvider(c, values, validating{policy})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for file, text := range files {
-			_, text, found := strings.Cut(text, "kind: ValidatingWebhookConfiguration")
-			if !found {
-				continue
-			}
-			var config admission.ValidatingWebhookConfiguration
-			if err := yaml.Unmarshal([]byte(text), &config); err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			if got := []admission.FailurePolicyType{*config.Webhooks[0].FailurePolicy, *config.Webhooks[1].FailurePolicy}; !slices.Equal(got, []admission.FailurePolicyType{policy, admission.Ignore}) {
-				t.Errorf("%s becomes %v", policy, got)
-			}
-			policy = ""
-		}
-		if policy != "" {
-			t.Error("there is no such webhook")
-		}
-	}
 }
 
 func TestOneGatewayCarriesEachIstioLabel(t *testing.T) {

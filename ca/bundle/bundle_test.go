@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -189,61 +188,6 @@ func TestWebhooksGetTheBundle(t *testing.T) {
 	if m.Webhooks[0].ClientConfig.CABundle != nil {
 		t.Error("another's webhook was changed")
 	}
-}
-
-// TestAWebhookIsClosedOnceItRefuses holds that the one that is meant, and no other, is closed once it was seen to refuse, again where somebody opens it, and never opened.
-func TestAWebhookIsClosedOnceItRefuses(t *testing.T) {
-	open, config := admissionv1.Ignore, validating("heddle", "heddled")
-	config.Webhooks = append(config.Webhooks, admissionv1.ValidatingWebhook{Name: "ingress.v.heddle.io", FailurePolicy: &open})
-	config.Webhooks[0].FailurePolicy = &open
-	other := validating("other", "cert-manager")
-	other.Webhooks[0].FailurePolicy = &open
-	api := fake.NewClientBuilder().WithObjects(config, other).Build()
-	var refuses atomic.Bool
-	var asked atomic.Int32
-	start(t, api, func(c *bundle.Config) {
-		c.Closing = &bundle.Closing{Webhook: "v.heddle.io", Refuses: func(ctx context.Context) (bool, error) {
-			var v admissionv1.ValidatingWebhookConfiguration
-			if err := api.Get(ctx, client.ObjectKey{Name: "heddle"}, &v); err != nil || string(v.Webhooks[0].ClientConfig.CABundle) != root {
-				t.Errorf("asked before the API server can ask (%v)", err)
-			}
-			if asked.Add(1) == 1 {
-				return false, errors.New("the API server is busy")
-			}
-			return refuses.Load(), nil
-		}}
-	})
-	policies := func(name string) (out []admissionv1.FailurePolicyType) {
-		var v admissionv1.ValidatingWebhookConfiguration
-		must(t, api.Get(t.Context(), client.ObjectKey{Name: name}, &v))
-		for _, w := range v.Webhooks {
-			out = append(out, *w.FailurePolicy)
-		}
-		return out
-	}
-	closed := func() bool {
-		return slices.Equal(policies("heddle"), []admissionv1.FailurePolicyType{admissionv1.Fail, open})
-	}
-	eventually(t, "it is asked again and again", func() bool { return asked.Load() > 2 })
-	if got := policies("heddle"); got[0] != open {
-		t.Errorf("closed while it refuses nothing: %v", got)
-	}
-	refuses.Store(true)
-	eventually(t, "it is closed", closed)
-	refuses.Store(false)
-	var v admissionv1.ValidatingWebhookConfiguration
-	must(t, api.Get(t.Context(), client.ObjectKey{Name: "heddle"}, &v))
-	v.Labels["touched"] = "yes"
-	must(t, api.Update(t.Context(), &v))
-	time.Sleep(50 * time.Millisecond)
-	if !closed() || policies("other")[0] != open {
-		t.Errorf("%v, another's %v", policies("heddle"), policies("other"))
-	}
-	must(t, api.Get(t.Context(), client.ObjectKey{Name: "heddle"}, &v))
-	v.Webhooks[0].FailurePolicy = &open // as a template that was rendered without the cluster does
-	must(t, api.Update(t.Context(), &v))
-	refuses.Store(true)
-	eventually(t, "it is closed again", closed)
 }
 
 // A revision that is not the default one writes into its own webhooks and nowhere else.
