@@ -125,8 +125,12 @@ func (p *pump) ended() {
 		p.due = now.Add(r.timeout)
 		until = p.due
 	}
-	for _, most := range []time.Duration{r.perTry, r.tryIdle} {
-		if t := now.Add(most); most > 0 && !p.settled && (until.IsZero() || t.Before(until)) {
+	perTry := r.perTry
+	if p.settled { // an early answer has ended the wait for one
+		perTry = 0
+	}
+	for _, most := range []time.Duration{perTry, r.tryIdle} {
+		if t := now.Add(most); most > 0 && (until.IsZero() || t.Before(until)) {
 			until = t
 		}
 	}
