@@ -35,9 +35,10 @@ func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
 		IdleTimeout: values.Duration(in.GetCommonHttpProtocolOptions().GetIdleTimeout(), defaultIdle), StreamIdle: values.Duration(in.GetStreamIdleTimeout(), 5*time.Minute),
 		HeadTimeout: values.Duration(in.GetRequestHeadersTimeout(), 0), RequestTimeout: values.Duration(in.GetRequestTimeout(), 0), DrainTimeout: values.Duration(in.GetDrainTimeout(), 5*time.Second),
 		HTTP10: in.GetHttpProtocolOptions().GetAcceptHttp_10(), MaxHeaders: int(in.GetCommonHttpProtocolOptions().GetMaxHeadersCount().GetValue()),
-		MaxHead:    int(in.GetMaxRequestHeadersKb().GetValue()) << 10,
-		MaxStream:  values.Duration(in.GetCommonHttpProtocolOptions().GetMaxStreamDuration(), 0),
-		MaxStreams: in.GetHttp2ProtocolOptions().GetMaxConcurrentStreams().GetValue(), StripMesh: true,
+		MaxHead:       int(in.GetMaxRequestHeadersKb().GetValue()) << 10,
+		MaxConnection: values.Duration(in.GetCommonHttpProtocolOptions().GetMaxConnectionDuration(), 0),
+		MaxStream:     values.Duration(in.GetCommonHttpProtocolOptions().GetMaxStreamDuration(), 0),
+		MaxStreams:    in.GetHttp2ProtocolOptions().GetMaxConcurrentStreams().GetValue(), StripMesh: true,
 	}
 	for _, whole := range []time.Duration{out.RequestTimeout, out.MaxStream} {
 		if whole > 0 && (out.HeadTimeout == 0 || whole < out.HeadTimeout) {
@@ -72,8 +73,6 @@ func refused(in *hcm.HttpConnectionManager, out *config.HTTP) error {
 	switch {
 	case in.GetStripAnyHostPort():
 		return values.Wrong("strip_any_host_port", "not implemented")
-	case common.GetMaxConnectionDuration().AsDuration() != 0:
-		return values.Wrong("common_http_protocol_options.max_connection_duration", "not implemented")
 	case in.GetHttp2ProtocolOptions().GetConnectionKeepalive().GetInterval().AsDuration() != 0:
 		return values.Wrong("http2_protocol_options.connection_keepalive", "not implemented for listeners")
 	case common.GetMaxRequestsPerConnection().GetValue() != 0:

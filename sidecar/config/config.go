@@ -209,10 +209,11 @@ type HTTP struct {
 	HeadTimeout      time.Duration       // to receive a whole head; 0: none
 	RequestTimeout   time.Duration       // to receive a whole request, unless its response begins before; 0: none
 	MaxStream        time.Duration       // of a request with its response, where its route does not say; 0: any
-	DrainTimeout     time.Duration
-	HTTP10           bool // accept HTTP/1.0
-	MaxHead          int  // bytes; 0: 60 KiB
-	MaxHeaders       int  // 0: 100
+	MaxConnection    time.Duration       // of the connection, after which its client is told to go; 0: any
+	DrainTimeout     time.Duration       // after that, what is idle ends
+	HTTP10           bool                // accept HTTP/1.0
+	MaxHead          int                 // bytes; 0: 60 KiB
+	MaxHeaders       int                 // 0: 100
 	MaxStreams       uint32
 	StripMesh        bool // remove x-envoy-peer-metadata* and other mesh headers towards external clusters
 }

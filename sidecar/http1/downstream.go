@@ -67,7 +67,7 @@ func (c *conn) WriteInterim(h *exchange.Head) error {
 // WriteHead sends the response's head.
 func (c *conn) WriteHead(end bool) error {
 	h := &c.x.Response
-	if c.waiting || c.sess.Drain.Begun() { // a client that was never told to continue may or may not send the body
+	if c.waiting || c.sess.Drain.Begun() || c.sess.Old() { // a client that was never told to continue may or may not send the body
 		c.closing = true
 	}
 	late := c.x.Outcome == exchange.IdleTimeout || c.x.Outcome == exchange.RequestTimeout || c.x.Outcome == exchange.DurationTimeout

@@ -87,3 +87,50 @@ func TestMaxStreamOfEach(t *testing.T) {
 		}
 	}
 }
+
+// TestMaxConnection: the client of a connection that is too old is told to go with the next response. One that asks for nothing more is closed once it had
+// the time to, but not in the middle of a response.
+func TestMaxConnection(t *testing.T) {
+	const most, drain = time.Second, 2 * time.Second
+	b := script(t, func(nc net.Conn, r *bufio.Reader) {
+		for head := readHead(r); head != ""; head = readHead(r) {
+			_, _ = io.WriteString(nc, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
+			if strings.HasPrefix(head, "GET /slow ") {
+				time.Sleep(most + drain + time.Second/2)
+			}
+			_, _ = io.WriteString(nc, "b")
+		}
+	})
+	p := proxy(t, to("c"), map[string][]string{"c": {b}}, func(p *mesh) { p.http.MaxConnection, p.http.DrainTimeout = most, drain })
+	for name, c := range map[string]struct {
+		path string
+		wait time.Duration // before the next request; 0: there is none
+	}{"in use": {"/", most + drain/10}, "idle": {"/", 0}, "in the middle of a response": {"/slow", 0}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nc, r := p.dial()
+			ask := func(path string) (head string) {
+				_, _ = io.WriteString(nc, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
+				head = readHead(r)
+				if body := make([]byte, 2); !strings.Contains(head, " 200 ") {
+					t.Errorf("got %q", head)
+				} else if _, err := io.ReadFull(r, body); err != nil {
+					t.Errorf("the response is not whole: %v", err)
+				}
+				return head
+			}
+			if strings.Contains(ask(c.path), "connection: close") {
+				t.Error("told to go too early")
+			}
+			if c.wait > 0 {
+				if time.Sleep(c.wait); !strings.Contains(ask("/"), "connection: close") {
+					t.Error("not told to go")
+				}
+			}
+			_ = nc.SetReadDeadline(time.Now().Add(10 * time.Second))
+			if _, err := r.ReadByte(); err != io.EOF {
+				t.Errorf("still open: %v", err)
+			}
+		})
+	}
+}

@@ -266,7 +266,11 @@ func session(store *config.Store, nc net.Conn, drain *listener.Drain) *listener.
 		Source: netip.MustParseAddrPort("127.0.0.1:1"), Local: netip.MustParseAddrPort("127.0.0.1:2"),
 		Via: &exchange.Via{Listener: "test", Direction: exchange.Inbound},
 	}
-	return &listener.Session{Conn: nc, Facts: facts, Binding: config.NewBinding(store, "test", facts), Drain: drain}
+	s := &listener.Session{Conn: nc, Facts: facts, Binding: config.NewBinding(store, "test", facts), Drain: drain}
+	if most := s.Binding.Current().Chain.HTTP.MaxConnection; most > 0 {
+		s.Ends = facts.Start.Add(most)
+	}
+	return s
 }
 
 // to returns a dialler of transports to addr.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"strings"
 	"testing"
@@ -355,6 +356,34 @@ func TestIdleConnectionEnds(t *testing.T) {
 	}
 	if _, err := h.ReadFrame(); !errors.Is(err, io.EOF) {
 		t.Errorf("still open: %v", err)
+	}
+}
+
+// TestOldConnectionEnds: a connection that is too old serves its streams to their end, and ends with them.
+func TestOldConnectionEnds(t *testing.T) {
+	b := serve(t, hanging(t), func(h *config.HTTP) { h.MaxConnection = 80 * time.Millisecond })
+	h := attack(t, b)
+	busy := h.open(h.get(), true)
+	for last := uint32(math.MaxInt32); last > busy; {
+		f, err := h.ReadFrame()
+		h.must(t, err)
+		switch f := f.(type) {
+		case *http2.PingFrame:
+			h.must(t, h.WritePing(true, f.Data))
+		case *http2.GoAwayFrame:
+			if last = f.LastStreamID; f.ErrCode != http2.ErrCodeNo || last < busy {
+				t.Fatalf("got %v", f)
+			}
+		}
+	}
+	h.must(t, h.WriteRSTStream(busy, http2.ErrCodeCancel))
+	for {
+		if _, err := h.ReadFrame(); err != nil {
+			if !errors.Is(err, io.EOF) {
+				t.Errorf("still open: %v", err)
+			}
+			return
+		}
 	}
 }
 

@@ -57,6 +57,10 @@ func (s *Server) Serve(sess *listener.Session) {
 	sc := newServerConn(s, sess, newConn(nc, s.mem, serverLimits(b.Chain.HTTP), s.alarm))
 	sc.start("", false) // first of all: nothing may go out before our settings
 	leave := s.drains.join(sess.Drain, sc)
+	if !sess.Ends.IsZero() {
+		age := time.AfterFunc(time.Until(sess.Ends), sc.expire)
+		defer age.Stop()
+	}
 	sc.serve()
 	leave()
 }
@@ -245,6 +249,12 @@ func (sc *serverConn) drain() {
 		defer c.mu.Unlock()
 		sc.finish()
 	})
+}
+
+// expire drains a connection that is too old.
+func (sc *serverConn) expire() {
+	defer sc.guard()
+	sc.drain()
 }
 
 // finish says which streams will be the last. The lock is held.

@@ -85,6 +85,9 @@ func (m *Manager) forget(s *session) {
 		return
 	}
 	delete(m.sessions, s)
+	if s.age != nil {
+		s.age.Stop()
+	}
 	if m.counts[s.socket]--; m.counts[s.socket] == 0 {
 		delete(m.counts, s.socket)
 	}

@@ -31,6 +31,7 @@ type session struct {
 	why  atomic.Uint32
 	idle atomic.Bool // it waits for its client to ask for something
 	next func()      // what it goes on with; nil: it has ended
+	age  *time.Timer // ends it once it is too old; nil: it may be of any age. Guarded by the Manager's mu
 }
 
 // admission is how a connection was let in: later configurations may revoke that.
@@ -272,6 +273,9 @@ func (m *Manager) run(sess *Session, chain *config.FilterChain, p *peeker) {
 		return
 	}
 	server := m.opts.Servers.HTTP1
+	if most := chain.HTTP.MaxConnection; most > 0 {
+		sess.Ends = sess.Facts.Start.Add(most)
+	}
 	two, ok := m.speaksHTTP2(sess, chain.HTTP, p)
 	if two {
 		server = m.opts.Servers.HTTP2
@@ -281,5 +285,29 @@ func (m *Manager) run(sess *Session, chain *config.FilterChain, p *peeker) {
 		return
 	}
 	sess.Peeked, p.buf = p.buf, nil
+	if !two && !sess.Ends.IsZero() {
+		m.retire(sess.open, time.Until(sess.Ends)+chain.HTTP.DrainTimeout)
+	}
 	server.Serve(sess)
+}
+
+// lookAgain is how soon a connection that is too old, and in use, is looked at again.
+const lookAgain = time.Second
+
+// retire ends a connection after d, or as soon as it is idle then.
+func (m *Manager) retire(s *session, d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s.age = time.AfterFunc(d, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if _, open := m.sessions[s]; !open {
+			return
+		}
+		if s.idle.Load() {
+			s.end(exchange.Drained)
+			return
+		}
+		s.age.Reset(lookAgain)
+	})
 }

@@ -4,6 +4,7 @@ package listener
 
 import (
 	"net"
+	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -16,6 +17,7 @@ type Session struct {
 	Facts   *exchange.Connection
 	Binding *config.Binding
 	Drain   *Drain
+	Ends    time.Time // when the client is to be told to go; zero: at no time
 	// Reconsider is set where the client had not spoken when the chain was chosen (an undeclared port): tcp calls it with
 	// the client's first bytes when those come before the upstream's. Nil: the chain stays. Else the session belongs
 	// elsewhere: the caller drops what it has, runs the result, and is done when that returns.
@@ -23,6 +25,9 @@ type Session struct {
 
 	open *session
 }
+
+// Old says whether the connection has been open for as long as it may.
+func (s *Session) Old() bool { return !s.Ends.IsZero() && !time.Now().Before(s.Ends) }
 
 // CanRest says whether the session is a Manager's, which would resume it.
 func (s *Session) CanRest() bool { return s.open != nil }
