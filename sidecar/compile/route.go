@@ -11,11 +11,10 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/sidecar/compile/balancing"
+	"github.com/heddle-mesh/heddle/sidecar/compile/conditions"
 	"github.com/heddle-mesh/heddle/sidecar/compile/filters"
-	"github.com/heddle-mesh/heddle/sidecar/compile/permissions"
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/filter/headers"
-	"github.com/heddle-mesh/heddle/sidecar/match"
 	"github.com/heddle-mesh/heddle/sidecar/route"
 )
 
@@ -55,7 +54,7 @@ func (b *builder) virtualHost(in *routev3.VirtualHost) (route.VirtualHostConfig,
 	if out.Request, out.Response, err = headerOps(in); err != nil {
 		return out, err
 	}
-	if out.Retry, err = retry(in.GetRetryPolicy()); err != nil {
+	if out.Retry, err = conditions.Retry(in.GetRetryPolicy()); err != nil {
 		return out, values.Under("retry_policy", err)
 	}
 	if out.Overrides, err = filters.Overrides(in.GetTypedPerFilterConfig()); err != nil {
@@ -130,7 +129,7 @@ func routeMatch(in *routev3.RouteMatch) (route.Match, error) {
 		return out, values.Wrong("path_specifier", "a match needs one that is implemented")
 	}
 	var err error
-	if out.Headers, err = headerMatches("headers", in.GetHeaders()); err != nil {
+	if out.Headers, err = conditions.Headers("headers", in.GetHeaders()); err != nil {
 		return out, err
 	}
 	for i, q := range in.GetQueryParameters() {
@@ -142,7 +141,7 @@ func routeMatch(in *routev3.RouteMatch) (route.Match, error) {
 			if err != nil {
 				return out, err
 			}
-			made.Match = valueMatch(c)
+			made.Match = conditions.Value(c)
 		case *routev3.QueryParameterMatcher_PresentMatch:
 			if !m.PresentMatch {
 				return out, values.Wrong(field+".present_match", "false is not implemented")
@@ -155,31 +154,6 @@ func routeMatch(in *routev3.RouteMatch) (route.Match, error) {
 		out.Fraction = &share
 	}
 	return out, nil
-}
-
-// headerMatches is the route package's form of matches of fields.
-func headerMatches(path string, in []*routev3.HeaderMatcher) ([]route.HeaderMatch, error) {
-	var out []route.HeaderMatch
-	for i, h := range in {
-		r, err := permissions.Header(fmt.Sprintf("%s[%d]", path, i), h)
-		if err != nil {
-			return nil, err
-		}
-		made := route.HeaderMatch{Name: r.Name, Invert: r.Invert, MissingAsEmpty: r.MissingAsEmpty, Match: valueMatch(r.Match)}
-		if r.Present {
-			made.Match = route.StringMatch{Kind: route.StringPresent}
-			made.Absent, made.Invert = r.Invert, false
-		}
-		out = append(out, made)
-	}
-	return out, nil
-}
-
-// valueMatch is the route package's form of a string match.
-func valueMatch(c match.Config) route.StringMatch {
-	kind := map[match.Kind]route.StringKind{match.Exact: route.StringExact, match.Prefix: route.StringPrefix, match.Suffix: route.StringSuffix,
-		match.Contains: route.StringContains, match.Regex: route.StringRegex}[c.Kind]
-	return route.StringMatch{Kind: kind, Value: c.Value, IgnoreCase: c.IgnoreCase}
 }
 
 // forward reads a route's way to clusters.
@@ -200,7 +174,7 @@ func (b *builder) forward(in *routev3.RouteAction, out *route.RouteConfig) error
 			out.MaxGRPC = &limit
 		}
 	}
-	if out.Retry, err = retry(in.GetRetryPolicy()); err != nil {
+	if out.Retry, err = conditions.Retry(in.GetRetryPolicy()); err != nil {
 		return values.Under("retry_policy", err)
 	}
 	if out.Mirrors, err = b.mirrors(in.GetRequestMirrorPolicies()); err != nil {

@@ -1,4 +1,4 @@
-package compile
+package conditions
 
 import (
 	"fmt"
@@ -24,8 +24,8 @@ func retryConditions() map[string]route.RetryOn {
 	}
 }
 
-// retry reads a retry policy; nil where there is none.
-func retry(in *routev3.RetryPolicy) (*route.Retry, error) {
+// Retry reads a retry policy; nil where there is none.
+func Retry(in *routev3.RetryPolicy) (*route.Retry, error) {
 	if in == nil {
 		return nil, nil
 	}
@@ -75,7 +75,7 @@ func retry(in *routev3.RetryPolicy) (*route.Retry, error) {
 }
 
 func retryHeaders(path string, in []*routev3.HeaderMatcher) (route.Headers, error) {
-	matches, err := headerMatches(path, in)
+	matches, err := Headers(path, in)
 	if err != nil {
 		return nil, err
 	}
