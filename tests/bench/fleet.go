@@ -213,6 +213,9 @@ func (b *bench) gateway(ctx context.Context, launch launcher, m gatewayMesh, tcp
 		return nil, err
 	}
 	bytes, err := freeAddr(edgeIP)
+	for err == nil && bytes == http { // nobody has listened there yet
+		bytes, err = freeAddr(edgeIP)
+	}
 	if err != nil {
 		return nil, err
 	}
