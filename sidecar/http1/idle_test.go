@@ -56,14 +56,20 @@ func TestStreamIdle(t *testing.T) {
 			if r := p.book.last(t, 1); r.flags != "SI" || r.details != "stream_idle_timeout" {
 				t.Errorf("got %+v", r)
 			}
-			_ = nc.SetReadDeadline(time.Now().Add(time.Second)) // an answer to a whole request leaves the connection open
-			got, _ := io.ReadAll(nc)
-			for _, w := range c.want {
-				if !strings.Contains(string(got), w) {
-					t.Errorf("want %q in:\n%s", w, got)
-				}
-			}
+			says(t, nc, c.want)
 		})
+	}
+}
+
+// says wants all of these words in what comes within a second: an answer to a whole request leaves the connection open.
+func says(t *testing.T, nc net.Conn, want []string) {
+	t.Helper()
+	_ = nc.SetReadDeadline(time.Now().Add(time.Second))
+	got, _ := io.ReadAll(nc)
+	for _, w := range want {
+		if !strings.Contains(string(got), w) {
+			t.Errorf("want %q in:\n%s", w, got)
+		}
 	}
 }
 

@@ -193,19 +193,29 @@ func TestLogicalDNS(t *testing.T) {
 	}
 }
 
+// twoAddresses listens at one port of two addresses.
+func twoAddresses(t *testing.T) (one, other net.Listener) {
+	t.Helper()
+	for range 20 { // the port that one is given may be taken at the other
+		one, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other, err = net.Listen("tcp", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), one.Addr().(*net.TCPAddr).AddrPort().Port()).String()); err == nil {
+			return one, other
+		}
+		_ = one.Close()
+	}
+	t.Fatal("no port is free at both addresses")
+	return nil, nil
+}
+
 // TestLogicalDNSKeepsConnections: connections to an address that a name had are used on, as in Envoy; new ones go to the address that it has.
 func TestLogicalDNSKeepsConnections(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln, other := twoAddresses(t)
 	defer ln.Close()
-	port := ln.Addr().(*net.TCPAddr).AddrPort().Port()
-	other, err := net.Listen("tcp", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), port).String())
-	if err != nil {
-		t.Skip(err)
-	}
 	defer other.Close()
+	port := ln.Addr().(*net.TCPAddr).AddrPort().Port()
 	var closed atomic.Int32
 	var dialled []string
 	registry := NewRegistry(Options{HTTP1: func(conn net.Conn, _ *exchange.TransportInfo) (exchange.Transport, error) {
