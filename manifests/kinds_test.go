@@ -20,8 +20,12 @@ func TestEveryKindIsJudged(t *testing.T) {
 			return slices.Contains(r.APIGroups, group) && slices.Contains(r.Resources, resource) && slices.Contains(r.Verbs, verb)
 		})
 	}
+	var rules []admission.RuleWithOperations
+	for _, hook := range validator.Webhooks {
+		rules = append(rules, hook.Rules...)
+	}
 	for _, k := range inputs.Kinds() {
-		asked := slices.ContainsFunc(validator.Webhooks[0].Rules, func(r admission.RuleWithOperations) bool {
+		asked := slices.ContainsFunc(rules, func(r admission.RuleWithOperations) bool {
 			return slices.Contains(r.APIGroups, k.Group) && (slices.Contains(r.Resources, "*") || slices.Contains(r.Resources, k.Resource)) &&
 				slices.Contains(r.Operations, admission.Create) && slices.Contains(r.Operations, admission.Update)
 		})

@@ -30,6 +30,7 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/internal/golden"
 	"github.com/heddle-mesh/heddle/manifests"
+	validation "github.com/heddle-mesh/heddle/pilot/admission"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/report"
 	"github.com/heddle-mesh/heddle/pilot/source"
@@ -151,8 +152,18 @@ proxy:
 			t.Errorf("%s: caBundle %q, failurePolicy %s, sideEffects %s", hook.Name, hook.ClientConfig.CABundle, *hook.FailurePolicy, *hook.SideEffects)
 		}
 	}
-	if hook := validator.Webhooks[0]; hook.ClientConfig.CABundle != nil || *hook.FailurePolicy != admission.Ignore {
-		t.Errorf("%s: caBundle %q, failurePolicy %s", hook.Name, hook.ClientConfig.CABundle, *hook.FailurePolicy)
+	for n, want := range []struct {
+		name   string
+		groups []string
+	}{{validation.Webhook, []string{"networking.istio.io", "security.istio.io", "telemetry.istio.io", "extensions.istio.io"}}, {"ingress." + validation.Webhook, []string{"networking.k8s.io", "networking.k8s.io"}}} {
+		hook := validator.Webhooks[n]
+		var groups []string
+		for _, rule := range hook.Rules {
+			groups = append(groups, rule.APIGroups...)
+		}
+		if hook.Name != want.name || hook.ClientConfig.CABundle != nil || *hook.FailurePolicy != admission.Ignore || !slices.Equal(groups, want.groups) {
+			t.Errorf("%s: caBundle %q, failurePolicy %s, of %v", hook.Name, hook.ClientConfig.CABundle, *hook.FailurePolicy, groups)
+		}
 	}
 	for _, c := range []struct {
 		why, namespace, label, pod string
@@ -193,8 +204,10 @@ proxy:
 			if want := map[bool]int{true: 1, false: 0}[c.asked]; count != want {
 				t.Errorf("%d webhooks match, want %d", count, want)
 			}
-			if got := matches(t, validator.Webhooks[0].NamespaceSelector, namespace); got != c.validated {
-				t.Errorf("validated %v, want %v", got, c.validated)
+			for _, hook := range validator.Webhooks {
+				if got := matches(t, hook.NamespaceSelector, namespace); got != c.validated {
+					t.Errorf("%s: validated %v, want %v", hook.Name, got, c.validated)
+				}
 			}
 		})
 	}

@@ -1,10 +1,11 @@
 // Package bundle publishes the mesh's trust bundle: to every namespace as a ConfigMap, and to Heddle's own webhook configurations as
-// their caBundle. It is level-based: it makes what is there into what should be there, whoever changed it. It runs on the leader
+// their caBundle. A validating webhook that refuses what it must is closed. It is level-based: it makes what is there into what should be there, whoever changed it. It runs on the leader
 // only, touches no other object, and holds no keys.
 package bundle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -32,8 +33,19 @@ type Config struct {
 	// WebhooksOnly leaves namespaces to another revision's Publisher.
 	WebhooksOnly bool
 	Bundle       func() []byte // PEM; asked for each time
+	Closing      *Closing      // nil: webhooks stay as open as they are
 	Log          *slog.Logger
 }
+
+// Closing is a validating webhook that is installed open (Ignore), since nobody serves it yet, and is closed (Fail) once it was seen to refuse: an
+// object that nobody judged would be as good as one that was. It is closed again where an installation opens it.
+type Closing struct {
+	Webhook string
+	Refuses func(context.Context) (bool, error) // whether the API server gets its refusals; asked until it does
+}
+
+// errOpen is of a webhook that does not refuse yet.
+var errOpen = errors.New("the webhook does not refuse yet")
 
 // Publisher keeps the bundle published while it runs.
 type Publisher struct{ Config }
@@ -120,6 +132,8 @@ func (p *Publisher) next(ctx context.Context, q queue) bool {
 	changed, err := p.reconcile(ctx, it)
 	switch {
 	case ctx.Err() != nil:
+	case errors.Is(err, errOpen):
+		q.AddRateLimited(it)
 	case err != nil:
 		p.Log.Warn("the trust bundle could not be published, will try again", "kind", it.kind, "name", it.name, "err", err)
 		q.AddRateLimited(it)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -188,6 +190,68 @@ func TestWebhooksGetTheBundle(t *testing.T) {
 	if m.Webhooks[0].ClientConfig.CABundle != nil {
 		t.Error("another's webhook was changed")
 	}
+}
+
+// TestAWebhookIsClosedOnceItRefuses holds that the one that is meant, and no other, is closed once it was seen to refuse, again where somebody opens it, and never opened.
+func TestAWebhookIsClosedOnceItRefuses(t *testing.T) {
+	open, config := admissionv1.Ignore, validating("heddle", "heddled")
+	config.Webhooks = append(config.Webhooks, admissionv1.ValidatingWebhook{Name: "ingress.v.heddle.io", FailurePolicy: &open})
+	config.Webhooks[0].FailurePolicy = &open
+	other := validating("other", "cert-manager")
+	other.Webhooks[0].FailurePolicy = &open
+	api := fake.NewClientBuilder().WithObjects(config, other).WithReturnManagedFields().Build()
+	var refuses atomic.Bool
+	var asked atomic.Int32
+	start(t, api, func(c *bundle.Config) {
+		c.Closing = &bundle.Closing{Webhook: "v.heddle.io", Refuses: func(ctx context.Context) (bool, error) {
+			var v admissionv1.ValidatingWebhookConfiguration
+			if err := api.Get(ctx, client.ObjectKey{Name: "heddle"}, &v); err != nil || string(v.Webhooks[0].ClientConfig.CABundle) != root {
+				t.Errorf("asked before the API server can ask (%v)", err)
+			}
+			if asked.Add(1) == 1 {
+				return false, errors.New("the API server is busy")
+			}
+			return refuses.Load(), nil
+		}}
+	})
+	policies := func(name string) (out []admissionv1.FailurePolicyType) {
+		var v admissionv1.ValidatingWebhookConfiguration
+		must(t, api.Get(t.Context(), client.ObjectKey{Name: name}, &v))
+		for _, w := range v.Webhooks {
+			out = append(out, *w.FailurePolicy)
+		}
+		return out
+	}
+	closed := func() bool {
+		return slices.Equal(policies("heddle"), []admissionv1.FailurePolicyType{admissionv1.Fail, open})
+	}
+	eventually(t, "it is asked again and again", func() bool { return asked.Load() > 2 })
+	if got := policies("heddle"); got[0] != open {
+		t.Errorf("closed while it refuses nothing: %v", got)
+	}
+	refuses.Store(true)
+	eventually(t, "it is closed", closed)
+	refuses.Store(false)
+	var v admissionv1.ValidatingWebhookConfiguration
+	change := func(how func()) {
+		must(t, retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+			must(t, api.Get(t.Context(), client.ObjectKey{Name: "heddle"}, &v))
+			how()
+			return api.Update(t.Context(), &v)
+		}))
+	}
+	change(func() { v.Labels["touched"] = "yes" })
+	time.Sleep(50 * time.Millisecond)
+	if !closed() || policies("other")[0] != open {
+		t.Errorf("%v, another's %v", policies("heddle"), policies("other"))
+	}
+	change(func() { v.Webhooks[0].FailurePolicy = &open }) // as an upgrade of the chart does
+	refuses.Store(true)
+	eventually(t, "it is closed again", closed)
+	eventually(t, "whoever closed it is no owner, in the way of others", func() bool {
+		must(t, api.Get(t.Context(), client.ObjectKey{Name: "heddle"}, &v))
+		return len(v.ManagedFields) > 0 && !slices.ContainsFunc(v.ManagedFields, func(e metav1.ManagedFieldsEntry) bool { return e.Manager == "heddled-closing" })
+	})
 }
 
 // A revision that is not the default one writes into its own webhooks and nowhere else.

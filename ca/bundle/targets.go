@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -128,7 +129,57 @@ func (p *Publisher) validating(ctx context.Context, name string) (bool, error) {
 	for i := range want.Webhooks {
 		configs[i] = &want.Webhooks[i].ClientConfig
 	}
-	return p.patch(ctx, &have, want, configs)
+	if changed, err := p.patch(ctx, &have, want, configs); changed || err != nil { // the change is an event of its own
+		return changed, err
+	}
+	if p.Closing == nil || !p.ours(&have) {
+		return false, nil
+	}
+	if err := p.disown(ctx, &have); err != nil {
+		return false, err
+	}
+	return false, p.close(ctx, &have)
+}
+
+// closer manages no field for longer than closing takes.
+const closer = client.FieldOwner("heddled-closing")
+
+// disown leaves what was closed to nobody: Helm, which installs the webhook open, would take an owner of the policy for somebody who is in its way, and
+// neither upgrade nor roll back.
+func (p *Publisher) disown(ctx context.Context, have *admissionv1.ValidatingWebhookConfiguration) error {
+	want := have.DeepCopy()
+	want.ManagedFields = slices.DeleteFunc(want.ManagedFields, func(e metav1.ManagedFieldsEntry) bool { return e.Manager == string(closer) })
+	if len(want.ManagedFields) == len(have.ManagedFields) {
+		return nil
+	}
+	if err := p.Writer.Patch(ctx, want, client.MergeFromWithOptions(have, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("disowning the policy of webhook %s: %w", p.Closing.Webhook, err)
+	}
+	return nil
+}
+
+// close closes a webhook that refuses what it must.
+func (p *Publisher) close(ctx context.Context, have *admissionv1.ValidatingWebhookConfiguration) error {
+	at := slices.IndexFunc(have.Webhooks, func(w admissionv1.ValidatingWebhook) bool {
+		return w.Name == p.Closing.Webhook && (w.FailurePolicy == nil || *w.FailurePolicy != admissionv1.Fail)
+	})
+	if at < 0 {
+		return nil
+	}
+	refuses, err := p.Closing.Refuses(ctx)
+	if err != nil {
+		return fmt.Errorf("asking whether webhook %s refuses: %w", p.Closing.Webhook, err)
+	}
+	if !refuses {
+		return errOpen
+	}
+	want, policy := have.DeepCopy(), admissionv1.Fail
+	want.Webhooks[at].FailurePolicy = &policy
+	if err := p.Writer.Patch(ctx, want, client.MergeFromWithOptions(have, client.MergeFromWithOptimisticLock{}), closer); err != nil {
+		return fmt.Errorf("closing webhook %s: %w", p.Closing.Webhook, err)
+	}
+	p.Log.Info("the webhook refuses what it must: from now on nothing passes it unjudged", "webhook", p.Closing.Webhook)
+	return nil
 }
 
 // patch sets the caBundle of configs, which are parts of want. The resource version goes with it: webhooks are a list without

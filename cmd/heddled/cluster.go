@@ -118,7 +118,9 @@ func cachedObjects(of string) map[client.Object]cache.ByObject {
 	all[&admission.MutatingWebhookConfiguration{}] = named(revision.Name(injectorConfiguration, of))
 	if revision.IsDefault(of) {
 		all[&core.ConfigMap{}] = named(wire.RootConfigMap)
-		all[&admission.ValidatingWebhookConfiguration{}] = named(validatorConfiguration)
+		validator := named(validatorConfiguration)
+		validator.Transform = func(o any) (any, error) { return o, nil } // with who manages which field, of which one is given back
+		all[&admission.ValidatingWebhookConfiguration{}] = validator
 	}
 	return all
 }

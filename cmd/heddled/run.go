@@ -79,6 +79,7 @@ func assemble(ctx context.Context, c config) (*heddled, error) {
 	if h.pilot, err = newPilot(h); err != nil {
 		return nil, err
 	}
+	h.ca.publisher.Closing = closing(h.cluster.writer, h.pilot.snapshot.Load)
 	h.completion = newCompletion(h.cluster, h.ca.attestor, h.log.With("part", "completion"))
 	h.injection = newInjection(c, h.cluster, h.pilot.injects.Load, h.log.With("part", "injector"))
 	h.injector, err = h.injection.handler(h.metrics)

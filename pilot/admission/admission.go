@@ -1,5 +1,5 @@
 // Package admission is the validating webhook: it asks translate, and refuses at apply time, with path and reason, what the report would
-// refuse afterwards. It knows no rule of its own, writes nothing, and never stands in the way of a delete or of an update that
+// refuse afterwards. It knows no rule of its own but that a Probe is refused, writes nothing, and never stands in the way of a delete or of an update that
 // leaves the spec unchanged.
 package admission
 
@@ -53,6 +53,9 @@ func (v *validator) Handle(_ context.Context, req admission.Request) admission.R
 	o, err := inputs.Decode(req.Object.Raw)
 	if err != nil {
 		return invalid(err.Error())
+	}
+	if _, probe := o.GetAnnotations()[alwaysRefused]; probe {
+		return invalid("annotation " + alwaysRefused)
 	}
 	if o.GetNamespace() == "" {
 		o.SetNamespace(req.Namespace)

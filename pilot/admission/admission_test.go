@@ -115,6 +115,25 @@ const (
 	bad  = `{"hosts":["catalog"],"http":[{"match":[{"uri":{"regex":"("}}],"route":[{"destination":{"host":"catalog"}}]}]}`
 )
 
+// TestAProbeIsRefused holds that what is to tell whether this webhook is reached is refused by it, and would be by nothing else.
+func TestAProbeIsRefused(t *testing.T) {
+	probe := Probe()
+	body := func() string {
+		data, err := json.Marshal(probe)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	if a := ask(t, admissionv1.Create, "", body()); a.Allowed || !strings.Contains(a.Result.Message, alwaysRefused) {
+		t.Errorf("it passes: %+v", a)
+	}
+	probe.SetAnnotations(nil)
+	if a := ask(t, admissionv1.Create, "", body()); !a.Allowed || len(a.Warnings) > 0 {
+		t.Errorf("it would be refused anyway: %+v", a.Result)
+	}
+}
+
 func TestAdmission(t *testing.T) {
 	for _, c := range []struct {
 		says          string

@@ -75,10 +75,13 @@ func survival(ctx context.Context, s *Stage) error {
 	if err := s.Scale(ctx, wire.SystemNamespace, wire.DiscoveryService, replicas); err != nil {
 		return err
 	}
-	if err := s.settle(ctx, "v2"); err != nil {
-		return fmt.Errorf("what changed during the outage: %w", err)
+	if err := eventually(ctx, settleLimit, func(ctx context.Context) error { return s.apply(ctx, "canary/0-100.yaml") }); err != nil {
+		return fmt.Errorf("what the outage held up: %w", err)
 	}
-	s.Saw("the route that changed during the outage is in force")
+	if err := s.settle(ctx, "v2"); err != nil {
+		return fmt.Errorf("what the outage held up: %w", err)
+	}
+	s.Saw("the route that the outage held up is in force")
 	if err := s.renewed(ctx, before); err != nil {
 		return err
 	}
@@ -108,7 +111,16 @@ func (c *Cluster) PlaneGone(ctx context.Context) error {
 	})
 }
 
-// without takes the control plane away for the outage, in which a route changes, a backend outside the mesh restarts, and the client's
+// unjudged tries to apply a rule while nobody can judge it. It passes only where validation is open still.
+func (s *Stage) unjudged(ctx context.Context, path string) {
+	if err := s.apply(ctx, path); err != nil {
+		s.Saw("it is refused, since nobody can judge it: %v", err)
+		return
+	}
+	s.Saw("it passes unjudged")
+}
+
+// without takes the control plane away for the outage, in which somebody tries to change a route, a backend outside the mesh restarts, and the client's
 // certificate passes half of its life.
 func (s *Stage) without(ctx context.Context, before certificate) error {
 	s.Ran("kubectl -n %s scale deploy/%s --replicas=0", wire.SystemNamespace, wire.DiscoveryService)
@@ -126,9 +138,7 @@ func (s *Stage) without(ctx context.Context, before certificate) error {
 	if err := s.Settled(ctx, PlainNamespace, "echo-v1"); err != nil {
 		return err
 	}
-	if err := s.apply(ctx, "canary/0-100.yaml"); err != nil {
-		return err
-	}
+	s.unjudged(ctx, "canary/0-100.yaml")
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

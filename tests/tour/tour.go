@@ -63,7 +63,7 @@ func Claims() []Claim {
 		{8, "What cannot leave the cluster leaves through the egress gateway: HTTP, HTTPS by SNI, TLS originated by the gateway.", egress},
 		{9, "An AuthorizationPolicy lets only the storefront read the catalog.", authorization},
 		{10, "A timeout, retries and a fault, in the responses and in the metrics.", resilience},
-		{11, "With the control plane gone for a minute, while a certificate falls due, nothing fails, and what changed meanwhile arrives after it is back.", survival},
+		{11, "With the control plane gone for a minute, while a certificate falls due, nothing fails, and a change that it held up arrives after it is back.", survival},
 		{12, "The counters of both sides equal the client's own count.", counters},
 	}
 }
