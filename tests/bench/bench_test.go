@@ -18,7 +18,7 @@ import (
 // TestMeshes holds that pilot takes the meshes that are measured as they stand, and lets their proxies in: nothing is refused or left out.
 func TestMeshes(t *testing.T) {
 	all := bare()
-	all.CORS, all.Fault, all.Headers, all.Policy, all.Logs, all.Clusters, all.Variant = true, true, true, true, true, 3, 1
+	all.CORS, all.Fault, all.Headers, all.Policy, all.Logs, all.GRPCWeb, all.Session, all.Clusters, all.Variant = true, true, true, true, true, true, true, 3, 1
 	two := gatewayMesh{Hosts: 2, Routes: 2, Policy: true, Headers: true}
 	for name, m := range map[string]gatewayMesh{"everything": all, "nothing": bare(), "two": two} {
 		m.HTTPPort, m.TCPPort, m.HTTP, m.GRPC, m.TCP = "8080", "9000", "1", "2", "3"
@@ -38,7 +38,11 @@ func show(t *testing.T, name, text, role string, pods ...string) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	if err := p.Show(text); err != nil {
+	in, err := plane.Read(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	if err := p.Show(in); err != nil {
 		t.Fatalf("%s: %v\n%s", name, err, text)
 	}
 	for _, pod := range pods {

@@ -99,5 +99,7 @@ func (b *bench) filters() experiment {
 	}
 	return b.inside("filters", "Heddle with one thing more to do", b.heddle, []named{{"nothing more", bare()},
 		{"authorisation", with(func(m *gatewayMesh) { m.Policy = true })}, {"CORS", with(func(m *gatewayMesh) { m.CORS = true })},
-		{"fault injection", with(func(m *gatewayMesh) { m.Fault = true })}, {"header operations", with(func(m *gatewayMesh) { m.Headers = true })}})
+		{"fault injection", with(func(m *gatewayMesh) { m.Fault = true })}, {"header operations", with(func(m *gatewayMesh) { m.Headers = true })},
+		{"a local rate limit", with(func(m *gatewayMesh) { m.Limit = true })}, {"gRPC-Web", with(func(m *gatewayMesh) { m.GRPCWeb = true })},
+		{"sessions", with(func(m *gatewayMesh) { m.Session = true })}})
 }

@@ -268,7 +268,14 @@ func (f *fleet) launch(ctx context.Context, mesh string, launch launcher, places
 	for pod, at := range places {
 		f.plane.Place(pod, at)
 	}
-	if err := f.plane.Show(mesh); err != nil {
+	if f.mesh.Limit {
+		f.plane.Limit(edgePod)
+	}
+	in, err := plane.Read(mesh)
+	if err != nil {
+		return err
+	}
+	if err := f.plane.Show(in); err != nil {
 		return err
 	}
 	for _, g := range guests {

@@ -20,6 +20,7 @@ type gatewayMesh struct {
 	Hosts, Routes int // routes of each host
 	// What each route does, and what is asked of each request.
 	Policy, CORS, Fault, Headers, Logs bool
+	Limit, GRPCWeb, Session            bool
 	Clusters                           int // further services that nobody asks, of five endpoints each
 	Variant                            int // of what is swapped under load
 	// Filled in when it is started.
@@ -42,26 +43,26 @@ const rpcHost = "rpc.bench.example"
 const gatewayText = `{{define "entry"}}---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
-metadata: {name: {{.Name}}, namespace: bench}
+metadata: {name: {{.Name}}, namespace: bench, labels: {istio.io/persistent-session: "{{.Cookie}}"}}
 spec:
   hosts: [{{.Host}}]
   resolution: STATIC
   location: MESH_EXTERNAL
   ports: [{number: {{.Number}}, name: main, protocol: {{.Protocol}}}]
   endpoints: [{{range .Addresses}}{address: {{.}}, ports: {main: {{$.Port}}}}, {{end}}]
-{{end}}{{if .Logs}}---
+{{end}}---
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: heddle, namespace: heddle-system}
-data: {mesh: "accessLogFile: /dev/stdout"}
-{{end}}---
+data: {mesh: "{{if .Logs}}accessLogFile: /dev/stdout{{end}}", persistentSessions: "{{.Session}}"}
+---
 apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {name: edge, namespace: bench}
 spec:
   selector: {app: edge}
   servers:
-  - {port: {number: {{.HTTPPort}}, name: http, protocol: HTTP}, hosts: ['*']}
+  - {port: {number: {{.HTTPPort}}, name: http, protocol: {{if .GRPCWeb}}GRPC-WEB{{else}}HTTP{{end}}}, hosts: ['*']}
   - {port: {number: {{.TCPPort}}, name: tcp, protocol: TCP}, hosts: ['*']}
 {{range $h, $_ := times .Hosts}}---
 apiVersion: networking.istio.io/v1
@@ -125,6 +126,7 @@ type entry struct {
 	Name, Host, Protocol, Port string
 	Number                     int
 	Addresses                  []string
+	Cookie                     string // of sessions; "": there are none
 }
 
 // text is the mesh in YAML.
@@ -145,18 +147,26 @@ func (m gatewayMesh) text() (string, error) {
 	return out.String(), err
 }
 
+// cookie is what clients of the hosts stay with an endpoint by.
+func (m gatewayMesh) cookie() string {
+	if m.Session {
+		return "lane"
+	}
+	return ""
+}
+
 func (m gatewayMesh) entries() []entry {
 	one := []string{"127.0.0.1"}
-	out := []entry{{"rpc", rpcHost, "GRPC", m.GRPC, 80, one}, {"tcp", "tcp.bench.example", "TCP", m.TCP, 9000, one}}
+	out := []entry{{"rpc", rpcHost, "GRPC", m.GRPC, 80, one, ""}, {"tcp", "tcp.bench.example", "TCP", m.TCP, 9000, one, ""}}
 	for h := range m.Hosts {
-		out = append(out, entry{fmt.Sprint("svc-", h), host(h), "HTTP", m.HTTP, 80, one})
+		out = append(out, entry{fmt.Sprint("svc-", h), host(h), "HTTP", m.HTTP, 80, one, m.cookie()})
 	}
 	for c := range m.Clusters {
 		name, five := fmt.Sprint("more-", c), []string{}
 		for e := range 5 {
 			five = append(five, fmt.Sprintf("127.1.%d.%d", c%250, c/250*5+e+1))
 		}
-		out = append(out, entry{name, name + ".bench.example", "HTTP", m.HTTP, 80, five})
+		out = append(out, entry{name, name + ".bench.example", "HTTP", m.HTTP, 80, five, ""})
 	}
 	return out
 }

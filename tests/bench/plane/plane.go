@@ -21,6 +21,7 @@ import (
 	"github.com/heddle-mesh/heddle/ca/authority"
 	"github.com/heddle-mesh/heddle/internal/spiffe"
 	"github.com/heddle-mesh/heddle/pilot/discovery"
+	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/publish"
 	"github.com/heddle-mesh/heddle/pilot/source"
 	"github.com/heddle-mesh/heddle/pilot/translate"
@@ -33,7 +34,7 @@ const Namespace = "bench"
 type Plane struct {
 	dir       string
 	root      *authority.Authority
-	places    *places
+	edits     *edits
 	publisher *publish.Publisher
 	ads       *discovery.Server
 	stop      context.CancelFunc
@@ -49,7 +50,7 @@ func New() (*Plane, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plane{dir: dir, places: &places{at: map[string]Place{}}, mesh: translate.NewMemo(), endpoints: translate.NewEndpointMemo()}
+	p := &Plane{dir: dir, edits: &edits{of: map[string][]edit{}}, mesh: translate.NewMemo(), endpoints: translate.NewEndpointMemo()}
 	if err := p.start(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -65,8 +66,8 @@ func (p *Plane) start() error {
 	if p.publisher, err = publish.New(publish.Options{Log: quiet, Meter: meter}); err != nil {
 		return err
 	}
-	p.places.Registry = p.publisher
-	p.ads, err = discovery.New(discovery.Options{Registry: p.places, Log: quiet, Meter: meter, Authenticate: func(_ context.Context, pod string) (discovery.Caller, error) {
+	p.edits.Registry = p.publisher
+	p.ads, err = discovery.New(discovery.Options{Registry: p.edits, Log: quiet, Meter: meter, Authenticate: func(_ context.Context, pod string) (discovery.Caller, error) {
 		id, err := identityOf(pod)
 		return discovery.Caller{Identity: id, Namespace: Namespace, Pod: pod}, err
 	}})
@@ -117,14 +118,16 @@ func (p *Plane) SigningSocket() string { return filepath.Join(p.dir, "sign.sock"
 func (p *Plane) Roots() string { return filepath.Join(p.dir, wire.RootConfigMapKey) }
 
 // Place says where a sidecar's listener binds, before that sidecar connects. Its other listeners are left out.
-func (p *Plane) Place(pod string, at Place) { p.places.put(pod, at) }
+func (p *Plane) Place(pod string, at Place) { p.edits.put(pod, at.move) }
+
+// Limit has the proxy of a pod count each request against a local rate limit, which no object of the mesh sets. It is said before that proxy connects.
+func (p *Plane) Limit(pod string) { p.edits.put(pod, limited) }
+
+// Read reads a mesh.
+func Read(yaml string) (*inputs.Inputs, error) { return source.FromYAML([]byte(yaml)) }
 
 // Show tells the proxies a mesh. What cannot be translated as it stands is an error.
-func (p *Plane) Show(mesh string) error {
-	in, err := source.FromYAML([]byte(mesh))
-	if err != nil {
-		return err
-	}
+func (p *Plane) Show(in *inputs.Inputs) error {
 	snapshot, report := translate.Translate(in, p.mesh)
 	var problems []string
 	for _, e := range report.Entries {
