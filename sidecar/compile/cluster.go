@@ -263,18 +263,15 @@ func protocol(in *cluster.Cluster, out *upstream.Config) error {
 		if out.IdleTimeout = values.Duration(common.GetIdleTimeout(), 0); common.GetIdleTimeout() != nil && out.IdleTimeout == 0 {
 			out.IdleTimeout = -1 // an idle timeout of zero is none
 		}
-		out.MaxDuration = values.Duration(common.GetMaxConnectionDuration(), 0)
+		out.MaxDuration, out.MaxStream = values.Duration(common.GetMaxConnectionDuration(), 0), values.Duration(common.GetMaxStreamDuration(), 0)
 		if err := keepalive(h2.GetConnectionKeepalive(), &out.Ping); err != nil {
 			return values.Under(field, err)
 		}
 		out.Limits.RequestsPerConnection = common.GetMaxRequestsPerConnection().GetValue()
 		// a cluster that goes by names has a host for each, whose name it is
 		out.HostSNI = options.GetUpstreamHttpProtocolOptions().GetAutoSni() && out.Discovery != upstream.Named
-		if common.GetMaxStreamDuration() != nil {
-			return values.Wrong(field+".common_http_protocol_options.max_stream_duration", "not implemented for clusters")
-		}
 		if common.GetMaxHeadersCount() != nil || common.GetHeadersWithUnderscoresAction() != 0 {
-			return values.Wrong(field+".common_http_protocol_options", "only idle_timeout, max_connection_duration and max_requests_per_connection are implemented for clusters")
+			return values.Wrong(field+".common_http_protocol_options", "only idle_timeout, max_connection_duration, max_stream_duration and max_requests_per_connection are implemented for clusters")
 		}
 	}
 	return nil

@@ -26,11 +26,12 @@ const (
 	FlagDownstreamProtocol                     // DPE
 	FlagUpstreamProtocol                       // UPE
 	FlagIdleTimeout                            // SI
+	FlagUpstreamDuration                       // UMSDR
 	FlagOverload                               // OM
 )
 
 // flagNames is parallel to the constants above.
-const flagNames = "UH UF UO NR URX NC UT DT DC LR UR UC DI FI RL UAEX DPE UPE SI OM"
+const flagNames = "UH UF UO NR URX NC UT DT DC LR UR UC DI FI RL UAEX DPE UPE SI UMSDR OM"
 
 // String prints the set as access logs do: names joined by commas, "-" where it is empty.
 func (f Flag) String() string {
@@ -92,6 +93,7 @@ const (
 	RateLimited                      // a local rate limit: Reply may have its status
 	Overloaded                       // the proxy has no memory left for one more
 	DurationTimeout                  // the stream, response and all, lasted too long
+	UpstreamDuration                 // the upstream's half of it lasted longer than its cluster lets it
 	outcomes                         // how many rows there are
 )
 
@@ -143,6 +145,7 @@ var table = [outcomes]row{
 	RateLimited:       {429, 14, FlagRateLimited, "local_rate_limited", "local_rate_limited"},
 	Overloaded:        {503, 14, FlagOverload, "overload", "overloaded"},
 	DurationTimeout:   {504, 4, 0, "max_duration_timeout", "downstream duration timeout"},
+	UpstreamDuration:  {504, 14, FlagUpstreamDuration, "upstream_max_stream_duration_reached", "upstream max stream duration reached"},
 	BadIntroduction:   {0, 13, FlagDownstreamProtocol, "proxy_protocol_error", ""},
 }
 
@@ -165,6 +168,11 @@ func GRPCOf(status int) int {
 
 // Status returns the HTTP status that the client gets; 0 where it gets none or the upstream's.
 func (o Outcome) Status() int { return table[o].status }
+
+// Late says whether something took too long that a client may be to blame for, who is then told 408.
+func (o Outcome) Late() bool {
+	return o == RequestTimeout || o == IdleTimeout || o == DurationTimeout || o == UpstreamDuration
+}
 
 // GRPC returns the gRPC status code that a gRPC client gets.
 func (o Outcome) GRPC() int { return table[o].grpc }

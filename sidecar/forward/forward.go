@@ -86,6 +86,7 @@ type run struct {
 	perTry   time.Duration // the current try's own timeout; 0: none
 	tryIdle  time.Duration // how long the current try's upstream may be silent; 0: as the route says
 	until    time.Time     // the current try's deadline; zero: none
+	ends     time.Time     // when the current try's stream ends, whatever it does, as its cluster says; zero: never
 	pump     pump
 	idler    idler
 	overdue  idler // ends a request that takes longer than a whole one may

@@ -137,6 +137,9 @@ func (m *mirror) exchange() {
 	}
 	defer func() { lease.Close(time.Time{}) }()
 	s := lease.Stream
+	if most := h.MaxStream(); most > 0 {
+		until = first(until, time.Now().Add(most))
+	}
 	s.SetDeadline(until)
 	if m.write(s) != nil {
 		return

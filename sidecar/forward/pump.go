@@ -135,7 +135,7 @@ func (p *pump) ended() {
 		}
 	}
 	if bound := p.bound; !until.IsZero() && (bound.IsZero() || until.Before(bound)) {
-		p.s.SetDeadline(until)
+		p.s.SetDeadline(r.ending(until))
 	}
 	p.watch()
 }

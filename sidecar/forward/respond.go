@@ -88,7 +88,7 @@ func (r *run) bind(s exchange.Stream, t time.Time) {
 	defer p.mu.Unlock()
 	r.deadline = p.learn(r.deadline)
 	p.bound = r.sooner(t)
-	s.SetDeadline(p.bound)
+	s.SetDeadline(r.ending(p.bound))
 }
 
 // read waits for a piece of the response. The client is watched meanwhile, once its request is complete.
@@ -128,15 +128,21 @@ func (r *run) idle() time.Duration {
 	return r.http.StreamIdle
 }
 
-// sooner is t, zero: never, or the request's deadline.
-func (r *run) sooner(t time.Time) time.Time {
-	if t.IsZero() {
-		return r.deadline
+// sooner is t or the request's deadline.
+func (r *run) sooner(t time.Time) time.Time { return first(t, r.deadline) }
+
+// ending is t or the end of the try's stream.
+func (r *run) ending(t time.Time) time.Time { return first(t, r.ends) }
+
+// ended says whether the try's stream has lasted as long as it may.
+func (r *run) ended() bool { return !r.ends.IsZero() && !time.Now().Before(r.ends) }
+
+// first is the sooner of two times, zero: never.
+func first(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
-	if !r.deadline.IsZero() && r.deadline.Before(t) {
-		return r.deadline
-	}
-	return t
+	return a
 }
 
 // broken is the outcome of a response that ends in the middle.
@@ -144,6 +150,8 @@ func (r *run) broken(err error) exchange.Outcome {
 	switch {
 	case r.x.Canceled() || err == exchange.ErrAborted:
 		return exchange.ClientGone
+	case err == exchange.ErrTimeout && r.ended():
+		return exchange.UpstreamDuration
 	case err == exchange.ErrTimeout && !r.deadline.IsZero() && !time.Now().Before(r.deadline):
 		return exchange.Timeout
 	case err == exchange.ErrTimeout:
@@ -158,7 +166,7 @@ func (r *run) broken(err error) exchange.Outcome {
 
 // tunnel carries bytes both ways until one side ends.
 func (r *run) tunnel(s exchange.Stream) exchange.Outcome {
-	s.SetDeadline(time.Time{})
+	s.SetDeadline(r.ends)
 	if err := r.d.WriteHead(false); err != nil {
 		return exchange.ClientGone
 	}

@@ -32,7 +32,7 @@ func (r *run) wanted(p *route.Retry, o exchange.Outcome, err error) bool {
 	switch o {
 	case exchange.ConnectFailure, exchange.ConnectTimeout:
 		return p.On&(any5xx|route.OnConnectFailure|route.OnReset|route.OnResetBeforeRequest) != 0
-	case exchange.TryTimeout:
+	case exchange.TryTimeout, exchange.UpstreamDuration:
 		return p.On&(any5xx|route.OnReset) != 0
 	case exchange.UpstreamReset, exchange.UpstreamProtocol:
 		want := any5xx | route.OnReset

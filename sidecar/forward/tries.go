@@ -40,6 +40,10 @@ func (r *run) forward() exchange.Outcome {
 		r.deadline = x.UpstreamStart.Add(r.timeout)
 	}
 	o, end := r.tries()
+	if o == exchange.UpstreamDuration {
+		r.pump.stop()
+		return r.late(o)
+	}
 	if o != exchange.OK {
 		return o
 	}
@@ -246,7 +250,7 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 		r.tried = append(r.tried, h)
 	}
 	x.Upstream.Endpoint = h.Endpoint()
-	r.until, r.idles = r.deadline, false
+	r.until, r.ends, r.idles = r.deadline, time.Time{}, false
 	if r.perTry, r.tryIdle = 0, 0; policy != nil {
 		r.perTry, r.tryIdle = policy.PerTry, policy.PerTryIdle
 	}
@@ -268,8 +272,11 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 	if !x.Attach(r.lease.Stream) {
 		return exchange.ClientGone, false, nil
 	}
-	if !r.until.IsZero() {
-		r.lease.Stream.SetDeadline(r.until)
+	if most := r.lease.Host.MaxStream(); most > 0 {
+		r.ends = time.Now().Add(most)
+	}
+	if t := r.ending(r.until); !t.IsZero() {
+		r.lease.Stream.SetDeadline(t)
 	}
 	o, end, err := r.send()
 	r.connected = r.connected || err != exchange.ErrUnsent
@@ -343,7 +350,7 @@ func (r *run) silence(s exchange.Stream) {
 	}
 	if at := r.x.Now().Add(idle); r.until.IsZero() || at.Before(r.until) {
 		r.idles = !own
-		s.SetDeadline(at)
+		s.SetDeadline(r.ending(at))
 	}
 }
 
@@ -424,6 +431,9 @@ func (r *run) failed(err error) exchange.Outcome {
 	}
 	if err == exchange.ErrUnfit { // says nothing of the host
 		return exchange.UpstreamProtocol
+	}
+	if err == exchange.ErrTimeout && r.ended() { // nor, as in Envoy, does this
+		return exchange.UpstreamDuration
 	}
 	r.lease.Host.Report(upstream.Local)
 	switch err {

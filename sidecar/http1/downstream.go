@@ -70,8 +70,7 @@ func (c *conn) WriteHead(end bool) error {
 	if c.waiting || c.sess.Drain.Begun() || c.sess.Old() { // a client that was never told to continue may or may not send the body
 		c.closing = true
 	}
-	late := c.x.Outcome == exchange.IdleTimeout || c.x.Outcome == exchange.RequestTimeout || c.x.Outcome == exchange.DurationTimeout
-	if c.orphan || c.x.Outcome == exchange.BadRequest || late && c.stopped.Load() { // where such a body ends nobody knows
+	if c.orphan || c.x.Outcome == exchange.BadRequest || c.x.Outcome.Late() && c.stopped.Load() { // where such a body ends nobody knows
 		c.closing = true
 	}
 	bodiless := c.head || h.Status == 204 || h.Status == 304

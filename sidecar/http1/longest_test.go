@@ -5,8 +5,12 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/route"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
 // TestMaxStream holds what becomes of a request that lasts longer than it may with its response, whatever moves meanwhile: an answer while there can be one,
@@ -80,6 +84,97 @@ func TestMaxStreamOfEach(t *testing.T) {
 			t.Fatalf("got %q", got)
 		}
 	}
+}
+
+// TestUpstreamMaxStream holds what becomes of a try that lasts longer than its cluster lets it, whatever moves meanwhile: another where the route wants one, an
+// answer while there can be one, else a cut. It says nothing of the host.
+func TestUpstreamMaxStream(t *testing.T) {
+	const get, post = "GET / HTTP/1.1\r\nHost: a\r\n", "POST / HTTP/1.1\r\nHost: a\r\n"
+	const head = "HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"
+	long := post + "Content-Length: 100000\r\n\r\n" + strings.Repeat("x", 100_000)
+	for name, c := range map[string]struct {
+		send   string
+		answer string // what the upstream begins with; it trickles afterwards
+		want   []string
+		flags  string
+		tries  int
+		route  route.RouteConfig
+	}{
+		"no answer":                 {get + "\r\n", "", []string{"HTTP/1.1 504 ", "upstream max stream duration reached"}, "UMSDR", 1, route.RouteConfig{}},
+		"no answer to a long body":  {long, "", []string{"HTTP/1.1 504 ", "upstream max stream duration reached"}, "UMSDR", 1, route.RouteConfig{}},
+		"inside the answer":         {get + "\r\n", head, []string{"HTTP/1.1 200 ", "xx"}, "UMSDR", 1, route.RouteConfig{}},
+		"inside the request":        {post + "Content-Length: 5\r\n\r\nab", "", []string{"HTTP/1.1 408 ", "connection: close", "upstream max stream duration reached"}, "UMSDR", 1, route.RouteConfig{}},
+		"inside both":               {post + "Content-Length: 5\r\n\r\nab", head, []string{"HTTP/1.1 200 ", "xx"}, "UMSDR", 1, route.RouteConfig{}},
+		"inside a tunnel":           {get + "Upgrade: websocket\r\nConnection: upgrade\r\n\r\n", "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\n\r\n", []string{"HTTP/1.1 101 ", "xx"}, "UMSDR", 1, route.RouteConfig{}},
+		"gRPC":                      {post + "Content-Type: application/grpc\r\nContent-Length: 0\r\n\r\n", "", []string{"grpc-status: 14"}, "UMSDR", 1, route.RouteConfig{}},
+		"tried again":               {get + "\r\n", "", []string{"HTTP/1.1 504 "}, "URX,UMSDR", 3, route.RouteConfig{Retry: &route.Retry{On: route.OnReset, Attempts: 2}}},
+		"tried again for 5xx":       {get + "\r\n", "", []string{"HTTP/1.1 504 "}, "URX,UMSDR", 2, route.RouteConfig{Retry: &route.Retry{On: route.On5xx, Attempts: 1}}},
+		"not for other reasons":     {get + "\r\n", "", []string{"HTTP/1.1 504 "}, "UMSDR", 1, route.RouteConfig{Retry: &route.Retry{On: route.OnConnectFailure | route.OnRefusedStream, Attempts: 2}}},
+		"an idle timeout, longer":   {get + "\r\n", "", []string{"HTTP/1.1 504 "}, "UMSDR", 1, route.RouteConfig{Idle: time.Minute}},
+		"an idle timeout, sooner":   {get + "\r\n", "", []string{"HTTP/1.1 504 ", "stream timeout"}, "SI", 1, route.RouteConfig{Idle: 50 * time.Millisecond}},
+		"a timeout, sooner":         {get + "\r\n", "", []string{"HTTP/1.1 504 ", "upstream request timeout"}, "UT", 1, route.RouteConfig{Timeout: 50 * time.Millisecond}},
+		"a timeout, longer":         {get + "\r\n", "", []string{"HTTP/1.1 504 "}, "UMSDR", 1, route.RouteConfig{Timeout: time.Minute}},
+		"a timeout inside a tunnel": {get + "Upgrade: websocket\r\nConnection: upgrade\r\n\r\n", "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\n\r\n", []string{"HTTP/1.1 101 ", "xx"}, "UMSDR", 1, route.RouteConfig{Timeout: time.Minute}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := script(t, func(nc net.Conn, r *bufio.Reader) {
+				readHead(r)
+				_, err := io.WriteString(nc, c.answer)
+				for c.answer != "" && err == nil {
+					time.Sleep(20 * time.Millisecond)
+					_, err = io.WriteString(nc, "x")
+				}
+				_, _ = io.Copy(io.Discard, r)
+			})
+			rs := to("c")
+			rs[0].Retry, rs[0].Idle, rs[0].Timeout = c.route.Retry, c.route.Idle, c.route.Timeout
+			p := proxy(t, rs, map[string][]string{"c": {b}}, func(p *mesh) {
+				p.cfg.Clusters["c"].MaxStream = 300 * time.Millisecond
+				p.cfg.Clusters["c"].Outlier = &upstream.Outlier{Consecutive5xx: 1, ConsecutiveLocal: 1, Interval: time.Hour, BaseEjection: time.Hour, MaxEjectionPercent: 100}
+			})
+			nc, err := net.Dial("tcp", p.addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			if _, err := io.WriteString(nc, c.send); err != nil {
+				t.Fatal(err)
+			}
+			r := p.book.last(t, 1)
+			if r.flags != c.flags || r.attempts != c.tries || strings.Contains(c.flags, "UMSDR") && r.details != "upstream_max_stream_duration_reached" {
+				t.Errorf("got %+v", r)
+			}
+			says(t, nc, c.want)
+			if h := p.reg.Current().Get("c").Hosts()[0]; strings.Contains(c.flags, "UMSDR") && !h.Fit() {
+				t.Error("the host was ejected")
+			}
+		})
+	}
+}
+
+// TestUpstreamMaxStreamOfEach: each try has the whole time for itself, from when it has its connection.
+func TestUpstreamMaxStreamOfEach(t *testing.T) {
+	b := script(t, func(nc net.Conn, r *bufio.Reader) {
+		for readHead(r) != "" {
+			time.Sleep(600 * time.Millisecond)
+			_, _ = io.WriteString(nc, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
+	})
+	p := proxy(t, to("c"), map[string][]string{"c": {b}}, func(p *mesh) {
+		p.cfg.Clusters["c"].MaxStream, p.cfg.Clusters["c"].Limits = 1500*time.Millisecond, upstream.Limits{Connections: 1}
+	})
+	var all sync.WaitGroup
+	for range 4 { // three wait for the connection
+		all.Go(func() {
+			c, r := p.dial()
+			_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			if got := readHead(r); !strings.Contains(got, " 200 ") {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // TestMaxConnection: the client of a connection that is too old is told to go with the next response. One that asks for nothing more is closed once it had

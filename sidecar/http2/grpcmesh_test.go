@@ -160,6 +160,51 @@ func TestGRPCRetriesOnStatus(t *testing.T) {
 	}
 }
 
+// TestGRPCMaxStreamOfCluster holds that a try that lasts longer than its cluster lets it is reset upstream, and that the client is told; one before it had all
+// its time for itself on the same connection.
+func TestGRPCMaxStreamOfCluster(t *testing.T) {
+	gone := make(chan error, 1)
+	addr, _ := service(t, func(ctx context.Context, in string) (string, error) {
+		if in == "quick" {
+			time.Sleep(200 * time.Millisecond)
+			return "done", nil
+		}
+		<-ctx.Done()
+		gone <- ctx.Err()
+		return "", nil
+	})
+	m := build(t, addr, options{h2Down: true, h2Up: true, cluster: func(c *upstream.Config) { c.MaxStream = 500 * time.Millisecond }})
+	cc := grpcClient(t, m.addr)
+	for n := range 4 {
+		if got, err := unary(short(t), cc, "quick"); got != "done" {
+			t.Fatalf("call %d: %q, %v", n, got, err)
+		}
+	}
+	if _, err := unary(short(t), cc, "slow"); status.Code(err) != codes.Unavailable || status.Convert(err).Message() != "upstream max stream duration reached" {
+		t.Errorf("got %v", err)
+	}
+	if e := m.log.wait(t, 5); e.outcome != exchange.UpstreamDuration || e.flags != "UMSDR" || e.grpc != 14 {
+		t.Errorf("recorded %+v", e)
+	}
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Errorf("the server was told %v", err)
+	}
+	s, err := cc.NewStream(short(t), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, "/test.S/Stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := new(wrapperspb.StringValue)
+	for err == nil { // both go on, and it ends all the same
+		if err = s.SendMsg(wrapperspb.String("x")); err == nil || err == io.EOF {
+			err = s.RecvMsg(out)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if e := m.log.wait(t, 6); e.outcome != exchange.UpstreamDuration || e.flags != "UMSDR" || out.Value != "x" {
+		t.Errorf("after %q: recorded %+v, and the client %v", out.Value, e, err)
+	}
+}
+
 func TestGRPCTimeouts(t *testing.T) {
 	addr, _ := service(t, func(ctx context.Context, _ string) (string, error) {
 		<-ctx.Done()

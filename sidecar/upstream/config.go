@@ -117,6 +117,7 @@ type Config struct {
 	ConnectTimeout time.Duration // 0: 10 s
 	IdleTimeout    time.Duration // of pooled connections; 0: 1 h, negative: none
 	MaxDuration    time.Duration // a pooled connection takes no new requests when it is as old as that; 0: any age
+	MaxStream      time.Duration // of one try on its connection, response and all; 0: any time
 	Ping           exchange.Keepalive
 	Limits         Limits
 	Outlier        *Outlier

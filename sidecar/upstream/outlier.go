@@ -28,6 +28,9 @@ const (
 // Errors are the statuses of responses that are errors; nil: 5xx.
 func (h *Host) Errors() []int { return h.cluster.config().Errors }
 
+// MaxStream is how long a try may last once it has its connection; 0: any time.
+func (h *Host) MaxStream() time.Duration { return h.cluster.config().MaxStream }
+
 // Report feeds outlier detection with one try's end.
 func (h *Host) Report(r Result) {
 	cfg := h.cluster.config().Outlier

@@ -132,5 +132,11 @@ func times() []question {
 		{name: "no answer, lasting", send: request("GET", "/lasting", "time.test"), replies: []reply{silence}}, {name: "half an answer, lasting", send: request("GET", "/lasting", "time.test"), replies: []reply{half}},
 		{name: "half a body, lasting", send: request("POST", "/lasting", "time.test", "Content-Length: 5") + "ab", replies: []reply{silence}}, {name: "no answer, lasting, over HTTP/2", stream: ask("GET", "time.test", "/lasting"), replies: []reply{silence}},
 		{name: "half an answer, lasting, over HTTP/2", stream: ask("GET", "time.test", "/lasting"), replies: []reply{half}}, {name: "not lasting", send: request("GET", "/lasting", "time.test")},
-		{name: "no timeout", send: request("GET", "/never", "time.test")}}
+		{name: "no timeout", send: request("GET", "/never", "time.test")},
+		{name: "no answer, brief", send: request("GET", "/brief", "time.test"), replies: []reply{silence}}, {name: "half an answer, brief", send: request("GET", "/brief", "time.test"), replies: []reply{half}},
+		{name: "half a body, brief", send: request("POST", "/brief", "time.test", "Content-Length: 5") + "ab", replies: []reply{silence}}, {name: "no answer, brief, over HTTP/2", stream: ask("GET", "time.test", "/brief"), replies: []reply{silence}},
+		{name: "no answer to gRPC, brief", send: request("POST", "/brief", "time.test", "Content-Type: application/grpc", "Content-Length: 0"), replies: []reply{silence}},
+		{name: "half an answer, brief, over HTTP/2", stream: ask("GET", "time.test", "/brief"), replies: []reply{half}}, {name: "no answer, brief, again", send: request("GET", "/again", "time.test"), replies: []reply{silence}},
+		{name: "no answer once, brief, again", send: request("GET", "/again", "time.test"), replies: []reply{silence, fine}}, {name: "half an answer, brief, not again", send: request("GET", "/again", "time.test"), replies: []reply{half, fine}},
+		{name: "not lasting, brief", send: request("GET", "/brief", "time.test")}}
 }
