@@ -49,7 +49,7 @@ const (
 	// EnvTerminationGrace is the pod's terminationGracePeriodSeconds, decimal: the most that draining may take.
 	EnvTerminationGrace = "HEDDLE_TERMINATION_GRACE_SECONDS"
 	// EnvMemoryLimit is how many bytes the container may use, decimal: Go's memory limit becomes MemoryTarget percent of them. Where GOMEMLIMIT is set it is
-	// not read; default none.
+	// not read; default what the process's control group may use, where that has a limit.
 	EnvMemoryLimit = "HEDDLE_MEMORY_LIMIT"
 	// EnvAppProbes is a JSON object: request path on PortStatus (/app-health/..., /app-lifecycle/...) to AppProbe.
 	EnvAppProbes = "HEDDLE_APP_PROBES"
@@ -59,7 +59,7 @@ const (
 	EnvWorkloadName = "HEDDLE_WORKLOAD_NAME"
 )
 
-// MemoryTarget is how much of its container's memory, in percent, a proxy's Go runtime aims to stay below: the rest is for what that does not count.
+// MemoryTarget is how much of its container's memory, in percent, Go's runtime aims to stay below: the rest is for what that does not count.
 const MemoryTarget = 90
 
 // MethodAwaitCompletion is a unary gRPC method beside the CA: google.protobuf.Empty in and out, authorised as CreateCertificate

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/memory"
 	"github.com/heddle-mesh/heddle/internal/spiffe"
 	"github.com/heddle-mesh/heddle/sidecar/admin"
 	"github.com/heddle-mesh/heddle/sidecar/agent"
@@ -44,7 +45,7 @@ type settings struct {
 	resolvConf  string // path
 	foreign     bool   // the control plane is not Heddle's
 	answers     bool   // the pod's DNS questions come here
-	memory      int64  // bytes that Go's runtime is to stay below; 0: as GOMEMLIMIT says
+	memory      memory.Limit
 	environment func(name string) string
 	takeover    string // path of the socket by which the next process takes over; "": none
 	// kept is where a machine's certificate and key are kept from one process to the next. Nil: in pods.
@@ -137,24 +138,11 @@ func read(node string, env func(string) string) (settings, error) {
 		}
 		s.grace = time.Duration(seconds) * time.Second
 	}
-	if s.memory, err = readMemory(env); err != nil {
+	if s.memory, err = memory.Read(env); err != nil {
 		return s, err
 	}
 	s.application.Address = s.node.IPs[0]
 	return s, s.readApplication(env)
-}
-
-// readMemory reads what Go's runtime is to stay below, in bytes; 0: it knows already, or there is no limit.
-func readMemory(env func(string) string) (int64, error) {
-	text := env(wire.EnvMemoryLimit)
-	if text == "" || env("GOMEMLIMIT") != "" {
-		return 0, nil
-	}
-	limit, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || limit <= 0 {
-		return 0, fmt.Errorf("reading the environment: %s: %q is no number of bytes", wire.EnvMemoryLimit, text)
-	}
-	return limit / 100 * wire.MemoryTarget, nil
 }
 
 // readDialect reads which dialect the proxy announces: 0 where nothing is said, this build's or an older one otherwise.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/memory"
 )
 
 // environment is a pod's, as the injector sets it, with changes.
@@ -39,15 +40,15 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// TestMemory: of what the container may use, some is left to what Go's runtime does not count.
+// TestMemory: the container's limit is a proxy's, and without one its control group's.
 func TestMemory(t *testing.T) {
 	for _, c := range []struct {
 		container, own string
-		want           int64
-	}{{"", "", 0}, {"1000", "", 900}, {"536870912", "", 483183810}, {"1000", "500MiB", 0}} {
+		want           memory.Limit
+	}{{"", "", memory.Limit{Group: true}}, {"536870912", "", memory.Limit{Bytes: 483183810}}, {"1000", "500MiB", memory.Limit{}}} {
 		s, err := read(wire.NodeRouter, environment(map[string]string{wire.EnvMemoryLimit: c.container, "GOMEMLIMIT": c.own}))
 		if err != nil || s.memory != c.want {
-			t.Errorf("%+v: %d, %v", c, s.memory, err)
+			t.Errorf("%+v: %+v, %v", c, s.memory, err)
 		}
 	}
 }

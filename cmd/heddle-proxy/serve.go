@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -39,15 +38,16 @@ func serve(ctx context.Context, s settings) error {
 	if !known {
 		return fmt.Errorf("%q is no role", s.node.Type)
 	}
-	if s.memory > 0 {
-		debug.SetMemoryLimit(s.memory)
-	}
+	unread := s.memory.Set()
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
 	level := &slog.LevelVar{}
 	level.Set(s.level)
 	log := logger(level)
 	log.Info("starting", "version", version, "role", s.node.Type, "identity", s.identity.String(), "control_plane", s.discovery)
+	if unread != nil {
+		log.Warn("memory has no limit", "error", unread)
+	}
 	workload, ca, plane := s.proofs(log)
 	ended := func(ctx context.Context) bool { return awaitEnd(ctx, ca, log) }
 	termination := engine.Termination{Alone: s.native, Drain: s.drain, Grace: s.grace, Restart: s.restart}

@@ -15,12 +15,14 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/injector/inject"
+	"github.com/heddle-mesh/heddle/internal/memory"
 	"github.com/heddle-mesh/heddle/internal/revision"
 )
 
 // config is everything that heddled is told from outside.
 type config struct {
 	kubeconfig  string // empty: the pod's own account
+	memory      memory.Limit
 	podName     string
 	namespace   string
 	revision    string // empty: the default one
@@ -100,6 +102,10 @@ const (
 // parse reads the command line and, for what only the pod knows, the environment.
 func parse(args []string, env func(string) string) (config, error) {
 	c := config{podName: env(wire.EnvPodName), namespace: env(wire.EnvPodNamespace)}
+	var err error
+	if c.memory, err = memory.Read(env); err != nil {
+		return c, err
+	}
 	f := flag.NewFlagSet("heddled", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	standard := inject.DefaultParams("", version)

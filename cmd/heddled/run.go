@@ -58,6 +58,9 @@ func observed(ctx context.Context, c config) (*heddled, error) {
 		return nil, err
 	}
 	quieten(h.log)
+	if err := c.memory.Set(); err != nil {
+		h.log.Warn("memory has no limit", "error", err)
+	}
 	if h.metrics, err = observe.NewMetrics("heddled", version); err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func (b *bench) startHeddled(ctx context.Context, at site) (*plane, error) {
 		return nil, err
 	}
 	h := &plane{discovery: on[0], web: on[1], release: release}
-	env := []string{wire.EnvPodName + "=heddled-0", wire.EnvPodNamespace + "=" + wire.SystemNamespace, "GOMEMLIMIT=1GiB"} // as in the chart
+	env := []string{wire.EnvPodName + "=heddled-0", wire.EnvPodNamespace + "=" + wire.SystemNamespace, wire.EnvMemoryLimit + "=1073741824"} // as in the chart
 	h.process, err = spawn(at.dir, "heddled", env, b.binaries.heddled, "--kubeconfig="+at.kubeconfig, "--proxy-image=bench", "--discovery-address="+on[0],
 		"--monitoring-address="+on[1], "--health-address="+on[2], "--webhook-address="+on[3])
 	if err != nil {
