@@ -100,6 +100,91 @@ func TestOutlierKinds(t *testing.T) {
 	}
 }
 
+// TestDetectorsTogether: each detector has a series of its own, and whichever is complete first has the host ejected, once. As in Envoy, a failure that is a
+// gateway's counts for 5xx as well, another one ends the gateway's series, and local ones count as a gateway's or, split, for themselves alone.
+func TestDetectorsTogether(t *testing.T) {
+	both, split := Outlier{Consecutive5xx: 5, ConsecutiveGateway: 3}, Outlier{Consecutive5xx: 5, ConsecutiveGateway: 3, SplitLocal: true, ConsecutiveLocal: 4}
+	for name, c := range map[string]struct {
+		cfg     Outlier
+		results []Result
+		at      int // the failure that has the host ejected, from 1; 0: none of them
+	}{
+		"gateway errors alone":                  {both, []Result{Gateway, Gateway, Gateway}, 3},
+		"5xx, among them gateway errors":        {both, []Result{Gateway, Gateway, Server, Gateway, Gateway}, 5},
+		"gateway errors, after 5xx":             {both, []Result{Server, Gateway, Gateway, Gateway}, 4},
+		"both at once":                          {both, []Result{Server, Server, Gateway, Gateway, Gateway}, 5},
+		"an answer ends both":                   {both, []Result{Gateway, Gateway, Server, Server, Good, Gateway, Gateway, Server}, 0},
+		"local ones are a gateway's":            {both, []Result{Local, Gateway, Local}, 3},
+		"local ones are 5xx":                    {both, []Result{Server, Local, Local, Server, Local}, 5},
+		"split, local ones alone":               {split, []Result{Local, Local, Local, Local}, 4},
+		"split, between those of the others":    {split, []Result{Gateway, Gateway, Local, Local, Gateway}, 5},
+		"split, which end the local series":     {split, []Result{Local, Local, Local, Server, Local, Server, Server}, 0},
+		"split, all series nearly complete":     {split, []Result{Server, Server, Gateway, Gateway, Local, Local, Local}, 0},
+		"split, and then the first complete":    {split, []Result{Server, Server, Gateway, Gateway, Local, Local, Local, Local}, 8},
+		"split, with no detector of local ones": {Outlier{Consecutive5xx: 2, SplitLocal: true}, []Result{Server, Local, Local, Local, Local, Local, Server}, 7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c.cfg.MaxEjectionPercent, c.cfg.BaseEjection = 100, time.Minute
+				h := live(Config{Outlier: &c.cfg}, endpoint(a)).Hosts()[0]
+				at := 0
+				for i, r := range c.results {
+					if h.Report(r); h.Ejected() && at == 0 {
+						at = i + 1
+					}
+				}
+				if at != c.at {
+					t.Errorf("ejected by failure %d, want %d", at, c.at)
+				}
+				time.Sleep(time.Minute + time.Second) // not two: it was ejected once
+				if synctest.Wait(); h.Ejected() {
+					t.Error("ejected more than once")
+				}
+			})
+		})
+	}
+}
+
+// TestDetectorsShareTheCap: how many hosts may be out holds for all detectors together. A host that is spared is not ejected later for what it did then, and the
+// next one that fails is once another has come back.
+func TestDetectorsShareTheCap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := live(Config{Outlier: &Outlier{Consecutive5xx: 3, ConsecutiveGateway: 2, SplitLocal: true, ConsecutiveLocal: 2, BaseEjection: time.Minute, MaxEjectionPercent: 50}},
+			endpoint("10.0.0.1:80"), endpoint("10.0.0.2:80"), endpoint("10.0.0.3:80"), endpoint("10.0.0.4:80"))
+		fail := func(h *Host, r Result, n int) bool {
+			for range n {
+				h.Report(r)
+			}
+			synctest.Wait()
+			return h.Ejected()
+		}
+		by5xx, byGateway, byLocal := c.Hosts()[0], c.Hosts()[1], c.Hosts()[2]
+		if !fail(by5xx, Server, 3) {
+			t.Error("5xx have nobody ejected")
+		}
+		time.Sleep(10 * time.Second)
+		if !fail(byGateway, Gateway, 2) {
+			t.Error("gateway errors have nobody ejected")
+		}
+		for name, r := range map[string]Result{"5xx": Server, "gateway errors": Gateway, "local failures": Local} {
+			if fail(byLocal, r, 3) {
+				t.Errorf("%s have a third of four ejected", name)
+			}
+		}
+		byLocal.Report(Good)
+		time.Sleep(51 * time.Second) // the first one is back
+		if synctest.Wait(); by5xx.Ejected() || !byGateway.Ejected() || byLocal.Ejected() {
+			t.Fatalf("ejected are %t, %t, %t", by5xx.Ejected(), byGateway.Ejected(), byLocal.Ejected())
+		}
+		if !fail(byLocal, Local, 2) {
+			t.Error("local failures have nobody ejected")
+		}
+		if fail(by5xx, Local, 4) {
+			t.Error("one more than half is ejected")
+		}
+	})
+}
+
 // TestEjectionEndsSeries: whichever series had a host ejected, all begin anew when it comes back.
 func TestEjectionEndsSeries(t *testing.T) {
 	for name, c := range map[string]struct {
