@@ -49,7 +49,7 @@ test-e2e: ## what needs the cluster
 	@$(call root,the end-to-end tests start a Kubernetes of their own and need root; without root: make test-unit)
 	go run ./tests/run -only e2e
 
-test-long: ## everything, and what takes long: faults under load, ten thousand slow clients, an hour of mixed traffic, each fuzz target for a minute
+test-long: ## everything, and what takes long: faults under load, ten thousand slow clients, sixty thousand short connections, an hour of mixed traffic, each fuzz target for a minute
 	@go run ./tests/run -long
 
 fuzz: ## each fuzz target for FUZZTIME (1m), or those that FUZZ matches; docs/fuzz.md says how long they have run

@@ -70,6 +70,7 @@ func suites() []suite {
 		{"long", "faults", "tests/e2e", []string{"HEDDLE_KUBECONFIG=/var/lib/heddle-cluster/kubeconfig"},
 			[]string{"../../bin/e2e.test", "-test.v", "-test.paniconexit0", "-test.timeout=60m", "-test.parallel=8", "-test.run=^TestLong"}, false},
 		{"long", "ten thousand slow clients", ".", []string{static, "HEDDLE_CROWD=10000"}, []string{"go", "test", "-vet=off", "-count=1", "-v", "-run", "^TestCrowdMemory$", "./sidecar/http1"}, false},
+		{"long", "sixty thousand short connections", ".", []string{static, "HEDDLE_SHORT_CONNECTIONS=60000"}, []string{"go", "test", "-vet=off", "-count=1", "-v", "-run", "^TestShortConnections$", "./sidecar/http1"}, false},
 		{"long", "mixed traffic", ".", []string{static}, []string{"sh", "-c", soak}, false},
 	}
 }
