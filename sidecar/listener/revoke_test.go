@@ -220,21 +220,30 @@ type teller struct{ says }
 
 func (teller) Refuse(c net.Conn, o exchange.Outcome) { _, _ = io.WriteString(c, o.Details()) }
 
-// TestCaps: beyond a cap clients of plain HTTP are told, others are closed, all are recorded.
+// TestCaps: beyond a cap clients of listeners that serve plain HTTP and nothing else are told, others are closed, all are recorded.
 func TestCaps(t *testing.T) {
+	http, tcp := &config.FilterChain{HTTP: &config.HTTP{}}, &config.FilterChain{TCP: &config.TCP{}}
 	for name, c := range map[string]struct {
 		change func(*Manager)
 		chain  *config.FilterChain
+		other  *config.FilterChain // for everybody whom chain does not match
 		want   string
 	}{
-		"all listeners, HTTP": {func(m *Manager) { m.opts.MaxConnections = 1 }, &config.FilterChain{HTTP: &config.HTTP{}}, "connection_limit"},
-		"one listener, HTTP":  {func(m *Manager) { m.opts.PerListener = 1 }, &config.FilterChain{HTTP: &config.HTTP{}}, "connection_limit"},
-		"one listener, TCP":   {func(m *Manager) { m.opts.PerListener = 1 }, &config.FilterChain{TCP: &config.TCP{}}, ""},
+		"all listeners, HTTP":               {func(m *Manager) { m.opts.MaxConnections = 1 }, http, nil, "connection_limit"},
+		"one listener, HTTP":                {func(m *Manager) { m.opts.PerListener = 1 }, http, nil, "connection_limit"},
+		"one listener, HTTP in both chains": {func(m *Manager) { m.opts.PerListener = 1 }, http, http, "connection_limit"},
+		"one listener, TCP":                 {func(m *Manager) { m.opts.PerListener = 1 }, tcp, nil, ""},
+		"one listener, HTTP and TCP":        {func(m *Manager) { m.opts.PerListener = 1 }, http, tcp, ""},
+		"one listener, TCP and HTTP":        {func(m *Manager) { m.opts.PerListener = 1 }, tcp, http, ""},
+		"one listener, HTTPS":               {func(m *Manager) { m.opts.PerListener = 1 }, &config.FilterChain{HTTP: &config.HTTP{}, TLS: newServer(t)}, nil, ""},
+		"one listener, HTTP and HTTPS":      {func(m *Manager) { m.opts.PerListener = 1 }, http, &config.FilterChain{HTTP: &config.HTTP{}, TLS: newServer(t)}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := start(t, Servers{HTTP1: teller{"http1"}, TCP: waits{}})
 			c.change(b.m)
-			b.swap(bound("l", c.chain))
+			l := bound("l", c.chain)
+			l.Default = c.other
+			b.swap(l)
 			first := b.dial("l")
 			for b.m.Open() == 0 {
 				time.Sleep(time.Millisecond)
@@ -247,6 +256,9 @@ func TestCaps(t *testing.T) {
 			first.Close()
 			for b.m.Open() > 0 {
 				time.Sleep(time.Millisecond)
+			}
+			if c.chain.TLS != nil {
+				return
 			}
 			next := b.dial("l")
 			_, _ = io.WriteString(next, "GET")

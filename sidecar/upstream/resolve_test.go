@@ -110,6 +110,41 @@ func TestNamesFailApart(t *testing.T) {
 	}
 }
 
+// gone is what net.Resolver says of a name that there is not, or that has no addresses (NXDOMAIN, NODATA).
+type gone struct{ zones }
+
+func (g *gone) LookupNetIP(ctx context.Context, network, name string) ([]netip.Addr, error) {
+	addrs, err := g.zones.LookupNetIP(ctx, network, name)
+	if err != nil {
+		err = &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	}
+	return addrs, err
+}
+
+// TestNamesThatAreGone: that a name does not exist, or has no addresses, by a server's word, is no reason to leave its last ones. It has new ones as soon as there are any.
+func TestNamesThatAreGone(t *testing.T) {
+	for name, kind := range map[string]Discovery{"strict": StrictDNS, "logical": LogicalDNS} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &gone{}
+				r.set("a", "10.0.0.1")
+				c := looked(t, r, kind, "a")
+				synctest.Wait()
+				r.set("a")
+				time.Sleep(time.Hour)
+				if synctest.Wait(); !slices.Equal(addresses(c), []string{"10.0.0.1"}) {
+					t.Errorf("an hour after it was gone it leads to %v", addresses(c))
+				}
+				r.set("a", "10.0.0.2")
+				time.Sleep(6 * time.Second)
+				if synctest.Wait(); !slices.Equal(addresses(c), []string{"10.0.0.2"}) {
+					t.Errorf("it leads to %v, and was to move", addresses(c))
+				}
+			})
+		})
+	}
+}
+
 // TestDeadNamesDelayNobody: names are looked up at the same time, and those that answer are used while others do not.
 func TestDeadNamesDelayNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
