@@ -96,6 +96,8 @@ func newLab(t *testing.T) *lab {
 			"outlier_detection: {consecutive_5xx: 1, base_ejection_time: 600s, max_ejection_percent: 99}"}},
 		{Name: "picky", Ports: []string{app}, Options: once + `, outlier_detection: {error_matcher: {http_response_headers_match: {headers: [{name: ":status", string_match: {exact: "418"}}]}}}`,
 			More: []string{"common_lb_config: {healthy_panic_threshold: {value: 0}}", "outlier_detection: {consecutive_5xx: 1, base_ejection_time: 600s, max_ejection_percent: 100}"}},
+		{Name: "detectors", Ports: []string{app}, Options: once, More: []string{"common_lb_config: {healthy_panic_threshold: {value: 0}}",
+			"outlier_detection: {consecutive_5xx: 5, consecutive_gateway_failure: 3, enforcing_consecutive_gateway_failure: 100, base_ejection_time: 600s, max_ejection_percent: 100}"}},
 		{Name: "brief", Ports: []string{app}, Options: "common_http_protocol_options: {max_requests_per_connection: 1, max_stream_duration: 2s}, explicit_http_config: {http_protocol_options: {}}"},
 		{Name: "h2", Ports: []string{h2}, Options: "explicit_http_config: {http2_protocol_options: {}}"}}
 	pki := l.pki()

@@ -97,6 +97,7 @@ func retries() []question {
 	out = append(out, question{name: "another host", send: request("GET", "/connect", "retry.test")}, question{name: "a dead one", send: request("GET", "/dead", "retry.test")},
 		question{name: "the only one, of which less than the whole may be ejected", send: request("GET", "/lone", "retry.test"), replies: []reply{status(500), status(500), fine}},
 		question{name: "statuses that are no errors, whatever their class", send: request("GET", "/picky", "retry.test"), replies: []reply{status(500), status(503), fine}},
+		question{name: "no series of failures that is complete", send: request("GET", "/detectors", "retry.test"), replies: []reply{status(503), status(503), status(500), status(503), fine}},
 		question{name: "a slow one", send: request("GET", "/per-try", "retry.test"), replies: []reply{silence, fine}}, question{name: "a slow one for ever", send: request("GET", "/per-try", "retry.test"), replies: []reply{silence}},
 		question{name: "asked for by the client", to: "internal", send: request("GET", "/none", "retry.test", "X-Envoy-Retry-On: 5xx", "X-Envoy-Max-Retries: 2"), replies: []reply{status(503), fine}},
 		question{name: "a timeout by the client", to: "internal", send: request("GET", "/none", "retry.test", "X-Envoy-Upstream-Rq-Timeout-Ms: 100"), replies: []reply{silence}})
