@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -150,6 +151,28 @@ func TestUpstreamMaxStream(t *testing.T) {
 				t.Error("the host was ejected")
 			}
 		})
+	}
+}
+
+// TestUpstreamMaxStreamOfMirrors: it holds for copies, too.
+func TestUpstreamMaxStreamOfMirrors(t *testing.T) {
+	gone := make(chan struct{})
+	silent := script(t, func(_ net.Conn, r *bufio.Reader) {
+		readHead(r)
+		_, _ = io.Copy(io.Discard, r)
+		close(gone)
+	})
+	b := backend(t, func(http.ResponseWriter, *http.Request) {})
+	rs := to("c")
+	rs[0].Mirrors = []route.Mirror{{Cluster: "m", Fraction: 1_000_000}}
+	p := proxy(t, rs, map[string][]string{"c": {b}, "m": {silent}}, func(p *mesh) { p.cfg.Clusters["m"].MaxStream = 300 * time.Millisecond })
+	if got := p.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); !strings.Contains(got, " 200 ") {
+		t.Fatalf("got %q", got)
+	}
+	select {
+	case <-gone:
+	case <-time.After(15 * time.Second):
+		t.Error("the copy goes on")
 	}
 }
 
