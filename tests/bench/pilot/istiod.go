@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"debug/buildinfo"
+	"os"
 	"path/filepath"
 )
 
@@ -21,7 +22,7 @@ func (b *bench) startIstiod(ctx context.Context, at site) (*plane, error) {
 		"INJECTION_WEBHOOK_CONFIG_NAME=", "VALIDATION_WEBHOOK_CONFIG_NAME="} // nobody is injected or judged here
 	host, port := split(on[5])
 	p.process, err = spawn(at.dir, "istiod", env, b.binaries.istiod, "discovery", "--kubeconfig="+at.kubeconfig, "--grpcAddr="+on[0], "--httpAddr="+on[1],
-		"--monitoringAddr="+on[2], "--httpsAddr="+on[3], "--secureGRPCAddr="+on[4], "--ctrlz_address="+host, "--ctrlz_port="+port, "--log_output_level=default:warn")
+		"--monitoringAddr="+on[2], "--httpsAddr="+on[3], "--secureGRPCAddr="+on[4], "--ctrlz_address="+host, "--ctrlz_port="+port, "--log_output_level=all:warn")
 	if err != nil {
 		release()
 		return nil, err
@@ -41,4 +42,12 @@ func (b *bench) istiodVersion() string {
 		}
 	}
 	return filepath.Base(b.binaries.istiod)
+}
+
+// streamLimit is how many streams the peer begins in a second, for people.
+func streamLimit() string {
+	if given := os.Getenv("PILOT_MAX_REQUESTS_PER_SECOND"); given != "" {
+		return "a limit of " + given + " a second"
+	}
+	return "its own limit (15 a second, and 5 for each core)"
 }

@@ -15,7 +15,7 @@ import (
 func (b bench) head() string {
 	peer := "needed on another day (master of 2026-08-22, two cores of the same kind, clients that are told everything)"
 	if b.binaries.istiod != "" {
-		peer = "(" + b.istiodVersion() + ") needed, which ran in turns with heddled beside the same objects and the same clients, but without TLS; where clients are ours, its own are Envoys that are told everything"
+		peer = "(" + b.istiodVersion() + ") needed, which ran in turns with heddled beside the same objects and the same clients, but without TLS and with " + streamLimit() + " of new streams; where clients are ours, its own are Envoys that are told everything"
 	}
 	return page.Heading + `
 Written by ` + "`go run ./tests/bench/pilot -record docs/performance.md`" + `; ` + "`make bench-pilot`" + ` measures without writing, ` + "`ISTIOD=path make bench-pilot`" + ` beside a pilot-discovery. A real API server (etcd and
