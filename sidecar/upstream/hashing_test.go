@@ -122,6 +122,8 @@ func TestHashChoosesAmongTheFit(t *testing.T) {
 	for name, cfg := range kinds() {
 		panics := cfg
 		panics.Panic = 50
+		weighed := panics
+		weighed.ByLocality = true
 		for says, tc := range map[string]struct {
 			cfg  Config
 			eps  []*exchange.Endpoint
@@ -131,6 +133,8 @@ func TestHashChoosesAmongTheFit(t *testing.T) {
 			"overflow":             {cfg, crowd(t, "0 a 0 fu", "1 b 0 f"), map[string]float64{"10.0.0.0:1": 70, "10.1.0.0:1": 30}},
 			"panic":                {panics, []*exchange.Endpoint{endpoint(a), endpoint(b, unhealthy), endpoint(d, unhealthy)}, map[string]float64{a: 33, b: 33, d: 33}},
 			"panic of nobody fit":  {panics, []*exchange.Endpoint{endpoint(a, unhealthy), endpoint(b, unhealthy)}, map[string]float64{a: 50, b: 50}},
+			"panic by priorities":  {panics, crowd(t, "0 a 0 u", "1 b 0 uuu"), map[string]float64{"10.0.0.0:1": 25, "10.1.0.0:1": 25, "10.1.0.1:1": 25, "10.1.0.2:1": 25}},
+			"panic by localities":  {weighed, crowd(t, "0 a 90 u", "0 b 10 u"), map[string]float64{"10.0.0.0:1": 90, "10.1.0.0:1": 10}},
 			"nobody":               {cfg, nil, map[string]float64{"UH": 100}},
 			"only a draining host": {cfg, crowd(t, "0 a 0 d"), map[string]float64{"UH": 100}},
 		} {

@@ -30,6 +30,7 @@ type group struct {
 type level struct {
 	all, fit []*Host
 	weight   uint64 // of a locality
+	panics   bool   // hosts that are not fit are chosen, too
 }
 
 // health is what part of its traffic the level can take on, in percent. Hosts that drain are as good as gone.
@@ -68,44 +69,70 @@ func levels(hosts []*Host) []*level {
 }
 
 // groups says whom to choose from: the first priority takes all traffic while it is healthy enough, and what it cannot take on goes to the next, as in
-// Envoy. In a panic a priority's hosts are all chosen from, fit or not.
-func groups(cfg *Config, hosts []*Host) []*group {
-	all := levels(hosts)
-	total := 0
+// Envoy. In a panic a priority's hosts are all chosen from, fit or not; where all priorities panic, each takes as much as it has hosts.
+func groups(cfg *Config, hosts []*Host) (out []*group) {
+	all, total := levels(hosts), 0
 	for _, l := range all {
 		total = min(100, total+l.health())
 	}
-	switch {
-	case total == 0 && (cfg.Panic == 0 || len(hosts) == 0):
+	if len(hosts) == 0 || total == 0 && cfg.Panic == 0 {
 		return nil
-	case total == 0 && cfg.Balancer.hashes():
-		return []*group{hashed(1, hosts, false, true)}
-	case total == 0:
-		return []*group{{upTo: 1, schedule: spread(slices.Clone(hosts))}}
 	}
-	var out []*group
-	for i, load := range loads(all, total) {
-		l := all[i]
-		panicking := cfg.Panic > 0 && total < 100 && 100*len(l.fit) < int(cfg.Panic)*l.staying()
-		switch {
-		case load == 0:
-		case cfg.Balancer.hashes():
-			hosts := l.fit
-			if panicking {
-				hosts = l.all
-			}
-			if g := hashed(float64(load), hosts, cfg.ByLocality, panicking); len(g.members) > 0 {
-				out = append(out, g)
-			}
-		case cfg.ByLocality:
-			out = l.byLocality(out, float64(load), panicking)
-		case panicking:
-			out = append(out, &group{upTo: float64(load), schedule: spread(slices.Clone(l.all))})
-		default:
-			out = append(out, &group{upTo: float64(load), schedule: spread(l.fit)})
+	everywhere := true
+	for _, l := range all {
+		l.panics = total < 100 && l.fewer(cfg.Panic)
+		everywhere = everywhere && l.panics
+	}
+	parts := byNumber
+	if !everywhere {
+		parts = func(all []*level) []int { return loads(all, total) }
+	}
+	for i, load := range parts(all) {
+		if load > 0 {
+			out = all[i].groups(cfg, out, float64(load))
 		}
 	}
 	return cumulate(out)
+}
+
+// fewer says whether fewer of the hosts are fit than a panic needs.
+func (l *level) fewer(percent uint32) bool {
+	return percent > 0 && (l.staying() == 0 || 100*len(l.fit) < int(percent)*l.staying())
+}
+
+// groups adds those of a priority. Localities count by their weights, but in a panic, as in Envoy, only to hashing balancers.
+func (l *level) groups(cfg *Config, out []*group, part float64) []*group {
+	members := l.fit
+	if l.panics {
+		members = l.all
+	}
+	switch {
+	case cfg.Balancer.hashes():
+		if g := hashed(part, members, cfg.ByLocality, l.panics); len(g.members) > 0 {
+			out = append(out, g)
+		}
+		return out
+	case cfg.ByLocality && !l.panics:
+		if by := l.byLocality(part); len(by) > 0 {
+			return append(out, by...)
+		}
+	}
+	return append(out, &group{upTo: part, schedule: spread(members)})
+}
+
+// byNumber are the parts of the traffic, in percent, that the priorities take by how many hosts they have.
+func byNumber(all []*level) []int {
+	hosts, left := 0, 100
+	for _, l := range all {
+		hosts += len(l.all)
+	}
+	out := make([]int, len(all))
+	for i, l := range all {
+		out[i] = 100 * len(l.all) / hosts
+		left -= out[i]
+	}
+	out[0] += left // of rounding
+	return out
 }
 
 // loads are the parts of the traffic, in percent, that the priorities take.
@@ -122,8 +149,8 @@ func loads(all []*level, total int) []int {
 	return out
 }
 
-// byLocality divides a priority's part among its localities, by their weights and by how healthy they are.
-func (l *level) byLocality(out []*group, part float64, panicking bool) []*group {
+// byLocality divides a priority's part among its localities, by their weights and by how healthy they are; none: no weight is left.
+func (l *level) byLocality(part float64) (out []*group) {
 	places := map[exchange.Locality]*level{}
 	var order []*level
 	for _, h := range l.all {
@@ -136,21 +163,14 @@ func (l *level) byLocality(out []*group, part float64, panicking bool) []*group 
 	}
 	total := 0.0
 	share := func(p *level) float64 {
-		if panicking {
-			return float64(p.weight)
-		}
-		return float64(p.weight) * float64(p.health())
+		return float64(p.weight) * min(100, float64(overprovision*len(p.fit))/float64(max(1, p.staying())))
 	}
 	for _, p := range order {
 		total += share(p)
 	}
 	for _, p := range order {
-		members := p.fit
-		if panicking {
-			members = slices.Clone(p.all)
-		}
-		if s := share(p); s > 0 && len(members) > 0 {
-			out = append(out, &group{upTo: part * s / total, schedule: spread(members)})
+		if s := share(p); s > 0 {
+			out = append(out, &group{upTo: part * s / total, schedule: spread(p.fit)})
 		}
 	}
 	return out

@@ -43,13 +43,17 @@ func TestLevels(t *testing.T) {
 		"who drains is as good as gone":                {Config{}, []string{"0 a 0 ffdd", "1 b 0 ff"}, []float64{100, 0}},
 		"all drain":                                    {Config{}, []string{"0 a 0 dd", "1 b 0 ff"}, []float64{0, 100}},
 		"numbers need not follow each other":           {Config{}, []string{"7 b 0 ff", "3 a 0 fu"}, []float64{30, 70}},
-		"panic is a priority's own":                    {Config{Panic: 60}, []string{"0 a 0 fuuu", "1 b 0 fuu"}, []float64{44, 56}},
+		"panic is a priority's own":                    {Config{Panic: 30}, []string{"0 a 0 fuuu", "1 b 0 fuu"}, []float64{44, 56}},
+		"all panic: by how many hosts they have":       {Config{Panic: 60}, []string{"0 a 0 fuuu", "1 b 0 fuu"}, []float64{58, 42}},
+		"those that drain are among them":              {Config{Panic: 60}, []string{"0 a 0 uuu", "1 b 0 d"}, []float64{75, 25}},
 		"no panic while others take it on":             {Config{Panic: 60}, []string{"0 a 0 fuuu", "1 b 0 ff"}, []float64{35, 65}},
 		"nobody fit at all: everybody, in a panic":     {Config{Panic: 50}, []string{"0 a 0 u", "1 b 0 uuu"}, []float64{25, 75}},
 		"localities by weight":                         {Config{ByLocality: true}, []string{"0 a 80 f", "0 b 20 ffff"}, []float64{80, 20}},
 		"weights do not count unless asked for":        {Config{}, []string{"0 a 80 f", "0 b 20 ffff"}, []float64{20, 80}},
 		"a locality gives up what it cannot take on":   {Config{ByLocality: true}, []string{"0 a 50 fu", "0 b 50 ff"}, []float64{41, 59}},
 		"a locality without weight gets nothing":       {Config{ByLocality: true}, []string{"0 a 0 ff", "0 b 1 ff"}, []float64{0, 100}},
+		"all localities without weight: none counts":   {Config{ByLocality: true}, []string{"0 a 0 fff", "0 b 0 f"}, []float64{75, 25}},
+		"weights of localities do not count in panic":  {Config{ByLocality: true, Panic: 60}, []string{"0 a 90 fu", "0 b 10 uu"}, []float64{50, 50}},
 		"localities of a priority share what it takes": {Config{ByLocality: true}, []string{"0 a 1 fu", "1 b 60 f", "1 c 40 f"}, []float64{70, 18, 12}},
 	} {
 		t.Run(name, func(t *testing.T) {
