@@ -173,11 +173,15 @@ func balancer(in *cluster.Cluster, out *upstream.Config) error {
 
 // limits reads the circuit breakers of default priority. Absent ones are Envoy's, 1024 and for retries 3; MaxUint32 is no limit.
 func limits(in *cluster.Cluster, out *upstream.Config) error {
-	unlimited := func(n uint32) uint32 {
-		if n == math.MaxUint32 {
+	limit := func(v *wrapperspb.UInt32Value, absent uint32) upstream.Limit {
+		switch n := values.Number(v, absent); n {
+		case math.MaxUint32:
 			return 0
+		case 0:
+			return upstream.None
+		default:
+			return upstream.Limit(n)
 		}
-		return max(n, 1)
 	}
 	out.Limits = upstream.Limits{Connections: 1024, Pending: 1024, Requests: 1024, Retries: 3}
 	for i, t := range in.GetCircuitBreakers().GetThresholds() {
@@ -185,8 +189,8 @@ func limits(in *cluster.Cluster, out *upstream.Config) error {
 			return values.Wrong(fmt.Sprintf("circuit_breakers.thresholds[%d].priority", i), "%s is not implemented", t.GetPriority())
 		}
 		out.Limits = upstream.Limits{
-			Connections: unlimited(values.Number(t.GetMaxConnections(), 1024)), Pending: unlimited(values.Number(t.GetMaxPendingRequests(), 1024)),
-			Requests: unlimited(values.Number(t.GetMaxRequests(), 1024)), Retries: unlimited(values.Number(t.GetMaxRetries(), 3)),
+			Connections: limit(t.GetMaxConnections(), 1024), Pending: limit(t.GetMaxPendingRequests(), 1024),
+			Requests: limit(t.GetMaxRequests(), 1024), Retries: limit(t.GetMaxRetries(), 3),
 		}
 		if budget := t.GetRetryBudget(); budget != nil {
 			out.Limits.Budget = &upstream.RetryBudget{Percent: 20, Min: values.Number(budget.GetMinRetryConcurrency(), 3),

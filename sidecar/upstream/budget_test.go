@@ -61,7 +61,7 @@ func TestRetryBudgetOfThoseThatWait(t *testing.T) {
 	for range waiting {
 		<-ends
 	}
-	if n := cluster.requests.Load() + cluster.pending.Load() + cluster.dialling.Load(); n != 0 {
+	if n := cluster.requests.Load() + cluster.pending.Load(); n != 0 {
 		t.Errorf("%d are left", n)
 	}
 }

@@ -20,8 +20,7 @@ type Cluster struct {
 	state atomic.Pointer[state]
 
 	requests    atomic.Int64 // that have a connection
-	pending     atomic.Int64 // that wait for one
-	dialling    atomic.Int64 // that make one
+	pending     atomic.Int64 // that wait for one, or make one
 	retries     atomic.Int64
 	connections atomic.Int64
 	ejected     atomic.Int64
@@ -239,32 +238,41 @@ func (c *Cluster) Begin() {
 
 // admit counts a request that has a connection against the limit; false means overflow. As in Envoy, those that wait for one do not count.
 func (c *Cluster) admit() bool {
-	limit := c.config().Limits.Requests
-	if n := c.requests.Add(1); limit != 0 && n > int64(limit) {
-		c.requests.Add(-1)
-		return false
+	return take(&c.requests, c.config().Limits.Requests)
+}
+
+// enqueue counts one that has no connection yet against the limit; false means overflow.
+func (c *Cluster) enqueue() bool { return take(&c.pending, c.config().Limits.Pending) }
+
+// take counts one more where the limit admits it.
+func take(count *atomic.Int64, limit Limit) bool {
+	if limit.admits(count.Add(1)) {
+		return true
 	}
-	return true
+	count.Add(-1)
+	return false
 }
 
 // BeginRetry counts a retry against the limit or the budget; false means that none is left. Each true needs one DoneRetry.
 func (c *Cluster) BeginRetry() bool {
 	l := &c.config().Limits
-	limit := int64(math.MaxInt64)
-	if b := l.Budget; b != nil {
-		active := c.requests.Load() + c.pending.Load() + c.dialling.Load()
-		if b.Interval > 0 {
-			active = c.begun.Within(time.Now(), b.Interval)
-		}
-		limit = max(int64(b.Min), int64(float64(active)*b.Percent/100))
-	} else if l.Retries != 0 {
-		limit = int64(l.Retries)
+	if l.Budget == nil {
+		return take(&c.retries, l.Retries)
 	}
-	if c.retries.Add(1) > limit {
+	if c.retries.Add(1) > c.budgeted(l.Budget) {
 		c.retries.Add(-1)
 		return false
 	}
 	return true
+}
+
+// budgeted is how many retries a budget allows now.
+func (c *Cluster) budgeted(b *RetryBudget) int64 {
+	active := c.requests.Load() + c.pending.Load()
+	if b.Interval > 0 {
+		active = c.begun.Within(time.Now(), b.Interval)
+	}
+	return max(int64(b.Min), int64(float64(active)*b.Percent/100))
 }
 
 // DoneRetry ends what BeginRetry began.

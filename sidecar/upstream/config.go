@@ -5,6 +5,7 @@ package upstream
 
 import (
 	"context"
+	"math"
 	"net"
 	"net/netip"
 	"time"
@@ -72,12 +73,21 @@ type Socket struct {
 	Proxy ProxyHeader // said before the handshake
 }
 
+// Limit is how many of something there may be at a time; zero means any number.
+type Limit uint32
+
+// None is the limit that lets nobody through.
+const None Limit = math.MaxUint32
+
+// admits says whether the limit lets the n-th through.
+func (l Limit) admits(n int64) bool { return l == 0 || l != None && n <= int64(l) }
+
 // Limits are circuit breakers; zero means unlimited.
 type Limits struct {
-	Connections           uint32 // established per cluster
-	Pending               uint32 // requests waiting for a connection
-	Requests              uint32 // in flight, on connections
-	Retries               uint32 // retries in flight
+	Connections           Limit // established per cluster
+	Pending               Limit // requests and TCP connections waiting for a connection, those included that dial it
+	Requests              Limit // in flight, on connections
+	Retries               Limit // retries in flight
 	RequestsPerConnection uint32
 	Streams               uint32       // concurrent streams per HTTP/2 connection
 	Budget                *RetryBudget // replaces Retries; nil: there is none

@@ -30,11 +30,14 @@ func (c *Conn) Release() {
 // Connect dials h for TCP relaying on behalf of a client. The outcome is OK, Overflow, ConnectFailure or ConnectTimeout; text says why.
 func (h *Host) Connect(ctx context.Context, client *exchange.Connection) (conn *Conn, o exchange.Outcome, text string) {
 	c := h.cluster
-	limit := c.config().Limits.Connections
-	if n := c.connections.Add(1); limit != 0 && n > int64(limit) {
+	if !take(&c.connections, c.config().Limits.Connections) {
+		return nil, exchange.Overflow, ""
+	}
+	if !c.enqueue() {
 		c.connections.Add(-1)
 		return nil, exchange.Overflow, ""
 	}
+	defer c.pending.Add(-1)
 	h.active.Add(1)
 	c.busy.Store(true)
 	raw, sec, err := h.dial(ctx, h.face.Load(), poolKey{proto: exchange.TCP}, client)

@@ -98,6 +98,75 @@ func TestDiallingCounts(t *testing.T) {
 	}
 }
 
+// TestPendingWhileDialling: a request waits for its connection while that is made, too: others overflow meanwhile, whatever they want to speak.
+func TestPendingWhileDialling(t *testing.T) {
+	for _, first := range []WireProtocol{UseHTTP1, UseHTTP2} {
+		s := stuck{make(chan struct{}, 1)}
+		c, wires, _ := pooled(t, Config{Protocol: first, Sockets: []Socket{{TLS: s}}, Limits: Limits{Pending: 1}})
+		h, x, done := c.Hosts()[0], newExchange(), make(chan exchange.Outcome)
+		go func() {
+			_, o := h.Open(x, nil, time.Time{})
+			done <- o
+		}()
+		<-s.begun
+		if _, o := h.Open(newExchange(), nil, time.Time{}); o != exchange.Overflow {
+			t.Errorf("another request: %v", o.Details())
+		}
+		if _, o, _ := h.Connect(t.Context(), nil); o != exchange.Overflow {
+			t.Errorf("a TCP connection: %v", o.Details())
+		}
+		x.Cancel()
+		if o := <-done; o != exchange.ClientGone || c.pending.Load() != 0 || c.connections.Load() != 0 || h.Active() != 0 || len(*wires) != 0 {
+			t.Errorf("%s, %d pending, %d connections, %d active, %d dialled", o.Details(), c.pending.Load(), c.connections.Load(), h.Active(), len(*wires))
+		}
+	}
+}
+
+// TestPendingTCP: a TCP connection waits while it is made, and no longer.
+func TestPendingTCP(t *testing.T) {
+	c, _, _ := pooled(t, Config{Limits: Limits{Pending: 1}})
+	one, o, _ := c.Hosts()[0].Connect(t.Context(), nil)
+	two, again, _ := c.Hosts()[0].Connect(t.Context(), nil)
+	if o != exchange.OK || again != exchange.OK || c.pending.Load() != 0 {
+		t.Fatalf("%s, %s, %d pending", o.Details(), again.Details(), c.pending.Load())
+	}
+	one.Release()
+	two.Release()
+}
+
+// TestLimitsOfNone: a limit may let nobody through. A host may have one connection all the same, for requests.
+func TestLimitsOfNone(t *testing.T) {
+	for name, c := range map[string]struct {
+		limits    Limits
+		http, tcp exchange.Outcome
+		retries   bool
+	}{
+		"none":        {Limits{}, exchange.OK, exchange.OK, true},
+		"connections": {Limits{Connections: None}, exchange.OK, exchange.Overflow, true},
+		"pending":     {Limits{Pending: None}, exchange.Overflow, exchange.Overflow, true},
+		"requests":    {Limits{Requests: None}, exchange.Overflow, exchange.OK, true},
+		"retries":     {Limits{Retries: None}, exchange.OK, exchange.OK, false},
+	} {
+		cluster, _, _ := pooled(t, Config{Limits: c.limits})
+		h := cluster.Hosts()[0]
+		conn, o, _ := h.Connect(t.Context(), nil)
+		if o != c.tcp {
+			t.Errorf("%s: a TCP connection: %s", name, o.Details())
+		}
+		if o == exchange.OK {
+			conn.Release()
+		}
+		l, o := h.Open(newExchange(), nil, time.Time{})
+		if o != c.http {
+			t.Errorf("%s: a request: %s", name, o.Details())
+		}
+		l.Close(time.Time{})
+		if cluster.BeginRetry() != c.retries {
+			t.Errorf("%s: a retry: %t", name, !c.retries)
+		}
+	}
+}
+
 // TestFastOpenWatchesNobody: watching is for those who wait.
 func TestFastOpenWatchesNobody(t *testing.T) {
 	c, _, _ := pooled(t, Config{})

@@ -104,14 +104,11 @@ func (h *Host) open(x *exchange.Exchange, client Client, deadline time.Time) (Le
 	}
 	p := h.pool(f, k)
 	for {
-		l, dial, wait := p.take(x.UpstreamStart)
+		l, dial, wait := p.take(x.UpstreamStart, false)
 		if l == nil {
 			var o exchange.Outcome
-			if l, o = p.slow(x, client, dial, wait, deadline); o != exchange.OK {
+			if l, dial, o = p.queue(x, client, dial, wait, deadline); o != exchange.OK {
 				return Lease{}, o
-			}
-			if l == nil {
-				continue
 			}
 		}
 		if !h.cluster.admit() {
@@ -134,18 +131,26 @@ func (h *Host) open(x *exchange.Exchange, client Client, deadline time.Time) (Le
 	}
 }
 
-// slow dials, or waits for its turn (no link then), and has the client watched meanwhile.
-func (p *pool) slow(x *exchange.Exchange, client Client, dial bool, wait chan turn, deadline time.Time) (*link, exchange.Outcome) {
+// queue dials, or waits for a place on a connection, and has the client watched meanwhile. All that time the request is pending.
+func (p *pool) queue(x *exchange.Exchange, client Client, dial bool, wait chan turn, deadline time.Time) (l *link, dialled bool, o exchange.Outcome) {
+	if !dial && wait == nil {
+		return nil, false, exchange.Overflow
+	}
+	defer p.host.cluster.pending.Add(-1)
 	if client != nil {
 		client.Watch()
 		defer client.Unwatch()
 	}
-	if dial {
-		p.host.cluster.dialling.Add(1)
-		defer p.host.cluster.dialling.Add(-1)
-		return p.dial(x, deadline)
+	for l == nil && !dial {
+		if o = p.wait(x, wait, deadline); o != exchange.OK {
+			return nil, false, o
+		}
+		l, dial, wait = p.take(x.UpstreamStart, true)
 	}
-	return nil, p.wait(x, wait, deadline)
+	if dial {
+		l, o = p.dial(x, deadline)
+	}
+	return l, dial, o
 }
 
 func (c *Config) wire(down exchange.Protocol) exchange.Protocol {
@@ -155,9 +160,10 @@ func (c *Config) wire(down exchange.Protocol) exchange.Protocol {
 	return exchange.HTTP1
 }
 
-// take finds a usable connection with a free place; else says that the caller may dial, or gives it a place in the queue.
+// take finds a usable connection with a free place; else says that the caller may dial, or gives it a place in the queue: either way it is pending, as
+// it may be already; nothing of all that: too many are.
 // now may be zero: nothing is too old then.
-func (p *pool) take(now time.Time) (l *link, dial bool, wait chan turn) {
+func (p *pool) take(now time.Time, pending bool) (l *link, dial bool, wait chan turn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	idle := p.idle()
@@ -169,6 +175,9 @@ func (p *pool) take(now time.Time) (l *link, dial bool, wait chan turn) {
 		}
 		p.use(l)
 		return l, false, nil
+	}
+	if !pending && !p.host.cluster.enqueue() {
+		return nil, false, nil
 	}
 	if p.mayDial() {
 		p.total++
@@ -187,8 +196,7 @@ func (p *pool) mayDial() bool {
 		return false
 	}
 	c := p.host.cluster
-	limit := c.config().Limits.Connections
-	if n := c.connections.Add(1); limit != 0 && n > int64(limit) && p.total > 0 {
+	if n := c.connections.Add(1); !c.config().Limits.Connections.admits(n) && p.total > 0 {
 		c.connections.Add(-1)
 		return false
 	}
@@ -325,15 +333,8 @@ func (p *pool) wake(t turn) {
 	w <- t
 }
 
-// wait queues for a place; the pending limit is counted here.
+// wait waits for a turn.
 func (p *pool) wait(x *exchange.Exchange, place chan turn, deadline time.Time) exchange.Outcome {
-	c := p.host.cluster
-	limit := c.config().Limits.Pending
-	defer c.pending.Add(-1)
-	if n := c.pending.Add(1); limit != 0 && n > int64(limit) {
-		p.forget(place)
-		return exchange.Overflow
-	}
 	var late <-chan time.Time
 	if !deadline.IsZero() {
 		t := time.NewTimer(time.Until(deadline))

@@ -540,7 +540,7 @@ func TestWaitersShareAFailure(t *testing.T) {
 		}()
 		_, _ = c.Hosts()[0].Open(newExchange(), nil, time.Time{})
 	}()
-	if _, dial, _ := c.Hosts()[0].pool(c.Hosts()[0].face.Load(), poolKey{proto: exchange.HTTP2}).take(time.Time{}); !dial {
+	if _, dial, _ := c.Hosts()[0].pool(c.Hosts()[0].face.Load(), poolKey{proto: exchange.HTTP2}).take(time.Time{}, false); !dial {
 		t.Error("after a panic nobody may dial")
 	}
 }
