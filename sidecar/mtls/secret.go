@@ -1,7 +1,6 @@
 package mtls
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -116,28 +115,11 @@ func (t *trust) verify(chain []*x509.Certificate, options x509.VerifyOptions) er
 		return err
 	}
 	for _, path := range paths {
-		if err = t.revoked(path); err == nil {
+		if err = t.revoked(path, time.Now()); err == nil {
 			return nil
 		}
 	}
 	return err
-}
-
-// revoked looks for a revoked certificate in a verified path. A list counts when the issuer in the path signed it.
-func (t *trust) revoked(path []*x509.Certificate) error {
-	for i, cert := range path[:len(path)-1] {
-		for _, list := range t.crls {
-			if !bytes.Equal(list.RawIssuer, cert.RawIssuer) || list.CheckSignatureFrom(path[i+1]) != nil {
-				continue
-			}
-			for _, entry := range list.RevokedCertificateEntries {
-				if entry.SerialNumber.Cmp(cert.SerialNumber) == 0 {
-					return fmt.Errorf("certificate %s is revoked", cert.SerialNumber.Text(16))
-				}
-			}
-		}
-	}
-	return nil
 }
 
 func (m Material) parse() (*content, error) {
