@@ -32,8 +32,6 @@ func (b *builder) cluster(in *cluster.Cluster) (*upstream.Config, error) {
 		ConnectTimeout: values.Duration(in.GetConnectTimeout(), 5*time.Second),
 		Panic:          50,
 	}
-	//lint:ignore SA1019 its successor is an extension that no control plane sends yet
-	out.DNSRefresh = values.Duration(in.GetDnsRefreshRate(), 0)
 	if at := values.Texts(in.GetMetadata().GetFilterMetadata()[wire.ClusterMetadata])[wire.ServiceAddress]; at != "" {
 		var err error
 		if out.LastResort, err = netip.ParseAddrPort(at); err != nil {
@@ -122,6 +120,10 @@ func (b *builder) discovery(in *cluster.Cluster, out *upstream.Config) error {
 		out.Discovery = upstream.OriginalDst
 	default:
 		return values.Wrong("type", "%s is not implemented", in.GetType())
+	}
+	if out.Discovery == upstream.StrictDNS || out.Discovery == upstream.LogicalDNS {
+		//lint:ignore SA1019 its successor is an extension that no control plane sends yet
+		out.DNSRefresh, out.DNSLasts = values.Duration(in.GetDnsRefreshRate(), 5*time.Second), in.GetRespectDnsTtl()
 	}
 	out.DNSFamily = family(in.GetDnsLookupFamily())
 	out.PreferIPv4 = in.GetDnsLookupFamily() == cluster.Cluster_V4_PREFERRED

@@ -141,6 +141,7 @@ type Config struct {
 	Source6        netip.Addr // the same for IPv6 upstreams
 	Keepalive      net.KeepAliveConfig
 	DNSRefresh     time.Duration // 0: 60 s
+	DNSLasts       bool          // names are looked up again when their answers are over, where these say when, not every DNSRefresh
 	DNSFamily      byte          // 0 both, '4', '6'
 	PreferIPv4     bool          // of LogicalDNS: an IPv4 address is the first where there is one
 	Names          lookup.Names  // of Named

@@ -25,15 +25,17 @@ func (l *lasting) LookupLasting(ctx context.Context, network, host string) ([]ne
 	return addrs, l.lasts, err
 }
 
-// TestAnswersThatLast: names of clusters are looked up again when the answer is over, but not before the least time, nor later than the cluster says; however
-// many proxies there are, and whether or not they are used.
+// TestAnswersThatLast: names of clusters are looked up again when the answer is over, but not before the least time, where the cluster says so, else as often
+// as it says; however many proxies there are, and whether or not they are used.
 func TestAnswersThatLast(t *testing.T) {
 	for name, c := range map[string]struct {
 		lasts, refresh time.Duration
+		ignored        bool
 		want           int64 // look-ups of each name in two minutes, two of them at the start
 	}{
-		"shorter than the cluster says": {20 * time.Second, 0, 8}, "very short": {time.Second, 0, 26}, "longer": {time.Hour, 0, 4}, "nobody said": {0, 0, 4},
-		"longer than the cluster's own": {20 * time.Second, 10 * time.Second, 14},
+		"shorter than the cluster says": {20 * time.Second, 0, false, 8}, "very short": {time.Second, 0, false, 26}, "long": {time.Hour, 0, false, 2},
+		"nobody said": {0, 0, false, 4}, "longer than the cluster says": {20 * time.Second, 10 * time.Second, false, 8},
+		"shorter, ignored": {20 * time.Second, 0, true, 4}, "longer, ignored": {20 * time.Second, 10 * time.Second, true, 14},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -46,7 +48,7 @@ func TestAnswersThatLast(t *testing.T) {
 					clusters := map[string]*Config{}
 					for i := range entries {
 						name := fmt.Sprint(i)
-						clusters[name] = &Config{Info: exchange.ClusterInfo{Name: name}, Discovery: StrictDNS, DNSRefresh: c.refresh,
+						clusters[name] = &Config{Info: exchange.ClusterInfo{Name: name}, Discovery: StrictDNS, DNSRefresh: c.refresh, DNSLasts: !c.ignored,
 							Endpoints: []*exchange.Endpoint{{Host: "a", Address: netip.AddrPortFrom(netip.Addr{}, 80), Weight: 1}}}
 					}
 					registry := NewRegistry(Options{Resolver: r})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -25,7 +26,7 @@ func (c *Cluster) resolve(ctx context.Context) {
 			if ctx.Err() != nil || !c.resolved(cfg, said, true) {
 				continue
 			}
-			again = time.After(cfg.again(said.good()))
+			again = time.After(cfg.again(said))
 		}
 		select {
 		case <-ctx.Done():
@@ -47,16 +48,26 @@ func (c *Config) refresh(ok bool) time.Duration {
 	return wait
 }
 
-// soonest is the least time until names are looked up again whose answers last for less, as in Envoy (dns_min_refresh_rate).
+// soonest is the least time until names are looked up again whose answers last for less: Envoy, which has this limit for the names of requests only
+// (dns_min_refresh_rate), asks every second where the answer says so.
 const soonest = 5 * time.Second
 
-// again is refresh, but for answers that last for less; lasts 0: nobody said how long, or that they do not last at all, which counts for nothing, as in Envoy.
-func (c *Config) again(ok bool, lasts time.Duration) time.Duration {
-	wait := c.refresh(ok)
-	if ok && lasts > 0 {
-		wait = min(wait, max(lasts, soonest))
+// again is refresh, or the time until the first answer is over; one of which nobody said how long it lasts, or that it does not last at all, counts as refreshed,
+// as in Envoy.
+func (c *Config) again(said answers) time.Duration {
+	wait := c.refresh(said.good())
+	if !c.DNSLasts || !said.good() || len(said) == 0 {
+		return wait
 	}
-	return wait
+	first := time.Duration(math.MaxInt64)
+	for _, one := range said {
+		if one.lasts == 0 {
+			first = min(first, wait)
+			continue
+		}
+		first = min(first, max(one.lasts, soonest))
+	}
+	return first
 }
 
 // find asks the resolver for a name's addresses, and how long these last; 0: nobody said, or no time at all.
@@ -94,15 +105,14 @@ type answer struct {
 // answers are those of some of a cluster's names.
 type answers map[string]answer
 
-// good says whether all were found, and how long the shortest answer lasts; 0: nobody said.
-func (a answers) good() (ok bool, lasts time.Duration) {
-	ok = true
+// good says whether all were found.
+func (a answers) good() bool {
 	for _, one := range a {
-		if ok = ok && one.err == nil; one.err == nil && one.lasts > 0 && (lasts == 0 || one.lasts < lasts) {
-			lasts = one.lasts
+		if one.err != nil {
+			return false
 		}
 	}
-	return ok, lasts
+	return true
 }
 
 // lookup looks the names of all endpoints up, several at a time. Where some take long, what is said of the others is taken over meanwhile.

@@ -55,6 +55,8 @@ var tables = sync.OnceValue(func() map[int]*table {
 			"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing.custom_tags",
 			// Retries are a share of the active requests.
 			"envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget.budget_interval",
+			// Names are looked up again when their answers are over, and oftener.
+			"envoy.config.cluster.v3.Cluster.respect_dns_ttl",
 			// Servers and clients are told more.
 			"envoy.extensions.filters.http.router.v3.Router.suppress_envoy_headers",
 			// Clients are shown no OCSP response.

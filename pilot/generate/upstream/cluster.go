@@ -176,7 +176,7 @@ func (in Cluster) resolve(c *cluster.Cluster) {
 	//lint:ignore SA1019 what replaces it is an extension of its own, which no dialect of ours knows
 	c.DnsRefreshRate = message.Duration(cmp.Or(in.Mesh.DNSRefresh, dnsRefresh))
 	//lint:ignore SA1019 likewise
-	c.RespectDnsTtl = in.Class.Foreign // ours asks again when an answer is over, told or not
+	c.RespectDnsTtl = true
 	c.DnsLookupFamily = dnsFamily(in.Class)
 	endpoints := in.Service.DNSEndpoints[in.Port]
 	if len(in.Service.DNSEndpoints) == 0 && !strings.HasPrefix(in.Service.Host, "*") {

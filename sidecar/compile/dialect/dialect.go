@@ -147,7 +147,7 @@ envoy.config.route.v3.RedirectAction: https_redirect scheme_redirect host_redire
 envoy.config.route.v3.DirectResponseAction: status body
 envoy.config.cluster.v3.Cluster: name alt_stat_name type eds_cluster_config load_assignment connect_timeout lb_policy
 	common_lb_config circuit_breakers outlier_detection health_checks typed_extension_protocol_options upstream_connection_options upstream_bind_config
-	dns_refresh_rate dns_lookup_family cleanup_interval transport_socket transport_socket_matches metadata
+	dns_refresh_rate respect_dns_ttl dns_lookup_family cleanup_interval transport_socket transport_socket_matches metadata
 	ring_hash_lb_config maglev_lb_config round_robin_lb_config least_request_lb_config cluster_type
 envoy.config.cluster.v3.Cluster.CustomClusterType: name typed_config
 envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig: dns_cache_config allow_insecure_cluster_options
