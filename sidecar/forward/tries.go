@@ -435,6 +435,9 @@ func (r *run) failed(err error) exchange.Outcome {
 	if err == exchange.ErrTimeout && r.ended() { // nor, as in Envoy, does this
 		return exchange.UpstreamDuration
 	}
+	if err == exchange.ErrTimeout && r.idles { // nor does that the stream was idle
+		return exchange.IdleTimeout
+	}
 	r.lease.Host.Report(upstream.Local)
 	switch err {
 	case exchange.ErrTimeout:
@@ -446,9 +449,6 @@ func (r *run) failed(err error) exchange.Outcome {
 }
 
 func (r *run) timedOut() exchange.Outcome {
-	if r.idles {
-		return exchange.IdleTimeout
-	}
 	if !r.deadline.IsZero() && !time.Now().Before(r.deadline) {
 		return exchange.Timeout
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/route"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
 // TestStreamIdle holds what becomes of requests on which nothing moves for the idle timeout: an answer while there can be one, which says who was waited
@@ -134,6 +135,25 @@ func TestTryIdle(t *testing.T) {
 				t.Errorf("got %+v, want flags %s after %d tries", r, c.flags, c.tries)
 			}
 		})
+	}
+}
+
+// TestWhoseIdleTimeout: an upstream that is silent for longer than a try may be fails, to outlier detection; the end of an idle stream says nothing of it.
+func TestWhoseIdleTimeout(t *testing.T) {
+	for name, try := range map[string]time.Duration{"the stream's": 0, "the try's": 50 * time.Millisecond} {
+		b := script(t, func(nc net.Conn, r *bufio.Reader) { _, _ = io.Copy(io.Discard, r) })
+		rs := to("c")
+		rs[0].Retry = &route.Retry{PerTryIdle: try}
+		p := proxy(t, rs, map[string][]string{"c": {b}}, func(p *mesh) {
+			p.http.StreamIdle = 200 * time.Millisecond
+			p.cfg.Clusters["c"].Outlier = &upstream.Outlier{Consecutive5xx: 1, BaseEjection: time.Hour, MaxEjectionPercent: 100}
+		})
+		if got := p.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); !strings.Contains(got, " 504 ") {
+			t.Errorf("%s: got %q", name, got)
+		}
+		if got := p.reg.Current().Get("c").Hosts()[0].Ejected(); got != (try > 0) {
+			t.Errorf("%s: ejected %t", name, got)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 type Cluster struct {
 	name  string
 	owner *Registry
+	born  time.Time // when outlier detection's intervals begin
 	state atomic.Pointer[state]
 
 	requests    atomic.Int64 // that have a connection
@@ -60,7 +61,7 @@ type state struct {
 }
 
 func newCluster(r *Registry, name string) *Cluster {
-	c := &Cluster{name: name, owner: r, hosts: map[string]*Host{}, direct: map[netip.AddrPort]*Host{}, called: map[place]*Host{}, warm: make(chan struct{}), checked: make(chan struct{}), changed: make(chan struct{}, 1)}
+	c := &Cluster{name: name, owner: r, born: time.Now(), hosts: map[string]*Host{}, direct: map[netip.AddrPort]*Host{}, called: map[place]*Host{}, warm: make(chan struct{}), checked: make(chan struct{}), changed: make(chan struct{}, 1)}
 	c.state.Store(&state{cfg: &Config{}})
 	return c
 }

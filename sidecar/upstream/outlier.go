@@ -79,7 +79,7 @@ func hit(count *atomic.Uint32, limit uint32) bool {
 	return true
 }
 
-// eject takes the host out for the base time times the number of recent ejections, unless too many would be out then.
+// eject takes the host out for at least the base time times the number of recent ejections, unless too many would be out then.
 func (h *Host) eject(cfg *Outlier) {
 	c := h.cluster
 	h.mu.Lock()
@@ -97,14 +97,25 @@ func (h *Host) eject(cfg *Outlier) {
 	if limit := max(cfg.MaxEjection, cfg.BaseEjection); cfg.MaxEjection > 0 && d > limit {
 		d = limit
 	}
-	h.outlier.until = now.Add(d)
+	h.outlier.until = c.intervalEnd(now.Add(d), cfg.Interval)
 	h.outlier.ejected.Store(true)
 	c.ejected.Add(1)
-	h.outlier.timer = time.AfterFunc(d, h.restore)
+	h.outlier.timer = time.AfterFunc(h.outlier.until.Sub(now), h.restore)
 	go func() { // takes the cluster's lock, which apply holds while it takes ours
 		defer c.owner.guard()
 		c.reschedule()
 	}()
+}
+
+// intervalEnd is the end of the interval that t is in. Ejections end at one only, as in Envoy.
+func (c *Cluster) intervalEnd(t time.Time, interval time.Duration) time.Time {
+	if interval <= 0 {
+		return t
+	}
+	if over := t.Sub(c.born) % interval; over > 0 {
+		t = t.Add(interval - over)
+	}
+	return t
 }
 
 // spares says whether one more host may be ejected. As in Envoy, a share of a few hosts may be none.
@@ -130,9 +141,12 @@ func (h *Host) pardon() {
 		return
 	}
 	h.mu.Lock()
-	timer := h.outlier.timer
+	ended := h.outlier.timer.Stop() // else it is about to do the same
+	if ended {
+		h.outlier.until = time.Now()
+	}
 	h.mu.Unlock()
-	if timer.Stop() { // else it is about to do the same
+	if ended {
 		h.restore()
 	}
 }

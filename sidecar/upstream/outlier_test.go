@@ -43,9 +43,34 @@ func TestOutlier(t *testing.T) {
 		if synctest.Wait(); !h.Ejected() {
 			t.Fatal("the second ejection is not longer")
 		}
-		time.Sleep(30 * time.Second)
+		time.Sleep(39 * time.Second) // 60 s and the rest of the interval
 		if synctest.Wait(); h.Ejected() {
 			t.Fatal("not let in after the second ejection")
+		}
+	})
+}
+
+// TestEjectionsEndAtIntervals: a host comes back at the end of the interval in which its time is over, as in Envoy, and each interval without an ejection after
+// that makes the next one shorter again.
+func TestEjectionsEndAtIntervals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := live(Config{Outlier: &Outlier{Consecutive5xx: 1, Interval: 10 * time.Second, BaseEjection: 20 * time.Second, MaxEjectionPercent: 100}}, endpoint(a))
+		begun, h := time.Now(), c.Hosts()[0]
+		for _, e := range []struct{ at, until time.Duration }{ // in seconds since the beginning
+			{4, 30}, {31, 80}, // twice as long
+			{99, 140},  // once is forgotten
+			{180, 200}, // all are
+		} {
+			time.Sleep(time.Until(begun.Add(e.at * time.Second)))
+			h.Report(Server)
+			time.Sleep(time.Until(begun.Add(e.until*time.Second - time.Millisecond)))
+			if synctest.Wait(); !h.Ejected() {
+				t.Errorf("ejected at %d: is back before %d", e.at, e.until)
+			}
+			time.Sleep(2 * time.Millisecond)
+			if synctest.Wait(); h.Ejected() {
+				t.Errorf("ejected at %d: is not back at %d", e.at, e.until)
+			}
 		}
 	})
 }
