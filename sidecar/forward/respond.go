@@ -256,6 +256,9 @@ func (r *run) answer(o exchange.Outcome) {
 	case r.target != nil: // operations hold for what this proxy says in the upstream's place
 		r.route.Incoming(r.target, x)
 	}
+	if o == exchange.Overflow && !x.Quiet {
+		x.Response.Set("x-envoy-overloaded", "true")
+	}
 	r.callIt()
 	r.responders()
 	end := len(body) == 0 || x.Request.Method.Is("HEAD")

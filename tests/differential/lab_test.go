@@ -29,11 +29,15 @@ type listener struct {
 }
 
 type cluster struct {
-	Name    string
-	Options string
-	More    []string // lines of its YAML
-	Ports   []string
+	Name     string
+	Options  string
+	Breakers string   // instead of wide ones
+	More     []string // lines of its YAML
+	Ports    []string
 }
+
+// breakers are limits, of which each is 0 in a cluster of that name.
+var breakers = []string{"max_connections", "max_pending_requests", "max_requests", "max_retries"}
 
 // listeners are the ways in which requests are received.
 func listeners() []listener {
@@ -100,6 +104,9 @@ func newLab(t *testing.T) *lab {
 			"outlier_detection: {consecutive_5xx: 5, consecutive_gateway_failure: 3, enforcing_consecutive_gateway_failure: 100, base_ejection_time: 600s, max_ejection_percent: 100}"}},
 		{Name: "brief", Ports: []string{app}, Options: "common_http_protocol_options: {max_requests_per_connection: 1, max_stream_duration: 2s}, explicit_http_config: {http_protocol_options: {}}"},
 		{Name: "h2", Ports: []string{h2}, Options: "explicit_http_config: {http2_protocol_options: {}}"}}
+	for _, limit := range breakers {
+		clusters = append(clusters, cluster{Name: limit, Ports: []string{app}, Options: once, Breakers: limit + ": 0"})
+	}
 	pki := l.pki()
 	for _, proxy := range proxies {
 		l.ports[proxy] = map[string]string{}
@@ -108,7 +115,7 @@ func newLab(t *testing.T) *lab {
 			all[i].Port = ports.Free(t)
 			l.ports[proxy][all[i].Name], l.secure[all[i].Name] = all[i].Port, all[i].TLS
 		}
-		l.plane.push(proxy, string(text), map[string]any{"Listeners": all, "Clusters": clusters, "Chain": pki[0], "Key": pki[1], "Roots": pki[2]})
+		l.plane.push(proxy, string(text), map[string]any{"Listeners": all, "Clusters": clusters, "Breakers": breakers, "Chain": pki[0], "Key": pki[1], "Roots": pki[2]})
 	}
 	l.plane.envoy()
 	l.plane.heddle()

@@ -94,6 +94,11 @@ func retries() []question {
 			}
 		}
 	}
+	for _, limit := range breakers {
+		for _, answer := range []int{200, 503} {
+			out = append(out, question{name: fmt.Sprintf("%s 0 and %d", limit, answer), send: request("GET", "/"+limit, "breakers.test"), replies: []reply{status(answer), fine}})
+		}
+	}
 	out = append(out, question{name: "another host", send: request("GET", "/connect", "retry.test")}, question{name: "a dead one", send: request("GET", "/dead", "retry.test")},
 		question{name: "the only one, of which less than the whole may be ejected", send: request("GET", "/lone", "retry.test"), replies: []reply{status(500), status(500), fine}},
 		question{name: "statuses that are no errors, whatever their class", send: request("GET", "/picky", "retry.test"), replies: []reply{status(500), status(503), fine}},
