@@ -62,6 +62,10 @@ func (d *dumper) value(depth int, name string, v reflect.Value) {
 	}
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
+		if v.Elem().Kind() == reflect.Struct && v.Elem().IsZero() {
+			d.line(depth, name, "zero")
+			return
+		}
 		d.value(depth, name, v.Elem())
 	case reflect.Struct:
 		d.fields(depth, name, v)

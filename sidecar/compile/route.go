@@ -169,11 +169,8 @@ func (b *builder) forward(in *routev3.RouteAction, out *route.RouteConfig) error
 			limit := m.AsDuration()
 			out.MaxStream = &limit
 		}
-		if m := d.GetGrpcTimeoutHeaderMax(); m != nil {
-			limit := m.AsDuration()
-			out.MaxGRPC = &limit
-		}
 	}
+	out.GRPC = conditions.GRPCTimeout(in)
 	if out.Retry, err = conditions.Retry(in.GetRetryPolicy()); err != nil {
 		return values.Under("retry_policy", err)
 	}

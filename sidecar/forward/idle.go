@@ -90,8 +90,8 @@ func (r *run) longest() time.Duration {
 	if r.route != nil && r.route.MaxStream != nil {
 		most = *r.route.MaxStream
 	}
-	if most > 0 && r.route != nil && r.route.MaxGRPC != nil {
-		if _, asked := parseGRPCTimeout(r.x.Request.Get("grpc-timeout")); asked {
+	if most > 0 && r.route != nil && r.route.GRPC != nil && !r.route.GRPC.Calls {
+		if _, asked := parseGRPCTimeout(r.x.Request.Get(grpcTimeout)); asked {
 			return 0
 		}
 	}

@@ -4,11 +4,9 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
-	"github.com/heddle-mesh/heddle/sidecar/route"
 )
 
 // request makes a run of "METHOD path" and header lines.
@@ -232,16 +230,6 @@ func TestSidecarTrustsNoForwardedAddress(t *testing.T) {
 	}
 }
 
-func TestGRPCTimeout(t *testing.T) {
-	for in, want := range map[string]string{"1S": "1s", "250m": "250ms", "2H": "2h0m0s", "3M": "3m0s", "5u": "5µs", "7n": "7ns",
-		"": "", "S": "", "1": "", "1x": "", "-1S": "", "123456789S": ""} {
-		d, ok := parseGRPCTimeout(exchange.View(in))
-		if ok != (want != "") || ok && d.String() != want {
-			t.Errorf("%q: got %v %v", in, d, ok)
-		}
-	}
-}
-
 // TestFaultForGRPC: a fault's grpc-status reaches the client, 0 too; without one, the HTTP status decides.
 func TestFaultForGRPC(t *testing.T) {
 	ok := 0
@@ -251,34 +239,6 @@ func TestFaultForGRPC(t *testing.T) {
 		r.reply(exchange.FaultAbort)
 		if got := r.x.Response.Get("grpc-status"); !got.Is(want) || r.x.Response.Status != 200 {
 			t.Errorf("%+v: got %d, grpc-status %s", reply, r.x.Response.Status, got)
-		}
-	}
-}
-
-// TestLimit: a gRPC client's own timeout holds, up to what the route allows; none at all is more than that.
-func TestLimit(t *testing.T) {
-	most, unlimited := 2*time.Second, time.Duration(0)
-	for name, c := range map[string]struct {
-		most  *time.Duration
-		asked string
-		want  time.Duration
-	}{
-		"nothing asked for":         {&most, "", time.Second},
-		"less":                      {&most, "500m", 500 * time.Millisecond},
-		"more":                      {&most, "3S", most},
-		"no limit":                  {&most, "0S", most},
-		"unreadable":                {&most, "soon", time.Second},
-		"the client alone decides":  {&unlimited, "3S", 3 * time.Second},
-		"the client wants no limit": {&unlimited, "0S", 0},
-		"not a matter of clients":   {nil, "3S", time.Second},
-	} {
-		r := request(config.HTTP{}, "POST /", "grpc-timeout: "+c.asked)
-		if c.asked == "" {
-			r = request(config.HTTP{}, "POST /")
-		}
-		r.route = &route.Route{Timeout: time.Second, MaxGRPC: c.most}
-		if got := r.limit(); got != c.want {
-			t.Errorf("%s: got %v, want %v", name, got, c.want)
 		}
 	}
 }

@@ -72,51 +72,6 @@ func meshField(f exchange.Field) bool {
 	return f.Name.HasPrefix("x-envoy-") || f.Name.Is("x-forwarded-client-cert")
 }
 
-// limit is the time that the request may take from its end on; 0: any.
-func (r *run) limit() time.Duration {
-	t := r.route.Timeout
-	if r.route.MaxGRPC == nil {
-		return t
-	}
-	asked, ok := parseGRPCTimeout(r.x.Request.Get("grpc-timeout"))
-	if !ok {
-		return t
-	}
-	if most := *r.route.MaxGRPC; most > 0 && (asked > most || asked == 0) { // 0: no limit
-		asked = most
-	}
-	return asked
-}
-
-// parseGRPCTimeout reads "<up to 8 digits><unit>".
-func parseGRPCTimeout(v exchange.View) (time.Duration, bool) {
-	if len(v) < 2 || len(v) > 9 {
-		return 0, false
-	}
-	n := time.Duration(0)
-	for _, c := range v[:len(v)-1] {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = n*10 + time.Duration(c-'0')
-	}
-	switch v[len(v)-1] {
-	case 'H':
-		return min(n, 100_000) * time.Hour, true
-	case 'M':
-		return n * time.Minute, true
-	case 'S':
-		return n * time.Second, true
-	case 'm':
-		return n * time.Millisecond, true
-	case 'u':
-		return n * time.Microsecond, true
-	case 'n':
-		return n, true
-	}
-	return 0, false
-}
-
 // tries makes tries until one brings a response head that stands, or none is left.
 func (r *run) tries() (o exchange.Outcome, end bool) {
 	x, policy := r.x, r.route.Retry
@@ -283,9 +238,10 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 	return o, end, err
 }
 
-// tellTry tells a server of the mesh which try this is, and how long it may take, milliseconds.
+// tellTry tells the server how long the try may take, and one of the mesh which it is.
 func (r *run) tellTry() {
 	x := r.x
+	r.tellCall()
 	if r.leaves(x.Upstream.Cluster) {
 		return
 	}

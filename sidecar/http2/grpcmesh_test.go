@@ -214,7 +214,7 @@ func TestGRPCTimeouts(t *testing.T) {
 	most := 100 * time.Millisecond
 	for name, set := range map[string]func(*route.RouteConfig){
 		"the route's":            func(r *route.RouteConfig) { r.Timeout = most },
-		"the client's, when cut": func(r *route.RouteConfig) { r.MaxGRPC = &most },
+		"the client's, when cut": func(r *route.RouteConfig) { r.GRPC = &route.GRPCTimeout{Max: most} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := build(t, addr, options{h2Down: true, h2Up: true, route: set})

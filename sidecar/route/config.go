@@ -45,7 +45,7 @@ type RouteConfig struct {
 	Direct    *Direct
 	Rewrite   Rewrite
 	Timeout   time.Duration  // of the whole request; 0: none
-	MaxGRPC   *time.Duration // non-nil: honour grpc-timeout, capped by it (0: uncapped)
+	GRPC      *GRPCTimeout   // nil: grpc-timeout means nothing
 	Idle      time.Duration  // of the stream; 0: the listener's
 	MaxStream *time.Duration // of a request with its response (0: any); nil: the listener's
 	Retry     *Retry         // nil: the virtual host's
@@ -61,6 +61,13 @@ type RouteConfig struct {
 type Origin struct {
 	Object string // path of the object in its API: /apis/networking.istio.io/v1/namespaces/shop/virtual-service/catalog
 	Rule   string // "http[1].match[0]"
+}
+
+// GRPCTimeout is what a request's grpc-timeout means: it takes the place of the route's timeout.
+type GRPCTimeout struct {
+	Max    time.Duration // at most this; 0: any
+	Offset time.Duration // the limit here is so much less than what the request says
+	Calls  bool          // gRPC alone, and calls that say none have Max: Envoy's max_grpc_timeout; else whoever says one
 }
 
 // UpgradeRule switches one upgrade ("websocket", "CONNECT") on or off.

@@ -48,7 +48,7 @@ type Route struct {
 	Direct    *Direct
 	Missing   int
 	Timeout   time.Duration
-	MaxGRPC   *time.Duration
+	GRPC      *GRPCTimeout
 	Idle      time.Duration
 	MaxStream *time.Duration
 	Retry     *Retry
@@ -200,7 +200,7 @@ func newVirtualHost(c *VirtualHostConfig, outer layer) (*VirtualHost, error) {
 
 func newRoute(c *RouteConfig, outer layer) (*Route, error) {
 	r := &Route{
-		Name: c.Name, Origin: c.Origin, Operation: c.Operation, Redirect: c.Redirect, Direct: c.Direct, Missing: c.Missing, Timeout: c.Timeout, MaxGRPC: c.MaxGRPC, Idle: c.Idle, MaxStream: c.MaxStream,
+		Name: c.Name, Origin: c.Origin, Operation: c.Operation, Redirect: c.Redirect, Direct: c.Direct, Missing: c.Missing, Timeout: c.Timeout, GRPC: c.GRPC, Idle: c.Idle, MaxStream: c.MaxStream,
 		Retry: c.Retry, Mirrors: c.Mirrors, AutoHost: c.Rewrite.AutoHost, upgrades: c.Upgrades, hash: newHashPolicies(c.Hash),
 	}
 	if r.Retry == nil {

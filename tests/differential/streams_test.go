@@ -173,6 +173,20 @@ func calls() []question {
 		add("limit "+timeout, call("/limit", "grpc-timeout", timeout), replies...)
 	}
 	add("limit of the route", call("/limit", "grpc-timeout", "9S"), silence)
+	for _, path := range []string{"/most", "/any", "/try"} {
+		for _, timeout := range []string{"", "50m", "1S", "1H", "x", "0S"} {
+			s, replies := call(path, "grpc-timeout", timeout), []reply{answer("0")}
+			if timeout == "" {
+				s = call(path)
+			}
+			if timeout == "50m" {
+				replies = []reply{silence}
+			}
+			add(fmt.Sprintf("most %s %s", path, timeout), s, replies...)
+		}
+	}
+	add("most of calls that are longer", call("/most", "grpc-timeout", "9S"), silence)
+	add("most of what is no call", ask("POST", "grpc.test", "/most", "content-type", "text/plain", "grpc-timeout", "50m"), silence)
 	for _, kind := range []string{"application/grpc+proto", "application/grpc;x", "application/grpcx", "APPLICATION/GRPC", "application/grpc-web", "application/grpc-web+proto", "application/grpc-web-text", "application/json", ""} {
 		s := ask("POST", "grpc.test", "/only", "te", "trailers", "content-type", kind).with(nil, frame)
 		add("content type "+kind, s, answer("0"))

@@ -122,7 +122,7 @@ envoy.config.route.v3.QueryParameterMatcher: name string_match present_match
 envoy.config.route.v3.Decorator: operation
 envoy.config.core.v3.HeaderValueOption: header append append_action
 envoy.config.core.v3.HeaderValue: key value
-envoy.config.route.v3.RouteAction: cluster weighted_clusters timeout max_stream_duration idle_timeout retry_policy prefix_rewrite regex_rewrite
+envoy.config.route.v3.RouteAction: cluster weighted_clusters timeout max_stream_duration max_grpc_timeout grpc_timeout_offset idle_timeout retry_policy prefix_rewrite regex_rewrite
 	host_rewrite_literal auto_host_rewrite request_mirror_policies cluster_not_found_response_code hash_policy
 envoy.config.route.v3.RouteAction.HashPolicy: header cookie connection_properties query_parameter terminal
 envoy.config.route.v3.RouteAction.HashPolicy.Header: header_name
@@ -130,7 +130,7 @@ envoy.config.route.v3.RouteAction.HashPolicy.Cookie: name ttl path attributes
 envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute: name value
 envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties: source_ip
 envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter: name
-envoy.config.route.v3.RouteAction.MaxStreamDuration: grpc_timeout_header_max max_stream_duration
+envoy.config.route.v3.RouteAction.MaxStreamDuration: grpc_timeout_header_max grpc_timeout_header_offset max_stream_duration
 envoy.config.route.v3.RouteAction.RequestMirrorPolicy: cluster runtime_fraction disable_shadow_host_suffix_append
 envoy.config.route.v3.WeightedCluster: clusters
 envoy.config.route.v3.WeightedCluster.ClusterWeight: name weight host_rewrite_literal request_headers_to_add request_headers_to_remove

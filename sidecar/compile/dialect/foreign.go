@@ -52,7 +52,7 @@ envoy.config.core.v3.KeepaliveSettings: interval_jitter connection_idle_interval
 envoy.config.route.v3.VirtualHost: virtual_clusters include_attempt_count_in_response
 envoy.config.route.v3.Route: stat_prefix
 envoy.config.route.v3.RouteAction.RequestMirrorPolicy: trace_sampled
-envoy.config.route.v3.RouteAction: priority max_grpc_timeout grpc_timeout_offset hedge_policy
+envoy.config.route.v3.RouteAction: priority hedge_policy
 envoy.config.route.v3.RetryPolicy: rate_limited_retry_back_off refresh_cluster_on_retry
 envoy.config.cluster.v3.Cluster: stats_matcher per_connection_buffer_limit_bytes max_requests_per_connection dns_jitter dns_failure_refresh_rate
 	wait_for_warm_on_init close_connections_on_host_health_failure ignore_health_on_host_removal lrs_server lrs_report_endpoint_metrics
