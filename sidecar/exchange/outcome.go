@@ -67,6 +67,8 @@ const (
 	Overflow                         // a connection, pending, request or retry limit is reached
 	UpstreamReset                    // the connection failed before a response
 	UpstreamAborted                  // the connection failed inside a response
+	StreamReset                      // the server reset the stream before a response
+	StreamAborted                    // the server reset the stream inside a response
 	UpstreamProtocol                 // the response was malformed
 	Timeout                          // the route's timeout
 	TryTimeout                       // the last try's timeout
@@ -120,6 +122,8 @@ var table = [outcomes]row{
 	Overflow:          {503, 14, FlagUpstreamOverflow, "upstream_reset_before_response_started{overflow}", "upstream connect error or disconnect/reset before headers. reset reason: overflow"},
 	UpstreamReset:     {503, 14, FlagUpstreamTermination, "upstream_reset_before_response_started{connection_termination}", "upstream connect error or disconnect/reset before headers. reset reason: connection termination"},
 	UpstreamAborted:   {502, 14, FlagUpstreamTermination, "upstream_reset_after_response_started{connection_termination}", ""},
+	StreamReset:       {503, 14, FlagRemoteReset, "upstream_reset_before_response_started{remote_reset}", "upstream connect error or disconnect/reset before headers. reset reason: remote reset"},
+	StreamAborted:     {502, 14, FlagRemoteReset, "upstream_reset_after_response_started{remote_reset}", ""},
 	UpstreamProtocol:  {502, 14, FlagUpstreamProtocol, "upstream_reset_before_response_started{protocol_error}", "upstream connect error or disconnect/reset before headers. reset reason: protocol error"},
 	Timeout:           {504, 4, FlagUpstreamTimeout, "response_timeout", "upstream request timeout"},
 	TryTimeout:        {504, 4, FlagUpstreamTimeout, "upstream_per_try_timeout", "upstream request timeout"},

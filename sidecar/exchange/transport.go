@@ -25,7 +25,7 @@ func (p Protocol) String() string {
 // What a Stream's or a Transport's methods fail with, so that retry policies need no knowledge of the protocol. Other
 // errors may wrap them; compare with errors.Is, or with == on the hot path: implementations return them bare.
 var (
-	ErrReset    = errors.New("connection closed by peer")                     // the peer closed or reset before the message was complete
+	ErrReset    = errors.New("connection closed by peer")                     // the peer closed before the message was complete
 	ErrUnsent   = errors.New("connection closed before the request was sent") // nothing was sent: any request may be sent again
 	ErrRefused  = errors.New("stream refused by peer")                        // certainly not processed: REFUSED_STREAM, GOAWAY beyond us, or no stream left
 	ErrUnfit    = errors.New("message does not fit the peer's protocol")      // we cannot put the request into what the peer speaks: nothing was sent, and the peer is not to blame
@@ -34,6 +34,8 @@ var (
 	ErrAborted  = errors.New("aborted")                                       // Abort was called
 	ErrSession  = errors.New("the session is over")                           // of TLS: it was resumed, and what was proven in it does not hold any more; a new connection begins a new one
 	ErrTooLarge = errors.New("head too large")                                // the peer's head exceeds the limits
+
+	ErrStreamReset = errors.New("stream reset by peer") // the peer gave up this one exchange, before the message was complete
 )
 
 // Transport is one established upstream connection that carries exchanges: one at a time (HTTP/1) or many (HTTP/2).

@@ -161,6 +161,9 @@ func (r *run) broken(err error) exchange.Outcome {
 		return exchange.IdleTimeout
 	}
 	r.lease.Host.Report(upstream.Local)
+	if err == exchange.ErrStreamReset || err == exchange.ErrRefused {
+		return exchange.StreamAborted
+	}
 	return exchange.UpstreamAborted
 }
 

@@ -109,8 +109,12 @@ func (r *run) tries() (o exchange.Outcome, end bool) {
 		if !r.retriable(policy, o, err) {
 			return o, end
 		}
-		if counted = retries < policy.Attempts && r.cluster.BeginRetry(); !counted {
+		if retries >= policy.Attempts {
 			x.Flags |= exchange.FlagRetriesExceeded
+			return o, end
+		}
+		if counted = r.cluster.BeginRetry(); !counted {
+			x.Flags |= exchange.FlagUpstreamOverflow
 			return o, end
 		}
 		if !r.pump.halt(o != exchange.OK) {
@@ -277,7 +281,7 @@ func (r *run) send() (exchange.Outcome, bool, error) {
 		}
 		x.Request.Authority = x.Request.Intern(r.lease.Host.Endpoint().Host)
 	}
-	if err := r.sendRequest(s); err != nil && err != exchange.ErrReset {
+	if err := r.sendRequest(s); err != nil && err != exchange.ErrReset && err != exchange.ErrStreamReset {
 		return r.failed(err), false, err
 	} // after a reset the answer may still be there to be read
 	if r.whole {
@@ -400,6 +404,8 @@ func (r *run) failed(err error) exchange.Outcome {
 		return r.timedOut()
 	case exchange.ErrProtocol, exchange.ErrTooLarge:
 		return exchange.UpstreamProtocol
+	case exchange.ErrStreamReset, exchange.ErrRefused:
+		return exchange.StreamReset
 	}
 	return exchange.UpstreamReset
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/filter"
 	"github.com/heddle-mesh/heddle/sidecar/route"
+	"github.com/heddle-mesh/heddle/sidecar/upstream"
 )
 
 // echo answers with what it saw.
@@ -317,6 +318,51 @@ func TestRetry(t *testing.T) {
 	n.Store(10)
 	p.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 	if r := p.book.last(t, 2); r.attempts != 3 || r.flags != "URX" || r.status != 503 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// TestOverflowIsTold: the client is told that it was a limit, but not by a proxy that is to add no fields of forwarding.
+func TestOverflowIsTold(t *testing.T) {
+	for _, quiet := range []bool{false, true} {
+		asked := make(chan struct{}, 1)
+		silent := script(t, func(_ net.Conn, r *bufio.Reader) {
+			readHead(r)
+			asked <- struct{}{}
+			_, _ = r.ReadByte()
+		})
+		p := proxy(t, to("c"), map[string][]string{"c": {silent}}, func(p *mesh) {
+			p.http.Quiet, p.cfg.Clusters["c"].Limits.Requests = quiet, 1
+		})
+		first, err := net.Dial("tcp", p.addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer first.Close()
+		_, _ = io.WriteString(first, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		<-asked
+		for _, kind := range []string{"text/plain", "application/grpc"} {
+			got := p.raw("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\nContent-Type: " + kind + "\r\n\r\n")
+			if strings.Contains(got, "x-envoy-overloaded: true\r\n") == quiet {
+				t.Errorf("quiet %v, %s: got\n%s", quiet, kind, got)
+			}
+		}
+	}
+}
+
+// TestRetryOverflow: a retry that the cluster has no place for is an overflow, as in Envoy; only the policy's own number is exceeded.
+func TestRetryOverflow(t *testing.T) {
+	b := script(t, func(c net.Conn, r *bufio.Reader) {
+		readHead(r)
+		_, _ = io.WriteString(c, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+	})
+	rs := to("c")
+	rs[0].Retry = &route.Retry{On: route.OnGatewayError, Attempts: 2, Base: time.Millisecond}
+	p := proxy(t, rs, map[string][]string{"c": {b}}, func(p *mesh) { p.cfg.Clusters["c"].Limits.Budget = &upstream.RetryBudget{} })
+	if got := p.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); !strings.Contains(got, "HTTP/1.1 503") || strings.Contains(got, "x-envoy-overloaded") {
+		t.Errorf("got\n%s", got)
+	}
+	if r := p.book.last(t, 1); r.attempts != 1 || r.flags != "UO" || r.status != 503 {
 		t.Errorf("got %+v", r)
 	}
 }

@@ -265,7 +265,7 @@ func (c *conn) peerReset(f *http2.RSTStreamFrame) error {
 	}
 	st.quit = st.owner != nil
 	premature := st.owner != nil && !st.sendEnd && c.now().Sub(st.born) < hasty
-	err := exchange.ErrReset
+	err := exchange.ErrStreamReset
 	if f.ErrCode == http2.ErrCodeRefusedStream {
 		err = exchange.ErrRefused
 	}

@@ -125,7 +125,7 @@ func (t *tunnel) open(ctx context.Context, h *upstream.Host, c *exchange.Connect
 	if err == nil {
 		return exchange.OK, false
 	}
-	reused := t.lease.Reused() && (errors.Is(err, exchange.ErrUnsent) || errors.Is(err, exchange.ErrRefused) || errors.Is(err, exchange.ErrReset))
+	reused := t.lease.Reused() && (errors.Is(err, exchange.ErrUnsent) || errors.Is(err, exchange.ErrRefused) || errors.Is(err, exchange.ErrReset) || errors.Is(err, exchange.ErrStreamReset))
 	t.s.Abort()
 	t.lease.Close(time.Time{})
 	x.Upstream.Failure = err.Error()
