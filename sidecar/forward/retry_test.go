@@ -110,3 +110,15 @@ func TestRetriesByResponseFields(t *testing.T) {
 		})
 	}
 }
+
+// TestPicks: as in Envoy, a host is chosen once and then again as often as the policy says, which is once where it says nothing.
+func TestPicks(t *testing.T) {
+	for want, policy := range map[int]*route.Retry{1: {HostPicks: 5}, 2: {OtherHost: true}, 6: {OtherHost: true, HostPicks: 5}} {
+		if got := picks(policy); got != want {
+			t.Errorf("%+v: %d choices, want %d", policy, got, want)
+		}
+	}
+	if got := picks(nil); got != 1 {
+		t.Errorf("no policy: %d choices", got)
+	}
+}

@@ -195,13 +195,18 @@ func (r *run) pick(policy *route.Retry, picks int) (*upstream.Host, exchange.Out
 	return r.cluster.PickFor(r.key, x.Conn.Onward(), r.tried, picks)
 }
 
+// picks is how often a host is chosen, at most, to find one that was not tried: once, and again as often as the policy says.
+func picks(policy *route.Retry) int {
+	if policy == nil || !policy.OtherHost {
+		return 1
+	}
+	return 1 + max(1, policy.HostPicks)
+}
+
 // try makes one try: pick a host, take a connection, send the request, wait for the response's head.
 func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
-	x, picks := r.x, 1
-	if policy != nil && policy.OtherHost {
-		picks = max(1, policy.HostPicks)
-	}
-	h, o := r.pick(policy, picks)
+	x := r.x
+	h, o := r.pick(policy, picks(policy))
 	if o != exchange.OK {
 		return o, false, nil
 	}

@@ -219,6 +219,6 @@ type Retry struct {
 	PerTryIdle    time.Duration // from the end of the request on, while nothing comes from the upstream; 0: any
 	Base, Max     time.Duration // back-off; 0: 25 ms, ten times Base
 	OtherHost     bool          // prefer hosts not tried yet
-	HostPicks     int           // how often to look for one; 0: 1
+	HostPicks     int           // how often to choose again for one; 0: once
 	OtherPriority bool          // prefer hosts of other priorities, which is to say localities (previous_priorities)
 }
