@@ -212,3 +212,23 @@ func (c *caller) drain() {
 		c.read(true)
 	}
 }
+
+// underWay is how long a request may take to where nothing shows that it waits.
+const underWay = 300 * time.Millisecond
+
+// hold sends a request ahead and returns once it is under way, with what ends it.
+func (l *lab) hold(proxy, id string, h hold) (release func()) {
+	l.app.script(id, h.replies)
+	nc, err := l.dial(proxy, "edge")
+	if err != nil {
+		return func() {}
+	}
+	_, _ = io.WriteString(nc, strings.ReplaceAll(request("GET", h.path, "full.test"), "@ID@", id))
+	for until := time.Now().Add(patience); !l.app.settled(id, h.reach) && time.Now().Before(until); {
+		time.Sleep(time.Millisecond)
+	}
+	if h.reach == 0 {
+		time.Sleep(underWay)
+	}
+	return func() { _ = nc.Close() }
+}

@@ -17,8 +17,16 @@ type question struct {
 	stream  *stream
 	alpn    string // what the client offers where the listener has TLS
 	replies []reply
+	held    []hold
 	answers int // final ones that the client waits for; 1 if 0
 	reach   int // requests that will reach the application, some after the answer
+}
+
+// hold is a request that is under way, and stays so, when a case's own comes.
+type hold struct {
+	path    string // of full.test
+	replies []reply
+	reach   int // of its requests reach the application
 }
 
 // fewest is how many cases there are at least.
@@ -121,6 +129,9 @@ func (l *lab) one(proxy string, n int, q question) outcome {
 	defer nc.Close()
 	var answers []answer
 	var fate string
+	for i, h := range q.held {
+		defer l.hold(proxy, fmt.Sprintf("%s%d", id, i), h)()
+	}
 	if q.stream != nil {
 		answers, fate = callHTTP2(nc, q.stream.named(id))
 	} else {

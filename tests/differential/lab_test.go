@@ -29,11 +29,11 @@ type listener struct {
 }
 
 type cluster struct {
-	Name     string
-	Options  string
-	Breakers string   // instead of wide ones
-	More     []string // lines of its YAML
-	Ports    []string
+	Name    string
+	Options string
+	Limits  string   // of its circuit breakers; empty: none that is reached
+	More    []string // lines of its YAML
+	Ports   []string
 }
 
 // breakers are limits, of which each is 0 in a cluster of that name.
@@ -103,9 +103,14 @@ func newLab(t *testing.T) *lab {
 		{Name: "detectors", Ports: []string{app}, Options: once, More: []string{"common_lb_config: {healthy_panic_threshold: {value: 0}}",
 			"outlier_detection: {consecutive_5xx: 5, consecutive_gateway_failure: 3, enforcing_consecutive_gateway_failure: 100, base_ejection_time: 600s, max_ejection_percent: 100}"}},
 		{Name: "brief", Ports: []string{app}, Options: "common_http_protocol_options: {max_requests_per_connection: 1, max_stream_duration: 2s}, explicit_http_config: {http_protocol_options: {}}"},
+		{Name: "one-request", Ports: []string{app}, Options: once, Limits: "max_requests: 1"},
+		{Name: "one-stream", Ports: []string{h2}, Options: "explicit_http_config: {http2_protocol_options: {}}", Limits: "max_requests: 1"},
+		{Name: "one-pending", Ports: []string{app}, Options: once, Limits: "max_connections: 1, max_pending_requests: 1"},
+		{Name: "one-retry", Ports: []string{app}, Options: once, Limits: "max_retries: 1"},
+		{Name: "no-budget", Ports: []string{app}, Options: once, Limits: "retry_budget: {budget_percent: {value: 0}, min_retry_concurrency: 0}"},
 		{Name: "h2", Ports: []string{h2}, Options: "explicit_http_config: {http2_protocol_options: {}}"}}
 	for _, limit := range breakers {
-		clusters = append(clusters, cluster{Name: limit, Ports: []string{app}, Options: once, Breakers: limit + ": 0"})
+		clusters = append(clusters, cluster{Name: limit, Ports: []string{app}, Options: once, Limits: limit + ": 0"})
 	}
 	pki := l.pki()
 	for _, proxy := range proxies {

@@ -13,7 +13,7 @@ func questions() []question {
 		cases []question
 	}{
 		{"path", paths()}, {"target", targets()}, {"method", methods()}, {"head", heads()}, {"host", hosts()}, {"framing", framings()}, {"connection", connections()}, {"upgrade", upgrades()},
-		{"response", responses()}, {"retry", retries()}, {"time", times()}, {"redirect", redirects()}, {"rewrite", rewrites()}, {"direct", directs()}, {"cors", corses()}, {"fault", faults()},
+		{"response", responses()}, {"retry", retries()}, {"full", limits()}, {"time", times()}, {"redirect", redirects()}, {"rewrite", rewrites()}, {"direct", directs()}, {"cors", corses()}, {"fault", faults()},
 		{"operation", operations()}, {"match", matches()}, {"shadow", shadows()}, {"policy", policies()}, {"forwarded", forwarded()}, {"id", requestIDs()}, {"certificate", certificates()},
 		{"stream", streams()}, {"grpc", calls()},
 	} {

@@ -127,6 +127,18 @@ func silences() []question {
 	return out
 }
 
+// limits are clusters with place for one, which is taken. Each case has a cluster of its own, since cases run at the same time.
+func limits() []question {
+	waits, again := hold{"/requests", []reply{silence}, 1}, []reply{status(503), silence}
+	return []question{
+		{name: "of requests", send: request("GET", "/requests", "full.test"), held: []hold{waits}},
+		{name: "of streams", stream: ask("POST", "full.test", "/streams", "content-type", "application/grpc").with(nil, "\x00\x00\x00\x00\x00"), held: []hold{{"/streams", []reply{silence}, 1}}},
+		{name: "of requests that wait", send: request("GET", "/pending", "full.test"), held: []hold{{"/pending", []reply{silence}, 1}, {"/pending", nil, 0}}},
+		{name: "of retries", send: request("GET", "/retries", "full.test"), replies: []reply{status(503), fine}, held: []hold{{"/retries", again, 2}}},
+		{name: "of retries, by a share", send: request("GET", "/budget", "full.test"), replies: []reply{status(503), fine}},
+	}
+}
+
 // times are upstreams that are too slow.
 func times() []question {
 	half := reply{raw: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"}
