@@ -189,8 +189,8 @@ func (r *run) pick(policy *route.Retry, picks int) (*upstream.Host, exchange.Out
 			return nil, exchange.NoHealthyUpstream
 		}
 	}
-	if policy != nil && policy.OtherPriority && len(r.tried) > 0 {
-		return r.cluster.PickElsewhere(r.key, x.Conn.Onward(), r.tried, picks)
+	if policy != nil && policy.PriorityEvery > 0 {
+		return r.cluster.PickElsewhere(r.key, x.Conn.Onward(), r.tried, policy.PriorityEvery, picks)
 	}
 	return r.cluster.PickFor(r.key, x.Conn.Onward(), r.tried, picks)
 }

@@ -220,5 +220,5 @@ type Retry struct {
 	Base, Max     time.Duration // back-off; 0: 25 ms, ten times Base
 	OtherHost     bool          // prefer hosts not tried yet
 	HostPicks     int           // how often to choose again for one; 0: once
-	OtherPriority bool          // prefer hosts of other priorities, which is to say localities (previous_priorities)
+	PriorityEvery int           // leave the priorities of hosts alone that were tried, after every so many tries (previous_priorities); 0: never
 }

@@ -48,34 +48,6 @@ func (c *Cluster) PickFor(key Key, dst netip.AddrPort, tried []*Host, picks int)
 	return s.lastResort(h, tried), exchange.OK
 }
 
-// PickElsewhere chooses a host of a locality or priority that no tried host has; where there is none, it is PickFor.
-func (c *Cluster) PickElsewhere(key Key, dst netip.AddrPort, tried []*Host, picks int) (*Host, exchange.Outcome) {
-	s := c.state.Load()
-	been := func(p uint32, at exchange.Locality) bool {
-		return slices.ContainsFunc(tried, func(h *Host) bool {
-			return h.Endpoint().Priority == p && h.Endpoint().Locality == at
-		})
-	}
-	var best *Host
-	level, n := uint32(0), 0
-	for _, h := range s.hosts {
-		p := h.Endpoint().Priority
-		if !h.fit() || best != nil && p > level || been(p, h.Endpoint().Locality) {
-			continue
-		}
-		if best == nil || p < level {
-			level, n = p, 0
-		}
-		if n++; rand.IntN(n) == 0 { // each of the level with the same chance
-			best = h
-		}
-	}
-	if best == nil {
-		return c.PickFor(key, dst, tried, picks)
-	}
-	return best, exchange.OK
-}
-
 func (c *Cluster) choose(s *state, hash uint64, attempt int) *Host {
 	if s.cfg.Balancer.hashes() {
 		return s.hashed(hash, attempt)

@@ -58,6 +58,7 @@ type state struct {
 	last   *Host         // dialled where all others are away; nil: nothing is
 	groups []*group      // whom to choose from
 	ready  chan struct{} // closes when a hashing balancer has its first tables; nil: it has them
+	detours
 }
 
 func newCluster(r *Registry, name string) *Cluster {

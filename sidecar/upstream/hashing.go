@@ -50,11 +50,7 @@ func (s *state) hashed(hash uint64, attempt int) *Host {
 func (c *Cluster) publish(next *state) {
 	old := c.state.Load()
 	next.groups = groups(next.cfg, next.hosts)
-	if next.cfg.Warmup != nil {
-		for _, g := range next.groups {
-			g.era = eraOf(g.schedule)
-		}
-	}
+	next.date()
 	c.planned = nil
 	if !next.cfg.Balancer.hashes() || !c.tabulate(old, next) {
 		c.building = nil // what is being made is of no use any more

@@ -480,25 +480,6 @@ func TestDNS(t *testing.T) {
 	})
 }
 
-func TestPickElsewhere(t *testing.T) {
-	c := live(Config{}, endpoint(a), endpoint(b, priority(1)), endpoint(d, priority(1), unhealthy))
-	near, far := c.Hosts()[0], c.Hosts()[1]
-	for range 20 {
-		if h, _ := c.PickElsewhere(Key{}, netip.AddrPort{}, []*Host{near}, 1); h != far {
-			t.Fatalf("got %v", h.Endpoint().Address)
-		}
-	}
-	if h, _ := c.PickElsewhere(Key{}, netip.AddrPort{}, []*Host{near, far}, 1); h != near {
-		t.Errorf("nowhere else to go: got %v", h.Endpoint().Address)
-	}
-	c = live(Config{}, endpoint(a, zone("r1", "z1")), endpoint(b, zone("r1", "z1")), endpoint(d, zone("r2", "z1")))
-	for range 20 {
-		if h, _ := c.PickElsewhere(Key{}, netip.AddrPort{}, c.Hosts()[:1], 1); h != c.Hosts()[2] {
-			t.Fatalf("another locality of the same priority: got %v", h.Endpoint().Address)
-		}
-	}
-}
-
 // slow is a handshaker that takes its time to fail, or panics.
 type slow struct {
 	n     atomic.Int32

@@ -41,6 +41,16 @@ func eraOf(hosts []*Host) era {
 	return e
 }
 
+// date notes the eras of a state's groups, where there is a warm-up.
+func (s *state) date() {
+	if s.cfg.Warmup == nil {
+		return
+	}
+	for _, g := range s.groups {
+		g.era = eraOf(g.schedule)
+	}
+}
+
 // warming makes choices until one stands: a host has the chance of its factor, compared with that of the host that is there for longest. Where
 // all are equally new they are equally good.
 func (g *group) warming(w *Warmup, now int64, draw func() *Host) *Host {

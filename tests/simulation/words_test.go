@@ -23,7 +23,7 @@ func (j *journey) policy(r *route.Route) {
 		if r.Retry.OtherHost {
 			j.say("other-host")
 		}
-		if r.Retry.OtherPriority {
+		if r.Retry.PriorityEvery > 0 {
 			j.say("other-locality")
 		}
 		j.retries(r.Retry)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	previous "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/priority/previous_priorities/v3"
 
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/route"
@@ -65,13 +66,28 @@ func Retry(in *routev3.RetryPolicy) (*route.Retry, error) {
 		}
 		out.OtherHost = true
 	}
-	if p := in.GetRetryPriority(); p != nil {
-		if p.GetName() != "envoy.retry_priorities.previous_priorities" {
-			return nil, values.Wrong("retry_priority", "%q is not implemented", p.GetName())
-		}
-		out.OtherPriority = true
+	if out.PriorityEvery, err = retryPriority(in.GetRetryPriority()); err != nil {
+		return nil, err
 	}
 	return out, nil
+}
+
+// retryPriority reads after how many tries each time other priorities are tried; 0: never.
+func retryPriority(in *routev3.RetryPolicy_RetryPriority) (int, error) {
+	if in == nil {
+		return 0, nil
+	}
+	if in.GetName() != "envoy.retry_priorities.previous_priorities" {
+		return 0, values.Wrong("retry_priority", "%q is not implemented", in.GetName())
+	}
+	var m previous.PreviousPrioritiesConfig
+	if err := in.GetTypedConfig().UnmarshalTo(&m); err != nil {
+		return 0, values.Wrong("retry_priority.typed_config", "it is none of %s", m.ProtoReflect().Descriptor().FullName())
+	}
+	if m.GetUpdateFrequency() < 1 {
+		return 0, values.Wrong("retry_priority.typed_config.update_frequency", "it must be more than 0")
+	}
+	return int(m.GetUpdateFrequency()), nil
 }
 
 func retryHeaders(path string, in []*routev3.HeaderMatcher) (route.Headers, error) {
