@@ -22,25 +22,37 @@ func (m *Manager) hand(s *session, l *config.Listener) *config.Listener {
 	}
 	dst := s.facts.Destination
 	h := m.handoffs()
-	next := h.by[dst]
-	if next == nil && h.live.Settled != nil && dst != s.facts.Local {
+	if h.by[dst] == nil && h.live.Settled != nil && dst != s.facts.Local {
 		if h = m.settle(s); h == nil {
 			return nil
 		}
-		next = h.by[dst]
 	}
-	any4 := netip.IPv4Unspecified()
-	if dst.Addr().Is6() {
-		any4 = netip.IPv6Unspecified()
+	return m.pass(s, l, h)
+}
+
+// pass is hand where it is known which listeners there are.
+func (m *Manager) pass(s *session, l *config.Listener, h *handoff) *config.Listener {
+	if !l.UseOriginalDst {
+		return l
 	}
+	dst := s.facts.Destination
+	next := h.by[dst]
 	if next == nil {
-		next = h.by[netip.AddrPortFrom(any4, dst.Port())]
+		next = h.by[netip.AddrPortFrom(unspecified(dst.Addr()), dst.Port())]
 	}
 	if next == nil {
 		return l
 	}
 	s.listener, s.facts.Via = next.Name, next.Via
 	return next
+}
+
+// unspecified is any address of a's family.
+func unspecified(a netip.Addr) netip.Addr {
+	if a.Is6() {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
 }
 
 // handoffs are the listeners of the configuration in force.

@@ -95,17 +95,20 @@ func (r *replayed) CloseWrite() error {
 // inspect fills in what the first bytes say, as far as the listener wants to know. silent: the client has said nothing and
 // a plain TCP chain may go ahead. An outcome that is not OK: close.
 func (m *Manager) inspect(s *session, l *config.Listener, p *peeker) (silent bool, o exchange.Outcome) {
-	port := s.facts.Destination.Port()
-	tls := l.Inspect.TLS && !l.Inspect.TLSOff.Has(port)
-	http := l.Inspect.HTTP && !l.Inspect.HTTPOff.Has(port)
-	s.facts.Transport, s.facts.Offered = "raw_buffer", nil
-	if !tls && !http {
+	in := m.inspection(s, l, p)
+	if !in.tls && !in.http {
 		return false, exchange.OK
 	}
-	in := &inspection{s: s, l: l, p: p, live: m.opts.Store.Load(), tls: tls, http: http, begun: time.Now()}
 	silent, o = in.run()
 	_ = p.conn.SetReadDeadline(time.Time{})
 	return silent, o
+}
+
+func (m *Manager) inspection(s *session, l *config.Listener, p *peeker) *inspection {
+	port := s.facts.Destination.Port()
+	s.facts.Transport, s.facts.Offered = "raw_buffer", nil
+	return &inspection{s: s, l: l, p: p, live: m.opts.Store.Load(), begun: time.Now(),
+		tls: l.Inspect.TLS && !l.Inspect.TLSOff.Has(port), http: l.Inspect.HTTP && !l.Inspect.HTTPOff.Has(port)}
 }
 
 // inspection is the reading of first bytes until the inspectors know.

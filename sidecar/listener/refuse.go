@@ -2,6 +2,7 @@ package listener
 
 import (
 	"net"
+	"slices"
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/config"
@@ -10,6 +11,9 @@ import (
 
 // told is how many connections above a cap may be open for as long as it takes to tell their clients why they are refused.
 const told = 128
+
+// hearing is how long such a connection may take to say what it is.
+const hearing = 500 * time.Millisecond
 
 // Refuser is a Server that can tell a client why its connection is not served.
 type Refuser interface {
@@ -35,7 +39,7 @@ func (m *Manager) excess(s *session, l *config.Listener) {
 	defer m.refuse(s, exchange.ConnectionCap)
 	defer m.over.Add(-1)
 	over := m.over.Add(1)
-	if r, ok := m.opts.Servers.HTTP1.(Refuser); ok && over <= told && plainHTTP(l) {
+	if r, ok := m.opts.Servers.HTTP1.(Refuser); ok && over <= told && m.plainHTTP(s, l) {
 		r.Refuse(s.conn, exchange.ConnectionCap)
 	}
 }
@@ -48,18 +52,47 @@ func (m *Manager) crowded(c net.Conn, name string) {
 		return
 	}
 	s := &session{m: m, conn: c, socket: name, listener: name}
-	m.arrive(s, l)
-	m.excess(s, l)
+	if !m.arrive(s, l) {
+		m.refuse(s, exchange.NotCaptured)
+		return
+	}
+	m.excess(s, m.pass(s, l, m.handoffs())) // on demand, what is not there is not asked for: that would hold the connection
 }
 
-// plainHTTP says whether all that a listener serves is HTTP without TLS.
-func plainHTTP(l *config.Listener) bool {
+// plainHTTP says whether a connection that is refused would be one of HTTP/1.1 without TLS. Where chains differ in that, its first bytes decide, if they come
+// in time.
+func (m *Manager) plainHTTP(s *session, l *config.Listener) bool {
+	if l.Proxied != config.NotProxied {
+		return only(l, isPlainHTTP)
+	}
+	if !only(l, isPlainHTTP) && !m.hear(s, l) {
+		return false
+	}
+	return isPlainHTTP(l.Choose(s.facts)) && !slices.Contains(s.facts.Offered, "h2c")
+}
+
+// hear has the inspectors look at what the client says; false: it said nothing in time.
+func (m *Manager) hear(s *session, l *config.Listener) bool {
+	brief := *l
+	brief.Inspect.Timeout, brief.Inspect.ContinueOnTime = hearing, false
+	p := &peeker{conn: s.conn}
+	defer func() { Reuse(p.buf) }()
+	in := m.inspection(s, &brief, p)
+	in.waited = true // for the first byte, too
+	_, o := in.run()
+	return o == exchange.OK
+}
+
+func isPlainHTTP(c *config.FilterChain) bool { return c != nil && c.HTTP != nil && c.TLS == nil }
+
+// only says whether all that a listener serves is of a kind.
+func only(l *config.Listener, kind func(*config.FilterChain) bool) bool {
 	for _, c := range l.Chains {
-		if c.HTTP == nil || c.TLS != nil {
+		if !kind(c) {
 			return false
 		}
 	}
-	return l.Default == nil && len(l.Chains) > 0 || l.Default != nil && l.Default.HTTP != nil && l.Default.TLS == nil
+	return kind(l.Default) || l.Default == nil && len(l.Chains) > 0
 }
 
 // remember makes a session one of those that are open; false: the listener that accepted it has as many as it may, whomever it hands them to.

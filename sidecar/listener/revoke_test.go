@@ -269,3 +269,43 @@ func TestCaps(t *testing.T) {
 		})
 	}
 }
+
+// TestCapsWhereChainsDiffer: what a client says decides whether it is told; one that says nothing, or nothing that a chain of plain HTTP is for, is closed.
+func TestCapsWhereChainsDiffer(t *testing.T) {
+	chains := []*config.FilterChain{
+		{Match: config.Match{Transport: "tls"}, TLS: newServer(t), HTTP: &config.HTTP{}},
+		{Match: config.Match{Transport: "raw_buffer", ALPN: []string{"http/1.0", "http/1.1", "h2c"}}, HTTP: &config.HTTP{}},
+	}
+	l := bound("l", chains...)
+	l.Default, l.Inspect = &config.FilterChain{TCP: &config.TCP{}}, config.Inspect{TLS: true, HTTP: true}
+	l.RestoreDst, l.UseOriginalDst = true, true
+	for name, c := range map[string]struct{ say, want string }{
+		"HTTP":    {"GET / HTTP/1.1\r\n\r\n", "connection_limit"},
+		"HTTP/2":  {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ""},
+		"TLS":     {brokenHello(t), ""},
+		"TCP":     {"EHLO there\r\n", ""},
+		"silence": {"", ""},
+	} {
+		for cap, change := range map[string]func(*Manager){
+			"all": func(m *Manager) { m.opts.MaxConnections = 1 }, "one": func(m *Manager) { m.opts.PerListener = 1 },
+		} {
+			t.Run(name+", "+cap, func(t *testing.T) {
+				t.Parallel()
+				b := start(t, Servers{HTTP1: teller{"http1"}, TCP: waits{}})
+				change(b.m)
+				b.swap(l)
+				b.dial("l")
+				for b.m.Open() == 0 {
+					time.Sleep(time.Millisecond)
+				}
+				time.Sleep(20 * time.Millisecond)
+				next := b.dial("l")
+				_, _ = io.WriteString(next, c.say)
+				if got, err := io.ReadAll(next); string(got) != c.want {
+					t.Errorf("got %q, %v", got, err)
+				}
+				b.recorded(exchange.ConnectionCap)
+			})
+		}
+	}
+}
