@@ -243,11 +243,8 @@ func (b *builder) mirrors(in []*routev3.RouteAction_RequestMirrorPolicy) ([]rout
 		if m.GetCluster() == "" {
 			return nil, values.Wrong(fmt.Sprintf("request_mirror_policies[%d].cluster", i), "it is empty")
 		}
-		if !m.GetDisableShadowHostSuffixAppend() {
-			return nil, values.Wrong(fmt.Sprintf("request_mirror_policies[%d].disable_shadow_host_suffix_append", i), "false is not implemented")
-		}
 		b.needs.clusters[m.GetCluster()] = true
-		made := route.Mirror{Cluster: m.GetCluster(), Fraction: 1_000_000}
+		made := route.Mirror{Cluster: m.GetCluster(), Fraction: 1_000_000, Shadow: !m.GetDisableShadowHostSuffixAppend()}
 		if f := m.GetRuntimeFraction(); f != nil {
 			made.Fraction = values.PerMillion(f.GetDefaultValue())
 		}

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -74,12 +75,22 @@ func (r *run) mirror(asked exchange.View) {
 		}
 		if c.Host != "" {
 			m.head.Authority = m.head.Intern(c.Host)
+		} else if c.Shadow {
+			m.head.Authority = m.head.Intern(shadow(string(m.head.Authority)))
 		}
 		if r.whole {
 			m.add(r.body, true)
 		}
 		r.mirrors = append(r.mirrors, m)
 	}
+}
+
+// shadow marks an authority as a copy's.
+func shadow(authority string) string {
+	if i := strings.LastIndexByte(authority, ':'); i > strings.LastIndexByte(authority, ']') {
+		return authority[:i] + "-shadow" + authority[i:]
+	}
+	return authority + "-shadow"
 }
 
 // add collects a piece of a body that is still on its way.

@@ -545,19 +545,24 @@ func TestMirror(t *testing.T) {
 	seen := make(chan string, 4)
 	shadow := backend(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		seen <- r.Method + " " + r.URL.Path + " " + string(body)
+		seen <- r.Method + " " + r.Host + r.URL.Path + " " + string(body)
 	})
 	b := backend(t, echo)
 	rs := to("c")
 	rs[0].Mirrors = []route.Mirror{{Cluster: "shadow", Fraction: 1_000_000}}
 	p := proxy(t, rs, map[string][]string{"c": {b}, "shadow": {shadow}})
-	for _, body := range []string{"Content-Length: 3\r\nConnection: close\r\n\r\nabc", "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n"} {
-		if got := p.raw("POST /m HTTP/1.1\r\nHost: a\r\n" + body); !strings.Contains(got, `body="abc"`) {
+	const fixed, chunked = "Content-Length: 3\r\nConnection: close\r\n\r\nabc", "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+	for _, c := range []struct {
+		body, host, want string
+		shadow           bool
+	}{{fixed, "a", "a", false}, {chunked, "a", "a", false}, {fixed, "a:80", "a-shadow:80", true}, {fixed, "a", "a-shadow", true}, {fixed, "[::1]", "[::1]-shadow", true}} {
+		rs[0].Mirrors[0].Shadow = c.shadow
+		if got := p.raw("POST /m HTTP/1.1\r\nHost: " + c.host + "\r\n" + c.body); !strings.Contains(got, `body="abc"`) {
 			t.Errorf("got\n%s", got)
 		}
 		select {
 		case got := <-seen:
-			if got != "POST /m abc" {
+			if got != "POST "+c.want+"/m abc" {
 				t.Errorf("the mirror got %q", got)
 			}
 		case <-time.After(time.Second):

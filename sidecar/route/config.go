@@ -183,6 +183,7 @@ type Mirror struct {
 	Cluster  string
 	Fraction uint32 // of 1,000,000
 	Host     string // authority of the copy; empty: unchanged
+	Shadow   bool   // "-shadow" is put after the authority's name
 }
 
 // RetryOn is a set of conditions.

@@ -14,6 +14,12 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/route"
 )
 
+// The extensions of retries that are honoured.
+const (
+	OtherHosts      = "envoy.retry_host_predicates.previous_hosts"
+	OtherPriorities = "envoy.retry_priorities.previous_priorities"
+)
+
 func retryConditions() map[string]route.RetryOn {
 	return map[string]route.RetryOn{
 		"5xx": route.On5xx, "gateway-error": route.OnGatewayError, "reset": route.OnReset, "reset-before-request": route.OnResetBeforeRequest,
@@ -23,6 +29,18 @@ func retryConditions() map[string]route.RetryOn {
 		"envoy-ratelimited": route.OnEnvoyRatelimited, "http3-post-connect-failure": route.OnHTTP3PostConnectFailure,
 		"retriable-headers": route.OnRetriableHeaders,
 	}
+}
+
+// IsRetryOn says whether a word of retry_on is honoured.
+func IsRetryOn(word string) bool {
+	_, known := retryConditions()[word]
+	_, code := status(word)
+	return known || code || word == ""
+}
+
+func status(word string) (code int, ok bool) {
+	code, err := strconv.Atoi(word)
+	return code, err == nil && http.StatusText(code) != ""
 }
 
 // Retry reads a retry policy; nil where there is none.
@@ -43,8 +61,8 @@ func Retry(in *routev3.RetryPolicy) (*route.Retry, error) {
 			out.On |= on
 			continue
 		}
-		code, err := strconv.Atoi(word)
-		if err != nil || http.StatusText(code) == "" {
+		code, ok := status(word)
+		if !ok {
 			return nil, values.Wrong("retry_on", "%q is not implemented", word)
 		}
 		out.On |= route.OnRetriableStatusCodes
@@ -61,7 +79,7 @@ func Retry(in *routev3.RetryPolicy) (*route.Retry, error) {
 		return nil, err
 	}
 	for i, p := range in.GetRetryHostPredicate() {
-		if p.GetName() != "envoy.retry_host_predicates.previous_hosts" {
+		if p.GetName() != OtherHosts {
 			return nil, values.Wrong(fmt.Sprintf("retry_host_predicate[%d]", i), "%q is not implemented", p.GetName())
 		}
 		out.OtherHost = true
@@ -77,7 +95,7 @@ func retryPriority(in *routev3.RetryPolicy_RetryPriority) (int, error) {
 	if in == nil {
 		return 0, nil
 	}
-	if in.GetName() != "envoy.retry_priorities.previous_priorities" {
+	if in.GetName() != OtherPriorities {
 		return 0, values.Wrong("retry_priority", "%q is not implemented", in.GetName())
 	}
 	var m previous.PreviousPrioritiesConfig

@@ -1,4 +1,5 @@
-// Package dialect holds what this proxy honours of xDS messages, field by field, and refuses the rest by name. It reads no value.
+// Package dialect holds what this proxy honours of xDS messages, field by field, and refuses the rest by name. It reads values
+// only where a foreign control plane's may be left out.
 package dialect
 
 import (
@@ -82,6 +83,9 @@ func (c walk) message(m protoreflect.Message) *refusal {
 	fields, known := c.Checker[name]
 	if !known {
 		return refuse("%s is not implemented", name)
+	}
+	if c.ignored != nil {
+		c.soften(m)
 	}
 	all := m.Descriptor().Fields()
 	for i := range all.Len() {
