@@ -102,6 +102,8 @@ type ProxyHeaders struct {
 	KeepServer        bool   // the server header is the application's
 	NoRequestID       bool
 	NoAttemptCount    bool
+	ForwardedHost     bool       // X-Forwarded-Host gets the old host of requests for which it is rewritten
+	ForwardedPort     bool       // X-Forwarded-Port is the port that clients of gateways have connected to
 	NoEnvoyHeaders    bool       // of those that tell of forwarding
 	ForwardClientCert string     // what sidecars do with X-Forwarded-Client-Cert of inbound requests; "": APPEND_FORWARD
 	ClientCert        ClientCert // what they tell there

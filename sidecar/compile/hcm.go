@@ -30,7 +30,7 @@ func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
 	}
 	out := &config.HTTP{
 		StatPrefix: in.GetStatPrefix(), ServerName: in.GetServerName(), UseRemoteAddress: in.GetUseRemoteAddress().GetValue(),
-		TrustedHops: in.GetXffNumTrustedHops(), NormalizePath: in.GetNormalizePath().GetValue(), MergeSlashes: in.GetMergeSlashes(),
+		TrustedHops: in.GetXffNumTrustedHops(), TellPort: in.GetAppendXForwardedPort(), NormalizePath: in.GetNormalizePath().GetValue(), MergeSlashes: in.GetMergeSlashes(),
 		RequestID: values.Boolean(in.GetGenerateRequestId(), true), KeepRequestID: in.GetPreserveExternalRequestId(),
 		IdleTimeout: values.Duration(in.GetCommonHttpProtocolOptions().GetIdleTimeout(), defaultIdle), StreamIdle: values.Duration(in.GetStreamIdleTimeout(), 5*time.Minute),
 		HeadTimeout: values.Duration(in.GetRequestHeadersTimeout(), 0), RequestTimeout: values.Duration(in.GetRequestTimeout(), 0), DrainTimeout: values.Duration(in.GetDrainTimeout(), 5*time.Second),

@@ -195,6 +195,7 @@ func (b *builder) forward(in *routev3.RouteAction, out *route.RouteConfig) error
 	}
 	out.Rewrite.Regex = regexRewrite(in.GetRegexRewrite())
 	out.Rewrite.Host, out.Rewrite.AutoHost = in.GetHostRewriteLiteral(), in.GetAutoHostRewrite().GetValue()
+	out.Rewrite.TellHost = in.GetAppendXForwardedHost()
 	return nil
 }
 

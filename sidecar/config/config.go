@@ -197,6 +197,7 @@ type HTTP struct {
 	CertURI          bool
 	CertDNS          bool
 	CertPEM          bool
+	TellPort         bool // at an edge, x-forwarded-port is the one that the client has connected to
 	NormalizePath    bool
 	MergeSlashes     bool
 	EscapedSlashes   EscapedSlashes

@@ -50,6 +50,26 @@ func (h *Head) Append(build func(dst []byte) []byte) View {
 	return h.arena[n:len(h.arena):len(h.arena)]
 }
 
+// Joined returns all values of a field, separated by commas.
+func (h *Head) Joined(name string) View {
+	if h.Count(name) <= 1 {
+		return h.Get(name)
+	}
+	return h.Append(func(dst []byte) []byte {
+		n := len(dst)
+		for _, f := range h.Fields {
+			if !f.Name.Is(name) {
+				continue
+			}
+			if len(dst) > n {
+				dst = append(dst, ',')
+			}
+			dst = append(dst, f.Value...)
+		}
+		return dst
+	})
+}
+
 // Get returns the first value of a field, nil where it is absent. The name must be lower case.
 func (h *Head) Get(name string) View {
 	if i := h.index(name, 0); i >= 0 {

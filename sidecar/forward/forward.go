@@ -76,6 +76,7 @@ type run struct {
 	fields  exchange.View // names of response fields for which the request is to be sent again
 	single  bool          // the route's policy sends no such request again
 	bridged bool          // d translates bodies
+	told    bool          // x-forwarded-host has the host for which a try put its own
 	// connected: a try got as far as a connection, and something may have been delivered
 	connected bool
 	idles     bool // the current try's deadline is the route's idle timeout
@@ -119,7 +120,7 @@ func (p *Proxy) begin(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	clear(r.tried)
 	r.p, r.x, r.d, r.b, r.http = p, x, d, b, b.Chain.HTTP
 	r.vhost, r.route, r.target, r.cluster, r.tried = nil, nil, nil, nil, r.tried[:0]
-	r.connected, r.key, r.mints, r.bridged = false, upstream.Key{}, false, false
+	r.connected, r.key, r.mints, r.bridged, r.told = false, upstream.Key{}, false, false, false
 	r.body, r.whole, r.started, r.deadline, r.timeout, r.until = nil, false, false, time.Time{}, 0, time.Time{}
 	r.perTry, r.tryIdle, r.retries = 0, 0, 0
 	r.mirrors, r.fields, r.single, x.Quiet = nil, nil, false, r.http.Quiet

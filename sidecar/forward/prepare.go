@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -70,7 +71,7 @@ func (r *run) edge() {
 		h.RemoveIf(foreign)
 		h.SetView("x-envoy-external-address", h.Append(x.Remote.AppendTo))
 	}
-	old := joined(h, "x-forwarded-for")
+	old := h.Joined("x-forwarded-for")
 	h.SetView("x-forwarded-for", h.Append(func(dst []byte) []byte {
 		if len(old) > 0 {
 			dst = append(append(dst, old...), ',')
@@ -79,6 +80,9 @@ func (r *run) edge() {
 	}))
 	if r.http.TrustedHops == 0 || !h.Has("x-forwarded-proto") {
 		h.SetView("x-forwarded-proto", h.Scheme)
+	}
+	if port := x.Conn.Destination.Port(); r.http.TellPort && port != 0 && (r.http.TrustedHops == 0 || !h.Has("x-forwarded-port")) {
+		h.SetView("x-forwarded-port", h.Append(func(dst []byte) []byte { return strconv.AppendUint(dst, uint64(port), 10) }))
 	}
 }
 
@@ -90,29 +94,9 @@ func (r *run) internal(peer netip.Addr) bool {
 // foreign chooses what nobody outside may say.
 func foreign(f exchange.Field) bool { return f.Name.HasPrefix("x-envoy-") }
 
-// joined returns all values of a field, separated by commas.
-func joined(h *exchange.Head, name string) exchange.View {
-	if h.Count(name) <= 1 {
-		return h.Get(name)
-	}
-	return h.Append(func(dst []byte) []byte {
-		n := len(dst)
-		for _, f := range h.Fields {
-			if !f.Name.Is(name) {
-				continue
-			}
-			if len(dst) > n {
-				dst = append(dst, ',')
-			}
-			dst = append(dst, f.Value...)
-		}
-		return dst
-	})
-}
-
 // fromRight returns the nth address from the right of x-forwarded-for.
 func fromRight(h *exchange.Head, n int) (netip.Addr, bool) {
-	v := joined(h, "x-forwarded-for")
+	v := h.Joined("x-forwarded-for")
 	for ; n > 1; n-- {
 		i := bytes.LastIndexByte(v, ',')
 		if i < 0 {
@@ -142,7 +126,7 @@ func (r *run) forwardCert() {
 	}
 	old := exchange.View(nil)
 	if mode == config.AppendForward {
-		old = joined(&x.Request, name)
+		old = x.Request.Joined(name)
 	}
 	x.Request.SetView(name, x.Request.Append(func(dst []byte) []byte {
 		if len(old) > 0 {

@@ -22,6 +22,30 @@ func request(c config.HTTP, line string, fields ...string) *run {
 	return &run{x: x, http: &c}
 }
 
+// TestForwardedPort: at an edge that is asked to, upstreams are told of the port that the client has connected to; what a client says of it is not believed.
+func TestForwardedPort(t *testing.T) {
+	for name, c := range map[string]struct {
+		http config.HTTP
+		said []string
+		want string
+	}{
+		"not asked for":        {config.HTTP{UseRemoteAddress: true}, nil, ""},
+		"inside of the mesh":   {config.HTTP{TellPort: true}, nil, ""},
+		"at an edge":           {config.HTTP{TellPort: true, UseRemoteAddress: true}, nil, "443"},
+		"a client's":           {config.HTTP{TellPort: true, UseRemoteAddress: true}, []string{"x-forwarded-port: 1", "x-forwarded-port: 2"}, "443"},
+		"a trusted proxy's":    {config.HTTP{TellPort: true, UseRemoteAddress: true, TrustedHops: 1}, []string{"x-forwarded-port: 1"}, "1"},
+		"a silent proxy's":     {config.HTTP{TellPort: true, UseRemoteAddress: true, TrustedHops: 1}, nil, "443"},
+		"a client's, as it is": {config.HTTP{UseRemoteAddress: true}, []string{"x-forwarded-port: 1"}, "1"},
+	} {
+		r := request(c.http, "GET /", c.said...)
+		r.x.Conn.Destination = netip.MustParseAddrPort("10.0.0.1:443")
+		r.prepare()
+		if got := r.x.Request.Joined("x-forwarded-port"); string(got) != c.want {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+}
+
 func TestNormalize(t *testing.T) {
 	base := config.HTTP{NormalizePath: true}
 	merge := config.HTTP{NormalizePath: true, MergeSlashes: true}

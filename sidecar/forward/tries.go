@@ -284,6 +284,10 @@ func (r *run) send() (exchange.Outcome, bool, error) {
 		if !x.Quiet && !x.Request.Has("x-envoy-original-host") {
 			x.Request.SetView("x-envoy-original-host", x.Request.Authority)
 		}
+		if r.route.TellHost && !r.told {
+			r.told = true
+			route.ForwardedHost(&x.Request)
+		}
 		x.Request.Authority = x.Request.Intern(r.lease.Host.Endpoint().Host)
 	}
 	if err := r.sendRequest(s); err != nil && err != exchange.ErrReset && err != exchange.ErrStreamReset {

@@ -176,6 +176,7 @@ type Rewrite struct {
 	Regex    *RegexRewrite
 	Host     string
 	AutoHost bool // the upstream endpoint's DNS name
+	TellHost bool // x-forwarded-host gets the old host
 }
 
 // Mirror sends a copy of requests elsewhere and forgets the answer.

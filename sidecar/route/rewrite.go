@@ -1,6 +1,7 @@
 package route
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"regexp"
@@ -65,6 +66,21 @@ func template(s string, groups int) ([]byte, error) {
 		}
 	}
 	return out, nil
+}
+
+// ForwardedHost appends the authority, which is about to be replaced, to x-forwarded-host, unless it is the last one there.
+func ForwardedHost(h *exchange.Head) {
+	const name = "x-forwarded-host"
+	if len(h.Authority) == 0 {
+		return
+	}
+	known := h.Joined(name)
+	switch last := known[bytes.LastIndexByte(known, ',')+1:]; {
+	case len(known) == 0:
+		h.SetView(name, h.Authority)
+	case string(last) != string(h.Authority):
+		h.SetView(name, h.Append(func(dst []byte) []byte { return append(append(append(dst, known...), ','), h.Authority...) }))
+	}
 }
 
 // path returns the new path with its query, in h's memory; nil where nothing changes.

@@ -54,6 +54,7 @@ type Route struct {
 	Retry     *Retry
 	Mirrors   []Mirror
 	AutoHost  bool
+	TellHost  bool
 
 	match    matcher
 	hash     []hashPolicy
@@ -201,7 +202,7 @@ func newVirtualHost(c *VirtualHostConfig, outer layer) (*VirtualHost, error) {
 func newRoute(c *RouteConfig, outer layer) (*Route, error) {
 	r := &Route{
 		Name: c.Name, Origin: c.Origin, Operation: c.Operation, Redirect: c.Redirect, Direct: c.Direct, Missing: c.Missing, Timeout: c.Timeout, GRPC: c.GRPC, Idle: c.Idle, MaxStream: c.MaxStream,
-		Retry: c.Retry, Mirrors: c.Mirrors, AutoHost: c.Rewrite.AutoHost, upgrades: c.Upgrades, hash: newHashPolicies(c.Hash),
+		Retry: c.Retry, Mirrors: c.Mirrors, AutoHost: c.Rewrite.AutoHost, TellHost: c.Rewrite.TellHost, upgrades: c.Upgrades, hash: newHashPolicies(c.Hash),
 	}
 	if r.Retry == nil {
 		r.Retry = outer.retry
@@ -315,6 +316,9 @@ func (r *Route) Outgoing(t *Target, x *exchange.Exchange) {
 	if t.host != "" {
 		if !x.Quiet {
 			x.Request.SetView("x-envoy-original-host", x.Request.Authority)
+		}
+		if r.TellHost {
+			ForwardedHost(&x.Request)
 		}
 		x.Request.Authority = x.Request.Intern(t.host)
 	}

@@ -142,6 +142,31 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
+// TestForwardedHost: the host that is replaced is told where that is asked for, after those of proxies before, once.
+func TestForwardedHost(t *testing.T) {
+	for name, c := range map[string]struct {
+		tell   bool
+		before []string
+		want   string
+	}{
+		"not asked for": {false, nil, ""}, "first": {true, nil, "a"}, "after another": {true, []string{"x"}, "x,a"},
+		"told already": {true, []string{"x,a"}, "x,a"}, "in several fields": {true, []string{"a", "x"}, "a,x,a"},
+	} {
+		rc := to("r", Match{Path: "/"})
+		rc.Rewrite = Rewrite{Host: "other", TellHost: c.tell}
+		table := mustNew(t, Config{VirtualHosts: []VirtualHostConfig{{Domains: []string{"*"}, Routes: []RouteConfig{rc}}}})
+		x := ask("GET a /")
+		for _, v := range c.before {
+			x.Request.Add("x-forwarded-host", v)
+		}
+		_, r := table.Match(x)
+		r.Outgoing(r.Pick(0), x)
+		if got := x.Request.Get("x-forwarded-host"); string(got) != c.want || !x.Request.Authority.Is("other") {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+}
+
 func TestRedirect(t *testing.T) {
 	text := func(s string) *string { return &s }
 	for name, c := range map[string]struct {

@@ -284,7 +284,7 @@ func (m *mesh) request(p *proxy, chain *config.FilterChain, c *exchange.Connecti
 	x := m.exchange(c, tr)
 	table = p.host(table, chain.HTTP, x)
 	vhost, r := table.Match(x)
-	j.adds(c.Via, chain.HTTP, vhost)
+	j.adds(c.Via, chain.HTTP, vhost, r)
 	shares := map[*route.Target]float64{nil: 1}
 	if r != nil && r.Pick(0) != nil {
 		delete(shares, nil)

@@ -59,12 +59,12 @@ func sideOf(via *exchange.Via) string {
 }
 
 // adds notes what a proxy adds to the heads of requests and responses.
-func (j *journey) adds(via *exchange.Via, h *config.HTTP, vhost *route.VirtualHost) {
+func (j *journey) adds(via *exchange.Via, h *config.HTTP, vhost *route.VirtualHost, r *route.Route) {
 	side := sideOf(via)
 	if !h.KeepServer {
 		j.say("adds=%s:server:%s", side, cmp.Or(h.ServerName, "envoy"))
 	}
-	for name, said := range map[string]bool{"x-request-id": h.RequestID, "x-envoy-attempt-count": vhost != nil && vhost.AttemptCount, "x-envoy-*": !h.Quiet} {
+	for name, said := range map[string]bool{"x-request-id": h.RequestID, "x-envoy-attempt-count": vhost != nil && vhost.AttemptCount, "x-envoy-*": !h.Quiet, "x-forwarded-port": h.UseRemoteAddress && h.TellPort, "x-forwarded-host": r != nil && r.TellHost} {
 		if said {
 			j.say("adds=%s:%s", side, name)
 		}

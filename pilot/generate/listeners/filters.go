@@ -77,6 +77,7 @@ func httpManager(m manager) *listener.Filter {
 		PathWithEscapedSlashesAction: hcm.HttpConnectionManager_KEEP_UNCHANGED,
 		StreamIdleTimeout:            message.Duration(0),
 		UseRemoteAddress:             wrapperspb.Bool(m.side == edge),
+		AppendXForwardedPort:         m.mesh.Headers.ForwardedPort && m.side == edge,
 		Tracing:                      tracing(m.reports.Tracing, m.traced),
 	}
 	if m.mesh.Headers.NoRequestID {

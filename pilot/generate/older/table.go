@@ -59,6 +59,9 @@ var tables = sync.OnceValue(func() map[int]*table {
 			"envoy.config.cluster.v3.Cluster.respect_dns_ttl",
 			// Servers and clients are told more.
 			"envoy.extensions.filters.http.router.v3.Router.suppress_envoy_headers",
+			// Upstreams are told less of what clients have asked.
+			"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.append_x_forwarded_port",
+			"envoy.config.route.v3.RouteAction.append_x_forwarded_host",
 			// Clients are shown no OCSP response.
 			"envoy.extensions.transport_sockets.tls.v3.TlsCertificate.ocsp_staple",
 		),

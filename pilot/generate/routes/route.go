@@ -255,12 +255,20 @@ func (b routeBuilder) forward(rule *model.HTTPRoute, headers model.Headers) *rou
 	if headers.Host != "" {
 		action.HostRewriteSpecifier = &route.RouteAction_HostRewriteLiteral{HostRewriteLiteral: headers.Host}
 	}
+	action.AppendXForwardedHost = b.Mesh.Headers.ForwardedHost && rehosts(action)
 	for _, m := range rule.Mirrors {
 		if m.Percent > 0 {
 			action.RequestMirrorPolicies = append(action.RequestMirrorPolicies, b.mirror(m))
 		}
 	}
 	return action
+}
+
+// rehosts says whether requests go out for another host.
+func rehosts(action *route.RouteAction) bool {
+	return action.GetHostRewriteLiteral() != "" || slices.ContainsFunc(action.GetWeightedClusters().GetClusters(), func(w *route.WeightedCluster_ClusterWeight) bool {
+		return w.GetHostRewriteLiteral() != ""
+	})
 }
 
 // spread shares requests among destinations; those of weight zero get none.

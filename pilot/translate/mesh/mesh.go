@@ -29,7 +29,7 @@ var honoured = fields.New(
 	"defaultConfig.{tracing.{sampling,maxPathTagLength,customTags.{literal.value,header.{name,defaultValue},environment.{name,defaultValue}}},proxyMetadata,concurrency,holdApplicationUntilProxyStarts,terminationDrainDuration,drainDuration,image.imageType}",
 	"defaultConfig.interceptionMode",
 	"defaultConfig.gatewayTopology.{numTrustedProxies,forwardClientCertDetails,proxyProtocol}",
-	"defaultConfig.proxyHeaders.{server.{disabled,value},requestId.disabled,attemptCount.disabled,envoyDebugHeaders.disabled,metadataExchangeHeaders.mode}",
+	"defaultConfig.proxyHeaders.{server.{disabled,value},requestId.disabled,attemptCount.disabled,envoyDebugHeaders.disabled,xForwardedHost.enabled,xForwardedPort.enabled,metadataExchangeHeaders.mode}",
 	"defaultConfig.proxyHeaders.{forwardedClientCert,setCurrentClientCertDetails.{subject,cert,dns,uri}}",
 	"inboundTrafficPolicy.mode",
 	"discoverySelectors.{matchLabels,matchExpressions.{key,operator,values}}",

@@ -100,6 +100,7 @@ func headers(log *report.Log, c *meshapi.MeshConfig) model.ProxyHeaders {
 	out := model.ProxyHeaders{
 		Server: h.GetServer().GetValue(), KeepServer: h.GetServer().GetDisabled().GetValue(),
 		NoRequestID: h.GetRequestId().GetDisabled().GetValue(), NoAttemptCount: h.GetAttemptCount().GetDisabled().GetValue(),
+		ForwardedHost: h.GetXForwardedHost().GetEnabled().GetValue(), ForwardedPort: h.GetXForwardedPort().GetEnabled().GetValue(),
 		NoEnvoyHeaders:    h.GetEnvoyDebugHeaders().GetDisabled().GetValue(),
 		ForwardClientCert: forwarded(log, path+"forwardedClientCert", h.GetForwardedClientCert(), "APPEND_FORWARD"),
 	}

@@ -47,7 +47,7 @@ envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManage
 	use_remote_address xff_num_trusted_hops forward_client_cert_details set_current_client_cert_details upgrade_configs normalize_path merge_slashes
 	path_with_escaped_slashes_action server_name server_header_transformation generate_request_id preserve_external_request_id stream_idle_timeout
 	request_timeout request_headers_timeout common_http_protocol_options http_protocol_options http2_protocol_options tracing internal_address_config
-	drain_timeout strip_any_host_port max_request_headers_kb
+	drain_timeout strip_any_host_port max_request_headers_kb append_x_forwarded_port
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails: subject cert uri dns
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig: upgrade_type enabled
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing: random_sampling provider max_path_tag_length
@@ -124,6 +124,7 @@ envoy.config.core.v3.HeaderValueOption: header append append_action
 envoy.config.core.v3.HeaderValue: key value
 envoy.config.route.v3.RouteAction: cluster weighted_clusters timeout max_stream_duration max_grpc_timeout grpc_timeout_offset idle_timeout retry_policy prefix_rewrite regex_rewrite
 	host_rewrite_literal auto_host_rewrite request_mirror_policies cluster_not_found_response_code hash_policy
+	append_x_forwarded_host
 envoy.config.route.v3.RouteAction.HashPolicy: header cookie connection_properties query_parameter terminal
 envoy.config.route.v3.RouteAction.HashPolicy.Header: header_name
 envoy.config.route.v3.RouteAction.HashPolicy.Cookie: name ttl path attributes
