@@ -36,6 +36,11 @@ func TestAppend(t *testing.T) {
 		"%UPSTREAM_TLS_VERSION%":                   "-",
 		"%RESPONSE_FLAGS% %GRPC_STATUS%":           "- -",
 		"%RESPONSE_CODE_DETAILS%":                  "via_upstream",
+		"%REQ_WITHOUT_QUERY(X-NO?:PATH)%":          "/a",
+		"%REQ_WITHOUT_QUERY(X-NO?:PATH):1%":        "/",
+		"%REQ_WITHOUT_QUERY(USER-AGENT)%":          "curl",
+		"%HOSTNAME%":                               hostname(),
+		"%STREAM_ID%":                              "-",
 		"%REQUESTED_SERVER_NAME%":                  "-",
 	} {
 		f, err := New(text, "-")
@@ -49,8 +54,28 @@ func TestAppend(t *testing.T) {
 	}
 }
 
+// TestStreamID: a request has the id that it came with, and each connection one of its own.
+func TestStreamID(t *testing.T) {
+	f, err := New("%STREAM_ID%", "-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := request()
+	x.Request.Add("x-request-id", "abc")
+	if got := string(f.Append(nil, x)); got != "abc" {
+		t.Errorf("a request: %s", got)
+	}
+	x.Protocol = exchange.TCP
+	first := string(f.Append(nil, x))
+	again := string(f.Append(nil, x))
+	x.Conn.ID++
+	if other := string(f.Append(nil, x)); len(first) != 36 || first != again || first == other {
+		t.Errorf("connections: %s, %s, %s", first, again, other)
+	}
+}
+
 func TestRefuses(t *testing.T) {
-	for _, text := range []string{"%", "a %REQ(x)", "%REQ()%", "%NO_SUCH%", "%REQ(x):0%", "%REQ(x):a%", "%START_TIME(%Q)%", "%TLS_VERSION%", "%PROTOCOL(x)%", "%REQ)x(%"} {
+	for _, text := range []string{"%", "a %REQ(x)", "%REQ()%", "%REQ_WITHOUT_QUERY()%", "%ENVIRONMENT(X)%", "%DOWNSTREAM_PEER_CERT%", "%TRAILER(x)%", "%NO_SUCH%", "%REQ(x):0%", "%REQ(x):a%", "%START_TIME(%Q)%", "%TLS_VERSION%", "%PROTOCOL(x)%", "%REQ)x(%"} {
 		if _, err := New(text, "-"); err == nil {
 			t.Errorf("%s was accepted", text)
 		}

@@ -1,11 +1,16 @@
 package format
 
 import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -17,6 +22,11 @@ func argumentOperator(name, arg string) (operator, error) {
 	switch name {
 	case "REQ":
 		return header(name, first, second, requestField)
+	case "REQ_WITHOUT_QUERY":
+		return header(name, first, second, func(x *exchange.Exchange, n string) exchange.View {
+			v, _, _ := bytes.Cut(requestField(x, n), []byte("?"))
+			return v
+		})
 	case "RESP":
 		return header(name, first, second, func(x *exchange.Exchange, n string) exchange.View { return x.Response.Get(n) })
 	case "START_TIME":
@@ -164,6 +174,10 @@ func exchangeOperator(name string) operator {
 		return text(func(x *exchange.Exchange) string { return x.Upstream.Failure })
 	case "DOWNSTREAM_TRANSPORT_FAILURE_REASON":
 		return text(func(x *exchange.Exchange) string { return x.Conn.Failure })
+	case "HOSTNAME":
+		return text(func(*exchange.Exchange) string { return hostname() })
+	case "STREAM_ID":
+		return streamID
 	case "TRACE_ID":
 		return func(dst []byte, x *exchange.Exchange) []byte {
 			if x.Trace.TraceID == [16]byte{} {
@@ -173,6 +187,35 @@ func exchangeOperator(name string) operator {
 		}
 	}
 	return nil
+}
+
+// hostname is the machine's, which in a cluster is the pod.
+var hostname = sync.OnceValue(func() string {
+	name, _ := os.Hostname() // without one there is no value
+	return name
+})
+
+// process tells this process's connections from those of any other.
+var process = sync.OnceValue(func() (id [8]byte) {
+	_, _ = rand.Read(id[:]) // never fails
+	return id
+})
+
+// streamID is a request's own id, and for a TCP connection one that no other has, here or elsewhere, in the form of a UUID.
+func streamID(dst []byte, x *exchange.Exchange) []byte {
+	if x.Protocol != exchange.TCP {
+		return append(dst, x.Request.Get("x-request-id")...)
+	}
+	id := process()
+	all := binary.BigEndian.AppendUint64(id[:], x.Conn.ID)
+	for i, n := range [...]int{4, 2, 2, 2, 6} {
+		if i > 0 {
+			dst = append(dst, '-')
+		}
+		dst = hex.AppendEncode(dst, all[:n])
+		all = all[n:]
+	}
+	return dst
 }
 
 // upstreamAddress is where the upstream is: an address, or the path of a socket.

@@ -10,7 +10,7 @@ import (
 
 // Operators are the command operators (%NAME%) that proxies have. tests/contract holds the list against the proxy's own.
 func Operators() []string {
-	out := []string{"BYTES_RECEIVED", "BYTES_SENT", "CONNECTION_ID", "CONNECTION_TERMINATION_DETAILS", "DOWNSTREAM_LOCAL_PORT", "DURATION", "GRPC_STATUS",
+	out := []string{"BYTES_RECEIVED", "BYTES_SENT", "CONNECTION_ID", "CONNECTION_TERMINATION_DETAILS", "DOWNSTREAM_LOCAL_PORT", "DURATION", "GRPC_STATUS", "HOSTNAME", "STREAM_ID",
 		"GRPC_STATUS_NUMBER", "PROTOCOL", "REQUESTED_SERVER_NAME", "REQUEST_DURATION", "RESPONSE_CODE", "RESPONSE_CODE_DETAILS", "RESPONSE_DURATION",
 		"RESPONSE_FLAGS", "RESPONSE_TX_DURATION", "ROUTE_NAME", "START_TIME", "START_TIME_MILLIS", "TRACE_ID", "UPSTREAM_CLUSTER", "UPSTREAM_CLUSTER_RAW",
 		"UPSTREAM_REQUEST_ATTEMPT_COUNT", "UPSTREAM_TRANSPORT_FAILURE_REASON", "VIRTUAL_HOST_NAME"}
@@ -88,7 +88,7 @@ func operator(s string) error {
 	}
 	known := slices.Contains(Operators(), name) && arg == ""
 	switch name {
-	case "REQ", "RESP":
+	case "REQ", "REQ_WITHOUT_QUERY", "RESP":
 		first, _, _ := strings.Cut(arg, "?")
 		known = first != ""
 	case "START_TIME":

@@ -205,11 +205,10 @@ func corsFilter(in *corsv3.CorsPolicy) (filter.HTTP, error) {
 		return nil, values.Wrong("filter_enabled.default_value", "only 100 %% is implemented")
 	}
 	if in.GetMaxAge() != "" {
-		seconds, err := strconv.ParseUint(in.GetMaxAge(), 10, 31)
-		if err != nil {
+		if _, err := strconv.ParseUint(in.GetMaxAge(), 10, 31); err != nil {
 			return nil, values.Wrong("max_age", "%w", err)
 		}
-		c.MaxAge = time.Duration(seconds) * time.Second
+		c.MaxAge = in.GetMaxAge()
 	}
 	for i, o := range in.GetAllowOriginStringMatch() {
 		field := fmt.Sprintf("allow_origin_string_match[%d]", i)

@@ -5,7 +5,6 @@ package cors
 import (
 	"fmt"
 	"regexp"
-	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
@@ -21,7 +20,7 @@ type Config struct {
 	Methods       string // access-control-allow-methods
 	Headers       string // access-control-allow-headers
 	Expose        string // access-control-expose-headers
-	MaxAge        time.Duration
+	MaxAge        string // seconds; empty: not told
 	Credentials   bool
 	IgnoreForeign bool // answer preflights of other origins here, without CORS fields, instead of forwarding them
 }
@@ -30,15 +29,11 @@ type Config struct {
 type Filter struct {
 	c       Config
 	origins []func(exchange.View) bool
-	maxAge  string
 }
 
 // New compiles c. A Filter without origins does nothing.
 func New(c Config) (*Filter, error) {
 	f := &Filter{c: c}
-	if c.MaxAge > 0 {
-		f.maxAge = fmt.Sprint(int64(c.MaxAge / time.Second))
-	}
 	for i, o := range c.Origins {
 		m, err := compile(o)
 		if err != nil {
@@ -103,7 +98,7 @@ func (f *Filter) Request(x *exchange.Exchange) exchange.Outcome {
 		set(h, "access-control-allow-methods", f.c.Methods)
 	}
 	set(h, "access-control-allow-headers", f.c.Headers)
-	set(h, "access-control-max-age", f.maxAge)
+	set(h, "access-control-max-age", f.c.MaxAge)
 	x.Reply.Status = 200
 	return exchange.LocalReply
 }

@@ -2,7 +2,6 @@ package cors
 
 import (
 	"testing"
-	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
@@ -25,7 +24,7 @@ func ask(f *Filter, method, origin string, pre bool) (*exchange.Exchange, exchan
 func TestPolicy(t *testing.T) {
 	f, err := New(Config{
 		Origins: []Origin{{Exact: "https://a.example"}, {Prefix: "https://b."}, {Regex: `https://c\d\.example`}},
-		Methods: "GET,PUT", Headers: "x-a", Expose: "x-b", MaxAge: time.Minute, Credentials: true,
+		Methods: "GET,PUT", Headers: "x-a", Expose: "x-b", MaxAge: "60", Credentials: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -45,6 +44,20 @@ func TestPolicy(t *testing.T) {
 		x, o = ask(f, "OPTIONS", origin, true)
 		if o != exchange.OK || x.Response.Has("access-control-allow-origin") {
 			t.Errorf("%q: %v %v", origin, o, x.Response.Fields)
+		}
+	}
+}
+
+// TestMaxAge: a preflight that is not to be kept says so; one that nothing is said of does not.
+func TestMaxAge(t *testing.T) {
+	for _, age := range []string{"", "0", "7"} {
+		f, err := New(Config{Origins: []Origin{{Exact: "https://a"}}, MaxAge: age})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, _ := ask(f, "OPTIONS", "https://a", true)
+		if !x.Response.Get("access-control-max-age").Is(age) || x.Response.Has("access-control-max-age") != (age != "") {
+			t.Errorf("%q: %v", age, x.Response.Fields)
 		}
 	}
 }
