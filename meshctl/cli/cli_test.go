@@ -45,10 +45,14 @@ func TestExitCodes(t *testing.T) {
 		"proxy-status":                    {ExitNoCluster, "no cluster"},
 		"proxy-config routes a":           {ExitNoCluster, "no cluster"},
 		"proxy-config routes":             {ExitUsage, "proxy-config routes: it takes one PROXY, not 0"},
-		"proxy-config routes a -f b":      {ExitUsage, `proxy-config routes: it takes no argument, not "a"`},
+		"proxy-config routes a -f b":      {ExitFailed, "no such file"},
+		"proxy-config routes a b -f c":    {ExitUsage, "proxy-config routes: it takes one PROXY, not 2"},
+		"proxy-config routes -f a -f b":   {ExitUsage, "proxy-config routes: it takes one config dump, not 2"},
 		"proxy-config routes -f /no/file": {ExitFailed, "no such file"},
 		"proxy-config names -f -":         {ExitFailed, "config dumps have no names"},
 		"proxy-config bogus":              {ExitUsage, `"bogus" is none of all, bootstrap, clusters, endpoints`},
+		"proxy-status -f a":               {ExitUsage, "this asks a running mesh, and reads no files"},
+		"tag list -f a":                   {ExitUsage, "this asks a running mesh, and reads no files"},
 		"proxy-status a":                  {ExitUsage, `proxy-status: it takes no argument, not "a"`},
 		"completion tcsh":                 {ExitUsage, `"tcsh" is none of bash`},
 		"proxy-config log a --level x":    {ExitUsage, "none of debug"},
@@ -207,6 +211,71 @@ func TestProxyConfigOfAFile(t *testing.T) {
 		if code != ExitOK || !strings.Contains(out, want) {
 			t.Errorf("%s: exit code %d, want %s in\n%s%s", args, code, want, out, errs)
 		}
+	}
+}
+
+// folder is the sample shop with a canary.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"shop/namespaces.yaml", "shop/shop.yaml", "canary/subsets.yaml", "canary/90-10.yaml"} {
+		text, err := os.ReadFile(filepath.Join("../../samples", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(at), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(at, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// TestProxyConfigOfAFolder holds that what would be told is shown as what was told is, and that the dump can be read again.
+func TestProxyConfigOfAFolder(t *testing.T) {
+	dir := folder(t)
+	for args, want := range map[string]struct {
+		code int
+		says []string
+	}{
+		"routes deploy/storefront-v1":             {ExitOK, []string{"90 outbound|8080|v1|catalog.shop.svc.cluster.local, 10 outbound|8080|v2|catalog.shop.svc.cluster.local   active"}},
+		"listeners storefront-v1.shop":            {ExitOK, []string{"virtualOutbound", "virtualInbound", "routes 8080"}},
+		"clusters storefront-v1 --name catalog":   {ExitOK, []string{"catalog.shop.svc.cluster.local   8080   v3"}},
+		"endpoints storefront-v1":                 {ExitOK, []string{"spiffe://cluster.local/ns/shop/sa/catalog", "catalog-v2"}},
+		"endpoints storefront-v1 -o json":         {ExitOK, []string{`"@type": "type.googleapis.com/envoy.admin.v3.EndpointsConfigDump"`, `"dynamic_endpoint_configs"`}},
+		"clusters storefront-v1 -o yaml":          {ExitOK, []string{"dynamic_active_clusters:"}},
+		"names storefront-v1":                     {ExitOK, []string{"NAME", "ADDRESSES"}},
+		"all storefront-v1":                       {ExitOK, []string{"HOST ", "CLUSTER ", "LISTENER ", "ROUTES "}},
+		"bootstrap storefront-v1":                 {ExitFailed, []string{"objects do not say what bootstrap a proxy has: ask a proxy that runs"}},
+		"secrets storefront-v1":                   {ExitFailed, []string{"objects do not say what secrets a proxy has"}},
+		"routes nobody":                           {ExitFailed, []string{"there is no pod nobody in namespace shop"}},
+		"log storefront-v1":                       {ExitUsage, []string{"unknown shorthand flag"}},
+		"listeners deploy/ledger-v1 --name 9000 ": {ExitOK, []string{"9000"}},
+	} {
+		code, out, errs := run(t, "", append([]string{"proxy-config"}, strings.Fields(args+" -n shop -f "+dir)...)...)
+		for _, says := range want.says {
+			if code != want.code || !strings.Contains(out+errs, says) {
+				t.Errorf("%s: exit code %d, want %d and %q in\n%s%s", args, code, want.code, says, out, errs)
+			}
+		}
+	}
+	_, dump, _ := run(t, "", "proxy-config", "all", "storefront-v1", "-n", "shop", "-f", dir, "-o", "json")
+	if strings.Contains(dump, "SecretsConfigDump") || strings.Contains(dump, "BootstrapConfigDump") {
+		t.Error("the dump tells of what objects do not decide")
+	}
+	_, table, _ := run(t, "", "proxy-config", "routes", "storefront-v1", "-n", "shop", "-f", dir)
+	if code, again, errs := run(t, dump, "proxy-config", "routes", "-f", "-"); code != ExitOK || again != table {
+		t.Errorf("exit code %d, read again the dump says\n%s%s\nnot\n%s", code, again, errs, table)
+	}
+}
+
+func TestProxyConfigOfAPodWithoutAProxy(t *testing.T) {
+	plain := "{apiVersion: v1, kind: Namespace, metadata: {name: plain}}\n---\n{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: plain}, spec: {containers: [{name: a, image: a}]}}\n"
+	if code, out, errs := run(t, plain, "proxy-config", "routes", "a.plain", "-f", "-"); code != ExitFailed || !strings.Contains(errs, "pod plain/a has no proxy") {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
 	}
 }
 

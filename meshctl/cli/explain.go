@@ -14,6 +14,9 @@ import (
 	"github.com/heddle-mesh/heddle/meshctl/replica"
 )
 
+// objectFiles says where objects may be read.
+const objectFiles = "YAML or JSON file, folder of such (and folders in it), or - for standard input"
+
 func (a *app) explain() *cobra.Command {
 	var files, headers []string
 	var http2 bool
@@ -66,7 +69,7 @@ func (a *app) explain() *cobra.Command {
 	}
 	c.Flags().StringArrayVarP(&headers, "header", "H", nil, "a header of the request, as name:value (can be repeated)")
 	c.Flags().BoolVar(&http2, "http2", false, "the client speaks HTTP/2")
-	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "YAML or JSON file, folder of such (and folders in it), or - for standard input, in place of the cluster (can be repeated)")
+	c.Flags().StringArrayVarP(&files, "filename", "f", nil, objectFiles+", in place of the cluster (can be repeated)")
 	return a.formatted(c)
 }
 
@@ -152,6 +155,6 @@ func (a *app) described(kind, names string, find func(m *replica.Mesh, name, nam
 			return output.Print(a.out, a.format, d, d.Text)
 		},
 	}
-	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "YAML or JSON file, folder of such (and folders in it), or - for standard input, in place of the cluster (can be repeated)")
+	c.Flags().StringArrayVarP(&files, "filename", "f", nil, objectFiles+", in place of the cluster (can be repeated)")
 	return a.formatted(c)
 }

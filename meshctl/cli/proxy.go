@@ -12,16 +12,19 @@ import (
 	"github.com/heddle-mesh/heddle/meshctl/cluster"
 	"github.com/heddle-mesh/heddle/meshctl/output"
 	"github.com/heddle-mesh/heddle/meshctl/proxy"
+	"github.com/heddle-mesh/heddle/meshctl/replica"
 )
 
 func forwarder(c *cluster.Cluster) proxy.Asker { return proxy.NewForwarder(c.Config, c.Kube) }
 
 func (a *app) proxyStatus() *cobra.Command {
-	return a.formatted(&cobra.Command{
+	c := &cobra.Command{
 		Use:     "proxy-status",
 		Aliases: []string{"ps"},
 		Short:   "Say how far each proxy got with what it was told",
-		Args:    noArgs,
+		Long: "Say how far each proxy got with what it was told. The control plane of a running mesh is asked: files do not know that. What a proxy would be told of\n" +
+			"the objects of files, \"proxy-config\" shows with -f.",
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.connect(cmd.Context())
 			if err != nil {
@@ -33,12 +36,19 @@ func (a *app) proxyStatus() *cobra.Command {
 			}
 			return output.Print(a.out, a.format, all, func(w io.Writer) error { return proxy.StatusTable(w, all) })
 		},
-	})
+	}
+	noFiles(c)
+	return a.formatted(c)
 }
 
 func (a *app) proxyConfig() *cobra.Command {
 	c := &cobra.Command{Use: "proxy-config", Aliases: []string{"pc"}, Short: "Show what one proxy has in force", Args: subcommand,
-		Long: "Show what one proxy has in force. PROXY is a pod, POD.NAMESPACE, or deploy/NAME. JSON and YAML are Envoy's config dump, but of names.",
+		Long: "Show what one proxy has in force. PROXY is a pod, POD.NAMESPACE, or deploy/NAME. JSON and YAML are Envoy's config dump, but of names.\n\n" +
+			"With -f FILE and a PROXY, no cluster is asked: the packages of heddled generate what the proxy would be told of the objects in the files, of which a Deployment\n" +
+			"(or the like) counts as one ready pod, as in \"explain\". With -f FILE alone, FILE is a config dump that a proxy gave before, Heddle's or Envoy's.",
+		Example: "  meshctl proxy-config routes web.shop\n" +
+			"  meshctl proxy-config clusters deploy/web -n shop -f manifests/\n" +
+			"  meshctl proxy-config all -f dump.json",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	for _, view := range proxy.Views() {
 		c.AddCommand(a.view(view))
@@ -48,19 +58,23 @@ func (a *app) proxyConfig() *cobra.Command {
 }
 
 func (a *app) view(v proxy.View) *cobra.Command {
-	var match, file string
+	var match string
+	var files []string
 	c := &cobra.Command{
-		Use:     v.Name + " PROXY",
+		Use:     v.Name + " PROXY [-f FILE]...",
 		Aliases: []string{strings.TrimSuffix(v.Name, "s")},
 		Short:   shortOf(v),
 		Args: func(cmd *cobra.Command, args []string) error {
-			if file != "" {
-				return noArgs(cmd, args)
+			switch {
+			case len(args) > 0 || len(files) == 0:
+				return one("PROXY")(cmd, args)
+			case len(files) > 1:
+				return fmt.Errorf("it takes one config dump, not %d: for the objects of files, name the PROXY", len(files))
 			}
-			return one("PROXY")(cmd, args)
+			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			answer, err := a.answer(cmd.Context(), v, file, args)
+			answer, err := a.answer(cmd.Context(), v, files, args)
 			if err != nil {
 				return err
 			}
@@ -68,7 +82,7 @@ func (a *app) view(v proxy.View) *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&match, "name", "", "only what has this in its name (tables only)")
-	c.Flags().StringVarP(&file, "file", "f", "", "config dump in JSON, Heddle's or Envoy's, or - for standard input, in place of PROXY")
+	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "with PROXY: "+objectFiles+"; without: a config dump in JSON, Heddle's or Envoy's, or -")
 	return a.formatted(c)
 }
 
@@ -79,14 +93,17 @@ func shortOf(v proxy.View) string {
 	return "Show a proxy's " + v.Name
 }
 
-// answer is a file's, or a proxy's.
-func (a *app) answer(ctx context.Context, v proxy.View, file string, args []string) (proxy.Answer, error) {
-	if file != "" {
-		content, err := a.file(file)
+// answer is a dump's, that of what would be told of files, or a proxy's.
+func (a *app) answer(ctx context.Context, v proxy.View, files, args []string) (proxy.Answer, error) {
+	switch {
+	case len(args) == 0:
+		content, err := a.file(files[0])
 		if err != nil {
 			return proxy.Answer{}, err
 		}
 		return v.ReadFile(content)
+	case len(files) > 0:
+		return a.generated(ctx, v, files, args[0])
 	}
 	c, err := a.connect(ctx)
 	if err != nil {
@@ -101,6 +118,26 @@ func (a *app) answer(ctx context.Context, v proxy.View, file string, args []stri
 		return proxy.Answer{}, fmt.Errorf("asking %s: %w", pod, err)
 	}
 	return answer, nil
+}
+
+// generated is what a pod's proxy would be told of the objects of files.
+func (a *app) generated(ctx context.Context, v proxy.View, files []string, name string) (proxy.Answer, error) {
+	m, namespace, err := a.replica(ctx, files)
+	if err != nil {
+		return proxy.Answer{}, err
+	}
+	pod, err := m.Find(name, namespace)
+	if err != nil {
+		return proxy.Answer{}, err
+	}
+	if pod.Role == replica.NoProxy {
+		return proxy.Answer{}, fmt.Errorf("pod %s has no proxy", pod.Name)
+	}
+	p, err := m.Proxy(pod)
+	if err != nil {
+		return proxy.Answer{}, err
+	}
+	return v.ReadGenerated(p)
 }
 
 func (a *app) logLevel() *cobra.Command {

@@ -183,6 +183,24 @@ func one(name string) cobra.PositionalArgs {
 	}
 }
 
+// noFiles has -f, by which other commands read files, say that this one does not.
+func noFiles(c *cobra.Command) {
+	c.Flags().VarP(running{}, "filename", "f", "")
+	_ = c.Flags().MarkHidden("filename") // it is there
+}
+
+// running is the flag of commands that ask a running mesh.
+type running struct{}
+
+// String implements pflag.Value.
+func (running) String() string { return "" }
+
+// Type implements pflag.Value.
+func (running) Type() string { return "" }
+
+// Set implements pflag.Value.
+func (running) Set(string) error { return errors.New("this asks a running mesh, and reads no files") }
+
 // connect talks to the cluster that the flags name.
 func (a *app) connect(ctx context.Context) (*cluster.Cluster, error) {
 	return cluster.Connect(ctx, a.flags)

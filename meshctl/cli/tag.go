@@ -21,12 +21,16 @@ func (a *app) tag() *cobra.Command {
 		Use:   "tag",
 		Short: "Give revisions of the control plane other names, which namespaces keep while revisions change",
 		Long: "Give revisions of the control plane other names. Namespaces and pods labelled " + wire.RevisionLabel + "=TAG are of the revision that the tag stands\n" +
-			"for now; once a tag was moved, new pods are of the other revision. The tag \"" + wire.DefaultRevision + "\" is what " + wire.InjectionLabel + "=enabled means.",
+			"for now; once a tag was moved, new pods are of the other revision. The tag \"" + wire.DefaultRevision + "\" is what " + wire.InjectionLabel + "=enabled means.\n\n" +
+			"Tags are kept in the cluster: these commands need one, and read no files.",
 		Example: "  meshctl install --revision v2\n  meshctl tag set prod --revision v2 --overwrite\n  kubectl rollout restart deployment -n shop",
 		Args:    subcommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.AddCommand(a.setTag(), a.generateTag(), a.listTags(), a.removeTag())
+	for _, below := range []*cobra.Command{a.setTag(), a.generateTag(), a.listTags(), a.removeTag()} {
+		noFiles(below)
+		c.AddCommand(below)
+	}
 	return c
 }
 

@@ -76,6 +76,28 @@ func (v View) ReadFile(content []byte) (Answer, error) {
 	return v.of(content, false)
 }
 
+// Generator is the configuration of a proxy as it would be told, in the forms of a proxy's answers.
+type Generator interface {
+	Dump() ([]byte, error)  // the config dump, without what objects do not decide
+	Names() ([]byte, error) // the names that it would answer with
+}
+
+// ReadGenerated takes what is generated for a proxy.
+func (v View) ReadGenerated(g Generator) (Answer, error) {
+	switch v.Name {
+	case "names":
+		content, err := g.Names()
+		return Answer{v, content, true}, err
+	case "bootstrap", "secrets":
+		return Answer{}, fmt.Errorf("objects do not say what %s a proxy has: ask a proxy that runs", v.Name)
+	}
+	dump, err := g.Dump()
+	if err != nil {
+		return Answer{}, err
+	}
+	return v.of(dump, false)
+}
+
 func (v View) of(content []byte, live bool) (Answer, error) {
 	if live {
 		return Answer{v, content, true}, nil

@@ -24,6 +24,8 @@ type Proxy struct {
 	Config *config.Config
 	// Refused are resources that the proxy would not accept, in words.
 	Refused []string
+
+	compiler *compile.Compiler
 }
 
 // Proxy makes the configuration of a pod's proxy, once.
@@ -40,7 +42,7 @@ func (m *Mesh) Proxy(p *Pod) (*Proxy, error) {
 	if err := m.tell(c, out); err != nil {
 		return nil, err
 	}
-	out.Config = c.Config()
+	out.Config, out.compiler = c.Config(), c
 	m.proxies[p.Name] = out
 	return out, nil
 }
@@ -56,7 +58,21 @@ func (m *Mesh) Scope(p *Pod) generate.Scope {
 	if !class.IPv4 && !class.IPv6 {
 		class.IPv4 = true
 	}
+	class.Names = !class.Router && p.says(wire.EnvDNSCapture) == "true"
+	class.Allocated = class.Names && p.says(wire.EnvDNSAutoAllocate) != "false"
 	return generate.ScopeOf(m.Index, p.Workload, class, m.Memo)
+}
+
+// says is the value of a variable of the proxy's environment; "" where it is not set.
+func (p *Pod) says(name string) string {
+	for _, c := range slices.Concat(p.Object.Spec.InitContainers, p.Object.Spec.Containers) {
+		for _, v := range c.Env {
+			if c.Name == wire.ProxyContainer && v.Name == name {
+				return v.Value
+			}
+		}
+	}
+	return ""
 }
 
 // tell hands a proxy all resources that it would ask for.
@@ -78,7 +94,7 @@ func (m *Mesh) tell(c *compile.Compiler, p *Proxy) error {
 			p.Refused = append(p.Refused, fmt.Sprintf("%s: %v", name, err))
 		}
 	}
-	for _, typ := range []string{wire.TypeCluster, wire.TypeListener, wire.TypeRoute} {
+	for _, typ := range []string{wire.TypeCluster, wire.TypeListener, wire.TypeRoute, wire.TypeNames} {
 		for _, set := range sets {
 			apply(typ, set.All(typ))
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/heddle-mesh/heddle/internal/spiffe"
 	"github.com/heddle-mesh/heddle/pilot/discovery"
 	"github.com/heddle-mesh/heddle/pilot/generate/older"
+	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/publish"
 	"github.com/heddle-mesh/heddle/pilot/source"
 	"github.com/heddle-mesh/heddle/pilot/translate"
@@ -43,17 +44,9 @@ func told(t *testing.T, p *publish.Publisher, pod string, dialect int) []*wire.R
 	return all
 }
 
-// TestSkew has this heddled serve, side by side, proxies of its own dialect and of every older one, and a proxy of this build take what an older heddled
-// says. An older proxy is told nothing that it would refuse, and whoever understands more is told more.
-func TestSkew(t *testing.T) {
-	text, err := os.ReadFile("testdata/skew.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := source.FromYAML(text)
-	if err != nil {
-		t.Fatal(err)
-	}
+// serving is a heddled's publisher of a mesh, until the test ends.
+func serving(t *testing.T, in *inputs.Inputs) *publish.Publisher {
+	t.Helper()
 	p, err := publish.New(publish.Options{Log: slog.New(slog.DiscardHandler), Meter: noop.Meter{}, PodWait: 30 * time.Second})
 	if err != nil {
 		t.Fatal(err)
@@ -68,15 +61,30 @@ func TestSkew(t *testing.T) {
 	p.SetSnapshot(snapshot)
 	p.SetEndpoints(endpoints)
 	p.SetWorkloads(workloads)
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
-	defer func() {
+	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+	return p
+}
+
+// TestSkew has this heddled serve, side by side, proxies of its own dialect and of every older one, and a proxy of this build take what an older heddled
+// says. An older proxy is told nothing that it would refuse, and whoever understands more is told more.
+func TestSkew(t *testing.T) {
+	text, err := os.ReadFile("testdata/skew.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := source.FromYAML(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := serving(t, in)
 	todays := told(t, p, "web-1", wire.Dialect)
 	for dialect := wire.OldestDialect; dialect < wire.Dialect; dialect++ {
 		theirs := told(t, p, "web-2", dialect)

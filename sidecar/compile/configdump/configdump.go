@@ -28,10 +28,10 @@ import (
 
 // Proxy is what there is to tell.
 type Proxy struct {
-	Node      *core.Node
-	Version   string // the control plane's, of its last response
+	Node      *core.Node // nil: it does not run, and says nothing of itself
+	Version   string     // the control plane's, of its last response
 	Resources []compile.Dumped
-	Contents  map[string]Content // by name of the secret
+	Contents  map[string]Content // by name of the secret; nil: nobody knows secrets, and none is told of
 }
 
 // Content is the public part of a secret, PEM.
@@ -46,11 +46,17 @@ type Query struct {
 // JSON returns the dump as JSON, with the fields' names as Envoy writes them; nil where there is no such resource.
 func (p Proxy) JSON(q Query) (json.RawMessage, error) {
 	var all []proto.Message
-	all = append(all, &admin.BootstrapConfigDump{Bootstrap: &bootstrap.Bootstrap{Node: p.Node}}, p.clusters())
+	if p.Node != nil {
+		all = append(all, &admin.BootstrapConfigDump{Bootstrap: &bootstrap.Bootstrap{Node: p.Node}})
+	}
+	all = append(all, p.clusters())
 	if q.Endpoints {
 		all = append(all, p.endpoints())
 	}
-	all = append(all, p.listeners(), p.routes(), p.secrets())
+	all = append(all, p.listeners(), p.routes())
+	if p.Contents != nil {
+		all = append(all, p.secrets())
+	}
 	if q.Resource != "" {
 		if all = elements(all, protoreflect.Name(q.Resource)); all == nil {
 			return nil, nil
