@@ -38,6 +38,8 @@ writes no status of theirs.
 * "sessionAffinity" is not read, as in Istio: proxies choose the endpoint of each request or connection. What ClientIP asks for, a DestinationRule says:
   "loadBalancer.consistentHash.useSourceIp". Clients without a proxy are served by Kubernetes, which honours it.
 * Ports of UDP are not carried, as in Istio: what is sent there goes its way without a proxy.
+* Ports of "mongo", "mysql" and "redis", named so or by "appProtocol", are carried as TCP, with its metrics, access logs, routes and policies: nothing reads or
+  counts their commands. In Istio, too, the filters for MySQL and Redis are off unless asked for; that for MongoDB is on, and counts.
 `
 
 // Kinds are the kinds of which something is honoured.

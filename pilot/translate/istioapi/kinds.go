@@ -59,6 +59,7 @@ func gateways() fields.Kind {
 			{Path: "servers.tls.insecureSkipVerify", Why: "a client certificate that nobody vouches for proves nothing"},
 		},
 		Differs: []fields.Note{
+			{Path: "servers.port.protocol", Why: "MONGO is carried as TCP, and its commands not counted"},
 			{Path: "servers.bind", Why: "an address; unix sockets are refused"},
 			{Path: "servers.tls.caCertCredentialName", Why: "a Secret, not a ConfigMap"},
 			{Path: "servers.tls.{minProtocolVersion,maxProtocolVersion}", Why: "TLS 1.0 and 1.1 are refused"},
@@ -83,7 +84,7 @@ func sidecars() fields.Kind {
 			{Path: "ingress.defaultEndpoint", Why: "not where the proxy itself listens, by a listener of the Sidecar or for itself"},
 			{Path: "egress.captureMode", Why: "NONE needs a port, as `bind` does"},
 			{Path: "ingress.captureMode", Why: "NONE needs a defaultEndpoint; what is captured all the same is served, too"},
-			{Path: "{egress,ingress}.port.protocol", Why: "listeners of UDP are without effect, as in Istio, with a warning"},
+			{Path: "{egress,ingress}.port.protocol", Why: "listeners of UDP are without effect, as in Istio, with a warning; MONGO, MYSQL and REDIS are carried as TCP, and their commands not counted"},
 		},
 	}
 }
