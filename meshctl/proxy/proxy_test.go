@@ -111,7 +111,7 @@ func TestStatusJoinsReplicas(t *testing.T) {
 			"` + typ + `cluster.v3.Cluster":{"sent":"3","acked":"3"},"` + typ + `listener.v3.Listener":{"sent":"4","acked":"3","pending":2},
 			"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret":{"sent":"5","acked":"5","missing":["kubernetes://gone"]},
 			"` + typ + `route.v3.RouteConfiguration":{"sent":"2","acked":"1","error":"80: bad"},"` + typ + `endpoint.v3.ClusterLoadAssignment":{}}}]`,
-		"GET h2.heddle-system:15014/debug/syncz": `[{"node":{"Role":"router","Version":"v1"},"namespace":"edge","pod":"a"}]`,
+		"GET h2.heddle-system:15014/debug/syncz": `[{"node":{"Role":"router","Version":"v1"},"namespace":"edge","pod":"a","skew":"announces dialect 9, newer"}]`,
 	}
 	all, err := proxy.ReadStatus(t.Context(), kube, ask)
 	if err != nil {
@@ -125,6 +125,8 @@ func TestStatusJoinsReplicas(t *testing.T) {
 a.edge   router    -          -           -           -        -                   v1        h2              canary
 b.shop   sidecar   SYNCED     NOT SENT    STALE (2)   NACK     SYNCED, 1 MISSING   v1        h1              default
 
+a.edge announces dialect 9, newer
+
 b.shop refused RouteConfiguration: 80: bad
 
 b.shop waits for Secrets that are not there, cannot be used, or may not be read: kubernetes://gone
@@ -133,7 +135,7 @@ b.shop waits for Secrets that are not there, cannot be used, or may not be read:
 	if err := output.Print(&asJSON, output.JSON, all, nil); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{`"state": "STALE",` + "\n" + `        "pending": 2`, `"state": "NACK",` + "\n" + `        "reason": "80: bad"`} {
+	for _, part := range []string{`"state": "STALE",` + "\n" + `        "pending": 2`, `"state": "NACK",` + "\n" + `        "reason": "80: bad"`, `"skew": "announces dialect 9, newer"`} {
 		if !strings.Contains(asJSON.String(), part) {
 			t.Errorf("the JSON lacks %s:\n%s", part, asJSON.String())
 		}

@@ -24,6 +24,7 @@ type Status struct {
 	Role         string               `json:"role"`
 	Version      string               `json:"version"`
 	Dialect      int                  `json:"dialect,omitempty"` // what it understands; 0: a proxy that is not Heddle's
+	Skew         string               `json:"skew,omitempty"`    // what becomes of a proxy whose dialect the control plane does not speak
 	Identity     string               `json:"identity"`
 	Types        map[string]TypeState `json:"types"` // by short type; one that the proxy never asked for is not there
 	ControlPlane string               `json:"controlPlane"`
@@ -67,6 +68,7 @@ type client struct {
 	Namespace string                `json:"namespace"`
 	Pod       string                `json:"pod"`
 	Identity  string                `json:"identity"`
+	Skew      string                `json:"skew"`
 	Since     time.Time             `json:"since"`
 	Types     map[string]typeStatus `json:"types"`
 }
@@ -125,7 +127,7 @@ func ReadStatus(ctx context.Context, kube kubernetes.Interface, ask Asker) ([]St
 }
 
 func (c client) status(replica string) Status {
-	s := Status{Proxy: c.Pod + "." + c.Namespace, Role: c.Node.Role, Version: c.Node.Version, Dialect: c.Node.Dialect, Identity: c.Identity, ControlPlane: replica, Since: c.Since,
+	s := Status{Proxy: c.Pod + "." + c.Namespace, Role: c.Node.Role, Version: c.Node.Version, Dialect: c.Node.Dialect, Skew: c.Skew, Identity: c.Identity, ControlPlane: replica, Since: c.Since,
 		Types: map[string]TypeState{}}
 	for url, t := range c.Types {
 		s.Types[url[strings.LastIndexByte(url, '.')+1:]] = t.state()
@@ -133,7 +135,7 @@ func (c client) status(replica string) Status {
 	return s
 }
 
-// StatusTable writes one row per proxy, and below it why a proxy refused anything, and what it waits for.
+// StatusTable writes one row per proxy, and below it whose dialect is not spoken, why a proxy refused anything, and what it waits for.
 func StatusTable(w io.Writer, all []Status) error {
 	columns := []string{"Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration", "Secret"}
 	rows := make([][]string, 0, len(all))
@@ -149,6 +151,11 @@ func StatusTable(w io.Writer, all []Status) error {
 		return err
 	}
 	for _, s := range all {
+		if s.Skew != "" {
+			if _, err := fmt.Fprintf(w, "\n%s %s\n", s.Proxy, s.Skew); err != nil {
+				return err
+			}
+		}
 		for _, column := range columns {
 			if err := explain(w, s.Proxy, column, s.Types[column]); err != nil {
 				return err

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -94,6 +93,10 @@ func (s *Server) serve(ctx context.Context, v variant) (err error) {
 		return err
 	}
 	node := nodeOf(first.node)
+	if node.Dialect, err = announced(first.node); err != nil {
+		s.refuse(ctx, node, Caller{}, err)
+		return err
+	}
 	node.OnDemand = node.OnDemand && v.delta()
 	caller, machine, err := s.identify(ctx, node)
 	if machine != nil {
@@ -108,12 +111,16 @@ func (s *Server) serve(ctx context.Context, v variant) (err error) {
 		return err
 	}
 	defer sub.Close()
-	client := Client{Node: node, Namespace: caller.Namespace, Pod: caller.Pod, Identity: caller.Identity.String(), Since: time.Now(), Delta: v.delta()}
+	client := Client{Node: node, Namespace: caller.Namespace, Pod: caller.Pod, Identity: caller.Identity.String(), Since: time.Now(), Delta: v.delta(),
+		Skew: skew(node.Dialect, wire.OldestDialect, wire.Dialect)}
 	entry, leave := s.roster.enter(client, sub)
 	defer leave()
 	s.streams.Add(ctx, 1)
 	defer s.streams.Add(context.WithoutCancel(ctx), -1)
 	s.log.Info("proxy connected", "node", node.ID, "identity", client.Identity, "delta", client.Delta)
+	if client.Skew != "" {
+		s.log.Warn("a proxy of another dialect", "node", node.ID, "proxy", client.Skew)
+	}
 	st := &stream{server: s, wire: v, node: node, sub: sub, machine: machine, status: entry, types: map[string]*subscribed{}}
 	taker.Store(st)
 	err = st.serve(ctx, first, requests, failed)
@@ -265,7 +272,6 @@ func nodeOf(n *core.Node) Node {
 		Names: text(wire.MetaDNSCapture) == "true", Allocated: text(wire.MetaDNSAutoAllocate) != "false",
 	}
 	out.Address, _, _ = strings.Cut(text(wire.MetaInstanceIPs), ",")
-	out.Dialect, _ = strconv.Atoi(text(wire.MetaDialect))
 	parts := strings.Split(out.ID, "~")
 	out.Role = parts[0]
 	if len(parts) == 4 && out.Pod == "" {

@@ -195,13 +195,21 @@ func asWeb(context.Context, string) (Caller, error) {
 // connect serves a stream of one variant in the test's bubble.
 func connect(t *testing.T, registry Registry, authenticate Authenticate, delta bool) (*line, *Server) {
 	t.Helper()
-	s, err := New(Options{Registry: registry, Authenticate: authenticate, Log: slog.New(slog.DiscardHandler), Meter: noop.Meter{}})
+	l, s, _ := connectLogged(t, registry, authenticate, delta)
+	return l, s
+}
+
+// connectLogged is connect with what is logged, which may be read once the stream has ended.
+func connectLogged(t *testing.T, registry Registry, authenticate Authenticate, delta bool) (*line, *Server, *strings.Builder) {
+	t.Helper()
+	logged := &strings.Builder{}
+	s, err := New(Options{Registry: registry, Authenticate: authenticate, Log: slog.New(slog.NewTextHandler(logged, nil)), Meter: noop.Meter{}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := &line{t: t, isDelta: delta, up: make(chan *request), down: make(chan *response, 100), ended: make(chan error, 1)}
 	go func() { l.ended <- s.serve(t.Context(), l) }()
-	return l, s
+	return l, s, logged
 }
 
 func (l *line) close() {

@@ -15,7 +15,8 @@ type Client struct {
 	Identity  string                `json:"identity"`
 	Since     time.Time             `json:"since"`
 	Delta     bool                  `json:"delta"`
-	Types     map[string]TypeStatus `json:"types"` // by type URL
+	Skew      string                `json:"skew,omitempty"` // of a dialect that is not generated for: what becomes of the proxy
+	Types     map[string]TypeStatus `json:"types"`          // by type URL
 }
 
 // TypeStatus is how far a proxy got with one type.

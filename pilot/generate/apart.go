@@ -87,8 +87,8 @@ func (p *outboundPlan) emitApart(base listeners.Outbound) map[string]bool {
 		}
 		in := base
 		in.Port, in.Routes, in.Sniff = l.Port, at.routes, l.Protocol == model.Unknown
-		// An older proxy would take the address that a client called for one to pass unknown hosts on to, and so call itself.
-		in.Direct = l.Direct && p.scope.Class.Older == 0
+		// A proxy of dialect 1 would take the address that a client called for one to pass unknown hosts on to, and so call itself.
+		in.Direct = l.Direct && p.scope.Class.Knows(2)
 		ip, err := netip.ParseAddr(l.Bind)
 		wildcard := err == nil && ip.IsUnspecified()
 		switch in.Bind = l.Bind; {

@@ -141,6 +141,9 @@ type Class struct {
 	Older int
 }
 
+// Knows reports whether the proxy understands what a dialect brought.
+func (c Class) Knows(dialect int) bool { return c.Older == 0 || c.Older >= dialect }
+
 // SecretName splits the name of an SDS resource into the Secret's name and whether its CA is asked for. ok is false for names
 // that do not stand for a Secret.
 func SecretName(resource string) (name string, ca, ok bool) {

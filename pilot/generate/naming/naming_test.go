@@ -25,6 +25,17 @@ func TestCovers(t *testing.T) {
 	}
 }
 
+// TestKnows holds that what a dialect brought is for proxies of it and of later ones.
+func TestKnows(t *testing.T) {
+	for of, want := range map[int][4]bool{1: {true, false, false, false}, 2: {true, true, false, false}, 3: {true, true, true, false}, 0: {true, true, true, true}} {
+		for i, knows := range want {
+			if got := (Class{Older: of}).Knows(i + 1); got != knows {
+				t.Errorf("a proxy of dialect %d knows what %d brought: %t", of, i+1, got)
+			}
+		}
+	}
+}
+
 func TestNarrower(t *testing.T) {
 	for _, c := range []struct {
 		a, b, want string

@@ -16,17 +16,21 @@ import (
 
 // Of returns the dialect to generate for a proxy that announces one: 0 where that is this build's, a later one's, or none at all. What is before
 // wire.OldestDialect is told as much as that one.
-func Of(announced int) int {
-	if announced == 0 || announced >= wire.Dialect {
+func Of(announced int) int { return of(announced, wire.OldestDialect, wire.Dialect) }
+
+func of(announced, oldest, newest int) int {
+	if announced == 0 || announced >= newest {
 		return 0
 	}
-	return max(announced, wire.OldestDialect)
+	return max(announced, oldest)
 }
 
 // Lower returns r as a proxy of an older dialect understands it: r itself where it does already, and where it cannot.
-func Lower(r *wire.Resource, dialect int) *wire.Resource {
-	table := tables()[dialect]
-	if r == nil || table == nil {
+func Lower(r *wire.Resource, dialect int) *wire.Resource { return tables()[dialect].say(r) }
+
+// say is Lower for the table's dialect; nil: this build's.
+func (t *table) say(r *wire.Resource) *wire.Resource {
+	if r == nil || t == nil {
 		return r
 	}
 	packed := &anypb.Any{TypeUrl: r.Type, Value: r.Body}
@@ -35,7 +39,7 @@ func Lower(r *wire.Resource, dialect int) *wire.Resource {
 		return r
 	}
 	before := proto.Clone(m)
-	if table.lower(m.ProtoReflect()) != same || proto.Equal(before, m) {
+	if t.lower(m.ProtoReflect()) != same || proto.Equal(before, m) {
 		return r
 	}
 	return message.Resource(r.Type, r.Name, m)
@@ -176,12 +180,14 @@ func number(word string) bool { return len(word) == 3 && strings.Trim(word, "012
 
 // Unknown returns the first field or message of a resource that a dialect does not know; "" where there is none. It is what a proxy of that dialect
 // would refuse the resource for.
-func Unknown(r *wire.Resource, dialect int) string {
+func Unknown(r *wire.Resource, dialect int) string { return tables()[dialect].refused(r) }
+
+func (t *table) refused(r *wire.Resource) string {
 	m, err := (&anypb.Any{TypeUrl: r.Type, Value: r.Body}).UnmarshalNew()
 	if err != nil {
 		return r.Type
 	}
-	return tables()[dialect].unknown(m.ProtoReflect())
+	return t.unknown(m.ProtoReflect())
 }
 
 func (t *table) unknown(m protoreflect.Message) (found string) {
