@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 
 	admission "k8s.io/api/admissionregistration/v1"
 	core "k8s.io/api/core/v1"
@@ -59,6 +60,8 @@ func connect(kubeconfig, of string) (*cluster, error) {
 		return nil, err
 	}
 	shared := true
+	config = rest.CopyConfig(config)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return reaching{next} })
 	c.cache, err = cache.New(config, cache.Options{
 		Scheme:                       clientscheme.Scheme,
 		Mapper:                       c.writer.RESTMapper(),

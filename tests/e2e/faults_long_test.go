@@ -159,8 +159,11 @@ func (r *trial) sees(state int) {
 		namespace string
 		args      []string
 	}{{tour.ShopNamespace, []string{r.url("/items")}}, {tour.PlainNamespace, []string{"-host", r.name + ".example.com", "http://" + doorService + "." + tour.GatewayNamespace + "/items"}}} {
-		client := r.pod(from.namespace, "app=client")
 		eventually(r.t, r.t.Context(), time.Minute, func() error {
+			client, err := r.Pod(r.t.Context(), from.namespace, "app=client")
+			if err != nil {
+				return err
+			}
 			answer, err := r.Ask(r.t.Context(), client, "client", append([]string{"client"}, from.args...)...)
 			if err == nil && fmt.Sprint(answer.Headers["X-State"]) != fmt.Sprintf("[%d]", state) {
 				err = fmt.Errorf("state %v is in force for %s, not %d", answer.Headers["X-State"], from.namespace, state)

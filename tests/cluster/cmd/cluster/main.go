@@ -69,6 +69,7 @@ func command() *cobra.Command {
 				return err
 			}},
 		captureCommand(&o),
+		outageCommand(&o),
 		&cobra.Command{Use: "smoke", Short: "try out everything that the cluster promises", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return smoke.Run(cmd.Context(), o.cluster()) }},
 	)

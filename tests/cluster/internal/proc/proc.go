@@ -28,7 +28,7 @@ func Of(pid int) (ID, error) {
 	if err != nil {
 		return ID{}, fmt.Errorf("identifying process %d: %w", pid, err)
 	}
-	state, start, err := parseStat(string(stat))
+	state, _, start, err := parseStat(string(stat))
 	if err != nil {
 		return ID{}, fmt.Errorf("identifying process %d: %w", pid, err)
 	}
@@ -42,15 +42,28 @@ func Of(pid int) (ID, error) {
 	return ID{PID: pid, Start: start, Boot: strings.TrimSpace(string(boot))}, nil
 }
 
-// parseStat finds state and start time behind the command's name, which may itself hold spaces and brackets.
-func parseStat(stat string) (state string, start uint64, err error) {
+// parseStat finds state, parent and start time behind the command's name, which may itself hold spaces and brackets.
+func parseStat(stat string) (state string, parent int, start uint64, err error) {
 	end := strings.LastIndexByte(stat, ')')
 	fields := strings.Fields(stat[end+1:])
 	if end < 0 || len(fields) < 20 {
-		return "", 0, fmt.Errorf("malformed stat %q", stat)
+		return "", 0, 0, fmt.Errorf("malformed stat %q", stat)
+	}
+	if parent, err = strconv.Atoi(fields[1]); err != nil {
+		return "", 0, 0, fmt.Errorf("malformed stat %q", stat)
 	}
 	start, err = strconv.ParseUint(fields[19], 10, 64)
-	return fields[0], start, err
+	return fields[0], parent, start, err
+}
+
+// ChildOf says whether this very process runs and was started by the other one, which runs too.
+func (id ID) ChildOf(other ID) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", id.PID))
+	if err != nil {
+		return false
+	}
+	_, parent, _, err := parseStat(string(stat))
+	return err == nil && parent == other.PID && id.Alive() && other.Alive()
 }
 
 // Alive says whether this very process still runs.

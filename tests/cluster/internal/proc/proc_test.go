@@ -9,7 +9,7 @@ import (
 )
 
 func TestParseStat(t *testing.T) {
-	const tail = " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21"
+	const tail = " S 7 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21"
 	for name, c := range map[string]struct {
 		stat  string
 		state string
@@ -21,10 +21,24 @@ func TestParseStat(t *testing.T) {
 		"cut short":                      {"42 (kubelet) S 1 2", "", 0, true},
 		"empty":                          {"", "", 0, true},
 	} {
-		state, start, err := parseStat(c.stat)
-		if state != c.state || start != c.start || (err != nil) != c.bad {
-			t.Errorf("%s: %q %d %v", name, state, start, err)
+		state, parent, start, err := parseStat(c.stat)
+		if state != c.state || start != c.start || (parent == 7) == c.bad || (err != nil) != c.bad {
+			t.Errorf("%s: %q %d %d %v", name, state, parent, start, err)
 		}
+	}
+}
+
+func TestChildren(t *testing.T) {
+	self, err := Of(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent, err := Of(os.Getppid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !self.ChildOf(parent) || parent.ChildOf(self) || self.ChildOf(ID{PID: parent.PID, Start: parent.Start + 1, Boot: parent.Boot}) {
+		t.Error("who is whose child is not seen")
 	}
 }
 
