@@ -35,11 +35,13 @@ const (
 	validatorConfiguration = "heddle-validator"
 )
 
-// cluster is what heddled knows the API server by: a client that asks, one that writes objects of any kind, and the one cache.
+// cluster is what heddled knows the API server by: a client that asks, one that watches what the one cache does not hold, one that writes objects of any kind,
+// and the cache.
 type cluster struct {
-	kube   kubernetes.Interface
-	writer client.Client
-	cache  cache.Cache
+	kube    kubernetes.Interface
+	watches kubernetes.Interface
+	writer  client.Client
+	cache   cache.Cache
 }
 
 func connect(kubeconfig, of string) (*cluster, error) {
@@ -59,9 +61,12 @@ func connect(kubeconfig, of string) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	shared := true
 	config = rest.CopyConfig(config)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return reaching{next} })
+	if c.watches, err = kubernetes.NewForConfig(config); err != nil {
+		return nil, fmt.Errorf("making a client: %w", err)
+	}
+	shared := true
 	c.cache, err = cache.New(config, cache.Options{
 		Scheme:                       clientscheme.Scheme,
 		Mapper:                       c.writer.RESTMapper(),

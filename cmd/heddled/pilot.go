@@ -60,7 +60,7 @@ type pilot struct {
 // newPilot needs of h all that is made before it.
 func newPilot(h *heddled) (*pilot, error) {
 	c, cl, log := h.config, h.cluster, h.log
-	secrets := source.NewSecrets(cl.kube, log.With("part", "secrets"))
+	secrets := source.NewSecrets(cl.watches, log.With("part", "secrets"))
 	m := newMachines(h)
 	p, err := publishing(h, publish.Options{Secrets: secrets, MayRead: secrets.MayRead}, m)
 	if err != nil {
@@ -75,7 +75,7 @@ func newPilot(h *heddled) (*pilot, error) {
 		p.addresses.Set(r)
 		p.events.Set(r)
 	}
-	p.source = source.New(source.Options{Cache: cl.cache, Kube: cl.kube, Mesh: c.mesh(),
+	p.source = source.New(source.Options{Cache: cl.cache, Kube: cl.watches, Mesh: c.mesh(),
 		Snapshot: p.translator(), Endpoints: p.endpointer(), Log: log.With("part", "source")}).Run
 	return p, nil
 }
