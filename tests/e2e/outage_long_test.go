@@ -43,7 +43,7 @@ func apiAway(t *testing.T, c *tour.Cluster, name string, how ...string) {
 	r.written(1)
 	loads := []*runner{
 		r.send("mesh-http1", tour.ShopNamespace, r.url("/items")), r.send("mesh-http2", tour.ShopNamespace, "-h2", r.url("/items")),
-		r.send("mesh-fresh", tour.ShopNamespace, "-fresh", r.url("/items")),
+		r.send("mesh-fresh", tour.ShopNamespace, "-fresh", "-host", name+".shop:8080", "http://"+x.address(name)+":8080/items"),
 		r.send("gateway", tour.PlainNamespace, "-host", name+".example.com", "http://"+doorService+"."+tour.GatewayNamespace+"/items"),
 	}
 	x.synced()
@@ -83,6 +83,17 @@ func outage(t *testing.T, how ...string) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", strings.Join(cmd.Args, " "), err, out)
 	}
+}
+
+// address is a Service's in the shop. Who opens connections while the API server comes back had better not ask for it: Kubernetes may take all nodes for dead
+// for a moment, and with them the cluster's DNS.
+func (x *installation) address(service string) string {
+	x.t.Helper()
+	s, err := x.kube.CoreV1().Services(tour.ShopNamespace).Get(x.t.Context(), service, metav1.GetOptions{})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return s.Spec.ClusterIP
 }
 
 // written has a state of the route written as soon as the API server takes it.
