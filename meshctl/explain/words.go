@@ -279,9 +279,9 @@ func (w *walk) settings(t *Target, p *replica.Proxy, c *upstream.Config) {
 		}
 	}
 	add(c.ConnectTimeout > 0 && c.ConnectTimeout != 10*time.Second, "connect timeout %s", c.ConnectTimeout)
-	add(c.Limits.Connections > 0, "at most %d connections", c.Limits.Connections)
-	add(c.Limits.Pending > 0, "at most %d pending requests", c.Limits.Pending)
-	add(c.Limits.Requests > 0, "at most %d requests at once", c.Limits.Requests)
+	add(c.Limits.Connections > 0, "at most %v connections", c.Limits.Connections)
+	add(c.Limits.Pending > 0, "at most %v pending requests", c.Limits.Pending)
+	add(c.Limits.Requests > 0, "at most %v requests at once", c.Limits.Requests)
 	add(c.Protocol == upstream.UseHTTP2, "HTTP/2")
 	if o := c.Outlier; o != nil {
 		add(true, "outlier detection: ejected for %s after %d 5xx in a row", o.BaseEjection, o.Consecutive5xx)

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -81,6 +82,17 @@ const None Limit = math.MaxUint32
 
 // admits says whether the limit lets the n-th through.
 func (l Limit) admits(n int64) bool { return l == 0 || l != None && n <= int64(l) }
+
+// String is how many the limit lets through; that of any number is "any".
+func (l Limit) String() string {
+	switch l {
+	case 0:
+		return "any"
+	case None:
+		return "0"
+	}
+	return strconv.FormatUint(uint64(l), 10)
+}
 
 // Limits are circuit breakers; zero means unlimited.
 type Limits struct {

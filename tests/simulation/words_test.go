@@ -142,12 +142,12 @@ func (j *journey) outlier(o *upstream.Outlier, panics uint32) {
 
 // limits notes how much a cluster takes at once.
 func (j *journey) limits(prefix string, l *upstream.Limits) {
-	for name, n := range map[string]uint32{
+	for name, n := range map[string]upstream.Limit{
 		"connections": l.Connections, "pending": l.Pending, "requests": l.Requests, "retrying": l.Retries,
-		"per-connection": l.RequestsPerConnection, "streams": l.Streams,
+		"per-connection": upstream.Limit(l.RequestsPerConnection), "streams": upstream.Limit(l.Streams),
 	} {
 		if n > 0 {
-			j.say("%s%s=%d", prefix, name, n)
+			j.say("%s%s=%v", prefix, name, n)
 		}
 	}
 	if b := l.Budget; b != nil {
