@@ -21,6 +21,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
 const httpOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -47,7 +48,7 @@ func (b *builder) cluster(in *cluster.Cluster) (*upstream.Config, error) {
 	}
 	out.ByLocality = in.GetCommonLbConfig().GetLocalityWeightedLbConfig() != nil
 	for _, step := range []func(*cluster.Cluster, *upstream.Config) error{
-		b.discovery, balancer, limits, outlier, checks.Read, protocol, source, b.sockets,
+		b.discovery, balancer, limits, passiveChecks, checks.Read, protocol, source, b.sockets,
 	} {
 		if err := step(in, out); err != nil {
 			return nil, err
@@ -205,13 +206,13 @@ func limits(in *cluster.Cluster, out *upstream.Config) error {
 	return nil
 }
 
-// outlier reads passive health checks. A detector that is enforced at 0 % is off; other shares than all are not implemented.
-func outlier(in *cluster.Cluster, out *upstream.Config) error {
+// passiveChecks reads outlier detection. A detector that is enforced at 0 % is off; other shares than all are not implemented.
+func passiveChecks(in *cluster.Cluster, out *upstream.Config) error {
 	o := in.GetOutlierDetection()
 	if o == nil {
 		return nil
 	}
-	out.Outlier = &upstream.Outlier{
+	out.Outlier = &outlier.Config{
 		Consecutive5xx: values.Number(o.GetConsecutive_5Xx(), 5), ConsecutiveGateway: values.Number(o.GetConsecutiveGatewayFailure(), 5),
 		SplitLocal: o.GetSplitExternalLocalOriginErrors(), ConsecutiveLocal: values.Number(o.GetConsecutiveLocalOriginFailure(), 5),
 		Interval: values.Duration(o.GetInterval(), 10*time.Second), BaseEjection: values.Duration(o.GetBaseEjectionTime(), 30*time.Second),

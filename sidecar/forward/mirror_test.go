@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
-	"github.com/heddle-mesh/heddle/sidecar/upstream"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
 // TestMirrorsAreBounded: copies for a cluster that takes them and does not answer cost no more than so many, and so much memory.
@@ -76,11 +76,11 @@ func TestResult(t *testing.T) {
 		status int
 		code   string
 		errors []int
-		want   upstream.Result
+		want   outlier.Result
 	}{
-		{false, 200, "", nil, upstream.Good}, {false, 429, "", nil, upstream.Good}, {false, 500, "", nil, upstream.Server}, {false, 503, "", nil, upstream.Gateway}, {true, 200, "14", nil, upstream.Gateway},
-		{false, 429, "", []int{429, 503}, upstream.Server}, {false, 503, "", []int{429, 503}, upstream.Gateway}, {false, 500, "", []int{429, 503}, upstream.Good}, {false, 200, "", []int{429}, upstream.Good},
-		{true, 200, "14", []int{429}, upstream.Good}, {true, 200, "0", []int{200}, upstream.Server},
+		{false, 200, "", nil, outlier.Good}, {false, 429, "", nil, outlier.Good}, {false, 500, "", nil, outlier.Server}, {false, 503, "", nil, outlier.Gateway}, {true, 200, "14", nil, outlier.Gateway},
+		{false, 429, "", []int{429, 503}, outlier.Server}, {false, 503, "", []int{429, 503}, outlier.Gateway}, {false, 500, "", []int{429, 503}, outlier.Good}, {false, 200, "", []int{429}, outlier.Good},
+		{true, 200, "14", []int{429}, outlier.Good}, {true, 200, "0", []int{200}, outlier.Server},
 	} {
 		x := &exchange.Exchange{GRPC: c.grpc}
 		if x.Response.Status = c.status; c.code != "" {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/filter"
-	"github.com/heddle-mesh/heddle/sidecar/upstream"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
 // respond relays a response whose head stands; end: it has no body.
@@ -160,7 +160,7 @@ func (r *run) broken(err error) exchange.Outcome {
 		}
 		return exchange.IdleTimeout
 	}
-	r.lease.Host.Report(upstream.Local)
+	r.lease.Host.Report(outlier.Local)
 	if err == exchange.ErrStreamReset || err == exchange.ErrRefused {
 		return exchange.StreamAborted
 	}

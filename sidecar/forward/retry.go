@@ -9,7 +9,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/route"
-	"github.com/heddle-mesh/heddle/sidecar/upstream"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
 // retriable says whether the policy wants another try, and nothing of this one has reached the client.
@@ -109,20 +109,20 @@ func grpcStatus(h *exchange.Head) int {
 }
 
 // result is how a response's head counts for outlier detection. Where statuses are named that are errors, these alone decide, as in Envoy, for gRPC as well.
-func result(x *exchange.Exchange, errors []int) upstream.Result {
+func result(x *exchange.Exchange, errors []int) outlier.Result {
 	status := x.Response.Status
 	if errors == nil {
 		status = judged(x)
 	} else if !slices.Contains(errors, status) {
-		return upstream.Good
+		return outlier.Good
 	}
 	switch {
 	case status == 502 || status == 503 || status == 504:
-		return upstream.Gateway
+		return outlier.Gateway
 	case status >= 500 || errors != nil:
-		return upstream.Server
+		return outlier.Server
 	}
-	return upstream.Good
+	return outlier.Good
 }
 
 // judged is the HTTP status by which a response's head counts for outlier detection: to gRPC the one that its grpc-status stands for, where

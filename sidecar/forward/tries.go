@@ -7,6 +7,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/route"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
 // forward sends the request to the route's cluster, as often as its retry policy allows, and relays the response.
@@ -225,7 +226,7 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 		if o == exchange.Timeout {
 			o = r.timedOut()
 		} else if o != exchange.ClientGone && o != exchange.Overflow {
-			h.Report(upstream.Local)
+			h.Report(outlier.Local)
 		}
 		return o, false, nil
 	}
@@ -407,7 +408,7 @@ func (r *run) failed(err error) exchange.Outcome {
 	if err == exchange.ErrTimeout && r.idles { // nor does that the stream was idle
 		return exchange.IdleTimeout
 	}
-	r.lease.Host.Report(upstream.Local)
+	r.lease.Host.Report(outlier.Local)
 	switch err {
 	case exchange.ErrTimeout:
 		return r.timedOut()

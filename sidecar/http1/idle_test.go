@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/route"
-	"github.com/heddle-mesh/heddle/sidecar/upstream"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
 // TestStreamIdle holds what becomes of requests on which nothing moves for the idle timeout: an answer while there can be one, which says who was waited
@@ -146,7 +146,7 @@ func TestWhoseIdleTimeout(t *testing.T) {
 		rs[0].Retry = &route.Retry{PerTryIdle: try}
 		p := proxy(t, rs, map[string][]string{"c": {b}}, func(p *mesh) {
 			p.http.StreamIdle = 200 * time.Millisecond
-			p.cfg.Clusters["c"].Outlier = &upstream.Outlier{Consecutive5xx: 1, BaseEjection: time.Hour, MaxEjectionPercent: 100}
+			p.cfg.Clusters["c"].Outlier = &outlier.Config{Consecutive5xx: 1, BaseEjection: time.Hour, MaxEjectionPercent: 100}
 		})
 		if got := p.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); !strings.Contains(got, " 504 ") {
 			t.Errorf("%s: got %q", name, got)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/route"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
 // TestMaxStream holds what becomes of a request that lasts longer than it may with its response, whatever moves meanwhile: an answer while there can be one,
@@ -132,7 +133,7 @@ func TestUpstreamMaxStream(t *testing.T) {
 			rs[0].Retry, rs[0].Idle, rs[0].Timeout = c.route.Retry, c.route.Idle, c.route.Timeout
 			p := proxy(t, rs, map[string][]string{"c": {b}}, func(p *mesh) {
 				p.cfg.Clusters["c"].MaxStream = 300 * time.Millisecond
-				p.cfg.Clusters["c"].Outlier = &upstream.Outlier{Consecutive5xx: 1, ConsecutiveLocal: 1, Interval: time.Hour, BaseEjection: time.Hour, MaxEjectionPercent: 100}
+				p.cfg.Clusters["c"].Outlier = &outlier.Config{Consecutive5xx: 1, ConsecutiveLocal: 1, Interval: time.Hour, BaseEjection: time.Hour, MaxEjectionPercent: 100}
 			})
 			nc, err := net.Dial("tcp", p.addr())
 			if err != nil {

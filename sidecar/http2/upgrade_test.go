@@ -12,6 +12,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/route"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
 // shouter is a WebSocket server as far as the handshake goes; then it sends every byte back in upper case.
@@ -114,7 +115,7 @@ func TestUpgradeThatUpstreamCannotTake(t *testing.T) {
 // Requests that cannot be put into what the upstream speaks say nothing of the upstream: no client must be able to have it ejected with them.
 func TestUnfitRequestsEjectNobody(t *testing.T) {
 	ejects := func(c *upstream.Config) {
-		c.Outlier = &upstream.Outlier{Consecutive5xx: 1, ConsecutiveLocal: 1, BaseEjection: time.Hour, MaxEjectionPercent: 100}
+		c.Outlier = &outlier.Config{Consecutive5xx: 1, ConsecutiveLocal: 1, BaseEjection: time.Hour, MaxEjectionPercent: 100}
 	}
 	opens := func(h *config.HTTP) {
 		h.Upgrades = []route.UpgradeRule{{Type: "websocket", Enabled: true}, {Type: "CONNECT", Enabled: true}}

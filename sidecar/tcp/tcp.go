@@ -16,6 +16,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/listener"
 	"github.com/heddle-mesh/heddle/sidecar/route"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
 // hosts is how many different hosts are tried for one connection: nothing has been sent, so trying again is harmless.
@@ -111,13 +112,13 @@ func (s *Server) dial(ctx context.Context, c *exchange.Connection, b *config.Bou
 		d.conn, d.outcome, d.up.Failure = s.reach(ctx, cluster, h, c, b.Chain.TCP.Tunnel)
 		switch {
 		case d.outcome == exchange.OK:
-			h.Report(upstream.Good)
+			h.Report(outlier.Good)
 			d.up.Security, d.up.Local = d.conn.security, local(d.conn)
 			return d
 		case d.outcome == exchange.Overflow || ctx.Err() != nil:
 			return d
 		}
-		h.Report(upstream.Local)
+		h.Report(outlier.Local)
 	}
 	return d
 }

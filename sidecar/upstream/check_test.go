@@ -21,6 +21,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/http2"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
 	"github.com/heddle-mesh/heddle/sidecar/upstream/check"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
 // checked runs a cluster whose hosts are checked every few milliseconds.
@@ -31,7 +32,7 @@ func checked(t *testing.T, c check.Config, addresses ...string) *upstream.Cluste
 		*d = 5 * time.Millisecond
 	}
 	cfg := &upstream.Config{Info: exchange.ClusterInfo{Name: "c"}, Discovery: upstream.Static, Health: &c, ConnectTimeout: 2 * time.Second,
-		Outlier: &upstream.Outlier{Consecutive5xx: 1, BaseEjection: time.Hour, MaxEjectionPercent: 100}}
+		Outlier: &outlier.Config{Consecutive5xx: 1, BaseEjection: time.Hour, MaxEjectionPercent: 100}}
 	for _, a := range addresses {
 		cfg.Endpoints = append(cfg.Endpoints, &exchange.Endpoint{Address: netip.MustParseAddrPort(a), Weight: 1})
 	}
@@ -99,7 +100,7 @@ func TestChecksPardon(t *testing.T) {
 	becomes(t, c, true)
 	seen := false
 	for range 50 {
-		c.Hosts()[0].Report(upstream.Server)
+		c.Hosts()[0].Report(outlier.Server)
 		seen = seen || c.Hosts()[0].Ejected() // unless a check was faster
 		becomes(t, c, true)                   // though the ejection is for an hour
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/upstream/check"
 	"github.com/heddle-mesh/heddle/sidecar/upstream/hashing"
 	"github.com/heddle-mesh/heddle/sidecar/upstream/lookup"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
 // Discovery says where a cluster's endpoints come from.
@@ -112,19 +113,6 @@ type RetryBudget struct {
 	Interval time.Duration // not the active requests count, but those that began in it; 0: the active ones
 }
 
-// Outlier is passive health checking; a nil pointer means off.
-type Outlier struct {
-	Consecutive5xx     uint32 // 0: off
-	ConsecutiveGateway uint32 // 502, 503, 504 and local failures; 0: off
-	SplitLocal         bool   // local failures count only towards ConsecutiveLocal
-	ConsecutiveLocal   uint32
-	Interval           time.Duration
-	BaseEjection       time.Duration
-	MaxEjection        time.Duration
-	MaxEjectionPercent uint32 // of the hosts, rounded down
-	AlwaysOne          bool   // one host may be ejected whatever MaxEjectionPercent says
-}
-
 // Config describes a cluster. It never changes; an unchanged cluster keeps its pointer.
 type Config struct {
 	Info           exchange.ClusterInfo
@@ -142,7 +130,7 @@ type Config struct {
 	MaxStream      time.Duration // of one try on its connection, response and all; 0: any time
 	Ping           exchange.Keepalive
 	Limits         Limits
-	Outlier        *Outlier
+	Outlier        *outlier.Config // nil: no host is ejected
 	Health         *check.Config
 	PinDraining    bool       // clients stay with hosts that drain
 	Panic          uint32     // percent of healthy endpoints of a priority below which all are used; 0: never

@@ -11,6 +11,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/upstream/hashing"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
 // pickFor returns the address that a hash leads to.
@@ -152,7 +153,7 @@ func TestHashChoosesAmongTheFit(t *testing.T) {
 // TestHashFollowsEjection: an ejected host is left at once, before tables are made anew, and only its requests move.
 func TestHashFollowsEjection(t *testing.T) {
 	for name, cfg := range kinds() {
-		cfg.Outlier = &Outlier{ConsecutiveGateway: 1, BaseEjection: time.Hour, MaxEjectionPercent: 100}
+		cfg.Outlier = &outlier.Config{ConsecutiveGateway: 1, BaseEjection: time.Hour, MaxEjectionPercent: 100}
 		c := live(cfg, endpoint(a), endpoint(b), endpoint(d))
 		before := map[uint64]string{}
 		for hash := range uint64(200) {

@@ -24,7 +24,7 @@ type Host struct {
 	mu      sync.Mutex // writers of pools and outlier state
 	named   map[poolKey]*pool
 	retired bool
-	outlier outlier
+	outlier record
 }
 
 // face is what the configuration says of a host.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
 // crowd makes hosts of "priority zone weight: states", a state for each: f fit, u unhealthy, d draining.
@@ -81,9 +82,9 @@ func TestLevels(t *testing.T) {
 
 // TestEjectionShiftsTraffic: outlier detection moves traffic to the next priority, and back when it ends.
 func TestEjectionShiftsTraffic(t *testing.T) {
-	c := live(Config{Outlier: &Outlier{ConsecutiveGateway: 1, BaseEjection: 1 << 40, MaxEjectionPercent: 100}}, crowd(t, "0 a 0 ff", "1 b 0 ff")...)
+	c := live(Config{Outlier: &outlier.Config{ConsecutiveGateway: 1, BaseEjection: 1 << 40, MaxEjectionPercent: 100}}, crowd(t, "0 a 0 ff", "1 b 0 ff")...)
 	for _, h := range c.Hosts()[:2] {
-		h.Report(Gateway)
+		h.Report(outlier.Gateway)
 	}
 	c.reschedule()
 	if got := count(c, 100); got["10.1.0.0:1"]+got["10.1.0.1:1"] != 100 {

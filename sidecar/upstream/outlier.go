@@ -3,27 +3,18 @@ package upstream
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
-// outlier is a host's record with passive health checking.
-type outlier struct {
-	fives, gateway, local atomic.Uint32 // consecutive failures
-	ejected               atomic.Bool
-	times                 uint32      // how often it was ejected lately; Host.mu
-	until                 time.Time   // end of the last ejection; Host.mu
-	timer                 *time.Timer // ends the ejection; Host.mu
+// record is a host's with passive health checking.
+type record struct {
+	outlier.Series
+	ejected atomic.Bool
+	times   uint32      // how often it was ejected lately; Host.mu
+	until   time.Time   // end of the last ejection; Host.mu
+	timer   *time.Timer // ends the ejection; Host.mu
 }
-
-// Result is how a try ended, for outlier detection.
-type Result uint8
-
-// The results.
-const (
-	Good    Result = iota
-	Gateway        // 502, 503 or 504 answered
-	Server         // another 5xx answered
-	Local          // no answer: connecting failed, reset, timeout
-)
 
 // Errors are the statuses of responses that are errors; nil: 5xx.
 func (h *Host) Errors() []int { return h.cluster.config().Errors }
@@ -32,55 +23,14 @@ func (h *Host) Errors() []int { return h.cluster.config().Errors }
 func (h *Host) MaxStream() time.Duration { return h.cluster.config().MaxStream }
 
 // Report feeds outlier detection with one try's end.
-func (h *Host) Report(r Result) {
-	cfg := h.cluster.config().Outlier
-	if cfg == nil {
-		return
-	}
-	o := &h.outlier
-	if r == Good {
-		reset(&o.fives, &o.gateway, &o.local)
-		return
-	}
-	if r == Local && cfg.SplitLocal {
-		if hit(&o.local, cfg.ConsecutiveLocal) {
-			h.eject(cfg)
-		}
-		return
-	}
-	if cfg.SplitLocal {
-		reset(&o.local)
-	}
-	bad := hit(&o.fives, cfg.Consecutive5xx)
-	if r == Server {
-		reset(&o.gateway)
-	} else if hit(&o.gateway, cfg.ConsecutiveGateway) {
-		bad = true
-	}
-	if bad {
+func (h *Host) Report(r outlier.Result) {
+	if cfg := h.cluster.config().Outlier; cfg != nil && h.outlier.Add(cfg, r) {
 		h.eject(cfg)
 	}
 }
 
-func reset(counts ...*atomic.Uint32) {
-	for _, c := range counts {
-		if c.Load() != 0 {
-			c.Store(0)
-		}
-	}
-}
-
-// hit counts one more failure and says whether the limit (0: off) is reached, which starts the count anew.
-func hit(count *atomic.Uint32, limit uint32) bool {
-	if n := count.Add(1); limit == 0 || n < limit {
-		return false
-	}
-	count.Store(0)
-	return true
-}
-
 // eject takes the host out for at least the base time times the number of recent ejections, unless too many would be out then.
-func (h *Host) eject(cfg *Outlier) {
+func (h *Host) eject(cfg *outlier.Config) {
 	c := h.cluster
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -93,11 +43,7 @@ func (h *Host) eject(cfg *Outlier) {
 		h.outlier.times -= min(h.outlier.times, uint32(min(now.Sub(h.outlier.until)/interval, 1<<20)))
 	}
 	h.outlier.times++
-	d := cfg.BaseEjection * time.Duration(h.outlier.times)
-	if limit := max(cfg.MaxEjection, cfg.BaseEjection); cfg.MaxEjection > 0 && d > limit {
-		d = limit
-	}
-	h.outlier.until = c.intervalEnd(now.Add(d), cfg.Interval)
+	h.outlier.until = c.intervalEnd(now.Add(cfg.Lasts(h.outlier.times)), cfg.Interval)
 	h.outlier.ejected.Store(true)
 	c.ejected.Add(1)
 	h.outlier.timer = time.AfterFunc(h.outlier.until.Sub(now), h.restore)
@@ -119,7 +65,7 @@ func (c *Cluster) intervalEnd(t time.Time, interval time.Duration) time.Time {
 }
 
 // spares says whether one more host may be ejected. As in Envoy, a share of a few hosts may be none.
-func (c *Cluster) spares(cfg *Outlier) bool {
+func (c *Cluster) spares(cfg *outlier.Config) bool {
 	out := c.ejected.Load()
 	return out == 0 && cfg.AlwaysOne || 100*(out+1) <= int64(cfg.MaxEjectionPercent)*int64(len(c.Hosts()))
 }
@@ -130,7 +76,7 @@ func (h *Host) restore() {
 	if !h.outlier.ejected.CompareAndSwap(true, false) {
 		return
 	}
-	reset(&h.outlier.fives, &h.outlier.gateway, &h.outlier.local)
+	h.outlier.Begin()
 	h.cluster.ejected.Add(-1)
 	h.cluster.reschedule()
 }

@@ -7,21 +7,22 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
 func TestOutlier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := live(Config{Outlier: &Outlier{Consecutive5xx: 3, Interval: 10 * time.Second, BaseEjection: 30 * time.Second, MaxEjectionPercent: 50}},
+		c := live(Config{Outlier: &outlier.Config{Consecutive5xx: 3, Interval: 10 * time.Second, BaseEjection: 30 * time.Second, MaxEjectionPercent: 50}},
 			endpoint(a), endpoint(b))
 		h, other := c.Hosts()[0], c.Hosts()[1]
 		fail := func(h *Host, n int) {
 			for range n {
-				h.Report(Gateway)
+				h.Report(outlier.Gateway)
 			}
 			synctest.Wait()
 		}
 		fail(h, 2)
-		h.Report(Good)
+		h.Report(outlier.Good)
 		fail(h, 2)
 		if h.Ejected() {
 			t.Fatal("ejected though not consecutive")
@@ -54,7 +55,7 @@ func TestOutlier(t *testing.T) {
 // that makes the next one shorter again.
 func TestEjectionsEndAtIntervals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := live(Config{Outlier: &Outlier{Consecutive5xx: 1, Interval: 10 * time.Second, BaseEjection: 20 * time.Second, MaxEjectionPercent: 100}}, endpoint(a))
+		c := live(Config{Outlier: &outlier.Config{Consecutive5xx: 1, Interval: 10 * time.Second, BaseEjection: 20 * time.Second, MaxEjectionPercent: 100}}, endpoint(a))
 		begun, h := time.Now(), c.Hosts()[0]
 		for _, e := range []struct{ at, until time.Duration }{ // in seconds since the beginning
 			{4, 30}, {31, 80}, // twice as long
@@ -62,7 +63,7 @@ func TestEjectionsEndAtIntervals(t *testing.T) {
 			{180, 200}, // all are
 		} {
 			time.Sleep(time.Until(begun.Add(e.at * time.Second)))
-			h.Report(Server)
+			h.Report(outlier.Server)
 			time.Sleep(time.Until(begun.Add(e.until*time.Second - time.Millisecond)))
 			if synctest.Wait(); !h.Ejected() {
 				t.Errorf("ejected at %d: is back before %d", e.at, e.until)
@@ -87,10 +88,10 @@ func TestOutlierShare(t *testing.T) {
 		for i := range c.hosts {
 			endpoints = append(endpoints, endpoint(fmt.Sprintf("10.0.0.%d:80", i)))
 		}
-		cluster := live(Config{Outlier: &Outlier{Consecutive5xx: 1, BaseEjection: time.Hour, MaxEjectionPercent: c.percent, AlwaysOne: c.always}}, endpoints...)
+		cluster := live(Config{Outlier: &outlier.Config{Consecutive5xx: 1, BaseEjection: time.Hour, MaxEjectionPercent: c.percent, AlwaysOne: c.always}}, endpoints...)
 		ejected := 0
 		for _, h := range cluster.Hosts() {
-			if h.Report(Server); h.Ejected() {
+			if h.Report(outlier.Server); h.Ejected() {
 				ejected++
 			}
 		}
@@ -102,17 +103,17 @@ func TestOutlierShare(t *testing.T) {
 
 func TestOutlierKinds(t *testing.T) {
 	for name, c := range map[string]struct {
-		cfg     Outlier
-		results []Result
+		cfg     outlier.Config
+		results []outlier.Result
 		want    bool
 	}{
-		"500 is no gateway error":       {Outlier{ConsecutiveGateway: 2}, []Result{Server, Server, Server}, false},
-		"gateway errors":                {Outlier{ConsecutiveGateway: 2}, []Result{Gateway, Gateway}, true},
-		"500 breaks a gateway series":   {Outlier{ConsecutiveGateway: 2}, []Result{Gateway, Server, Gateway}, false},
-		"local counts as gateway":       {Outlier{ConsecutiveGateway: 2}, []Result{Local, Local}, true},
-		"split: local counts apart":     {Outlier{ConsecutiveGateway: 2, SplitLocal: true, ConsecutiveLocal: 3}, []Result{Local, Local}, false},
-		"split: local reaches its own":  {Outlier{SplitLocal: true, ConsecutiveLocal: 3}, []Result{Local, Local, Local}, true},
-		"split: an answer resets local": {Outlier{SplitLocal: true, ConsecutiveLocal: 2}, []Result{Local, Gateway, Local}, false},
+		"500 is no gateway error":       {outlier.Config{ConsecutiveGateway: 2}, []outlier.Result{outlier.Server, outlier.Server, outlier.Server}, false},
+		"gateway errors":                {outlier.Config{ConsecutiveGateway: 2}, []outlier.Result{outlier.Gateway, outlier.Gateway}, true},
+		"500 breaks a gateway series":   {outlier.Config{ConsecutiveGateway: 2}, []outlier.Result{outlier.Gateway, outlier.Server, outlier.Gateway}, false},
+		"local counts as gateway":       {outlier.Config{ConsecutiveGateway: 2}, []outlier.Result{outlier.Local, outlier.Local}, true},
+		"split: local counts apart":     {outlier.Config{ConsecutiveGateway: 2, SplitLocal: true, ConsecutiveLocal: 3}, []outlier.Result{outlier.Local, outlier.Local}, false},
+		"split: local reaches its own":  {outlier.Config{SplitLocal: true, ConsecutiveLocal: 3}, []outlier.Result{outlier.Local, outlier.Local, outlier.Local}, true},
+		"split: an answer resets local": {outlier.Config{SplitLocal: true, ConsecutiveLocal: 2}, []outlier.Result{outlier.Local, outlier.Gateway, outlier.Local}, false},
 	} {
 		c.cfg.MaxEjectionPercent, c.cfg.BaseEjection = 100, time.Hour
 		h := live(Config{Outlier: &c.cfg}, endpoint(a)).Hosts()[0]
@@ -128,25 +129,25 @@ func TestOutlierKinds(t *testing.T) {
 // TestDetectorsTogether: each detector has a series of its own, and whichever is complete first has the host ejected, once. As in Envoy, a failure that is a
 // gateway's counts for 5xx as well, another one ends the gateway's series, and local ones count as a gateway's or, split, for themselves alone.
 func TestDetectorsTogether(t *testing.T) {
-	both, split := Outlier{Consecutive5xx: 5, ConsecutiveGateway: 3}, Outlier{Consecutive5xx: 5, ConsecutiveGateway: 3, SplitLocal: true, ConsecutiveLocal: 4}
+	both, split := outlier.Config{Consecutive5xx: 5, ConsecutiveGateway: 3}, outlier.Config{Consecutive5xx: 5, ConsecutiveGateway: 3, SplitLocal: true, ConsecutiveLocal: 4}
 	for name, c := range map[string]struct {
-		cfg     Outlier
-		results []Result
+		cfg     outlier.Config
+		results []outlier.Result
 		at      int // the failure that has the host ejected, from 1; 0: none of them
 	}{
-		"gateway errors alone":                  {both, []Result{Gateway, Gateway, Gateway}, 3},
-		"5xx, among them gateway errors":        {both, []Result{Gateway, Gateway, Server, Gateway, Gateway}, 5},
-		"gateway errors, after 5xx":             {both, []Result{Server, Gateway, Gateway, Gateway}, 4},
-		"both at once":                          {both, []Result{Server, Server, Gateway, Gateway, Gateway}, 5},
-		"an answer ends both":                   {both, []Result{Gateway, Gateway, Server, Server, Good, Gateway, Gateway, Server}, 0},
-		"local ones are a gateway's":            {both, []Result{Local, Gateway, Local}, 3},
-		"local ones are 5xx":                    {both, []Result{Server, Local, Local, Server, Local}, 5},
-		"split, local ones alone":               {split, []Result{Local, Local, Local, Local}, 4},
-		"split, between those of the others":    {split, []Result{Gateway, Gateway, Local, Local, Gateway}, 5},
-		"split, which end the local series":     {split, []Result{Local, Local, Local, Server, Local, Server, Server}, 0},
-		"split, all series nearly complete":     {split, []Result{Server, Server, Gateway, Gateway, Local, Local, Local}, 0},
-		"split, and then the first complete":    {split, []Result{Server, Server, Gateway, Gateway, Local, Local, Local, Local}, 8},
-		"split, with no detector of local ones": {Outlier{Consecutive5xx: 2, SplitLocal: true}, []Result{Server, Local, Local, Local, Local, Local, Server}, 7},
+		"gateway errors alone":                  {both, []outlier.Result{outlier.Gateway, outlier.Gateway, outlier.Gateway}, 3},
+		"5xx, among them gateway errors":        {both, []outlier.Result{outlier.Gateway, outlier.Gateway, outlier.Server, outlier.Gateway, outlier.Gateway}, 5},
+		"gateway errors, after 5xx":             {both, []outlier.Result{outlier.Server, outlier.Gateway, outlier.Gateway, outlier.Gateway}, 4},
+		"both at once":                          {both, []outlier.Result{outlier.Server, outlier.Server, outlier.Gateway, outlier.Gateway, outlier.Gateway}, 5},
+		"an answer ends both":                   {both, []outlier.Result{outlier.Gateway, outlier.Gateway, outlier.Server, outlier.Server, outlier.Good, outlier.Gateway, outlier.Gateway, outlier.Server}, 0},
+		"local ones are a gateway's":            {both, []outlier.Result{outlier.Local, outlier.Gateway, outlier.Local}, 3},
+		"local ones are 5xx":                    {both, []outlier.Result{outlier.Server, outlier.Local, outlier.Local, outlier.Server, outlier.Local}, 5},
+		"split, local ones alone":               {split, []outlier.Result{outlier.Local, outlier.Local, outlier.Local, outlier.Local}, 4},
+		"split, between those of the others":    {split, []outlier.Result{outlier.Gateway, outlier.Gateway, outlier.Local, outlier.Local, outlier.Gateway}, 5},
+		"split, which end the local series":     {split, []outlier.Result{outlier.Local, outlier.Local, outlier.Local, outlier.Server, outlier.Local, outlier.Server, outlier.Server}, 0},
+		"split, all series nearly complete":     {split, []outlier.Result{outlier.Server, outlier.Server, outlier.Gateway, outlier.Gateway, outlier.Local, outlier.Local, outlier.Local}, 0},
+		"split, and then the first complete":    {split, []outlier.Result{outlier.Server, outlier.Server, outlier.Gateway, outlier.Gateway, outlier.Local, outlier.Local, outlier.Local, outlier.Local}, 8},
+		"split, with no detector of local ones": {outlier.Config{Consecutive5xx: 2, SplitLocal: true}, []outlier.Result{outlier.Server, outlier.Local, outlier.Local, outlier.Local, outlier.Local, outlier.Local, outlier.Server}, 7},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -174,9 +175,9 @@ func TestDetectorsTogether(t *testing.T) {
 // next one that fails is once another has come back.
 func TestDetectorsShareTheCap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := live(Config{Outlier: &Outlier{Consecutive5xx: 3, ConsecutiveGateway: 2, SplitLocal: true, ConsecutiveLocal: 2, BaseEjection: time.Minute, MaxEjectionPercent: 50}},
+		c := live(Config{Outlier: &outlier.Config{Consecutive5xx: 3, ConsecutiveGateway: 2, SplitLocal: true, ConsecutiveLocal: 2, BaseEjection: time.Minute, MaxEjectionPercent: 50}},
 			endpoint("10.0.0.1:80"), endpoint("10.0.0.2:80"), endpoint("10.0.0.3:80"), endpoint("10.0.0.4:80"))
-		fail := func(h *Host, r Result, n int) bool {
+		fail := func(h *Host, r outlier.Result, n int) bool {
 			for range n {
 				h.Report(r)
 			}
@@ -184,27 +185,27 @@ func TestDetectorsShareTheCap(t *testing.T) {
 			return h.Ejected()
 		}
 		by5xx, byGateway, byLocal := c.Hosts()[0], c.Hosts()[1], c.Hosts()[2]
-		if !fail(by5xx, Server, 3) {
+		if !fail(by5xx, outlier.Server, 3) {
 			t.Error("5xx have nobody ejected")
 		}
 		time.Sleep(10 * time.Second)
-		if !fail(byGateway, Gateway, 2) {
+		if !fail(byGateway, outlier.Gateway, 2) {
 			t.Error("gateway errors have nobody ejected")
 		}
-		for name, r := range map[string]Result{"5xx": Server, "gateway errors": Gateway, "local failures": Local} {
+		for name, r := range map[string]outlier.Result{"5xx": outlier.Server, "gateway errors": outlier.Gateway, "local failures": outlier.Local} {
 			if fail(byLocal, r, 3) {
 				t.Errorf("%s have a third of four ejected", name)
 			}
 		}
-		byLocal.Report(Good)
+		byLocal.Report(outlier.Good)
 		time.Sleep(51 * time.Second) // the first one is back
 		if synctest.Wait(); by5xx.Ejected() || !byGateway.Ejected() || byLocal.Ejected() {
 			t.Fatalf("ejected are %t, %t, %t", by5xx.Ejected(), byGateway.Ejected(), byLocal.Ejected())
 		}
-		if !fail(byLocal, Local, 2) {
+		if !fail(byLocal, outlier.Local, 2) {
 			t.Error("local failures have nobody ejected")
 		}
-		if fail(by5xx, Local, 4) {
+		if fail(by5xx, outlier.Local, 4) {
 			t.Error("one more than half is ejected")
 		}
 	})
@@ -213,19 +214,19 @@ func TestDetectorsShareTheCap(t *testing.T) {
 // TestEjectionEndsSeries: whichever series had a host ejected, all begin anew when it comes back.
 func TestEjectionEndsSeries(t *testing.T) {
 	for name, c := range map[string]struct {
-		cfg          Outlier
-		before, then []Result
+		cfg          outlier.Config
+		before, then []outlier.Result
 	}{
-		"5xx":                        {Outlier{Consecutive5xx: 5, ConsecutiveGateway: 3}, []Result{Gateway, Gateway, Gateway}, []Result{Server, Server, Server, Server}},
-		"gateway":                    {Outlier{Consecutive5xx: 3, ConsecutiveGateway: 5}, []Result{Gateway, Gateway, Gateway}, []Result{Gateway, Gateway}},
-		"local":                      {Outlier{Consecutive5xx: 3, SplitLocal: true, ConsecutiveLocal: 4}, []Result{Server, Server, Local, Local, Local, Server}, []Result{Local, Local, Local}},
-		"local, while it is ejected": {Outlier{Consecutive5xx: 2, SplitLocal: true, ConsecutiveLocal: 4}, []Result{Server, Server, Local, Local, Local}, []Result{Local, Local, Local}},
+		"5xx":                        {outlier.Config{Consecutive5xx: 5, ConsecutiveGateway: 3}, []outlier.Result{outlier.Gateway, outlier.Gateway, outlier.Gateway}, []outlier.Result{outlier.Server, outlier.Server, outlier.Server, outlier.Server}},
+		"gateway":                    {outlier.Config{Consecutive5xx: 3, ConsecutiveGateway: 5}, []outlier.Result{outlier.Gateway, outlier.Gateway, outlier.Gateway}, []outlier.Result{outlier.Gateway, outlier.Gateway}},
+		"local":                      {outlier.Config{Consecutive5xx: 3, SplitLocal: true, ConsecutiveLocal: 4}, []outlier.Result{outlier.Server, outlier.Server, outlier.Local, outlier.Local, outlier.Local, outlier.Server}, []outlier.Result{outlier.Local, outlier.Local, outlier.Local}},
+		"local, while it is ejected": {outlier.Config{Consecutive5xx: 2, SplitLocal: true, ConsecutiveLocal: 4}, []outlier.Result{outlier.Server, outlier.Server, outlier.Local, outlier.Local, outlier.Local}, []outlier.Result{outlier.Local, outlier.Local, outlier.Local}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c.cfg.MaxEjectionPercent, c.cfg.BaseEjection = 100, time.Minute
 				h := live(Config{Outlier: &c.cfg}, endpoint(a)).Hosts()[0]
-				report := func(results []Result) {
+				report := func(results []outlier.Result) {
 					for _, r := range results {
 						h.Report(r)
 					}
@@ -250,18 +251,18 @@ func TestEjectedHostsThatGo(t *testing.T) {
 		r := NewRegistry(Options{})
 		of := func(eps ...*exchange.Endpoint) *Cluster {
 			cfg := &Config{Info: exchange.ClusterInfo{Name: "c"}, Discovery: Static, Endpoints: eps,
-				Outlier: &Outlier{Consecutive5xx: 1, BaseEjection: time.Minute, MaxEjectionPercent: 50}}
+				Outlier: &outlier.Config{Consecutive5xx: 1, BaseEjection: time.Minute, MaxEjectionPercent: 50}}
 			return r.Apply(map[string]*Config{"c": cfg}, nil).Get("c")
 		}
 		c := of(endpoint(a), endpoint(b))
 		gone := c.Hosts()[0]
-		gone.Report(Server)
+		gone.Report(outlier.Server)
 		if !gone.Ejected() {
 			t.Fatal("the first host is not ejected")
 		}
 		synctest.Wait()
 		of(endpoint(b), endpoint(d))
-		c.Hosts()[0].Report(Server)
+		c.Hosts()[0].Report(outlier.Server)
 		if !c.Hosts()[0].Ejected() {
 			t.Error("the host that is gone still counts")
 		}

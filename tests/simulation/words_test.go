@@ -8,6 +8,7 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/sidecar/route"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
 // policy notes what a route says beside where.
@@ -124,7 +125,7 @@ func (j *journey) cluster(c *upstream.Config) {
 }
 
 // outlier notes when an endpoint is left alone.
-func (j *journey) outlier(o *upstream.Outlier, panics uint32) {
+func (j *journey) outlier(o *outlier.Config, panics uint32) {
 	j.say("outlier=%d", o.Consecutive5xx)
 	if o.ConsecutiveGateway > 0 {
 		j.say("gateway-errors=%d", o.ConsecutiveGateway)
