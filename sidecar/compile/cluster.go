@@ -277,8 +277,14 @@ func protocol(in *cluster.Cluster, out *upstream.Config) error {
 		out.Limits.RequestsPerConnection = common.GetMaxRequestsPerConnection().GetValue()
 		// a cluster that goes by names has a host for each, whose name it is
 		out.HostSNI = options.GetUpstreamHttpProtocolOptions().GetAutoSni() && out.Discovery != upstream.Named
-		if common.GetMaxHeadersCount() != nil || common.GetHeadersWithUnderscoresAction() != 0 {
-			return values.Wrong(field+".common_http_protocol_options", "only idle_timeout, max_connection_duration, max_stream_duration and max_requests_per_connection are implemented for clusters")
+		if common.GetHeadersWithUnderscoresAction() != 0 {
+			return values.Wrong(field+".common_http_protocol_options.headers_with_underscores_action", "not implemented for clusters")
+		}
+		if out.Limits.MaxHeaders, err = values.HeaderCount(common); err == nil {
+			out.Limits.MaxHead, err = values.Kilobytes("max_response_headers_kb", common.GetMaxResponseHeadersKb())
+		}
+		if err != nil {
+			return values.Under(field+".common_http_protocol_options", err)
 		}
 	}
 	return nil

@@ -212,7 +212,6 @@ func TestForeignControlPlanes(t *testing.T) {
 		"what carries requests":           {strings.Replace(clusterText("a", "1s"), "type: EDS", "type: EDS\nupstream_config: {name: x}", 1), 0, "upstream_config"},
 		"options of sockets":              {strings.Replace(listener, "name: l\n", "name: l\nsocket_options: [{level: 1, name: 2, int_value: 3}]\n", 1), 0, "socket_options"},
 		"bounds of floods":                {strings.Replace(listener, "rds:", "http2_protocol_options: {max_outbound_frames: 10}, rds:", 1), 0, "http2_protocol_options.max_outbound_frames"},
-		"a longer head than is taken":     {strings.Replace(listener, "rds:", "max_request_headers_kb: 96, rds:", 1), 1, ""},
 		"how a cluster warms and buffers": {strings.Replace(clusterText("a", "1s"), "type: EDS", "type: EDS\nwait_for_warm_on_init: true\nper_connection_buffer_limit_bytes: 5", 1), 2, ""},
 		"how a listener drains":           {strings.Replace(listener, "name: l\n", "name: l\ndrain_type: MODIFY_ONLY\n", 1), 1, ""},
 		"matching":                        {strings.Replace(listener, "destination_port: 81", "destination_port: 81, source_type: EXTERNAL", 1), 0, "source_type"},
@@ -379,7 +378,7 @@ func TestForeignExtensions(t *testing.T) {
 			continue
 		}
 		l.Apply(wire.TypeRoute, nil, []string{"80"})
-		if got := l.Config().Listeners; l.Ignored() != 4 || len(got) != 1 || got[0].Chains[0].HTTP.MaxHead != 60<<10 || len(got[0].Chains[0].HTTP.Filters) != 0 {
+		if got := l.Config().Listeners; l.Ignored() != 3 || len(got) != 1 || got[0].Chains[0].HTTP.MaxHead != 96<<10 || len(got[0].Chains[0].HTTP.Filters) != 0 {
 			t.Errorf("%s: ignored %d, made %+v", name, l.Ignored(), got)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
-	"github.com/heddle-mesh/heddle/sidecar/compile/dialect"
 	"github.com/heddle-mesh/heddle/sidecar/compile/filters"
 	"github.com/heddle-mesh/heddle/sidecar/compile/reports"
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
@@ -25,8 +24,13 @@ func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
 	if in.GetCodecType() != hcm.HttpConnectionManager_AUTO {
 		return values.Wrong("codec_type", "%s is not implemented", in.GetCodecType())
 	}
-	if kb := in.GetMaxRequestHeadersKb(); kb != nil && (kb.GetValue() == 0 || kb.GetValue() > dialect.LongestHead) {
-		return values.Wrong("max_request_headers_kb", "%d is not within 1 to %d", kb.GetValue(), dialect.LongestHead)
+	longest, err := values.Kilobytes("max_request_headers_kb", in.GetMaxRequestHeadersKb())
+	if err != nil {
+		return err
+	}
+	fields, err := values.HeaderCount(in.GetCommonHttpProtocolOptions())
+	if err != nil {
+		return values.Under("common_http_protocol_options", err)
 	}
 	out := &config.HTTP{
 		StatPrefix: in.GetStatPrefix(), ServerName: in.GetServerName(), UseRemoteAddress: in.GetUseRemoteAddress().GetValue(),
@@ -34,8 +38,8 @@ func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
 		RequestID: values.Boolean(in.GetGenerateRequestId(), true), KeepRequestID: in.GetPreserveExternalRequestId(),
 		IdleTimeout: values.Duration(in.GetCommonHttpProtocolOptions().GetIdleTimeout(), defaultIdle), StreamIdle: values.Duration(in.GetStreamIdleTimeout(), 5*time.Minute),
 		HeadTimeout: values.Duration(in.GetRequestHeadersTimeout(), 0), RequestTimeout: values.Duration(in.GetRequestTimeout(), 0), DrainTimeout: values.Duration(in.GetDrainTimeout(), 5*time.Second),
-		HTTP10: in.GetHttpProtocolOptions().GetAcceptHttp_10(), MaxHeaders: int(in.GetCommonHttpProtocolOptions().GetMaxHeadersCount().GetValue()),
-		MaxHead:       int(in.GetMaxRequestHeadersKb().GetValue()) << 10,
+		HTTP10: in.GetHttpProtocolOptions().GetAcceptHttp_10(), MaxHeaders: fields,
+		MaxHead:       longest,
 		MaxConnection: values.Duration(in.GetCommonHttpProtocolOptions().GetMaxConnectionDuration(), 0),
 		MaxStream:     values.Duration(in.GetCommonHttpProtocolOptions().GetMaxStreamDuration(), 0),
 		MaxStreams:    in.GetHttp2ProtocolOptions().GetMaxConcurrentStreams().GetValue(), StripMesh: true,
@@ -53,7 +57,6 @@ func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
 	for _, u := range in.GetUpgradeConfigs() {
 		out.Upgrades = append(out.Upgrades, route.UpgradeRule{Type: u.GetUpgradeType(), Enabled: values.Boolean(u.GetEnabled(), true)})
 	}
-	var err error
 	if out.Internal, err = values.Prefixes("internal_address_config.cidr_ranges", in.GetInternalAddressConfig().GetCidrRanges()); err != nil {
 		return err
 	}
@@ -77,6 +80,8 @@ func refused(in *hcm.HttpConnectionManager, out *config.HTTP) error {
 		return values.Wrong("http2_protocol_options.connection_keepalive", "not implemented for listeners")
 	case common.GetMaxRequestsPerConnection().GetValue() != 0:
 		return values.Wrong("common_http_protocol_options.max_requests_per_connection", "not implemented for listeners")
+	case common.GetMaxResponseHeadersKb() != nil:
+		return values.Wrong("common_http_protocol_options.max_response_headers_kb", "not implemented for listeners")
 	case common.GetHeadersWithUnderscoresAction() != corev3.HttpProtocolOptions_ALLOW:
 		return values.Wrong("common_http_protocol_options.headers_with_underscores_action", "%s is not implemented", common.GetHeadersWithUnderscoresAction())
 	}

@@ -23,8 +23,14 @@ type Head struct {
 	arena []byte
 }
 
+// mostKept is how much memory of its own an empty head keeps: that of the longest ones, where nobody asks for longer.
+const mostKept = 128 << 10
+
 // Reset empties the head and keeps its memory.
 func (h *Head) Reset() {
+	if cap(h.arena) > mostKept {
+		h.arena = nil
+	}
 	clear(h.Fields)
 	*h = Head{Fields: h.Fields[:0], arena: h.arena[:0]}
 }

@@ -63,6 +63,8 @@ type TransportInfo struct {
 	Local     netip.AddrPort // zero where it is not of TCP
 	Security  *Security      // nil: plaintext
 	Keepalive Keepalive      // of HTTP/2
+	// MaxHead is how many bytes a response's head may have, MaxHeaders how many fields; 0: 60 KiB and 100.
+	MaxHead, MaxHeaders int
 }
 
 // Keepalive asks the peer of a connection now and then whether it is still there. The zero Keepalive does not.

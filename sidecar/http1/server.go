@@ -191,7 +191,7 @@ func (c *conn) limits() int {
 func (c *conn) headLimit() int {
 	if c.bound != nil && c.bound.Chain.HTTP != nil {
 		if m := c.bound.Chain.HTTP.MaxHead; m > 0 {
-			return min(m, maxHead)
+			return m
 		}
 	}
 	return maxHead
@@ -226,6 +226,7 @@ var errGone = io.EOF
 // readHead reads until a whole head is buffered and returns its length. Empty lines before it are skipped.
 func (c *conn) readHead() (int, error) {
 	scanned, most, begun := 0, c.headLimit(), false
+	c.src.most = most
 	for {
 		p := c.src.unread()
 		for len(p) >= 2 && scanned == 0 && p[0] == '\r' && p[1] == '\n' {

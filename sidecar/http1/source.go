@@ -13,9 +13,12 @@ import (
 const (
 	smallBuffer = 2 << 10  // what an idle connection keeps; longer heads borrow a big one
 	bigBuffer   = 64 << 10 // for long heads and streaming bodies; must exceed maxHead
-	maxHead     = 60 << 10
+	maxHead     = 60 << 10 // where nothing else is said, as in Envoy
 	maxFields   = 100
 )
+
+// spare is how much room there is behind the longest head.
+const spare = bigBuffer - maxHead
 
 // buffers holds big buffers between uses.
 var buffers = sync.Pool{New: func() any { return new([bigBuffer]byte) }}
@@ -30,6 +33,8 @@ type source struct {
 
 	small []byte
 	big   *[bigBuffer]byte
+	huge  bool // buf is neither: it was made for a head that is longer
+	most  int  // the longest head that there may be; 0: maxHead
 }
 
 // init begins to read nc; first was read already, and its memory becomes the source's.
@@ -69,8 +74,10 @@ func (s *source) room() error {
 	case s.r > s.keep:
 		s.w = s.keep + copy(s.buf[s.keep:], s.buf[s.r:s.w])
 		s.r = s.keep
-	case s.big == nil:
+	case s.big == nil && !s.huge:
 		s.enlarge()
+	case s.keep == 0 && len(s.buf) < s.most+spare:
+		s.grow()
 	default:
 		return exchange.ErrTooLarge
 	}
@@ -79,7 +86,7 @@ func (s *source) room() error {
 
 // enlarge moves what is unread to a big buffer. The head in progress, if parsed, stays behind in the small one.
 func (s *source) enlarge() {
-	if s.big != nil {
+	if s.big != nil || s.huge {
 		return
 	}
 	s.big = buffers.Get().(*[bigBuffer]byte)
@@ -87,10 +94,27 @@ func (s *source) enlarge() {
 	s.buf, s.r, s.keep = s.big[:], 0, 0
 }
 
+// grow makes room for more of a head that no big buffer holds; none of it has been parsed.
+func (s *source) grow() {
+	next := make([]byte, min(2*len(s.buf), s.most+spare))
+	s.w = copy(next, s.buf[s.r:s.w])
+	s.r = 0
+	s.giveBack()
+	s.buf, s.huge = next, true
+}
+
+// giveBack lets go of whatever is larger than the small buffer.
+func (s *source) giveBack() {
+	if s.big != nil {
+		buffers.Put(s.big)
+	}
+	s.big, s.huge = nil, false
+}
+
 // done ends a message: nothing read so far need stay. The big buffer goes back where what is unread fits without it.
 func (s *source) done() {
 	s.keep = 0
-	if s.big == nil {
+	if s.big == nil && !s.huge {
 		if s.r == s.w {
 			s.r, s.w = 0, 0
 		}
@@ -101,16 +125,12 @@ func (s *source) done() {
 	}
 	s.w = copy(s.small, s.buf[s.r:s.w])
 	s.r, s.buf = 0, s.small
-	buffers.Put(s.big)
-	s.big = nil
+	s.giveBack()
 }
 
 // release gives everything back; the source is not used again before init.
 func (s *source) release() {
-	if s.big != nil {
-		buffers.Put(s.big)
-		s.big = nil
-	}
+	s.giveBack()
 	listener.Reuse(s.small)
 	s.buf, s.small = nil, nil
 	s.r, s.w, s.keep = 0, 0, 0

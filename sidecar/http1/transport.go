@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -333,10 +334,11 @@ func (s *stream) flush() error {
 
 // ReadHead reads the next response head.
 func (s *stream) ReadHead(h *exchange.Head) (end bool, err error) {
-	src := &s.t.src
+	src, most := &s.t.src, cmp.Or(s.t.info.MaxHead, maxHead)
+	src.most = most
 	for {
 		n, next, ok := headEnd(src.unread(), s.scanned)
-		if !ok || n > maxHead {
+		if !ok || n > most {
 			s.bad = true
 			return false, exchange.ErrProtocol
 		}
@@ -344,7 +346,7 @@ func (s *stream) ReadHead(h *exchange.Head) (end bool, err error) {
 			return s.parse(h, src.unread()[:n])
 		}
 		s.scanned = next
-		if len(src.unread()) > maxHead {
+		if len(src.unread()) > most {
 			s.bad = true
 			return false, exchange.ErrTooLarge
 		}
@@ -368,7 +370,7 @@ func (s *stream) parse(h *exchange.Head, p []byte) (end bool, err error) {
 		s.bad = true
 		return false, exchange.ErrProtocol
 	}
-	if err := parseResponse(p, h, &f, maxFields); err != nil {
+	if err := parseResponse(p, h, &f, cmp.Or(s.t.info.MaxHeaders, maxFields)); err != nil {
 		s.bad = true
 		return false, err
 	}

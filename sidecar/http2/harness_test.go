@@ -215,6 +215,7 @@ type bench struct {
 	server *Server
 	relay  *relay
 	addr   string
+	up     string // the upstream's address, where web made it
 	drain  *listener.Drain
 	http   *config.HTTP
 	done   sync.WaitGroup
@@ -275,13 +276,18 @@ func session(store *config.Store, nc net.Conn, drain *listener.Drain) *listener.
 
 // to returns a dialler of transports to addr.
 func to(t testing.TB, addr string) func() (exchange.Transport, error) {
+	return by(t, addr, exchange.TransportInfo{})
+}
+
+// by is to with what is known of the transports.
+func by(t testing.TB, addr string, info exchange.TransportInfo) func() (exchange.Transport, error) {
 	codec := NewCodec(CodecOptions{})
 	return func() (exchange.Transport, error) {
 		nc, err := net.Dial("tcp", addr)
 		if err != nil {
 			return nil, err
 		}
-		tr, err := codec.Transport(nc, &exchange.TransportInfo{})
+		tr, err := codec.Transport(nc, &info)
 		if err == nil {
 			t.Cleanup(func() { tr.Close() })
 		}

@@ -29,6 +29,7 @@ func web(t testing.TB, h http.HandlerFunc, adjust func(*config.HTTP)) (*http.Cli
 	up.Start()
 	t.Cleanup(up.Close)
 	b := serve(t, &relay{dial: to(t, up.Listener.Addr().String())}, adjust)
+	b.up = up.Listener.Addr().String()
 	tr := &http.Transport{Protocols: &p, ExpectContinueTimeout: 5 * time.Second}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: 20 * time.Second}, "http://" + b.addr, b
@@ -77,6 +78,23 @@ func TestHeadsArriveAsSent(t *testing.T) {
 	}
 	if resp.StatusCode != 418 || body != "short and stout" || len(resp.Header.Values("x-out")) != 2 {
 		t.Errorf("client saw %v %q %v", resp.Status, body, resp.Header)
+	}
+}
+
+// TestLongHeads: heads may be as long as listener and cluster say, both ways.
+func TestLongHeads(t *testing.T) {
+	long := strings.Repeat("v", 700<<10)
+	c, url, b := web(t, func(w http.ResponseWriter, r *http.Request) { w.Header().Set("x-long", r.Header.Get("x-long")) }, func(h *config.HTTP) { h.MaxHead = 1 << 20 })
+	for _, most := range []int{1 << 20, 0} {
+		b.relay.mu.Lock()
+		b.relay.dial, b.relay.transport = by(t, b.up, exchange.TransportInfo{MaxHead: most}), nil
+		b.relay.mu.Unlock()
+		req := request(t, "GET", url, nil)
+		req.Header.Set("x-long", long)
+		resp, _ := get(t, c, req)
+		if got := resp.Header.Get("x-long"); (got == long) != (most > 0) || (resp.StatusCode == 200) != (most > 0) {
+			t.Errorf("%d: %s with %d bytes", most, resp.Status, len(got))
+		}
 	}
 }
 

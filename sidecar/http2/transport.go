@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"cmp"
 	"log/slog"
 	"net"
 	"time"
@@ -31,7 +32,7 @@ func NewCodec(o CodecOptions) *Codec {
 // Transport speaks HTTP/2 as a client on conn, which is established and secured. The preface leaves with the first
 // request. It is an upstream.Codec.
 func (d *Codec) Transport(conn net.Conn, info *exchange.TransportInfo) (exchange.Transport, error) {
-	l := limits{head: defaultHead, fields: defaultFields, block: handshakeTimeout, window: serverWindow}
+	l := limits{head: cmp.Or(info.MaxHead, defaultHead), fields: cmp.Or(info.MaxHeaders, defaultFields), block: handshakeTimeout, window: serverWindow}
 	cc := &clientConn{conn: newConn(conn, d.mem, l, d.alarm), codec: d, info: info, next: 1}
 	cc.conn.side = cc
 	cc.start(preface, true)

@@ -102,6 +102,7 @@ type Limits struct {
 	Requests              Limit // in flight, on connections
 	Retries               Limit // retries in flight
 	RequestsPerConnection uint32
+	MaxHead, MaxHeaders   int          // of responses: bytes and fields; 0: 60 KiB and 100
 	Streams               uint32       // concurrent streams per HTTP/2 connection
 	Budget                *RetryBudget // replaces Retries; nil: there is none
 }

@@ -155,7 +155,9 @@ func (h *Host) transport(ctx context.Context, f *face, k poolKey, client *exchan
 		_ = conn.Close()
 		return nil, fmt.Errorf("no codec for %v", k.proto)
 	}
-	t, err := codec(conn, &exchange.TransportInfo{Local: sock.AddrPort(conn.LocalAddr()), Security: sec, Keepalive: h.cluster.config().Ping})
+	cfg := h.cluster.config()
+	t, err := codec(conn, &exchange.TransportInfo{Local: sock.AddrPort(conn.LocalAddr()), Security: sec, Keepalive: cfg.Ping,
+		MaxHead: cfg.Limits.MaxHead, MaxHeaders: cfg.Limits.MaxHeaders})
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("starting %v: %w", k.proto, err)

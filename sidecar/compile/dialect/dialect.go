@@ -67,7 +67,7 @@ envoy.config.core.v3.RuntimeFractionalPercent: default_value runtime_key
 envoy.extensions.filters.network.http_connection_manager.v3.Rds: config_source route_config_name
 envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter: name typed_config
 envoy.config.core.v3.HttpProtocolOptions: idle_timeout max_connection_duration max_stream_duration max_requests_per_connection headers_with_underscores_action
-	max_headers_count
+	max_headers_count max_response_headers_kb
 envoy.config.core.v3.Http1ProtocolOptions: accept_http_10
 envoy.config.core.v3.Http2ProtocolOptions: max_concurrent_streams connection_keepalive
 envoy.config.core.v3.KeepaliveSettings: interval timeout

@@ -10,12 +10,11 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // CheckForeign is Check for what comes from a control plane that knows nothing of the dialect: what is not honoured is refused unless it is known to concern
-// neither security nor where requests go, and else counted. What it asks for does not happen: m is left without such filters, access loggers and tracers, and
-// has limits that are honoured where it had wider ones. Paths count what is left. Secrets may be those of an agent: see Agent.
+// neither security nor where requests go, and else counted. What it asks for does not happen: m is left without such filters, access loggers and tracers.
+// Paths count what is left. Secrets may be those of an agent: see Agent.
 func (c Checker) CheckForeign(m proto.Message) (ignored int, err error) {
 	if r := (walk{c, &ignored}).message(m.ProtoReflect()); r != nil {
 		return 0, r
@@ -91,24 +90,10 @@ var reports = map[protoreflect.FullName]bool{
 	"envoy.config.trace.v3.Tracing.Http":  true,
 }
 
-// LongestHead is how many KiB the head of a request may have: Envoy's default, and the most here.
-const LongestHead = 60
-
-// limits are the most that is honoured of what bounds clients: who allows more gets that, which is stricter.
-var limits = map[protoreflect.FullName]uint32{
-	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.max_request_headers_kb": LongestHead,
-}
-
 // spare takes from a field what need not be honoured, and counts it.
 func (c walk) spare(m protoreflect.Message, field protoreflect.FieldDescriptor) {
 	if c.ignored == nil || field.Message() == nil {
 		return
-	}
-	if most := limits[field.FullName()]; most > 0 {
-		if v, ok := m.Get(field).Message().Interface().(*wrapperspb.UInt32Value); ok && v.GetValue() > most {
-			m.Set(field, protoreflect.ValueOfMessage(wrapperspb.UInt32(most).ProtoReflect()))
-			*c.ignored++
-		}
 	}
 	if field.FullName() == "envoy.config.cluster.v3.Cluster.typed_dns_resolver_config" && sameServers(m.Get(field).Message()) {
 		m.Clear(field)

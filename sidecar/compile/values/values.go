@@ -176,3 +176,23 @@ func Within(field string, err error) error {
 	}
 	return Under(field, err)
 }
+
+// longestHead is the most that Envoy takes for the length of heads, in KiB.
+const longestHead = 8192
+
+// Kilobytes reads how long a head may be, in bytes; 0: nothing is said.
+func Kilobytes(field string, in *wrapperspb.UInt32Value) (int, error) {
+	if in != nil && (in.GetValue() == 0 || in.GetValue() > longestHead) {
+		return 0, Wrong(field, "%d is not within 1 to %d", in.GetValue(), longestHead)
+	}
+	return int(in.GetValue()) << 10, nil
+}
+
+// HeaderCount reads how many fields a head may have; 0: nothing is said.
+func HeaderCount(in *core.HttpProtocolOptions) (int, error) {
+	n := in.GetMaxHeadersCount()
+	if n != nil && n.GetValue() == 0 {
+		return 0, Wrong("max_headers_count", "at least 1 expected")
+	}
+	return int(n.GetValue()), nil
+}

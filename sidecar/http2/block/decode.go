@@ -32,8 +32,8 @@ const (
 // TableSize is the HPACK table's size, each way, in bytes.
 const TableSize = 4 << 10
 
-// maxFrames is how many frames one block may take.
-const maxFrames = 17
+// maxFrames is how many frames one block may take, and one more for each frameSize bytes that it may have.
+const maxFrames, frameSize = 17, 16 << 10
 
 // fieldSize is a field's share of a header list (RFC 9113, 6.5.2).
 func fieldSize(f hpack.HeaderField) int { return len(f.Name) + len(f.Value) + 32 }
@@ -101,7 +101,9 @@ func (b *Decoder) Write(p []byte) bool {
 }
 
 // Insane says whether the block is beyond what a sane peer sends.
-func (b *Decoder) Insane() bool { return b.frames > maxFrames || b.wire > 4*b.maxSize }
+func (b *Decoder) Insane() bool {
+	return b.frames > maxFrames+b.maxSize/frameSize || b.wire > 4*b.maxSize
+}
 
 // End closes the block and completes the head; false as with Write.
 func (b *Decoder) End() bool {
