@@ -9,6 +9,12 @@ const (
 	MetricOff       = "off"
 )
 
+// ListenerReporting is the filter metadata of a listener that says, by ReportingInterval, how often what open TCP connections have carried is counted.
+const (
+	ListenerReporting = "heddle.reporting"
+	ReportingInterval = "interval"
+)
+
 // Metrics returns the metrics of traffic by the names that Istio's Telemetry API has for them: those of requests, then those of connections.
 func Metrics() []string {
 	return []string{"REQUEST_COUNT", "REQUEST_DURATION", "REQUEST_SIZE", "RESPONSE_SIZE",

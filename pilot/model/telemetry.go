@@ -14,6 +14,8 @@ type Telemetry struct {
 	Logging  []Logging
 	Tracing  []TracingChange
 	Metrics  []MetricChange
+	// Reporting is how often what open TCP connections have carried is counted. Nil: it says nothing.
+	Reporting *Duration
 }
 
 // Side is where a proxy stands in a request.

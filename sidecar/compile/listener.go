@@ -78,6 +78,9 @@ func (b *builder) listener(in *listenerv3.Listener, before map[string]*madeChain
 	if via.Metrics, err = telemetry.ReadMetrics(values.Texts(in.GetMetadata().GetFilterMetadata()[wire.ListenerMetrics])); err != nil {
 		return nil, nil, values.Wrong("metadata.filter_metadata["+wire.ListenerMetrics+"]", "%w", err)
 	}
+	if via.Reporting, err = telemetry.ReadReporting(values.Texts(in.GetMetadata().GetFilterMetadata()[wire.ListenerReporting])); err != nil {
+		return nil, nil, values.Wrong("metadata.filter_metadata["+wire.ListenerReporting+"]", "%w", err)
+	}
 	out.Via = via
 	return out, chains, nil
 }

@@ -139,7 +139,8 @@ type Via struct {
 	Gateway   bool
 	AccessLog []*AccessLog
 	Tracing   *Tracing
-	Metrics   *Metrics // nil: everything is counted
+	Metrics   *Metrics      // nil: everything is counted
+	Reporting time.Duration // how often what an open TCP connection has carried is counted; 0: every 5 s
 }
 
 // Connection is one accepted connection: its facts, and for TCP its course as well.

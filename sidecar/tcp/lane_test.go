@@ -134,11 +134,41 @@ func (a *tally) Progress(_ *exchange.Connection, received, _ int64) {
 	a.received += received
 }
 
+// TestReportingInterval: relays are reported on as often as their listeners say.
+func TestReportingInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &tally{}
+		all := &paces{recorder: a, log: slog.New(slog.DiscardHandler)}
+		often, seldom := all.of(&exchange.Via{Reporting: 2 * time.Second}), all.of(&exchange.Via{Reporting: time.Minute})
+		if all.of(&exchange.Via{Reporting: time.Minute}) != seldom {
+			t.Error("equal intervals are reported on apart")
+		}
+		one, two := &relay{}, &relay{}
+		often.join(one)
+		seldom.join(two)
+		one.received.Add(3)
+		two.received.Add(40)
+		for _, c := range []struct {
+			after time.Duration
+			want  int64
+		}{{3 * time.Second, 3}, {58 * time.Second, 43}} {
+			time.Sleep(c.after)
+			synctest.Wait()
+			if a.received != c.want {
+				t.Errorf("%s later: %d bytes", c.after, a.received)
+			}
+		}
+		often.leave(one)
+		seldom.leave(two)
+		time.Sleep(2 * time.Minute)
+	})
+}
+
 // TestProgress: one goroutine reports on all relays while there are any; what goes wrong in one report ends nothing.
 func TestProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &tally{loud: true}
-		p := &progress{recorder: a, log: slog.New(slog.DiscardHandler)}
+		p := (&paces{recorder: a, log: slog.New(slog.DiscardHandler)}).of(&exchange.Via{})
 		one, two := &relay{}, &relay{}
 		before := runtime.NumGoroutine()
 		p.join(one)

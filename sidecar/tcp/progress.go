@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"cmp"
 	"log/slog"
 	"runtime/debug"
 	"sync"
@@ -9,8 +10,32 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
 
+// paces are the relays by how often they are reported on, as their listeners say.
+type paces struct {
+	recorder exchange.Recorder
+	log      *slog.Logger
+
+	mu sync.Mutex
+	by map[time.Duration]*progress
+}
+
+// of is where relays of a listener are reported on.
+func (p *paces) of(via *exchange.Via) *progress {
+	every := cmp.Or(via.Reporting, progressEvery)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.by == nil {
+		p.by = map[time.Duration]*progress{}
+	}
+	if p.by[every] == nil {
+		p.by[every] = &progress{recorder: p.recorder, log: p.log, every: every}
+	}
+	return p.by[every]
+}
+
 // progress tells the recorder now and then how far open relays have come: one goroutine for all of them, while there are any.
 type progress struct {
+	every    time.Duration
 	recorder exchange.Recorder
 	log      *slog.Logger
 
@@ -40,7 +65,7 @@ func (p *progress) leave(r *relay) {
 }
 
 func (p *progress) run() {
-	tick := time.NewTicker(progressEvery)
+	tick := time.NewTicker(p.every)
 	defer tick.Stop()
 	for range tick.C {
 		if !p.tell() {

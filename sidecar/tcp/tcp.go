@@ -22,7 +22,7 @@ import (
 // hosts is how many different hosts are tried for one connection: nothing has been sent, so trying again is harmless.
 const hosts = 3
 
-// progressEvery is how often the bytes of an open connection are reported.
+// progressEvery is how often the bytes of an open connection are reported where its listener does not say.
 const progressEvery = 5 * time.Second
 
 // Options are what a Server needs from outside.
@@ -33,13 +33,13 @@ type Options struct {
 
 // Server relays TCP sessions.
 type Server struct {
-	opts     Options
-	progress progress
+	opts  Options
+	paces paces
 }
 
 // NewServer returns a Server.
 func NewServer(o Options) *Server {
-	return &Server{opts: o, progress: progress{recorder: o.Recorder, log: o.Log}}
+	return &Server{opts: o, paces: paces{recorder: o.Recorder, log: o.Log}}
 }
 
 // Serve dials the chain's cluster and relays until both sides are done.
@@ -66,8 +66,9 @@ func (s *Server) Serve(sess *listener.Session) {
 	r := &relay{client: sess.Conn, up: d.conn, idle: cfg.IdleTimeout, recorder: s.opts.Recorder, facts: c, log: s.opts.Log}
 	s.opts.Recorder.Opened(c)
 	defer s.finish(sess, r)
-	s.progress.join(r)
-	defer s.progress.leave(r)
+	progress := s.paces.of(c.Via)
+	progress.join(r)
+	defer progress.leave(r)
 	r.run(sess.Peeked, d.said, cfg.MaxDuration)
 }
 

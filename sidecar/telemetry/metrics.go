@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -74,6 +75,18 @@ func ReadMetrics(said map[string]string) (*exchange.Metrics, error) {
 		*list = group(*list, one)
 	}
 	return out, nil
+}
+
+// ReadReporting reads wire.ListenerReporting.
+func ReadReporting(said map[string]string) (time.Duration, error) {
+	if len(said) == 0 {
+		return 0, nil
+	}
+	every, err := time.ParseDuration(said[wire.ReportingInterval])
+	if err == nil && every < time.Second {
+		err = fmt.Errorf("%s is less than 1s", every)
+	}
+	return every, err
 }
 
 // setter makes labels of expressions; equal ones are one.

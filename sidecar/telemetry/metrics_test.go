@@ -3,7 +3,9 @@ package telemetry
 import (
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
 
@@ -136,6 +138,18 @@ func TestReadMetrics(t *testing.T) {
 	for name, value := range map[string]string{"NO_METRIC": "off", "REQUEST_COUNT": "no_label", "NO_METRIC.a": "'x'", "REQUEST_COUNT.a": "no_label", "REQUEST_SIZE.no_label-": "'x'"} {
 		if _, err := ReadMetrics(map[string]string{name: value}); err == nil || !strings.Contains(err.Error(), "no_label") && !strings.Contains(err.Error(), "NO_METRIC") {
 			t.Errorf("%s=%s: %v", name, value, err)
+		}
+	}
+}
+
+func TestReadReporting(t *testing.T) {
+	for said, want := range map[string]time.Duration{"": 0, "30s": 30 * time.Second, "1ms": -1, "soon": -1} {
+		facts := map[string]string{}
+		if said != "" {
+			facts[wire.ReportingInterval] = said
+		}
+		if got, err := ReadReporting(facts); (err != nil) != (want < 0) || err == nil && got != want {
+			t.Errorf("%q: %s, %v", said, got, err)
 		}
 	}
 }

@@ -85,6 +85,9 @@ func metadata(class naming.Class, self *Self, reports observe.Side) *core.Metada
 	if len(reports.Metrics) > 0 && !class.Foreign {
 		out[wire.ListenerMetrics] = message.Struct(reports.Metrics)
 	}
+	if reports.Reporting != 0 && !class.Foreign {
+		out[wire.ListenerReporting] = message.Struct(map[string]string{wire.ReportingInterval: reports.Reporting.String()})
+	}
 	if len(out) == 0 {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/model"
@@ -26,6 +27,8 @@ type Side struct {
 	Tracing model.Tracing
 	// Metrics says what is not counted, as wire.ListenerMetrics does. Nil: everything is counted.
 	Metrics map[string]string
+	// Reporting is how often open TCP connections are counted; 0: as ever.
+	Reporting time.Duration
 }
 
 // Rules finds what speaks for workloads. It is immutable.
@@ -73,7 +76,7 @@ func (l Layers) list() []*model.Telemetry {
 // Merge lays the layers over each other.
 func Merge(l Layers) *Reports {
 	side := func(s model.Side) Side {
-		return Side{Logs: logs(l, s), Tracing: tracing(l, s), Metrics: metrics(l, s)}
+		return Side{Logs: logs(l, s), Tracing: tracing(l, s), Metrics: metrics(l, s), Reporting: reporting(l)}
 	}
 	return &Reports{Client: side(model.ClientSide), Server: side(model.ServerSide)}
 }
@@ -177,6 +180,16 @@ func tracing(l Layers, side model.Side) model.Tracing {
 		return model.Tracing{}
 	}
 	return out
+}
+
+// reporting is what the last layer says that says anything.
+func reporting(l Layers) (every time.Duration) {
+	for _, t := range l.list() {
+		if t.Reporting != nil {
+			every = *t.Reporting
+		}
+	}
+	return every
 }
 
 // metrics says what is not counted, and what labels are: for each metric and label by itself, the last layer that speaks of it.

@@ -3,6 +3,7 @@ package observe
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
@@ -82,6 +83,19 @@ func TestTracing(t *testing.T) {
 }
 
 // TestOf holds which layers speak for whom.
+// TestReporting: of what layers say about an interval, the last counts.
+func TestReporting(t *testing.T) {
+	every := func(d time.Duration) *model.Telemetry { return &model.Telemetry{Reporting: &d} }
+	for want, l := range map[time.Duration]Layers{
+		0: {Mesh: mesh()}, 7 * time.Second: {Mesh: mesh(), Root: every(7 * time.Second), Workload: &model.Telemetry{}},
+		9 * time.Second: {Mesh: mesh(), Root: every(7 * time.Second), Workload: every(9 * time.Second)},
+	} {
+		if r := Merge(l); r.Client.Reporting != want || r.Server.Reporting != want {
+			t.Errorf("%s and %s, want %s", r.Client.Reporting, r.Server.Reporting, want)
+		}
+	}
+}
+
 func TestOf(t *testing.T) {
 	of := func(namespace, name string, selector model.Selector) *model.Telemetry {
 		return &model.Telemetry{From: model.Name{Namespace: namespace, Name: name}, Selector: selector}

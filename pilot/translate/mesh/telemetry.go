@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	telemetry "istio.io/api/telemetry/v1alpha1"
 
@@ -22,7 +23,7 @@ var telemetryFields = fields.New(
 	"selector.matchLabels",
 	"tracing.{match.mode,providers.name,randomSamplingPercentage,disableSpanReporting,disableContextPropagation,useRequestIdForTraceSampling,customTags.{literal.value,header.{name,defaultValue},environment.{name,defaultValue},formatter.value}}",
 	"accessLogging.{match.mode,providers.name,disabled,filter.expression}",
-	"metrics.{providers.name,overrides.{match.{metric,mode},disabled,tagOverrides.{operation,value}}}",
+	"metrics.{providers.name,reportingInterval,overrides.{match.{metric,mode},disabled,tagOverrides.{operation,value}}}",
 )
 
 // reader translates one Telemetry.
@@ -50,7 +51,11 @@ func Telemetry(o *inputs.Telemetry, m *model.Mesh, known bool) (*model.Telemetry
 		out.Tracing = append(out.Tracing, r.tracing(fmt.Sprintf("spec.tracing[%d]", i), t))
 	}
 	for i, c := range o.Spec.Metrics {
-		out.Metrics = append(out.Metrics, r.metrics(fmt.Sprintf("spec.metrics[%d]", i), c)...)
+		path := fmt.Sprintf("spec.metrics[%d]", i)
+		out.Metrics = append(out.Metrics, r.metrics(path, c)...)
+		if every := c.GetReportingInterval(); every != nil {
+			out.Reporting = r.reporting(path+".reportingInterval", every.AsDuration())
+		}
 	}
 	return out, r.Issues
 }
@@ -178,6 +183,14 @@ func (r *reader) metrics(path string, c *telemetry.Metrics) []model.MetricChange
 		}
 	}
 	return out
+}
+
+// reporting reads how often open connections are counted.
+func (r *reader) reporting(path string, every time.Duration) *model.Duration {
+	if every < time.Second {
+		r.Errorf(path, "%s: a duration of at least 1s expected", every)
+	}
+	return &every
 }
 
 // override reads a change of metrics; false: it is about metrics that these proxies do not have.
