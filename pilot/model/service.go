@@ -20,6 +20,8 @@ type Service struct {
 	Name      string // Kubernetes name; for a ServiceEntry its host
 	Namespace string
 	From      Name // the object
+	// Joined are further ServiceEntries of the host and namespace, whose ports and endpoints it has, too.
+	Joined []Name
 	// Created is when the object was, in seconds since 1970; 0: not known, and older than all.
 	Created int64
 	// Entry is true for a ServiceEntry.

@@ -185,7 +185,7 @@ func (k *kept) extend(e *report.Entry, issues []report.Issue) *report.Entry {
 
 func (c *Checker) serviceEntry(log *report.Log, o *inputs.ServiceEntry) {
 	for i, h := range o.Spec.Hosts {
-		if s := c.services[strings.ToLower(h)]; s != nil && s.From != nameOf(o) {
+		if s := c.services[strings.ToLower(h)]; s != nil && s.From != nameOf(o) && !slices.Contains(s.Joined, nameOf(o)) {
 			kind := "ServiceEntry"
 			if !s.Entry {
 				kind = "Service"

@@ -259,12 +259,20 @@ func newEndpoint(k endpointKey) *model.Endpoint {
 	return e
 }
 
-// entries gathers the endpoints of ServiceEntries: their own, or the pods that they select.
+// portOfEntries is what is behind a port of a host, of all ServiceEntries that are one service.
+type portOfEntries struct {
+	terms, name string
+	list        []*model.Endpoint
+}
+
+// entries gathers the endpoints of ServiceEntries: their own, or the pods that they select. Of several of one host, the oldest has a port; those that
+// are one service with it add theirs.
 func (g *gathering) entries() {
 	all, read := g.memo.entries.all(g.in.ServiceEntries, g.mesh, func(o *inputs.ServiceEntry) *result[*registry.ServiceEntry] {
 		v, issues := registry.ReadServiceEntry(o, g.mesh)
 		return resultOf(v, entryOf(o, issues))
 	})
+	ports := map[model.EndpointKey]*portOfEntries{}
 	for i, res := range read {
 		o := all[i]
 		if res.entry.State == report.Refused {
@@ -279,9 +287,18 @@ func (g *gathering) entries() {
 				if res.value.Selector != nil {
 					list = append(g.selected(o.Namespace, res.value.Selector, p), g.selectedOthers(svc, res.value.Selector, p)...)
 				}
-				g.put(model.EndpointKey{Host: svc.Host, Namespace: svc.Namespace, Port: p.Number}, slices.Clone(list))
+				key := model.EndpointKey{Host: svc.Host, Namespace: svc.Namespace, Port: p.Number}
+				if ports[key] == nil {
+					ports[key] = &portOfEntries{terms: res.value.Terms, name: p.Name}
+				}
+				if port := ports[key]; port.terms == res.value.Terms && port.name == p.Name {
+					port.list = append(port.list, list...)
+				}
 			}
 		}
+	}
+	for key, port := range ports {
+		g.put(key, port.list)
 	}
 }
 

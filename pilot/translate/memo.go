@@ -32,6 +32,7 @@ type Memo struct {
 	proxyConfigs     *stage[*inputs.ProxyConfig, *model.ProxyConfig]
 	distributed      *pool[model.Name, *model.Service]
 	allocated        *pool[entryHost, *model.Service]
+	joined           *pool[model.Name, *model.Service]
 	delegated        *pool[model.Name, *model.VirtualService]
 	ingresses        *stage[*inputs.Ingress, *ingress.Ingress]
 	sites            *pool[string, *model.VirtualService] // of Ingresses, by host
@@ -62,6 +63,7 @@ func NewMemo() *Memo {
 		proxyConfigs:     newStage[*inputs.ProxyConfig, *model.ProxyConfig](),
 		distributed:      newPool[model.Name, *model.Service](),
 		allocated:        newPool[entryHost, *model.Service](),
+		joined:           newPool[model.Name, *model.Service](),
 		delegated:        newPool[model.Name, *model.VirtualService](),
 		ingresses:        newStage[*inputs.Ingress, *ingress.Ingress](),
 		sites:            newPool[string, *model.VirtualService](),
@@ -76,7 +78,7 @@ func NewMemo() *Memo {
 
 // round forgets what the last call did not use.
 func (m *Memo) round() {
-	for _, s := range []interface{ round() }{m.distributed, m.allocated, m.delegated, m.sites, m.edge, m.halves, m.sparing, m.selecting} {
+	for _, s := range []interface{ round() }{m.distributed, m.allocated, m.joined, m.delegated, m.sites, m.edge, m.halves, m.sparing, m.selecting} {
 		s.round()
 	}
 	m.behind.Round()

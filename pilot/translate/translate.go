@@ -180,6 +180,7 @@ func (r *run) serviceEntries() {
 			allocation.keep(o, read[i].value)
 		}
 	}
+	hosts := r.entryHosts()
 	for i, o := range all {
 		r.judge(o, read[i].entry, &read[i].kept)
 		if read[i].entry.State == report.Refused {
@@ -192,9 +193,10 @@ func (r *run) serviceEntries() {
 			for _, a := range addressed.Allocated {
 				last.addresses = append(last.addresses, report.GivenAddress{Host: s.Host, Value: a})
 			}
-			r.snap.Services = append(r.snap.Services, r.distributed(addressed, says))
+			hosts.add(read[i].value.Terms, r.distributed(addressed, says))
 		}
 	}
+	hosts.finish()
 }
 
 // servicesOf are the services of an entry; of one that selects what is looked up, with what it selects.

@@ -34,6 +34,8 @@ type ServiceEntry struct {
 	Endpoints map[uint16][]*model.Endpoint
 	// Selector chooses pods and WorkloadEntries of the entry's namespace; of one whose endpoints are looked up, WorkloadEntries only.
 	Selector model.Selector
+	// Terms are equal where entries of one host and namespace are one service: see Join.
+	Terms string
 }
 
 // LookedUp reports whether what the entry selects is looked up by DNS.
@@ -95,6 +97,7 @@ func ReadServiceEntry(o *inputs.ServiceEntry, mesh *model.Mesh) (*ServiceEntry, 
 		r.checkSelector(spec)
 	}
 	r.entryEndpoints(spec, &base, out)
+	out.Terms = terms(o, spec, &base)
 	if len(spec.Hosts) == 0 || len(spec.Hosts) > maxHosts {
 		r.Errorf("spec.hosts", "%d hosts: 1 to %d expected", len(spec.Hosts), maxHosts)
 	}
