@@ -32,7 +32,10 @@ func sightsOf(s *model.Snapshot) sights {
 			}
 		}
 	}
-	plain := &model.TrafficPolicy{}
+	plain := s.Mesh.Baseline
+	if plain == nil {
+		plain = &model.TrafficPolicy{}
+	}
 	for _, svc := range s.Services {
 		consider(svc.Locality, plain)
 		for _, list := range svc.DNSEndpoints {
