@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 
@@ -171,11 +172,13 @@ func explicit(c *upstreams.HttpProtocolOptions_ExplicitHttpConfig) *upstreams.Ht
 	return &upstreams.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: c}
 }
 
+// commonOptions are those of all versions of HTTP. What says when connections are idle for TCP does so for HTTP, too, where nothing else does.
 func commonOptions(pool model.ConnectionPool) *core.HttpProtocolOptions {
-	if pool.HTTPIdleTimeout == nil && pool.MaxRequestsPerConnection == 0 && pool.MaxConnectionDuration == 0 {
+	idle := cmp.Or(pool.HTTPIdleTimeout, pool.TCPIdleTimeout)
+	if idle == nil && pool.MaxRequestsPerConnection == 0 && pool.MaxConnectionDuration == 0 {
 		return nil
 	}
-	o := &core.HttpProtocolOptions{IdleTimeout: message.Optional(pool.HTTPIdleTimeout), MaxConnectionDuration: message.Nonzero(pool.MaxConnectionDuration)}
+	o := &core.HttpProtocolOptions{IdleTimeout: message.Optional(idle), MaxConnectionDuration: message.Nonzero(pool.MaxConnectionDuration)}
 	if pool.MaxRequestsPerConnection != 0 {
 		o.MaxRequestsPerConnection = message.U32(pool.MaxRequestsPerConnection)
 	}
