@@ -35,6 +35,10 @@ func MergeDelegates(root *VirtualService, delegates map[model.Name]*VirtualServi
 				log.Partialf(path, "the conditions of spec.http[%d] in %s contradict those here: the route is left out", j, target)
 				continue
 			}
+			mirrors := root.mirrors[i].under(d.mirrors[j])
+			if merged.Mirrors = mirrors.all(); mirrors.lacks() {
+				log.Partialf(path, "spec.http[%d] in %s: mirrorPercentage: there is no mirror, here or there", j, target)
+			}
 			merged.Origin = &model.RuleOrigin{From: target, Index: j}
 			out.HTTP = append(out.HTTP, merged)
 		}
@@ -65,9 +69,6 @@ func mergeRoute(root, leaf *model.HTTPRoute) *model.HTTPRoute {
 	}
 	if out.CORS == nil {
 		out.CORS = root.CORS
-	}
-	if len(out.Mirrors) == 0 {
-		out.Mirrors = root.Mirrors
 	}
 	if noHeaders(out.Headers) {
 		out.Headers = root.Headers

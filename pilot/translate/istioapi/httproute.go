@@ -25,7 +25,6 @@ func (r *reader) httpRoute(path string, h *networking.HTTPRoute) (*model.HTTPRou
 	out.Fault = r.fault(path+".fault", h.Fault)
 	out.CORS = r.cors(path+".corsPolicy", h.CorsPolicy)
 	out.Headers = r.headers(path+".headers", h.Headers)
-	out.Mirrors = r.mirrors(path, h)
 	out.Rewrite = r.rewrite(path+".rewrite", h.Rewrite)
 	delegate := r.action(path, h, out)
 	return out, delegate
@@ -110,49 +109,6 @@ func (r *reader) rewrite(path string, w *networking.HTTPRewrite) *model.Rewrite 
 	}
 	if *out == (model.Rewrite{}) {
 		r.Errorf(path, "uri, uriRegexRewrite or authority must be given")
-	}
-	return out
-}
-
-// mirrors reads mirrors and the older mirror with its percentage.
-func (r *reader) mirrors(path string, h *networking.HTTPRoute) []*model.Mirror {
-	var out []*model.Mirror
-	add := func(path, pctPath string, d *networking.Destination, percent *float64) {
-		share := 100.0
-		if percent != nil {
-			share = r.percent(pctPath, *percent)
-		}
-		if m := (&model.Mirror{Destination: *r.destination(path, d), Percent: share}); share > 0 {
-			m.Destination.Weight = 1
-			out = append(out, m)
-		}
-	}
-	//lint:ignore SA1019 people still write it
-	older := h.GetMirrorPercent()
-	if h.Mirror != nil {
-		if len(h.Mirrors) > 0 {
-			r.Errorf(path+".mirror", "only one of mirror and mirrors may be given")
-		}
-		var percent *float64
-		pctPath := path + ".mirrorPercentage.value"
-		switch {
-		case h.MirrorPercentage != nil:
-			percent = &h.MirrorPercentage.Value
-		case older != nil:
-			v := float64(older.Value)
-			percent, pctPath = &v, path+".mirrorPercent"
-		}
-		add(path+".mirror", pctPath, h.Mirror, percent)
-	} else if h.MirrorPercentage != nil || older != nil {
-		r.Errorf(path+".mirrorPercentage", "there is no mirror")
-	}
-	for i, m := range h.Mirrors {
-		p := r.at(path+".mirrors", i)
-		var percent *float64
-		if m.Percentage != nil {
-			percent = &m.Percentage.Value
-		}
-		add(p+".destination", p+".percentage.value", m.Destination, percent)
 	}
 	return out
 }

@@ -40,6 +40,8 @@ type VirtualService struct {
 	*model.VirtualService
 	// Delegates says which of the HTTP routes stand for another VirtualService's, by index.
 	Delegates map[int]model.Name
+	// mirrors are what the HTTP routes say of mirrors, of which delegates inherit each by itself; nil: no route does.
+	mirrors map[int]mirroring
 }
 
 // IsDelegate reports whether the object serves others only: it has no hosts of its own.
@@ -69,6 +71,15 @@ func (r *reader) virtualService(o *inputs.VirtualService) *VirtualService {
 	for i, h := range spec.Http {
 		path := r.at("spec.http", i)
 		route, delegate := r.httpRoute(path, h)
+		if m := r.mirroring(path, h); m.given() {
+			if route.Mirrors = m.all(); m.lacks() && delegate == nil && !out.IsDelegate() {
+				r.Errorf(path+".mirrorPercentage", "there is no mirror")
+			}
+			if out.mirrors == nil {
+				out.mirrors = map[int]mirroring{}
+			}
+			out.mirrors[len(out.HTTP)] = m
+		}
 		if delegate != nil {
 			if out.IsDelegate() {
 				r.Errorf(path+".delegate", "a delegate cannot delegate")
