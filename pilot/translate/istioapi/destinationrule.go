@@ -99,6 +99,11 @@ func (r *reader) destinationRule(o *inputs.DestinationRule) *DestinationRule {
 	}
 	if spec.WorkloadSelector != nil {
 		out.Selector = values.Selector(&r.Log, "spec.workloadSelector.matchLabels", spec.WorkloadSelector.MatchLabels)
+		for i, to := range spec.ExportTo {
+			if to != "." && to != o.Namespace {
+				r.Errorf(r.at("spec.exportTo", i), "%q: a rule with a workloadSelector is for its own namespace only", to)
+			}
+		}
 		out.Export = model.Visibility{Namespaces: []string{o.Namespace}}
 	}
 	out.Policy = r.policy("spec.trafficPolicy", spec.TrafficPolicy)
@@ -141,7 +146,9 @@ func (r *reader) policy(path string, p *networking.TrafficPolicy) *Policy {
 		out.Proxy = r.proxyProtocol(path+".proxyProtocol.version", p.ProxyProtocol.Version)
 	}
 	if p.Tunnel != nil {
-		out.Tunnel = r.tunnel(path+".tunnel", p.Tunnel)
+		if out.Tunnel = r.tunnel(path+".tunnel", p.Tunnel); p.ProxyProtocol != nil {
+			r.Errorf(path+".tunnel", "only one of tunnel and proxyProtocol may be given")
+		}
 	}
 	for i, q := range p.PortLevelSettings {
 		at := r.at(path+".portLevelSettings", i)
