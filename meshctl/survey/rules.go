@@ -33,6 +33,10 @@ func (s *survey) destinations() {
 			for j, d := range h.Route {
 				judge(fmt.Sprintf("spec.http[%d].route[%d].destination", i, j), d.GetDestination())
 			}
+			judge(fmt.Sprintf("spec.http[%d].mirror", i), h.Mirror)
+			for j, m := range h.Mirrors {
+				judge(fmt.Sprintf("spec.http[%d].mirrors[%d].destination", i, j), m.GetDestination())
+			}
 		}
 		for i, r := range o.Spec.Tls {
 			for j, d := range r.Route {
