@@ -151,7 +151,7 @@ func (w *walk) told(h *Hop, p *replica.Proxy, v *route.VirtualHost, asked []rout
 	h.Host = &Host{Name: v.Name}
 	host, port := nameAndPort(v.Name)
 	if p.Pod.Role == replica.Sidecar && host != "" {
-		for _, c := range w.mesh.Index.Consult(p.Scope.Outbound, host) {
+		for _, c := range w.mesh.Index.Consult(p.Scope.Outbound, host, port) {
 			if name := replica.Object("VirtualService", c.VirtualService.From); c.Why == "" {
 				h.Host.RuledBy = name
 			} else {
@@ -169,7 +169,7 @@ func (w *walk) told(h *Hop, p *replica.Proxy, v *route.VirtualHost, asked []rout
 		}
 		h.Rules = append(h.Rules, Rule{Rule: name, Name: a.Route.Name, Met: a.Missed == "", Why: a.Missed})
 	}
-	inOrder(h.Rules, w.order(p, host))
+	inOrder(h.Rules, w.order(p, host, port))
 	if i := slices.IndexFunc(h.Rules, func(r Rule) bool { return r.Met }); i >= 0 {
 		h.Rules = h.Rules[:i+1]
 	}
@@ -191,12 +191,12 @@ func nameAndPort(name string) (host string, port uint16) {
 }
 
 // order is the place of each rule of a host among its VirtualService's.
-func (w *walk) order(p *replica.Proxy, host string) map[string]int {
+func (w *walk) order(p *replica.Proxy, host string, port uint16) map[string]int {
 	out := map[string]int{}
 	if p.Pod.Role != replica.Sidecar {
 		return out
 	}
-	for _, c := range w.mesh.Index.Consult(p.Scope.Outbound, host) {
+	for _, c := range w.mesh.Index.Consult(p.Scope.Outbound, host, port) {
 		if c.Why != "" {
 			continue
 		}

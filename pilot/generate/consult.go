@@ -15,10 +15,10 @@ type Consulted struct {
 	Why            string // why it does not rule the host for the client; "": it does
 }
 
-// Consult tells, for people, which VirtualServices with http rules name a host, and which of them rules it for a scope's sidecars.
-func (ix *Index) Consult(o Outbound, host string) []Consulted {
-	limits := newImports(o)
-	rules := ruling.Of(ix.virtuals(o, limits))
+// Consult tells, for people, which VirtualServices with http rules name a host, and which of them rules it on a port for a scope's sidecars.
+func (ix *Index) Consult(o Outbound, host string, port uint16) []Consulted {
+	limits := importsOf(o)
+	rules := ruling.Of(limits.At(port, ix.virtuals(o, limits)))
 	first := rules.HTTP.Find(host)
 	var out []Consulted
 	for _, vs := range ix.snapshot.VirtualServices {
@@ -27,6 +27,9 @@ func (ix *Index) Consult(o Outbound, host string) []Consulted {
 			continue
 		}
 		why := barred(vs, o, limits)
+		if why == "" && len(limits.At(port, []*model.VirtualService{vs})) == 0 {
+			why = fmt.Sprintf("the listener of the client's Sidecar for port %d does not import it", port)
+		}
 		if why == "" && vs != first {
 			why = fmt.Sprintf("hosts: VirtualService %s names the host, too, and goes first: more exactly, or older", first.From)
 		}

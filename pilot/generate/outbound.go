@@ -5,6 +5,7 @@ import (
 	"sort"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/generate/imports"
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/generate/peers"
@@ -322,7 +323,7 @@ func (b *builder) targets(virtuals []*model.VirtualService, port uint16) *intern
 	var out []routes.Target
 	for _, vs := range virtuals {
 		for _, r := range vs.HTTP {
-			for d := range httpDestinations(r) {
+			for d := range imports.HTTPDestinations(r) {
 				out = append(out, b.resolve(d, port))
 			}
 		}
@@ -354,7 +355,7 @@ func (b *builder) hostInputs(name string, svc *model.Service, port uint16) route
 	in := routes.Host{Mesh: b.ix.mesh, Class: b.scope.Class, Host: name, Port: port, Service: svc}
 	in.Gateways = b.m.strings.Of([]string{model.MeshGateway})
 	var virtuals []*model.VirtualService
-	if vs := b.rules.HTTP.Find(name); vs != nil {
+	if vs := b.rulesAt(port).HTTP.Find(name); vs != nil {
 		virtuals = append(virtuals, vs)
 		if conditional(vs) {
 			in.Client = b.scope.client()

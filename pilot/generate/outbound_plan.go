@@ -252,7 +252,7 @@ func (p *outboundPlan) own(svc *model.Service, port uint16) (*intern.List[listen
 // without one says where all others go.
 func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]listeners.Chain, *intern.List[listeners.Weighted], listeners.Relay) {
 	var chains []listeners.Chain
-	if vs := p.rules.TLS.Find(svc.Host); vs != nil && port.Protocol.IsTLS() {
+	if vs := p.rulesAt(port.Number).TLS.Find(svc.Host); vs != nil && port.Protocol.IsTLS() {
 		for _, r := range vs.TLS {
 			targets, relay := p.shares(r.Destinations, port.Number)
 			for _, m := range r.Matches {
@@ -262,7 +262,7 @@ func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]li
 			}
 		}
 	}
-	vs := p.rules.TCP.Find(svc.Host)
+	vs := p.rulesAt(port.Number).TCP.Find(svc.Host)
 	if vs == nil {
 		return chains, nil, listeners.Relay{}
 	}
@@ -334,15 +334,15 @@ func (b *builder) shares(destinations []*model.Destination, port uint16) (*inter
 // undeclared routes the hosts of VirtualServices that are in no registry.
 func (p *outboundPlan) undeclared() {
 	var hosts []string
-	for host := range p.rules.HTTP.Exact {
+	for host := range p.rulesAt(undeclaredHostPort).HTTP.Exact {
 		hosts = append(hosts, host)
 	}
-	for _, w := range p.rules.HTTP.Wild {
+	for _, w := range p.rulesAt(undeclaredHostPort).HTTP.Wild {
 		hosts = append(hosts, w.Pattern)
 	}
 	sort.Strings(hosts)
 	for i, host := range hosts {
-		if p.byHost[host] != nil || i > 0 && hosts[i-1] == host || host == "*" {
+		if p.byHost[host] != nil || i > 0 && hosts[i-1] == host || host == "*" || p.around(host, undeclaredHostPort) {
 			continue
 		}
 		shared := p.share(undeclaredHostPort)

@@ -1,10 +1,11 @@
 package generate
 
 import (
-	"net/netip"
 	"slices"
 
+	"github.com/heddle-mesh/heddle/pilot/generate/imports"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
+	"github.com/heddle-mesh/heddle/pilot/generate/ruling"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -16,23 +17,19 @@ type view struct {
 	byHost   map[string]*model.Service
 	// virtuals apply to sidecars; the first for a host wins.
 	virtuals []*model.VirtualService
-	aliases  map[string][]*model.Service // ExternalName services by what they stand for
+	limits   *imports.Imports
+	rulings  map[*model.EgressListener]*ruling.Ruling // of listeners, as far as they were asked for
+	aliases  map[string][]*model.Service              // ExternalName services by what they stand for
 }
 
 type imported struct {
 	*model.Service
-	*seen
-}
-
-// seen are the ports of a service that a Sidecar imports. Nil: all, where clients dial the service.
-type seen struct {
-	dialled map[uint16]bool                  // where clients dial the service
-	apart   map[uint16]*model.EgressListener // at a listener with an address of its own
+	*imports.Seen
 }
 
 // key spells the imported ports; "": all.
 func (i imported) key() string {
-	if i.seen == nil {
+	if i.Seen == nil {
 		return ""
 	}
 	out := " "
@@ -45,25 +42,28 @@ func (i imported) key() string {
 }
 
 // has reports whether the port is imported.
-func (s *seen) has(port uint16) bool { return s.dials(port) || s.at(port) != nil }
+func (i imported) has(port uint16) bool { return i.Has(port) }
 
 // dials reports whether clients may dial the service at the port.
-func (s *seen) dials(port uint16) bool { return s == nil || s.dialled[port] }
+func (i imported) dials(port uint16) bool { return i.Dials(port) }
 
 // at is the listener with an address of its own that serves the service's port, or nil.
-func (s *seen) at(port uint16) *model.EgressListener {
-	if s == nil {
+func (i imported) at(port uint16) *model.EgressListener { return i.At(port) }
+
+// importsOf are the limits of what a scope sees; gateways have none.
+func importsOf(o Outbound) *imports.Imports {
+	if o.Class.Router {
 		return nil
 	}
-	return s.apart[port]
+	return imports.New(o.Sidecar)
 }
 
 // see collects what a scope may see: exported to its namespace and, for sidecars, imported by their Sidecar.
 func (ix *Index) see(o Outbound, m *Memo) *view {
-	v := &view{scope: o, byHost: map[string]*model.Service{}, aliases: map[string][]*model.Service{}}
-	limits := newImports(o)
+	limits := importsOf(o)
+	v := &view{scope: o, byHost: map[string]*model.Service{}, aliases: map[string][]*model.Service{}, limits: limits, rulings: map[*model.EgressListener]*ruling.Ruling{}}
 	v.virtuals = ix.virtuals(o, limits)
-	wanted := destinations(v.virtuals, limits)
+	wanted := limits.Destinations(v.virtuals)
 	for _, first := range ix.snapshot.Services {
 		services := ix.byHost[first.Host]
 		if services[0] != first {
@@ -85,34 +85,41 @@ func (ix *Index) see(o Outbound, m *Memo) *view {
 	return v
 }
 
-// choose picks the service that a host means to a client, and its imported ports: its own namespace's, otherwise the first. One that
-// only an imported VirtualService wants counts where no other was imported.
-func choose(services []*model.Service, o Outbound, limits *imports, wanted bool) (*model.Service, *seen) {
-	var best *model.Service
-	var bestPorts *seen
-	consider := func(svc *model.Service, ports *seen) {
-		if best == nil || best.Namespace != o.Namespace && svc.Namespace == o.Namespace {
+// choose picks the service that a host means to a client, and its imported ports: its own namespace's, otherwise the first. Where none is imported, it is
+// one that imported rules send to.
+func choose(services []*model.Service, o Outbound, limits *imports.Imports, wanted map[imports.Want]bool) (*model.Service, *imports.Seen) {
+	var best, target *model.Service
+	var bestPorts *imports.Seen
+	goesBefore := func(svc, other *model.Service) bool {
+		return other == nil || other.Namespace != o.Namespace && svc.Namespace == o.Namespace
+	}
+	for _, svc := range services {
+		if !svc.Export.To(o.Namespace) {
+			continue
+		}
+		if ports, ok := limits.Service(svc); ok && goesBefore(svc, best) {
 			best, bestPorts = svc, ports
 		}
-	}
-	for _, svc := range services {
-		if ports, ok := limits.service(svc); ok && svc.Export.To(o.Namespace) {
-			consider(svc, ports)
+		if goesBefore(svc, target) {
+			target = svc
 		}
 	}
-	if best != nil || !wanted {
+	if len(wanted) == 0 || target == nil || best != nil && best != target {
 		return best, bestPorts
 	}
-	for _, svc := range services {
-		if svc.Export.To(o.Namespace) {
-			consider(svc, nil)
-		}
+	sent := imports.SentTo(target, wanted)
+	switch {
+	case len(sent) == 0:
+		return best, bestPorts
+	case best == nil:
+		bestPorts = &imports.Seen{}
 	}
-	return best, nil
+	bestPorts.Sent = sent
+	return target, bestPorts
 }
 
 // virtuals are the VirtualServices that a scope's sidecars may obey.
-func (ix *Index) virtuals(o Outbound, limits *imports) []*model.VirtualService {
+func (ix *Index) virtuals(o Outbound, limits *imports.Imports) []*model.VirtualService {
 	var out []*model.VirtualService
 	if o.Class.Router {
 		return nil
@@ -126,130 +133,36 @@ func (ix *Index) virtuals(o Outbound, limits *imports) []*model.VirtualService {
 }
 
 // barred says why a VirtualService is not for a scope's sidecars; "": it is.
-func barred(vs *model.VirtualService, o Outbound, limits *imports) string {
+func barred(vs *model.VirtualService, o Outbound, limits *imports.Imports) string {
 	switch {
 	case !vs.Export.To(o.Namespace):
 		return "exportTo: it is not exported to the client's namespace"
 	case !slices.Contains(vs.Gateways, model.MeshGateway):
 		return "gateways: it is for gateways only; mesh is not among them"
-	case !limits.virtual(vs):
+	case !limits.Virtual(vs):
 		return "the client's Sidecar does not import it"
 	}
 	return ""
 }
 
-// destinations are the hosts that imported VirtualServices send to: importing the rule imports them. Nil without limits.
-func destinations(virtuals []*model.VirtualService, limits *imports) map[string]bool {
-	if limits == nil {
-		return nil
+// rulesAt says which VirtualService rules which host on a port.
+func (b *builder) rulesAt(port uint16) *ruling.Ruling {
+	if b.limits == nil {
+		return &b.rules
 	}
-	out := map[string]bool{}
-	for _, vs := range virtuals {
-		for d := range everyDestination(vs) {
-			out[d.Host] = true
-		}
+	l := b.limits.Listener(port)
+	if b.rulings[l] == nil {
+		found := ruling.Of(b.limits.At(port, b.virtuals))
+		b.rulings[l] = &found
 	}
-	return out
+	return b.rulings[l]
 }
 
-// everyDestination walks the destinations of a VirtualService, mirrors included.
-func everyDestination(vs *model.VirtualService) func(func(*model.Destination) bool) {
-	return func(yield func(*model.Destination) bool) {
-		for _, r := range vs.HTTP {
-			for d := range httpDestinations(r) {
-				if !yield(d) {
-					return
-				}
-			}
-		}
-		for _, r := range vs.TLS {
-			for _, d := range r.Destinations {
-				if !yield(d) {
-					return
-				}
-			}
-		}
-		for _, r := range vs.TCP {
-			for _, d := range r.Destinations {
-				if !yield(d) {
-					return
-				}
-			}
-		}
+// around reports whether a host of rules on a port is a wildcard that is not imported itself, but only something that it stands for.
+func (b *builder) around(host string, port uint16) bool {
+	if b.limits == nil {
+		return false
 	}
-}
-
-// httpDestinations walks the destinations of one rule, mirrors last.
-func httpDestinations(r *model.HTTPRoute) func(func(*model.Destination) bool) {
-	return func(yield func(*model.Destination) bool) {
-		for _, d := range r.Destinations {
-			if !yield(d) {
-				return
-			}
-		}
-		for _, m := range r.Mirrors {
-			if !yield(&m.Destination) {
-				return
-			}
-		}
-	}
-}
-
-// imports is a Sidecar's egress. Nil: no limits.
-type imports struct {
-	listeners []*model.EgressListener
-	locked    map[uint16]bool // ports of which one listener has the wildcard address
-}
-
-func newImports(o Outbound) *imports {
-	if o.Class.Router || o.Sidecar == nil || len(o.Sidecar.Egress) == 0 {
-		return nil
-	}
-	out := &imports{listeners: o.Sidecar.Egress, locked: map[uint16]bool{}}
-	for _, l := range out.listeners {
-		if ip, err := netip.ParseAddr(l.Bind); l.Port != 0 && (!l.Apart() || err == nil && ip.IsUnspecified()) {
-			out.locked[l.Port] = true
-		}
-	}
-	return out
-}
-
-// service returns the ports of a service that are imported, and whether any is.
-func (im *imports) service(svc *model.Service) (*seen, bool) {
-	if im == nil {
-		return nil, true
-	}
-	out := &seen{dialled: map[uint16]bool{}}
-	for _, l := range im.listeners {
-		if !l.Imports(svc.Namespace, svc.Host) {
-			continue
-		}
-		for i := range svc.Ports {
-			switch n := svc.Ports[i].Number; {
-			case l.Port == n && l.Apart():
-				if out.apart == nil {
-					out.apart = map[uint16]*model.EgressListener{}
-				}
-				out.apart[n] = l
-			case l.Port == n || l.Port == 0 && !im.locked[n]:
-				out.dialled[n] = true
-			}
-		}
-	}
-	return out, len(out.dialled)+len(out.apart) > 0
-}
-
-// virtual reports whether a VirtualService is imported.
-func (im *imports) virtual(vs *model.VirtualService) bool {
-	if im == nil {
-		return true
-	}
-	for _, l := range im.listeners {
-		for _, host := range vs.Hosts {
-			if l.Imports(vs.From.Namespace, host) {
-				return true
-			}
-		}
-	}
-	return false
+	vs := b.rulesAt(port).HTTP.Find(host)
+	return !b.limits.Listener(port).Imports(vs.From.Namespace, host)
 }

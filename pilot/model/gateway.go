@@ -150,15 +150,24 @@ func (l *EgressListener) Apart() bool { return l.Direct || l.Bind != "" }
 
 // Imports reports whether the listener's hosts include one, which may be a wildcard, of a namespace.
 func (l *EgressListener) Imports(namespace, host string) bool {
+	return l.imports(namespace, host, HostIncludes)
+}
+
+// ImportsRules reports whether the listener's hosts include, or are included in, one that a VirtualService of a namespace has.
+func (l *EgressListener) ImportsRules(namespace, host string) bool {
+	return l.imports(namespace, host, func(own, host string) bool { return HostIncludes(own, host) || HostIncludes(host, own) })
+}
+
+func (l *EgressListener) imports(namespace, host string, meets func(own, host string) bool) bool {
 	imported := false
 	for _, h := range l.Hosts {
-		if (h.Namespace != "*" && h.Namespace != namespace) || !HostIncludes(h.Host, host) {
-			continue
-		}
-		if h.Exclude {
+		switch {
+		case h.Namespace != "*" && h.Namespace != namespace:
+		case h.Exclude && HostIncludes(h.Host, host):
 			return false
+		case !h.Exclude && meets(h.Host, host):
+			imported = true
 		}
-		imported = true
 	}
 	return imported
 }
