@@ -11,11 +11,14 @@ import (
 // inboundPorts are the ports of a workload that Services (or its Sidecar) and port-level policies declare, by number.
 func (ix *Index) inboundPorts(w *model.Workload, sidecar *model.Sidecar) []listeners.Port {
 	ports := map[uint16]listeners.Port{}
-	add := func(p listeners.Port) {
+	add := func(p listeners.Port, from *model.Service, number uint16) {
 		if _, known := ports[p.Port]; p.Port != 0 && !known {
 			p.Mode = ix.peers.Mode(w.Name.Namespace, w.Labels, p.Port)
 			if p.Pool == nil && sidecar != nil {
 				p.Pool = sidecar.Pool
+			}
+			if p.Pool == nil && from != nil {
+				p.Pool = ix.serverPool(w, sidecar, from, number)
 			}
 			ports[p.Port] = p
 		}
@@ -23,23 +26,17 @@ func (ix *Index) inboundPorts(w *model.Workload, sidecar *model.Sidecar) []liste
 	if sidecar != nil {
 		for _, l := range sidecar.Ingress {
 			bind, also := ownBind(l, w)
-			add(listeners.Port{Port: l.Port, Protocol: l.Protocol, Endpoint: ownEndpoint(l.Endpoint, w), Bind: bind, Also: also, TLS: l.TLS, Pool: l.Pool})
+			svc, number := ix.behind(w, l.Port)
+			add(listeners.Port{Port: l.Port, Protocol: l.Protocol, Endpoint: ownEndpoint(l.Endpoint, w), Bind: bind, Also: also, TLS: l.TLS, Pool: l.Pool}, svc, number)
 		}
 	}
 	if len(ports) == 0 {
-		for _, svc := range ix.selecting[w.Name.Namespace] {
-			if !svc.Selector.Matches(w.Labels) {
-				continue
-			}
-			for i := range svc.Ports {
-				if p := &svc.Ports[i]; p.Protocol != model.UDP {
-					add(listeners.Port{Port: targetPort(p, w), Protocol: p.Protocol, Service: svc, Number: p.Number})
-				}
-			}
+		for svc, p := range ix.declared(w) {
+			add(listeners.Port{Port: targetPort(p, w), Protocol: p.Protocol, Service: svc, Number: p.Number}, svc, p.Number)
 		}
 	}
 	for _, port := range ix.peers.Ports(w.Name.Namespace, w.Labels) {
-		add(listeners.Port{Port: port})
+		add(listeners.Port{Port: port}, nil, 0)
 	}
 	out := make([]listeners.Port, 0, len(ports))
 	for _, p := range ports {
@@ -47,6 +44,50 @@ func (ix *Index) inboundPorts(w *model.Workload, sidecar *model.Sidecar) []liste
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Port < out[j].Port })
 	return out
+}
+
+// declared walks the ports of the Services that select a workload.
+func (ix *Index) declared(w *model.Workload) func(func(*model.Service, *model.ServicePort) bool) {
+	return func(yield func(*model.Service, *model.ServicePort) bool) {
+		for _, svc := range ix.selecting[w.Name.Namespace] {
+			if !svc.Selector.Matches(w.Labels) {
+				continue
+			}
+			for i := range svc.Ports {
+				if p := &svc.Ports[i]; p.Protocol != model.UDP && !yield(svc, p) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// behind is the first Service to lead to a workload's port, and its own port; nil: none does.
+func (ix *Index) behind(w *model.Workload, port uint16) (*model.Service, uint16) {
+	for svc, p := range ix.declared(w) {
+		if targetPort(p, w) == port {
+			return svc, p.Number
+		}
+	}
+	return nil, 0
+}
+
+// serverPool is the pool of the DestinationRule that the workload itself, as a client, obeys towards its own Service: servers are to bear what their
+// clients may send. Rules with a selector are for clients alone; so is the mesh's own policy. Nil: the default.
+func (ix *Index) serverPool(w *model.Workload, sidecar *model.Sidecar, svc *model.Service, port uint16) *model.ConnectionPool {
+	o := Outbound{Namespace: w.Name.Namespace, Sidecar: sidecar}
+	if _, imported := importsOf(o).Service(svc); !imported || !svc.Export.To(o.Namespace) {
+		return nil
+	}
+	rule := ix.rule(o, svc)
+	if rule == nil {
+		return nil
+	}
+	policy := rule.Default.For(port)
+	if policy == nil || policy.ConnectionPool == (model.ConnectionPool{}) || ix.mesh.Baseline != nil && policy.ConnectionPool == ix.mesh.Baseline.ConnectionPool {
+		return nil
+	}
+	return &policy.ConnectionPool
 }
 
 // targetPort is the container port behind a service port; 0: the pod has no port of that name.
