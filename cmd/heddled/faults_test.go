@@ -61,13 +61,17 @@ endpoints: [{addresses: [10.1.0.1], conditions: {ready: true}, targetRef: {kind:
 
 // startReplicas runs two until the test ends.
 func startReplicas(t *testing.T) *replicated {
+	return startReplicasBy(t, func(api string) string { return api })
+}
+
+// startReplicasBy is startReplicas where each has a way of its own to the API server.
+func startReplicasBy(t *testing.T, way func(api string) string) *replicated {
 	t.Helper()
 	x := &replicated{t: t, api: newAPI(t), dir: t.TempDir()}
 	x.api.apply(service("web") + slice)
-	config := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c"}}],"clusters":[{"name":"c","cluster":{"server":"http://%s"}}]}`, x.api.address)
-	x.write("kubeconfig", config)
 	for _, name := range []string{"heddled-1", "heddled-2"} {
-		c, err := parse([]string{"--kubeconfig", x.path("kubeconfig"), "--proxy-image", "proxy", "--discovery-address", ports.Address(t), "--monitoring-address", ports.Address(t),
+		x.write(name, fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c"}}],"clusters":[{"name":"c","cluster":{"server":"http://%s"}}]}`, way(x.api.address)))
+		c, err := parse([]string{"--kubeconfig", x.path(name), "--proxy-image", "proxy", "--discovery-address", ports.Address(t), "--monitoring-address", ports.Address(t),
 			"--health-address", ports.Address(t), "--webhook-address", ports.Address(t), "--log-level", "error"}, func(key string) string { return map[string]string{wire.EnvPodName: name}[key] })
 		if err != nil {
 			t.Fatal(err)
@@ -228,9 +232,14 @@ type proxy struct {
 
 // connect has a proxy of the pod connected until the test ends.
 func (x *replicated) connect() *proxy {
-	p, _ := x.connectAs(discovery.Node{Type: wire.NodeSidecar, IPs: []string{"10.1.0.1"}, Pod: "web-1", Namespace: "shop",
-		ServiceAccount: "web", ClusterID: wire.DefaultClusterID, ClusterDomain: wire.DefaultClusterDomain}, x.plane)
+	p, _ := x.connectAs(x.node(), x.plane)
 	return p
+}
+
+// node is what the pod's proxy says of itself.
+func (*replicated) node() discovery.Node {
+	return discovery.Node{Type: wire.NodeSidecar, IPs: []string{"10.1.0.1"}, Pod: "web-1", Namespace: "shop",
+		ServiceAccount: "web", ClusterID: wire.DefaultClusterID, ClusterDomain: wire.DefaultClusterDomain}
 }
 
 // connectAs has a proxy connected until it is ended, or the test ends.
