@@ -253,16 +253,19 @@ func (b *edgeBuilder) routesOf(name string, servers []BoundServer, plan *edgePla
 		}
 	}
 	sort.Strings(order)
+	served := false
 	for _, host := range order {
 		h := hosts[host]
 		in := routes.Host{
 			Mesh: b.edge.Mesh, Class: b.edge.Class, Host: host, Port: h.port, TLS: tls != nil, RequireTLS: h.redirect,
 			Virtuals: b.m.virtuals.Of(h.virtuals), Gateways: b.m.strings.Of(h.gateways), Targets: b.targets(h.virtuals, h.port),
 		}
-		made = append(made, b.m.hosts.Get(in, routes.NewVirtualHost))
+		if host := b.m.hosts.Get(in, routes.NewVirtualHost); host.Answers() {
+			made, served = append(made, host), true
+		}
 	}
 	c := routes.Configuration{Name: name, Hosts: b.m.vhosts.Of(made)}
-	if len(order) == 0 {
+	if !served {
 		c.EdgePort = servers[0].Server.Port
 	}
 	b.set.add(b.m.routes.Get(c, routes.Make))

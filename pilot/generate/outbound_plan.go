@@ -345,8 +345,10 @@ func (p *outboundPlan) undeclared() {
 		if p.byHost[host] != nil || i > 0 && hosts[i-1] == host || host == "*" || p.around(host, undeclaredHostPort) {
 			continue
 		}
-		shared := p.share(undeclaredHostPort)
-		shared.hosts = append(shared.hosts, p.host(host, nil, undeclaredHostPort))
+		if h := p.host(host, nil, undeclaredHostPort); h.Answers() {
+			shared := p.share(undeclaredHostPort)
+			shared.hosts = append(shared.hosts, h)
+		}
 	}
 }
 

@@ -73,6 +73,11 @@ func NewVirtualHost(in Host) *VirtualHost {
 	return &VirtualHost{message: out, body: message.Marshal(out), primary: 1}
 }
 
+// Answers reports whether the host has routes, or sends its clients to HTTPS. One that does neither would only hide what else its names may mean.
+func (h *VirtualHost) Answers() bool {
+	return len(h.message.Routes) > 0 || h.message.RequireTls != route.VirtualHost_NONE
+}
+
 // domains are the names that clients call the host by. The first is its own.
 func (in Host) domains() []string {
 	if in.Alone {
