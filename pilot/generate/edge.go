@@ -260,6 +260,9 @@ func (b *edgeBuilder) routesOf(name string, servers []BoundServer, plan *edgePla
 			Mesh: b.edge.Mesh, Class: b.edge.Class, Host: host, Port: h.port, TLS: tls != nil, RequireTLS: h.redirect,
 			Virtuals: b.m.virtuals.Of(h.virtuals), Gateways: b.m.strings.Of(h.gateways), Targets: b.targets(h.virtuals, h.port),
 		}
+		if slices.ContainsFunc(h.virtuals, conditional) {
+			in.Client = b.scope.client()
+		}
 		if host := b.m.hosts.Get(in, routes.NewVirtualHost); host.Answers() {
 			made, served = append(made, host), true
 		}

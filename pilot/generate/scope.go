@@ -48,6 +48,7 @@ func ScopeOf(ix *Index, w *model.Workload, class naming.Class, m *Memo) Scope {
 	onDemand := class.OnDemand
 	class.OnDemand = false // so that what is made is shared with other proxies
 	scope := Scope{Outbound: Outbound{Class: class, Namespace: w.Name.Namespace, OnDemand: onDemand}}
+	scope.Outbound.Sources = m.strings.Of(ix.sourcesOf(w))
 	scope.From = ix.vantage(w, m)
 	if ix.sights.resolved {
 		scope.Outbound.From = scope.From
@@ -78,7 +79,6 @@ func ScopeOf(ix *Index, w *model.Workload, class naming.Class, m *Memo) Scope {
 	if scope.Outbound.Reports = reports; reports.Client.Tracing.Target != "" {
 		scope.Outbound.Traced = self.ServiceName()
 	}
-	scope.Outbound.Sources = m.strings.Of(ix.sourcesOf(w))
 	scope.Inbound = listeners.Inbound{
 		Mesh: ix.mesh, Class: class, Self: self, Reports: reports, Policies: policies,
 		Mode: ix.peers.Mode(w.Name.Namespace, w.Labels, 0), Ports: m.ports.Of(ix.inboundPorts(w, scope.Outbound.Sidecar)),

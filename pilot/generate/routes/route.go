@@ -136,7 +136,7 @@ func (b routeBuilder) bars(vs *model.VirtualService, m *model.HTTPMatch) string 
 		return "gateways: it is for others"
 	case m.Port != 0 && m.Port != b.Port:
 		return "port: it is for another"
-	case b.Class.Router || b.Client.Holds(m.Source):
+	case m.Gateways != nil || b.Client.Holds(m.Source): // a match that names gateways is for all who come through them
 		return ""
 	case m.Source.Namespace != "" && m.Source.Namespace != b.Client.Namespace:
 		return "sourceNamespace: the client is in another"

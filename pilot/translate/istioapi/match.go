@@ -31,8 +31,20 @@ func (r *reader) httpMatch(path string, m *networking.HTTPMatchRequest) *model.H
 	}
 	if len(m.Gateways) > 0 {
 		out.Gateways = r.gateways(path+".gateways", m.Gateways)
+		r.clientsThroughGateways(path, m)
 	}
 	return out
+}
+
+// clientsThroughGateways warns of conditions on clients that are not asked where a match names gateways.
+func (r *reader) clientsThroughGateways(path string, m *networking.HTTPMatchRequest) {
+	const why = "not asked: a match that names gateways is for all clients that come through them"
+	if len(m.SourceLabels) > 0 {
+		r.Warnf(path+".sourceLabels", why)
+	}
+	if m.SourceNamespace != "" {
+		r.Warnf(path+".sourceNamespace", why)
+	}
 }
 
 // stringMatch reads a matcher of something that every request has.
