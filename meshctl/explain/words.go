@@ -151,7 +151,7 @@ func (w *walk) told(h *Hop, p *replica.Proxy, v *route.VirtualHost, asked []rout
 	h.Host = &Host{Name: v.Name}
 	host, port := nameAndPort(v.Name)
 	if p.Pod.Role == replica.Sidecar && host != "" {
-		for _, c := range w.mesh.Index.Consult(p.Scope.Outbound, host, port) {
+		for _, c := range w.mesh.Index.Consult(p.Scope.Outbound, host, port, w.mesh.Memo) {
 			if name := replica.Object("VirtualService", c.VirtualService.From); c.Why == "" {
 				h.Host.RuledBy = name
 			} else {
@@ -196,7 +196,7 @@ func (w *walk) order(p *replica.Proxy, host string, port uint16) map[string]int 
 	if p.Pod.Role != replica.Sidecar {
 		return out
 	}
-	for _, c := range w.mesh.Index.Consult(p.Scope.Outbound, host, port) {
+	for _, c := range w.mesh.Index.Consult(p.Scope.Outbound, host, port, w.mesh.Memo) {
 		if c.Why != "" {
 			continue
 		}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/generate/routes"
-	"github.com/heddle-mesh/heddle/pilot/generate/ruling"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
@@ -15,11 +14,15 @@ type Consulted struct {
 	Why            string // why it does not rule the host for the client; "": it does
 }
 
-// Consult tells, for people, which VirtualServices with http rules name a host, and which of them rules it on a port for a scope's sidecars.
-func (ix *Index) Consult(o Outbound, host string, port uint16) []Consulted {
+// Consult tells, for people, which VirtualServices with http rules name a host, and which of them rules its port for a scope's sidecars.
+func (ix *Index) Consult(o Outbound, host string, port uint16, m *Memo) []Consulted {
 	limits := importsOf(o)
-	rules := ruling.Of(limits.At(port, ix.virtuals(o, limits)))
-	first := rules.HTTP.Find(host)
+	b := newBuilder(ix, o, m)
+	in := b.hostInputs(host, b.byHost[host], port)
+	var first *model.VirtualService
+	for first = range in.Virtuals.All {
+	}
+	in.Client = o.client()
 	var out []Consulted
 	for _, vs := range ix.snapshot.VirtualServices {
 		by := covering(vs, host)
@@ -31,11 +34,22 @@ func (ix *Index) Consult(o Outbound, host string, port uint16) []Consulted {
 			why = fmt.Sprintf("the listener of the client's Sidecar for port %d does not import it", port)
 		}
 		if why == "" && vs != first {
-			why = fmt.Sprintf("hosts: VirtualService %s names the host, too, and goes first: more exactly, or older", first.From)
+			why = passedOver(in, vs, first)
 		}
 		out = append(out, Consulted{vs, why})
 	}
 	return out
+}
+
+// passedOver says why it is not a VirtualService that rules a host, but first, or none.
+func passedOver(in routes.Host, vs, first *model.VirtualService) string {
+	switch why := in.Bars(vs); {
+	case why != "":
+		return why
+	case first == nil:
+		return "hosts: another names the host more exactly, or is older, and has no rule for the client and port"
+	}
+	return fmt.Sprintf("hosts: VirtualService %s names the host, too, and goes first: more exactly, or older", first.From)
 }
 
 // covering is the first of a VirtualService's hosts that covers host, or "".

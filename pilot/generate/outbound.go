@@ -353,13 +353,18 @@ func (b *builder) alone(svc *model.Service, port uint16) *routes.VirtualHost {
 // hostInputs is what a host's routes depend on.
 func (b *builder) hostInputs(name string, svc *model.Service, port uint16) routes.Host {
 	in := routes.Host{Mesh: b.ix.mesh, Class: b.scope.Class, Host: name, Port: port, Service: svc}
-	in.Gateways = b.m.strings.Of([]string{model.MeshGateway})
+	in.Gateways, in.Client = b.m.strings.Of([]string{model.MeshGateway}), b.scope.client()
+	rules := &b.rulesAt(port).HTTP
+	find := rules.Service
+	if svc == nil {
+		find = rules.Named
+	}
 	var virtuals []*model.VirtualService
-	if vs := b.rulesAt(port).HTTP.Find(name); vs != nil {
+	if vs := find(name, in.Obeys); vs != nil {
 		virtuals = append(virtuals, vs)
-		if conditional(vs) {
-			in.Client = b.scope.client()
-		}
+	}
+	if !slices.ContainsFunc(virtuals, conditional) {
+		in.Client = routes.Client{}
 	}
 	in.Virtuals = b.m.virtuals.Of(virtuals)
 	in.Targets = b.targets(virtuals, port)

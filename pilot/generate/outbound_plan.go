@@ -2,7 +2,7 @@ package generate
 
 import (
 	"slices"
-	"sort"
+	"strings"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/generate/claims"
@@ -248,43 +248,50 @@ func (p *outboundPlan) own(svc *model.Service, port uint16) (*intern.List[listen
 	return p.m.weighted.Of([]listeners.Weighted{{Cluster: naming.Cluster(svc.Host, "", port), Weight: 1}}), p.relayOf(svc, "", port)
 }
 
-// opaque applies the tls and tcp rules of the VirtualServices that rule the service's host: conditions become chains, the first rule
-// without one says where all others go.
+// opaque applies the rules of all VirtualServices for the service's host: tls to TLS, tcp to the rest. Conditions become chains; the first rule without
+// one says where all others go.
 func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]listeners.Chain, *intern.List[listeners.Weighted], listeners.Relay) {
+	if port.Protocol.IsTLS() {
+		return p.encrypted(svc, port.Number), nil, listeners.Relay{}
+	}
 	var chains []listeners.Chain
-	if vs := p.rulesAt(port.Number).TLS.Find(svc.Host); vs != nil && port.Protocol.IsTLS() {
-		for _, r := range vs.TLS {
+	for _, vs := range p.rulesAt(port.Number).TCP.All(svc.Host) {
+		for _, r := range vs.TCP {
 			targets, relay := p.shares(r.Destinations, port.Number)
+			if targets == nil {
+				continue
+			}
+			if len(r.Matches) == 0 {
+				return chains, targets, relay
+			}
 			for _, m := range r.Matches {
-				if p.holds(vs, m, port.Number) && targets != nil {
+				switch {
+				case !p.holds(vs, m, port.Number):
+				case len(m.Subnets) == 0:
+					return chains, targets, relay
+				default:
+					chains = append(chains, listeners.Chain{Subnets: p.m.strings.Of(m.Subnets), Targets: targets, Relay: relay})
+				}
+			}
+		}
+	}
+	return chains, nil, listeners.Relay{}
+}
+
+// encrypted are the chains of the tls rules for a service's port.
+func (p *outboundPlan) encrypted(svc *model.Service, port uint16) []listeners.Chain {
+	var chains []listeners.Chain
+	for _, vs := range p.rulesAt(port).TLS.All(svc.Host) {
+		for _, r := range vs.TLS {
+			targets, relay := p.shares(r.Destinations, port)
+			for _, m := range r.Matches {
+				if p.holds(vs, m, port) && targets != nil {
 					chains = append(chains, listeners.Chain{Names: p.m.strings.Of(m.SNI), Subnets: p.m.strings.Of(m.Subnets), Targets: targets, Relay: relay})
 				}
 			}
 		}
 	}
-	vs := p.rulesAt(port.Number).TCP.Find(svc.Host)
-	if vs == nil {
-		return chains, nil, listeners.Relay{}
-	}
-	for _, r := range vs.TCP {
-		targets, relay := p.shares(r.Destinations, port.Number)
-		if targets == nil {
-			continue
-		}
-		if len(r.Matches) == 0 {
-			return chains, targets, relay
-		}
-		for _, m := range r.Matches {
-			switch {
-			case !p.holds(vs, m, port.Number):
-			case len(m.Subnets) == 0:
-				return chains, targets, relay
-			default:
-				chains = append(chains, listeners.Chain{Subnets: p.m.strings.Of(m.Subnets), Targets: targets, Relay: relay})
-			}
-		}
-	}
-	return chains, nil, listeners.Relay{}
+	return chains
 }
 
 // holds reports whether a match can hold for this proxy and port at all.
@@ -331,18 +338,10 @@ func (b *builder) shares(destinations []*model.Destination, port uint16) (*inter
 	return b.m.weighted.Of(out), first
 }
 
-// undeclared routes the hosts of VirtualServices that are in no registry.
+// undeclared routes the hosts of VirtualServices that are in no registry. A wildcard around services of the port stands for these, and for no other names.
 func (p *outboundPlan) undeclared() {
-	var hosts []string
-	for host := range p.rulesAt(undeclaredHostPort).HTTP.Exact {
-		hosts = append(hosts, host)
-	}
-	for _, w := range p.rulesAt(undeclaredHostPort).HTTP.Wild {
-		hosts = append(hosts, w.Pattern)
-	}
-	sort.Strings(hosts)
-	for i, host := range hosts {
-		if p.byHost[host] != nil || i > 0 && hosts[i-1] == host || host == "*" || p.around(host, undeclaredHostPort) {
+	for _, host := range p.rulesAt(undeclaredHostPort).HTTP.Hosts() {
+		if p.byHost[host] != nil || host == "*" || p.around(host, undeclaredHostPort) || strings.HasPrefix(host, "*") && p.overlaps(host, undeclaredHostPort) {
 			continue
 		}
 		if h := p.host(host, nil, undeclaredHostPort); h.Answers() {
@@ -350,6 +349,14 @@ func (p *outboundPlan) undeclared() {
 			shared.hosts = append(shared.hosts, h)
 		}
 	}
+}
+
+// overlaps reports whether a wildcard and the hosts of the services on a port have names in common.
+func (p *outboundPlan) overlaps(wildcard string, port uint16) bool {
+	return slices.ContainsFunc(p.services, func(s imported) bool {
+		_, both := naming.Narrower(wildcard, s.Host)
+		return both && s.dials(port) && s.Port(port) != nil
+	})
 }
 
 // base is what all listeners have in common.

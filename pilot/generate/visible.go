@@ -163,6 +163,6 @@ func (b *builder) around(host string, port uint16) bool {
 	if b.limits == nil {
 		return false
 	}
-	vs := b.rulesAt(port).HTTP.Find(host)
+	vs := b.rulesAt(port).HTTP.Named(host, func(*model.VirtualService) bool { return true })
 	return !b.limits.Listener(port).Imports(vs.From.Namespace, host)
 }

@@ -163,7 +163,8 @@ func serves(g *model.Gateway, namespace, host string) bool {
 	})
 }
 
-// shadowed warns of hosts for which an older VirtualService has rules of the same protocol, for the same sidecars.
+// shadowed warns of hosts for which an older VirtualService has rules of the same protocol, for the same sidecars. Its rules for bytes go first; its http
+// rules are the only ones for the clients and ports that they are for.
 func (c *Checker) shadowed(log *report.Log, o *inputs.VirtualService) {
 	if len(o.Spec.Gateways) > 0 && !slices.Contains(o.Spec.Gateways, model.MeshGateway) {
 		return
@@ -175,11 +176,19 @@ func (c *Checker) shadowed(log *report.Log, o *inputs.VirtualService) {
 		}
 		for _, protocol := range protocolsOf(len(o.Spec.Http), len(o.Spec.Tls), len(o.Spec.Tcp)) {
 			if older := c.ruler(host, protocol, o); older != nil {
-				log.Conflictf(report.Warning, indexed("spec.hosts", i), "%s is older and has %s rules for the same host, which are used", older.From, protocol)
+				log.Conflictf(report.Warning, indexed("spec.hosts", i), "%s is older and has %s rules for the same host, %s", older.From, protocol, precedence(protocol))
 				log.As(report.SharedMeshHost)
 			}
 		}
 	}
+}
+
+// precedence says what the rules of an older VirtualService do to those of a younger one.
+func precedence(protocol string) string {
+	if protocol == "http" {
+		return "which decide wherever it has any for the client and port"
+	}
+	return "which go first"
 }
 
 // protocolsOf names the protocols that have rules.

@@ -125,6 +125,28 @@ func (in Host) LeftOut() []LeftOut {
 	return out
 }
 
+// Obeys reports whether a VirtualService has a rule that can hold for this client and port.
+func (in Host) Obeys(vs *model.VirtualService) bool { return in.Bars(vs) == "" }
+
+// Bars says why a VirtualService has no rule that can hold for this client and port: what is against its first one. "": it has one.
+func (in Host) Bars(vs *model.VirtualService) string {
+	b := routeBuilder{Host: in}
+	first := ""
+	for i, rule := range vs.HTTP {
+		for j, m := range alternatives(rule) {
+			why := b.bars(vs, m)
+			if why == "" {
+				return ""
+			}
+			if first == "" {
+				_, path := originOf(vs, i, j)
+				first = path + " " + why
+			}
+		}
+	}
+	return first
+}
+
 // bars says why a match can never hold for this proxy and port; "": it can.
 func (b routeBuilder) bars(vs *model.VirtualService, m *model.HTTPMatch) string {
 	gateways := vs.Gateways

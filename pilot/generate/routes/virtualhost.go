@@ -34,7 +34,7 @@ type Host struct {
 	Aliases *intern.List[*model.Service]
 	// AliasClient is the client's namespace, for the short names of Aliases; empty where there are none.
 	AliasClient string
-	// Virtuals are the VirtualServices to obey: at most one in the mesh, all for the host at a gateway.
+	// Virtuals are the VirtualServices to obey: at most one in the mesh, which Obeys; all for the host at a gateway.
 	Virtuals *intern.List[*model.VirtualService]
 	Gateways *intern.List[string] // by which of a VirtualService's gateways the request came
 	// Client decides about rules for certain sources. It is zero where no rule asks.

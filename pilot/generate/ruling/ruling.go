@@ -1,27 +1,24 @@
-// Package ruling finds the VirtualService that rules a host. Which of them are for a proxy is decided before.
+// Package ruling finds the VirtualServices that rule a host. Which of them are for a proxy is decided before.
 package ruling
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
-// Ruling says which VirtualService rules which host in the mesh. The rules of each protocol are found apart: one that has only tcp leaves
+// Ruling says which VirtualServices rule which host in the mesh. The rules of each protocol are found apart: one that has only tcp leaves
 // another's http in force.
 type Ruling struct{ HTTP, TLS, TCP Rulers }
 
-// Rulers are the VirtualServices that have rules of one protocol: the first for each host, and wildcards by how specific they are.
+// Rulers are the VirtualServices that have rules of one protocol.
 type Rulers struct {
-	Exact map[string]*model.VirtualService
-	Wild  []WildHost // most specific first
-}
-
-// WildHost is a host with a wildcard, and who rules it.
-type WildHost struct {
-	Pattern string
-	vs      *model.VirtualService
+	named map[string][]*model.VirtualService // by host, the first one first
+	wild  []string                           // those hosts that are wildcards, most specific first
+	rank  map[*model.VirtualService]int
 }
 
 // Of sorts VirtualServices, the first of which wins.
@@ -42,40 +39,68 @@ func Of(virtuals []*model.VirtualService) Ruling {
 }
 
 func (r *Rulers) add(vs *model.VirtualService) {
-	if r.Exact == nil {
-		r.Exact = map[string]*model.VirtualService{}
+	if r.named == nil {
+		r.named, r.rank = map[string][]*model.VirtualService{}, map[*model.VirtualService]int{}
 	}
+	r.rank[vs] = len(r.rank)
 	for _, host := range vs.Hosts {
-		switch {
-		case strings.HasPrefix(host, "*"):
-			r.Wild = insertWild(r.Wild, WildHost{host, vs})
-		case r.Exact[host] == nil:
-			r.Exact[host] = vs
+		if isWild(host) && r.named[host] == nil {
+			at, _ := slices.BinarySearchFunc(r.wild, host, func(a, b string) int { return len(b) - len(a) })
+			r.wild = slices.Insert(r.wild, at, host)
 		}
+		r.named[host] = append(r.named[host], vs)
 	}
 }
 
-// insertWild keeps the list most specific first, the older first among equals.
-func insertWild(list []WildHost, w WildHost) []WildHost {
-	at := len(list)
-	for at > 0 && len(list[at-1].Pattern) < len(w.Pattern) {
-		at--
-	}
-	list = append(list, WildHost{})
-	copy(list[at+1:], list[at:])
-	list[at] = w
-	return list
+func isWild(host string) bool { return strings.HasPrefix(host, "*") }
+
+// Hosts are all hosts that have rules, sorted.
+func (r *Rulers) Hosts() []string {
+	return slices.Sorted(maps.Keys(r.named))
 }
 
-// Find returns the VirtualService that rules a host, or nil.
-func (r *Rulers) Find(host string) *model.VirtualService {
-	if vs := r.Exact[host]; vs != nil {
-		return vs
-	}
-	for _, w := range r.Wild {
-		if naming.Covers(w.Pattern, host) {
-			return w.vs
+// Named returns the first VirtualService that names a host and has rules for who asks, or nil.
+func (r *Rulers) Named(host string, has func(*model.VirtualService) bool) *model.VirtualService {
+	for _, vs := range r.named[host] {
+		if has(vs) {
+			return vs
 		}
 	}
 	return nil
+}
+
+// Service returns the VirtualService that rules a service, or nil: one that names its host; where none does, the first with the most specific wildcard
+// around it. Where that one has no rules for who asks, no other's hold.
+func (r *Rulers) Service(host string, has func(*model.VirtualService) bool) *model.VirtualService {
+	if !isWild(host) && r.named[host] != nil {
+		return r.Named(host, has)
+	}
+	for _, pattern := range r.wild {
+		if first := r.named[pattern][0]; naming.Covers(pattern, host) {
+			if has(first) {
+				return first
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+// All returns every VirtualService that names a service's host, a wildcard around it, or part of one that is a wildcard itself: the first one first.
+func (r *Rulers) All(host string) []*model.VirtualService {
+	out := slices.Clone(r.named[host])
+	for _, pattern := range r.wild {
+		if pattern != host && naming.Covers(pattern, host) {
+			out = append(out, r.named[pattern]...)
+		}
+	}
+	if isWild(host) {
+		for part, list := range r.named {
+			if part != host && naming.Covers(host, part) {
+				out = append(out, list...)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b *model.VirtualService) int { return r.rank[a] - r.rank[b] })
+	return slices.Compact(out)
 }
