@@ -267,16 +267,15 @@ func (b routeBuilder) forward(rule *model.HTTPRoute, headers model.Headers) *rou
 			action.MaxStreamDuration, action.MaxGrpcTimeout = nil, message.Duration(*rule.Timeout)
 		}
 	}
+	if rewrite(action, rule.Rewrite); headers.Host != "" && action.HostRewriteSpecifier == nil {
+		action.HostRewriteSpecifier = &route.RouteAction_HostRewriteLiteral{HostRewriteLiteral: headers.Host}
+	}
 	b.spread(action, rule.Destinations)
 	retry := rule.Retry
 	if retry == nil {
 		retry = b.Mesh.DefaultRetry
 	}
 	action.RetryPolicy = retryPolicy(retry, len(action.HashPolicy) > 0)
-	rewrite(action, rule.Rewrite)
-	if headers.Host != "" {
-		action.HostRewriteSpecifier = &route.RouteAction_HostRewriteLiteral{HostRewriteLiteral: headers.Host}
-	}
 	action.AppendXForwardedHost = b.Mesh.Headers.ForwardedHost && rehosts(action)
 	for _, m := range rule.Mirrors {
 		if m.Percent > 0 {
@@ -316,7 +315,7 @@ func (b routeBuilder) spread(action *route.RouteAction, destinations []*model.De
 			ResponseHeadersToRemove: d.Headers.ResponseRemove,
 			TypedPerFilterConfig:    b.session(b.targets[d].Session),
 		}
-		if d.Headers.Host != "" {
+		if d.Headers.Host != "" && action.HostRewriteSpecifier == nil { // the rule's goes first, as with one destination
 			w.HostRewriteSpecifier = &route.WeightedCluster_ClusterWeight_HostRewriteLiteral{HostRewriteLiteral: d.Headers.Host}
 		}
 		group.Clusters = append(group.Clusters, w)
