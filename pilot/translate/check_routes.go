@@ -39,6 +39,8 @@ func (c *Checker) virtualService(log *report.Log, o *inputs.VirtualService, stra
 		}
 	}
 	unreachable(log, o.Spec.Http)
+	unreachableBytes(log, "tls", o.Spec.Tls, (*networking.TLSRoute).GetMatch)
+	unreachableBytes(log, "tcp", o.Spec.Tcp, (*networking.TCPRoute).GetMatch)
 	c.attachment(log, o)
 	c.ownership(log, o, strangers)
 	c.shadowed(log, o)
@@ -76,31 +78,36 @@ func unreachable(log *report.Log, routes []*networking.HTTPRoute) {
 	}
 }
 
-// repeated warns of matches that an earlier rule, which is no delegate's, has word for word, whatever they are called: nothing is left for them.
+// repeated warns of matches of which an earlier rule, which is no delegate's, has one that is the same word for word, whatever they are called, or that
+// takes all of their requests: nothing is left for them.
 func repeated(log *report.Log, routes []*networking.HTTPRoute) {
 	if len(routes) < 2 {
 		return
 	}
-	owners := map[matchKey][]taken{}
+	owners, wider := map[matchKey][]taken{}, prefixes{}
 	for i, h := range routes {
 		var issues report.Log
+		same := 0
 		for j, m := range h.Match {
-			uri := m.GetUri()
+			path, uri := fmt.Sprintf("spec.http[%d].match[%d]", i, j), m.GetUri()
 			m := unnamed(m)
 			key := matchKey{uri.GetExact(), uri.GetPrefix(), uri.GetRegex(), len(m.GetHeaders()), m.GetPort()}
 			if k := slices.IndexFunc(owners[key], func(t taken) bool { return t.rule < i && proto.Equal(t.match, m) }); k >= 0 {
-				issues.Warnf(fmt.Sprintf("spec.http[%d].match[%d]", i, j), "never reached: spec.http[%d] has the same match", owners[key][k].rule)
+				issues.Warnf(path, "never reached: spec.http[%d] has the same match", owners[key][k].rule)
 				issues.As(report.IneffectiveMatch)
-			} else if h.Delegate == nil && len(owners[key]) < maxTwins {
+				same++
+				continue
+			}
+			if earlier, ok := wider.covering(i, m); ok {
+				issues.Warnf(path, "never reached: spec.http[%d] takes all of its requests", earlier)
+				issues.As(report.IneffectiveMatch)
+			}
+			if h.Delegate == nil && len(owners[key]) < maxTwins {
 				owners[key] = append(owners[key], taken{i, m})
+				wider.add(i, m)
 			}
 		}
-		if len(issues.Issues) == len(h.Match) && len(h.Match) > 0 {
-			log.Warnf(indexed("spec.http", i), "never reached: earlier rules have all of its matches")
-			log.As(report.UnreachableRule)
-			continue
-		}
-		log.Issues = append(log.Issues, issues.Issues...)
+		ineffective(log, indexed("spec.http", i), same > 0 && same == len(h.Match), issues)
 	}
 }
 
