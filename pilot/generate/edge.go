@@ -260,7 +260,7 @@ func (b *edgeBuilder) routesOf(name string, servers []BoundServer, plan *edgePla
 			Mesh: b.edge.Mesh, Class: b.edge.Class, Host: host, Port: h.port, TLS: tls != nil, RequireTLS: h.redirect,
 			Virtuals: b.m.virtuals.Of(h.virtuals), Gateways: b.m.strings.Of(h.gateways), Targets: b.targets(h.virtuals, h.port),
 		}
-		if slices.ContainsFunc(h.virtuals, conditional) {
+		if slices.ContainsFunc(h.virtuals, routes.Conditional) {
 			in.Client = b.scope.client()
 		}
 		if host := b.m.hosts.Get(in, routes.NewVirtualHost); host.Answers() {

@@ -139,32 +139,11 @@ func conditionsOf(virtuals []*model.VirtualService) []condition {
 		}
 	}
 	for _, vs := range virtuals {
-		for _, s := range sources(vs) {
+		for _, s := range routes.Sources(vs) {
 			add(s)
 		}
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].key < out[j].key })
-	return out
-}
-
-// sources are the conditions of one VirtualService that limit it to certain clients.
-func sources(vs *model.VirtualService) []model.Source {
-	var out []model.Source
-	for _, r := range vs.HTTP {
-		for _, m := range r.Matches {
-			out = append(out, m.Source)
-		}
-	}
-	for _, r := range vs.TLS {
-		for _, m := range r.Matches {
-			out = append(out, m.Source)
-		}
-	}
-	for _, r := range vs.TCP {
-		for _, m := range r.Matches {
-			out = append(out, m.Source)
-		}
-	}
 	return out
 }
 

@@ -363,21 +363,11 @@ func (b *builder) hostInputs(name string, svc *model.Service, port uint16) route
 	if vs := find(name, in.Obeys); vs != nil {
 		virtuals = append(virtuals, vs)
 	}
-	if !slices.ContainsFunc(virtuals, conditional) {
+	if !slices.ContainsFunc(virtuals, routes.Conditional) {
 		in.Client = routes.Client{}
 	}
 	in.Virtuals = b.m.virtuals.Of(virtuals)
 	in.Targets = b.targets(virtuals, port)
 	in.Hash = b.hashKey(svc, "", port)
 	return in
-}
-
-// conditional reports whether a VirtualService has rules for certain clients only.
-func conditional(vs *model.VirtualService) bool {
-	for _, s := range sources(vs) {
-		if s.Namespace != "" || len(s.Labels) > 0 {
-			return true
-		}
-	}
-	return false
 }

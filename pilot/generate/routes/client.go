@@ -40,3 +40,34 @@ func (c Client) Holds(s model.Source) bool {
 	}
 	return false
 }
+
+// Sources are the conditions of one VirtualService that limit it to certain clients.
+func Sources(vs *model.VirtualService) []model.Source {
+	var out []model.Source
+	for _, r := range vs.HTTP {
+		for _, m := range r.Matches {
+			out = append(out, m.Source)
+		}
+	}
+	for _, r := range vs.TLS {
+		for _, m := range r.Matches {
+			out = append(out, m.Source)
+		}
+	}
+	for _, r := range vs.TCP {
+		for _, m := range r.Matches {
+			out = append(out, m.Source)
+		}
+	}
+	return out
+}
+
+// Conditional reports whether a VirtualService has rules for certain clients only.
+func Conditional(vs *model.VirtualService) bool {
+	for _, s := range Sources(vs) {
+		if s.Namespace != "" || len(s.Labels) > 0 {
+			return true
+		}
+	}
+	return false
+}
