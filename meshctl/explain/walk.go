@@ -127,7 +127,7 @@ func (w *walk) leave(client *replica.Pod, to netip.AddrPort, r Request) *Hop {
 // unseen notes that a proxy is not told of the service that has an address.
 func (w *walk) unseen(h *Hop, p *replica.Proxy, to netip.AddrPort) {
 	for _, svc := range w.mesh.Snapshot.Services {
-		if !slices.Contains(svc.Addresses, to.Addr().String()) || w.mesh.Index.Service(p.Scope.Outbound, svc.Host, w.mesh.Memo) != nil {
+		if !slices.Contains(svc.Addresses, to.Addr().String()) || w.mesh.Index.Dials(p.Scope.Outbound, svc.Host, w.mesh.Memo) {
 			continue
 		}
 		why := "it is not exported to the client's namespace (exportTo)"

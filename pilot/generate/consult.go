@@ -2,6 +2,7 @@ package generate
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/generate/routes"
@@ -71,6 +72,13 @@ func (ix *Index) LeftOut(o Outbound, host string, port uint16, m *Memo) []routes
 // Service is what a host means to a scope's clients; nil: they see none of that name.
 func (ix *Index) Service(o Outbound, host string, m *Memo) *model.Service {
 	return ix.see(o, m).byHost[host]
+}
+
+// Dials reports whether a scope's clients may call a host by itself, rather than by rules alone that send to it.
+func (ix *Index) Dials(o Outbound, host string, m *Memo) bool {
+	return slices.ContainsFunc(ix.see(o, m).services, func(s imported) bool {
+		return s.Host == host && (s.Seen == nil || len(s.Dialled)+len(s.Apart) > 0)
+	})
 }
 
 // Obeyed is the DestinationRule that a scope's clients obey towards a service, or nil.
