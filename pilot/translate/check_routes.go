@@ -5,12 +5,12 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
 	networking "istio.io/api/networking/v1alpha3"
 
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/reach"
 )
 
 func indexed(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
@@ -38,9 +38,7 @@ func (c *Checker) virtualService(log *report.Log, o *inputs.VirtualService, stra
 			c.destination(log, o.Namespace, d.GetDestination(), func() string { return fmt.Sprintf("spec.tcp[%d].route[%d].destination", i, j) })
 		}
 	}
-	unreachable(log, o.Spec.Http)
-	unreachableBytes(log, "tls", o.Spec.Tls, (*networking.TLSRoute).GetMatch)
-	unreachableBytes(log, "tcp", o.Spec.Tcp, (*networking.TCPRoute).GetMatch)
+	reach.Check(log, o.Spec)
 	c.attachment(log, o)
 	c.ownership(log, o, strangers)
 	c.shadowed(log, o)
@@ -61,81 +59,6 @@ func (c *Checker) destination(log *report.Log, namespace string, d *networking.D
 		log.Missingf(report.Warning, path()+".subset", "no DestinationRule has a subset %q of %s: it cannot be reached (503)", d.GetSubset(), host)
 	}
 }
-
-// unreachable warns of rules after one that takes everything, and of matches that an earlier rule has, too.
-func unreachable(log *report.Log, routes []*networking.HTTPRoute) {
-	last := len(routes)
-	for i, h := range routes {
-		if len(h.Match) == 0 && h.Delegate == nil && i < len(routes)-1 {
-			last = i + 1
-			break
-		}
-	}
-	repeated(log, routes[:last])
-	if last < len(routes) {
-		log.Warnf(indexed("spec.http", last), "never reached: spec.http[%d] has no match and takes every request", last-1)
-		log.As(report.UnreachableRule)
-	}
-}
-
-// repeated warns of matches of which an earlier rule, which is no delegate's, has one that is the same word for word, whatever they are called, or that
-// takes all of their requests: nothing is left for them.
-func repeated(log *report.Log, routes []*networking.HTTPRoute) {
-	if len(routes) < 2 {
-		return
-	}
-	owners, wider := map[matchKey][]taken{}, prefixes{}
-	for i, h := range routes {
-		var issues report.Log
-		same := 0
-		for j, m := range h.Match {
-			path, uri := fmt.Sprintf("spec.http[%d].match[%d]", i, j), m.GetUri()
-			m := unnamed(m)
-			key := matchKey{uri.GetExact(), uri.GetPrefix(), uri.GetRegex(), len(m.GetHeaders()), m.GetPort()}
-			if k := slices.IndexFunc(owners[key], func(t taken) bool { return t.rule < i && proto.Equal(t.match, m) }); k >= 0 {
-				issues.Warnf(path, "never reached: spec.http[%d] has the same match", owners[key][k].rule)
-				issues.As(report.IneffectiveMatch)
-				same++
-				continue
-			}
-			if earlier, ok := wider.covering(i, m); ok {
-				issues.Warnf(path, "never reached: spec.http[%d] takes all of its requests", earlier)
-				issues.As(report.IneffectiveMatch)
-			}
-			if h.Delegate == nil && len(owners[key]) < maxTwins {
-				owners[key] = append(owners[key], taken{i, m})
-				wider.add(i, m)
-			}
-		}
-		ineffective(log, indexed("spec.http", i), same > 0 && same == len(h.Match), issues)
-	}
-}
-
-// unnamed is a match without what says nothing of requests: its name, and that of its statistics.
-func unnamed(m *networking.HTTPMatchRequest) *networking.HTTPMatchRequest {
-	if m.GetName() == "" && m.GetStatPrefix() == "" {
-		return m
-	}
-	m = proto.CloneOf(m)
-	m.Name, m.StatPrefix = "", ""
-	return m
-}
-
-// matchKey is what equal matches have in common, and few others.
-type matchKey struct {
-	exact, prefix, regex string // of the path
-	headers              int    // how many
-	port                 uint32
-}
-
-// taken is a match, and the rule that has it.
-type taken struct {
-	rule  int
-	match *networking.HTTPMatchRequest
-}
-
-// maxTwins is how many matches of one key are compared with each other.
-const maxTwins = 64
 
 // attachment warns of gateways that do not exist, and of hosts that they do not serve.
 func (c *Checker) attachment(log *report.Log, o *inputs.VirtualService) {
