@@ -5,25 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"os/exec"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
-	admin "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/types/known/anypb"
-	release "helm.sh/helm/v4/pkg/release/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/heddle-mesh/heddle/api/wire"
-	"github.com/heddle-mesh/heddle/meshctl/cli"
-	"github.com/heddle-mesh/heddle/pilot/generate/message"
-	"github.com/heddle-mesh/heddle/pilot/generate/older"
 	"github.com/heddle-mesh/heddle/tests/tour"
 )
 
@@ -164,13 +153,24 @@ func (r *trial) sees(state int) {
 			if err != nil {
 				return err
 			}
-			answer, err := r.Ask(r.t.Context(), client, "client", append([]string{"client"}, from.args...)...)
-			if err == nil && fmt.Sprint(answer.Headers["X-State"]) != fmt.Sprintf("[%d]", state) {
-				err = fmt.Errorf("state %v is in force for %s, not %d", answer.Headers["X-State"], from.namespace, state)
-			}
-			return err
+			return r.shows(state, client, from.args...)
 		})
 	}
+}
+
+// shown waits until a state of the route is in force for what a client asks for.
+func (r *trial) shown(state int, client *corev1.Pod, args ...string) {
+	r.t.Helper()
+	eventually(r.t, r.t.Context(), time.Minute, func() error { return r.shows(state, client, args...) })
+}
+
+// shows asks which state is in force.
+func (r *trial) shows(state int, client *corev1.Pod, args ...string) error {
+	answer, err := r.Ask(r.t.Context(), client, "client", append([]string{"client"}, args...)...)
+	if err == nil && fmt.Sprint(answer.Headers["X-State"]) != fmt.Sprintf("[%d]", state) {
+		err = fmt.Errorf("state %v is in force for %s, not %d", answer.Headers["X-State"], client.Name, state)
+	}
+	return err
 }
 
 // changing changes a route ten times a second for two minutes.
@@ -319,7 +319,6 @@ func renewing(t *testing.T, c *tour.Cluster) {
 	r.load("kept connections", client, r.url("/items"))
 	r.load("HTTP/2", client, r.url("/items"), "-h2")
 	r.load("new connections", client, r.url("/items"), "-fresh")
-	r.begun = time.Now()
 	seen := map[string]bool{}
 	eventually(t, t.Context(), 3*time.Minute, func() error {
 		s, err := serial(t, c, client)
@@ -332,150 +331,4 @@ func renewing(t *testing.T, c *tour.Cluster) {
 		return nil
 	})
 	r.finish(0)
-}
-
-// upgraded puts a control plane of another version in the place of the present one, and that one back, while proxies of the older dialect and of this
-// build's serve and ask. Every proxy goes on as it is, and a pod that starts meanwhile gets the proxy of the version that is there.
-func upgraded(t *testing.T, c *tour.Cluster) {
-	x := newInstallation(t)
-	before := map[string]string{wire.EnvDialect: fmt.Sprint(wire.Dialect - 1)}
-	r := newTrial(t, c, "upgraded", backend{replicas: 2})
-	server := byHand(t, c, handmade{"upgraded-server", "upgraded", "catalog", "catalog", before})
-	client := byHand(t, c, handmade{"upgraded-client", "upgraded-client", "client", "sleep", before})
-	r.start("/items")
-	r.load("a proxy of the older dialect", client, r.url("/items"))
-	present := x.release()
-	next := x.retagged(present)
-	t.Cleanup(func() {
-		x.must("install", "-f", x.values("present", present)) // it is there, unless the test has failed
-	})
-	for _, version := range []map[string]any{next, present} {
-		x.must("install", "-f", x.values("version", version))
-		for _, p := range []*corev1.Pod{server, client} {
-			if d := x.status(p).Dialect; d != wire.Dialect-1 {
-				t.Errorf("%s has dialect %d, want %d", p.Name, d, wire.Dialect-1)
-			}
-			x.understands(p, wire.Dialect-1)
-		}
-		if err := c.Roll(t.Context(), tour.ShopNamespace, r.name); err != nil {
-			t.Fatal(err)
-		}
-		r.settled()
-		r.injectedWith(version)
-		x.synced()
-	}
-	r.finish(0)
-}
-
-// understands wants a pod's proxy to have been told nothing that one of a dialect would not understand.
-func (x *installation) understands(p *corev1.Pod, dialect int) {
-	x.t.Helper()
-	for _, view := range []string{"listeners", "clusters", "routes"} {
-		code, said := x.meshctl("proxy-config", view, p.Name+"."+p.Namespace, "-o", "json")
-		told, err := inForce(said)
-		if code != cli.ExitOK || err != nil || len(told) == 0 {
-			x.t.Errorf("meshctl proxy-config %s %s: exit code %d, %d resources, %v: %s", view, p.Name, code, len(told), err, said)
-			continue
-		}
-		for _, one := range told {
-			m, err := one.UnmarshalNew()
-			if err != nil {
-				x.t.Errorf("%s: %v", p.Name, err)
-				continue
-			}
-			name := m.ProtoReflect().Get(m.ProtoReflect().Descriptor().Fields().ByName("name")).String()
-			if field := older.Unknown(message.Resource(one.GetTypeUrl(), name, m), dialect); field != "" {
-				x.t.Errorf("%s, of dialect %d, is told %s in %s", p.Name, dialect, field, name)
-			}
-		}
-	}
-}
-
-// inForce returns the resources of a config dump, none of which may have been refused.
-func inForce(dump string) ([]*anypb.Any, error) {
-	var d admin.ConfigDump
-	if err := protojson.Unmarshal([]byte(dump), &d); err != nil {
-		return nil, err
-	}
-	var told []*anypb.Any
-	var err error
-	add := func(one *anypb.Any, failed *admin.UpdateFailureState) {
-		told = append(told, one)
-		if failed != nil {
-			err = errors.New(failed.GetDetails())
-		}
-	}
-	for _, config := range d.GetConfigs() {
-		part, unreadable := config.UnmarshalNew()
-		if unreadable != nil {
-			return nil, unreadable
-		}
-		switch part := part.(type) {
-		case *admin.ListenersConfigDump:
-			for _, l := range part.GetDynamicListeners() {
-				add(l.GetActiveState().GetListener(), l.GetErrorState())
-			}
-		case *admin.ClustersConfigDump:
-			for _, c := range append(part.GetDynamicActiveClusters(), part.GetDynamicWarmingClusters()...) {
-				add(c.GetCluster(), c.GetErrorState())
-			}
-		case *admin.RoutesConfigDump:
-			for _, r := range part.GetDynamicRouteConfigs() {
-				add(r.GetRouteConfig(), r.GetErrorState())
-			}
-		}
-	}
-	return told, err
-}
-
-// release is the control plane's values.
-func (x *installation) release() map[string]any {
-	x.t.Helper()
-	found, err := helmOf(x.t, x.path, wire.SystemNamespace).Releases.Last("heddle")
-	if err != nil {
-		x.t.Fatal(err)
-	}
-	return tagged(found.(*release.Release))
-}
-
-// retagged returns values with another tag, which the nodes have the same images by.
-func (x *installation) retagged(values map[string]any) map[string]any {
-	x.t.Helper()
-	nodes, err := x.kube.CoreV1().Nodes().List(x.t.Context(), metav1.ListOptions{})
-	if err != nil {
-		x.t.Fatal(err)
-	}
-	image := maps.Clone(values["image"].(map[string]any))
-	old := fmt.Sprint(image["tag"])
-	image["tag"] = old + "-next"
-	for _, node := range nodes.Items {
-		for _, name := range []string{"heddled", "heddle-proxy"} {
-			at := fmt.Sprintf("%v/%s:%s", image["registry"], name, old)
-			cmd := exec.CommandContext(x.t.Context(), "go", "run", "./cmd/cluster", "exec-node", node.Name, "--", "ctr", "-n", "k8s.io", "images", "tag", "--force", at, at+"-next")
-			cmd.Dir = "../cluster"
-			if out, err := cmd.CombinedOutput(); err != nil {
-				x.t.Fatalf("%s: %v: %s", strings.Join(cmd.Args, " "), err, out)
-			}
-		}
-	}
-	out := maps.Clone(values)
-	out["image"] = image
-	return out
-}
-
-// injectedWith wants the backend's pods to have the proxy of a version.
-func (r *trial) injectedWith(values map[string]any) {
-	r.t.Helper()
-	tag := fmt.Sprint(":", values["image"].(map[string]any)["tag"])
-	pods, err := r.Pods(r.t.Context(), tour.ShopNamespace, "app="+r.name+",!"+wire.PodInjectLabel)
-	if err != nil || len(pods) == 0 {
-		r.t.Fatalf("%d pods, %v", len(pods), err)
-	}
-	for i := range pods {
-		for _, c := range slices.Concat(pods[i].Spec.InitContainers, pods[i].Spec.Containers) {
-			if c.Name == wire.ProxyContainer && !strings.HasSuffix(c.Image, tag) {
-				r.t.Errorf("%s has the proxy %s, want one of %s", pods[i].Name, c.Image, tag)
-			}
-		}
-	}
 }

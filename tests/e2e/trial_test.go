@@ -21,14 +21,14 @@ type trial struct {
 	*tour.Cluster
 	t     *testing.T
 	name  string // of the backend's Service and Deployment, in the shop
-	begun time.Time
 	loads []*stream
 }
 
 // stream is one of the loads.
 type stream struct {
-	what string
-	end  func() (*tour.Tally, error)
+	what  string
+	begun time.Time
+	end   func() (*tour.Tally, error)
 }
 
 // workers are the requests that each load has in flight at most.
@@ -138,7 +138,6 @@ func (r *trial) url(path string) string { return "http://" + r.name + ".shop:808
 func (r *trial) start(path string, args ...string) {
 	r.t.Helper()
 	client := r.pod(tour.ShopNamespace, "app=client")
-	defer func() { r.begun = time.Now() }()
 	r.load("mesh, HTTP/1.1", client, r.url(path), args...)
 	r.load("mesh, HTTP/2", client, r.url(path), append(args, "-h2")...)
 	r.load("gateway", r.pod(tour.PlainNamespace, "app=client"), "http://"+doorService+"."+tour.GatewayNamespace+path, append(args, "-host", r.name+".example.com")...)
@@ -154,7 +153,7 @@ func (r *trial) load(what string, from *corev1.Pod, url string, args ...string) 
 		}
 		return err
 	})
-	s := &stream{what: what, end: r.Load(context.WithoutCancel(r.t.Context()), from, "client", url, args...)}
+	s := &stream{what: what, begun: time.Now(), end: r.Load(context.WithoutCancel(r.t.Context()), from, "client", url, args...)}
 	var once sync.Once
 	end := s.end
 	r.t.Cleanup(func() { once.Do(func() { _, _ = end() }) }) // where the test ends early
@@ -181,7 +180,7 @@ func withoutMethod(args []string) (out []string) {
 func (r *trial) finish(allowed int) []*tour.Tally {
 	r.t.Helper()
 	var all []*tour.Tally
-	lasted := time.Since(r.begun).Seconds()
+	now := time.Now()
 	for _, s := range r.loads {
 		answer, err := s.end()
 		if err != nil {
@@ -193,7 +192,7 @@ func (r *trial) finish(allowed int) []*tour.Tally {
 		if answer.Sent == 0 || failed > allowed {
 			r.t.Errorf("%s: %d requests failed, at most %d may: %s", s.what, failed, allowed, answer)
 		}
-		if answer.Seconds < lasted-10 { // a load takes a moment to begin
+		if lasted := now.Sub(s.begun).Seconds(); answer.Seconds < lasted-10 { // a load takes a moment to begin
 			r.t.Errorf("%s: the load ended after %.0f s, not after %.0f", s.what, answer.Seconds, lasted)
 		}
 		all = append(all, answer)
