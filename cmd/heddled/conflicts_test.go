@@ -52,7 +52,7 @@ spec: {hosts: [x.example.com], ports: [{number: 80, name: http, protocol: HTTP}]
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: b, namespace: shop, creationTimestamp: "2021-01-01T00:00:00Z"}
-spec: {hosts: [x.example.com, y.example.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}
+spec: {hosts: [x.example.com, y.example.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: NONE}
 `
 
 // TestConflictsAreCounted holds that what istiod's dashboards ask for is there from the start, and counts what the report says.

@@ -76,7 +76,7 @@ func TestIdleClustersAskAsLongAsAnswersLast(t *testing.T) {
 	}{
 		"as long as an answer lasts":                     {50, '4', 20 * time.Second, 55 * time.Second, 3, 3},
 		"every five seconds, where answers last shorter": {3, 0, time.Second, 61 * time.Second, 13, 10},
-		"a fixed refresh rate does not ask sooner":       {3, 0, 300 * time.Second, 599 * time.Second, 2, 2},
+		"every five minutes, where answers last so long": {3, 0, 300 * time.Second, 599 * time.Second, 2, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestIdleClustersAskAsLongAsAnswersLast(t *testing.T) {
 func unused(ctx context.Context, running *sync.WaitGroup, f *Forwarder, names int, family byte) {
 	all := map[string]*clusters.Config{}
 	for i := range names + names/5 {
-		cfg := &clusters.Config{Info: exchange.ClusterInfo{Name: fmt.Sprint(i)}, Discovery: clusters.StrictDNS, DNSFamily: family}
+		cfg := &clusters.Config{Info: exchange.ClusterInfo{Name: fmt.Sprint(i)}, Discovery: clusters.StrictDNS, DNSFamily: family, DNSLasts: true}
 		cfg.Endpoints = []*exchange.Endpoint{{Host: host(i % names), Address: netip.AddrPortFrom(netip.Addr{}, 443), Weight: 1}}
 		all[cfg.Info.Name] = cfg
 	}

@@ -548,16 +548,18 @@ func TestMirror(t *testing.T) {
 		seen <- r.Method + " " + r.Host + r.URL.Path + " " + string(body)
 	})
 	b := backend(t, echo)
-	rs := to("c")
-	rs[0].Mirrors = []route.Mirror{{Cluster: "shadow", Fraction: 1_000_000}}
-	p := proxy(t, rs, map[string][]string{"c": {b}, "shadow": {shadow}})
+	proxies := map[bool]*mesh{}
+	for _, suffix := range []bool{false, true} {
+		rs := to("c")
+		rs[0].Mirrors = []route.Mirror{{Cluster: "shadow", Fraction: 1_000_000, Shadow: suffix}}
+		proxies[suffix] = proxy(t, rs, map[string][]string{"c": {b}, "shadow": {shadow}})
+	}
 	const fixed, chunked = "Content-Length: 3\r\nConnection: close\r\n\r\nabc", "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
 	for _, c := range []struct {
 		body, host, want string
 		shadow           bool
 	}{{fixed, "a", "a", false}, {chunked, "a", "a", false}, {fixed, "a:80", "a-shadow:80", true}, {fixed, "a", "a-shadow", true}, {fixed, "[::1]", "[::1]-shadow", true}} {
-		rs[0].Mirrors[0].Shadow = c.shadow
-		if got := p.raw("POST /m HTTP/1.1\r\nHost: " + c.host + "\r\n" + c.body); !strings.Contains(got, `body="abc"`) {
+		if got := proxies[c.shadow].raw("POST /m HTTP/1.1\r\nHost: " + c.host + "\r\n" + c.body); !strings.Contains(got, `body="abc"`) {
 			t.Errorf("got\n%s", got)
 		}
 		select {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -121,7 +122,7 @@ func TestWaitingCostsLittle(t *testing.T) {
 // tally counts reports.
 type tally struct {
 	exchange.Recorder
-	received int64
+	received atomic.Int64
 	panics   int
 	loud     bool
 }
@@ -131,7 +132,7 @@ func (a *tally) Progress(_ *exchange.Connection, received, _ int64) {
 	if a.loud {
 		panic("on purpose")
 	}
-	a.received += received
+	a.received.Add(received)
 }
 
 // TestReportingInterval: relays are reported on as often as their listeners say.
@@ -154,8 +155,8 @@ func TestReportingInterval(t *testing.T) {
 		}{{3 * time.Second, 3}, {58 * time.Second, 43}} {
 			time.Sleep(c.after)
 			synctest.Wait()
-			if a.received != c.want {
-				t.Errorf("%s later: %d bytes", c.after, a.received)
+			if got := a.received.Load(); got != c.want {
+				t.Errorf("%s later: %d bytes", c.after, got)
 			}
 		}
 		often.leave(one)
@@ -184,8 +185,8 @@ func TestProgress(t *testing.T) {
 		two.received.Add(5)
 		time.Sleep(progressEvery)
 		synctest.Wait()
-		if n := runtime.NumGoroutine() - before; a.received != 9 || n != 1 {
-			t.Errorf("%d bytes, %d goroutines", a.received, n)
+		if n := runtime.NumGoroutine() - before; a.received.Load() != 9 || n != 1 {
+			t.Errorf("%d bytes, %d goroutines", a.received.Load(), n)
 		}
 		p.leave(one)
 		p.leave(two)
@@ -195,8 +196,8 @@ func TestProgress(t *testing.T) {
 		one.received.Add(1)
 		time.Sleep(2 * progressEvery)
 		synctest.Wait()
-		if a.received != 10 {
-			t.Errorf("%d bytes after the first ones had gone", a.received)
+		if a.received.Load() != 10 {
+			t.Errorf("%d bytes after the first ones had gone", a.received.Load())
 		}
 		p.leave(one)
 		time.Sleep(2 * progressEvery)
