@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -74,15 +75,27 @@ func apiAway(t *testing.T, c *tour.Cluster, name string, how ...string) {
 	}
 }
 
-// outage takes the API server away for a while.
+// outage takes the API server away for a while. Kubernetes' controllers, which here have no lease that they could lose, end meanwhile as they do elsewhere:
+// ones that went on would take all nodes for dead, and all pods for unready, before the nodes have had a word.
 func outage(t *testing.T, how ...string) {
 	t.Helper()
+	var both errgroup.Group
+	both.Go(func() error { return take(t.Context(), "kube-apiserver", how...) })
+	both.Go(func() error { return take(t.Context(), "kube-controller-manager", "--kill") })
+	if err := both.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// take takes a program of the control plane of Kubernetes away for a while.
+func take(ctx context.Context, program string, how ...string) error {
 	args := append([]string{"run", "./cmd/cluster", "outage", "--for", away.String()}, how...)
-	cmd := exec.CommandContext(t.Context(), "go", append(args, "control", "kube-apiserver")...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "control", program)...)
 	cmd.Dir = "../cluster"
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v: %s", strings.Join(cmd.Args, " "), err, out)
+		return fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, out)
 	}
+	return nil
 }
 
 // address is a Service's in the shop. Who opens connections while the API server comes back had better not ask for it: Kubernetes may take all nodes for dead
