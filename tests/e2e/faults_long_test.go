@@ -74,13 +74,13 @@ spec:
 // consecutive failures eject a host.
 const consecutive = 5
 
-// ejected has one of three hosts fail. Each proxy sees that for itself; from then on nothing fails.
+// ejected has one of three hosts fail, which is asked wherever it is. Each proxy sees that for itself; from then on nothing fails.
 func ejected(t *testing.T, c *tour.Cluster) {
 	r := newTrial(t, c, "ejected", backend{replicas: 2, more: `
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: NAME, namespace: shop}
-spec: {host: NAME, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 5, interval: 1s, baseEjectionTime: 15m, maxEjectionPercent: 50}}}
+spec: {host: NAME, trafficPolicy: {loadBalancer: {localityLbSetting: {enabled: false}}, outlierDetection: {consecutive5xxErrors: 5, interval: 1s, baseEjectionTime: 15m, maxEjectionPercent: 50}}}
 `})
 	// It comes when the load is on. The load must be seen to fail first.
 	r.start("/items")
