@@ -32,6 +32,7 @@ type pump struct {
 	waits    bool // the first goroutine waits for the response: once nothing more is read from the client, it is watched
 	watches  bool
 	due      time.Time // the request's deadline, known since its body ended; zero: none
+	until    time.Time // the try's deadline, likewise
 	bound    time.Time // the stream's deadline as the first goroutine has set it since; zero: none
 	r        *run
 	s        exchange.Stream
@@ -134,6 +135,7 @@ func (p *pump) ended() {
 			until = t
 		}
 	}
+	p.until = until
 	if bound := p.bound; !until.IsZero() && (bound.IsZero() || until.Before(bound)) {
 		p.s.SetDeadline(r.ending(until))
 	}
@@ -163,11 +165,11 @@ func (p *pump) sent() bool {
 	return !p.began || p.finished && !p.tunnels
 }
 
-// settle ends the wait for the response's head, and tells r its deadline.
+// settle ends the wait for the response's head, and tells r its deadlines.
 func (p *pump) settle(r *run) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r.deadline = p.learn(r.deadline)
+	r.deadline, r.until = p.learn(r.deadline), first(p.until, r.until)
 	p.settled = true
 	p.overdue = r.overdue.stop() || p.overdue
 	p.leave()

@@ -307,9 +307,20 @@ func (r *run) send() (exchange.Outcome, bool, error) {
 	if err != nil {
 		return r.failed(err), false, err
 	}
-	x.FirstByte = x.Now()
+	now := x.Now()
+	if r.overslept(now) {
+		return r.failed(exchange.ErrTimeout), false, exchange.ErrTimeout
+	}
+	x.FirstByte = now
 	r.lease.Host.Report(result(x, r.lease.Host.Errors()))
 	return exchange.OK, end, nil
+}
+
+// overslept says whether the try's deadline had passed when the response's head was read: a process that was held up finds both at once, and which
+// of them the runtime tells it first is chance.
+func (r *run) overslept(now time.Time) bool {
+	by := first(r.until, r.deadline)
+	return !by.IsZero() && now.After(by)
 }
 
 // silence bounds the wait for the response's head by the idle timeouts, where these end before the try.

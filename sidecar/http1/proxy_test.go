@@ -93,6 +93,7 @@ type mesh struct {
 	cfg   config.Config
 	http  *config.HTTP
 	full  atomic.Bool // no memory is left
+	deaf  atomic.Bool // upstream connections have no deadlines
 }
 
 // proxy starts a listener whose routes are given, with clusters by name and addresses.
@@ -108,7 +109,7 @@ func told(t testing.TB, b *book, tells exchange.Recorder, routes []route.RouteCo
 		tells = b
 	}
 	p := &mesh{t: t, book: b}
-	p.reg = upstream.NewRegistry(upstream.Options{HTTP1: http1.NewTransport, Resolver: here{}, Reachable: func(netip.Addr) bool { return true }})
+	p.reg = upstream.NewRegistry(upstream.Options{HTTP1: p.transport, Resolver: here{}, Reachable: func(netip.Addr) bool { return true }})
 	p.store = config.NewStore(p.reg)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	px := forward.New(forward.Options{Recorder: tells, Log: log, Overloaded: p.full.Load})
@@ -147,6 +148,26 @@ func told(t testing.TB, b *book, tells exchange.Recorder, routes []route.RouteCo
 	})
 	return p
 }
+
+// transport is http1.NewTransport, or one whose deadlines never come.
+func (p *mesh) transport(nc net.Conn, info *exchange.TransportInfo) (exchange.Transport, error) {
+	t, err := http1.NewTransport(nc, info)
+	if p.deaf.Load() {
+		t = deaf{t}
+	}
+	return t, err
+}
+
+type deaf struct{ exchange.Transport }
+
+func (d deaf) Open() (exchange.Stream, error) {
+	s, err := d.Transport.Open()
+	return deafStream{s}, err
+}
+
+type deafStream struct{ exchange.Stream }
+
+func (deafStream) SetDeadline(time.Time) {}
 
 func (p *mesh) routes(rs []route.RouteConfig) {
 	p.t.Helper()
