@@ -18,7 +18,7 @@ var version = "dev"
 
 // gcPercent is how much garbage there may be beside what lives, where GOGC does not say. A control plane is idle but for storms, and what it is given memory
 // for is their peak: what proxies are sent is shared, so that most of the peak is garbage, while CPU is to spare (docs/performance.md).
-const gcPercent = 40
+const gcPercent = 25
 
 func main() {
 	if os.Getenv("GOGC") == "" {
