@@ -16,9 +16,9 @@ const (
 	istioDataplane = "istio.io/dataplane-mode"
 )
 
-// beside finds out whether Istio's control plane runs in the cluster too, and which namespaces it serves.
-func (r *run) beside() {
-	for _, s := range r.in.Services {
+// beside finds out from all Services of the cluster whether Istio's control plane runs there too, and which namespaces it serves.
+func (r *run) beside(services []*corev1.Service) {
+	for _, s := range services {
 		r.snap.BesideIstio = r.snap.BesideIstio || s.Labels["app"] == istiodApp
 	}
 	if !r.snap.BesideIstio {

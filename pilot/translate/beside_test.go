@@ -83,6 +83,43 @@ func TestObjectsOfIstiod(t *testing.T) {
 	}
 }
 
+// TestUnseenNamespaces: selectors that leave out the istiod's namespace hide no istiod, and nothing is told of what is where they do not look.
+func TestUnseenNamespaces(t *testing.T) {
+	in := read(t, besideIstio+istiod+`---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: heddle, namespace: heddle-system}
+data: {mesh: 'discoverySelectors: [{matchLabels: {heddle-injection: enabled}}]'}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: d, namespace: theirs}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: e, namespace: theirs}
+spec: {action: CUSTOM}
+`)
+	snap, rep := translate.Translate(in, nil)
+	if !snap.BesideIstio {
+		t.Error("the istiod is not seen")
+	}
+	if len(snap.PeerAuthentications) != 1 || len(snap.Authorizations) != 1 {
+		t.Errorf("%d and %d policies are in force, want one of each", len(snap.PeerAuthentications), len(snap.Authorizations))
+	}
+	for _, e := range rep.Entries {
+		if e.Ref.Namespace == "theirs" || e.Ref.Namespace == "canary" {
+			t.Errorf("told of %s", e)
+		}
+	}
+	for _, i := range translate.NewChecker(snap).Check(in.Unimplemented[0]) {
+		if i.Severity == report.Error {
+			t.Errorf("refused: %s", i)
+		}
+	}
+}
+
 // TestNothingIsRefusedBesideIstiod holds that what is wrong is a warning at apply time while Istio's control plane runs too.
 func TestNothingIsRefusedBesideIstiod(t *testing.T) {
 	for text, severity := range map[string]report.Severity{besideIstio: report.Error, besideIstio + istiod: report.Warning} {

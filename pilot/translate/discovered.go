@@ -8,12 +8,13 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/translate/mesh"
 )
 
-// discovered is the inputs without what is in namespaces that the mesh's discoverySelectors leave out. Policies of security stay, since a proxy
-// there would be open without them, and so do the namespaces of the control plane and of the whole mesh's settings.
-func discovered(in *inputs.Inputs) *inputs.Inputs {
+// discovered is the inputs without what is in namespaces that the mesh's discoverySelectors leave out, and the namespaces that they do not; nil: all.
+// Policies of security stay, since a proxy there would be open without them, and so do the namespaces of the control plane and of the whole mesh's
+// settings.
+func discovered(in *inputs.Inputs) (*inputs.Inputs, map[string]bool) {
 	selectors, err := mesh.Selectors(in.Mesh.Config)
 	if err != nil || len(selectors) == 0 {
-		return in
+		return in, nil
 	}
 	seen := map[string]bool{in.Mesh.Namespace: true, in.Mesh.Config.GetRootNamespace(): true, "": true}
 	for _, n := range in.Namespaces {
@@ -33,7 +34,8 @@ func discovered(in *inputs.Inputs) *inputs.Inputs {
 	out.Telemetries = keep(in.Telemetries, seen)
 	out.ProxyConfigs = keep(in.ProxyConfigs, seen)
 	out.Ingresses = keep(in.Ingresses, seen)
-	return &out
+	out.Unimplemented = keep(in.Unimplemented, seen)
+	return &out, seen
 }
 
 // keep returns the objects of namespaces that are seen.

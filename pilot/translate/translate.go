@@ -32,6 +32,7 @@ type run struct {
 	// judged are the objects that are in force, to be looked at once more when the whole mesh is known.
 	judged []judged
 	istios map[string]bool // the namespaces that Istio's control plane serves, where there is one
+	seen   map[string]bool // the namespaces that the mesh looks at; nil: all
 	// owned are Services by host where hosts are their namespaces' alone; nil: they are not.
 	owned map[string]*model.Service
 }
@@ -49,11 +50,12 @@ func Translate(in *inputs.Inputs, memo *Memo) (*model.Snapshot, report.Report) {
 	if memo == nil {
 		memo = NewMemo()
 	}
-	r := &run{in: discovered(in), memo: memo, snap: &model.Snapshot{DestinationRules: map[string][]*model.DestinationRule{}}}
+	r := &run{memo: memo, snap: &model.Snapshot{DestinationRules: map[string][]*model.DestinationRule{}}}
+	r.in, r.seen = discovered(in)
 	r.judged = make([]judged, 0, objects(r.in))
 	r.settings()
 	r.namespaces()
-	r.beside()
+	r.beside(in.Services)
 	r.services()
 	r.serviceOwners()
 	r.workloadEntries()
@@ -108,8 +110,11 @@ func (r *run) lookAgain(c *Checker, j *judged) {
 	j.entry = r.istiosOwn(j.object, j.entry)
 }
 
-// judge puts an object's entry aside for inContext, which remembers in kept.
+// judge puts an object's entry aside for inContext, which remembers in kept. Of a namespace that the mesh does not look at, nothing is told.
 func (r *run) judge(o inputs.Object, e *report.Entry, k *kept) {
+	if r.seen != nil && !r.seen[o.GetNamespace()] {
+		return
+	}
 	r.judged = append(r.judged, judged{object: o, entry: e, kept: k})
 }
 

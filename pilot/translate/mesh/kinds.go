@@ -27,7 +27,7 @@ func Kinds() []fields.Kind {
 				{Path: "defaultConfig.proxyHeaders.metadataExchangeHeaders.mode", Why: "without effect, with a warning: proxies send no such headers; who a peer is, they know from its certificate"},
 				{Path: "inboundTrafficPolicy.mode", Why: "PASSTHROUGH only"},
 				{Path: "verifyCertificateAtClient", Why: "true only"},
-				{Path: "discoverySelectors", Why: "security policies, and the control plane's own and the root namespace, always count"},
+				{Path: "discoverySelectors", Why: "security policies, whose status is then not written, and the control plane's own and the root namespace, always count"},
 				{Path: "defaultProviders.metrics", Why: "prometheus, which is on even if it is not named; a Telemetry turns metrics off"},
 				{Path: "extensionProviders.envoyFileAccessLog.path", Why: "`/dev/stdout`"},
 				{Path: "ingressClass", Why: "`heddle` unless said"},
