@@ -138,3 +138,11 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 		t.Errorf("without a pod's name: %v", err)
 	}
 }
+
+// TestIstioLabelsCountForObjectsToo: whose pods are Heddle's by Istio's labels, so are the objects of their namespaces.
+func TestIstioLabelsCountForObjectsToo(t *testing.T) {
+	c, err := parse([]string{"--proxy-image=x", "--istio-labels"}, env)
+	if err != nil || !c.mesh().IstioLabels {
+		t.Errorf("the mesh is not told: %v", err)
+	}
+}

@@ -85,6 +85,7 @@ func (c config) mesh() inputs.Mesh {
 	mesh := *source.DefaultMesh()
 	mesh.Name = revision.Name(wire.MeshConfigMap, c.revision)
 	mesh.Namespace, mesh.ClusterID, mesh.ClusterDomain, mesh.TrustDomain = c.namespace, c.clusterID, c.domain, c.trustDomain
+	mesh.IstioLabels = c.proxy.istioLabels
 	return mesh
 }
 

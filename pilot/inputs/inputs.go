@@ -62,6 +62,8 @@ type Mesh struct {
 	MachinesPerAccount int
 	// PersistentSessions: labels of Services keep clients with their endpoints. In Istio, a flag of its control plane says so.
 	PersistentSessions bool
+	// IstioLabels: namespaces that are enrolled by Istio's labels are Heddle's, where Heddle's own labels say nothing. A flag of heddled says so.
+	IstioLabels bool
 }
 
 // Problem is something in an object that strict reading found: a field that the schema does not know, or a value that it does

@@ -1,6 +1,7 @@
 package translate_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,28 +59,70 @@ spec: {}
 
 const istiod = `---
 apiVersion: v1
+kind: Namespace
+metadata: {name: istio-system}
+---
+apiVersion: v1
 kind: Service
 metadata: {name: istiod-canary, namespace: istio-system, labels: {app: istiod}}
 spec: {clusterIP: 10.0.0.9, ports: [{port: 15012, name: https-dns}]}
 `
 
+// atIstiod are objects that two control planes may call theirs.
+const atIstiod = `---
+apiVersion: v1
+kind: Namespace
+metadata: {name: mesh, labels: {istio.io/dataplane-mode: ambient}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: out, labels: {istio-injection: enabled, heddle-injection: disabled}}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: a, namespace: mesh}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: a, namespace: out}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {name: g, namespace: theirs}
+spec: {template: {serviceAccount: vm}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: istio-system}
+spec: {mtls: {mode: STRICT}}
+`
+
 // TestObjectsOfIstiod holds whose the objects are while Istio's control plane runs in the cluster, and that it is nobody else's while none does.
 func TestObjectsOfIstiod(t *testing.T) {
-	foreign := func(text string) string {
-		_, rep := translate.Translate(read(t, text), nil)
+	for _, c := range []struct {
+		text, want string
+		labels     bool // Istio's count as Heddle's
+		groups     int  // in force
+	}{
+		{text: besideIstio + atIstiod, groups: 1},
+		{text: besideIstio + istiod, want: "EnvoyFilter theirs/c, Sidecar ours/b, Sidecar theirs/a"},
+		{text: besideIstio + istiod + atIstiod, want: "EnvoyFilter theirs/c, PeerAuthentication istio-system/default, Sidecar mesh/a, Sidecar ours/b, Sidecar out/a, " +
+			"Sidecar theirs/a, WorkloadGroup theirs/g"},
+		{text: besideIstio + istiod + atIstiod, labels: true, want: "PeerAuthentication istio-system/default, Sidecar mesh/a, Sidecar out/a", groups: 1},
+	} {
+		in := read(t, c.text)
+		in.Mesh.IstioLabels, in.Mesh.Machines = c.labels, true
+		snap, rep := translate.Translate(in, nil)
 		var out []string
 		for _, e := range rep.Entries {
 			if e.Foreign {
 				out = append(out, e.Ref.String())
 			}
 		}
-		return strings.Join(out, ", ")
-	}
-	if got := foreign(besideIstio); got != "" {
-		t.Errorf("without an istiod, Istio owns %s", got)
-	}
-	if got := foreign(besideIstio + istiod); got != "EnvoyFilter theirs/c, Sidecar ours/b, Sidecar theirs/a" {
-		t.Errorf("beside an istiod, Istio owns %s", got)
+		slices.Sort(out)
+		if got := strings.Join(out, ", "); got != c.want || len(snap.WorkloadGroups) != c.groups {
+			t.Errorf("Istio owns %s; want %s; %d groups are in force, want %d", got, c.want, len(snap.WorkloadGroups), c.groups)
+		}
 	}
 }
 
