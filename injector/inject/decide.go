@@ -3,6 +3,7 @@ package inject
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -107,12 +108,16 @@ func matches(selectors []metav1.LabelSelector, pod *corev1.Pod) (bool, error) {
 	return false, nil
 }
 
+// parseBool takes what Istio takes (strconv.ParseBool), and the words of labels.
 func parseBool(s string) (bool, error) {
 	switch s {
-	case "true", "enabled":
+	case "enabled":
 		return true, nil
-	case "false", "disabled":
+	case "disabled":
 		return false, nil
+	}
+	if yes, err := strconv.ParseBool(s); err == nil {
+		return yes, nil
 	}
 	return false, fmt.Errorf("%q is neither true nor false", s)
 }
@@ -162,10 +167,11 @@ func askedOfIstio(pod *corev1.Pod, counts bool) (bool, string) {
 	if value == "" && counts {
 		value, kind = pod.Annotations[istioInjectLabel], "annotation"
 	}
-	if value == "" || !counts && value != "false" {
+	said := strings.ToLower(value)
+	if value == "" || !counts && !slices.Contains([]string{"false", "no", "n", "off"}, said) {
 		return false, ""
 	}
-	yes := slices.Contains([]string{"true", "yes", "y", "on"}, strings.ToLower(value))
+	yes := slices.Contains([]string{"true", "yes", "y", "on"}, said)
 	return yes, fmt.Sprintf("the pod's %s %s is %s", kind, istioInjectLabel, value)
 }
 

@@ -50,7 +50,10 @@ func Inject(r Request, p Params) (Result, error) {
 	if err != nil {
 		return Result{Pod: r.Pod}, err
 	}
-	metrics := mergePrometheus(pod, p)
+	var metrics string
+	if settings.merge {
+		metrics = mergePrometheus(pod)
+	}
 	addLabels(pod, settings.workload)
 	proxy := proxyContainer(pod, settings, p, probes, metrics)
 	place(pod, redirectContainer(settings), proxy, settings.native)

@@ -257,6 +257,8 @@ func TestDecision(t *testing.T) {
 		{why: "ambient", pod: label("istio.io/dataplane-mode", "ambient"), labels: enabled},
 		{why: "no to ambient is no claim", pod: label("istio.io/dataplane-mode", "none"), labels: enabled, inject: true},
 		{why: "no to Istio, said the old way, is no", pod: label("sidecar.istio.io/inject", "false"), labels: enabled},
+		{why: "no to Istio, in another of its words", pod: label("sidecar.istio.io/inject", "Off"), labels: enabled},
+		{why: "a label as Istio reads booleans", pod: label(wire.PodInjectLabel, "False"), labels: enabled},
 		{why: "Istio's label of a namespace is another mesh's", pod: &corev1.Pod{}, labels: istioEnabled},
 		{why: "and its revision", pod: &corev1.Pod{}, labels: istioOf},
 		{why: "where they count: a namespace", pod: &corev1.Pod{}, labels: istioEnabled, options: counts, inject: true},
@@ -375,12 +377,55 @@ func TestMistakesOfTheAuthor(t *testing.T) {
 		{"a bad quantity", annotated("sidecar.istio.io/proxyCPU", "a lot"), "annotation sidecar.istio.io/proxyCPU"},
 		{"a negative quantity", annotated("sidecar.istio.io/proxyMemory", "-1"), "annotation sidecar.istio.io/proxyMemory"},
 		{"a bad level", annotated("sidecar.istio.io/logLevel", "loud"), "annotation sidecar.istio.io/logLevel"},
+		{"a bad level of a component", annotated("sidecar.istio.io/logLevel", "info,http:loud"), "annotation sidecar.istio.io/logLevel"},
+		{"a bad switch of metrics", annotated("prometheus.istio.io/merge-metrics", "maybe"), "annotation prometheus.istio.io/merge-metrics"},
 		{"a bad switch", annotated(wire.AnnotationNativeSidecar, "maybe"), "annotation " + wire.AnnotationNativeSidecar},
 	} {
 		r := inject.Request{Pod: c.pod, Namespace: "shop", NamespaceLabels: map[string]string{wire.InjectionLabel: "enabled"}}
 		if result, err := inject.Inject(r, params(options{})); err == nil || !strings.Contains(err.Error(), c.want) || result.Injected {
 			t.Errorf("%s: %v, want an error that says %q", c.why, err, c.want)
 		}
+	}
+}
+
+// TestLevels holds which of Envoy's levels the proxy is given.
+func TestLevels(t *testing.T) {
+	for said, want := range map[string]string{
+		"": "info", "trace": "debug", "debug": "debug", "info": "info", "warning": "warn", "warn": "warn", "error": "error", "critical": "error", "off": "error",
+		"warning,http:debug": "warn", "http:debug": "info",
+	} {
+		result := must(annotated(map[string]string{"sidecar.istio.io/logLevel": said}))
+		if got := value(result.Pod, wire.EnvLogLevel); got != want || (len(result.Warnings) > 0) != strings.Contains(said, ":") {
+			t.Errorf("%q: %q, want %q; %v", said, got, want, result.Warnings)
+		}
+	}
+}
+
+// annotated injects a pod that has annotations.
+func annotated(annotations map[string]string) (inject.Result, error) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app",
+		LivenessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Port: intstr.FromInt32(80)}}}}}}}
+	return inject.Inject(inject.Request{Pod: pod, Namespace: "shop", NamespaceLabels: map[string]string{wire.InjectionLabel: "enabled"}}, params(options{}))
+}
+
+// TestValuesAsIstioReadsThem holds that annotations that were written for Istio say the same here.
+func TestValuesAsIstioReadsThem(t *testing.T) {
+	for _, no := range []string{"false", "False", "FALSE", "f", "0"} {
+		pod := must(annotated(map[string]string{"sidecar.istio.io/rewriteAppHTTPProbers": no, "prometheus.istio.io/merge-metrics": no, "prometheus.io/scrape": "true",
+			"sidecar.istio.io/nativeSidecar": no})).Pod
+		if container(pod, "app").LivenessProbe.HTTPGet.Path != "" || value(pod, wire.EnvAppPrometheus) != "" || len(pod.Spec.Containers) != 2 {
+			t.Errorf("%s is no no", no)
+		}
+	}
+	if pod := must(annotated(map[string]string{"prometheus.io/scrape": "True"})).Pod; value(pod, wire.EnvAppPrometheus) == "" {
+		t.Error("True is no yes")
+	}
+	if pod := must(annotated(map[string]string{"proxy.istio.io/config": `concurrency: "2"`})).Pod; value(pod, "GOMAXPROCS") != "2" {
+		t.Errorf("a number as text is none: %s", environment(pod))
+	}
+	none := must(annotated(map[string]string{"sidecar.istio.io/proxyMemory": "1Gi", "sidecar.istio.io/proxyMemoryLimit": "0", "sidecar.istio.io/proxyCPU": "0"})).Pod
+	if r := container(none, wire.ProxyContainer).Resources; r.Requests.Memory().String() != "1Gi" || len(r.Limits) != 0 || len(r.Requests) != 1 {
+		t.Errorf("0 is not nothing: %v", r)
 	}
 }
 

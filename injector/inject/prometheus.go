@@ -25,11 +25,11 @@ const (
 )
 
 // mergePrometheus points Prometheus at the proxy and returns, as JSON, where the application's own metrics are ("": nowhere). A pod
-// that forbids scraping, opts out of merging or serves its metrics over TLS stays as it is.
-func mergePrometheus(pod *corev1.Pod, p Params) string {
+// that forbids scraping or serves its metrics over TLS stays as it is.
+func mergePrometheus(pod *corev1.Pod) string {
 	a := pod.Annotations
 	scrape, said := a[annotationScrape]
-	if !p.MergePrometheus || a[annotationMerge] == "false" || said && scrape != "true" || a[annotationScheme] == "https" {
+	if yes, err := parseBool(scrape); said && (err != nil || !yes) || a[annotationScheme] == "https" {
 		return ""
 	}
 	app := wire.AppPrometheus{Port: defaultMetricsPort, Path: firstOf(a[annotationPath], defaultMetricsPath)}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"sigs.k8s.io/yaml"
@@ -144,8 +145,8 @@ func readAnnotation(text string) (*ProxyConfig, error) {
 func (c *ProxyConfig) read(name string, value any) error {
 	switch name {
 	case fieldConcurrency:
-		n, ok := value.(float64)
-		if !ok || n < 0 || n > math.MaxInt16 || n != math.Trunc(n) {
+		n, err := strconv.ParseFloat(fmt.Sprint(value), 64) // as a number or as text, both of which are protobuf's JSON
+		if err != nil || n < 0 || n > math.MaxInt16 || n != math.Trunc(n) {
 			return fmt.Errorf(": %v is no number of threads", value)
 		}
 		c.Concurrency = new(int32(n))

@@ -36,6 +36,7 @@ type settings struct {
 	logLevel      string
 	native        bool
 	rewriteProbes bool
+	merge         bool // the application's metrics into the proxy's
 	workload      string
 	capture       redirect.Spec
 	dns, allocate bool // the proxy answers DNS questions; with addresses that the mesh gave to ServiceEntries
@@ -45,7 +46,7 @@ type settings struct {
 }
 
 func readSettings(r Request, p Params) (settings, error) {
-	s := settings{image: p.Image, pullPolicy: p.PullPolicy, logLevel: p.LogLevel, workload: r.Workload}
+	s := settings{image: p.Image, pullPolicy: p.PullPolicy, workload: r.Workload}
 	if s.workload == "" {
 		s.workload = workloadName(r.Pod)
 	}
@@ -53,20 +54,20 @@ func readSettings(r Request, p Params) (settings, error) {
 	if v := annotations[annotationImage]; v != "" {
 		s.image = v
 	}
-	if v := annotations[annotationLogLevel]; v != "" {
-		if !slices.Contains([]string{"debug", "info", "warn", "error"}, v) {
-			return s, fmt.Errorf("annotation %s: %q is none of debug, info, warn, error", annotationLogLevel, v)
-		}
-		s.logLevel = v
+	var err error
+	if s.logLevel, err = readLevel(annotations[annotationLogLevel], p.LogLevel); err != nil {
+		return s, err
 	}
 	if v := annotations[annotationInterception]; v != "" && v != "REDIRECT" {
 		return s, fmt.Errorf("annotation %s: %q is not implemented, only REDIRECT is", annotationInterception, v)
 	}
-	var err error
 	if s.native, err = boolean(annotations, p.Native, wire.AnnotationNativeSidecar, annotationIstioNative); err != nil {
 		return s, err
 	}
 	if s.rewriteProbes, err = boolean(annotations, true, annotationRewriteProbes); err != nil {
+		return s, err
+	}
+	if s.merge, err = boolean(annotations, p.MergePrometheus, annotationMerge); err != nil {
 		return s, err
 	}
 	if s.capture, err = readCapture(annotations, p.Capture); err != nil {
@@ -77,6 +78,27 @@ func readSettings(r Request, p Params) (settings, error) {
 	}
 	s.resources, err = readResources(annotations, p.Resources)
 	return s, err
+}
+
+// readLevel reads Envoy's levels, of which the proxy has four, as in "info,http:debug". Levels of components, which it has none of, are left to warnings.
+func readLevel(text, standard string) (string, error) {
+	level := standard
+	for part := range strings.SplitSeq(text, ",") {
+		component, of, named := strings.Cut(part, ":")
+		switch {
+		case named && component != "" && levels()[of] != "" || text == "":
+		case levels()[part] != "":
+			level = levels()[part]
+		default:
+			return "", fmt.Errorf("annotation %s: %q is none of trace, debug, info, warning, error, critical, off", annotationLogLevel, part)
+		}
+	}
+	return level, nil
+}
+
+// levels are the proxy's, by Envoy's names.
+func levels() map[string]string {
+	return map[string]string{"trace": "debug", "debug": "debug", "info": "info", "warn": "warn", "warning": "warn", "error": "error", "err": "error", "critical": "error", "off": "error"}
 }
 
 // boolean returns what the first of keys that is there says.
@@ -177,8 +199,12 @@ func quantity(annotations map[string]string, key string, name corev1.ResourceNam
 		return nil
 	}
 	value, err := resource.ParseQuantity(text)
-	if err != nil || value.Sign() <= 0 {
-		return fmt.Errorf("annotation %s: %q is not a positive quantity", key, text)
+	if err != nil || value.Sign() < 0 {
+		return fmt.Errorf("annotation %s: %q is no quantity", key, text)
+	}
+	if value.IsZero() { // nothing is asked for, or there is no limit
+		delete(*list, name)
+		return nil
 	}
 	if *list == nil {
 		*list = corev1.ResourceList{}
@@ -205,6 +231,9 @@ func warnings(pod *corev1.Pod) []string {
 		if _, ok := pod.Annotations[key]; ok {
 			out = append(out, fmt.Sprintf("annotation %s has no effect in this mesh", key))
 		}
+	}
+	if strings.Contains(pod.Annotations[annotationLogLevel], ":") {
+		out = append(out, fmt.Sprintf("annotation %s: levels of components have no effect in this mesh", annotationLogLevel))
 	}
 	out = append(out, unusedConfig(pod.Annotations[annotationConfig])...)
 	if asProxy(pod.Spec.SecurityContext) {
