@@ -57,17 +57,15 @@ func Addresses(slice *discoveryv1.EndpointSlice, port uint16, publishNotReady bo
 	return out
 }
 
-// health reads an endpoint's conditions; what is not said counts as ready.
+// health reads an endpoint's conditions; what is not said counts as ready. A pod that ends is ready only for a Service that publishes those that are not.
 func health(c discoveryv1.EndpointConditions, publishNotReady bool) model.Health {
-	ready := c.Ready == nil || *c.Ready
 	terminating := c.Terminating != nil && *c.Terminating
-	serving := (c.Serving == nil && ready) || (c.Serving != nil && *c.Serving)
 	switch {
-	case terminating && serving:
+	case c.Ready == nil || *c.Ready:
+		return model.Healthy
+	case terminating && c.Serving != nil && *c.Serving:
 		return model.Draining
-	case terminating:
-		return model.Unhealthy
-	case ready || publishNotReady:
+	case publishNotReady && !terminating:
 		return model.Healthy
 	}
 	return model.Unhealthy
