@@ -190,7 +190,8 @@ type edgeHost struct {
 	redirect bool
 }
 
-// hostsOf collects the virtual hosts of servers that share routes.
+// hostsOf collects the virtual hosts of servers that share routes. A redirect to HTTPS is for the hosts that a server names itself, and for those of
+// its own Gateway's VirtualServices.
 func (b *edgeBuilder) hostsOf(servers []BoundServer) map[string]*edgeHost {
 	out := map[string]*edgeHost{}
 	at := func(host string, port uint16) *edgeHost {
@@ -206,6 +207,7 @@ func (b *edgeBuilder) hostsOf(servers []BoundServer) map[string]*edgeHost {
 			}
 			for _, host := range sharedHosts(s.Server, vs) {
 				h := at(host, s.Server.Port)
+				h.redirect = h.redirect || s.Server.HTTPSRedirect
 				if !hasVirtual(h.virtuals, vs) {
 					h.virtuals = append(h.virtuals, vs)
 				}
@@ -216,14 +218,7 @@ func (b *edgeBuilder) hostsOf(servers []BoundServer) map[string]*edgeHost {
 		}
 		if s.Server.HTTPSRedirect {
 			for _, h := range s.Server.Hosts {
-				at(h.Host, s.Server.Port)
-			}
-		}
-	}
-	for host, h := range out {
-		for _, s := range servers {
-			for _, of := range s.Server.Hosts {
-				h.redirect = h.redirect || s.Server.HTTPSRedirect && naming.Covers(of.Host, host)
+				at(h.Host, s.Server.Port).redirect = true
 			}
 		}
 	}
