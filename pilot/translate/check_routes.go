@@ -3,7 +3,6 @@ package translate
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
 	"github.com/heddle-mesh/heddle/pilot/translate/reach"
+	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
 
 func indexed(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
@@ -66,10 +66,7 @@ func (c *Checker) attachment(log *report.Log, o *inputs.VirtualService) {
 		if name == model.MeshGateway {
 			continue
 		}
-		id := strings.TrimPrefix(name, "./")
-		if !strings.Contains(id, "/") {
-			id = o.Namespace + "/" + id
-		}
+		id, _ := values.Gateway(name, o.Namespace)
 		g := c.gateways[id]
 		if g == nil {
 			log.Missingf(report.Warning, indexed("spec.gateways", i), "there is no Gateway %s", id)

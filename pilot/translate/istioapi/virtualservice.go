@@ -2,7 +2,6 @@ package istioapi
 
 import (
 	"slices"
-	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
 
@@ -135,23 +134,18 @@ func (r *reader) virtualHosts(names []string) []string {
 	return hosts
 }
 
-// gateways resolves references to gateways: name, namespace/name, or mesh.
+// gateways resolves references to gateways.
 func (r *reader) gateways(path string, names []string) []string {
 	out := make([]string, 0, len(names))
 	for i, name := range names {
-		switch namespace, rest, ok := strings.Cut(name, "/"); {
-		case name == model.MeshGateway:
-			out = append(out, name)
-		case !ok:
-			out = append(out, r.Namespace+"/"+name)
-		case namespace == ".":
-			out = append(out, r.Namespace+"/"+rest)
-		default:
-			out = append(out, name)
-		}
-		if name == "" || strings.Count(name, "/") > 1 {
+		id, form := values.Gateway(name, r.Namespace)
+		switch form {
+		case values.NoGateway:
 			r.Errorf(r.at(path, i), `%q: "name", "namespace/name" or "mesh" expected`, name)
+		case values.OlderGateway:
+			r.Warnf(r.at(path, i), "%q: an older way to write %q", name, id)
 		}
+		out = append(out, id)
 	}
 	return out
 }
