@@ -117,10 +117,8 @@ func (r *reader) serverTLS(path string, s *networking.Server, out *model.Server)
 		return
 	}
 	if t.HttpsRedirect {
-		r.Errorf(path+".tls.httpsRedirect", "this server is the one that requests would be redirected to")
+		r.Warnf(path+".tls.httpsRedirect", "without effect: who comes to this server speaks TLS already")
 	}
-	out.TLS = r.serverParameters(path+".tls", t)
-	out.TLS.Certificates, out.TLS.SANs = t.CredentialNames, t.SubjectAltNames
 	r.serverMode(path+".tls", t, out)
 }
 
@@ -140,26 +138,32 @@ func (r *reader) serverParameters(path string, t *networking.ServerTLSSettings) 
 }
 
 func (r *reader) serverMode(path string, t *networking.ServerTLSSettings, out *model.Server) {
-	credential, verifies := true, false
+	var mode model.ServerTLSMode
+	credential, verifies, ends := true, false, true
 	switch t.Mode {
 	case networking.ServerTLSSettings_SIMPLE:
-		out.TLS.Mode = model.ServerSimple
+		mode = model.ServerSimple
 	case networking.ServerTLSSettings_MUTUAL:
-		out.TLS.Mode, verifies = model.ServerMutual, true
+		mode, verifies = model.ServerMutual, true
 	case networking.ServerTLSSettings_OPTIONAL_MUTUAL:
-		out.TLS.Mode, verifies = model.ServerOptionalMutual, true
+		mode, verifies = model.ServerOptionalMutual, true
 	case networking.ServerTLSSettings_PASSTHROUGH:
-		out.TLS.Mode, credential = model.ServerPassthrough, false
-		r.untouched(path, t)
+		mode, credential, ends = model.ServerPassthrough, false, false
 	case networking.ServerTLSSettings_AUTO_PASSTHROUGH:
-		out.TLS.Mode, credential = model.ServerAutoPassthrough, false
-		r.untouched(path, t)
+		mode, credential, ends = model.ServerAutoPassthrough, false, false
 	case networking.ServerTLSSettings_ISTIO_MUTUAL:
-		out.TLS.Mode, credential, verifies = model.ServerIstioMutual, false, true
+		mode, credential, verifies = model.ServerIstioMutual, false, true
 	default:
 		r.Errorf(path+".mode", "%s: not implemented by this version", t.Mode)
 	}
-	r.credentials(path, t, credential, out.TLS)
+	if out.TLS = (&model.ServerTLS{}); ends {
+		out.TLS = r.serverParameters(path, t)
+		out.TLS.Certificates, out.TLS.SANs = t.CredentialNames, t.SubjectAltNames
+		r.credentials(path, t, credential, out.TLS)
+	} else {
+		r.unused(path, t)
+	}
+	out.TLS.Mode = mode
 	if len(t.SubjectAltNames) > 0 && !verifies {
 		r.Errorf(path+".subjectAltNames", "mode %s asks for no client certificate", t.Mode)
 	}
@@ -236,17 +240,22 @@ func (r *reader) pins(path string, t *networking.ServerTLSSettings, out *model.S
 	out.SPKIs, out.Hashes = t.VerifyCertificateSpki, t.VerifyCertificateHash
 }
 
-// untouched refuses what only the end of a TLS connection decides.
-func (r *reader) untouched(path string, t *networking.ServerTLSSettings) {
-	const why = "mode %s leaves it to the backend"
-	if t.MinProtocolVersion != networking.ServerTLSSettings_TLS_AUTO {
-		r.Errorf(path+".minProtocolVersion", why, t.Mode)
-	}
-	if t.MaxProtocolVersion != networking.ServerTLSSettings_TLS_AUTO {
-		r.Errorf(path+".maxProtocolVersion", why, t.Mode)
-	}
-	if len(t.CipherSuites) > 0 {
-		r.Errorf(path+".cipherSuites", why, t.Mode)
+// unused warns of what only the end of a TLS connection decides, which this server is not.
+func (r *reader) unused(path string, t *networking.ServerTLSSettings) {
+	const why = "without effect: TLS does not end at this server"
+	for _, f := range []struct {
+		name  string
+		given bool
+	}{
+		{"minProtocolVersion", t.MinProtocolVersion != networking.ServerTLSSettings_TLS_AUTO},
+		{"maxProtocolVersion", t.MaxProtocolVersion != networking.ServerTLSSettings_TLS_AUTO},
+		{"cipherSuites", len(t.CipherSuites) > 0},
+		{"credentialName", t.CredentialName != ""},
+		{"credentialNames", len(t.CredentialNames) > 0},
+	} {
+		if f.given {
+			r.Warnf(path+"."+f.name, why)
+		}
 	}
 }
 

@@ -225,7 +225,7 @@ func (r *reader) entryPorts(list []*networking.ServicePort) []model.ServicePort 
 	return slices.DeleteFunc(out, func(p model.ServicePort) bool { return p.Protocol == model.UDP })
 }
 
-// entryEndpoints reads endpoints: addresses for STATIC, host names for DNS.
+// entryEndpoints reads endpoints: addresses for STATIC, of which there may be none, host names for DNS.
 func (r *reader) entryEndpoints(spec *networking.ServiceEntry, base *model.Service, out *ServiceEntry) {
 	switch base.Resolution {
 	case model.ResolveNamed:
@@ -238,7 +238,7 @@ func (r *reader) entryEndpoints(spec *networking.ServiceEntry, base *model.Servi
 	case model.ResolveEndpoints:
 		out.Endpoints = map[uint16][]*model.Endpoint{}
 		if len(spec.Endpoints) == 0 && spec.WorkloadSelector == nil {
-			r.Errorf("spec.endpoints", "resolution STATIC needs endpoints or a workloadSelector")
+			r.Warnf("spec.endpoints", "there are none, nor a workloadSelector: it cannot be reached (503)")
 		}
 	}
 	if base.Resolution == model.ResolveDNSRoundRobin && len(spec.Endpoints) > 1 {
