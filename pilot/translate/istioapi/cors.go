@@ -42,11 +42,17 @@ func (r *reader) cors(path string, c *networking.CorsPolicy) *model.CORS {
 		out.AllowOrigins = append(out.AllowOrigins, m)
 	}
 	//lint:ignore SA1019 people still write it
-	for i, o := range c.GetAllowOrigin() {
+	older := c.GetAllowOrigin()
+	for i, o := range older {
 		if o == "" {
 			r.Errorf(r.at(path+".allowOrigin", i), "empty: an origin or * expected")
 		}
-		out.AllowOrigins = append(out.AllowOrigins, model.StringMatch{Value: o})
+		if len(c.AllowOrigins) == 0 {
+			out.AllowOrigins = append(out.AllowOrigins, model.StringMatch{Value: o})
+		}
+	}
+	if len(older) > 0 && len(c.AllowOrigins) > 0 {
+		r.Warnf(path+".allowOrigin", "without effect: allowOrigins is given")
 	}
 	return out
 }
