@@ -26,7 +26,7 @@ func head(c *exchange.Connection, chain *config.HTTP, r *Request) (*exchange.Exc
 	x.Reset(c)
 	x.Protocol = r.protocol
 	h := &x.Request
-	h.Method, h.Scheme, h.Authority, h.Path = h.Intern(r.Method), h.Intern("http"), h.Intern(r.authority), h.Intern(r.path)
+	h.Method, h.Authority, h.Path = h.Intern(r.Method), h.Intern(r.authority), h.Intern(r.path)
 	for _, f := range r.headers {
 		h.Add(f[0], f[1])
 	}
@@ -177,7 +177,7 @@ func (w *walk) answered(h *Hop, p *replica.Proxy, chain *config.FilterChain, a a
 	case a.route == nil:
 		w.end(h, h.Share, noRoute(h, a.vhost, r))
 	case a.route.Redirect != nil:
-		status := a.route.Location(a.x, c.Security != nil)
+		status := a.route.Location(a.x)
 		h.Route = &Route{Name: a.route.Name, Does: "redirects", Timeout: "none", Retries: "none"}
 		w.end(h, h.Share, Verdict{Succeeds: true, Status: status, Reason: fmt.Sprintf("the proxy redirects to %s", a.x.Response.Get("location"))})
 	default:

@@ -312,9 +312,8 @@ func (r *run) override(n *filter.Named) filter.HTTP {
 // act does what the route says.
 func (r *run) act() exchange.Outcome {
 	x := r.x
-	tls := r.secure()
 	switch {
-	case r.vhost != nil && r.vhost.RequireTLS && !tls:
+	case r.vhost != nil && r.vhost.RequireTLS && !r.secure():
 		return r.upgradeToTLS()
 	case r.route == nil && r.misdirected():
 		return exchange.Misdirected
@@ -327,7 +326,7 @@ func (r *run) act() exchange.Outcome {
 		x.Reply = exchange.Reply{Status: d.Status, Body: d.Body, Type: d.Type}
 		return exchange.LocalReply
 	case r.route.Redirect != nil:
-		x.Reply = exchange.Reply{Status: r.route.Location(x, tls)}
+		x.Reply = exchange.Reply{Status: r.route.Location(x)}
 		return exchange.LocalReply
 	}
 	return r.forward()

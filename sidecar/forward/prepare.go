@@ -24,11 +24,7 @@ func (r *run) prepare() exchange.Outcome {
 	x, c := r.x, r.http
 	h := &x.Request
 	x.GRPC = isGRPC(h.Get("content-type"))
-	if x.Conn.Security != nil {
-		h.Scheme = https
-	} else if len(h.Scheme) == 0 || c.UseRemoteAddress {
-		h.Scheme = plain
-	}
+	r.scheme()
 	if !h.Method.Is("CONNECT") || len(h.Path) > 0 {
 		if o := r.normalize(); o != exchange.OK {
 			return o
@@ -37,7 +33,7 @@ func (r *run) prepare() exchange.Outcome {
 	if c.UseRemoteAddress {
 		r.edge()
 	} else if !h.Has("x-forwarded-proto") {
-		h.SetView("x-forwarded-proto", h.Scheme)
+		h.SetView("x-forwarded-proto", r.spoken())
 	}
 	r.forwardCert()
 	r.requestID()
@@ -46,6 +42,39 @@ func (r *run) prepare() exchange.Outcome {
 
 // Never written.
 var https, plain = exchange.View("https"), exchange.View("http")
+
+// scheme settles the request's scheme. As in Envoy, one that came stays: an application that speaks plaintext must not be told of TLS between proxies.
+// Else x-forwarded-proto says it, but at an edge only a trusted proxy's, or the connection. What an edge gets in plaintext from anybody else is http.
+func (r *run) scheme() {
+	h, trusted := &r.x.Request, !r.http.UseRemoteAddress || r.http.TrustedHops > 0
+	said := schemeOf(h.Scheme)
+	if said == nil && trusted {
+		said = schemeOf(h.Joined("x-forwarded-proto"))
+	}
+	if said == nil || !trusted && r.x.Conn.Security == nil {
+		said = r.spoken()
+	}
+	h.Scheme = said
+}
+
+// spoken is the scheme of the connection.
+func (r *run) spoken() exchange.View {
+	if r.x.Conn.Security != nil {
+		return https
+	}
+	return plain
+}
+
+// schemeOf is a scheme in lower case, nil for what is none.
+func schemeOf(v exchange.View) exchange.View {
+	switch {
+	case v.EqualFold("https"):
+		return https
+	case v.EqualFold("http"):
+		return plain
+	}
+	return nil
+}
 
 // isGRPC says whether a content type is gRPC's ("application/grpc", "+proto" or parameters may follow; not grpc-web).
 func isGRPC(v exchange.View) bool {
@@ -79,7 +108,7 @@ func (r *run) edge() {
 		return peer.AppendTo(dst)
 	}))
 	if r.http.TrustedHops == 0 || !h.Has("x-forwarded-proto") {
-		h.SetView("x-forwarded-proto", h.Scheme)
+		h.SetView("x-forwarded-proto", r.spoken())
 	}
 	if port := x.Conn.Destination.Port(); r.http.TellPort && port != 0 && (r.http.TrustedHops == 0 || !h.Has("x-forwarded-port")) {
 		h.SetView("x-forwarded-port", h.Append(func(dst []byte) []byte { return strconv.AppendUint(dst, uint64(port), 10) }))

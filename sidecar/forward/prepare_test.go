@@ -46,6 +46,49 @@ func TestForwardedPort(t *testing.T) {
 	}
 }
 
+// TestScheme: what a request says of its scheme stays, as in Envoy, but for what an edge is told in plaintext; x-forwarded-proto speaks of the connection.
+func TestScheme(t *testing.T) {
+	mesh, edge, hops := config.HTTP{}, config.HTTP{UseRemoteAddress: true}, config.HTTP{UseRemoteAddress: true, TrustedHops: 1}
+	for name, c := range map[string]struct {
+		http         config.HTTP
+		tls          bool
+		came, proto  string
+		want, passed string
+	}{
+		"nothing said":                           {mesh, false, "", "", "http", "http"},
+		"nothing said over TLS":                  {mesh, true, "", "", "https", "https"},
+		"plaintext in the mesh's TLS":            {mesh, true, "http", "http", "http", "http"},
+		"the same, of a client without a proxy":  {mesh, true, "http", "", "http", "https"},
+		"the same over HTTP/1":                   {mesh, true, "", "http", "http", "http"},
+		"TLS before the mesh":                    {mesh, false, "https", "", "https", "http"},
+		"TLS before the mesh over HTTP/1":        {mesh, false, "", "https", "https", "https"},
+		"in upper case":                          {mesh, true, "HTTP", "", "http", "https"},
+		"no scheme":                              {mesh, true, "ftp", "ftp", "https", "ftp"},
+		"an edge":                                {edge, false, "https", "https", "http", "http"},
+		"an edge with TLS":                       {edge, true, "https", "http", "https", "https"},
+		"an edge with TLS, said to be plaintext": {edge, true, "http", "", "http", "https"},
+		"an edge with TLS over HTTP/1":           {edge, true, "", "http", "https", "https"},
+		"a trusted proxy":                        {hops, false, "", "https", "https", "https"},
+		"a trusted proxy in upper case":          {hops, false, "", "HTTPS", "https", "HTTPS"},
+		"a trusted proxy that says nothing":      {hops, false, "", "", "http", "http"},
+		"a trusted proxy that says no scheme":    {hops, false, "", "ftp", "http", "ftp"},
+		"a trusted proxy over HTTP/2":            {hops, false, "http", "https", "http", "https"},
+		"a trusted proxy with TLS":               {hops, true, "", "http", "http", "http"},
+	} {
+		r := request(c.http, "GET /")
+		if c.proto != "" {
+			r.x.Request.Add("x-forwarded-proto", c.proto)
+		}
+		if r.x.Request.Scheme = exchange.View(c.came); c.tls {
+			r.x.Conn.Security = &exchange.Security{}
+		}
+		r.prepare()
+		if h := &r.x.Request; !h.Scheme.Is(c.want) || !h.Get("x-forwarded-proto").Is(c.passed) {
+			t.Errorf("%s: got %s, forwarded as %s", name, h.Scheme, h.Get("x-forwarded-proto"))
+		}
+	}
+}
+
 func TestNormalize(t *testing.T) {
 	base := config.HTTP{NormalizePath: true}
 	merge := config.HTTP{NormalizePath: true, MergeSlashes: true}

@@ -113,10 +113,10 @@ func (r *rewrite) path(h *exchange.Head, full exchange.View) exchange.View {
 }
 
 // Location writes a redirect's location into x.Response and returns the status.
-func (r *Route) Location(x *exchange.Exchange, tls bool) int {
+func (r *Route) Location(x *exchange.Exchange) int {
 	d := r.Redirect
 	from := "http"
-	if tls {
+	if x.Request.Scheme.Is("https") {
 		from = "https"
 	}
 	scheme := d.Scheme

@@ -167,6 +167,19 @@ func TestForwardedHost(t *testing.T) {
 	}
 }
 
+// TestRedirectKeepsTheScheme: where the redirect names none, it is the request's, and what that implies of ports is left out.
+func TestRedirectKeepsTheScheme(t *testing.T) {
+	table := mustNew(t, Config{VirtualHosts: []VirtualHostConfig{{Domains: []string{"*"}, Routes: []RouteConfig{{Redirect: &Redirect{Path: "/new"}}}}}})
+	for scheme, want := range map[string]string{"http": "http://a:443/new", "https": "https://a/new"} {
+		x := ask("GET a:443 /")
+		x.Request.Scheme = exchange.View(scheme)
+		_, r := table.Match(x)
+		if r.Location(x); !x.Response.Get("location").Is(want) {
+			t.Errorf("%s: got %s", scheme, x.Response.Get("location"))
+		}
+	}
+}
+
 func TestRedirect(t *testing.T) {
 	text := func(s string) *string { return &s }
 	for name, c := range map[string]struct {
@@ -192,7 +205,7 @@ func TestRedirect(t *testing.T) {
 			table := mustNew(t, Config{VirtualHosts: []VirtualHostConfig{{Domains: []string{"*"}, Routes: []RouteConfig{rc}}}})
 			x := ask("GET " + c.host + " /old/x?q")
 			_, r := table.Match(x)
-			if status := r.Location(x, false); status != 301 || !x.Response.Get("location").Is(c.want) {
+			if status := r.Location(x); status != 301 || !x.Response.Get("location").Is(c.want) {
 				t.Errorf("got %d %s, want %s", status, x.Response.Get("location"), c.want)
 			}
 		})

@@ -58,7 +58,7 @@ func follow(table *route.Table, x *exchange.Exchange) {
 		return
 	}
 	if r.Redirect != nil {
-		r.Location(x, true)
+		r.Location(x)
 		return
 	}
 	for n := range uint64(3) {

@@ -190,6 +190,31 @@ func forwarded() []question {
 	return out
 }
 
+// schemes are what clients, and proxies before ours, say of the protocol, in plaintext and over TLS.
+func schemes() []question {
+	var out []question
+	for _, to := range []string{"edge", "mesh", "hops", "SANITIZE"} {
+		for _, said := range []string{"http", "https", "HTTPS", "ftp", "none"} {
+			var lines []string
+			if said != "none" {
+				lines = []string{"X-Forwarded-Proto: " + said}
+			}
+			out = append(out, question{name: "forwarded " + said + " at " + to, to: to, send: request("GET", "/", "scheme.test", lines...)})
+			if said == "none" {
+				continue
+			}
+			for _, path := range []string{"/", "/redirect"} {
+				s := ask("GET", "scheme.test", path)
+				s.head[1][1] = said
+				out = append(out, question{name: path + " by " + said + " at " + to, to: to, alpn: "h2", stream: s})
+			}
+			s := ask("GET", "scheme.test", "/", "x-forwarded-proto", said)
+			out = append(out, question{name: "by http, forwarded " + said + " at " + to, to: to, alpn: "h2", stream: s})
+		}
+	}
+	return out
+}
+
 func requestIDs() []question {
 	var out []question
 	for _, to := range []string{"edge", "mesh", "hops", "internal"} {

@@ -14,7 +14,7 @@ func questions() []question {
 	}{
 		{"path", paths()}, {"target", targets()}, {"method", methods()}, {"head", heads()}, {"host", hosts()}, {"framing", framings()}, {"connection", connections()}, {"upgrade", upgrades()},
 		{"response", responses()}, {"retry", retries()}, {"full", limits()}, {"time", times()}, {"redirect", redirects()}, {"rewrite", rewrites()}, {"direct", directs()}, {"cors", corses()}, {"fault", faults()},
-		{"operation", operations()}, {"match", matches()}, {"shadow", shadows()}, {"policy", policies()}, {"forwarded", forwarded()}, {"id", requestIDs()}, {"certificate", certificates()},
+		{"operation", operations()}, {"match", matches()}, {"shadow", shadows()}, {"policy", policies()}, {"forwarded", forwarded()}, {"scheme", schemes()}, {"id", requestIDs()}, {"certificate", certificates()},
 		{"stream", streams()}, {"grpc", calls()},
 	} {
 		for _, q := range group.cases {

@@ -383,7 +383,7 @@ func (m *mesh) act(p *proxy, vhost *route.VirtualHost, r *route.Route, target *r
 		j.say("NR")
 		return
 	case r.Redirect != nil:
-		status := r.Location(x, c.Security != nil)
+		status := r.Location(x)
 		j.say("%d", status)
 		j.say("location=%s", x.Response.Get("location"))
 		return
