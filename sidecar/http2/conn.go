@@ -30,8 +30,6 @@ type side interface {
 	pause()
 	// pong runs with the lock held when the peer answers a ping.
 	pong(data [8]byte)
-	// beat runs with the lock held now and then; false: the peer is silent for too long.
-	beat() bool
 	// empty runs with the lock held when the last stream has ended.
 	empty()
 }
@@ -127,7 +125,7 @@ func (c *conn) nextTick() time.Duration {
 	return tick
 }
 
-// tend looks after the connection now and then: streams that get no window, idleness, a silent peer.
+// tend looks after the connection now and then: streams that get no window, and idleness.
 func (c *conn) tend() {
 	defer c.guard()
 	c.mu.Lock()
@@ -144,11 +142,6 @@ func (c *conn) tend() {
 	}
 	if c.lim.idle > 0 && len(c.streams) == 0 && now.Sub(c.idleAt) >= c.lim.idle {
 		c.die(http2.ErrCodeNo, "idle", errIdle)
-		return
-	}
-	if !c.side.beat() {
-		c.die(http2.ErrCodeNo, "no answer to ping", errSilent)
-		c.shut()
 		return
 	}
 	c.timer.Reset(c.nextTick())

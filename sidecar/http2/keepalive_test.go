@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
@@ -110,3 +112,70 @@ func TestKeepaliveTakesFramesForAnAnswer(t *testing.T) {
 		}
 	})
 }
+
+// TestServersAreNotAsked: servers of gRPC end a connection on which they are asked oftener than every five minutes. Streams live on it for as long as they
+// like, whether nothing moves on them or only the client speaks.
+func TestServersAreNotAsked(t *testing.T) {
+	for name, every := range map[string]time.Duration{"a silent stream": 2 * time.Hour, "an upload": time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ours, theirs := net.Pipe()
+				server := grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
+					_ = s.SendHeader(metadata.MD{})
+					<-s.Context().Done()
+					return nil
+				}))
+				go func() { _ = server.Serve(&only{conn: theirs, done: make(chan struct{})}) }()
+				defer server.Stop()
+				tr, err := NewCodec(CodecOptions{}).Transport(ours, &exchange.TransportInfo{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer tr.Close()
+				st, err := tr.Open()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer st.Close()
+				h := exchange.Head{Method: exchange.View("POST"), Scheme: exchange.View("http"), Path: exchange.View("/a.B/C"), Authority: exchange.View("a")}
+				h.Add("content-type", "application/grpc")
+				if err := st.WriteHead(&h, false); err != nil {
+					t.Fatal(err)
+				}
+				for begun := time.Now(); time.Since(begun) < time.Hour; time.Sleep(every) {
+					if err := st.WriteBody([]byte{0, 0, 0, 0, 1, 'x'}, false); err != nil {
+						t.Fatalf("after %v: %v", time.Since(begun), err)
+					}
+					if err := st.Flush(); err != nil {
+						t.Fatalf("after %v: %v", time.Since(begun), err)
+					}
+				}
+				if _, err := st.ReadHead(new(exchange.Head)); err != nil || !tr.Usable() {
+					t.Errorf("the stream has ended: %v; the connection is usable: %v", err, tr.Usable())
+				}
+			})
+		})
+	}
+}
+
+// only listens for one connection, which is there.
+type only struct {
+	conn net.Conn
+	done chan struct{}
+}
+
+func (o *only) Accept() (net.Conn, error) {
+	if c := o.conn; c != nil {
+		o.conn = nil
+		return c, nil
+	}
+	<-o.done
+	return nil, net.ErrClosed
+}
+
+func (o *only) Close() error {
+	close(o.done)
+	return nil
+}
+
+func (o *only) Addr() net.Addr { return &net.TCPAddr{} }

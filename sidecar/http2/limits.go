@@ -30,6 +30,8 @@ const (
 	handshakeTimeout = 10 * time.Second // for the preface, and for the rest of a header block once it has begun
 	writeStall       = time.Minute      // a socket that takes no byte, or TLS that takes no piece, for so long is dead
 	windowStall      = 5 * time.Minute  // a stream that has bytes to send and gets no window for so long is reset
+	silence          = time.Minute      // an upstream's kernel is asked after so long whether it is still there: PINGs would be counted by servers
+	unheard          = 90 * time.Second // and is gone where it has said nothing, or acknowledged nothing that was sent, for so long
 	lingering        = 250 * time.Millisecond
 	farewell         = time.Second // between the two GOAWAYs of a graceful end
 	defaultIdle      = time.Hour

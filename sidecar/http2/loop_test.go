@@ -109,38 +109,6 @@ func TestPeerThatNeverReadsIsCutOff(t *testing.T) {
 	})
 }
 
-func TestSilentUpstreamIsNoticed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ours, theirs := net.Pipe()
-		go io.Copy(io.Discard, theirs)
-		tr, err := NewCodec(CodecOptions{}).Transport(ours, &exchange.TransportInfo{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		st, err := tr.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		begun := time.Now()
-		var h exchange.Head
-		h.Method, h.Path = exchange.View("GET"), exchange.View("/")
-		if err := st.WriteHead(&h, true); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := st.ReadHead(&h); err != exchange.ErrReset {
-			t.Errorf("got %v", err)
-		}
-		if d := time.Since(begun); d > 4*tick {
-			t.Errorf("after %v", d)
-		}
-		st.Close()
-		if tr.Usable() {
-			t.Error("still in use")
-		}
-		theirs.Close()
-	})
-}
-
 func TestDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()

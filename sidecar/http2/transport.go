@@ -10,6 +10,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/http2/block"
+	"github.com/heddle-mesh/heddle/sidecar/sock"
 )
 
 // CodecOptions are what a Codec needs from outside.
@@ -35,6 +36,7 @@ func (d *Codec) Transport(conn net.Conn, info *exchange.TransportInfo) (exchange
 	l := limits{head: cmp.Or(info.MaxHead, defaultHead), fields: cmp.Or(info.MaxHeaders, defaultFields), block: handshakeTimeout, window: serverWindow}
 	cc := &clientConn{conn: newConn(conn, d.mem, l, d.alarm), codec: d, info: info, next: 1}
 	cc.conn.side = cc
+	sock.Heed(conn, silence, unheard)
 	cc.start(preface, true)
 	cc.keepAlive()
 	go cc.run()
@@ -48,12 +50,10 @@ type clientConn struct {
 	info  *exchange.TransportInfo
 
 	// guarded by conn.mu
-	next   uint32 // number of the next stream
-	open   int    // places taken, streams that have sent nothing yet included
-	away   bool   // no new streams: the peer goes away, we drain, or the numbers are used up
-	seen   int64  // conn.got at the last beat
-	pinged bool   // and nothing since
-	asker  asker
+	next  uint32 // number of the next stream
+	open  int    // places taken, streams that have sent nothing yet included
+	away  bool   // no new streams: the peer goes away, we drain, or the numbers are used up
+	asker asker
 }
 
 func (cc *clientConn) run() {
@@ -157,22 +157,6 @@ func (cc *clientConn) goneAway(last uint32) {
 		}
 	}
 	cc.leave()
-}
-
-// beat asks a peer that has said nothing for a while, though streams wait for it, whether it is still there.
-func (cc *clientConn) beat() bool {
-	if len(cc.streams) == 0 || cc.got != cc.seen {
-		cc.seen, cc.pinged = cc.got, false
-		return true
-	}
-	if cc.pinged {
-		return false
-	}
-	cc.pinged = true
-	b := cc.buf()
-	*b = appendPing(*b, [8]byte{}, false)
-	cc.wake()
-	return true
 }
 
 // clientStream is one exchange's place on a clientConn.

@@ -87,7 +87,7 @@ func TestWriteUnderWay(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ours, theirs := net.Pipe()
 				conn := &stuck{Conn: ours, took: make(chan int)}
-				tr, err := NewCodec(CodecOptions{}).Transport(conn, &exchange.TransportInfo{})
+				tr, err := NewCodec(CodecOptions{}).Transport(conn, &exchange.TransportInfo{Keepalive: exchange.Keepalive{Interval: tick, Timeout: tick}})
 				if err != nil {
 					t.Fatal(err)
 				}
