@@ -59,7 +59,7 @@ filter_chains:
       stat_prefix: inbound
       server_name: istio-envoy
       forward_client_cert_details: APPEND_FORWARD
-      set_current_client_cert_details: {subject: true, uri: true, dns: true}
+      set_current_client_cert_details: {cert: true, subject: true, uri: true, dns: true}
       access_log: [{name: file, typed_config: {"@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: /dev/stdout, log_format: {text_format_source: {inline_string: "%REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%\n"}}}}]
       route_config:
         name: inbound|8080||
@@ -248,6 +248,7 @@ func TestTwoSidecars(t *testing.T) {
 		})
 	}
 	expect(t, w.Outbound, "/", 200, "hello catalog xfcc=By=spiffe://cluster.local/ns/shop/sa/catalog;Hash=")
+	expect(t, w.Outbound, "/", 200, `;Cert="-----BEGIN%20CERTIFICATE-----%0A`)
 	expect(t, w.Outbound, "/", 200, "URI=spiffe://cluster.local/ns/shop/sa/web")
 	expect(t, w.Outbound, "/secret", 403, "RBAC: access denied")
 	eventually(t, "access log", func() error {
@@ -256,7 +257,7 @@ func TestTwoSidecars(t *testing.T) {
 		}
 		return nil
 	})
-	metric(t, client, 2, "istio_requests_total", `reporter="source"`, `response_code="200"`, `destination_service="catalog"`,
+	metric(t, client, 3, "istio_requests_total", `reporter="source"`, `response_code="200"`, `destination_service="catalog"`,
 		`destination_principal="spiffe://cluster.local/ns/shop/sa/catalog"`, `source_workload="web"`)
 	metric(t, server, 1, "istio_requests_total", `reporter="destination"`, `response_code="403"`,
 		`source_principal="spiffe://cluster.local/ns/shop/sa/web"`, `connection_security_policy="mutual_tls"`)

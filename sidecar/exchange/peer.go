@@ -37,8 +37,8 @@ type Security struct {
 	Subject  string   // RFC 2253 subject of the peer's certificate, for XFCC
 	DNS      []string // DNS SANs of the peer's certificate, for XFCC
 	Hash     string   // hex SHA-256 of the peer's certificate, for XFCC
-	LocalURI string   // our own certificate's URI, XFCC's By
-	Cert     string   // URL-encoded PEM of the peer's certificate, for XFCC; only of peers outside the mesh
+	LocalURI string   // our own certificate's URI, XFCC's By; empty where it has none
+	Cert     []byte   // DER of the peer's certificate, for XFCC; only what servers say of clients
 }
 
 // Workload names who is at the other end, for telemetry. Pointers to it are compared and used as cache keys: equal

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
@@ -167,10 +168,12 @@ func (r *run) forwardCert() {
 
 // appendCert writes one XFCC element.
 func appendCert(dst []byte, s *exchange.Security, c *config.HTTP) []byte {
-	dst = append(append(dst, "By="...), s.LocalURI...)
-	dst = append(append(dst, ";Hash="...), s.Hash...)
-	if c.CertPEM && s.Cert != "" {
-		dst = append(append(append(dst, `;Cert="`...), s.Cert...), '"')
+	if s.LocalURI != "" {
+		dst = append(append(append(dst, "By="...), s.LocalURI...), ';')
+	}
+	dst = append(append(dst, "Hash="...), s.Hash...)
+	if c.CertPEM && len(s.Cert) > 0 {
+		dst = append(appendPEM(append(dst, `;Cert="`...), s.Cert), '"')
 	}
 	if c.CertSubject {
 		dst = append(dst, `;Subject="`...)
@@ -193,6 +196,30 @@ func appendCert(dst []byte, s *exchange.Security, c *config.HTTP) []byte {
 		}
 	}
 	return dst
+}
+
+// appendPEM writes a certificate as PEM whose special characters are escaped as Envoy escapes them.
+func appendPEM(dst, der []byte) []byte {
+	const width = 48 // bytes in a line
+	dst = append(dst, "-----BEGIN%20CERTIFICATE-----%0A"...)
+	for line := range slices.Chunk(der, width) {
+		var text [width * 4 / 3]byte
+		base64.StdEncoding.Encode(text[:], line)
+		for _, b := range text[:base64.StdEncoding.EncodedLen(len(line))] {
+			switch b {
+			case '+':
+				dst = append(dst, "%2B"...)
+			case '/':
+				dst = append(dst, "%2F"...)
+			case '=':
+				dst = append(dst, "%3D"...)
+			default:
+				dst = append(dst, b)
+			}
+		}
+		dst = append(dst, "%0A"...)
+	}
+	return append(dst, "-----END%20CERTIFICATE-----%0A"...)
 }
 
 // appendName writes a name that the peer's certificate has, quoted where it holds what separates elements, pairs, or a key from its value (Envoy's

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"encoding/pem"
 	"net/netip"
 	"strings"
 	"testing"
@@ -214,6 +215,36 @@ func TestForwardCertNames(t *testing.T) {
 			r.x.Conn.Security = &exchange.Security{Mutual: true, Hash: "h", LocalURI: "me", DNS: c.dns, Identity: exchange.Identity{URI: c.uri}}
 			r.forwardCert()
 			if got := r.x.Request.Get("x-forwarded-client-cert").Copy(); got != "By=me;Hash=h;"+c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestForwardCertPairs: what a certificate does not say, and what nobody asks for, is not told.
+func TestForwardCertPairs(t *testing.T) {
+	der := make([]byte, 0, 256)
+	for i := range 256 {
+		der = append(der, byte(i))
+	}
+	text := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	told := `;Cert="` + strings.NewReplacer("\n", "%0A", " ", "%20", "+", "%2B", "/", "%2F", "=", "%3D").Replace(text) + `"`
+	for name, c := range map[string]struct {
+		http     config.HTTP
+		security exchange.Security
+		want     string
+	}{
+		"our certificate has no URI":         {config.HTTP{}, exchange.Security{Hash: "h"}, "Hash=h"},
+		"the certificate, where asked for":   {config.HTTP{CertPEM: true}, exchange.Security{Hash: "h", LocalURI: "me", Cert: der}, "By=me;Hash=h" + told},
+		"nobody asks for the certificate":    {config.HTTP{}, exchange.Security{Hash: "h", LocalURI: "me", Cert: der}, "By=me;Hash=h"},
+		"the certificate before other facts": {config.HTTP{CertPEM: true, CertURI: true}, exchange.Security{Hash: "h", Cert: der}, "Hash=h" + told + ";URI="},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.http.ForwardCert, c.security.Mutual = config.SanitizeSet, true
+			r := request(c.http, "GET /")
+			r.x.Conn.Security = &c.security
+			r.forwardCert()
+			if got := r.x.Request.Get("x-forwarded-client-cert").Copy(); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})

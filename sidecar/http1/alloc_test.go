@@ -91,7 +91,7 @@ func (known) Handshake(_ context.Context, raw net.Conn, _ *exchange.Endpoint, _ 
 }
 
 func proven(uri string) *exchange.Security {
-	return &exchange.Security{Mutual: true, Version: "TLSv1.3", Cipher: "TLS_AES_128_GCM_SHA256", Hash: "00ff", LocalURI: "spiffe://cluster.local/ns/shop/sa/web",
+	return &exchange.Security{Mutual: true, Cert: make([]byte, 700), Version: "TLSv1.3", Cipher: "TLS_AES_128_GCM_SHA256", Hash: "00ff", LocalURI: "spiffe://cluster.local/ns/shop/sa/web",
 		Identity: exchange.Identity{URI: uri, TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "storefront"}}
 }
 
@@ -111,7 +111,7 @@ func roles() map[string]func(*mesh) {
 		"sidecar, inbound": func(p *mesh) {
 			p.cfg.Listeners[0].Via = &exchange.Via{Listener: "l", Direction: exchange.Inbound, AccessLog: logged}
 			p.cfg.Listeners[0].Chains[0].TLS = known{}
-			p.http.ForwardCert, p.http.CertSubject, p.http.CertURI, p.http.CertDNS = config.AppendForward, true, true, true
+			p.http.ForwardCert, p.http.CertSubject, p.http.CertURI, p.http.CertDNS, p.http.CertPEM = config.AppendForward, true, true, true, true
 		},
 		"consistent hashing": func(p *mesh) {
 			rs := sixRoutes()

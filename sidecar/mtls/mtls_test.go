@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"math/big"
@@ -191,6 +192,9 @@ func TestMeshHandshake(t *testing.T) {
 	}
 	if s.Identity.URI != web || s.Identity.ServiceAccount != "web" || !s.Mutual || s.ALPN != "h2" || s.LocalURI != catalog || s.Version != "TLSv1.3" {
 		t.Errorf("server saw %+v", s)
+	}
+	if sum := sha256.Sum256(s.Cert); hex.EncodeToString(sum[:]) != s.Hash {
+		t.Errorf("server saw the certificate %x, whose hash is not %s", s.Cert, s.Hash)
 	}
 	if c.Identity.URI != catalog || !c.Mutual || c.ALPN != "h2" || c.LocalURI != web {
 		t.Errorf("client saw %+v", c)
@@ -494,7 +498,7 @@ func TestWhoseWordAnIdentityIs(t *testing.T) {
 			if sErr != nil || cErr != nil {
 				t.Fatal(sErr, cErr)
 			}
-			if s.Identity.URI != c.want || !s.Mutual || s.Cert == "" {
+			if s.Identity.URI != c.want || !s.Mutual || s.Cert == nil {
 				t.Errorf("server saw %+v", s)
 			}
 		})

@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -139,9 +138,6 @@ func (p Pins) accept(leaf *x509.Certificate) bool {
 		slices.Contains(p.Keys, sha256.Sum256(leaf.RawSubjectPublicKeyInfo)) || slices.Contains(p.Certificates, sha256.Sum256(leaf.Raw))
 }
 
-// escaped writes PEM as Envoy does in x-forwarded-client-cert. Never written.
-var escaped = strings.NewReplacer("\n", "%0A", " ", "%20", "+", "%2B", "/", "%2F", "=", "%3D")
-
 // Server implements config.ServerTLS.
 func (s *Server) Server(ctx context.Context, raw net.Conn) (net.Conn, *exchange.Security, error) {
 	conn := tls.Server(raw, s.tls)
@@ -149,15 +145,12 @@ func (s *Server) Server(ctx context.Context, raw net.Conn) (net.Conn, *exchange.
 		return nil, nil, fmt.Errorf("accepting TLS: %w", err)
 	}
 	security := describe(conn.ConnectionState())
-	security.Mutual = s.config.Peer != nil && len(conn.ConnectionState().PeerCertificates) > 0
-	if !security.Mutual {
+	chain := conn.ConnectionState().PeerCertificates
+	if security.Mutual = s.config.Peer != nil && len(chain) > 0; security.Mutual {
+		security.Cert = chain[0].Raw
+	}
+	if !security.Mutual || s.config.Peer.Trust.Mesh == nil && !s.vouched(chain) {
 		security.Identity = exchange.Identity{}
-	} else if s.config.Peer.Trust.Mesh == nil {
-		block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: conn.ConnectionState().PeerCertificates[0].Raw})
-		security.Cert = escaped.Replace(string(block))
-		if !s.vouched(conn.ConnectionState().PeerCertificates) {
-			security.Identity = exchange.Identity{}
-		}
 	}
 	security.LocalURI = s.localURI()
 	return conn, security, nil

@@ -228,7 +228,7 @@ func requestIDs() []question {
 // certificates are clients with one, and what they say of it.
 func certificates() []question {
 	var out []question
-	for _, to := range []string{"SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY", "edge", "mesh", "hops"} {
+	for _, to := range []string{"SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY", "WITHOUT_URI", "edge", "mesh", "hops"} {
 		for _, lines := range []string{"X-A: 1", "X-Forwarded-Client-Cert: By=x;Hash=y", "X-Forwarded-Client-Cert: By=x\r\nX-Forwarded-Client-Cert: By=y", "X-Forwarded-Client-Cert:", "Connection: x-forwarded-client-cert\r\nX-Forwarded-Client-Cert: By=x"} {
 			out = append(out, question{name: fmt.Sprintf("%s %q", to, lines), to: to, send: get("/", lines)})
 		}

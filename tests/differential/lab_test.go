@@ -24,7 +24,7 @@ import (
 type listener struct {
 	Name  string
 	Port  string
-	TLS   bool
+	TLS   string   // the Secret of its certificate; empty: it has no TLS
 	Extra []string // lines of its YAML
 }
 
@@ -63,10 +63,10 @@ func listeners() []listener {
 		{Name: "few", Extra: []string{wary, normal, "common_http_protocol_options: {max_headers_count: 20}"}},
 	}
 	for _, mode := range []string{"SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY"} {
-		out = append(out, listener{Name: mode, TLS: true, Extra: []string{wary, normal, "forward_client_cert_details: " + mode,
+		out = append(out, listener{Name: mode, TLS: "server", Extra: []string{wary, normal, "forward_client_cert_details: " + mode,
 			"set_current_client_cert_details: {subject: true, uri: true, dns: true, cert: true}"}})
 	}
-	return out
+	return append(out, listener{Name: "WITHOUT_URI", TLS: "server-without-uri", Extra: []string{wary, "forward_client_cert_details: SANITIZE_SET"}})
 }
 
 // lab is both proxies before one application.
@@ -118,9 +118,10 @@ func newLab(t *testing.T) *lab {
 		all := listeners()
 		for i := range all {
 			all[i].Port = ports.Free(t)
-			l.ports[proxy][all[i].Name], l.secure[all[i].Name] = all[i].Port, all[i].TLS
+			l.ports[proxy][all[i].Name], l.secure[all[i].Name] = all[i].Port, all[i].TLS != ""
 		}
-		l.plane.push(proxy, string(text), map[string]any{"Listeners": all, "Clusters": clusters, "Breakers": breakers, "Chain": pki[0], "Key": pki[1], "Roots": pki[2]})
+		l.plane.push(proxy, string(text), map[string]any{"Listeners": all, "Clusters": clusters, "Breakers": breakers, "Roots": pki.roots,
+			"Chain": pki.named[0], "Key": pki.named[1], "Plain": pki.plain[0], "PlainKey": pki.plain[1]})
 	}
 	l.plane.envoy()
 	l.plane.heddle()
@@ -174,28 +175,37 @@ func (l *lab) serves() error {
 	return nil
 }
 
-// pki makes a server's certificate and a client's, and returns the server's chain and key and the roots, quoted for YAML.
-func (l *lab) pki() [3]string {
+// pki is quoted for YAML: chains and keys of a server, with and without a URI in its certificate, and the roots.
+type pki struct {
+	named, plain [2]string
+	roots        string
+}
+
+// pki makes certificates for the server and the client.
+func (l *lab) pki() pki {
 	l.t.Helper()
 	rootKey, root := l.sign(&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, Subject: pkix.Name{CommonName: "root"}}, nil, nil)
 	use := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
 	id := func(name string) []*url.URL {
 		return []*url.URL{{Scheme: "spiffe", Host: "cluster.local", Path: "/ns/shop/sa/" + name}}
 	}
-	serverKey, server := l.sign(&x509.Certificate{DNSNames: []string{"app.test"}, URIs: id("server"), ExtKeyUsage: use, KeyUsage: x509.KeyUsageDigitalSignature}, root, rootKey)
 	clientKey, client := l.sign(&x509.Certificate{DNSNames: []string{"client.test", "other.test"}, URIs: id("client"), ExtKeyUsage: use, KeyUsage: x509.KeyUsageDigitalSignature,
 		Subject: pkix.Name{CommonName: `cl"ient, x`, Organization: []string{"Shop"}}}, root, rootKey)
 	pool := x509.NewCertPool()
 	pool.AddCert(root)
 	l.client = &tls.Config{RootCAs: pool, ServerName: "app.test", Certificates: []tls.Certificate{{Certificate: [][]byte{client.Raw}, PrivateKey: clientKey}}}
-	der, err := x509.MarshalPKCS8PrivateKey(serverKey)
-	if err != nil {
-		l.t.Fatal(err)
-	}
 	quoted := func(kind string, der []byte) string {
 		return strconv.Quote(string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})))
 	}
-	return [3]string{quoted("CERTIFICATE", server.Raw), quoted("PRIVATE KEY", der), quoted("CERTIFICATE", root.Raw)}
+	server := func(uris []*url.URL) [2]string {
+		key, cert := l.sign(&x509.Certificate{DNSNames: []string{"app.test"}, URIs: uris, ExtKeyUsage: use, KeyUsage: x509.KeyUsageDigitalSignature}, root, rootKey)
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		return [2]string{quoted("CERTIFICATE", cert.Raw), quoted("PRIVATE KEY", der)}
+	}
+	return pki{named: server(id("server")), plain: server(nil), roots: quoted("CERTIFICATE", root.Raw)}
 }
 
 func (l *lab) sign(template, parent *x509.Certificate, by *ecdsa.PrivateKey) (*ecdsa.PrivateKey, *x509.Certificate) {

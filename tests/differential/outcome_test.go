@@ -19,9 +19,10 @@ type difference struct {
 	Case, What, Envoy, Heddle string
 }
 
-// Values that differ from one run to the next.
+// Values that differ from one run to the next, and the pairs of x-forwarded-client-cert.
 var (
 	uuid     = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+	pairs    = regexp.MustCompile(`(\w+)=("(?:[^"\\]|\\.)*"|[^;,]*)`)
 	changing = []string{"date", "x-envoy-upstream-service-time", "x-envoy-expected-rq-timeout-ms", "sec-websocket-key"}
 )
 
@@ -38,10 +39,24 @@ func (o *outcome) fields(prefix string, lines []string) {
 			value = "*"
 		}
 		key := prefix + " " + name
+		if name == "x-forwarded-client-cert" { // a fact for each pair: what may differ in one must agree in the others
+			o.pairs(key, value)
+			value = pairs.ReplaceAllString(value, "$1")
+		}
 		if before, there := o.facts[key]; there {
 			value = before + " | " + value
 		}
 		o.facts[key] = value
+	}
+}
+
+func (o *outcome) pairs(key, value string) {
+	n := 1
+	for _, pair := range pairs.FindAllString(value, -1) {
+		for o.facts[fmt.Sprintf("%s pair %d", key, n)] != "" { // of a line before
+			n++
+		}
+		o.facts[fmt.Sprintf("%s pair %d", key, n)] = pair
 	}
 }
 
