@@ -54,7 +54,7 @@ func (p *outboundPlan) table(in routes.Configuration) {
 // give has a proxy on demand told of a service's port without asking where its Sidecar names the service. What does not exist under these
 // names is not told.
 func (p *outboundPlan) give(svc *model.Service, port *model.ServicePort) {
-	if !p.scope.OnDemand || !p.scope.Sidecar.Names(svc.Namespace, svc.Host) {
+	if !p.scope.OnDemand || !p.scope.Sidecar.Names(p.scope.Namespace, svc.Namespace, svc.Host) {
 		return
 	}
 	p.set.unasked[wire.TypeVirtualHost][naming.Port(port.Number)+"/"+svc.Host] = true

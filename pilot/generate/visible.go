@@ -55,7 +55,7 @@ func importsOf(o Outbound) *imports.Imports {
 	if o.Class.Router {
 		return nil
 	}
-	return imports.New(o.Sidecar)
+	return imports.New(o.Sidecar, o.Namespace)
 }
 
 // see collects what a scope may see: exported to its namespace and, for sidecars, imported by their Sidecar.
@@ -164,5 +164,5 @@ func (b *builder) around(host string, port uint16) bool {
 		return false
 	}
 	vs := b.rulesAt(port).HTTP.Named(host, func(*model.VirtualService) bool { return true })
-	return !b.limits.Listener(port).Imports(vs.From.Namespace, host)
+	return !b.limits.Listener(port).Imports(b.scope.Namespace, vs.From.Namespace, host)
 }

@@ -118,14 +118,14 @@ type Sidecar struct {
 	Pool        *ConnectionPool // towards the application, on ports that have none of their own; nil: the default
 }
 
-// Names reports whether the Sidecar, which may be nil, imports a host by its own name.
-func (s *Sidecar) Names(namespace, host string) bool {
+// Names reports whether the Sidecar, which may be nil, has clients of a namespace import a host by its own name.
+func (s *Sidecar) Names(client, namespace, host string) bool {
 	if s == nil {
 		return false
 	}
 	for _, l := range s.Egress {
 		for _, h := range l.Hosts {
-			if !h.Exclude && h.Host == host && (h.Namespace == "*" || h.Namespace == namespace) {
+			if !h.Exclude && h.Host == host && h.in(client, namespace) {
 				return true
 			}
 		}
@@ -148,21 +148,21 @@ type EgressListener struct {
 // Apart reports whether the listener has an address of its own, whatever those of its services are.
 func (l *EgressListener) Apart() bool { return l.Direct || l.Bind != "" }
 
-// Imports reports whether the listener's hosts include one, which may be a wildcard, of a namespace.
-func (l *EgressListener) Imports(namespace, host string) bool {
-	return l.imports(namespace, host, HostIncludes)
+// Imports reports whether the listener's hosts include, for clients of a namespace, one of another namespace, which may be a wildcard.
+func (l *EgressListener) Imports(client, namespace, host string) bool {
+	return l.imports(client, namespace, host, HostIncludes)
 }
 
 // ImportsRules reports whether the listener's hosts include, or are included in, one that a VirtualService of a namespace has.
-func (l *EgressListener) ImportsRules(namespace, host string) bool {
-	return l.imports(namespace, host, func(own, host string) bool { return HostIncludes(own, host) || HostIncludes(host, own) })
+func (l *EgressListener) ImportsRules(client, namespace, host string) bool {
+	return l.imports(client, namespace, host, func(own, host string) bool { return HostIncludes(own, host) || HostIncludes(host, own) })
 }
 
-func (l *EgressListener) imports(namespace, host string, meets func(own, host string) bool) bool {
+func (l *EgressListener) imports(client, namespace, host string, meets func(own, host string) bool) bool {
 	imported := false
 	for _, h := range l.Hosts {
 		switch {
-		case h.Namespace != "*" && h.Namespace != namespace:
+		case !h.in(client, namespace):
 		case h.Exclude && HostIncludes(h.Host, host):
 			return false
 		case !h.Exclude && meets(h.Host, host):
@@ -172,11 +172,16 @@ func (l *EgressListener) imports(namespace, host string, meets func(own, host st
 	return imported
 }
 
-// EgressHost is "namespace/dnsName" with "." resolved; Namespace "*" is any.
+// EgressHost is "namespace/dnsName". Namespace "*" is any, "." the client's: that of the Sidecar is not, where it is the mesh's default.
 type EgressHost struct {
 	Namespace, Host string
 	// Exclude takes hosts away ("~namespace/dnsName"), whichever entry imports them.
 	Exclude bool
+}
+
+// in reports whether a namespace is meant, to clients of another.
+func (h EgressHost) in(client, namespace string) bool {
+	return h.Namespace == "*" || h.Namespace == namespace || h.Namespace == "." && client == namespace
 }
 
 // IngressListener replaces the inbound ports that Services imply.

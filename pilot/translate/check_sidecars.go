@@ -37,7 +37,7 @@ func (c *Checker) unheard(log *report.Log, o *inputs.Sidecar) {
 	sidecar, _ := istioapi.ReadSidecar(o, c.mesh)
 	for _, l := range sidecar.Egress {
 		behind := func(s *model.Service) bool {
-			return l.Imports(s.Namespace, s.Host) && s.Resolution != model.ResolveAlias && (o.Namespace == c.mesh.RootNamespace || s.Export.To(o.Namespace)) &&
+			return c.importable(o, l, s) && s.Resolution != model.ResolveAlias &&
 				slices.ContainsFunc(s.Ports, func(p model.ServicePort) bool { return p.Number == l.Port && p.Protocol != model.UDP })
 		}
 		if l.Direct && !slices.ContainsFunc(c.snapshot.Services, behind) {
@@ -47,6 +47,15 @@ func (c *Checker) unheard(log *report.Log, o *inputs.Sidecar) {
 			log.Warnf(indexed("spec.egress", i)+".hosts", "nothing listens at port %d: no service among them has it", l.Port)
 		}
 	}
+}
+
+// importable reports whether a Sidecar's listener imports a service for any client: for one in its own namespace, or in any, where it is the mesh's default.
+func (c *Checker) importable(o *inputs.Sidecar, l *model.EgressListener, s *model.Service) bool {
+	imports := func(client string) bool { return s.Export.To(client) && l.Imports(client, s.Namespace, s.Host) }
+	if o.Namespace != c.mesh.RootNamespace || o.Spec.WorkloadSelector != nil {
+		return imports(o.Namespace)
+	}
+	return imports(s.Namespace) || l.Imports(o.Namespace, s.Namespace, s.Host)
 }
 
 // mayDisable reports whether a PeerAuthentication switches mesh mTLS off on a port of workloads that a Sidecar may be for.

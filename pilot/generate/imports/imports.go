@@ -11,16 +11,17 @@ import (
 
 // Imports is a Sidecar's egress. Nil: no limits.
 type Imports struct {
+	client    string // the namespace of the clients
 	listeners []*model.EgressListener
 	locked    map[uint16]bool // ports of which one listener has the wildcard address
 }
 
-// New reads a Sidecar, which may be nil, of clients that are no gateways.
-func New(sidecar *model.Sidecar) *Imports {
+// New reads a Sidecar, which may be nil, of clients in a namespace that are no gateways.
+func New(sidecar *model.Sidecar, client string) *Imports {
 	if sidecar == nil || len(sidecar.Egress) == 0 {
 		return nil
 	}
-	out := &Imports{listeners: sidecar.Egress, locked: map[uint16]bool{}}
+	out := &Imports{client: client, listeners: sidecar.Egress, locked: map[uint16]bool{}}
 	for _, l := range out.listeners {
 		if ip, err := netip.ParseAddr(l.Bind); l.Port != 0 && (!l.Apart() || err == nil && ip.IsUnspecified()) {
 			out.locked[l.Port] = true
@@ -36,7 +37,7 @@ func (im *Imports) Service(svc *model.Service) (*Seen, bool) {
 	}
 	out := &Seen{Dialled: map[uint16]bool{}}
 	for _, l := range im.listeners {
-		if !l.Imports(svc.Namespace, svc.Host) {
+		if !l.Imports(im.client, svc.Namespace, svc.Host) {
 			continue
 		}
 		for i := range svc.Ports {
@@ -56,11 +57,12 @@ func (im *Imports) Service(svc *model.Service) (*Seen, bool) {
 
 // Virtual reports whether a VirtualService is imported.
 func (im *Imports) Virtual(vs *model.VirtualService) bool {
-	return im == nil || slices.ContainsFunc(im.listeners, func(l *model.EgressListener) bool { return importsRules(l, vs) })
+	return im == nil || slices.ContainsFunc(im.listeners, func(l *model.EgressListener) bool { return im.rules(l, vs) })
 }
 
-func importsRules(l *model.EgressListener, vs *model.VirtualService) bool {
-	return slices.ContainsFunc(vs.Hosts, func(host string) bool { return l.ImportsRules(vs.From.Namespace, host) })
+// rules reports whether a listener imports a VirtualService.
+func (im *Imports) rules(l *model.EgressListener, vs *model.VirtualService) bool {
+	return slices.ContainsFunc(vs.Hosts, func(host string) bool { return l.ImportsRules(im.client, vs.From.Namespace, host) })
 }
 
 // Listener is the one that decides which rules there are on a port: its own, or the one of all other ports. Nil: there is none.
@@ -88,7 +90,7 @@ func (im *Imports) At(port uint16, virtuals []*model.VirtualService) []*model.Vi
 	}
 	var out []*model.VirtualService
 	for _, vs := range virtuals {
-		if importsRules(l, vs) {
+		if im.rules(l, vs) {
 			out = append(out, vs)
 		}
 	}
@@ -106,7 +108,7 @@ func (im *Imports) Destinations(virtuals []*model.VirtualService) map[string]map
 	out := map[string]map[Want]bool{}
 	for _, vs := range virtuals {
 		for _, l := range im.listeners {
-			if !importsRules(l, vs) {
+			if !im.rules(l, vs) {
 				continue
 			}
 			for d := range EveryDestination(vs) {

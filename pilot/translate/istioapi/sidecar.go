@@ -126,9 +126,7 @@ func (r *reader) egressHost(path, h string) model.EgressHost {
 		r.Errorf(path, `%q: "namespace/dnsName" expected`, h)
 	}
 	switch {
-	case namespace == ".":
-		namespace = r.Namespace
-	case namespace == "*":
+	case namespace == ".", namespace == "*":
 	case namespace == "" && exclude:
 		namespace = "*"
 	case values.ValidHost(namespace, false) != "":
