@@ -42,11 +42,15 @@ type Tracker struct {
 
 // seen is an object at one generation.
 type seen struct {
+	uid        string
 	generation int64
 	since      uint64 // the first version of the mesh with it
 	at         time.Time
 	digest     uint64
 }
+
+// is reports whether an entry is about the object at that generation.
+func (s seen) is(e *report.Entry) bool { return s.uid == e.UID && s.generation == e.Generation }
 
 // NewTracker returns a Tracker that has seen nothing.
 func NewTracker(proxies Proxies) *Tracker {
@@ -63,8 +67,8 @@ func (t *Tracker) Observe(version uint64, r report.Report) {
 			continue
 		}
 		s, known := t.objects[e.Ref]
-		if !known || s.generation != e.Generation {
-			s = seen{e.Generation, version, now, digest(e.Ref, e.Generation)}
+		if !known || !s.is(e) {
+			s = seen{e.UID, e.Generation, version, now, digest(e)}
 		}
 		next[e.Ref] = s
 		digests[kindOf(e.Ref)] ^= s.digest
@@ -77,11 +81,14 @@ func Counted(r report.Ref) bool { return strings.HasSuffix(r.Group, ".istio.io")
 
 func kindOf(r report.Ref) string { return r.Kind + "." + r.Group }
 
-func digest(r report.Ref, generation int64) uint64 {
+// digest tells an object at one generation from others of its kind, and from another that has its name.
+func digest(e *report.Entry) uint64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%s/%s/%d", r.Namespace, r.Name, generation)
+	fmt.Fprintf(h, "%s/%s/%s/%d", e.Ref.Namespace, e.Ref.Name, e.UID, e.Generation)
 	return h.Sum64()
 }
+
+func hex(digest uint64) string { return fmt.Sprintf("%016x", digest) }
 
 // local is this replica's proxies, ready to be counted.
 type local struct {
@@ -139,7 +146,7 @@ func cut(text string) string {
 // Report is what one replica tells the others.
 type Report struct {
 	Proxies int `json:"proxies"`
-	// Digests are of the names and generations of all objects, by kind: equal digests mean that two replicas have seen the same.
+	// Digests are of the names, UIDs and generations of all objects, by kind: equal digests mean that two replicas have seen the same.
 	Digests map[string]string `json:"digests"`
 	// Whole means that every object that is not listed was acknowledged by all proxies.
 	Whole    bool             `json:"whole"`
@@ -151,13 +158,13 @@ type Report struct {
 
 // Object is one object in a Report.
 type Object struct {
-	Group      string `json:"g"`
-	Kind       string `json:"k"`
-	Namespace  string `json:"ns"`
-	Name       string `json:"n"`
-	Generation int64  `json:"gen"`
-	Acked      int    `json:"a"`           // proxies
-	Refused    []int  `json:"r,omitempty"` // indices into Refusals
+	Group     string `json:"g"`
+	Kind      string `json:"k"`
+	Namespace string `json:"ns"`
+	Name      string `json:"n"`
+	Digest    string `json:"d"`           // of its UID and generation
+	Acked     int    `json:"a"`           // proxies
+	Refused   []int  `json:"r,omitempty"` // indices into Refusals
 }
 
 func (o Object) ref() report.Ref {
@@ -171,7 +178,7 @@ func (t *Tracker) Report() Report {
 	defer t.mu.Unlock()
 	out := Report{Proxies: len(l.reached), Digests: map[string]string{}, Whole: true, Missing: missing(all)}
 	for kind, d := range t.digests {
-		out.Digests[kind] = fmt.Sprintf("%016x", d)
+		out.Digests[kind] = hex(d)
 	}
 	var open, done []report.Ref
 	for ref, s := range t.objects {
@@ -199,7 +206,7 @@ func (t *Tracker) Report() Report {
 // add lists one object.
 func (r *Report) add(ref report.Ref, s seen, l local) {
 	n, refusals := l.count(s.since)
-	o := Object{Group: ref.Group, Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name, Generation: s.generation, Acked: n}
+	o := Object{Group: ref.Group, Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name, Digest: hex(s.digest), Acked: n}
 	for _, refused := range refusals {
 		i := slices.Index(r.Refusals, refused)
 		if i < 0 && len(r.Refusals) < maxRefusals {

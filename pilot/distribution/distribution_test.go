@@ -70,6 +70,30 @@ func TestCountsByTheVersionThatBroughtTheGeneration(t *testing.T) {
 	}
 }
 
+// TestAnotherObjectOfTheSameName holds that what was counted of an object says nothing of another that is given its name, here and in other replicas.
+func TestAnotherObjectOfTheSameName(t *testing.T) {
+	other := entry("a", 1)
+	other.UID = "2"
+	mine, theirs := &fleet{at("web", 1)}, &fleet{at("db", 1)}
+	here, there := NewTracker(mine.progress), NewTracker(theirs.progress)
+	here.Observe(1, mesh(entry("a", 1)))
+	there.Observe(1, mesh(entry("a", 1)))
+	here.Observe(2, mesh(other))
+	want := func(when string, e *report.Entry, want string) {
+		t.Helper()
+		if got := of(here.Sum([]Report{there.Report()}), e); got != want {
+			t.Errorf("%s: %s, want %s", when, got, want)
+		}
+	}
+	want("nobody has it", other, "0/2")
+	want("the one that is gone", entry("a", 1), "unknown")
+	*mine = fleet{at("web", 2)}
+	want("the other replica has not seen it", other, "1/2")
+	there.Observe(2, mesh(other))
+	*theirs = fleet{at("db", 2)}
+	want("all have it", other, "2/2")
+}
+
 // TestReplicas holds what is made of another replica's report: never too much.
 func TestReplicas(t *testing.T) {
 	for says, c := range map[string]struct {

@@ -1,7 +1,6 @@
 package distribution
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -34,7 +33,7 @@ func (t *Tracker) Sum(others []Report) *Sum {
 	defer t.mu.Unlock()
 	s := &Sum{local: l, objects: t.objects, digests: map[string]string{}, Missing: missing(all)}
 	for kind, d := range t.digests {
-		s.digests[kind] = fmt.Sprintf("%016x", d)
+		s.digests[kind] = hex(d)
 	}
 	for _, r := range others {
 		o := other{r, make(map[report.Ref]*Object, len(r.Objects))}
@@ -50,14 +49,14 @@ func (t *Tracker) Sum(others []Report) *Sum {
 // Of returns how far an entry's generation got, or false where this replica has not seen it yet.
 func (s *Sum) Of(e *report.Entry) (report.Acknowledgement, bool) {
 	mine, known := s.objects[e.Ref]
-	if !known || mine.generation != e.Generation {
+	if !known || !mine.is(e) {
 		return report.Acknowledgement{}, false
 	}
 	var a report.Acknowledgement
 	a.Acked, a.Refused = s.local.count(mine.since)
 	a.Proxies = len(s.local.reached)
 	for _, o := range s.others {
-		n, refused := o.of(e, s.digests[kindOf(e.Ref)])
+		n, refused := o.of(e, mine.digest, s.digests[kindOf(e.Ref)])
 		a.Acked += n
 		a.Proxies += o.Proxies
 		a.Refused = append(a.Refused, refused...)
@@ -66,14 +65,14 @@ func (s *Sum) Of(e *report.Entry) (report.Acknowledgement, bool) {
 	return a, true
 }
 
-// of is what a replica says of an object. What it does not list, all of its proxies have acknowledged, if it has seen the same objects as we;
+// of is what a replica says of an object, of which we have seen what mine tells. What it does not list, all of its proxies have acknowledged, if it has seen the same objects as we;
 // otherwise it may never have seen this generation.
-func (o other) of(e *report.Entry, digest string) (int, []report.Refusal) {
+func (o other) of(e *report.Entry, mine uint64, digest string) (int, []report.Refusal) {
 	listed := o.objects[e.Ref]
 	switch {
 	case listed == nil && o.Whole && o.Digests[kindOf(e.Ref)] == digest:
 		return o.Proxies, nil
-	case listed == nil || listed.Generation != e.Generation:
+	case listed == nil || listed.Digest != hex(mine):
 		return 0, nil
 	}
 	var refused []report.Refusal

@@ -85,7 +85,8 @@ func (s State) String() string { return [...]string{"accepted", "degraded", "ref
 // Entry is what there is to say about one object. It is immutable.
 type Entry struct {
 	Ref        Ref
-	Generation int64 // metadata.generation of the object that was judged
+	UID        string // metadata.uid of the object that was judged: another that is given its name later has another
+	Generation int64  // metadata.generation of the object that was judged
 	State      State
 	Issues     []Issue
 	// Addresses are what the mesh gave to a ServiceEntry's hosts, to be written down so that they stay the same.
@@ -130,8 +131,14 @@ type Report struct {
 
 // Published is objects in force, and where all of them are to be had.
 type Published struct {
-	Objects   []Ref
+	Objects   []Object
 	Addresses []Address // sorted
+}
+
+// Object is one object under its name: another that is given the name later has another UID.
+type Object struct {
+	Ref Ref
+	UID string
 }
 
 // Address is an address or a host name.

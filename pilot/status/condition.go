@@ -35,7 +35,7 @@ func (v *verdict) inForce() bool { return v.entry.State != report.Refused }
 // judged reports whether two verdicts say the same but for the proxies.
 func (v *verdict) judged(o *verdict) bool {
 	a, b := v.entry, o.entry
-	return (a == b || a.Generation == b.Generation && a.State == b.State && slices.Equal(a.Issues, b.Issues) && slices.Equal(a.Addresses, b.Addresses)) && slices.Equal(v.missing, o.missing)
+	return (a == b || a.UID == b.UID && a.Generation == b.Generation && a.State == b.State && slices.Equal(a.Issues, b.Issues) && slices.Equal(a.Addresses, b.Addresses)) && slices.Equal(v.missing, o.missing)
 }
 
 // settled reports whether nothing more is to be waited for.

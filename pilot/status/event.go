@@ -71,6 +71,7 @@ func (w *EventWriter) take() []*report.Entry {
 
 // eventSaid is what was said about a Service, and when.
 type eventSaid struct {
+	uid  string
 	text string
 	at   time.Time
 }
@@ -100,7 +101,7 @@ func (w *EventWriter) pass(ctx context.Context, said map[report.Ref]eventSaid) b
 	for _, e := range w.take() {
 		present[e.Ref] = true
 		text := eventText(e.Issues)
-		if last, known := said[e.Ref]; known && last.text == text && w.now().Sub(last.at) < eventLife {
+		if last, known := said[e.Ref]; known && last.uid == e.UID && last.text == text && w.now().Sub(last.at) < eventLife {
 			continue
 		}
 		if !sleep(ctx, pace) {
@@ -111,7 +112,7 @@ func (w *EventWriter) pass(ctx context.Context, said map[report.Ref]eventSaid) b
 			complete = false
 			continue
 		}
-		said[e.Ref] = eventSaid{text, w.now()}
+		said[e.Ref] = eventSaid{e.UID, text, w.now()}
 	}
 	for ref := range said {
 		if !present[ref] {

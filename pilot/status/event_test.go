@@ -119,3 +119,31 @@ func TestServicesAreToldOfInEvents(t *testing.T) {
 		}
 	})
 }
+
+func TestAnotherServiceOfTheSameNameIsToldOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBoard()
+		w := NewEventWriter(b, slog.New(slog.NewTextHandler(t.Output(), nil)))
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- w.Run(ctx) }()
+		r := aboutService("something")
+		w.Set(r)
+		time.Sleep(time.Minute)
+		again := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "bank", Name: "ledger", UID: "u2"}}
+		if err := errors.Join(b.Delete(t.Context(), again.DeepCopy()), b.Create(t.Context(), again)); err != nil {
+			t.Fatal(err)
+		}
+		r = aboutService("something")
+		r.Entries[1].UID = "u2"
+		w.Set(r)
+		time.Sleep(time.Minute)
+		if all := b.events(t); len(all) != 2 || all[0].InvolvedObject.UID == all[1].InvolvedObject.UID {
+			t.Errorf("the events are %+v", all)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

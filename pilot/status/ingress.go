@@ -54,9 +54,15 @@ func (w *IngressWriter) take() report.Published {
 	return w.latest
 }
 
+// addressed is an Ingress that was written, and what.
+type addressed struct {
+	object    report.Object
+	addresses []report.Address
+}
+
 // Run writes until ctx ends. It is to run while this replica leads; it trusts nothing that another term wrote.
 func (w *IngressWriter) Run(ctx context.Context) error {
-	written := map[report.Ref][]report.Address{}
+	written := map[report.Ref]addressed{}
 	w.wake()
 	for {
 		select {
@@ -71,22 +77,22 @@ func (w *IngressWriter) Run(ctx context.Context) error {
 }
 
 // pass writes what differs from what was written, and returns false if anything is left to do.
-func (w *IngressWriter) pass(ctx context.Context, written map[report.Ref][]report.Address) bool {
+func (w *IngressWriter) pass(ctx context.Context, written map[report.Ref]addressed) bool {
 	published, present, complete := w.take(), map[report.Ref]bool{}, true
-	for _, ref := range published.Objects {
-		present[ref] = true
-		if last, known := written[ref]; known && slices.Equal(last, published.Addresses) {
+	for _, o := range published.Objects {
+		present[o.Ref] = true
+		if last, known := written[o.Ref]; known && last.object == o && slices.Equal(last.addresses, published.Addresses) {
 			continue
 		}
-		if w.tried(ctx, ref, published.Addresses) {
-			written[ref] = published.Addresses
+		if w.tried(ctx, o, published.Addresses) {
+			written[o.Ref] = addressed{o, published.Addresses}
 		} else {
 			complete = false
 		}
 	}
-	for ref := range written {
+	for ref, last := range written {
 		if !present[ref] {
-			if w.tried(ctx, ref, nil) {
+			if w.tried(ctx, last.object, nil) {
 				delete(written, ref)
 			} else {
 				complete = false
@@ -97,24 +103,24 @@ func (w *IngressWriter) pass(ctx context.Context, written map[report.Ref][]repor
 }
 
 // tried writes, and reports whether that is done with.
-func (w *IngressWriter) tried(ctx context.Context, ref report.Ref, addresses []report.Address) bool {
+func (w *IngressWriter) tried(ctx context.Context, o report.Object, addresses []report.Address) bool {
 	if !sleep(ctx, pace) {
 		return false
 	}
-	err := w.write(ctx, ref, addresses)
+	err := w.write(ctx, o, addresses)
 	if err != nil && ctx.Err() == nil {
-		w.log.Warn("writing the addresses of an Ingress failed", "object", ref.String(), "err", err)
+		w.log.Warn("writing the addresses of an Ingress failed", "object", o.Ref.String(), "err", err)
 	}
 	return err == nil
 }
 
-// write applies addresses, if the Ingress has others.
-func (w *IngressWriter) write(ctx context.Context, ref report.Ref, addresses []report.Address) error {
-	live := &networkingv1.Ingress{}
+// write applies addresses, if the Ingress has others. One that is gone needs none, and of another that has its name another report is under way.
+func (w *IngressWriter) write(ctx context.Context, o report.Object, addresses []report.Address) error {
+	ref, live := o.Ref, &networkingv1.Ingress{}
 	if err := w.client.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, live); err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	if slices.EqualFunc(live.Status.LoadBalancer.Ingress, addresses, func(a networkingv1.IngressLoadBalancerIngress, b report.Address) bool {
+	if string(live.UID) != o.UID || slices.EqualFunc(live.Status.LoadBalancer.Ingress, addresses, func(a networkingv1.IngressLoadBalancerIngress, b report.Address) bool {
 		return a.IP == b.IP && a.Hostname == b.Hostname
 	}) {
 		return nil

@@ -36,7 +36,7 @@ func newDoor(refs ...report.Ref) *door {
 	d := &door{}
 	var objects []client.Object
 	for _, r := range refs {
-		objects = append(objects, &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: r.Name}})
+		objects = append(objects, &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: r.Name, UID: "1"}})
 	}
 	d.Client = fake.NewClientBuilder().WithScheme(clientscheme.Scheme).WithObjects(objects...).WithStatusSubresource(&networkingv1.Ingress{}).
 		WithInterceptorFuncs(interceptor.Funcs{
@@ -70,7 +70,11 @@ func (d *door) addresses(t *testing.T, of report.Ref) string {
 }
 
 func published(addresses []report.Address, objects ...report.Ref) report.Report {
-	return report.Report{Ingresses: report.Published{Objects: objects, Addresses: addresses}}
+	r := report.Report{Ingresses: report.Published{Addresses: addresses}}
+	for _, ref := range objects {
+		r.Ingresses.Objects = append(r.Ingresses.Objects, report.Object{Ref: ref, UID: "1"})
+	}
+	return r
 }
 
 func ingressTerm(t *testing.T, w *IngressWriter, term func()) {
@@ -119,6 +123,28 @@ func TestIngressesSayWhereTheyAreToBeHad(t *testing.T) {
 		if d.writes.Load() != writes {
 			t.Errorf("a new term wrote %d times what was there", d.writes.Load()-writes)
 		}
+	})
+}
+
+func TestAnotherIngressOfTheSameNameGetsTheAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(web)
+		w := NewIngressWriter(d, slog.New(slog.NewTextHandler(t.Output(), nil)))
+		ingressTerm(t, w, func() {
+			r := published([]report.Address{{IP: "192.0.2.1"}}, web)
+			w.Set(r)
+			time.Sleep(time.Minute)
+			in := &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{Namespace: web.Namespace, Name: web.Name, UID: "2"}}
+			if err := errors.Join(d.Delete(t.Context(), in.DeepCopy()), d.Create(t.Context(), in)); err != nil {
+				t.Fatal(err)
+			}
+			r.Ingresses.Objects = []report.Object{{Ref: web, UID: "2"}}
+			w.Set(r)
+			time.Sleep(time.Minute)
+			if got := d.addresses(t, web); got != "192.0.2.1 " || d.writes.Load() != 2 {
+				t.Errorf("it says %q after %d writes", got, d.writes.Load())
+			}
+		})
 	})
 }
 

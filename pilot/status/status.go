@@ -229,8 +229,8 @@ func (w *Writer) tend(ctx context.Context, o *object) {
 	w.log.Warn("writing a status failed", "object", v.entry.Ref.String(), "err", err)
 }
 
-// write reads one object, merges the conditions in and, if that changes anything, writes it back. An object that is gone, or newer than
-// the report, needs no status now: another report is under way. It returns whether the object says that all proxies have acknowledged it.
+// write reads one object, merges the conditions in and, if that changes anything, writes it back. An object that is gone, newer than the
+// report, or another than it is about needs no status now: another report is under way. It returns whether the object says that all proxies have acknowledged it.
 func (w *Writer) write(ctx context.Context, v *verdict) (bool, error) {
 	if !sleep(ctx, pace) {
 		return false, ctx.Err()
@@ -245,7 +245,7 @@ func (w *Writer) write(ctx context.Context, v *verdict) (bool, error) {
 	if err := w.client.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, u); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
-	if u.GetGeneration() != v.entry.Generation {
+	if string(u.GetUID()) != v.entry.UID || u.GetGeneration() != v.entry.Generation {
 		return false, nil
 	}
 	changed, err := merge(u, v, w.now())

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -225,6 +226,41 @@ func TestAnObjectNewerThanTheReportIsLeftAlone(t *testing.T) {
 		if c.writes.Load() != 0 {
 			t.Errorf("%d writes", c.writes.Load())
 		}
+	})
+}
+
+// TestAnotherObjectOfTheSameNameGetsConditions has an object deleted and made anew, of the same generation, and the report lag behind or not.
+func TestAnotherObjectOfTheSameNameGetsConditions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		made := func(uid types.UID) (*unstructured.Unstructured, report.Report) {
+			u, r := virtualService(nil), entry(mistake)
+			u.SetUID(uid)
+			r.Entries[1].UID = string(uid)
+			return u, r
+		}
+		one, ofOne := made("1")
+		two, ofTwo := made("2")
+		c := newCluster(one)
+		w := newWriter(t, c, nobody)
+		lead(t, w, func() {
+			w.Set(ofOne)
+			time.Sleep(time.Minute)
+			if err := errors.Join(c.Delete(t.Context(), one), c.Create(t.Context(), two)); err != nil {
+				t.Fatal(err)
+			}
+			late := entry()
+			late.Entries[1].UID = "1"
+			w.Set(late)
+			time.Sleep(time.Minute)
+			if got := c.conditions(t); len(got) != 0 || c.writes.Load() != 1 {
+				t.Errorf("what is said of the one that is gone is written of the other: %v", got)
+			}
+			w.Set(ofTwo)
+			time.Sleep(time.Minute)
+			if len(c.conditions(t)) != 2 || c.writes.Load() != 2 {
+				t.Errorf("it has %d conditions after %d writes", len(c.conditions(t)), c.writes.Load())
+			}
+		})
 	})
 }
 

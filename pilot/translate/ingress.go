@@ -30,7 +30,7 @@ func (r *run) ingresses() {
 		r.judge(o, entry, &res.kept)
 		if entry.State != report.Refused {
 			list = append(list, res.value)
-			r.rep.Ingresses.Objects = append(r.rep.Ingresses.Objects, entry.Ref)
+			r.rep.Ingresses.Objects = append(r.rep.Ingresses.Objects, report.Object{Ref: entry.Ref, UID: entry.UID})
 		}
 	}
 	r.snap.Ingress = &model.Ingress{Classes: classes}

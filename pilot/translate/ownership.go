@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
@@ -180,7 +182,16 @@ func (r *run) onServices() {
 			delete(said, name)
 		}
 	}
-	for name, issues := range said {
-		r.add(report.NewEntry(report.Ref{Kind: "Service", Namespace: name.Namespace, Name: name.Name}, 0, false, issues))
+	for _, s := range r.in.Services {
+		if issues := said[nameOf(s)]; len(issues) > 0 {
+			r.add(aboutService(s, issues))
+		}
 	}
+}
+
+// aboutService makes the report entry of a Service.
+func aboutService(s *corev1.Service, issues []report.Issue) *report.Entry {
+	e := report.NewEntry(report.Ref{Kind: "Service", Namespace: s.Namespace, Name: s.Name}, s.Generation, false, issues)
+	e.UID = string(s.UID)
+	return e
 }

@@ -135,7 +135,7 @@ func (r *run) add(e *report.Entry) { r.rep.Entries = append(r.rep.Entries, e) }
 func (r *run) services() {
 	all, read := r.memo.services.all(r.in.Services, r.mesh, func(s *corev1.Service) *result[*model.Service] {
 		v, issues := core.Service(s, r.mesh)
-		return resultOf(v, report.NewEntry(report.Ref{Kind: "Service", Namespace: s.Namespace, Name: s.Name}, s.Generation, false, issues))
+		return resultOf(v, aboutService(s, issues))
 	})
 	r.snap.Services = slices.Grow(r.snap.Services, len(all))
 	for i, res := range read {
@@ -340,7 +340,9 @@ func (r *run) authorizations() {
 	all, read := r.memo.policies.all(r.in.AuthorizationPolicies, r.mesh, func(o *inputs.AuthorizationPolicy) *result[*model.Authorization] {
 		v, issues := security.Authorization(o, r.mesh)
 		if v == nil { // decides nothing, so that it is not closed but left out
-			return resultOf(v, report.NewEntry(RefOf(o), o.Generation, false, issues))
+			e := report.NewEntry(RefOf(o), o.Generation, false, issues)
+			e.UID = string(o.UID)
+			return resultOf(v, e)
 		}
 		return resultOf(v, entryOf(o, issues))
 	})
@@ -417,7 +419,9 @@ func unimplemented(o *inputs.Unimplemented) []report.Issue {
 func entryOf(o inputs.Object, issues []report.Issue) *report.Entry {
 	ref := RefOf(o)
 	kind, _ := inputs.FindKind(ref.Group, ref.Kind)
-	return report.NewEntry(ref, o.GetGeneration(), kind.Security, issues)
+	e := report.NewEntry(ref, o.GetGeneration(), kind.Security, issues)
+	e.UID = string(o.GetUID())
+	return e
 }
 
 // RefOf names an object in the report.
@@ -432,7 +436,7 @@ func extend(e *report.Entry, issues []report.Issue) *report.Entry {
 		return e
 	}
 	out := report.NewEntry(e.Ref, e.Generation, e.State == report.Closed, append(slices.Clip(slices.Clone(e.Issues)), issues...))
-	out.Secrets, out.Foreign = e.Secrets, e.Foreign
+	out.UID, out.Secrets, out.Foreign = e.UID, e.Secrets, e.Foreign
 	return out
 }
 
