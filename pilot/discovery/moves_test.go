@@ -18,6 +18,9 @@ type replicas struct {
 	worlds [2]*world
 	late   []lateness // that the second does not know yet
 	proxy  *client
+	// dialect is the proxy's. One without is a stock Envoy, which waits for the endpoints of clusters that it was sent, whatever it holds.
+	dialect string
+	waits   map[string]bool
 }
 
 type lateness struct{ typ, name, version string }
@@ -26,7 +29,7 @@ type lateness struct{ typ, name, version string }
 func (r *replicas) move(to int) {
 	r.cut()
 	r.proxy.line, _ = connect(r.t, r.worlds[to], asWeb, true)
-	node := proxyNode("1")
+	node := proxyNode(r.dialect)
 	for _, typ := range pushOrder()[:4] {
 		if !r.proxy.asked[typ] || !wildcard(typ) && len(r.proxy.names[typ]) == 0 {
 			continue
@@ -68,6 +71,7 @@ func (r *replicas) listen() {
 				}
 			}
 			r.proxy.take(said)
+			r.warm(said)
 			r.proxy.ask(&request{typ: said.typ, nonce: said.nonce})
 		default:
 			return
@@ -75,13 +79,27 @@ func (r *replicas) listen() {
 	}
 }
 
+// warm notes for which endpoints a stock Envoy waits.
+func (r *replicas) warm(said *response) {
+	for _, res := range said.resources {
+		switch {
+		case said.typ == wire.TypeCluster && r.dialect == "":
+			r.waits[res.Name] = true
+		case said.typ == wire.TypeEndpoints:
+			delete(r.waits, res.Name)
+		}
+	}
+}
+
 // TestAProxyMovesBetweenReplicas plays random changes, of which one of two replicas hears late, and a proxy whose stream is cut at any moment, in
-// mid-push too, and that goes to the one or the other. It never loses what both have, and ends with the newer state of all.
+// mid-push too, and that goes to the one or the other. It never loses what both have, ends with the newer state of all, and waits for nothing that there
+// is.
 func TestAProxyMovesBetweenReplicas(t *testing.T) {
 	for seed := range uint64(60) {
 		synctest.Test(t, func(t *testing.T) {
 			dice := rand.New(rand.NewPCG(seed, 11))
-			r := &replicas{t: t, dice: dice, worlds: [2]*world{newWorld(), newWorld()}, proxy: newClient(nil, dice)}
+			r := &replicas{t: t, dice: dice, worlds: [2]*world{newWorld(), newWorld()}, proxy: newClient(nil, dice),
+				dialect: []string{"", "1"}[seed%2], waits: map[string]bool{}}
 			r.move(0)
 			for range 60 {
 				r.step()
@@ -143,6 +161,11 @@ func (r *replicas) ended(seed uint64) {
 		}
 		if got := r.proxy.holds[typ]; len(got)+len(want) > 0 && !maps.Equal(got, want) {
 			r.t.Errorf("seed %d: the proxy holds %v of %s, the mesh has %v", seed, got, shortType(typ), want)
+		}
+	}
+	for name := range r.waits {
+		if r.proxy.names[wire.TypeEndpoints][name] && r.worlds[0].resources[wire.TypeEndpoints][name] != "" {
+			r.t.Errorf("seed %d: the proxy waits for the endpoints of %s", seed, name)
 		}
 	}
 }

@@ -280,6 +280,47 @@ func TestDeltaResumesWithVersions(t *testing.T) {
 	})
 }
 
+// TestAStockEnvoyIsSentTheEndpointsOfClusters has a proxy that holds clusters and endpoints from a stream before. A stock Envoy waits for the endpoints of
+// a cluster whenever that changes, and may wait for those of any since before.
+func TestAStockEnvoyIsSentTheEndpointsOfClusters(t *testing.T) {
+	clusters := request{typ: wire.TypeCluster, subscribe: []string{"*"}, held: map[string]string{"a": "1", "b": "1"}}
+	endpoints := request{typ: wire.TypeEndpoints, subscribe: []string{"a", "b"}, names: []string{"a", "b"}, held: map[string]string{"a": "1", "b": "1"}}
+	for says, c := range map[string]struct {
+		dialect string
+		world   bool
+		asks    []request
+		want    string
+	}{
+		"clusters first":  {asks: []request{clusters, endpoints}, want: "Cluster a=2; ClusterLoadAssignment a=1 b=1"},
+		"endpoints first": {asks: []request{endpoints, clusters}, want: "ClusterLoadAssignment a=1 b=1; Cluster a=2; ClusterLoadAssignment a=1"},
+		"endpoints first, in the state of the world": {world: true, asks: []request{endpoints, clusters},
+			want: "ClusterLoadAssignment a=1 b=1; Cluster a=2 b=1; ClusterLoadAssignment a=1 b=1"},
+		"our own proxy waits for nothing":     {dialect: "1", asks: []request{clusters, endpoints}, want: "Cluster a=2"},
+		"our own proxy, with endpoints first": {dialect: "1", asks: []request{endpoints, clusters}, want: "Cluster a=2"},
+	} {
+		t.Run(says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				for _, r := range []struct{ typ, name, version string }{
+					{wire.TypeCluster, "a", "2"}, {wire.TypeCluster, "b", "1"}, {wire.TypeEndpoints, "a", "1"}, {wire.TypeEndpoints, "b", "1"},
+				} {
+					w.set(r.typ, r.name, r.version)
+				}
+				l, _ := connect(t, w, asWeb, !c.world)
+				c.asks[0].node = proxyNode(c.dialect)
+				for _, ask := range c.asks {
+					if c.world { // which says nothing of what is held
+						ask.held = nil
+					}
+					l.ask(&ask)
+				}
+				l.want("when it comes back", c.want)
+				l.close()
+			})
+		})
+	}
+}
+
 func TestDeltaGreetsAProxyThatLacksNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, _ := connect(t, newWorld(), asWeb, true)

@@ -81,6 +81,9 @@ func (s *stream) handle(ctx context.Context, r *request) error {
 			return nil // a type that nobody has: a client that asks for it waits without harm
 		}
 		t = newSubscribed(r.typ, s.server.tables)
+		if s.node.Dialect == 0 && r.typ == wire.TypeEndpoints {
+			r.held = nil // a stock Envoy may wait for what it holds, see rewarm
+		}
 		t.begin(r)
 		t.partial = s.sub.View().Partial(r.typ)
 		s.types[r.typ] = t
@@ -195,8 +198,9 @@ func (s *stream) push(ctx context.Context, changes Changes) error {
 		if err := s.transmit(ctx, t, changed, removed); err != nil {
 			return err
 		}
-		if typ == wire.TypeCluster && s.node.Dialect == 0 {
-			changes = s.rewarm(changed, changes)
+		if again := s.rewarm(t, changed); again != nil {
+			again.Merge(changes)
+			changes = again
 		}
 	}
 	for i := len(late) - 1; i >= 0; i-- {
@@ -207,21 +211,19 @@ func (s *stream) push(ctx context.Context, changes Changes) error {
 	return nil
 }
 
-// rewarm has the endpoints of changed clusters sent again: a stock Envoy waits for them whenever a cluster changes. It returns changes with these.
-func (s *stream) rewarm(clusters []*wire.Resource, changes Changes) Changes {
+// rewarm has the endpoints of clusters that were sent count as not sent, and returns them: a stock Envoy waits for them whenever a cluster changes, though
+// it may hold them.
+func (s *stream) rewarm(of *subscribed, sent []*wire.Resource) Changes {
 	t := s.types[wire.TypeEndpoints]
-	if t == nil || len(clusters) == 0 {
-		return changes
+	if of.typ != wire.TypeCluster || s.node.Dialect != 0 || t == nil || len(sent) == 0 {
+		return nil
 	}
-	again := Changes{wire.TypeEndpoints: map[string]bool{}}
-	var names []string
-	for _, c := range clusters {
-		names = append(names, c.Name)
-		again[wire.TypeEndpoints][c.Name] = true
+	names := make(map[string]bool, len(sent))
+	for _, c := range sent {
+		names[c.Name] = true
 	}
-	t.told = t.told.with(nil, names)
-	again.Merge(changes)
-	return again
+	t.told = t.told.with(nil, slices.Collect(maps.Keys(names)))
+	return Changes{wire.TypeEndpoints: names}
 }
 
 // send answers a request for names (nil: all that is subscribed).
@@ -231,6 +233,9 @@ func (s *stream) send(ctx context.Context, t *subscribed, names map[string]bool)
 		return err
 	}
 	s.missing(t)
+	if again := s.rewarm(t, changed); again != nil {
+		return s.send(ctx, s.types[wire.TypeEndpoints], again[wire.TypeEndpoints])
+	}
 	return nil
 }
 
