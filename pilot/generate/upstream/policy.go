@@ -91,14 +91,14 @@ func Limit(c *cluster.Cluster, pool model.ConnectionPool) { applyPool(c, pool, n
 
 // protocols says which HTTP the cluster speaks.
 func (in Cluster) protocols() ProtocolOptions {
-	pool, protocol := in.InForce().ConnectionPool, in.protocol()
+	pool := in.InForce().ConnectionPool
 	var errors []uint32
 	if o := in.InForce().Outlier; o != nil {
 		errors = o.ErrorCodes
 	}
 	return ProtocolOptions{
 		Errors:     errors,
-		Downstream: protocol == model.Unknown || pool.UseClientProtocol,
+		Downstream: in.detects() || pool.UseClientProtocol,
 		HTTP2:      in.speaksHTTP2(),
 		HostSNI:    in.hostSNI() || in.named() && in.proves(),
 		HostSAN:    in.named() && in.proves(),

@@ -99,21 +99,32 @@ func (in Cluster) accepted(rule *model.ClientTLS) []string {
 	return in.Identities.Slice()
 }
 
+// detects reports whether the port's protocol is found out for each connection. Gateways do not: they ask their clients for HTTP/2, which says nothing
+// of the port.
+func (in Cluster) detects() bool { return in.protocol() == model.Unknown && !in.Class.Router }
+
+// speaksHTTP2 reports whether HTTP/2 is spoken whatever the client speaks. A rule may raise any port but one whose protocol is found out, the mesh only
+// those that say HTTP.
 func (in Cluster) speaksHTTP2() bool {
 	pool := in.InForce().ConnectionPool
-	upgrade := pool.UpgradeHTTP2 || in.Mesh.UpgradeHTTP2 && !pool.KeepHTTP1 && !pool.UseClientProtocol
-	return in.protocol().IsHTTP2() || upgrade && in.protocol().IsHTTP()
+	switch {
+	case in.protocol().IsHTTP2():
+		return true
+	case pool.UpgradeHTTP2:
+		return !in.detects()
+	}
+	return in.Mesh.UpgradeHTTP2 && !pool.KeepHTTP1 && !pool.UseClientProtocol && in.protocol().IsHTTP()
 }
 
-// foreignALPNs name the protocol inside for a proxy that does not do so itself.
+// foreignALPNs name the protocol inside for a proxy that does not do so itself. What may be no HTTP has no such name.
 func (in Cluster) foreignALPNs() []string {
 	switch {
+	case !in.protocol().IsHTTP():
+		return []string{wire.ALPNMesh}
 	case in.speaksHTTP2():
 		return []string{wire.ALPNHTTP2, wire.ALPNMesh, transport.HTTP2}
-	case in.protocol().IsHTTP():
-		return []string{wire.ALPNHTTP11, wire.ALPNMesh, transport.HTTP1}
 	}
-	return []string{wire.ALPNMesh}
+	return []string{wire.ALPNHTTP11, wire.ALPNMesh, transport.HTTP1}
 }
 
 // originated is TLS of the user's own choice towards the cluster.
@@ -137,11 +148,11 @@ func (in Cluster) originated(rule *model.ClientTLS) *tls.UpstreamTlsContext {
 		}
 	}
 	in.credentials(out.CommonTlsContext, rule, sans)
-	if in.protocol().IsHTTP() || in.protocol() == model.Unknown {
+	switch {
+	case in.speaksHTTP2():
+		out.CommonTlsContext.AlpnProtocols = []string{transport.HTTP2}
+	case in.protocol().IsHTTP() || in.protocol() == model.Unknown:
 		out.CommonTlsContext.AlpnProtocols = []string{transport.HTTP1}
-		if in.speaksHTTP2() {
-			out.CommonTlsContext.AlpnProtocols = []string{transport.HTTP2}
-		}
 	}
 	return out
 }
