@@ -111,7 +111,8 @@ func (in Inbound) cluster(p Port) *wire.Resource {
 		c.LoadAssignment = upstream.OneEndpoint(c.Name, p.Endpoint, 0)
 	}
 	upstream.Limit(c, pool)
-	c.TypedExtensionProtocolOptions = upstream.HTTPOptions(upstream.ProtocolOptions{Downstream: p.Protocol == model.Unknown, HTTP2: p.Protocol.IsHTTP2(), Pool: pool})
+	c.TypedExtensionProtocolOptions = upstream.HTTPOptions(upstream.ProtocolOptions{
+		Downstream: p.Protocol == model.Unknown || pool.UseClientProtocol, HTTP2: p.Protocol.IsHTTP2(), Pool: pool})
 	if p.Service != nil {
 		c.Metadata = upstream.ServiceMetadata(p.Service, "")
 	}

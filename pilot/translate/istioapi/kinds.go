@@ -75,7 +75,7 @@ func sidecars() fields.Kind {
 			{Path: "{egress,ingress}.port.targetPort", Why: hidden},
 		},
 		Differs: []fields.Note{
-			{Path: "{inboundConnectionPool,ingress.connectionPool}.http.{h2UpgradePolicy,useClientProtocol}", Why: "without effect: what the application speaks is said by its port's protocol"},
+			{Path: "{inboundConnectionPool,ingress.connectionPool}.http.h2UpgradePolicy", Why: "without effect, as in Istio: what the application speaks is said by its port's protocol, or is what the client speaks"},
 			{Path: "ingress.tls.mode", Why: "SIMPLE and MUTUAL, as in Istio, where the port's PeerAuthentication is DISABLE; elsewhere it is without effect"},
 			{Path: "ingress.tls.{minProtocolVersion,maxProtocolVersion}", Why: "TLS 1.0 and 1.1 are refused"},
 			{Path: "ingress.tls.cipherSuites", Why: "those with AES-GCM or ChaCha20; others, which nobody should use, are refused"},

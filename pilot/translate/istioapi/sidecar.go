@@ -205,14 +205,10 @@ func (r *reader) inboundPool(path string, p *networking.ConnectionPoolSettings) 
 	if out == nil {
 		return nil
 	}
-	const why = "without effect: what the application speaks is said by its port's protocol"
 	if p.GetHttp().GetH2UpgradePolicy() != networking.ConnectionPoolSettings_HTTPSettings_DEFAULT {
-		r.Warnf(path+".http.h2UpgradePolicy", why)
+		r.Warnf(path+".http.h2UpgradePolicy", "without effect: what the application speaks is said by its port's protocol, or is what the client speaks")
 	}
-	if out.UseClientProtocol {
-		r.Warnf(path+".http.useClientProtocol", why)
-	}
-	out.UpgradeHTTP2, out.KeepHTTP1, out.UseClientProtocol = false, false, false
+	out.UpgradeHTTP2, out.KeepHTTP1 = false, false
 	return out
 }
 
