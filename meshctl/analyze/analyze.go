@@ -23,6 +23,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/meshctl/output"
+	"github.com/heddle-mesh/heddle/meshctl/replica"
 	"github.com/heddle-mesh/heddle/meshctl/survey"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/report"
@@ -68,7 +69,8 @@ func Analyze(files []Text, namespace string, around *inputs.Inputs, from survey.
 	}
 	of := refs(mine)
 	overlay(in, mine, of)
-	running(in, files, namespace)
+	replica.Installed(in, from.Params())
+	running(in, files, namespace, from.Params())
 	snapshot, all := translate.Translate(in, nil)
 	found := []Finding{} // none is an empty list in JSON too
 	for _, u := range in.Unreadable {
@@ -189,7 +191,8 @@ func overlay(in, mine *inputs.Inputs, of map[ref]bool) {
 	in.Namespaces = append(in.Namespaces, mine.Namespaces...)
 	in.Unreadable = append(in.Unreadable, mine.Unreadable...)
 	if !mine.Mesh.Silent() {
-		in.Mesh = mine.Mesh
+		settings := in.Mesh.SettingsOf(mine.Mesh)
+		in.Mesh = &settings
 	}
 }
 

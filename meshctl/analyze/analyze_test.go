@@ -16,7 +16,9 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	"sigs.k8s.io/yaml"
 
+	"github.com/heddle-mesh/heddle/injector/inject"
 	"github.com/heddle-mesh/heddle/meshctl/analyze"
+	"github.com/heddle-mesh/heddle/meshctl/replica"
 	"github.com/heddle-mesh/heddle/meshctl/survey"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 )
@@ -98,6 +100,48 @@ func TestTheCluster(t *testing.T) {
 	}
 	if n, m := len(analyze.In(slices.Clone(found), "")), len(analyze.In(found, "other")); n == 0 || m != 0 {
 		t.Errorf("%d findings everywhere, %d in another namespace", n, m)
+	}
+}
+
+// TestWhatTheInstallationSays: names end in its domain, also where a file has settings, and pods are given proxies by its labels and selectors.
+func TestWhatTheInstallationSays(t *testing.T) {
+	with := func(change func(*inject.Params)) string {
+		in := around(t, strings.Replace(fmt.Sprintf(route, "catalog"), "name: catalog", "name: other", 1))
+		in.Namespaces[0].Labels = map[string]string{"istio-injection": "enabled"}
+		in.Pods = []*core.Pod{{ObjectMeta: meta.ObjectMeta{Namespace: "shop", Name: "web", Labels: map[string]string{"app": "web"}}}}
+		p := replica.Defaults()
+		change(&p)
+		settings := file("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: heddle, namespace: heddle-system}\ndata: {mesh: 'accessLogFile: /dev/stdout'}\n" +
+			"---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: x, namespace: shop}\nspec: {hosts: [x.example.com], http: [{route: [{destination: {host: catalog.shop.svc.k8s.example.org}}]}]}\n")
+		found, err := analyze.Analyze(nil, "default", in, survey.Sources{Injection: &p})
+		if err != nil {
+			t.Fatal(err)
+		}
+		more, err := analyze.Analyze(settings, "default", in, survey.Sources{Injection: &p})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return said(append(found, more...))
+	}
+	for name, c := range map[string]struct {
+		change func(*inject.Params)
+		want   string
+		told   bool
+	}{
+		"the usual domain":   {func(*inject.Params) {}, "warning shop/x spec.http[0].route[0].destination.host", true},
+		"the cluster's":      {func(p *inject.Params) { p.ClusterDomain = "k8s.example.org" }, "warning shop/x spec.http[0].route[0].destination.host", false},
+		"Heddle's labels":    {func(*inject.Params) {}, "warning shop/web  it runs without a proxy", false},
+		"Istio's labels too": {func(p *inject.Params) { p.IstioLabels = true }, "warning shop/web  it runs without a proxy", true},
+		"never": {func(p *inject.Params) {
+			p.IstioLabels, p.NeverInject = true, []meta.LabelSelector{{MatchLabels: map[string]string{"app": "web"}}}
+		}, "warning shop/web  it runs without a proxy", false},
+		"always": {func(p *inject.Params) {
+			p.AlwaysInject = []meta.LabelSelector{{MatchLabels: map[string]string{"app": "web"}}}
+		}, "warning shop/web  it runs without a proxy", true},
+	} {
+		if got := with(c.change); strings.Contains(got, c.want) != c.told {
+			t.Errorf("%s: told %v, want %v of %q in\n%s", name, !c.told, c.told, c.want, got)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/injector/inject"
 	"github.com/heddle-mesh/heddle/meshctl/proxy"
 	"github.com/heddle-mesh/heddle/meshctl/replica"
 	"github.com/heddle-mesh/heddle/meshctl/survey"
@@ -71,12 +72,12 @@ func ListeningIn(ctx context.Context, ask proxy.Asker, namespace string) survey.
 
 // running adds the pods of files, and those that their Deployments and the like would make, as they would run, to a mesh. Files of which that cannot be said
 // add none: what is wrong with them is said elsewhere.
-func running(in *inputs.Inputs, files []Text, namespace string) {
+func running(in *inputs.Inputs, files []Text, namespace string, p inject.Params) {
 	texts := make([]replica.Text, len(files))
 	for i, f := range files {
 		texts[i] = replica.Text(f)
 	}
-	made, err := replica.FromFiles(texts, namespace)
+	made, err := replica.FromFiles(texts, namespace, p)
 	if err != nil {
 		return
 	}

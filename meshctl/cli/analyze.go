@@ -21,6 +21,7 @@ import (
 func (a *app) analyze() *cobra.Command {
 	var files []string
 	var around, deep bool
+	var domain string
 	c := &cobra.Command{
 		Use:   "analyze [-f FILE]...",
 		Short: "Say what is wrong with objects, in files or in the cluster",
@@ -36,7 +37,8 @@ func (a *app) analyze() *cobra.Command {
 				return err
 			}
 			var in *inputs.Inputs
-			var from survey.Sources
+			params := defaults(domain)
+			from := survey.Sources{Injection: &params}
 			if around || len(files) == 0 {
 				cl, err := a.connect(cmd.Context())
 				if err != nil {
@@ -45,6 +47,7 @@ func (a *app) analyze() *cobra.Command {
 				if in, err = a.surroundings(cmd.Context(), cl); err != nil {
 					return err
 				}
+				params = a.installation(cmd.Context(), cl, domain)
 				from.Secrets = analyze.SecretsOf(cmd.Context(), cl.Kube)
 				if len(files) == 0 {
 					from.Listening = analyze.ListeningIn(cmd.Context(), forwarder(cl), *a.flags.Namespace)
@@ -67,6 +70,7 @@ func (a *app) analyze() *cobra.Command {
 	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "YAML or JSON file, folder of such, or - for standard input (can be repeated)")
 	c.Flags().BoolVarP(&deep, "recursive", "R", false, "read the folders within folders, too")
 	c.Flags().BoolVar(&around, "cluster-objects", false, "judge the files among the cluster's objects")
+	clusterDomain(c, &domain)
 	return a.formatted(c)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,63 +38,64 @@ func TestExitCodes(t *testing.T) {
 		code int
 		says string // on the error stream
 	}{
-		"version --client":                {ExitOK, ""},
-		"version":                         {ExitNoCluster, "no cluster: there is no kubeconfig"},
-		"install":                         {ExitNoCluster, "no cluster"},
-		"uninstall --force --purge":       {ExitNoCluster, "no cluster"},
-		"check":                           {ExitNoCluster, "no cluster"},
-		"proxy-status":                    {ExitNoCluster, "no cluster"},
-		"proxy-config routes a":           {ExitNoCluster, "no cluster"},
-		"proxy-config routes":             {ExitUsage, "proxy-config routes: it takes one PROXY, not 0"},
-		"proxy-config routes a -f b":      {ExitFailed, "no such file"},
-		"proxy-config routes a b -f c":    {ExitUsage, "proxy-config routes: it takes one PROXY, not 2"},
-		"proxy-config routes -f a -f b":   {ExitUsage, "proxy-config routes: it takes one config dump, not 2"},
-		"proxy-config routes -f /no/file": {ExitFailed, "no such file"},
-		"proxy-config names -f -":         {ExitFailed, "config dumps have no names"},
-		"proxy-config bogus":              {ExitUsage, `"bogus" is none of all, bootstrap, clusters, endpoints`},
-		"proxy-status -f a":               {ExitUsage, "this asks a running mesh, and reads no files"},
-		"tag list -f a":                   {ExitUsage, "this asks a running mesh, and reads no files"},
-		"proxy-status a":                  {ExitUsage, `proxy-status: it takes no argument, not "a"`},
-		"completion tcsh":                 {ExitUsage, `"tcsh" is none of bash`},
-		"proxy-config log a --level x":    {ExitUsage, "none of debug"},
-		"install --no-such-flag":          {ExitUsage, "unknown flag"},
-		"install --set a":                 {ExitUsage, "--set a"},
-		"install -f /no/such/file":        {ExitFailed, "no such file"},
-		"version --client -o xml":         {ExitUsage, "none of text, json, yaml"},
-		"analyze -f " + bad:               {ExitFound, ""},
-		"analyze -f " + filepath.Dir(bad): {ExitFound, ""},
-		"analyze -f " + above:             {ExitFailed, "holds no .yaml, .yml or .json file itself; -R reads the folders within it"},
-		"analyze -R -f " + above:          {ExitFound, ""},
-		"analyze -R -f " + empty:          {ExitFailed, "holds no .yaml, .yml or .json file\n"},
-		"inject":                          {ExitUsage, "name a file"},
-		"gateway install":                 {ExitUsage, "it takes one NAME"},
-		"nonsense":                        {ExitUsage, `meshctl: "nonsense" is none of analyze`},
-		"explain a GET http://b":          {ExitNoCluster, "no cluster"},
-		"explain a GET":                   {ExitUsage, "explain: it takes CLIENT, METHOD and URL, not 2"},
-		"explain a GET ftp://b":           {ExitUsage, "none of http, https, tcp, tls"},
-		"explain a GET http://b -H c":     {ExitUsage, "want name:value"},
-		"describe pod":                    {ExitUsage, "describe pod: it takes one NAME, not 0"},
-		"describe node":                   {ExitUsage, `"node" is none of pod, service`},
-		"describe svc a":                  {ExitNoCluster, "no cluster"},
-		"completion bash":                 {ExitOK, ""},
-		"install --revision canary":       {ExitNoCluster, "no cluster"},
-		"uninstall --revision canary":     {ExitNoCluster, "no cluster"},
-		"tag":                             {ExitOK, ""},
-		"tag bogus":                       {ExitUsage, `"bogus" is none of generate, list, remove, set`},
-		"tag set prod":                    {ExitUsage, "tag set: name a revision with --revision"},
-		"tag set --revision canary":       {ExitUsage, "tag set: it takes one TAG, not 0"},
-		"tag set prod --revision canary":  {ExitNoCluster, "no cluster"},
-		"tag generate prod":               {ExitUsage, "tag generate: name a revision with --revision"},
-		"tag list":                        {ExitNoCluster, "no cluster"},
-		"tag remove prod":                 {ExitNoCluster, "no cluster"},
-		"inject -f /no/file --image x":    {ExitFailed, "no such file"},
-		"analyze -f /no/file":             {ExitFailed, "no such file"},
-		"gateway":                         {ExitOK, ""},
-		"help":                            {ExitOK, ""},
-		"help gateway install":            {ExitOK, ""},
-		"help bogus":                      {ExitUsage, `help: "bogus" is none of analyze`},
-		"help gateway bogus":              {ExitUsage, `help: "bogus" is none of install, uninstall`},
-		"help version more":               {ExitUsage, `help: version has no command "more"`},
+		"version --client":                         {ExitOK, ""},
+		"version":                                  {ExitNoCluster, "no cluster: there is no kubeconfig"},
+		"install":                                  {ExitNoCluster, "no cluster"},
+		"uninstall --force --purge":                {ExitNoCluster, "no cluster"},
+		"check":                                    {ExitNoCluster, "no cluster"},
+		"proxy-status":                             {ExitNoCluster, "no cluster"},
+		"proxy-config routes a":                    {ExitNoCluster, "no cluster"},
+		"proxy-config routes":                      {ExitUsage, "proxy-config routes: it takes one PROXY, not 0"},
+		"proxy-config routes a -f b":               {ExitFailed, "no such file"},
+		"proxy-config routes a b -f c":             {ExitUsage, "proxy-config routes: it takes one PROXY, not 2"},
+		"proxy-config routes -f a -f b":            {ExitUsage, "proxy-config routes: it takes one config dump, not 2"},
+		"proxy-config routes -f /no/file":          {ExitFailed, "no such file"},
+		"proxy-config names -f -":                  {ExitFailed, "config dumps have no names"},
+		"proxy-config routes a --cluster-domain b": {ExitUsage, "proxy-config routes: --cluster-domain is for the objects of files"},
+		"proxy-config bogus":                       {ExitUsage, `"bogus" is none of all, bootstrap, clusters, endpoints`},
+		"proxy-status -f a":                        {ExitUsage, "this asks a running mesh, and reads no files"},
+		"tag list -f a":                            {ExitUsage, "this asks a running mesh, and reads no files"},
+		"proxy-status a":                           {ExitUsage, `proxy-status: it takes no argument, not "a"`},
+		"completion tcsh":                          {ExitUsage, `"tcsh" is none of bash`},
+		"proxy-config log a --level x":             {ExitUsage, "none of debug"},
+		"install --no-such-flag":                   {ExitUsage, "unknown flag"},
+		"install --set a":                          {ExitUsage, "--set a"},
+		"install -f /no/such/file":                 {ExitFailed, "no such file"},
+		"version --client -o xml":                  {ExitUsage, "none of text, json, yaml"},
+		"analyze -f " + bad:                        {ExitFound, ""},
+		"analyze -f " + filepath.Dir(bad):          {ExitFound, ""},
+		"analyze -f " + above:                      {ExitFailed, "holds no .yaml, .yml or .json file itself; -R reads the folders within it"},
+		"analyze -R -f " + above:                   {ExitFound, ""},
+		"analyze -R -f " + empty:                   {ExitFailed, "holds no .yaml, .yml or .json file\n"},
+		"inject":                                   {ExitUsage, "name a file"},
+		"gateway install":                          {ExitUsage, "it takes one NAME"},
+		"nonsense":                                 {ExitUsage, `meshctl: "nonsense" is none of analyze`},
+		"explain a GET http://b":                   {ExitNoCluster, "no cluster"},
+		"explain a GET":                            {ExitUsage, "explain: it takes CLIENT, METHOD and URL, not 2"},
+		"explain a GET ftp://b":                    {ExitUsage, "none of http, https, tcp, tls"},
+		"explain a GET http://b -H c":              {ExitUsage, "want name:value"},
+		"describe pod":                             {ExitUsage, "describe pod: it takes one NAME, not 0"},
+		"describe node":                            {ExitUsage, `"node" is none of pod, service`},
+		"describe svc a":                           {ExitNoCluster, "no cluster"},
+		"completion bash":                          {ExitOK, ""},
+		"install --revision canary":                {ExitNoCluster, "no cluster"},
+		"uninstall --revision canary":              {ExitNoCluster, "no cluster"},
+		"tag":                                      {ExitOK, ""},
+		"tag bogus":                                {ExitUsage, `"bogus" is none of generate, list, remove, set`},
+		"tag set prod":                             {ExitUsage, "tag set: name a revision with --revision"},
+		"tag set --revision canary":                {ExitUsage, "tag set: it takes one TAG, not 0"},
+		"tag set prod --revision canary":           {ExitNoCluster, "no cluster"},
+		"tag generate prod":                        {ExitUsage, "tag generate: name a revision with --revision"},
+		"tag list":                                 {ExitNoCluster, "no cluster"},
+		"tag remove prod":                          {ExitNoCluster, "no cluster"},
+		"inject -f /no/file --image x":             {ExitFailed, "no such file"},
+		"analyze -f /no/file":                      {ExitFailed, "no such file"},
+		"gateway":                                  {ExitOK, ""},
+		"help":                                     {ExitOK, ""},
+		"help gateway install":                     {ExitOK, ""},
+		"help bogus":                               {ExitUsage, `help: "bogus" is none of analyze`},
+		"help gateway bogus":                       {ExitUsage, `help: "bogus" is none of install, uninstall`},
+		"help version more":                        {ExitUsage, `help: version has no command "more"`},
 	} {
 		code, _, errs := run(t, "", strings.Fields(line)...)
 		if code != c.code || !strings.Contains(errs, c.says) || strings.Count(errs, "\n") > 1 || strings.HasPrefix(errs, "meshctl: meshctl") {
@@ -108,6 +110,26 @@ func TestAnalyzeTakesTheNamespaceOfTheFlags(t *testing.T) {
 		code, out, errs := run(t, text, append([]string{"analyze", "-f", "-"}, strings.Fields(args)...)...)
 		if code != ExitFound || !strings.Contains(out, want) {
 			t.Errorf("%q: exit code %d, want %s in\n%s%s", args, code, want, out, errs)
+		}
+	}
+}
+
+// TestTheClustersDomain is part of the names in files, where it is said.
+func TestTheClustersDomain(t *testing.T) {
+	text := "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {selector: {app: a}, ports: [{name: http, port: 80}]}\n---\n" +
+		"apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {app: a}}\nspec: {containers: [{name: app}]}\n---\n" +
+		"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec: {hosts: [x.example.com], http: [{route: [{destination: {host: a.default.svc.k8s.example.org}}]}]}\n"
+	for line, wants := range map[string][2]string{ // with the usual domain, and with the cluster's
+		"analyze":                 {"a.default.svc.k8s.example.org", "nothing to say"},
+		"explain p GET http://a":  {"a.default.svc.cluster.local", "a.default.svc.k8s.example.org"},
+		"describe service a":      {"a.default.svc.cluster.local", "a.default.svc.k8s.example.org"},
+		"proxy-config clusters p": {"a.default.svc.cluster.local", "a.default.svc.k8s.example.org"},
+	} {
+		for i, flags := range [][]string{nil, {"--cluster-domain", "k8s.example.org"}} {
+			_, out, errs := run(t, text, slices.Concat(strings.Fields(line), []string{"-f", "-"}, flags)...)
+			if !strings.Contains(out, wants[i]) {
+				t.Errorf("%s %s: want %s in\n%s%s", line, flags, wants[i], out, errs)
+			}
 		}
 	}
 }

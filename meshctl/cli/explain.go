@@ -1,16 +1,21 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
+	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/injector/inject"
 	"github.com/heddle-mesh/heddle/meshctl/analyze"
+	"github.com/heddle-mesh/heddle/meshctl/cluster"
 	"github.com/heddle-mesh/heddle/meshctl/describe"
 	"github.com/heddle-mesh/heddle/meshctl/explain"
 	"github.com/heddle-mesh/heddle/meshctl/output"
+	"github.com/heddle-mesh/heddle/meshctl/proxy"
 	"github.com/heddle-mesh/heddle/meshctl/replica"
 )
 
@@ -19,6 +24,7 @@ const objectFiles = "YAML or JSON file, folder of such (and folders in it), or -
 
 func (a *app) explain() *cobra.Command {
 	var files, headers []string
+	var domain string
 	var http2 bool
 	c := &cobra.Command{
 		Use:   "explain CLIENT METHOD URL [-H NAME:VALUE]...",
@@ -49,7 +55,7 @@ func (a *app) explain() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			m, namespace, err := a.replica(cmd.Context(), files)
+			m, namespace, err := a.replica(cmd.Context(), files, domain)
 			if err != nil {
 				return err
 			}
@@ -70,11 +76,37 @@ func (a *app) explain() *cobra.Command {
 	c.Flags().StringArrayVarP(&headers, "header", "H", nil, "a header of the request, as name:value (can be repeated)")
 	c.Flags().BoolVar(&http2, "http2", false, "the client speaks HTTP/2")
 	c.Flags().StringArrayVarP(&files, "filename", "f", nil, objectFiles+", in place of the cluster (can be repeated)")
+	clusterDomain(c, &domain)
 	return a.formatted(c)
 }
 
-// replica is the mesh of files, or of the cluster where there are none, and the namespace of what names none.
-func (a *app) replica(ctx context.Context, files []string) (*replica.Mesh, string, error) {
+// clusterDomain adds the flag of the cluster's domain to a command that reads objects.
+func clusterDomain(c *cobra.Command, domain *string) {
+	c.Flags().StringVar(domain, "cluster-domain", "", "DNS domain of the cluster, in place of what the control plane says; of files, "+wire.DefaultClusterDomain+" unless said")
+}
+
+// defaults are those of an installation in a cluster of a domain; "": of the usual one.
+func defaults(domain string) inject.Params {
+	p := replica.Defaults()
+	p.ClusterDomain = cmp.Or(domain, p.ClusterDomain)
+	return p
+}
+
+// installation asks the control plane how it was installed. Where it cannot be asked, that is said, and the defaults count.
+func (a *app) installation(ctx context.Context, cl *cluster.Cluster, domain string) inject.Params {
+	p, err := proxy.ReadInjection(ctx, cl.Kube, forwarder(cl), "")
+	if err != nil {
+		fmt.Fprintf(a.err, "meshctl: an installation's defaults count, since the control plane cannot be asked: %v\n", err)
+		return defaults(domain)
+	}
+	p = replica.Asked(p)
+	p.ClusterDomain = cmp.Or(domain, p.ClusterDomain)
+	return p
+}
+
+// replica is the mesh of files, or of the cluster where there are none, and the namespace of what names none. A domain is the cluster's, whatever is
+// known of it otherwise.
+func (a *app) replica(ctx context.Context, files []string, domain string) (*replica.Mesh, string, error) {
 	if len(files) > 0 {
 		texts, err := a.texts(files, true)
 		if err != nil {
@@ -84,7 +116,7 @@ func (a *app) replica(ctx context.Context, files []string) (*replica.Mesh, strin
 		for i, t := range texts {
 			all[i] = replica.Text(t)
 		}
-		in, err := replica.FromFiles(all, a.namespace())
+		in, err := replica.FromFiles(all, a.namespace(), defaults(domain))
 		if err != nil {
 			return nil, "", err
 		}
@@ -102,8 +134,14 @@ func (a *app) replica(ctx context.Context, files []string) (*replica.Mesh, strin
 	if err != nil {
 		return nil, "", err
 	}
+	params := a.installation(ctx, cl, domain)
+	replica.Installed(in, params)
 	m, err := replica.New(in)
-	return m, cl.Namespace, err
+	if err != nil {
+		return nil, "", err
+	}
+	m.Injection = params
+	return m, cl.Namespace, nil
 }
 
 func (a *app) describe() *cobra.Command {
@@ -137,6 +175,7 @@ type described interface{ Text(w io.Writer) error }
 
 func (a *app) described(kind, names string, find func(m *replica.Mesh, name, namespace string) (described, error)) *cobra.Command {
 	var files []string
+	var domain string
 	c := &cobra.Command{
 		Use:     kind + " NAME",
 		Short:   "Say what applies to a " + kind,
@@ -144,7 +183,7 @@ func (a *app) described(kind, names string, find func(m *replica.Mesh, name, nam
 		Example: "  meshctl describe " + kind + " catalog.shop\n  meshctl describe " + kind + " catalog -n shop -f manifests/",
 		Args:    one("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			m, namespace, err := a.replica(cmd.Context(), files)
+			m, namespace, err := a.replica(cmd.Context(), files, domain)
 			if err != nil {
 				return err
 			}
@@ -156,5 +195,6 @@ func (a *app) described(kind, names string, find func(m *replica.Mesh, name, nam
 		},
 	}
 	c.Flags().StringArrayVarP(&files, "filename", "f", nil, objectFiles+", in place of the cluster (can be repeated)")
+	clusterDomain(c, &domain)
 	return a.formatted(c)
 }

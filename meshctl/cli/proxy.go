@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -58,7 +59,7 @@ func (a *app) proxyConfig() *cobra.Command {
 }
 
 func (a *app) view(v proxy.View) *cobra.Command {
-	var match string
+	var match, domain string
 	var files []string
 	c := &cobra.Command{
 		Use:     v.Name + " PROXY [-f FILE]...",
@@ -66,6 +67,8 @@ func (a *app) view(v proxy.View) *cobra.Command {
 		Short:   shortOf(v),
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
+			case domain != "" && (len(files) == 0 || len(args) == 0):
+				return errors.New("--cluster-domain is for the objects of files, of which PROXY is told")
 			case len(args) > 0 || len(files) == 0:
 				return one("PROXY")(cmd, args)
 			case len(files) > 1:
@@ -74,7 +77,7 @@ func (a *app) view(v proxy.View) *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			answer, err := a.answer(cmd.Context(), v, files, args)
+			answer, err := a.answer(cmd.Context(), v, source{files, domain}, args)
 			if err != nil {
 				return err
 			}
@@ -83,6 +86,7 @@ func (a *app) view(v proxy.View) *cobra.Command {
 	}
 	c.Flags().StringVar(&match, "name", "", "only what has this in its name (tables only)")
 	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "with PROXY: "+objectFiles+"; without: a config dump in JSON, Heddle's or Envoy's, or -")
+	clusterDomain(c, &domain)
 	return a.formatted(c)
 }
 
@@ -93,17 +97,23 @@ func shortOf(v proxy.View) string {
 	return "Show a proxy's " + v.Name
 }
 
+// source is what is read in place of a proxy: files, for a cluster of a domain.
+type source struct {
+	files  []string
+	domain string
+}
+
 // answer is a dump's, that of what would be told of files, or a proxy's.
-func (a *app) answer(ctx context.Context, v proxy.View, files, args []string) (proxy.Answer, error) {
+func (a *app) answer(ctx context.Context, v proxy.View, from source, args []string) (proxy.Answer, error) {
 	switch {
 	case len(args) == 0:
-		content, err := a.file(files[0])
+		content, err := a.file(from.files[0])
 		if err != nil {
 			return proxy.Answer{}, err
 		}
 		return v.ReadFile(content)
-	case len(files) > 0:
-		return a.generated(ctx, v, files, args[0])
+	case len(from.files) > 0:
+		return a.generated(ctx, v, from, args[0])
 	}
 	c, err := a.connect(ctx)
 	if err != nil {
@@ -121,8 +131,8 @@ func (a *app) answer(ctx context.Context, v proxy.View, files, args []string) (p
 }
 
 // generated is what a pod's proxy would be told of the objects of files.
-func (a *app) generated(ctx context.Context, v proxy.View, files []string, name string) (proxy.Answer, error) {
-	m, namespace, err := a.replica(ctx, files)
+func (a *app) generated(ctx context.Context, v proxy.View, from source, name string) (proxy.Answer, error) {
+	m, namespace, err := a.replica(ctx, from.files, from.domain)
 	if err != nil {
 		return proxy.Answer{}, err
 	}

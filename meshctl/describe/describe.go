@@ -86,7 +86,7 @@ func injection(m *replica.Mesh, p *replica.Pod) string {
 	case replica.Sidecar:
 		return "it has a sidecar"
 	}
-	r, err := inject.Inject(inject.Request{Pod: p.Object, Namespace: p.Name.Namespace, NamespaceLabels: replica.NamespaceLabels(m.Inputs, p.Name.Namespace)}, replica.Defaults())
+	r, err := inject.Inject(inject.Request{Pod: p.Object, Namespace: p.Name.Namespace, NamespaceLabels: replica.NamespaceLabels(m.Inputs, p.Name.Namespace)}, m.Injection)
 	switch {
 	case err != nil:
 		return "it has none, and would be refused: " + err.Error()

@@ -14,7 +14,7 @@ import (
 // shop.
 func TestGolden(t *testing.T) {
 	golden.Run(t, "testdata", func(t *testing.T, c golden.Case) map[string]string {
-		in, err := replica.FromFiles([]replica.Text{{Name: c.Name, Content: []byte(c.Files["in.yaml"])}}, "shop")
+		in, err := replica.FromFiles([]replica.Text{{Name: c.Name, Content: []byte(c.Files["in.yaml"])}}, "shop", replica.Defaults())
 		if err != nil {
 			t.Fatal(err)
 		}

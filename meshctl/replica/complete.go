@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -25,14 +26,15 @@ const (
 // completion makes up what files leave to a cluster.
 type completion struct {
 	in       *inputs.Inputs
+	params   inject.Params
 	taken    map[netip.Addr]bool
 	pod, svc netip.Addr // the last addresses given
 }
 
 // complete makes up what files leave to a cluster: namespaces that no file has (enrolled: heddle-injection=enabled), one pod for each owner
-// of which no pod is there, proxies where the injector would put them by an installation's defaults, addresses, and endpoints.
-func complete(in *inputs.Inputs, owners []owner) error {
-	c := &completion{in: in, taken: map[netip.Addr]bool{}, pod: netip.MustParseAddr(firstPod), svc: netip.MustParseAddr(firstService)}
+// of which no pod is there, proxies where the injector would put them, addresses, and endpoints.
+func complete(in *inputs.Inputs, owners []owner, p inject.Params) error {
+	c := &completion{in: in, params: p, taken: map[netip.Addr]bool{}, pod: netip.MustParseAddr(firstPod), svc: netip.MustParseAddr(firstService)}
 	for _, o := range owners {
 		c.owned(o)
 	}
@@ -92,7 +94,7 @@ func (c *completion) started(p *corev1.Pod) (*corev1.Pod, error) {
 	}
 	out := p.DeepCopy()
 	if roleOf(p) == NoProxy {
-		r, err := inject.Inject(inject.Request{Pod: p, Namespace: p.Namespace, NamespaceLabels: NamespaceLabels(c.in, p.Namespace)}, Defaults())
+		r, err := inject.Inject(inject.Request{Pod: p, Namespace: p.Namespace, NamespaceLabels: NamespaceLabels(c.in, p.Namespace)}, c.params)
 		if err != nil {
 			return nil, fmt.Errorf("pod %s/%s: %w", p.Namespace, p.Name, err)
 		}
@@ -115,8 +117,25 @@ func (c *completion) started(p *corev1.Pod) (*corev1.Pod, error) {
 // Defaults are the injector's settings where nobody asks an installation.
 func Defaults() inject.Params {
 	p := inject.DefaultParams("heddle-proxy", "")
-	p.HookToken = "none"
+	p.HookToken, p.TrustDomain = hookToken, "" // the trust domain is what the mesh's settings say
 	return p
+}
+
+// Asked are the injector's settings as an installation tells them.
+func Asked(p inject.Params) inject.Params {
+	standard := Defaults()
+	p.HookToken, p.ClusterID, p.ClusterDomain = hookToken, cmp.Or(p.ClusterID, standard.ClusterID), cmp.Or(p.ClusterDomain, standard.ClusterDomain)
+	return p
+}
+
+// hookToken stands for one that nobody can guess: what is made here never runs.
+const hookToken = "none"
+
+// Installed sets what an installation says of the whole mesh beside its settings.
+func Installed(in *inputs.Inputs, p inject.Params) {
+	mesh := *in.Mesh
+	mesh.ClusterID, mesh.ClusterDomain, mesh.TrustDomain, mesh.IstioLabels = p.ClusterID, p.ClusterDomain, p.TrustDomain, p.IstioLabels
+	in.Mesh = &mesh
 }
 
 // NamespaceLabels are the labels of a namespace; nil: it is not there.

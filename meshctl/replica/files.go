@@ -12,6 +12,7 @@ import (
 	yamlreader "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 
+	"github.com/heddle-mesh/heddle/injector/inject"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/source"
 )
@@ -23,8 +24,8 @@ type Text struct {
 }
 
 // FromFiles reads a mesh from YAML or JSON. Objects that name no namespace are in namespace. What files leave to a cluster is made up for
-// as a cluster would: pods of Deployments and their like, addresses, endpoints, and proxies where they would be injected (see complete).
-func FromFiles(files []Text, namespace string) (*inputs.Inputs, error) {
+// as a cluster would: pods of Deployments and their like, addresses, endpoints, and proxies where they would be injected (see complete) by p.
+func FromFiles(files []Text, namespace string, p inject.Params) (*inputs.Inputs, error) {
 	all := &inputs.Inputs{Mesh: source.DefaultMesh()}
 	var owners []owner
 	for _, f := range files {
@@ -39,7 +40,8 @@ func FromFiles(files []Text, namespace string) (*inputs.Inputs, error) {
 		}
 		owners = append(owners, more...)
 	}
-	return all, complete(all, owners)
+	Installed(all, p)
+	return all, complete(all, owners, p)
 }
 
 // owner is what pods are made of: a Deployment, StatefulSet, DaemonSet, ReplicaSet, Job or CronJob.

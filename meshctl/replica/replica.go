@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/injector/inject"
 	"github.com/heddle-mesh/heddle/pilot/generate"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
@@ -29,6 +30,7 @@ type Mesh struct {
 	Workloads *model.WorkloadIndex
 	Index     *generate.Index
 	Memo      *generate.Memo
+	Injection inject.Params // by which pods are given proxies; Defaults unless somebody asked an installation
 
 	pods    map[model.Name]*Pod
 	byIP    map[string]*Pod
@@ -58,7 +60,7 @@ func (p *Pod) String() string { return p.Name.Name + "." + p.Name.Namespace }
 
 // New translates a mesh.
 func New(in *inputs.Inputs) (*Mesh, error) {
-	m := &Mesh{Inputs: in, Memo: generate.NewMemo(), pods: map[model.Name]*Pod{}, byIP: map[string]*Pod{}, proxies: map[model.Name]*Proxy{}}
+	m := &Mesh{Inputs: in, Memo: generate.NewMemo(), Injection: Defaults(), pods: map[model.Name]*Pod{}, byIP: map[string]*Pod{}, proxies: map[model.Name]*Proxy{}}
 	m.Snapshot, m.Report = translate.Translate(in, nil)
 	m.Endpoints, m.Workloads = translate.Endpoints(in, nil)
 	m.Index = generate.NewIndex(m.Snapshot, m.Endpoints, nil)

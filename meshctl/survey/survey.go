@@ -36,6 +36,15 @@ type Listening func(p *corev1.Pod) (addresses []netip.AddrPort, known bool)
 type Sources struct {
 	Secrets   Secrets
 	Listening Listening
+	Injection *inject.Params // of the installation; nil: its defaults
+}
+
+// Params are by what pods are given proxies.
+func (s Sources) Params() inject.Params {
+	if s.Injection == nil {
+		return replica.Defaults()
+	}
+	return *s.Injection
 }
 
 // survey is one look at everything.
@@ -113,7 +122,7 @@ func (s *survey) pods() {
 		if core.Ended(p) || p.DeletionTimestamp != nil {
 			continue
 		}
-		r, err := inject.Inject(inject.Request{Pod: p, Namespace: p.Namespace, NamespaceLabels: replica.NamespaceLabels(s.in, p.Namespace)}, replica.Defaults())
+		r, err := inject.Inject(inject.Request{Pod: p, Namespace: p.Namespace, NamespaceLabels: replica.NamespaceLabels(s.in, p.Namespace)}, s.from.Params())
 		if err == nil && r.Injected {
 			s.tell(about("Pod", nameOf(p)), report.MissingProxy, "", "it runs without a proxy although it is to have one, since %s: create it anew", r.Reason)
 		}

@@ -25,7 +25,7 @@ func TestReplica(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := replica.FromFiles([]replica.Text{{Name: "skew.yaml", Content: text}}, "shop")
+	in, err := replica.FromFiles([]replica.Text{{Name: "skew.yaml", Content: text}}, "shop", replica.Defaults())
 	if err != nil {
 		t.Fatal(err)
 	}
