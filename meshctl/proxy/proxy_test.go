@@ -143,6 +143,22 @@ b.shop waits for Secrets that are not there, cannot be used, or may not be read:
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
+	ask["GET h2.heddle-system:15014/debug/syncz"] = `[{"node":{"Role":"sidecar"},"namespace":"shop","pod":"c","types":{` +
+		`"` + typ + `route.v3.VirtualHost":{"sent":"3","acked":"2","pending":1},"type.googleapis.com/envoy.data.dns.v3.DnsTable":{"sent":"1","acked":"0","error":"default: bad"}}}]`
+	if all, err = proxy.ReadStatus(t.Context(), kube, ask); err != nil {
+		t.Fatal(err)
+	}
+	out.Reset()
+	if err := proxy.StatusTable(&out, all); err != nil {
+		t.Fatal(err)
+	}
+	const more = `PROXY    ROLE      CLUSTERS   ENDPOINTS   LISTENERS   ROUTES   HOSTS       NAMES   SECRETS             VERSION   CONTROL PLANE   REVISION
+b.shop   sidecar   SYNCED     NOT SENT    STALE (2)   NACK     -           -       SYNCED, 1 MISSING   v1        h1              default
+c.shop   sidecar   -          -           -           -        STALE (1)   NACK    -                   -         h2              canary
+`
+	if !strings.HasPrefix(out.String(), more) || !strings.Contains(out.String(), "c.shop refused DnsTable: default: bad") {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), more)
+	}
 	if _, err := proxy.ReadStatus(t.Context(), fake.NewClientset(), ask); err == nil || !strings.Contains(err.Error(), "no control plane runs") {
 		t.Errorf("without a control plane: %v", err)
 	}

@@ -137,7 +137,7 @@ func (c client) status(replica string) Status {
 
 // StatusTable writes one row per proxy, and below it whose dialect is not spoken, why a proxy refused anything, and what it waits for.
 func StatusTable(w io.Writer, all []Status) error {
-	columns := []string{"Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration", "Secret"}
+	columns, titles := columnsOf(all)
 	rows := make([][]string, 0, len(all))
 	for _, s := range all {
 		row := []string{s.Proxy, s.Role}
@@ -146,7 +146,7 @@ func StatusTable(w io.Writer, all []Status) error {
 		}
 		rows = append(rows, append(row, s.Version, s.ControlPlane, s.Revision))
 	}
-	head := []string{"PROXY", "ROLE", "CLUSTERS", "ENDPOINTS", "LISTENERS", "ROUTES", "SECRETS", "VERSION", "CONTROL PLANE", "REVISION"}
+	head := slices.Concat([]string{"PROXY", "ROLE"}, titles, []string{"VERSION", "CONTROL PLANE", "REVISION"})
 	if err := output.Table(w, head, rows); err != nil {
 		return err
 	}
@@ -163,6 +163,22 @@ func StatusTable(w io.Writer, all []Status) error {
 		}
 	}
 	return nil
+}
+
+// columnsOf are the types of the table and their titles: those that every proxy may ask for, and those of hosts on demand and of names where one asks for them.
+func columnsOf(all []Status) (types, titles []string) {
+	for _, c := range []struct {
+		typ, title string
+		always     bool
+	}{
+		{"Cluster", "CLUSTERS", true}, {"ClusterLoadAssignment", "ENDPOINTS", true}, {"Listener", "LISTENERS", true}, {"RouteConfiguration", "ROUTES", true},
+		{"VirtualHost", "HOSTS", false}, {"DnsTable", "NAMES", false}, {"Secret", "SECRETS", true},
+	} {
+		if c.always || slices.ContainsFunc(all, func(s Status) bool { return s.Types[c.typ].State != "" }) {
+			types, titles = append(types, c.typ), append(titles, c.title)
+		}
+	}
+	return types, titles
 }
 
 // explain says what is wrong with one type.

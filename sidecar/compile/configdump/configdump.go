@@ -5,6 +5,7 @@ package configdump
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	admin "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
@@ -169,14 +170,43 @@ func (p Proxy) listeners() *admin.ListenersConfigDump {
 	return out
 }
 
+// routes are route configurations, each with its hosts that came alone, as Envoy tells of what VHDS brought.
 func (p Proxy) routes() *admin.RoutesConfigDump {
 	out := &admin.RoutesConfigDump{}
+	alone := map[string][]*compile.Version{} // by the route configuration's name
+	p.each(wire.TypeVirtualHost, func(d compile.Dumped) {
+		if at, _, ok := strings.Cut(d.Name, "/"); ok && d.InForce != nil {
+			alone[at] = append(alone[at], d.InForce)
+		}
+	})
 	p.each(wire.TypeRoute, func(d compile.Dumped) {
-		v := told(d, &route.RouteConfiguration{Name: d.Name})
+		v := withHosts(told(d, &route.RouteConfiguration{Name: d.Name}), alone[d.Name])
 		r := &admin.RoutesConfigDump_DynamicRouteConfig{VersionInfo: v.Name, RouteConfig: v.Message, LastUpdated: stamp(v.At), ErrorState: failure(d)}
 		out.DynamicRouteConfigs = append(out.DynamicRouteConfigs, r)
 	})
 	return out
+}
+
+// withHosts is a route configuration and hosts that came alone, one of which may have come under several names.
+func withHosts(v *compile.Version, alone []*compile.Version) *compile.Version {
+	var all route.RouteConfiguration
+	if len(alone) == 0 || v.Message.UnmarshalTo(&all) != nil {
+		return v
+	}
+	out, there := *v, map[string]bool{}
+	for _, one := range alone {
+		var host route.VirtualHost
+		if one.Message.UnmarshalTo(&host) != nil || there[host.GetName()] {
+			continue
+		}
+		there[host.GetName()] = true
+		all.VirtualHosts = append(all.VirtualHosts, &host)
+		if one.At.After(out.At) {
+			out.At = one.At
+		}
+	}
+	out.Message = pack(&all)
+	return &out
 }
 
 // told is the version to tell of where there is room for one: that in force, else the last good one, else none: readers take it that there is a message.

@@ -173,6 +173,42 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
+// TestHostsOnDemand are told of in their route configuration, once each.
+func TestHostsOnDemand(t *testing.T) {
+	c := compile.New(compile.Options{Secrets: mtls.NewSecrets(), OnDemand: true})
+	host := func(name string) *route.VirtualHost {
+		return &route.VirtualHost{Name: name, Domains: []string{name}, Routes: []*route.Route{{Match: &route.RouteMatch{PathSpecifier: &route.RouteMatch_Prefix{Prefix: "/"}},
+			Action: &route.Route_DirectResponse{DirectResponse: &route.DirectResponseAction{Status: 200}}}}}
+	}
+	ads := &core.ConfigSource{ConfigSourceSpecifier: &core.ConfigSource_Ads{Ads: &core.AggregatedConfigSource{}}}
+	c.Received(at)
+	for _, table := range []string{"80", "81"} {
+		c.Apply(wire.TypeRoute, []wire.Resource{resource(t, wire.TypeRoute, table, "1", &route.RouteConfiguration{Name: table, Vhds: &route.Vhds{ConfigSource: ads},
+			VirtualHosts: []*route.VirtualHost{host("*")}})}, nil)
+	}
+	c.Received(at.Add(time.Hour))
+	bad := host("b")
+	bad.Routes[0].Match = nil
+	c.Apply(wire.TypeVirtualHost, []wire.Resource{resource(t, wire.TypeVirtualHost, "80/a", "2", host("a")), resource(t, wire.TypeVirtualHost, "80/a.shop", "2", host("a")),
+		resource(t, wire.TypeVirtualHost, "80/b", "2", bad)}, nil)
+	c.Config()
+	all, text := dump(t, c, configdump.Query{})
+	var got []string
+	for _, d := range read(t, all, &admin.RoutesConfigDump{}).GetDynamicRouteConfigs() {
+		var m route.RouteConfiguration
+		if err := d.GetRouteConfig().UnmarshalTo(&m); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprint(m.GetName(), " ", d.GetVersionInfo(), " ", d.GetLastUpdated().AsTime().Sub(at)))
+		for _, h := range m.GetVirtualHosts() {
+			got = append(got, h.GetName())
+		}
+	}
+	if strings.Join(got, ", ") != "80 1 1h0m0s, *, a, 81 1 0s, *" {
+		t.Errorf("got %s of %s", got, text)
+	}
+}
+
 // TestSecretsTellNoKey holds that keys are nowhere, not even of what was refused.
 func TestSecretsTellNoKey(t *testing.T) {
 	c := compile.New(compile.Options{Secrets: mtls.NewSecrets()})
