@@ -335,7 +335,7 @@ func (b *builder) targets(virtuals []*model.VirtualService, port uint16) *intern
 func (b *builder) host(name string, svc *model.Service, port uint16) *routes.VirtualHost {
 	in := b.hostInputs(name, svc, port)
 	if svc != nil {
-		in.Local = svc.Namespace == b.scope.Namespace
+		in.Local = routes.Local(b.ix.mesh, svc, b.scope.Namespace)
 		if in.Aliases = b.m.services.Of(b.aliases[svc.Host]); in.Aliases != nil {
 			in.AliasClient = b.scope.Namespace
 		}

@@ -3,6 +3,7 @@
 package routes
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -105,22 +106,38 @@ func (in Host) domains() []string {
 	return unique
 }
 
-// serviceDomains are the other names of a service: shorter ones, and its addresses.
+// Local reports whether a client may say the first part of a service's name alone: what is of its namespace, or named as if it were.
+func Local(mesh *model.Mesh, svc *model.Service, client string) bool {
+	if !svc.Entry {
+		return svc.Namespace == client
+	}
+	name, namespace := inCluster(mesh, svc.Host)
+	return name != "*" && namespace != "" && namespace == client
+}
+
+// inCluster divides the name of a host that is named as Services are.
+func inCluster(mesh *model.Mesh, host string) (name, namespace string) {
+	if base, ok := strings.CutSuffix(host, ".svc."+mesh.ClusterDomain); ok {
+		name, namespace, _ = strings.Cut(base, ".")
+	}
+	return name, namespace
+}
+
+// serviceDomains are the other names of a service: with the dot at its end that DNS has, shorter ones, and its addresses.
 func serviceDomains(mesh *model.Mesh, svc *model.Service, local bool) []string {
 	var out []string
-	if !svc.Entry {
+	if _, err := netip.ParseAddr(svc.Host); err != nil {
 		out = append(out, svc.Host+".")
-		suffix := ".svc." + mesh.ClusterDomain
-		if base, ok := strings.CutSuffix(svc.Host, suffix); ok {
-			out = append(out, base+".svc", base)
-			if local {
-				out = append(out, svc.Name)
-			}
+	}
+	if name, namespace := inCluster(mesh, svc.Host); namespace != "" {
+		base := name + "." + namespace
+		if out = append(out, base+".svc", base); local {
+			out = append(out, name)
 		}
-		if svc.Resolution == model.ResolveHeadless {
-			for _, d := range append([]string{svc.Host}, out...) {
-				out = append(out, "*."+d)
-			}
+	}
+	if svc.Resolution == model.ResolveHeadless {
+		for _, d := range append([]string{svc.Host}, out...) {
+			out = append(out, "*."+d)
 		}
 	}
 	for _, a := range svc.Addresses {
