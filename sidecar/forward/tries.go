@@ -123,8 +123,11 @@ func (r *run) tries() (o exchange.Outcome, end bool) {
 		}
 		retries++
 		r.retries = retries
-		wait := backoff(policy, retries)
 		r.again(o == exchange.OK)
+		wait := backoff(policy, retries)
+		if !r.deadline.IsZero() {
+			wait = min(wait, time.Until(r.deadline))
+		}
 		if !r.pause(wait) {
 			return exchange.ClientGone, false
 		}
@@ -215,21 +218,13 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 		r.tried = append(r.tried, h)
 	}
 	x.Upstream.Endpoint = h.Endpoint()
-	r.until, r.ends, r.idles = r.deadline, time.Time{}, false
-	if r.perTry, r.tryIdle = 0, 0; policy != nil {
-		r.perTry, r.tryIdle = policy.PerTry, policy.PerTryIdle
-	}
-	if r.perTry > 0 && r.whole {
-		r.until = r.sooner(time.Now().Add(r.perTry))
-	}
-	if r.lease, o = h.Open(x, r.d, r.until); o != exchange.OK {
-		if o == exchange.Timeout {
-			o = r.timedOut()
-		} else if o != exchange.ClientGone && o != exchange.Overflow {
+	if r.lease, o = h.Open(x, r.d, r.deadline); o != exchange.OK {
+		if o != exchange.Timeout && o != exchange.ClientGone && o != exchange.Overflow {
 			h.Report(outlier.Local)
 		}
 		return o, false, nil
 	}
+	r.limits(policy)
 	info := r.lease.Info()
 	x.Upstream.Endpoint = r.lease.Endpoint()
 	x.Upstream.Security, x.Upstream.Failure = info.Security, ""
@@ -237,15 +232,26 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 	if !x.Attach(r.lease.Stream) {
 		return exchange.ClientGone, false, nil
 	}
-	if most := r.lease.Host.MaxStream(); most > 0 {
-		r.ends = time.Now().Add(most)
-	}
 	if t := r.ending(r.until); !t.IsZero() {
 		r.lease.Stream.SetDeadline(t)
 	}
 	o, end, err := r.send()
 	r.connected = r.connected || err != exchange.ErrUnsent
 	return o, end, err
+}
+
+// limits begins the try's own limits. As in Envoy, they know nothing of the time that connecting took.
+func (r *run) limits(policy *route.Retry) {
+	r.until, r.ends, r.idles = r.deadline, time.Time{}, false
+	if r.perTry, r.tryIdle = 0, 0; policy != nil {
+		r.perTry, r.tryIdle = policy.PerTry, policy.PerTryIdle
+	}
+	if r.perTry > 0 && r.whole {
+		r.until = r.sooner(time.Now().Add(r.perTry))
+	}
+	if most := r.lease.Host.MaxStream(); most > 0 {
+		r.ends = time.Now().Add(most)
+	}
 }
 
 // tellTry tells the server how long the try may take, and one of the mesh which it is.
