@@ -219,7 +219,7 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 	}
 	x.Upstream.Endpoint = h.Endpoint()
 	if r.lease, o = h.Open(x, r.d, r.deadline); o != exchange.OK {
-		if o != exchange.Timeout && o != exchange.ClientGone && o != exchange.Overflow {
+		if o == exchange.ConnectFailure || o == exchange.ConnectTimeout {
 			h.Report(outlier.Local)
 		}
 		return o, false, nil

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,6 +68,30 @@ func TestConnecting(t *testing.T) {
 				t.Errorf("ejected: %t", got)
 			}
 		})
+	}
+}
+
+// TestConnectingOutlivesItsRequest: where connecting takes longer than a request may, the connection is there for a later one.
+func TestConnectingOutlivesItsRequest(t *testing.T) {
+	var made atomic.Int32
+	b := script(t, func(c net.Conn, r *bufio.Reader) {
+		made.Add(1)
+		for readHead(r) != "" {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+		}
+	})
+	rs := to("c")
+	rs[0].Timeout = 100 * time.Millisecond
+	p := proxy(t, rs, map[string][]string{"c": {b}}, func(p *mesh) {
+		u := p.cfg.Clusters["c"]
+		u.ConnectTimeout, u.Sockets = 10*time.Second, []upstream.Socket{{TLS: slowly(250 * time.Millisecond)}}
+	})
+	first, got := p.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"), ""
+	for n := 0; n < 50 && !strings.HasPrefix(got, "HTTP/1.1 200 "); n++ {
+		got = p.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	}
+	if !strings.HasPrefix(first, "HTTP/1.1 504 ") || !strings.HasPrefix(got, "HTTP/1.1 200 ") || made.Load() != 1 {
+		t.Errorf("%d connections, got\n%s\nand then\n%s", made.Load(), first, got)
 	}
 }
 

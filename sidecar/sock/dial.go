@@ -1,6 +1,7 @@
 package sock
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"syscall"
@@ -53,4 +54,29 @@ func here(a net.Addr) bool {
 	}
 	raw := from.As16()
 	return [12]byte(raw[:12]) == [12]byte{}
+}
+
+// Wrap makes a Conn of what is a Socket, and leaves anything else as it is. Where it fails, conn is closed.
+func Wrap(conn net.Conn) (net.Conn, error) {
+	raw, ok := conn.(Socket)
+	if !ok {
+		return conn, nil
+	}
+	c, err := New(raw)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return c, nil
+}
+
+// Source is the local address to dial from, of the family of the other side, nil for any.
+func Source(v4, v6, to netip.Addr) net.Addr {
+	from := v4
+	if to.Is6() && !to.Is4In6() {
+		from = v6
+	}
+	if !from.IsValid() {
+		return nil
+	}
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"time"
 
@@ -49,78 +48,88 @@ func (h *Host) Connect(ctx context.Context, client *exchange.Connection) (conn *
 	return &Conn{Conn: raw, Security: sec, host: h}, exchange.OK, ""
 }
 
-// dial makes a pooled connection, which the caller uses first.
-func (p *pool) dial(x *exchange.Exchange, deadline time.Time) (*link, exchange.Outcome) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	gone := x.Done()
-	stop := make(chan struct{})
-	defer close(stop)
-	go func() {
-		select {
-		case <-gone:
-			cancel()
-		case <-stop:
-		}
-	}()
-	if !deadline.IsZero() {
-		var expire context.CancelFunc // cancel belongs to the goroutine above
-		ctx, expire = context.WithDeadline(ctx, deadline)
-		defer expire()
-	}
-	p.host.used.Store(time.Now().UnixNano())
-	p.host.cluster.busy.Store(true)
-	o := exchange.Panicked // unless connect returns
-	var l *link
-	defer func() { p.dialled(l, o, x.Upstream.Failure) }()
-	made, err := p.connect(ctx, x.Conn)
-	if o = exchange.OK; err != nil {
-		o = failed(x, err, deadline)
-		return nil, o
-	}
-	l = made
-	p.mu.Lock()
-	p.use(l)
-	if age := p.host.cluster.config().MaxDuration; age > 0 {
-		l.age = time.AfterFunc(age, func() { p.expire(l) })
-	}
-	p.mu.Unlock()
-	return l, o
+// attempt is a pooled connection in the making. It goes on when who began it has given up, for whoever comes next, while the pool is in use.
+type attempt struct {
+	owner chan turn // of who uses it first; nil: they have given up
+	ctx   context.Context
+	end   context.CancelFunc
 }
 
-// dialled ends what take began. Those who waited for a shared connection get the place, or the failure, that it came to;
-// where only the dialler gave up, they try for themselves.
-func (p *pool) dialled(l *link, o exchange.Outcome, why string) {
+// begin counts an attempt; make has to follow. p.mu is held.
+func (p *pool) begin(owner chan turn) *attempt {
+	p.total++
+	p.dialing++
+	a := &attempt{owner: owner}
+	a.ctx, a.end = context.WithCancel(context.Background())
+	return a
+}
+
+// abandon leaves an attempt to others, if there can be any; p.mu is held.
+func (p *pool) abandon(a *attempt) {
+	if a.owner = nil; p.orphans == nil {
+		p.orphans = map[*attempt]struct{}{}
+	}
+	if p.orphans[a] = struct{}{}; p.retired {
+		a.end()
+	}
+}
+
+// make makes a connection. client is whom a PROXY header names.
+func (p *pool) make(a *attempt, client *exchange.Connection) {
+	defer p.host.cluster.owner.guard()
+	t := turn{outcome: exchange.Panicked} // unless connect returns
+	defer func() { p.made(a, t) }()
+	p.host.used.Store(time.Now().UnixNano())
+	p.host.cluster.busy.Store(true)
+	l, err := p.connect(a.ctx, client)
+	if t = (turn{link: l}); err != nil {
+		t = turn{outcome: dialOutcome(err), why: err.Error()}
+	}
+}
+
+// made ends an attempt. Those who waited for a shared connection get the place, or the failure, that it came to, and so does the first who waited for
+// one that was abandoned; where it was ended, and otherwise, they try for themselves.
+func (p *pool) made(a *attempt, t turn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	failed := t.outcome == exchange.ConnectFailure && a.ctx.Err() == nil || t.outcome == exchange.ConnectTimeout
+	a.end()
 	p.dialing--
-	if l == nil {
-		p.total--
-		p.host.cluster.connections.Add(-1)
-	} else if !p.full(l) && !p.retired {
-		l.listed = true
-		p.free = append(p.free, l)
+	delete(p.orphans, a)
+	if p.keep(a, t.link); a.owner != nil {
+		a.owner <- t
+	} else if failed {
+		p.wake(t)
 	}
-	shared := p.proto == exchange.HTTP2 && (o == exchange.ConnectFailure || o == exchange.ConnectTimeout)
 	for len(p.waiters) > 0 {
-		if shared {
-			p.wake(turn{o, why})
+		if failed && p.proto == exchange.HTTP2 {
+			p.wake(t)
 		} else {
 			p.wake(turn{})
 		}
 	}
 }
 
-// failed says how a dial ended.
-func failed(x *exchange.Exchange, err error, deadline time.Time) exchange.Outcome {
-	x.Upstream.Failure = err.Error()
-	switch {
-	case x.Canceled():
-		return exchange.ClientGone
-	case !deadline.IsZero() && !time.Now().Before(deadline):
-		return exchange.Timeout
+// keep takes in what an attempt has come to, nil: nothing. p.mu is held.
+func (p *pool) keep(a *attempt, l *link) {
+	if l == nil {
+		p.total--
+		p.host.cluster.connections.Add(-1)
+		return
 	}
-	return dialOutcome(err)
+	if a.owner != nil {
+		p.use(l)
+	} else if l.since = time.Now(); p.retired {
+		p.drop(l)
+		return
+	}
+	if age := p.host.cluster.config().MaxDuration; age > 0 {
+		l.age = time.AfterFunc(age, func() { p.expire(l) })
+	}
+	if !p.full(l) && !p.retired {
+		l.listed = true
+		p.free = append(p.free, l)
+	}
 }
 
 func dialOutcome(err error) exchange.Outcome {
@@ -179,11 +188,10 @@ func (h *Host) dial(ctx context.Context, f *face, k poolKey, client *exchange.Co
 // begin connects once.
 func (h *Host) begin(ctx context.Context, f *face, k poolKey, client *exchange.Connection) (net.Conn, *exchange.Security, error) {
 	cfg := h.cluster.config()
-	network, address := "tcp", f.ep.Address.String()
+	network, address, from := "tcp", f.ep.Address.String(), sock.Source(cfg.Source, cfg.Source6, f.ep.Address.Addr())
 	if f.ep.Path != "" {
-		network, address = "unix", f.ep.Path
+		network, address, from = "unix", f.ep.Path, nil
 	}
-	from := cfg.source(f.ep)
 	// KeepAlive -1: where the cluster wants none there is none
 	d := net.Dialer{LocalAddr: from, KeepAlive: -1, KeepAliveConfig: cfg.Keepalive, Control: sock.Dialling(h.cluster.owner.opts.Mark, from)}
 	conn, err := d.DialContext(ctx, network, address)
@@ -193,7 +201,7 @@ func (h *Host) begin(ctx context.Context, f *face, k poolKey, client *exchange.C
 		}
 	}
 	if err == nil && k.proto == exchange.HTTP1 {
-		conn, err = socket(conn)
+		conn, err = sock.Wrap(conn)
 	}
 	if err != nil || f.tls == nil {
 		return conn, nil, err
@@ -204,29 +212,4 @@ func (h *Host) begin(ctx context.Context, f *face, k poolKey, client *exchange.C
 		return nil, nil, err
 	}
 	return secured, sec, nil
-}
-
-// socket is the connection as codecs want it.
-func socket(conn net.Conn) (net.Conn, error) {
-	raw, ok := conn.(sock.Socket)
-	if !ok {
-		return conn, nil
-	}
-	s, err := sock.New(raw)
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return s, nil
-}
-
-// source returns the local address to dial from, nil for any.
-func (c *Config) source(ep *exchange.Endpoint) net.Addr {
-	from, to := c.Source, ep.Address.Addr()
-	if to.Is6() && !to.Is4In6() {
-		from = c.Source6
-	}
-	if !from.IsValid() || ep.Path != "" {
-		return nil
-	}
-	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 }

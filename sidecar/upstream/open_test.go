@@ -116,7 +116,7 @@ func TestPendingWhileDialling(t *testing.T) {
 			t.Errorf("a TCP connection: %v", o.Details())
 		}
 		x.Cancel()
-		if o := <-done; o != exchange.ClientGone || c.pending.Load() != 0 || c.connections.Load() != 0 || h.Active() != 0 || len(*wires) != 0 {
+		if o := <-done; o != exchange.ClientGone || c.pending.Load() != 0 || c.connections.Load() != 1 || h.Active() != 0 || len(*wires) != 0 {
 			t.Errorf("%s, %d pending, %d connections, %d active, %d dialled", o.Details(), c.pending.Load(), c.connections.Load(), h.Active(), len(*wires))
 		}
 	}

@@ -18,6 +18,7 @@ type pool struct {
 	free    []*link // those with a free place; the last one was used last
 	total   int     // connections, those being dialled included
 	dialing int
+	orphans map[*attempt]struct{} // those without an owner
 	waiters []chan turn
 	retired bool
 }
@@ -104,10 +105,10 @@ func (h *Host) open(x *exchange.Exchange, client Client, deadline time.Time) (Le
 	}
 	p := h.pool(f, k)
 	for {
-		l, dial, wait := p.take(x.UpstreamStart, false)
+		l, begun, wait := p.take(x.UpstreamStart, false)
 		if l == nil {
 			var o exchange.Outcome
-			if l, dial, o = p.queue(x, client, dial, wait, deadline); o != exchange.OK {
+			if l, begun, o = p.queue(x, client, begun, wait, deadline); o != exchange.OK {
 				return Lease{}, o
 			}
 		}
@@ -122,7 +123,7 @@ func (h *Host) open(x *exchange.Exchange, client Client, deadline time.Time) (Le
 		if err != nil {
 			h.cluster.requests.Add(-1)
 			p.refused(l)
-			if dial { // refused at once: no use in asking again
+			if begun != nil { // refused at once: no use in asking again
 				return Lease{}, exchange.ConnectFailure
 			}
 			continue
@@ -131,26 +132,30 @@ func (h *Host) open(x *exchange.Exchange, client Client, deadline time.Time) (Le
 	}
 }
 
-// queue dials, or waits for a place on a connection, and has the client watched meanwhile. All that time the request is pending.
-func (p *pool) queue(x *exchange.Exchange, client Client, dial bool, wait chan turn, deadline time.Time) (l *link, dialled bool, o exchange.Outcome) {
-	if !dial && wait == nil {
-		return nil, false, exchange.Overflow
+// queue waits for a place on a connection, which is made where an attempt was begun, and has the client watched meanwhile. All that time the request is
+// pending.
+func (p *pool) queue(x *exchange.Exchange, client Client, begun *attempt, wait chan turn, deadline time.Time) (*link, *attempt, exchange.Outcome) {
+	if wait == nil {
+		return nil, nil, exchange.Overflow
 	}
 	defer p.host.cluster.pending.Add(-1)
 	if client != nil {
 		client.Watch()
 		defer client.Unwatch()
 	}
-	for l == nil && !dial {
-		if o = p.wait(x, wait, deadline); o != exchange.OK {
-			return nil, false, o
+	for {
+		if begun != nil {
+			go p.make(begun, x.Conn)
 		}
-		l, dial, wait = p.take(x.UpstreamStart, true)
+		t := p.wait(x, begun, wait, deadline)
+		if t.link != nil || t.outcome != exchange.OK {
+			return t.link, begun, t.outcome
+		}
+		var l *link
+		if l, begun, wait = p.take(x.UpstreamStart, true); l != nil {
+			return l, nil, exchange.OK
+		}
 	}
-	if dial {
-		l, o = p.dial(x, deadline)
-	}
-	return l, dial, o
 }
 
 func (c *Config) wire(down exchange.Protocol) exchange.Protocol {
@@ -160,10 +165,10 @@ func (c *Config) wire(down exchange.Protocol) exchange.Protocol {
 	return exchange.HTTP1
 }
 
-// take finds a usable connection with a free place; else says that the caller may dial, or gives it a place in the queue: either way it is pending, as
-// it may be already; nothing of all that: too many are.
+// take finds a usable connection with a free place; else the caller has to wait, and may have begun an attempt, which it must make: either way it is
+// pending, as it may be already; nothing of all that: too many are.
 // now may be zero: nothing is too old then.
-func (p *pool) take(now time.Time, pending bool) (l *link, dial bool, wait chan turn) {
+func (p *pool) take(now time.Time, pending bool) (l *link, begun *attempt, wait chan turn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	idle := p.idle()
@@ -174,25 +179,22 @@ func (p *pool) take(now time.Time, pending bool) (l *link, dial bool, wait chan 
 			continue
 		}
 		p.use(l)
-		return l, false, nil
+		return l, nil, nil
 	}
 	if !pending && !p.host.cluster.enqueue() {
-		return nil, false, nil
+		return nil, nil, nil
 	}
-	if p.mayDial() {
-		p.total++
-		p.dialing++
-		return nil, true, nil
+	if wait = make(chan turn, 1); p.mayDial() {
+		return nil, p.begin(wait), wait
 	}
-	wait = make(chan turn, 1)
 	p.waiters = append(p.waiters, wait)
-	return nil, false, wait
+	return nil, nil, wait
 }
 
 // mayDial counts a connection against the limit (a host may always have one), and lets one dial at a time where many
-// exchanges will share its connection.
+// exchanges will share its connection, and nobody who could wait for one that was abandoned.
 func (p *pool) mayDial() bool {
-	if p.proto == exchange.HTTP2 && p.dialing > 0 {
+	if p.proto == exchange.HTTP2 && p.dialing > 0 || len(p.orphans) > len(p.waiters) {
 		return false
 	}
 	c := p.host.cluster
@@ -317,8 +319,9 @@ func (p *pool) list(l *link) {
 	p.wake(turn{})
 }
 
-// turn ends a wait: to try again, or with the failure of the dial that was waited for.
+// turn ends a wait: to try again, or with what the attempt came to that was waited for.
 type turn struct {
+	link    *link
 	outcome exchange.Outcome
 	why     string
 }
@@ -333,8 +336,8 @@ func (p *pool) wake(t turn) {
 	w <- t
 }
 
-// wait waits for a turn.
-func (p *pool) wait(x *exchange.Exchange, place chan turn, deadline time.Time) exchange.Outcome {
+// wait waits for a turn, of an attempt that was begun or in the queue.
+func (p *pool) wait(x *exchange.Exchange, begun *attempt, place chan turn, deadline time.Time) turn {
 	var late <-chan time.Time
 	if !deadline.IsZero() {
 		t := time.NewTimer(time.Until(deadline))
@@ -346,31 +349,43 @@ func (p *pool) wait(x *exchange.Exchange, place chan turn, deadline time.Time) e
 		if t.outcome != exchange.OK {
 			x.Upstream.Failure = t.why
 		}
-		return t.outcome
+		return t
 	case <-x.Done():
-		p.forget(place)
-		return exchange.ClientGone
+		p.forget(begun, place)
+		return turn{outcome: exchange.ClientGone}
 	case <-late:
-		p.forget(place)
-		return exchange.Timeout
+		p.forget(begun, place)
+		return turn{outcome: exchange.Timeout}
 	}
 }
 
-// forget leaves the queue; a turn that came meanwhile goes to the next.
-func (p *pool) forget(place chan turn) {
+// forget leaves the queue, or the attempt that was begun; a turn that came meanwhile goes to the next.
+func (p *pool) forget(begun *attempt, place chan turn) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if i := slices.Index(p.waiters, place); i >= 0 {
-		p.waiters = slices.Delete(p.waiters, i, i+1)
-		return
+	var t turn
+	select {
+	case t = <-place:
+		p.wake(turn{})
+	default:
+		if begun != nil {
+			p.abandon(begun)
+		} else if i := slices.Index(p.waiters, place); i >= 0 {
+			p.waiters = slices.Delete(p.waiters, i, i+1)
+		}
 	}
-	p.wake(turn{})
+	p.mu.Unlock()
+	if t.link != nil {
+		p.unused(t.link)
+	}
 }
 
 func (p *pool) retire() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.retired = true
+	for a := range p.orphans {
+		a.end()
+	}
 	for _, l := range slices.Clone(p.free) {
 		if l.inUse == 0 {
 			p.drop(l)

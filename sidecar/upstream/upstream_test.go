@@ -142,7 +142,7 @@ func TestSurvival(t *testing.T) {
 // wire is a transport without a network.
 type wire struct {
 	slots  int
-	open   int
+	open   atomic.Int32
 	dead   bool
 	closed *atomic.Int32
 }
@@ -151,7 +151,7 @@ func (w *wire) Open() (exchange.Stream, error) {
 	if w.dead {
 		return nil, exchange.ErrRefused
 	}
-	w.open++
+	w.open.Add(1)
 	return &thread{w: w}, nil
 }
 func (w *wire) Slots() int                    { return w.slots }
@@ -167,7 +167,7 @@ type thread struct {
 }
 
 func (s *thread) Reusable() bool { return !s.w.dead }
-func (s *thread) Close()         { s.w.open-- }
+func (s *thread) Close()         { s.w.open.Add(-1) }
 
 // pooled makes a cluster whose connections are wires.
 func pooled(t *testing.T, cfg Config) (c *Cluster, wires *[]*wire, closed *atomic.Int32) {
@@ -176,11 +176,14 @@ func pooled(t *testing.T, cfg Config) (c *Cluster, wires *[]*wire, closed *atomi
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ln.Close() })
+	var mu sync.Mutex
 	wires, closed = &[]*wire{}, &atomic.Int32{}
 	codec := func(slots int) Codec {
 		return func(conn net.Conn, _ *exchange.TransportInfo) (exchange.Transport, error) {
 			_ = conn.Close()
 			w := &wire{slots: slots, closed: closed}
+			mu.Lock()
+			defer mu.Unlock()
 			*wires = append(*wires, w)
 			return w, nil
 		}
@@ -499,6 +502,8 @@ func (s *slow) Handshake(context.Context, net.Conn, *exchange.Endpoint, string, 
 func TestWaitersShareAFailure(t *testing.T) {
 	s := &slow{}
 	c, _, _ := pooled(t, Config{Protocol: UseHTTP2, Sockets: []Socket{{TLS: s}}})
+	panics := make(chan any, 1)
+	c.owner.opts.Recovered = func(v any) { panics <- v }
 	var wg sync.WaitGroup
 	for range 10 {
 		wg.Go(func() {
@@ -513,15 +518,10 @@ func TestWaitersShareAFailure(t *testing.T) {
 		t.Errorf("%d dials, %d connections counted", n, c.connections.Load())
 	}
 	s.panic = true
-	func() {
-		defer func() {
-			if recover() == nil {
-				t.Error("a panic is not ours to hide")
-			}
-		}()
-		_, _ = c.Hosts()[0].Open(newExchange(), nil, time.Time{})
-	}()
-	if _, dial, _ := c.Hosts()[0].pool(c.Hosts()[0].face.Load(), poolKey{proto: exchange.HTTP2}).take(time.Time{}, false); !dial {
+	if _, o := c.Hosts()[0].Open(newExchange(), nil, time.Time{}); o != exchange.Panicked || <-panics == nil {
+		t.Errorf("a panic is not ours to hide: %s", o.Details())
+	}
+	if _, begun, _ := c.Hosts()[0].pool(c.Hosts()[0].face.Load(), poolKey{proto: exchange.HTTP2}).take(time.Time{}, false); begun == nil {
 		t.Error("after a panic nobody may dial")
 	}
 }

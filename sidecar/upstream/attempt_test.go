@@ -1,0 +1,212 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+)
+
+// gate is a handshaker that waits to be let through, or for the end of its context.
+type gate struct {
+	begun chan struct{}
+	open  chan error
+	ended atomic.Int32
+}
+
+func newGate() *gate { return &gate{begun: make(chan struct{}, 10), open: make(chan error, 10)} }
+
+func (g *gate) Handshake(ctx context.Context, raw net.Conn, _ *exchange.Endpoint, _ string, _ exchange.Protocol) (net.Conn, *exchange.Security, error) {
+	g.begun <- struct{}{}
+	select {
+	case err := <-g.open:
+		return raw, nil, err
+	case <-ctx.Done():
+		g.ended.Add(1)
+		return nil, nil, ctx.Err()
+	}
+}
+
+// eventually waits for what other goroutines bring about.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for until := time.Now().Add(10 * time.Second); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// abandoned has a request begin a connection and give up.
+func abandoned(t *testing.T, h *Host, g *gate) {
+	t.Helper()
+	x, done := newExchange(), make(chan exchange.Outcome)
+	go func() {
+		_, o := h.Open(x, nil, time.Time{})
+		done <- o
+	}()
+	<-g.begun
+	x.Cancel()
+	if o := <-done; o != exchange.ClientGone {
+		t.Fatal(o.Details())
+	}
+}
+
+// TestConnectingOutlivesItsRequest: a connection that takes longer than the request has that began it serves the next ones, as in Envoy.
+func TestConnectingOutlivesItsRequest(t *testing.T) {
+	for _, proto := range []WireProtocol{UseHTTP1, UseHTTP2} {
+		g := newGate()
+		c, wires, _ := pooled(t, Config{Protocol: proto, Sockets: []Socket{{TLS: g}}, Limits: Limits{Pending: 1}})
+		h := c.Hosts()[0]
+		for range 3 { // which all wait for the one connection
+			if _, o := h.Open(newExchange(), nil, time.Now().Add(20*time.Millisecond)); o != exchange.Timeout {
+				t.Fatal(o.Details())
+			}
+		}
+		if c.connections.Load() != 1 || c.pending.Load() != 0 || h.Active() != 0 || len(g.begun) != 1 {
+			t.Errorf("%d connections, %d pending, %d active, %d begun", c.connections.Load(), c.pending.Load(), h.Active(), len(g.begun))
+		}
+		g.open <- nil
+		l := open(t, c)
+		if l.Reused() || len(*wires) != 1 {
+			t.Errorf("used before: %t, %d connections", l.Reused(), len(*wires))
+		}
+		l.Close(time.Time{})
+		if c.connections.Load() != 1 || c.pending.Load() != 0 || c.requests.Load() != 0 || h.Active() != 0 {
+			t.Errorf("%d connections, %d pending, %d requests, %d active", c.connections.Load(), c.pending.Load(), c.requests.Load(), h.Active())
+		}
+	}
+}
+
+// TestWaitersTakeWhatWasAbandoned: one waits for one connection that nobody else waits for, and gets its failure too; others begin their own.
+func TestWaitersTakeWhatWasAbandoned(t *testing.T) {
+	for _, failure := range []error{nil, errors.New("no")} {
+		g := newGate()
+		c, wires, _ := pooled(t, Config{Sockets: []Socket{{TLS: g}}})
+		h := c.Hosts()[0]
+		abandoned(t, h, g)
+		got := make(chan exchange.Outcome, 2)
+		ask := func() {
+			x := newExchange()
+			l, o := h.Open(x, nil, time.Time{})
+			if o == exchange.ConnectFailure && x.Upstream.Failure != "no" {
+				t.Errorf("got %q", x.Upstream.Failure)
+			}
+			got <- o
+			l.Close(time.Time{})
+		}
+		go ask()
+		eventually(t, "the first waits", func() bool { return c.pending.Load() == 1 })
+		go ask()
+		<-g.begun // the second's own
+		g.open <- failure
+		g.open <- failure
+		want := exchange.OK
+		if failure != nil {
+			want = exchange.ConnectFailure
+		}
+		for range 2 {
+			if o := <-got; o != want {
+				t.Errorf("%v: %s", failure, o.Details())
+			}
+		}
+		if len(g.begun) != 0 || failure == nil && len(*wires) != 2 {
+			t.Errorf("%d more begun, %d connections", len(g.begun), len(*wires))
+		}
+	}
+}
+
+// TestAbandonedConnectionsEnd: with the pool that they were for, and after the time that connecting may take.
+func TestAbandonedConnectionsEnd(t *testing.T) {
+	for name, end := range map[string]func(*Cluster){
+		"the cluster goes":      func(c *Cluster) { c.owner.Apply(nil, nil) },
+		"the host goes":         func(c *Cluster) { cfg := *c.config(); cfg.Endpoints = nil; c.apply(&cfg, nil) },
+		"the setting changes":   func(c *Cluster) { cfg := *c.config(); cfg.Sockets = nil; c.apply(&cfg, nil) },
+		"the identity changes":  func(c *Cluster) { h := c.Hosts()[0]; h.describe(as("spiffe://td/ns/a/sa/b", h), h.face.Load().channel) },
+		"nothing, but its time": func(*Cluster) {},
+	} {
+		g := newGate()
+		c, wires, _ := pooled(t, Config{ConnectTimeout: 200 * time.Millisecond, Sockets: []Socket{{TLS: g}}})
+		abandoned(t, c.Hosts()[0], g)
+		if c.connections.Load() != 1 {
+			t.Errorf("%s: %d connections", name, c.connections.Load())
+		}
+		end(c)
+		eventually(t, name, func() bool { return c.connections.Load() == 0 && g.ended.Load() == 1 })
+		if len(*wires) != 0 {
+			t.Errorf("%s: %d connections were made", name, len(*wires))
+		}
+	}
+}
+
+// as is a host's endpoint with another identity.
+func as(identity string, h *Host) *exchange.Endpoint {
+	ep := *h.Endpoint()
+	ep.Identity = identity
+	return &ep
+}
+
+// TestGivenUpAfterTheEnd: a request of before gives up on a connection of a pool that is gone, and it ends.
+func TestGivenUpAfterTheEnd(t *testing.T) {
+	g := newGate()
+	c, _, _ := pooled(t, Config{Sockets: []Socket{{TLS: g}}})
+	h, x, done := c.Hosts()[0], newExchange(), make(chan exchange.Outcome)
+	go func() {
+		_, o := h.Open(x, nil, time.Time{})
+		done <- o
+	}()
+	<-g.begun
+	c.owner.Apply(nil, nil)
+	x.Cancel()
+	<-done
+	eventually(t, "the connection ends", func() bool { return c.connections.Load() == 0 && g.ended.Load() == 1 })
+}
+
+// hasty secures connections in a moment, of which some fail.
+type hasty struct{}
+
+func (hasty) Handshake(_ context.Context, raw net.Conn, _ *exchange.Endpoint, _ string, _ exchange.Protocol) (net.Conn, *exchange.Security, error) {
+	time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
+	if rand.IntN(4) == 0 {
+		return nil, nil, errors.New("no")
+	}
+	return raw, nil, nil
+}
+
+// TestCountsAfterManyGaveUp: whatever comes first, the connection or the end of the wait, nothing is counted twice or for ever.
+func TestCountsAfterManyGaveUp(t *testing.T) {
+	for _, proto := range []WireProtocol{UseHTTP1, UseHTTP2} {
+		c, _, _ := pooled(t, Config{Protocol: proto, Sockets: []Socket{{TLS: hasty{}}}, Limits: Limits{Connections: 8}})
+		h := c.Hosts()[0]
+		var wg sync.WaitGroup
+		for range 16 {
+			wg.Go(func() {
+				for range 50 {
+					l, o := h.Open(newExchange(), nil, time.Now().Add(time.Duration(rand.IntN(2000))*time.Microsecond))
+					if o == exchange.OK {
+						l.Close(time.Time{})
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if c.pending.Load() != 0 || c.requests.Load() != 0 || h.Active() != 0 {
+			t.Errorf("%d pending, %d requests, %d active", c.pending.Load(), c.requests.Load(), h.Active())
+		}
+		c.owner.Apply(nil, nil)
+		eventually(t, "no connection is left", func() bool { return c.connections.Load() == 0 })
+		for _, p := range h.all() {
+			p.mu.Lock()
+			if p.total != 0 || p.dialing != 0 || len(p.orphans) != 0 || len(p.waiters) != 0 || len(p.free) != 0 {
+				t.Errorf("left: %d of all, %d in the making, %d of them abandoned, %d waiters, %d free", p.total, p.dialing, len(p.orphans), len(p.waiters), len(p.free))
+			}
+			p.mu.Unlock()
+		}
+	}
+}
