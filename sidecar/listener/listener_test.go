@@ -194,6 +194,37 @@ func TestChainsByFirstBytes(t *testing.T) {
 	})
 }
 
+// TestDoubt: any method begins HTTP, however its line comes; but a client that has said a word and waits for the answer is not waited for.
+func TestDoubt(t *testing.T) {
+	l := bound("l", &config.FilterChain{Name: "web", Match: config.Match{ALPN: []string{"http/1.1"}}, HTTP: &config.HTTP{}}, &config.FilterChain{Name: "any", TCP: &config.TCP{}})
+	l.Inspect = config.Inspect{TLS: true, HTTP: true}
+	b := start(t, Servers{HTTP1: says("http1"), TCP: says("tcp")}, l)
+	for name, c := range map[string]struct {
+		say  []string
+		want string
+	}{
+		"a method":            {[]string{"MERGE /a HTTP/1.1\r\n"}, "http1|web||MERGE /a HTTP/1.1\r\n"},
+		"a method in pieces":  {[]string{"MERGE", " /a HTTP", "/1.1\r\n"}, "http1|web||MERGE /a HTTP/1.1\r\n"},
+		"a token in pieces":   {[]string{"An.y", " /a HTTP/1.1\r\n"}, "http1|web||An.y /a HTTP/1.1\r\n"},
+		"a word":              {[]string{"ruok"}, "tcp|any||ruok"},
+		"a word and a line":   {[]string{"ruok", "\n"}, "tcp|any||ruok\n"},
+		"what is no method":   {[]string{"\x00ruok"}, "tcp|any||\x00ruok"},
+		"a line of no method": {[]string{"get a\r\n"}, "tcp|any||get a\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn := b.dial("l")
+			for _, s := range c.say {
+				_, _ = io.WriteString(conn, s)
+				time.Sleep(20 * time.Millisecond)
+			}
+			if got, _ := io.ReadAll(conn); string(got) != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 // clock is a ServerTLS that tells how long a handshake may take, and makes none.
 type clock chan time.Duration
 

@@ -17,6 +17,9 @@ import (
 // speaks first has spoken by then.
 const patience = 5 * time.Millisecond
 
+// doubt is how long a client may leave open whether what it has begun is an HTTP request or a word of another protocol, to which it awaits an answer.
+const doubt = 500 * time.Millisecond
+
 // silence is how long a client may say nothing where the listener does not say.
 const silence = time.Hour
 
@@ -119,6 +122,7 @@ type inspection struct {
 	live      *config.Live
 	tls, http bool
 	begun     time.Time
+	doubted   time.Time // since when there is doubt; zero: there is none
 	waited    bool
 }
 
@@ -140,7 +144,7 @@ func (in *inspection) run() (silent bool, o exchange.Outcome) {
 		case err == nil:
 		case !errors.Is(err, os.ErrDeadlineExceeded) && len(in.p.buf) == 0:
 			return false, exchange.ClientGone
-		case !errors.Is(err, os.ErrDeadlineExceeded):
+		case !errors.Is(err, os.ErrDeadlineExceeded), in.resigned():
 			return false, exchange.OK
 		case len(in.p.buf) == 0 && !in.waited:
 			if in.waited = true; in.plain() {
@@ -161,8 +165,14 @@ func (in *inspection) deadline() bool {
 	if len(in.p.buf) == 0 && !in.waited {
 		t = in.begun.Add(patience)
 	}
+	if end := in.doubted.Add(doubt); !in.doubted.IsZero() && (t.IsZero() || end.Before(t)) {
+		t = end
+	}
 	return in.p.conn.SetReadDeadline(t) == nil
 }
+
+// resigned says whether there has been doubt for too long.
+func (in *inspection) resigned() bool { return !in.doubted.IsZero() && time.Since(in.doubted) >= doubt }
 
 // plain says whether a client that says nothing could be served by a plain TCP chain, as far as is known of it. One that
 // L4 policy would refuse may yet prove who it is: it is waited for, not refused.
@@ -199,7 +209,13 @@ func (in *inspection) judge() bool {
 		return true
 	}
 	proto, v := sniff.HTTP(p)
-	if v == sniff.More && !full {
+	switch {
+	case v != sniff.Doubt:
+		in.doubted = time.Time{}
+	case in.doubted.IsZero():
+		in.doubted = time.Now()
+	}
+	if (v == sniff.More || v == sniff.Doubt) && !full {
 		return false
 	}
 	if v == sniff.Yes {

@@ -4,6 +4,7 @@ package sniff
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
@@ -16,6 +17,8 @@ const (
 	More Verdict = iota // more bytes are needed
 	Yes
 	No
+	// Doubt is More of bytes with which other protocols begin as well: a client that has said only them, and goes on no more, waits for an answer.
+	Doubt
 )
 
 // MaxPeek is how many bytes are enough for any verdict: what is undecided after them is No.
@@ -24,10 +27,13 @@ const MaxPeek = 16 << 10
 // preface begins every HTTP/2 connection.
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-// methods that begin HTTP/1 requests: RFC 9110's, PATCH, and WebDAV's. Never written.
+// methods with which hardly anything but HTTP begins: RFC 9110's, PATCH, WebDAV's, and UPnP's. Never written.
 var methods = [...]string{
-	"GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "OPTIONS ", "PATCH ", "CONNECT ", "TRACE ",
-	"PROPFIND ", "PROPPATCH ", "MKCOL ", "COPY ", "MOVE ", "LOCK ", "UNLOCK ", "REPORT ", "SEARCH ", "PURGE ", "QUERY ",
+	"GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE",
+	"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH", "PURGE", "QUERY",
+	"ACL", "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "LABEL", "LINK", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKREDIRECTREF", "MKWORKSPACE",
+	"ORDERPATCH", "REBIND", "UNBIND", "UNCHECKOUT", "UNLINK", "UPDATE", "UPDATEREDIRECTREF", "VERSION-CONTROL",
+	"M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "SOURCE",
 }
 
 // HTTP judges whether p begins an HTTP connection, and which: HTTP10, HTTP1 or HTTP2; TCP with No.
@@ -42,40 +48,67 @@ func HTTP(p []byte) (exchange.Protocol, Verdict) {
 	return http1(p)
 }
 
-// http1 wants a known method, a target, and a version at the line's end.
+// http1 wants a method, which may be any token, a target, and a version at the line's end.
 func http1(p []byte) (exchange.Protocol, Verdict) {
+	n := 0
+	for n < len(p) && exchange.TokenByte(p[n]) {
+		n++
+	}
+	switch {
+	case n == len(p) && n < MaxPeek/2:
+		return exchange.TCP, undecided(p, strings.HasPrefix)
+	case n == 0 || n == len(p) || p[n] != ' ':
+		return exchange.TCP, No
+	}
+	return requestLine(p[n+1:], undecided(p[:n], func(m, said string) bool { return m == said }))
+}
+
+// undecided is Doubt, unless the method, or what there is of it, is one of the known.
+func undecided(p []byte, is func(method, said string) bool) Verdict {
+	said := string(p)
 	for _, m := range methods {
-		n := min(len(p), len(m))
-		if string(p[:n]) != m[:n] {
-			continue
+		if is(m, said) {
+			return More
 		}
-		if n < len(m) {
-			return exchange.TCP, More
-		}
-		return requestLine(p[len(m):])
+	}
+	return Doubt
+}
+
+// requestLine judges what follows the method; v: what it is without an end.
+func requestLine(p []byte, v Verdict) (exchange.Protocol, Verdict) {
+	i := bytes.IndexByte(p, '\n')
+	if i < 0 {
+		return begun(p, v)
+	}
+	line := bytes.TrimSuffix(p[:i], []byte{'\r'})
+	switch target, version := cutLast(line); {
+	case len(target) == 0:
+	case version == "HTTP/1.1":
+		return exchange.HTTP1, Yes
+	case version == "HTTP/1.0":
+		return exchange.HTTP10, Yes
 	}
 	return exchange.TCP, No
 }
 
-func requestLine(p []byte) (exchange.Protocol, Verdict) {
-	i := bytes.IndexByte(p, '\n')
-	if i < 0 {
-		for _, c := range p {
-			if c < ' ' && c != '\r' || c == 0x7f {
-				return exchange.TCP, No
-			}
+// cutLast cuts a line at its last space.
+func cutLast(line []byte) (before []byte, after string) {
+	i := max(bytes.LastIndexByte(line, ' '), 0)
+	return line[:i], string(line[min(i+1, len(line)):])
+}
+
+// begun judges a request line without an end.
+func begun(p []byte, v Verdict) (exchange.Protocol, Verdict) {
+	for _, c := range p {
+		if c < ' ' && c != '\r' || c == 0x7f {
+			return exchange.TCP, No
 		}
-		if len(p) >= MaxPeek/2 {
-			return exchange.HTTP1, Yes // an endless target: let the codec refuse it
-		}
-		return exchange.TCP, More
 	}
-	line := bytes.TrimSuffix(p[:i], []byte{'\r'})
 	switch {
-	case bytes.HasSuffix(line, []byte(" HTTP/1.1")):
-		return exchange.HTTP1, Yes
-	case bytes.HasSuffix(line, []byte(" HTTP/1.0")):
-		return exchange.HTTP10, Yes
+	case len(p) < MaxPeek/2:
+		return exchange.TCP, v
+	case v == More || p[0] == '/':
+		return exchange.HTTP1, Yes // an endless target: let the codec refuse it
 	}
 	return exchange.TCP, No
 }

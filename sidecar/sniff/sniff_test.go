@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,26 +17,51 @@ func TestHTTP(t *testing.T) {
 		p exchange.Protocol
 		v Verdict
 	}{
-		"":                              {exchange.TCP, More},
-		"G":                             {exchange.TCP, More},
-		"GET":                           {exchange.TCP, More},
-		"GET / HTTP/1.1":                {exchange.TCP, More},
-		"GET / HTTP/1.1\r\n":            {exchange.HTTP1, Yes},
-		"GET / HTTP/1.0\r\n":            {exchange.HTTP10, Yes},
-		"GET / HTTP/1.1\n":              {exchange.HTTP1, Yes},
-		"PROPFIND /x HTTP/1.1\r\nHost:": {exchange.HTTP1, Yes},
-		"get / HTTP/1.1\r\n":            {exchange.TCP, No},
-		"get foo\r\n":                   {exchange.TCP, No},
-		"GET foo\r\n":                   {exchange.TCP, No},
-		"HELLO":                         {exchange.TCP, No},
-		"\x16\x03\x01":                  {exchange.TCP, No},
-		"PRI * HTTP/2.0\r\n\r\nSM\r\n":  {exchange.TCP, More},
-		preface:                         {exchange.HTTP2, Yes},
-		preface + "\x00":                {exchange.HTTP2, Yes},
-		"P":                             {exchange.TCP, More},
-		"PRI / HTTP/1.1\r\n":            {exchange.TCP, No},
-		"GET /\x00":                     {exchange.TCP, No},
-		"*3\r\n$3\r\nSET\r\n":           {exchange.TCP, No},
+		"":                                      {exchange.TCP, More},
+		"G":                                     {exchange.TCP, More},
+		"GET":                                   {exchange.TCP, More},
+		"GET / HTTP/1.1":                        {exchange.TCP, More},
+		"GET / HTTP/1.1\r\n":                    {exchange.HTTP1, Yes},
+		"GET / HTTP/1.0\r\n":                    {exchange.HTTP10, Yes},
+		"GET / HTTP/1.1\n":                      {exchange.HTTP1, Yes},
+		"PROPFIND /x HTTP/1.1\r\nHost:":         {exchange.HTTP1, Yes},
+		"get / HTTP/1.1\r\n":                    {exchange.HTTP1, Yes},
+		"MERGE /a HTTP/1.1\r\n":                 {exchange.HTTP1, Yes},
+		"M-SEARCH * HTTP/1.1\r\n":               {exchange.HTTP1, Yes},
+		"LINK http://a/ HTTP/1.0\r\n":           {exchange.HTTP10, Yes},
+		"any.token! /a HTTP/1.1\r\n":            {exchange.HTTP1, Yes},
+		"any.token! /a HTTP/1.1":                {exchange.TCP, Doubt},
+		"MERG":                                  {exchange.TCP, More},
+		"MERGE /a":                              {exchange.TCP, More},
+		"MERGED /a":                             {exchange.TCP, Doubt},
+		"ruok":                                  {exchange.TCP, Doubt},
+		"a(b /a HTTP/1.1\r\n":                   {exchange.TCP, No},
+		"a(":                                    {exchange.TCP, No},
+		" /a HTTP/1.1\r\n":                      {exchange.TCP, No},
+		"MERGE  HTTP/1.1\r\n":                   {exchange.TCP, No},
+		"MERGE HTTP/1.1\r\n":                    {exchange.TCP, No},
+		"MERGE /a HTTP/1.2\r\n":                 {exchange.TCP, No},
+		"HTTP/1.1 200 OK\r\n":                   {exchange.TCP, No},
+		"SSH-2.0-x\r\n":                         {exchange.TCP, No},
+		"EHLO a\r\n":                            {exchange.TCP, No},
+		"INVITE sip:a SIP/2.0\r\n":              {exchange.TCP, No},
+		"get foo\r\n":                           {exchange.TCP, No},
+		"GET foo\r\n":                           {exchange.TCP, No},
+		"HELLO":                                 {exchange.TCP, Doubt},
+		"HELLO\r":                               {exchange.TCP, No},
+		"\x16\x03\x01":                          {exchange.TCP, No},
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n":          {exchange.TCP, More},
+		preface:                                 {exchange.HTTP2, Yes},
+		preface + "\x00":                        {exchange.HTTP2, Yes},
+		"P":                                     {exchange.TCP, More},
+		"PRI / HTTP/1.1\r\n":                    {exchange.HTTP1, Yes},
+		"GET /\x00":                             {exchange.TCP, No},
+		"*3\r\n$3\r\nSET\r\n":                   {exchange.TCP, No},
+		strings.Repeat("x", MaxPeek/2):          {exchange.TCP, No},
+		"GET " + strings.Repeat("x", MaxPeek/2): {exchange.HTTP1, Yes},
+		"MERGED /" + strings.Repeat("x", MaxPeek/2):    {exchange.HTTP1, Yes},
+		"MERGED " + strings.Repeat("x ", MaxPeek/4):    {exchange.TCP, No},
+		"MERGED /" + strings.Repeat("\x01", MaxPeek/2): {exchange.TCP, No},
 	} {
 		if p, v := HTTP([]byte(in)); p != want.p || v != want.v {
 			t.Errorf("%q: got %v %v, want %v %v", in, p, v, want.p, want.v)
@@ -119,14 +145,20 @@ func FuzzTLS(f *testing.F) {
 
 func FuzzHTTP(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\n"))
+	f.Add([]byte("MERGE /a HTTP/1.1\r\n"))
 	f.Add([]byte(preface))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		proto, v := HTTP(p)
 		if (v == Yes) != (proto != exchange.TCP) {
 			t.Fatalf("%v with %v", proto, v)
 		}
-		if v == More && len(p) >= MaxPeek {
+		if (v == More || v == Doubt) && len(p) >= MaxPeek {
 			t.Fatalf("undecided after %d bytes", len(p))
+		}
+		for n := range min(len(p), 300) { // once decided, more bytes change nothing
+			if _, early := HTTP(p[:n]); (early == Yes || early == No) && early != v {
+				t.Fatalf("%v after %d bytes, %v after %d", early, n, v, len(p))
+			}
 		}
 	})
 }
