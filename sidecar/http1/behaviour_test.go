@@ -2,6 +2,7 @@ package http1_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -441,30 +442,52 @@ func TestAnswersAfterTheDeadline(t *testing.T) {
 	}
 }
 
-// TestClientGivesUp sees the upstream's connection end soon after the client has gone.
+// TestClientGivesUp sees the upstream's connection end soon after the client has gone. One that only says that it will send no more is not told apart
+// from it, as in Envoy: clients close when their users cancel.
 func TestClientGivesUp(t *testing.T) {
-	gone := make(chan time.Duration, 1)
-	b := script(t, func(c net.Conn, r *bufio.Reader) {
-		readHead(r)
-		start := time.Now()
-		_, _ = c.Read(make([]byte, 1))
-		gone <- time.Since(start)
-	})
-	p := proxy(t, to("c"), map[string][]string{"c": {b}})
-	c, err := net.Dial("tcp", p.addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-	time.Sleep(50 * time.Millisecond)
-	c.Close()
-	select {
-	case <-gone:
-	case <-time.After(2 * time.Second):
-		t.Fatal("the upstream never noticed")
-	}
-	if r := p.book.last(t, 1); r.flags != "DC" || r.status != 0 {
-		t.Errorf("got %+v", r)
+	s := newSecure(t)
+	for name, c := range map[string]struct {
+		tls  bool
+		goes func(net.Conn)
+	}{
+		"closes":               {false, func(c net.Conn) { _ = c.Close() }},
+		"ends its half":        {false, func(c net.Conn) { _ = c.(*net.TCPConn).CloseWrite() }},
+		"resets":               {false, func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0); _ = c.Close() }},
+		"closes TLS":           {true, func(c net.Conn) { _ = c.Close() }},
+		"ends its half of TLS": {true, func(c net.Conn) { _ = c.(*tls.Conn).CloseWrite() }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			gone := make(chan bool, 1)
+			b := script(t, func(c net.Conn, r *bufio.Reader) {
+				readHead(r)
+				_, _ = c.Read(make([]byte, 1))
+				gone <- true
+			})
+			p := proxy(t, to("c"), map[string][]string{"c": {b}}, func(p *mesh) {
+				if c.tls {
+					p.cfg.Listeners[0].Chains[0].TLS = s
+				}
+			})
+			nc, err := net.Dial("tcp", p.addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			if c.tls {
+				nc = tls.Client(nc, s.cfg)
+			}
+			_, _ = io.WriteString(nc, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			time.Sleep(50 * time.Millisecond)
+			c.goes(nc)
+			select {
+			case <-gone:
+			case <-time.After(10 * time.Second):
+				t.Fatal("the upstream never noticed")
+			}
+			if r := p.book.last(t, 1); r.flags != "DC" || r.status != 0 {
+				t.Errorf("got %+v", r)
+			}
+		})
 	}
 }
 

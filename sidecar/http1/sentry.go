@@ -182,7 +182,8 @@ func (c *conn) guard(mark uint64) {
 }
 
 // look reads the connection for as long as it is watched. What it reads is the rest of the body, or belongs to the next request; with a full big
-// buffer it only waits for the end.
+// buffer it only waits for the end. A client that ends its half is taken for gone, as in Envoy: it would be seen to be gone only once something is written to it,
+// and those that wait for nothing any more are many, those that wait for an answer few.
 func (c *conn) look(reads chan struct{}) {
 	w := &c.watch
 	defer func() {
