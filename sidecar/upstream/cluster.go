@@ -147,8 +147,8 @@ func (c *Cluster) rebuild(cfg *Config) {
 		ep := h.Endpoint()
 		h.describe(ep, cfg.channel(ep))
 	}
-	same := maps.Equal(c.hosts, next)
-	if old := c.config(); cfg.Discovery == Named && (c.names == nil || old.DNSFamily != cfg.DNSFamily || old.refresh(true) != cfg.refresh(true)) {
+	same, old := maps.Equal(c.hosts, next), c.config()
+	if cfg.Discovery == Named && (c.names == nil || old.DNSFamily != cfg.DNSFamily || old.refresh(true) != cfg.refresh(true)) {
 		c.names = c.owner.lookups(cfg)
 	}
 	c.hosts = next
@@ -164,7 +164,11 @@ func (c *Cluster) rebuild(cfg *Config) {
 			}
 		}
 	}
-	c.publish(&state{cfg: cfg, hosts: hosts, last: c.resort(cfg, hosts, same)})
+	last := c.resort(cfg, hosts, same)
+	c.publish(&state{cfg: cfg, hosts: hosts, last: last})
+	if !cfg.Outlier.Equal(old.Outlier) && c.acquit() {
+		c.publish(&state{cfg: cfg, hosts: hosts, last: last})
+	}
 }
 
 // reschedule publishes the same hosts after an ejection began or ended.

@@ -34,7 +34,7 @@ func (h *Host) eject(cfg *outlier.Config) {
 	c := h.cluster
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.retired || h.outlier.ejected.Load() || !c.spares(cfg) {
+	if h.retired || h.outlier.ejected.Load() || !cfg.Equal(c.config().Outlier) || !c.spares(cfg) {
 		return
 	}
 	now := time.Now()
@@ -95,6 +95,37 @@ func (h *Host) pardon() {
 	if ended {
 		h.restore()
 	}
+}
+
+// acquit has all hosts begin with a clean record after the rules for it have changed, as in Envoy: what had them ejected may be allowed now. It
+// says whether that ended an ejection. c.mu is held, and the new rules are in force.
+func (c *Cluster) acquit() bool {
+	ended := false
+	for _, h := range c.hosts {
+		ended = h.acquit() || ended
+	}
+	for h := range c.onDemand {
+		ended = h.acquit() || ended
+	}
+	if last := c.state.Load().last; last != nil {
+		ended = last.acquit() || ended
+	}
+	return ended
+}
+
+func (h *Host) acquit() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.outlier.Begin()
+	h.outlier.times, h.outlier.until = 0, time.Time{}
+	if h.outlier.timer != nil {
+		h.outlier.timer.Stop()
+	}
+	ended := h.outlier.ejected.CompareAndSwap(true, false) // else restore was faster
+	if ended {
+		h.cluster.ejected.Add(-1)
+	}
+	return ended
 }
 
 // Ejected says whether outlier detection holds the host back.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/hashing"
 	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
@@ -272,4 +273,75 @@ func TestEjectedHostsThatGo(t *testing.T) {
 			t.Errorf("%d ejections are left", n)
 		}
 	})
+}
+
+// TestEjectionsByOtherRules: who was ejected serves again, with a clean record, as soon as the rules for it change or go; not where something else of the
+// cluster changes.
+func TestEjectionsByOtherRules(t *testing.T) {
+	rules := func(change ...func(*outlier.Config)) *outlier.Config {
+		o := &outlier.Config{Consecutive5xx: 2, Interval: time.Second, BaseEjection: time.Hour, MaxEjectionPercent: 100}
+		for _, f := range change {
+			f(o)
+		}
+		return o
+	}
+	for name, c := range map[string]struct {
+		then  Config
+		again bool
+	}{
+		"no outlier detection any more": {Config{}, true},
+		"shorter ejections":             {Config{Outlier: rules(func(o *outlier.Config) { o.BaseEjection = 10 * time.Second })}, true},
+		"fewer ejections":               {Config{Outlier: rules(func(o *outlier.Config) { o.MaxEjectionPercent = 10 })}, true},
+		"with hashing":                  {Config{Balancer: Maglev, Hashing: hashing.Sizes{Size: 251}}, true},
+		"the same rules":                {Config{Outlier: rules()}, false},
+		"another timeout":               {Config{Outlier: rules(), ConnectTimeout: time.Second}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := NewRegistry(Options{})
+				apply := func(cfg Config) *Cluster {
+					cfg.Info.Name, cfg.Discovery, cfg.Endpoints = "c", Static, []*exchange.Endpoint{endpoint(a), endpoint(b)}
+					return r.Apply(map[string]*Config{"c": &cfg}, nil).Get("c")
+				}
+				first := apply(Config{Outlier: rules()})
+				h := first.Hosts()[0]
+				h.Report(outlier.Server)
+				h.Report(outlier.Server)
+				synctest.Wait()
+				then := apply(c.then)
+				if h.Ejected() == c.again || (count(then, 100)[a] > 0) != c.again && !then.config().Balancer.hashes() {
+					t.Errorf("ejected: %v, serves: %v", h.Ejected(), count(then, 100))
+				}
+				if left := then.ejected.Load(); (left == 0) != c.again {
+					t.Errorf("%d ejections are left", left)
+				}
+				if h.Report(outlier.Server); c.again && h.Ejected() {
+					t.Error("ejected again by what had been before")
+				}
+				time.Sleep(3 * time.Hour) // every ejection has ended, each once
+				if synctest.Wait(); then.ejected.Load() != 0 {
+					t.Errorf("%d ejections are left", then.ejected.Load())
+				}
+			})
+		})
+	}
+}
+
+// TestEjectionsWhileRulesGo: an ejection that is decided while its rules go does not outlive them.
+func TestEjectionsWhileRulesGo(t *testing.T) {
+	for range 200 {
+		synctest.Test(t, func(t *testing.T) {
+			c := live(Config{Outlier: &outlier.Config{Consecutive5xx: 1, BaseEjection: time.Hour, MaxEjectionPercent: 100}}, endpoint(a), endpoint(b))
+			for _, h := range c.Hosts() {
+				go h.Report(outlier.Server)
+			}
+			cfg := *c.config()
+			cfg.Outlier = nil
+			c.apply(&cfg, nil)
+			synctest.Wait()
+			if got := count(c, 100); c.ejected.Load() != 0 || got[a] == 0 || got[b] == 0 {
+				t.Fatalf("%d ejections are left: %v", c.ejected.Load(), got)
+			}
+		})
+	}
 }

@@ -19,6 +19,11 @@ type Config struct {
 	AlwaysOne          bool   // one host may be ejected whatever MaxEjectionPercent says
 }
 
+// Equal says whether both, which may be nil, say the same.
+func (c *Config) Equal(other *Config) bool {
+	return c == other || c != nil && other != nil && *c == *other
+}
+
 // Result is how a try ended.
 type Result uint8
 
