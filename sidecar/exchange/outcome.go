@@ -96,6 +96,8 @@ const (
 	Overloaded                       // the proxy has no memory left for one more
 	DurationTimeout                  // the stream, response and all, lasted too long
 	UpstreamDuration                 // the upstream's half of it lasted longer than its cluster lets it
+	SessionIdle                      // a TCP connection moved nothing for too long
+	SessionDuration                  // a TCP connection lasted too long
 	outcomes                         // how many rows there are
 )
 
@@ -150,6 +152,8 @@ var table = [outcomes]row{
 	Overloaded:        {503, 14, FlagOverload, "overload", "overloaded"},
 	DurationTimeout:   {504, 4, 0, "max_duration_timeout", "downstream duration timeout"},
 	UpstreamDuration:  {504, 14, FlagUpstreamDuration, "upstream_max_stream_duration_reached", "upstream max stream duration reached"},
+	SessionIdle:       {0, 4, 0, "tcp_session_idle_timeout", ""},
+	SessionDuration:   {0, 4, FlagDurationTimeout, "max_connection_duration_reached", ""},
 	BadIntroduction:   {0, 13, FlagDownstreamProtocol, "proxy_protocol_error", ""},
 }
 

@@ -93,7 +93,7 @@ func (g *guard) idle() bool {
 		over = over || g.stuck[i] >= looks
 	}
 	if g.over = over; over {
-		g.r.end(exchange.IdleTimeout)
+		g.r.end(exchange.SessionIdle)
 	} else {
 		g.timer.Reset(g.every)
 	}

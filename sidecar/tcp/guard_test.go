@@ -92,7 +92,7 @@ func TestSlowDestination(t *testing.T) {
 				t.Error("it got something else than what was sent")
 			}
 			awaitEnd(t, done)
-			if r.outcome() != exchange.IdleTimeout || r.received.Load() != int64(c.size) {
+			if r.outcome() != exchange.SessionIdle || r.received.Load() != int64(c.size) {
 				t.Errorf("ended as %v, with %d bytes", r.outcome(), r.received.Load())
 			}
 		})
@@ -126,7 +126,7 @@ func TestStalledDestination(t *testing.T) {
 				}()
 			}
 			awaitEnd(t, done)
-			if r.outcome() != exchange.IdleTimeout {
+			if r.outcome() != exchange.SessionIdle {
 				t.Errorf("ended as %v", r.outcome())
 			}
 		})

@@ -59,7 +59,7 @@ var past = time.Unix(1, 0)
 func (r *relay) run(first, said []byte, most time.Duration) {
 	if most > 0 {
 		t := time.AfterFunc(most, func() {
-			r.end(exchange.Timeout)
+			r.end(exchange.SessionDuration)
 			r.cut()
 		})
 		defer t.Stop()

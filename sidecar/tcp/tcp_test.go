@@ -246,8 +246,8 @@ func TestIdleTimeout(t *testing.T) {
 	if _, err := c.Read(make([]byte, 1)); err == nil || time.Since(begin) > time.Second {
 		t.Errorf("got %v after %v", err, time.Since(begin))
 	}
-	if r := b.book.last(t, 1); r.Outcome != exchange.IdleTimeout {
-		t.Errorf("got %v", r.Outcome)
+	if r := b.book.last(t, 1); r.Outcome != exchange.SessionIdle || r.Flags != 0 {
+		t.Errorf("got %v %s", r.Outcome, r.Flags)
 	}
 }
 
@@ -408,6 +408,9 @@ func TestLongestDuration(t *testing.T) {
 	n, _ := io.Copy(io.Discard, b.dial(t))
 	if d := time.Since(begun); n < 2 || d < 150*time.Millisecond || d > 2*time.Second {
 		t.Errorf("%d bytes in %s", n, d)
+	}
+	if r := b.book.last(t, 1); r.Outcome != exchange.SessionDuration || r.Flags.String() != "DT" {
+		t.Errorf("got %v %s", r.Outcome, r.Flags)
 	}
 }
 
