@@ -159,7 +159,7 @@ func TestHashFollowsEjection(t *testing.T) {
 		for hash := range uint64(200) {
 			before[hash<<56] = pickFor(t, c, hash<<56)
 		}
-		c.Hosts()[0].outlier.ejected.Store(true)
+		c.Hosts()[0].outlier.Eject(cfg.Outlier, c.born, func() {})
 		for hash, was := range before {
 			if now := pickFor(t, c, hash); now == a || was != a && was != now {
 				t.Errorf("%s: hash %d went from %s to %s", name, hash, was, now)

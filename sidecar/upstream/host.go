@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
 // Host is a living endpoint of a cluster.
@@ -24,7 +25,7 @@ type Host struct {
 	mu      sync.Mutex // writers of pools and outlier state
 	named   map[poolKey]*pool
 	retired bool
-	outlier record
+	outlier outlier.Record
 }
 
 // face is what the configuration says of a host.
@@ -69,7 +70,7 @@ func (h *Host) weight() uint64 { return uint64(max(1, h.Endpoint().Weight)) }
 
 func (h *Host) fit() bool {
 	ep := h.Endpoint()
-	return !ep.Unhealthy && !ep.Draining && !h.outlier.ejected.Load() && !h.sick.Load()
+	return !ep.Unhealthy && !ep.Draining && !h.Ejected() && !h.sick.Load()
 }
 
 // pool returns the pool for what k tells apart and f demands, made on demand.
@@ -111,10 +112,7 @@ func (h *Host) retire() {
 	h.gone.Store(true)
 	h.mu.Lock()
 	h.retired = true
-	if h.outlier.timer != nil {
-		h.outlier.timer.Stop()
-	}
-	if h.outlier.ejected.CompareAndSwap(true, false) { // else restore was faster
+	if h.outlier.End() {
 		h.cluster.ejected.Add(-1)
 	}
 	all := h.all()
@@ -151,7 +149,7 @@ func (c *Cluster) Pinned(at string) *Host {
 		}
 	}
 	c.mu.RUnlock()
-	if h == nil || h.outlier.ejected.Load() || h.sick.Load() {
+	if h == nil || h.Ejected() || h.sick.Load() {
 		return nil
 	}
 	if ep := h.Endpoint(); ep.Unhealthy || ep.Draining && !c.config().PinDraining {
