@@ -24,6 +24,7 @@ import (
 // stage is the real ADS server with one proxy, which is told what the test says: a discovery.Registry and its Subscription.
 type stage struct {
 	server  *discovery.Server
+	serving *grpc.Server
 	socket  string
 	changed chan struct{}
 	stalled bool // the proxy does not answer
@@ -48,15 +49,21 @@ func newStage(t *testing.T) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.serve(t)
+	t.Cleanup(func() { s.serving.Stop() })
+	return s
+}
+
+// serve serves on the socket, where nobody else does.
+func (s *stage) serve(t *testing.T) {
+	t.Helper()
 	l, err := net.Listen("unix", s.socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := grpc.NewServer(discovery.Encoding())
-	s.server.Register(g)
-	go func() { _ = g.Serve(l) }()
-	t.Cleanup(g.Stop)
-	return s
+	s.serving = grpc.NewServer(discovery.Encoding())
+	s.server.Register(s.serving)
+	go func() { _ = s.serving.Serve(l) }()
 }
 
 func (s *stage) Subscribe(context.Context, discovery.Caller, discovery.Node) (discovery.Subscription, error) {
