@@ -207,5 +207,7 @@ type Refusal struct {
 	Reason string `json:"reason"`
 }
 
-// Complete reports whether every proxy has acknowledged.
-func (a Acknowledgement) Complete() bool { return a.Acked == a.Proxies && len(a.Refused) == 0 }
+// Complete reports whether every proxy has acknowledged. Where there is none, nobody has.
+func (a Acknowledgement) Complete() bool {
+	return a.Proxies > 0 && a.Acked == a.Proxies && len(a.Refused) == 0
+}

@@ -129,6 +129,48 @@ func TestAcknowledgedByProxiesOfTwoReplicas(t *testing.T) {
 	})
 }
 
+// TestRefusalsOfProxiesThatComeLater has an object before any proxy: it counts as acknowledged only by proxies, and only until one refuses it.
+func TestRefusalsOfProxiesThatComeLater(t *testing.T) {
+	const nobody = "Unknown Pending: no proxy is connected that could acknowledge it; nothing is wrong with it"
+	for says, first := range map[string]struct {
+		proxies []string
+		want    string
+	}{
+		"after none":          {nil, nobody},
+		"after one that took": {[]string{"edge 1"}, "True Acknowledged: acknowledged by 1 of 1 proxies"},
+	} {
+		t.Run(says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, one := newCluster(virtualService(nil)), newReplica(t, fake.NewClientset(), "h1")
+				w, r := newWriter(t, c, one.exchange.Count), entry()
+				lead(t, w, func() {
+					want := func(when, text string) {
+						t.Helper()
+						time.Sleep(time.Minute)
+						synctest.Wait()
+						if got := c.condition(t, Acknowledged); got != text {
+							t.Errorf("%s: %q, want %q", when, got, text)
+						}
+					}
+					one.tracker.Observe(1, r)
+					w.Set(r)
+					want("nobody is there", nobody)
+					one.has(first.proxies...)
+					want("the first is", first.want)
+					one.has("a 1 no-such-filter", "b 1")
+					want("one refuses", "False Refused: acknowledged by 1 of 2 proxies\na.shop refused what came with it: Listener: no-such-filter")
+					one.has("b 1", "c 0")
+					want("it goes, and another comes", "Unknown Pending: acknowledged by 1 of 2 proxies")
+					one.has("b 1", "c 1")
+					want("all have it", "True Acknowledged: acknowledged by 2 of 2 proxies")
+					one.has()
+					want("all go", "True Acknowledged: acknowledged by 2 of 2 proxies")
+				})
+			})
+		})
+	}
+}
+
 // told are the replicas that have a key in the ConfigMap.
 func told(t *testing.T, kube kubernetes.Interface) string {
 	t.Helper()
@@ -238,6 +280,35 @@ func TestWhatAStormCosts(t *testing.T) {
 			one.has("web 1")
 			time.Sleep(5 * time.Minute)
 		}},
+		"objects that all acknowledge once the first proxy comes: two": {few, 2 * few, 2 * few, func(one *replica, w *Writer, all report.Report) {
+			one.has()
+			one.tracker.Observe(1, all)
+			w.Set(all)
+			time.Sleep(5 * time.Minute)
+			one.has("web 1")
+			time.Sleep(5 * time.Minute)
+		}},
+		"objects that a proxy of later refuses, until it is mended: three": {storm, 3 * storm, 3 * storm, func(one *replica, w *Writer, all report.Report) {
+			one.has("web 1")
+			one.tracker.Observe(1, all)
+			w.Set(all)
+			time.Sleep(5 * time.Minute)
+			one.has("web 1", "late 1 bad")
+			time.Sleep(5 * time.Minute)
+			one.has("web 1", "late 1")
+			time.Sleep(5 * time.Minute)
+		}},
+		"objects that proxies refuse which come and go all day: one, six in the first hour, then one an hour": {few, 12 * few, (1 + 6 + 23) * few, func(one *replica, w *Writer, all report.Report) {
+			one.has("web 1")
+			one.tracker.Observe(1, all)
+			w.Set(all)
+			for i := range 24 * 60 {
+				time.Sleep(29 * time.Second)
+				one.has("web 1", fmt.Sprintf("p%d 1 bad", i))
+				time.Sleep(31 * time.Second)
+				one.has("web 1")
+			}
+		}},
 		"proxies that come and go afterwards: no more": {few, few, few, func(one *replica, w *Writer, all report.Report) {
 			one.tracker.Observe(1, all)
 			one.has("web 1")
@@ -279,28 +350,33 @@ func TestWhatAStormCosts(t *testing.T) {
 func TestConditions(t *testing.T) {
 	conflict := report.Issue{Severity: report.Partial, Topic: report.Conflict, Path: "spec.trafficPolicy", Reason: "shop/older is older"}
 	reference := report.Issue{Severity: report.Warning, Topic: report.Reference, Path: "spec.host", Reason: "nowhere is not a known host"}
+	all := report.Acknowledgement{Acked: 2, Proxies: 2}
 	for says, c := range map[string]struct {
 		issues  []report.Issue
 		acked   report.Acknowledgement
 		missing map[string]string
 		want    string
 	}{
-		"all is well": {acked: report.Acknowledgement{Acked: 2, Proxies: 2}, want: `Accepted True Accepted: <nil>
+		"all is well": {acked: all, want: `Accepted True Accepted: <nil>
 ResolvedRefs True ResolvedRefs: <nil>
 Acknowledged True Acknowledged: acknowledged by 2 of 2 proxies
 `},
-		"another comes first": {issues: []report.Issue{conflict}, want: `Accepted True PartlyInForce: partial: spec.trafficPolicy: shop/older is older
+		"another comes first": {issues: []report.Issue{conflict}, acked: report.Acknowledgement{Acked: 1, Proxies: 2}, want: `Accepted True PartlyInForce: partial: spec.trafficPolicy: shop/older is older
 Conflicted True OlderObject: spec.trafficPolicy: shop/older is older
 ResolvedRefs True ResolvedRefs: <nil>
-Acknowledged True Acknowledged: acknowledged by 0 of 0 proxies
+Acknowledged Unknown Pending: acknowledged by 1 of 2 proxies
 `},
-		"a name leads nowhere": {issues: []report.Issue{reference}, want: `Accepted True Accepted: <nil>
+		"nobody is there": {want: `Accepted True Accepted: <nil>
+ResolvedRefs True ResolvedRefs: <nil>
+Acknowledged Unknown Pending: no proxy is connected that could acknowledge it; nothing is wrong with it
+`},
+		"a name leads nowhere": {issues: []report.Issue{reference}, acked: all, want: `Accepted True Accepted: <nil>
 ResolvedRefs False NotFound: spec.host: nowhere is not a known host
-Acknowledged True Acknowledged: acknowledged by 0 of 0 proxies
+Acknowledged True Acknowledged: acknowledged by 2 of 2 proxies
 `},
-		"a Secret is not there": {missing: map[string]string{"shop/cert-cacert": "edge.shop", "bank/cert": "edge.bank", "shop/else": "edge.shop"}, want: `Accepted True Accepted: <nil>
+		"a Secret is not there": {acked: all, missing: map[string]string{"shop/cert-cacert": "edge.shop", "bank/cert": "edge.bank", "shop/else": "edge.shop"}, want: `Accepted True Accepted: <nil>
 ResolvedRefs False NotFound: the Secret shop/cert-cacert is not there, cannot be used, or may not be read by the gateway: edge.shop waits for it
-Acknowledged True Acknowledged: acknowledged by 0 of 0 proxies
+Acknowledged True Acknowledged: acknowledged by 2 of 2 proxies
 `},
 		"a mistake": {issues: []report.Issue{mistake}, want: `Accepted False NotInForce: not in force
 error: spec.http: wrong

@@ -118,12 +118,12 @@ func mergeConditions(u *unstructured.Unstructured, v *verdict, now time.Time) (b
 func ownTypes() []string { return []string{Accepted, Conflicted, ResolvedRefs, Acknowledged} }
 
 // succeed is what follows on a condition. One that keeps its status keeps its time; and a generation that all proxies had acknowledged
-// stays so, whoever connects later.
+// stays so, whoever connects later, unless a proxy refuses it.
 func succeed(old, want map[string]any) map[string]any {
 	if old["status"] == want["status"] && old["lastTransitionTime"] != nil {
 		want["lastTransitionTime"] = old["lastTransitionTime"]
 	}
-	if want["type"] == Acknowledged && old["status"] == "True" && old["observedGeneration"] == want["observedGeneration"] {
+	if want["type"] == Acknowledged && old["status"] == "True" && want["status"] != "False" && old["observedGeneration"] == want["observedGeneration"] {
 		return old
 	}
 	return want
@@ -213,6 +213,9 @@ func acknowledged(a report.Acknowledgement) (status, reason, message string) {
 		status, reason = "False", "Refused"
 	case a.Complete():
 		status, reason = "True", "Acknowledged"
+	}
+	if a.Proxies == 0 {
+		return status, reason, "no proxy is connected that could acknowledge it; nothing is wrong with it"
 	}
 	lines := []string{fmt.Sprintf("acknowledged by %d of %d proxies", a.Acked, a.Proxies)}
 	for _, r := range a.Refused {

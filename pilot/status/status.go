@@ -40,6 +40,8 @@ const (
 	// again is how long after a write an object is written again at the earliest; slowly, where only the number of proxies differs.
 	again  = time.Second
 	slowly = 30 * time.Second
+	// seldom is how long after it at most where refusals come and go, see patience.
+	seldom = time.Hour
 	// maxMessage bounds a condition's message, in bytes.
 	maxMessage = 4096
 )
@@ -93,6 +95,7 @@ type object struct {
 	at      time.Time // of the last write, or of the last attempt
 	failed  bool
 	done    bool // its status says that all proxies have acknowledged its generation
+	turns   int  // writes since it was judged so that told of refusals, or that there are none any more
 }
 
 // finished reports whether what was written needs no second look for the proxies' sake.
@@ -176,7 +179,7 @@ func verdictOf(e *report.Entry, sum *distribution.Sum, named map[string]bool) *v
 // judge takes the latest verdict.
 func (o *object) judge(v *verdict, now time.Time) {
 	if o.verdict == nil || !o.verdict.judged(v) {
-		o.since = now
+		o.since, o.turns = now, 0
 	}
 	o.verdict = v
 }
@@ -202,13 +205,19 @@ func (o *object) due(now time.Time) bool {
 		return rest >= retry
 	case last == nil || !last.judged(v):
 		return rest >= again && (v.settled() || len(v.acked.Refused) > 0 || now.Sub(o.since) >= grace)
-	case o.finished() || !v.counted:
+	case !v.inForce() || !v.counted:
 		return false
+	case o.finished():
+		return len(v.acked.Refused) > 0 && rest >= o.patience()
 	case v.settled() || !last.counted || !slices.Equal(last.acked.Refused, v.acked.Refused):
-		return rest >= again
+		return rest >= o.patience()
 	}
 	return (last.acked.Acked != v.acked.Acked || last.acked.Proxies != v.acked.Proxies) && rest >= slowly
 }
+
+// patience is how long after a write refusals, or their end, are told of: each time four times as long, as a proxy that fails at its start refuses, goes and
+// comes again, and each time concerns every object.
+func (o *object) patience() time.Duration { return min(again<<min(2*o.turns, 12), seldom) }
 
 // tend writes one object.
 func (w *Writer) tend(ctx context.Context, o *object) {
@@ -223,6 +232,9 @@ func (w *Writer) tend(ctx context.Context, o *object) {
 	}
 	o.at, o.failed = w.now(), err != nil
 	if err == nil {
+		if len(v.acked.Refused) > 0 || o.written != nil && len(o.written.acked.Refused) > 0 {
+			o.turns++
+		}
 		o.written, o.done = v, done
 		return
 	}
