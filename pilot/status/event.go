@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -10,8 +11,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/heddle-mesh/heddle/pilot/report"
@@ -26,7 +30,7 @@ const (
 	eventReason = "MeshWarning"
 )
 
-// EventWriter says in Events what is to be said about Services, whose status is not Heddle's to write.
+// EventWriter says in Events what is to be said about objects of Kubernetes' own kinds, whose status has no place for it.
 type EventWriter struct {
 	client client.Client
 	log    *slog.Logger
@@ -46,7 +50,7 @@ func NewEventWriter(c client.Client, log *slog.Logger) *EventWriter {
 func (w *EventWriter) Set(r report.Report) {
 	var about []*report.Entry
 	for _, e := range r.Entries {
-		if e.Ref.Kind == "Service" && e.Ref.Group == "" && len(e.Issues) > 0 {
+		if toldInEvents(e.Ref) && len(e.Issues) > 0 && !e.Foreign {
 			about = append(about, e)
 		}
 	}
@@ -54,6 +58,17 @@ func (w *EventWriter) Set(r report.Report) {
 	w.latest = about
 	w.mu.Unlock()
 	w.wake()
+}
+
+// toldInEvents reports whether an object is one of those.
+func toldInEvents(r report.Ref) bool {
+	switch r.Group {
+	case corev1.GroupName:
+		return r.Kind == "Service"
+	case networkingv1.GroupName:
+		return r.Kind == "Ingress" || r.Kind == "IngressClass"
+	}
+	return false
 }
 
 func (w *EventWriter) wake() {
@@ -69,7 +84,7 @@ func (w *EventWriter) take() []*report.Entry {
 	return w.latest
 }
 
-// eventSaid is what was said about a Service, and when.
+// eventSaid is what was said about an object, and when.
 type eventSaid struct {
 	uid  string
 	text string
@@ -130,10 +145,11 @@ func eventText(issues []report.Issue) string {
 	return cut(strings.Join(lines, "\n"), maxEvent)
 }
 
-// write makes the Event, unless it is there. A Service that is gone needs none.
+// write makes the Event, unless it is there. An object that is gone needs none. What has no namespace is told of in the default one, as the API server wants it.
 func (w *EventWriter) write(ctx context.Context, ref report.Ref, text string) error {
 	about := &metav1.PartialObjectMetadata{}
-	about.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Service"))
+	version := schema.GroupVersion{Group: ref.Group, Version: "v1"}
+	about.SetGroupVersionKind(version.WithKind(ref.Kind))
 	if err := w.client.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, about); err != nil {
 		return client.IgnoreNotFound(err)
 	}
@@ -141,8 +157,8 @@ func (w *EventWriter) write(ctx context.Context, ref report.Ref, text string) er
 	sum.Write([]byte(text + string(about.UID)))
 	now := metav1.NewTime(w.now())
 	event := &corev1.Event{
-		ObjectMeta:     metav1.ObjectMeta{Namespace: ref.Namespace, Name: fmt.Sprintf("%s.heddle-%x", ref.Name, sum.Sum64())},
-		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Service", Namespace: ref.Namespace, Name: ref.Name, UID: about.UID},
+		ObjectMeta:     metav1.ObjectMeta{Namespace: cmp.Or(ref.Namespace, metav1.NamespaceDefault), Name: eventName(ref.Name, sum.Sum64())},
+		InvolvedObject: corev1.ObjectReference{APIVersion: version.String(), Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name, UID: about.UID},
 		Type:           corev1.EventTypeWarning, Reason: eventReason, Message: text, Source: corev1.EventSource{Component: "heddled"},
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 	}
@@ -150,4 +166,10 @@ func (w *EventWriter) write(ctx context.Context, ref report.Ref, text string) er
 		return fmt.Errorf("writing an event: %w", err)
 	}
 	return nil
+}
+
+// eventName is a name that the API server takes, of whatever length the object's own is.
+func eventName(of string, sum uint64) string {
+	of = of[:min(len(of), validation.DNS1123SubdomainMaxLength-len(".heddle-")-16)]
+	return fmt.Sprintf("%s.heddle-%x", strings.TrimRight(of, "-."), sum)
 }

@@ -3,7 +3,9 @@ package status
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -11,7 +13,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	clientscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -20,7 +24,10 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/report"
 )
 
-// board is a fake API server with a Service, that counts Events and may refuse them.
+// long is a name of the greatest length, that has a dot where an Event's ends.
+var long = strings.Repeat("a", 228) + "." + strings.Repeat("b", 24)
+
+// board is a fake API server with objects, that counts Events and may refuse them.
 type board struct {
 	client.Client
 	writes, refuse atomic.Int32
@@ -28,8 +35,12 @@ type board struct {
 
 func newBoard() *board {
 	b := &board{}
-	about := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "bank", Name: "ledger", UID: "u1"}}
-	b.Client = fake.NewClientBuilder().WithScheme(clientscheme.Scheme).WithObjects(about).WithInterceptorFuncs(interceptor.Funcs{
+	about := []client.Object{
+		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "bank", Name: "ledger", UID: "u1"}},
+		&networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{Namespace: "bank", Name: "ledger", UID: "u2"}},
+		&networkingv1.IngressClass{ObjectMeta: metav1.ObjectMeta{Name: long, UID: "u3"}},
+	}
+	b.Client = fake.NewClientBuilder().WithScheme(clientscheme.Scheme).WithObjects(about...).WithInterceptorFuncs(interceptor.Funcs{
 		Create: func(ctx context.Context, w client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 			b.writes.Add(1)
 			if b.refuse.Add(-1) >= 0 {
@@ -116,6 +127,46 @@ func TestServicesAreToldOfInEvents(t *testing.T) {
 		})
 		if n, all := b.writes.Load()-before, b.events(t); n != 1 || len(all) != 3 {
 			t.Errorf("another term: %d writes, %d events", n, len(all))
+		}
+	})
+}
+
+// TestIngressesAreToldOfInEvents holds that what is refused of them can be read where they are.
+func TestIngressesAreToldOfInEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBoard()
+		w := NewEventWriter(b, slog.New(slog.NewTextHandler(t.Output(), nil)))
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- w.Run(ctx) }()
+		of := func(kind, namespace, name string) *report.Entry {
+			return report.NewEntry(report.Ref{Group: "networking.k8s.io", Kind: kind, Namespace: namespace, Name: name}, 1, false,
+				[]report.Issue{{Severity: report.Error, Path: "spec", Reason: "wrong"}})
+		}
+		theirs := of("Ingress", "bank", "ledger")
+		theirs.Foreign = true
+		w.Set(report.Report{Entries: []*report.Entry{theirs}})
+		time.Sleep(time.Minute)
+		if n := b.writes.Load(); n != 0 {
+			t.Errorf("%d writes about an Ingress of another control plane", n)
+		}
+		w.Set(report.Report{Entries: []*report.Entry{of("Ingress", "bank", "ledger"), of("IngressClass", "", long)}})
+		time.Sleep(time.Minute)
+		var got []string
+		for _, e := range b.events(t) {
+			about := e.InvolvedObject
+			got = append(got, fmt.Sprintf("%s %s: %s %s %s/%s %s: %s", e.Namespace, e.Type, about.APIVersion, about.Kind, about.Namespace, about.Name, about.UID, e.Message))
+			if wrong := validation.IsDNS1123Subdomain(e.Name); len(wrong) > 0 {
+				t.Errorf("the name %s: %v", e.Name, wrong)
+			}
+		}
+		want := []string{"bank Warning: networking.k8s.io/v1 Ingress bank/ledger u2: error: spec: wrong", "default Warning: networking.k8s.io/v1 IngressClass /" + long + " u3: error: spec: wrong"}
+		if !slices.Equal(got, want) {
+			t.Errorf("the events are\n%s", strings.Join(got, "\n"))
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

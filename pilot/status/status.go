@@ -95,7 +95,7 @@ type object struct {
 	at      time.Time // of the last write, or of the last attempt
 	failed  bool
 	done    bool // its status says that all proxies have acknowledged its generation
-	turns   int  // writes since it was judged so that told of refusals, or that there are none any more
+	turns   int  // writes since it was judged so, of refusals or of their end
 }
 
 // finished reports whether what was written needs no second look for the proxies' sake.
