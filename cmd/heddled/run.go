@@ -102,12 +102,12 @@ func (h *heddled) components() []lifecycle.Component {
 		{Name: "machines", Run: h.pilot.machines.registrar.Run},
 	}
 	all = append(all, h.pilot.components()...)
-	all = append(all,
+	all = append(all, lifecycle.Component{Name: "exchange", Run: h.pilot.exchange.Run},
 		rpcServer("discovery", at.discovery, h.secureRPC()),
 		webServer{name: "webhooks", address: at.webhooks, tls: h.ca.serving.WebhookTLS(), handler: h.webhooks(), log: h.log}.component())
 	lead := &leader{kube: h.cluster.kube, namespace: h.config.namespace, lease: revision.Name(wire.LeaderElectionLease, h.config.revision),
 		identity: h.config.podName, log: h.log.With("part", "leader"), writers: h.writers()}
-	return append(all, lifecycle.Component{Name: "exchange", Run: h.pilot.exchange.Run}, lifecycle.Component{Name: "leader election", Run: lead.Run}, state.component())
+	return append(all, lifecycle.Component{Name: "leader election", Run: lead.Run}, state.component())
 }
 
 // writers run while this replica leads its revision. What is one thing for the whole mesh, statuses and the published root, is written by the

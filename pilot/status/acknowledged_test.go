@@ -210,6 +210,7 @@ func TestOneReplicaTellsNobody(t *testing.T) {
 	})
 }
 
+// TestAReplicaThatIsGoneCountsNoMore holds that one that ends counts no more at once, and one that falls silent in a minute.
 func TestAReplicaThatIsGoneCountsNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kube := fake.NewClientset()
@@ -238,11 +239,20 @@ func TestAReplicaThatIsGoneCountsNoMore(t *testing.T) {
 			}
 		}
 		stop()
-		time.Sleep(deadAfter)
-		count()
+		time.Sleep(readFor)
+		if a := count(); a.Proxies != 1 || a.Acked != 1 || told(t, kube) != "" {
+			t.Errorf("after one has ended: %+v, and the ConfigMap has %q", a, told(t, kube))
+		}
+		if err := two.exchange.tell(t.Context(), message{Report: two.tracker.Report()}); err != nil { // and never again
+			t.Fatal(err)
+		}
+		time.Sleep(readFor)
+		if a := count(); a.Proxies != 2 {
+			t.Errorf("after one has told once more: %+v", a)
+		}
 		time.Sleep(deadAfter)
 		if a := count(); a.Proxies != 1 || a.Acked != 1 || told(t, kube) != "" {
-			t.Errorf("after one is gone: %+v, and the ConfigMap has %q", a, told(t, kube))
+			t.Errorf("after one is silent: %+v, and the ConfigMap has %q", a, told(t, kube))
 		}
 	})
 }

@@ -29,6 +29,8 @@ const (
 	deadAfter = time.Minute
 	// readFor is how long what was read counts.
 	readFor = time.Second
+	// leaveWithin is how long taking back what was told may take at the end.
+	leaveWithin = 2 * time.Second
 )
 
 // Exchange is how replicas tell each other of their proxies: one ConfigMap with a key for each replica that does not lead.
@@ -64,7 +66,7 @@ func NewExchange(kube kubernetes.Interface, namespace, name string, tracker *dis
 	return &Exchange{kube: kube, namespace: namespace, name: name, tracker: tracker, log: log, now: time.Now, heard: map[string]heard{}}
 }
 
-// Run tells the leader of this replica's proxies until ctx ends.
+// Run tells the leader of this replica's proxies until ctx ends. It is to end after their streams: then none of them counts any more.
 func (x *Exchange) Run(ctx context.Context) error {
 	ticker := time.NewTicker(tellEvery)
 	defer ticker.Stop()
@@ -73,6 +75,9 @@ func (x *Exchange) Run(ctx context.Context) error {
 	for beat := x.now().UnixNano(); ; beat++ {
 		select {
 		case <-ctx.Done():
+			if told != "" {
+				x.leave(context.WithoutCancel(ctx))
+			}
 			return nil
 		case <-ticker.C:
 		}
@@ -90,6 +95,15 @@ func (x *Exchange) Run(ctx context.Context) error {
 			continue
 		}
 		told, at = string(text), x.now()
+	}
+}
+
+// leave takes this replica's key out.
+func (x *Exchange) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, leaveWithin)
+	defer cancel()
+	if err := x.patch(ctx, map[string]any{x.name: nil}); err != nil {
+		x.log.Warn("the proxies of this replica count for a minute more", "err", err)
 	}
 }
 
