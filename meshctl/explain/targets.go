@@ -187,6 +187,7 @@ func reach(c *config.Config, cluster *upstream.Config, r *Request, original neti
 		return nil
 	}
 	if cluster.Discovery == upstream.OriginalDst {
+		original = cluster.Dials(original)
 		for _, e := range known {
 			if e.Address == original {
 				return []reached{{e, 1}}

@@ -171,6 +171,9 @@ func balancer(in *cluster.Cluster, out *upstream.Config) error {
 	if out.Discovery == upstream.OriginalDst || out.Discovery == upstream.Named {
 		out.Balancer = upstream.Passthrough
 	}
+	if err == nil {
+		out.Port, err = balancing.OriginalPort(in)
+	}
 	return err
 }
 

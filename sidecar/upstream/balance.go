@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
-	"github.com/heddle-mesh/heddle/sidecar/upstream/rota"
 )
 
 // maxSchedule bounds a schedule; weights are scaled down to fit.
@@ -26,7 +25,7 @@ func (c *Cluster) PickFor(key Key, dst netip.AddrPort, tried []*Host, picks int)
 		if s.cfg.Discovery == Named {
 			return c.byName(s.cfg, key.Name, dst, tried)
 		}
-		return c.original(dst)
+		return c.original(s.cfg.Dials(dst))
 	}
 	if len(s.groups) == 0 {
 		if s.awaitTables() || s.cfg.dns() && (await(c.warm, s.cfg) || c.state.Load() != s) {
@@ -125,21 +124,4 @@ func (c *Cluster) original(dst netip.AddrPort) (*Host, exchange.Outcome) {
 		c.direct[dst] = h
 	}
 	return h, exchange.OK
-}
-
-// spread repeats hosts by weight in smooth weighted round-robin order; equal weights give each host one place.
-func spread(hosts []*Host) []*Host {
-	weights := make([]uint64, len(hosts))
-	for i, h := range hosts {
-		weights[i] = h.weight()
-	}
-	order := rota.Order(weights, maxSchedule)
-	if order == nil {
-		return hosts
-	}
-	out := make([]*Host, len(order))
-	for i, n := range order {
-		out[i] = hosts[n]
-	}
-	return out
 }

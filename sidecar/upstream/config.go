@@ -122,6 +122,7 @@ type Config struct {
 	Endpoints      []*exchange.Endpoint // Static and DNS
 	Errors         []int                // statuses that outlier detection takes for errors; nil: 5xx
 	Balancer       Balancer
+	Port           uint16        // of OriginalDst: where the chosen address is dialled; 0: at the chosen port
 	Hashing        hashing.Sizes // of RingHash and Maglev
 	Warmup         *Warmup       // of RoundRobin and LeastRequest; nil: new hosts have their full part at once
 	Protocol       WireProtocol
@@ -148,6 +149,14 @@ type Config struct {
 	Names          lookup.Names  // of Named
 	// LastResort is dialled, in plaintext, where no known endpoint accepts connections and none of them is secured; zero: nothing is.
 	LastResort netip.AddrPort
+}
+
+// Dials is where a connection to an original destination goes.
+func (c *Config) Dials(dst netip.AddrPort) netip.AddrPort {
+	if c.Port == 0 || dst.Port() == 0 {
+		return dst
+	}
+	return netip.AddrPortFrom(dst.Addr(), c.Port)
 }
 
 // Assignment is an EDS answer: the endpoints of one name. It never changes.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/upstream/hashing"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/rota"
 )
 
 // overprovision is how much of its share a priority or a locality is trusted to take on, in percent of its fit hosts: only where less than 5 of 7
@@ -117,7 +118,7 @@ func (l *level) groups(cfg *Config, out []*group, part float64) []*group {
 			return append(out, by...)
 		}
 	}
-	return append(out, &group{upTo: part, schedule: spread(members)})
+	return append(out, &group{upTo: part, schedule: rota.Spread(members, (*Host).weight, maxSchedule)})
 }
 
 // byNumber are the parts of the traffic, in percent, that the priorities take by how many hosts they have.
@@ -170,7 +171,7 @@ func (l *level) byLocality(part float64) (out []*group) {
 	}
 	for _, p := range order {
 		if s := share(p); s > 0 {
-			out = append(out, &group{upTo: part * s / total, schedule: spread(p.fit)})
+			out = append(out, &group{upTo: part * s / total, schedule: rota.Spread(p.fit, (*Host).weight, maxSchedule)})
 		}
 	}
 	return out

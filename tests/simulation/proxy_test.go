@@ -158,6 +158,7 @@ func (p *proxy) reach(cluster string, original netip.AddrPort, asked string) (*u
 		return c, nil
 	}
 	if c.Discovery == upstream.OriginalDst {
+		original = c.Dials(original)
 		for _, e := range known {
 			if e.Address == original {
 				return c, []*exchange.Endpoint{e}

@@ -129,12 +129,24 @@ func (in Cluster) originalDestination() bool {
 	return in.Service.Resolution == model.ResolveHeadless && !in.Class.Router && !in.Class.Proxyless
 }
 
+// portOverride is the target port of a ServiceEntry that resolves nothing: the address that the client chose is dialled there. 0: at the client's port.
+func (in Cluster) portOverride() uint16 {
+	p := in.Service.Port(in.Port)
+	if p == nil || in.Service.Resolution != model.ResolvePassthrough || in.Class.Router { // a gateway's address is its own
+		return 0
+	}
+	return p.Target
+}
+
 // discover says where the endpoints are.
 func (in Cluster) discover(c *cluster.Cluster) {
 	switch {
 	case in.named(): // see byNames
 	case in.originalDestination():
 		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_ORIGINAL_DST}
+		if port := in.portOverride(); port != 0 {
+			c.LbConfig = &cluster.Cluster_OriginalDstLbConfig_{OriginalDstLbConfig: &cluster.Cluster_OriginalDstLbConfig{UpstreamPortOverride: message.U32(uint32(port))}}
+		}
 		if in.knowsEndpoints() {
 			c.EdsClusterConfig = eds(c.Name)
 		}

@@ -88,7 +88,7 @@ func ReadServiceEntry(o *inputs.ServiceEntry, mesh *model.Mesh) (*ServiceEntry, 
 	base.Session = values.Session(&r.Log, mesh, o.Labels)
 	base.Resolution = r.resolution(spec.Resolution)
 	base.Addresses = r.entryAddresses(spec.Addresses)
-	base.Ports = r.entryPorts(spec.Ports)
+	base.Ports = r.entryPorts(spec.Ports, base.Resolution)
 	if base.Resolution == model.ResolveNamed {
 		r.named(spec, base.Ports)
 	}
@@ -193,7 +193,7 @@ func (r *reader) entryAddresses(list []string) []string {
 }
 
 // entryPorts reads the ports. Those of UDP are left out: nothing captures it, and it goes where it is sent.
-func (r *reader) entryPorts(list []*networking.ServicePort) []model.ServicePort {
+func (r *reader) entryPorts(list []*networking.ServicePort, how model.Resolution) []model.ServicePort {
 	if len(list) == 0 {
 		r.Errorf("spec.ports", "required")
 	}
@@ -214,8 +214,11 @@ func (r *reader) entryPorts(list []*networking.ServicePort) []model.ServicePort 
 			}
 			port.Protocol = protocol
 		}
-		if port.Target = port.Number; p.TargetPort != 0 {
+		switch {
+		case p.TargetPort != 0:
 			port.Target = values.Port(&r.Log, path+".targetPort", p.TargetPort)
+		case how != model.ResolvePassthrough: // which dials the client's port
+			port.Target = port.Number
 		}
 		if slices.ContainsFunc(out, func(q model.ServicePort) bool { return q.Number == port.Number || q.Name == port.Name }) {
 			r.Errorf(path, "another port has this name or number")

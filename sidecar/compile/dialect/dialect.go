@@ -149,7 +149,8 @@ envoy.config.route.v3.DirectResponseAction: status body
 envoy.config.cluster.v3.Cluster: name alt_stat_name type eds_cluster_config load_assignment connect_timeout lb_policy
 	common_lb_config circuit_breakers outlier_detection health_checks typed_extension_protocol_options upstream_connection_options upstream_bind_config
 	dns_refresh_rate respect_dns_ttl dns_lookup_family cleanup_interval transport_socket transport_socket_matches metadata
-	ring_hash_lb_config maglev_lb_config round_robin_lb_config least_request_lb_config cluster_type
+	ring_hash_lb_config maglev_lb_config round_robin_lb_config least_request_lb_config original_dst_lb_config
+	cluster_type
 envoy.config.cluster.v3.Cluster.CustomClusterType: name typed_config
 envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig: dns_cache_config allow_insecure_cluster_options
 envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig: name dns_lookup_family dns_refresh_rate
@@ -159,6 +160,7 @@ envoy.config.cluster.v3.Cluster.SlowStartConfig: slow_start_window aggression mi
 envoy.config.core.v3.RuntimeDouble: default_value runtime_key
 envoy.config.cluster.v3.Cluster.RingHashLbConfig: minimum_ring_size maximum_ring_size hash_function
 envoy.config.cluster.v3.Cluster.MaglevLbConfig: table_size
+envoy.config.cluster.v3.Cluster.OriginalDstLbConfig: upstream_port_override
 envoy.config.cluster.v3.Cluster.EdsClusterConfig: eds_config service_name
 envoy.config.cluster.v3.Cluster.CommonLbConfig: healthy_panic_threshold locality_weighted_lb_config override_host_status
 envoy.config.core.v3.HealthStatusSet: statuses

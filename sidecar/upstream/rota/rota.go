@@ -32,6 +32,23 @@ func Order(weights []uint64, most int) []int {
 	return out
 }
 
+// Spread repeats things by their weights, in that order; where all weigh the same, it returns them as they are.
+func Spread[T any](things []T, weight func(T) uint64, most int) []T {
+	weights := make([]uint64, len(things))
+	for i, t := range things {
+		weights[i] = weight(t)
+	}
+	order := Order(weights, most)
+	if order == nil {
+		return things
+	}
+	out := make([]T, len(order))
+	for i, n := range order {
+		out[i] = things[n]
+	}
+	return out
+}
+
 func gcd(a, b uint64) uint64 {
 	for b != 0 {
 		a, b = b, a%b
