@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -115,8 +116,8 @@ func (p *plane) serveGRPC(g guest) {
 	}
 }
 
-// dialGRPC is a program with gRPC's xDS client.
-func (p *plane) dialGRPC(g guest) health.HealthClient {
+// dialGRPC is a program with gRPC's xDS client, which calls its server by name.
+func (p *plane) dialGRPC(g guest, name string) health.HealthClient {
 	p.t.Helper()
 	builder, err := xds.NewXDSResolverWithConfigForTesting(p.bootstrap(g, p.agent(g.namespace, g.name)))
 	if err != nil {
@@ -126,7 +127,7 @@ func (p *plane) dialGRPC(g guest) health.HealthClient {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	conn, err := grpc.NewClient("xds:///echo.shop.svc.cluster.local:7070", grpc.WithResolvers(builder), grpc.WithTransportCredentials(creds))
+	conn, err := grpc.NewClient("xds:///"+name+":7070", grpc.WithResolvers(builder), grpc.WithTransportCredentials(creds))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -143,6 +144,8 @@ func call(t *testing.T, c health.HealthClient, fields ...string) (code codes.Cod
 	_, err := c.Check(metadata.AppendToOutgoingContext(ctx, fields...), &health.HealthCheckRequest{}, grpc.Header(&header), grpc.WaitForReady(len(fields) == 0))
 	return status.Code(err), strings.Join(header["x-pod"], ","), strings.Join(header["x-peer"], ",")
 }
+
+const echoHost = "echo.shop.svc.cluster.local"
 
 // proxylessMesh is a mesh of programs without a proxy: its objects, the servers, and two clients, of which the second is a stranger.
 func proxylessMesh(t *testing.T) (text string, servers, clients []guest) {
@@ -176,7 +179,7 @@ func (p *plane) proxyless(t *testing.T, servers, clients []guest) {
 	for _, g := range servers {
 		p.serveGRPC(g)
 	}
-	c := p.dialGRPC(clients[0])
+	c := p.dialGRPC(clients[0], echoHost)
 	if code, pod, peer := call(t, c); code != codes.OK || pod == "" || peer != "spiffe://cluster.local/ns/shop/sa/client" {
 		t.Fatalf("%s from %q, which saw %q", code, pod, peer)
 	}
@@ -208,8 +211,9 @@ func (p *plane) proxyless(t *testing.T, servers, clients []guest) {
 			t.Errorf("%d of %d calls went to echo-1", first, calls)
 		}
 	})
+	t.Run("hashes", func(t *testing.T) { p.sticks(t, clients[0]) })
 	t.Run("policies", func(t *testing.T) {
-		if code, _, _ := call(t, p.dialGRPC(clients[1])); code != codes.PermissionDenied {
+		if code, _, _ := call(t, p.dialGRPC(clients[1], echoHost)); code != codes.PermissionDenied {
 			t.Errorf("another account: %s", code)
 		}
 		watch, err := c.Watch(t.Context(), &health.HealthCheckRequest{})
@@ -228,4 +232,25 @@ func (p *plane) proxyless(t *testing.T, servers, clients []guest) {
 			t.Errorf("a client without a certificate: %s", code)
 		}
 	})
+}
+
+// sticks calls a service whose rule hashes by a header: who says the same goes to the same server, and not all do.
+func (p *plane) sticks(t *testing.T, client guest) {
+	t.Helper()
+	for _, name := range []string{"ring", "table"} {
+		c, chosen := p.dialGRPC(client, name+".shop.svc.cluster.local"), map[string]int{}
+		for n := range 20 {
+			key := "key-" + strconv.Itoa(n)
+			_, first, _ := call(t, c, "x-key", key)
+			chosen[first]++
+			for range 3 {
+				if code, pod, _ := call(t, c, "x-key", key); code != codes.OK || pod != first {
+					t.Errorf("%s: %s went to %q, then to %q (%s)", name, key, first, pod, code)
+				}
+			}
+		}
+		if chosen["echo-1"] == 0 || chosen["echo-2"] == 0 {
+			t.Errorf("%s: %v", name, chosen)
+		}
+	}
 }
