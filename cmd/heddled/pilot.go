@@ -52,6 +52,7 @@ type pilot struct {
 	tracer    trace.Tracer
 
 	snapshot atomic.Pointer[model.Snapshot]
+	checker  atomic.Pointer[translate.Checker]
 	report   atomic.Pointer[report.Report]
 	injects  atomic.Pointer[injects]
 	entries  atomic.Pointer[[]*inputs.WorkloadEntry]
@@ -95,6 +96,7 @@ func publishing(h *heddled, o publish.Options, m discovery.Machines) (*pilot, er
 	p := &pilot{log: log.With("part", "pilot"), tracer: h.traces.Tracer("pilot")}
 	p.injects.Store(&injects{merge: true, allocate: true})
 	p.report.Store(&report.Report{})
+	p.checker.Store(translate.NewChecker())
 	err := measureConflicts(metrics.Meter("pilot"), p.report.Load)
 	if err != nil {
 		return nil, err
@@ -122,6 +124,7 @@ func (p *pilot) translator() func(*inputs.Inputs) {
 		merge := in.Mesh.Config.GetEnablePrometheusMerge()
 		p.injects.Store(injectsOf(snapshot, merge == nil || merge.GetValue()))
 		p.snapshot.Store(snapshot)
+		p.checker.Store(memo.Checker())
 		p.report.Store(&report)
 		p.progress.Observe(p.publisher.SetSnapshot(snapshot), report)
 		p.tell(report)
@@ -155,7 +158,7 @@ func (p *pilot) endpointer() func(*inputs.Inputs) {
 }
 
 // check is what the validating webhook asks of the present mesh.
-func (p *pilot) check() admission.Check { return translate.NewChecker(p.snapshot.Load()).Check }
+func (p *pilot) check() admission.Check { return p.checker.Load().Check }
 
 // debug says what the mesh is and what proxies were told. It is read only.
 func (p *pilot) debug() http.Handler {

@@ -9,8 +9,10 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -51,17 +53,22 @@ func (v *validator) Handle(_ context.Context, req admission.Request) admission.R
 		}
 	}
 	o, err := inputs.Decode(req.Object.Raw)
-	if err != nil {
+	switch {
+	case err != nil && spec:
+		return admission.Allowed("")
+	case err != nil:
 		return invalid(err.Error())
 	}
 	if _, probe := o.GetAnnotations()[alwaysRefused]; probe {
 		return invalid("annotation " + alwaysRefused)
 	}
-	if o.GetNamespace() == "" {
-		o.SetNamespace(req.Namespace)
+	check := v.current()
+	issues := judge(check, o, req.Namespace)
+	if spec {
+		issues = added(check, req, issues)
 	}
 	var errors, warnings []string
-	for _, i := range v.current()(o) {
+	for _, i := range issues {
 		text := strings.TrimPrefix(i.String(), i.Severity.String()+": ")
 		if i.Severity == report.Error && !spec {
 			errors = append(errors, text)
@@ -76,6 +83,24 @@ func (v *validator) Handle(_ context.Context, req admission.Request) admission.R
 	return admission.Allowed("").WithWarnings(warnings...)
 }
 
+// judge judges an object of a request for a namespace, which the object itself need not name.
+func judge(check Check, o inputs.Object, namespace string) []report.Issue {
+	if o.GetNamespace() == "" {
+		o.SetNamespace(namespace)
+	}
+	return check(o)
+}
+
+// added keeps those issues that the object before the update did not have.
+func added(check Check, req admission.Request, issues []report.Issue) []report.Issue {
+	old, err := inputs.Decode(req.OldObject.Raw)
+	if err != nil {
+		return issues
+	}
+	before := judge(check, old, req.Namespace)
+	return slices.DeleteFunc(slices.Clone(issues), func(i report.Issue) bool { return slices.Contains(before, i) })
+}
+
 // name says which object is meant: whoever applies a file of many is told of the file only.
 func name(o inputs.Object) string {
 	return o.GetObjectKind().GroupVersionKind().Kind + " " + strings.TrimPrefix(o.GetNamespace()+"/"+cmp.Or(o.GetName(), o.GetGenerateName()), "/")
@@ -87,36 +112,30 @@ func invalid(message string) admission.Response {
 	}}}
 }
 
-// unchanged reports whether two versions of an object have the same spec, and whether they mean the same in all that translation reads.
+// unchanged reports whether two versions of an object have the same spec, and whether they are the same in all that may be judged.
 func unchanged(before, after []byte) (spec, all bool) {
 	old, err := meaning(before)
 	if err != nil {
 		return false, false
 	}
 	now, err := meaning(after)
-	spec = err == nil && old.Class == now.Class && reflect.DeepEqual(old.Spec, now.Spec)
-	return spec, spec && old.DryRun == now.DryRun
+	class := wire.IngressClassAnnotation // as good as an Ingress's spec
+	spec = err == nil && old.Metadata.Annotations[class] == now.Metadata.Annotations[class] && reflect.DeepEqual(old.Spec, now.Spec)
+	return spec, spec && maps.Equal(old.Metadata.Labels, now.Metadata.Labels) && maps.Equal(old.Metadata.Annotations, now.Metadata.Annotations)
 }
 
 // judged is the part of an object that is judged.
 type judged struct {
-	Spec   any
-	Class  string // which an Ingress's annotation names: as good as its spec
-	DryRun string
+	Metadata struct {
+		Labels      map[string]string `json:"labels"`
+		Annotations map[string]string `json:"annotations"`
+	} `json:"metadata"`
+	Spec any `json:"spec"`
 }
 
-func meaning(raw []byte) (judged, error) {
-	var out struct {
-		Metadata struct {
-			Annotations map[string]string `json:"annotations"`
-		} `json:"metadata"`
-		Spec any `json:"spec"`
-	}
+func meaning(raw []byte) (out judged, err error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
-	if err := d.Decode(&out); err != nil {
-		return judged{}, err
-	}
-	a := out.Metadata.Annotations
-	return judged{Spec: out.Spec, Class: a[wire.IngressClassAnnotation], DryRun: a["istio.io/dry-run"]}, nil
+	err = d.Decode(&out)
+	return out, err
 }

@@ -35,6 +35,11 @@ metadata: {name: older, namespace: shop}
 spec: {hosts: [taken.example.com], http: [{route: [{destination: {host: catalog}}]}]}
 ---
 apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: pages, namespace: shop}
+spec: {http: [{match: [{uri: {prefix: /pages}}], route: [{destination: {host: catalog}}]}]}
+---
+apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: older, namespace: shop}
 spec: {host: catalog, trafficPolicy: {loadBalancer: {simple: RANDOM}}}
@@ -62,8 +67,9 @@ func ask(t *testing.T, op admissionv1.Operation, before, after string) *admissio
 	if err != nil {
 		t.Fatal(err)
 	}
-	snap, _ := translate.Translate(in, nil)
-	handler := New(func() Check { return translate.NewChecker(snap).Check }, slog.New(slog.DiscardHandler))
+	memo := translate.NewMemo()
+	translate.Translate(in, memo)
+	handler := New(func() Check { return memo.Checker().Check }, slog.New(slog.DiscardHandler))
 	namespace := "shop"
 	if strings.Contains(after, "IngressClass\"") {
 		namespace = ""
@@ -106,6 +112,11 @@ func policy(annotations, spec string) string {
 func ingress(class, backend string) string {
 	return `{"apiVersion":"networking.k8s.io/v1","kind":"Ingress","metadata":{"name":"r","namespace":"shop"},"spec":{"ingressClassName":"` + class +
 		`","defaultBackend":` + backend + `}}`
+}
+
+func entry(annotations string) string {
+	return `{"apiVersion":"networking.istio.io/v1","kind":"ServiceEntry","metadata":{"name":"r","namespace":"shop","annotations":` + annotations +
+		`},"spec":{"hosts":["out.example.com"],"resolution":"DNS","ports":[{"number":80,"name":"http","protocol":"HTTP"}]}}`
 }
 
 const (
@@ -156,6 +167,13 @@ func TestAdmission(t *testing.T) {
 			after: virtualService(`{"hosts":["catalog"],"http":[{"route":[{"destination":{"host":"catalog","subset":"v1"}}]}]}`)},
 		{says: "an unknown gateway is a warning only", op: admissionv1.Create, warned: "spec.gateways[0]: there is no Gateway shop/nowhere",
 			after: virtualService(`{"hosts":["a.example.com"],"gateways":["nowhere"],"http":[{"route":[{"destination":{"host":"catalog"}}]}]}`)},
+		{says: "a delegate that is not there is a warning only", op: admissionv1.Create, warned: "spec.http[0].delegate: no VirtualService shop/nowhere without hosts is visible: the route is left out",
+			after: virtualService(`{"hosts":["a.example.com"],"http":[{"delegate":{"name":"nowhere"}}]}`)},
+		{says: "so is one that is asked for other paths than its own", op: admissionv1.Create, warned: "spec.http[0].delegate: the conditions of spec.http[0] in shop/pages contradict those here",
+			after: virtualService(`{"hosts":["a.example.com"],"http":[{"match":[{"uri":{"prefix":"/other"}}],"delegate":{"name":"pages"}}]}`)},
+		{says: "so is a share of a mirror that neither has", op: admissionv1.Create, warned: "spec.http[0] in shop/pages: mirrorPercentage: there is no mirror, here or there",
+			after: virtualService(`{"hosts":["a.example.com"],"http":[{"mirrorPercentage":{"value":10},"delegate":{"name":"pages"}}]}`)},
+		{says: "a delegate that fits passes", op: admissionv1.Create, after: virtualService(`{"hosts":["a.example.com"],"http":[{"match":[{"uri":{"prefix":"/p"}}],"delegate":{"name":"pages"}}]}`)},
 		{says: "a host that an older rule has is a warning with its name", op: admissionv1.Create, warned: "spec.hosts[0]: shop/older is older and has http rules",
 			after: virtualService(`{"hosts":["taken.example.com"],"http":[{"route":[{"destination":{"host":"catalog"}}]}]}`)},
 		{says: "a Service of another namespace is a warning with its name", op: admissionv1.Create, warned: "spec.hosts[0]: ledger.bank.svc.cluster.local is Service bank/ledger of another namespace",
@@ -188,6 +206,12 @@ func TestAdmission(t *testing.T) {
 			warned: "AuthorizationPolicy shop/r: metadata.annotations[istio.io/dry-run]: the policy is not enforced"},
 		{says: "on a bad spec that was there before, too", op: admissionv1.Update, before: policy(`{"istio.io/dry-run":"true"}`, `{"action":"CUSTOM"}`),
 			after: policy(`{}`, `{"action":"CUSTOM"}`), warned: "CUSTOM: not implemented by this version"},
+		{says: "of a version that is not known, too", op: admissionv1.Update, before: strings.Replace(virtualService(good), "/v1", "/v0", 1),
+			after: strings.Replace(strings.Replace(virtualService(good), "/v1", "/v0", 1), `"name":"r"`, `"name":"r","labels":{"a":"b"}`, 1)},
+		{says: "an annotation that nobody understands is warned of", op: admissionv1.Update, before: entry(`{}`), after: entry(`{"networking.istio.io/traffic-distribution":"Nearby"}`),
+			warned: "ServiceEntry shop/r: metadata.annotations[networking.istio.io/traffic-distribution]: "},
+		{says: "what an update leaves as it was is not told again", op: admissionv1.Update, before: entry(`{"networking.istio.io/traffic-distribution":"Nearby"}`),
+			after: entry(`{"networking.istio.io/traffic-distribution":"Nearby","a":"b"}`)},
 		{says: "a dry run may be created", op: admissionv1.Create, after: policy(`{"istio.io/dry-run":"true"}`, `{"action":"DENY"}`),
 			warned: "the policy is not enforced"},
 		{says: "an update to a bad spec is refused", op: admissionv1.Update, before: virtualService(good), after: virtualService(bad), refused: "bad regular expression"},

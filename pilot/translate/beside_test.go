@@ -166,9 +166,9 @@ spec: {action: CUSTOM}
 // TestNothingIsRefusedBesideIstiod holds that what is wrong is a warning at apply time while Istio's control plane runs too.
 func TestNothingIsRefusedBesideIstiod(t *testing.T) {
 	for text, severity := range map[string]report.Severity{besideIstio: report.Error, besideIstio + istiod: report.Warning} {
-		in := read(t, text)
-		snap, _ := translate.Translate(in, nil)
-		checker := translate.NewChecker(snap)
+		in, memo := read(t, text), translate.NewMemo()
+		translate.Translate(in, memo)
+		checker := memo.Checker()
 		for _, o := range in.Sidecars {
 			if o.Name != "b" {
 				continue

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	networking "istio.io/api/networking/v1alpha3"
+
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
@@ -22,23 +24,23 @@ type Checker struct {
 	snapshot *model.Snapshot
 	edges    []*model.Gateway
 	rivals   map[string][]rival // by kind and namespace, the oldest first
+	// delegates are VirtualServices whose rules stand in the place of those of others.
+	delegates map[model.Name]*istioapi.VirtualService
 	// besideIstio: nothing is refused at apply time while Istio's control plane runs in the cluster too.
 	besideIstio bool
 	ingress     *model.Ingress
 }
 
-// NewChecker indexes a snapshot. Without one, objects are judged by themselves only.
-func NewChecker(s *model.Snapshot) *Checker {
-	if s == nil {
-		return &Checker{ingress: &model.Ingress{}, facts: &facts{mesh: &model.Mesh{TrustDomain: wire.DefaultTrustDomain, RootNamespace: wire.SystemNamespace,
-			ClusterDomain: wire.DefaultClusterDomain, Ingress: model.IngressSettings{Class: wire.IngressClass}}}}
-	}
-	return newChecker(s, nil)
+// NewChecker judges objects by themselves only. One of a whole mesh is its Memo's.
+func NewChecker() *Checker {
+	return &Checker{ingress: &model.Ingress{}, facts: &facts{mesh: &model.Mesh{TrustDomain: wire.DefaultTrustDomain, RootNamespace: wire.SystemNamespace,
+		ClusterDomain: wire.DefaultClusterDomain, Ingress: model.IngressSettings{Class: wire.IngressClass}}}}
 }
 
-// newChecker indexes a snapshot. What did not change since the last one, which may be nil, is taken over from its Checker.
-func newChecker(s *model.Snapshot, last *Checker) *Checker {
-	c := &Checker{snapshot: s, edges: s.Gateways, ingress: s.Ingress, besideIstio: s.BesideIstio, rivals: rivals(s)}
+// newChecker indexes what a run has found. What did not change since the last one, whose Checker may be nil, is taken over.
+func (r *run) newChecker(last *Checker) *Checker {
+	s := r.snap
+	c := &Checker{snapshot: s, edges: s.Gateways, ingress: s.Ingress, besideIstio: s.BesideIstio, rivals: rivals(s), delegates: r.delegates}
 	if last == nil {
 		c.facts = newFacts(s, 1)
 	} else {
@@ -54,7 +56,7 @@ func (c *Checker) Check(o inputs.Object) []report.Issue {
 	}
 	issues := c.alone(o)
 	if !report.HasErrors(issues) {
-		return append(issues, c.context(o)...)
+		return slices.Concat(issues, c.merged(o), c.context(o))
 	}
 	if c.besideIstio { // the object may be the other's, who may understand it
 		issues = slices.Clone(issues)
@@ -98,6 +100,20 @@ func (c *Checker) alone(o inputs.Object) []report.Issue {
 	case *inputs.Unimplemented:
 		issues = unimplemented(o)
 	}
+	return issues
+}
+
+// merged says which rules of delegates are left out, as whoever merges them does.
+func (c *Checker) merged(o inputs.Object) []report.Issue {
+	root, ok := o.(*inputs.VirtualService)
+	if !ok || c.services == nil || !slices.ContainsFunc(root.Spec.Http, func(h *networking.HTTPRoute) bool { return h.GetDelegate() != nil }) {
+		return nil
+	}
+	v, _ := istioapi.ReadVirtualService(root, c.mesh)
+	if v.IsDelegate() {
+		return nil
+	}
+	_, issues := istioapi.MergeDelegates(v, c.delegates)
 	return issues
 }
 

@@ -44,9 +44,10 @@ func FuzzTranslate(f *testing.F) {
 		if err != nil {
 			return
 		}
-		snap, rep := translate.Translate(in, nil)
+		memo := translate.NewMemo()
+		_, rep := translate.Translate(in, memo)
 		translate.Endpoints(in, nil)
-		checker := translate.NewChecker(snap)
+		checker := memo.Checker()
 		for _, o := range objects(in) {
 			e := rep.Find(translate.RefOf(o))
 			if group := translate.RefOf(o).Group; e == nil && group == inputs.GroupKubernetes {

@@ -47,6 +47,14 @@ type Memo struct {
 	around           surroundings
 }
 
+// Checker judges single objects by the mesh of the last translation, and before the first by themselves only.
+func (m *Memo) Checker() *Checker {
+	if m.checker == nil {
+		return NewChecker()
+	}
+	return m.checker
+}
+
 // NewMemo returns a Memo that remembers nothing.
 func NewMemo() *Memo {
 	return &Memo{

@@ -33,6 +33,8 @@ type run struct {
 	judged []judged
 	istios map[string]bool // the namespaces that Istio's control plane serves, where there is one
 	seen   map[string]bool // the namespaces that the mesh looks at; nil: all
+	// delegates are VirtualServices without hosts.
+	delegates map[model.Name]*istioapi.VirtualService
 	// owned are Services by host where hosts are their namespaces' alone; nil: they are not.
 	owned map[string]*model.Service
 }
@@ -85,7 +87,7 @@ func objects(in *inputs.Inputs) int {
 
 // inContext looks at every object once more, now that the others are known.
 func (r *run) inContext() {
-	c := newChecker(r.snap, r.memo.checker)
+	c := r.newChecker(r.memo.checker)
 	r.memo.checker = c
 	abreast(len(r.judged), func(i int) { r.lookAgain(c, &r.judged[i]) })
 	r.rep.Entries = slices.Grow(r.rep.Entries, len(r.judged))
@@ -251,10 +253,10 @@ func (r *run) virtualServices() {
 		v, issues := istioapi.ReadVirtualService(o, r.mesh)
 		return resultOf(v, entryOf(o, issues))
 	})
-	delegates := make(map[model.Name]*istioapi.VirtualService)
+	r.delegates = make(map[model.Name]*istioapi.VirtualService)
 	for _, v := range read {
 		if v.entry.State != report.Refused && v.value.IsDelegate() {
-			delegates[v.value.From] = v.value
+			r.delegates[v.value.From] = v.value
 		}
 	}
 	r.snap.VirtualServices = slices.Grow(r.snap.VirtualServices, len(read))
@@ -265,7 +267,7 @@ func (r *run) virtualServices() {
 		}
 		v, issues := res.value.VirtualService, []report.Issue(nil)
 		if len(res.value.Delegates) > 0 {
-			v, issues = istioapi.MergeDelegates(res.value, delegates)
+			v, issues = istioapi.MergeDelegates(res.value, r.delegates)
 			v = r.memo.delegated.intern(v.From, v)
 		}
 		if r.owned == nil || !forSidecars(v.Gateways) {
