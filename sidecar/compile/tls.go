@@ -257,12 +257,9 @@ func sans(in *tlsv3.CertificateValidationContext) ([]mtls.Name, error) {
 	}
 	for i, m := range in.GetMatchTypedSubjectAltNames() {
 		field := fmt.Sprintf("match_typed_subject_alt_names[%d]", i)
-		kind := mtls.URIName
-		switch m.GetSanType() {
-		case tlsv3.SubjectAltNameMatcher_URI:
-		case tlsv3.SubjectAltNameMatcher_DNS:
-			kind = mtls.DNSName
-		default:
+		kind, known := map[tlsv3.SubjectAltNameMatcher_SanType]mtls.NameType{tlsv3.SubjectAltNameMatcher_URI: mtls.URIName, tlsv3.SubjectAltNameMatcher_DNS: mtls.DNSName,
+			tlsv3.SubjectAltNameMatcher_EMAIL: mtls.EmailName, tlsv3.SubjectAltNameMatcher_IP_ADDRESS: mtls.AddressName}[m.GetSanType()]
+		if !known {
 			return nil, values.Wrong(field+".san_type", "%s is not implemented", m.GetSanType())
 		}
 		if err := add(field+".matcher", kind, m.GetMatcher()); err != nil {

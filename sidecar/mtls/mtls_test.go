@@ -504,3 +504,45 @@ func TestWhoseWordAnIdentityIs(t *testing.T) {
 		})
 	}
 }
+
+// TestNames: which names of a certificate are accepted.
+func TestNames(t *testing.T) {
+	spiffe, err := url.Parse(web)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := &x509.Certificate{URIs: []*url.URL{spiffe}, DNSNames: []string{"DB01.CORP.LOCAL", "*.Example.com"}, EmailAddresses: []string{"alice@example.com"},
+		IPAddresses: []net.IP{net.ParseIP("10.1.2.3").To4(), net.ParseIP("2001:db8::1")}}
+	for name, c := range map[string]struct {
+		kind NameType
+		text match.Config
+		want bool
+	}{
+		"an address":                      {AnyName, match.Config{Value: "10.1.2.3"}, true},
+		"an address, as such":             {AddressName, match.Config{Value: "2001:db8::1"}, true},
+		"an address, as a DNS name":       {DNSName, match.Config{Value: "10.1.2.3"}, false},
+		"another address":                 {AnyName, match.Config{Value: "10.1.2.30"}, false},
+		"an email address":                {AnyName, match.Config{Value: "alice@example.com"}, true},
+		"an email address, as such":       {EmailName, match.Config{Value: "alice@example.com"}, true},
+		"an email address, as a URI":      {URIName, match.Config{Value: "alice@example.com"}, false},
+		"another email address":           {AnyName, match.Config{Value: "mallory@example.com"}, false},
+		"a DNS name in lower case":        {AnyName, match.Config{Value: "db01.corp.local"}, true},
+		"a DNS name by a wildcard":        {DNSName, match.Config{Value: "SHOP.example.com"}, true},
+		"two labels for a wildcard":       {AnyName, match.Config{Value: "a.shop.example.com"}, false},
+		"a beginning, in another case":    {DNSName, match.Config{Kind: match.Prefix, Value: "db01"}, false},
+		"a URI":                           {AnyName, match.Config{Value: web}, true},
+		"a URI in another case":           {AnyName, match.Config{Value: strings.ToUpper(web)}, false},
+		"a URI, as a DNS name":            {DNSName, match.Config{Value: web}, false},
+		"a beginning of an email address": {EmailName, match.Config{Kind: match.Prefix, Value: "alice@"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, err := match.New(c.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := named(leaf, []Name{{Type: c.kind, Match: m}}); got != c.want {
+				t.Errorf("accepted: %v", got)
+			}
+		})
+	}
+}

@@ -3,6 +3,10 @@ package mtls
 import (
 	"crypto/x509"
 	"errors"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/heddle-mesh/heddle/internal/spiffe"
@@ -53,9 +57,11 @@ type NameType uint8
 
 // The types.
 const (
-	AnyName NameType = iota // URI and DNS
+	AnyName NameType = iota // all of the following
 	URIName
 	DNSName
+	EmailName
+	AddressName // an IP address
 )
 
 // Name is one acceptable subject alternative name.
@@ -66,24 +72,24 @@ type Name struct {
 
 // named says whether leaf carries one of names.
 func named(leaf *x509.Certificate, names []Name) bool {
-	for i := range names {
-		n := &names[i]
-		if n.Type != DNSName {
-			for _, uri := range leaf.URIs {
-				if n.Match.Match(uri.String()) {
-					return true
-				}
-			}
-		}
-		if n.Type != URIName {
-			for _, dns := range leaf.DNSNames {
-				if n.Match.Match(dns) || n.Match.Config().Kind == match.Exact && wildcard(dns, n.Match.Config().Value) {
-					return true
-				}
-			}
-		}
+	return slices.ContainsFunc(names, func(n Name) bool {
+		return n.of(URIName) && slices.ContainsFunc(leaf.URIs, func(u *url.URL) bool { return n.Match.Match(u.String()) }) ||
+			n.of(DNSName) && slices.ContainsFunc(leaf.DNSNames, n.hosts) ||
+			n.of(EmailName) && slices.ContainsFunc(leaf.EmailAddresses, n.Match.Match) ||
+			n.of(AddressName) && slices.ContainsFunc(leaf.IPAddresses, func(ip net.IP) bool { return n.Match.Match(ip.String()) })
+	})
+}
+
+func (n *Name) of(t NameType) bool { return n.Type == AnyName || n.Type == t }
+
+// hosts says whether a DNS name of a certificate will do. Exact ones are compared as DNS compares them.
+func (n *Name) hosts(dns string) bool {
+	c := n.Match.Config()
+	if c.Kind != match.Exact {
+		return n.Match.Match(dns)
 	}
-	return false
+	dns, want := strings.ToLower(dns), strings.ToLower(c.Value)
+	return dns == want || wildcard(dns, want)
 }
 
 // wildcard says whether the certificate's name pattern (*.suffix, one label) covers host.

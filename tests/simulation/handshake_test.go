@@ -109,7 +109,7 @@ func (s *security) presents(p *pki, e *exchange.Endpoint, tr traffic) (name stri
 	listener := bufconn.Listen(1 << 16) // a pipe would have both sides wait for each other to read
 	defer listener.Close()
 	settings := &tls.Config{ClientAuth: tls.RequestClientCert, GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		return p.pair(h.ServerName), nil
+		return p.outside(h.ServerName), nil
 	}}
 	done := make(chan *tls.Conn, 1)
 	go func() {

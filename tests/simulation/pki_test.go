@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -61,7 +62,7 @@ func (p *pki) sign(template, parent *x509.Certificate, key *ecdsa.PublicKey) *x5
 	return cert
 }
 
-// issue makes a certificate for a SPIFFE ID or for DNS names separated by commas.
+// issue makes a certificate for a SPIFFE ID, or for names separated by commas.
 func (p *pki) issue(name string) (certificate, key []byte) {
 	k := newKey(p.t)
 	template := &x509.Certificate{
@@ -71,7 +72,7 @@ func (p *pki) issue(name string) (certificate, key []byte) {
 	if id, err := url.Parse(name); err == nil && id.Scheme == "spiffe" {
 		template.URIs = []*url.URL{id}
 	} else {
-		template.DNSNames = strings.Split(name, ",")
+		alternatives(template, strings.Split(name, ","))
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(k)
 	if err != nil {
@@ -79,6 +80,27 @@ func (p *pki) issue(name string) (certificate, key []byte) {
 	}
 	cert := p.sign(template, p.cert, &k.PublicKey)
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+// alternatives gives a certificate names: IP addresses, those of mail, and of DNS.
+func alternatives(to *x509.Certificate, names []string) {
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			to.IPAddresses = append(to.IPAddresses, ip)
+		} else if strings.Contains(name, "@") {
+			to.EmailAddresses = append(to.EmailAddresses, name)
+		} else {
+			to.DNSNames = append(to.DNSNames, name)
+		}
+	}
+}
+
+// outside is what a server shows to those who ask for a name: a certificate for that and for an address; for another name, where it is asked for an alias.
+func (p *pki) outside(asked string) *tls.Certificate {
+	if strings.HasPrefix(asked, "alias.") {
+		asked = "origin.example.com"
+	}
+	return p.pair(asked + ",192.0.2.1")
 }
 
 // server is the content of a Secret: a certificate whose one name is the Secret's.

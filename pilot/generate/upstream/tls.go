@@ -139,11 +139,13 @@ func (in Cluster) originated(rule *model.ClientTLS) *tls.UpstreamTlsContext {
 		out.Sni = in.Service.Host
 	}
 	if len(sans) == 0 && !rule.InsecureSkipVerify {
-		if len(in.Service.SANs) > 0 {
+		switch {
+		case len(in.Service.SANs) > 0:
 			sans = in.Service.SANs
-		} else if out.Sni != "" && !in.hostSNI() {
+		case rule.SNI != "" && in.Service.Resolution != model.ResolveNamed: // as in Istio, a name that is asked for need not be proven
+		case out.Sni != "" && !in.hostSNI():
 			sans = []string{out.Sni}
-		} else {
+		default:
 			out.AutoSniSanValidation = true
 		}
 	}
@@ -184,12 +186,12 @@ func (in Cluster) credentials(c *tls.CommonTlsContext, rule *model.ClientTLS, sa
 	}
 	if secret {
 		c.ValidationContextType = &tls.CommonTlsContext_CombinedValidationContext{CombinedValidationContext: &tls.CommonTlsContext_CombinedCertificateValidationContext{
-			DefaultValidationContext:         &tls.CertificateValidationContext{MatchTypedSubjectAltNames: typedNames(sans)},
+			DefaultValidationContext:         transport.Untyped(message.ExactNames(sans)),
 			ValidationContextSdsSecretConfig: message.Secret(wire.SecretPrefix + rule.CredentialName + wire.CACertSuffix),
 		}}
 		return
 	}
-	v := &tls.CertificateValidationContext{MatchTypedSubjectAltNames: typedNames(sans)}
+	v := transport.Untyped(message.ExactNames(sans))
 	system := rule.CACertificates == "" || rule.CACertificates == "system"
 	switch {
 	case system && in.Class.Foreign: // which knows of no roots but those in files
@@ -203,17 +205,4 @@ func (in Cluster) credentials(c *tls.CommonTlsContext, rule *model.ClientTLS, sa
 		v.Crl = message.File(rule.CRL)
 	}
 	c.ValidationContextType = &tls.CommonTlsContext_ValidationContext{ValidationContext: v}
-}
-
-// typedNames are the names that a server's certificate may have: SPIFFE IDs as URIs, others as DNS names.
-func typedNames(names []string) []*tls.SubjectAltNameMatcher {
-	var out []*tls.SubjectAltNameMatcher
-	for _, name := range names {
-		kind := tls.SubjectAltNameMatcher_DNS
-		if strings.Contains(name, "://") {
-			kind = tls.SubjectAltNameMatcher_URI
-		}
-		out = append(out, &tls.SubjectAltNameMatcher{SanType: kind, Matcher: message.Exactly(name)})
-	}
-	return out
 }
