@@ -221,6 +221,9 @@ func (m *mesh) serve(p *proxy, l *config.Listener, c *exchange.Connection, tr tr
 	if l.Inspect.Timeout > 0 {
 		j.say("detection=%s", l.Inspect.Timeout)
 	}
+	if in := l.Inspect; l.Via != nil && l.Via.Direction == exchange.Inbound && in.HTTP && !in.HTTPOff.Has(c.Destination.Port()) {
+		j.say("sniffed")
+	}
 	chain := l.Choose(c)
 	if chain == nil {
 		j.say("closed")

@@ -3,6 +3,7 @@ package listeners
 import (
 	"cmp"
 	"net/netip"
+	"slices"
 	"strings"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -84,7 +85,7 @@ func (in Inbound) direct(p Port) *wire.Resource {
 	l := &listener.Listener{
 		Name: "inbound_" + in.Class.ListenerName(p.Bind, p.Port), TrafficDirection: core.TrafficDirection_INBOUND, Metadata: metadata(in.Class, &in.Self, in.Reports.Server),
 		AccessLog: listenerLog(in.Mesh, in.Reports.Server), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: message.Duration(in.Mesh.DetectionTimeout),
-		ListenerFilters: []*listener.ListenerFilter{inspectTLS(), inspectHTTP()},
+		ListenerFilters: []*listener.ListenerFilter{inspectTLS(), inspectHTTPBut(slices.Values([]Port{p}))},
 		FilterChains:    in.chains(p, naming.Inbound(p.Port), authz.Guard{Mesh: in.Mesh, Policies: in.Policies.Slice()}),
 	}
 	bindTo(l, in.Class, p.Bind, p.Port)
@@ -124,7 +125,7 @@ func (in Inbound) listener() *wire.Resource {
 	l := &listener.Listener{
 		Name: wire.ListenerVirtualInbound, TrafficDirection: core.TrafficDirection_INBOUND, Metadata: metadata(in.Class, &in.Self, in.Reports.Server),
 		AccessLog: listenerLog(in.Mesh, in.Reports.Server), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: message.Duration(in.Mesh.DetectionTimeout),
-		ListenerFilters: []*listener.ListenerFilter{originalDestination(), inspectTLS(), inspectHTTP()},
+		ListenerFilters: []*listener.ListenerFilter{originalDestination(), inspectTLS(), inspectHTTPBut(in.Ports.All)},
 		FilterChains: []*listener.FilterChain{
 			chain("virtualInbound-blackhole", portMatch(wire.PortInbound), nil, toCluster(in.Reports.Server, wire.ClusterBlackHole)),
 		},

@@ -62,6 +62,8 @@ var tables = sync.OnceValue(func() map[int]*table {
 			// Upstreams are told less of what clients have asked.
 			"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.append_x_forwarded_port",
 			"envoy.config.route.v3.RouteAction.append_x_forwarded_host",
+			// What is no HTTP, and begins like it, waits for more.
+			"envoy.config.listener.v3.ListenerFilter.filter_disabled",
 			// Clients are shown no OCSP response.
 			"envoy.extensions.transport_sockets.tls.v3.TlsCertificate.ocsp_staple",
 		),
