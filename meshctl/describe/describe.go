@@ -160,6 +160,14 @@ func destinationRules(m *replica.Mesh, svc *model.Service, self model.Labels) []
 			if r.Selector != nil {
 				rule.Limits = fmt.Sprintf("for %s in namespace %s with labels %s", whom, namespace, labelText(r.Selector))
 			}
+			switch r.Clients {
+			case model.NoClients:
+				rule.Limits = "obeyed by nobody: others for the host come first"
+			case model.OwnClients:
+				rule.Limits = "for " + whom + " in namespace " + namespace
+			case model.OtherClients:
+				rule.Limits = strings.TrimPrefix(rule.Limits+", not for clients in namespace "+namespace, ", ")
+			}
 			for _, s := range r.Subsets {
 				rule.Subsets = append(rule.Subsets, Subset{Name: s.Name, Labels: labelText(s.Labels), Pods: members(m, svc, s.Labels), Here: self != nil && s.Labels.Matches(self)})
 			}

@@ -166,53 +166,56 @@ func newRuleTable(rules []*model.DestinationRule) *ruleTable {
 	return t
 }
 
-// find returns the rule for the most specific host that admits the client. Of equal hosts, one that selects the proxy is preferred.
-func (t *ruleTable) find(host string, admits func(*model.DestinationRule) bool) *model.DestinationRule {
+// find returns the rule that a client obeys of those for the most specific host that any of them is for, and whether there is any: the first that selects
+// the client, else the last without a selector.
+func (t *ruleTable) find(host string, among, admits func(*model.DestinationRule) bool) (obeyed *model.DestinationRule, found bool) {
 	if t == nil {
-		return nil
+		return nil, false
 	}
-	var best *model.DestinationRule
+	at := ""
 	consider := func(rules []*model.DestinationRule) {
 		for _, r := range rules {
-			if best != nil && (len(r.Host) < len(best.Host) || best.Selector != nil) {
+			switch {
+			case found && (len(r.Host) < len(at) || obeyed != nil && obeyed.Selector != nil):
 				return
+			case !naming.Covers(r.Host, host) || !among(r):
+				continue
 			}
-			if naming.Covers(r.Host, host) && admits(r) && (best == nil || r.Selector != nil) {
-				best = r
+			if at, found = r.Host, true; admits(r) {
+				obeyed = r
 			}
 		}
 	}
-	if consider(t.exact[host]); best == nil {
+	if consider(t.exact[host]); !found {
 		consider(t.wild)
 	}
-	return best
+	return obeyed, found
 }
 
-// rule returns the DestinationRule that a client obeys towards a host: its own namespace's, else the service's, else the root's.
+// rule returns the DestinationRule that a client obeys towards a host: its own namespace's, else the service's, else the root's. At home a rule for a more
+// specific host ends the search even if it selects other clients; elsewhere, unless it is exported to the client, the search goes on in the next namespace.
 func (ix *Index) rule(o Outbound, svc *model.Service) *model.DestinationRule {
 	host, namespace, root := svc.Host, svc.Namespace, ix.mesh.RootNamespace
+	spared := !o.Class.Router && !svc.Entry && namespace != o.Namespace
 	own := func(r *model.DestinationRule) bool {
-		if r.SparesServices && !o.Class.Router && !svc.Entry && namespace != o.Namespace {
-			return false
-		}
-		if o.Namespace == root && (r.Export.Public || len(r.Export.Namespaces) != 1 || r.Export.Namespaces[0] != root) {
-			return false
-		}
-		return r.Selector == nil || o.selects(r)
+		return r.AtHome(o.Namespace, root) && !(r.SparesServices && spared)
 	}
-	if r := ix.rules[o.Namespace].find(host, own); r != nil {
+	if r, found := ix.rules[o.Namespace].find(host, own, o.obeys); found {
 		return r
 	}
-	exported := func(r *model.DestinationRule) bool { return r.Selector == nil && r.Export.To(o.Namespace) }
-	if namespace != o.Namespace || namespace == root {
-		if r := ix.rules[namespace].find(host, exported); r != nil {
+	exported := func(r *model.DestinationRule) bool { return r.Export.To(o.Namespace) }
+	for _, at := range []string{namespace, root} {
+		abroad := func(r *model.DestinationRule) bool { return r.Abroad(at) }
+		if r, _ := ix.rules[at].find(host, abroad, exported); r != nil {
 			return r
 		}
 	}
-	if namespace == root {
-		return nil
-	}
-	return ix.rules[root].find(host, exported)
+	return nil
+}
+
+// obeys reports whether a rule, if it has a selector, selects the proxy.
+func (o Outbound) obeys(rule *model.DestinationRule) bool {
+	return rule.Selector == nil || o.selects(rule)
 }
 
 // selects reports whether a rule with a selector selects the proxy.

@@ -47,6 +47,19 @@ func (v Visibility) To(namespace string) bool {
 	return found
 }
 
+// Only reports whether just one namespace may see the object.
+func (v Visibility) Only(namespace string) bool {
+	return !v.Public && len(v.Namespaces) == 1 && v.Namespaces[0] == namespace
+}
+
+// Meets reports whether there is anybody who may see both v and o.
+func (v Visibility) Meets(o Visibility) bool {
+	if v.Public {
+		v, o = o, v
+	}
+	return v.Public || o.Public && len(v.Namespaces) > 0 || slices.ContainsFunc(v.Namespaces, o.To)
+}
+
 // Within reports whether everybody who may see v may see o.
 func (v Visibility) Within(o Visibility) bool {
 	if v.Public || o.Public {

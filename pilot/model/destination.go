@@ -7,12 +7,35 @@ type DestinationRule struct {
 	Parts  []RulePart // what each of From brought, where they are several
 	Host   string     // FQDN, "*suffix" or "*"
 	Export Visibility
+	// Clients are those, of all to whom it is exported, who obey the rule: the others may have one that it was merged into.
+	Clients RuleClients
 	// Selector limits the rule to client workloads of its own namespace. Nil: all.
 	Selector Selector
 	Default  PolicySet
 	Subsets  []*Subset
 	// SparesServices: sidecars do not obey the rule for Services of other namespaces.
 	SparesServices bool
+}
+
+// RuleClients are the clients that obey a rule.
+type RuleClients string
+
+// The clients that obey a rule.
+const (
+	AllClients   RuleClients = ""
+	OwnClients   RuleClients = "own"    // of the rule's own namespace
+	OtherClients RuleClients = "others" // of other namespaces
+	NoClients    RuleClients = "none"   // other rules for the host come first
+)
+
+// AtHome reports whether clients of the rule's own namespace obey it. Those of the root namespace obey what is for them alone; the rest is everybody's there.
+func (d *DestinationRule) AtHome(namespace, root string) bool {
+	return (d.Clients == AllClients || d.Clients == OwnClients) && d.Export.To(namespace) && (namespace != root || d.Export.Only(namespace))
+}
+
+// Abroad reports whether clients look for the rule in its namespace, wherever they are.
+func (d *DestinationRule) Abroad(namespace string) bool {
+	return (d.Clients == AllClients || d.Clients == OtherClients) && !d.Export.Only(namespace)
 }
 
 // RulePart is what one object brought into a merged rule.

@@ -214,7 +214,7 @@ func (c *Checker) serviceEntry(log *report.Log, o *inputs.ServiceEntry) {
 // hasSubset reports whether any rule for a host has a subset.
 func (c *Checker) hasSubset(host, subset string) bool {
 	has := func(rule *model.DestinationRule) bool {
-		return slices.ContainsFunc(rule.Subsets, func(s *model.Subset) bool { return s.Name == subset })
+		return rule.Clients != model.NoClients && slices.ContainsFunc(rule.Subsets, func(s *model.Subset) bool { return s.Name == subset })
 	}
 	return slices.ContainsFunc(c.rules[host], has) || slices.ContainsFunc(c.wild, func(rule *model.DestinationRule) bool {
 		return model.HostIncludes(rule.Host, host) && has(rule)

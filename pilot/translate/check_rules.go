@@ -17,7 +17,7 @@ import (
 func (c *Checker) destinationRule(log *report.Log, o *inputs.DestinationRule, strangers []strange) {
 	host := c.host(o.Spec.Host, o.Namespace)
 	c.ownership(log, o, strangers)
-	c.ruledBefore(log, o, host)
+	c.contested(log, o, host)
 	svc := c.services[host]
 	if svc == nil {
 		if !strings.HasPrefix(host, "*") {
@@ -40,29 +40,38 @@ func (c *Checker) destinationRule(log *report.Log, o *inputs.DestinationRule, st
 	}
 }
 
-// ruledBefore tells of what older rules of the namespace have for the same host already.
-func (c *Checker) ruledBefore(log *report.Log, o *inputs.DestinationRule, host string) {
+// contested tells of what other rules of the namespace have for the same host: older ones that this one is merged into, and one that comes first.
+func (c *Checker) contested(log *report.Log, o *inputs.DestinationRule, host string) {
 	others := c.rulesOf(o.Namespace, host)
 	if alone := len(others) == 1 && len(others[0].From) == 1 && others[0].From[0] == nameOf(o); alone || len(others) == 0 {
 		return
 	}
 	own, _ := istioapi.ReadDestinationRule(o, c.mesh)
+	last := -1 // the last that it is part of
+	for i, rule := range others {
+		if slices.Contains(rule.From, own.From[0]) {
+			last = i
+		}
+	}
 	for _, rule := range others {
-		if (rule.Selector == nil) != (own.Selector == nil) || !maps.Equal(rule.Selector, own.Selector) {
-			continue
-		}
-		if !slices.Contains(rule.From, own.From[0]) && !rule.Export.Within(own.Export) { // it cannot be merged
-			log.Conflictf(report.Warning, "spec.host", "%s is older and comes first for %s wherever both are visible", rule.From[0], host)
-			continue
-		}
+		merged := slices.Contains(rule.From, own.From[0]) || last < 0 && rule.Clients != model.NoClients && rule.Export.Within(own.Export)
 		for _, part := range rule.Brought() {
-			if part.From == own.From[0] {
+			if part.From == own.From[0] || !merged || !sameSelector(rule, own) {
 				break // the others are younger
 			}
 			claimedBefore(log, part, own)
 		}
-		return
 	}
+	for _, rule := range slices.Backward(others[last+1:]) {
+		if last >= 0 && sameSelector(rule, own) && rule.Export.Meets(own.Export) {
+			log.Conflictf(report.Warning, "spec.host", "%s comes first for %s wherever both are visible", rule.From[0], host)
+			return
+		}
+	}
+}
+
+func sameSelector(rule *model.DestinationRule, own *istioapi.DestinationRule) bool {
+	return (rule.Selector == nil) == (own.Selector == nil) && maps.Equal(rule.Selector, own.Selector)
 }
 
 // claimedBefore tells of what an older rule leaves nothing of in one that is merged into it.
@@ -77,7 +86,7 @@ func claimedBefore(log *report.Log, older model.RulePart, own *istioapi.Destinat
 	}
 }
 
-// rulesOf are the rules of a namespace for a host, the older first.
+// rulesOf are the rules of a namespace for a host, by precedence: of those without a selector the last comes first.
 func (c *Checker) rulesOf(namespace, host string) []*model.DestinationRule {
 	all := c.rules[host]
 	if strings.HasPrefix(host, "*") {

@@ -42,6 +42,7 @@ type DestinationRule struct {
 	Parts    []model.RulePart // what each of From brought, where they are several
 	Host     string
 	Export   model.Visibility
+	ExportTo []string // as it is written, sorted
 	Selector model.Selector
 	Baseline *model.TrafficPolicy // the mesh's, of blocks that are not given; nil: there is none
 	Policy   *Policy              // nil: not given
@@ -94,6 +95,7 @@ func (r *reader) destinationRule(o *inputs.DestinationRule) *DestinationRule {
 		out.Host = r.host("spec.host", spec.Host, true)
 	}
 	out.Export = values.Export(&r.Log, "spec.exportTo", spec.ExportTo, o.Namespace, r.Mesh.DestinationRuleExport)
+	out.ExportTo = slices.Compact(slices.Sorted(slices.Values(spec.ExportTo)))
 	if slices.Contains(spec.ExportTo, "~") {
 		r.Errorf("spec.exportTo", `"~" is for Services and ServiceEntries`)
 	}
@@ -104,7 +106,7 @@ func (r *reader) destinationRule(o *inputs.DestinationRule) *DestinationRule {
 				r.Errorf(r.at("spec.exportTo", i), "%q: a rule with a workloadSelector is for its own namespace only", to)
 			}
 		}
-		out.Export = model.Visibility{Namespaces: []string{o.Namespace}}
+		out.Export, out.ExportTo = model.Visibility{Namespaces: []string{o.Namespace}}, []string{"."}
 	}
 	out.Policy = r.policy("spec.trafficPolicy", spec.TrafficPolicy)
 	out.Subsets = slices.Grow(out.Subsets, len(spec.Subsets))
@@ -215,12 +217,15 @@ func Baseline(log *report.Log, path string, p *meshapi.MeshConfig_DefaultTraffic
 	return &out
 }
 
-// Mergeable reports whether b adds to a: the same clients obey both, or more of them obey b.
+// Mergeable reports whether b adds to a: their exportTo says the same, word for word, or b's more.
 func (a *DestinationRule) Mergeable(b *DestinationRule) bool {
 	if a.Host != b.Host || !maps.Equal(a.Selector, b.Selector) || (a.Selector == nil) != (b.Selector == nil) {
 		return false
 	}
-	return a.Export.Within(b.Export)
+	if len(a.ExportTo) == 0 || len(b.ExportTo) == 0 {
+		return len(a.ExportTo) == len(b.ExportTo)
+	}
+	return !slices.ContainsFunc(a.ExportTo, func(to string) bool { return !slices.Contains(b.ExportTo, to) })
 }
 
 // Merge adds the subsets of the younger b to a, and its policy if a has none.
@@ -265,8 +270,8 @@ func (a *DestinationRule) HasSubset(name string) bool {
 }
 
 // Complete lays the blocks over each other: subsets over the host, ports instead of both.
-func (a *DestinationRule) Complete() *model.DestinationRule {
-	out := &model.DestinationRule{From: a.From, Parts: a.Parts, Host: a.Host, Export: a.Export, Selector: a.Selector}
+func (a *DestinationRule) Complete(clients model.RuleClients) *model.DestinationRule {
+	out := &model.DestinationRule{From: a.From, Parts: a.Parts, Host: a.Host, Export: a.Export, Clients: clients, Selector: a.Selector}
 	out.Default = a.over(nil, a.Policy)
 	out.Subsets = slices.Grow(out.Subsets, len(a.Subsets))
 	for _, s := range a.Subsets {
