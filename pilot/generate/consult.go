@@ -48,9 +48,9 @@ func passedOver(in routes.Host, vs, first *model.VirtualService) string {
 	case why != "":
 		return why
 	case first == nil:
-		return "hosts: another names the host more exactly, or is older, and has no rule for the client and port"
+		return "hosts: another names the host more exactly, is exported to fewer, or is older, and has no rule for the client and port"
 	}
-	return fmt.Sprintf("hosts: VirtualService %s names the host, too, and goes first: more exactly, or older", first.From)
+	return fmt.Sprintf("hosts: VirtualService %s names the host, too, and goes first: more exactly, exported to fewer, or older", first.From)
 }
 
 // covering is the first of a VirtualService's hosts that covers host, or "".

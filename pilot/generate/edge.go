@@ -126,26 +126,9 @@ func (b *edgeBuilder) place(s BoundServer) {
 	plan.servers = append(plan.servers, s)
 }
 
-// edgeVirtuals are the VirtualServices that gateways of a namespace may obey: private ones first, then those exported to the namespace,
-// then public ones; each by age.
+// edgeVirtuals are the VirtualServices that gateways of a namespace may obey.
 func (ix *Index) edgeVirtuals(namespace string) []*model.VirtualService {
-	var out []*model.VirtualService
-	for _, vs := range ix.snapshot.VirtualServices {
-		if vs.Export.To(namespace) {
-			out = append(out, vs)
-		}
-	}
-	rank := func(vs *model.VirtualService) int {
-		switch v := vs.Export; {
-		case v.Public:
-			return 2
-		case len(v.Namespaces) == 1 && vs.From.Namespace == namespace:
-			return 0
-		}
-		return 1
-	}
-	sort.SliceStable(out, func(i, j int) bool { return rank(out[i]) < rank(out[j]) })
-	return out
+	return ix.ranked(namespace, func(*model.VirtualService) bool { return true })
 }
 
 // attached reports whether a VirtualService has rules for a gateway.

@@ -120,16 +120,23 @@ func choose(services []*model.Service, o Outbound, limits *imports.Imports, want
 
 // virtuals are the VirtualServices that a scope's sidecars may obey.
 func (ix *Index) virtuals(o Outbound, limits *imports.Imports) []*model.VirtualService {
-	var out []*model.VirtualService
 	if o.Class.Router {
 		return nil
 	}
+	return ix.ranked(o.Namespace, func(vs *model.VirtualService) bool { return barred(vs, o, limits) == "" })
+}
+
+// ranked are those of the VirtualServices exported to a namespace that are wanted: its own private ones first, then those exported to it, then public ones;
+// each by age.
+func (ix *Index) ranked(namespace string, wanted func(*model.VirtualService) bool) []*model.VirtualService {
+	var ranks [3][]*model.VirtualService
 	for _, vs := range ix.snapshot.VirtualServices {
-		if barred(vs, o, limits) == "" {
-			out = append(out, vs)
+		if vs.Export.To(namespace) && wanted(vs) {
+			n := vs.Rank(namespace)
+			ranks[n] = append(ranks[n], vs)
 		}
 	}
-	return out
+	return slices.Concat(ranks[:]...)
 }
 
 // barred says why a VirtualService is not for a scope's sidecars; "": it is.

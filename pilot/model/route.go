@@ -17,6 +17,18 @@ type VirtualService struct {
 	Entire bool
 }
 
+// Rank orders VirtualServices before their age does, in the eyes of clients in a namespace: 0 where one is their namespace's own and not everybody's, 1
+// where it is exported to them, 2 where it is everybody's.
+func (v *VirtualService) Rank(client string) int {
+	switch {
+	case v.Export.Public:
+		return 2
+	case v.From.Namespace != client:
+		return 1
+	}
+	return 0
+}
+
 // Source limits a rule to client workloads; it is applied when configuration is made, and only to sidecars.
 type Source struct {
 	Labels    Selector

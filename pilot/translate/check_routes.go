@@ -90,7 +90,7 @@ func serves(g *model.Gateway, namespace, host string) bool {
 	})
 }
 
-// shadowed warns of hosts for which an older VirtualService has rules of the same protocol, for the same sidecars. Its rules for bytes go first; its http
+// shadowed warns of hosts for which a VirtualService that comes first has rules of the same protocol, for the same sidecars. Its rules for bytes go first; its http
 // rules are the only ones for the clients and ports that they are for.
 func (c *Checker) shadowed(log *report.Log, o *inputs.VirtualService) {
 	if len(o.Spec.Gateways) > 0 && !slices.Contains(o.Spec.Gateways, model.MeshGateway) {
@@ -102,15 +102,15 @@ func (c *Checker) shadowed(log *report.Log, o *inputs.VirtualService) {
 			continue // it has no rules there
 		}
 		for _, protocol := range protocolsOf(len(o.Spec.Http), len(o.Spec.Tls), len(o.Spec.Tcp)) {
-			if older := c.ruler(host, protocol, o); older != nil {
-				log.Conflictf(report.Warning, indexed("spec.hosts", i), "%s is older and has %s rules for the same host, %s", older.From, protocol, precedence(protocol))
+			if first := c.ruler(host, protocol, o); first != nil {
+				log.Conflictf(report.Warning, indexed("spec.hosts", i), "%s comes first and has %s rules for the same host, %s", first.From, protocol, precedence(protocol))
 				log.As(report.SharedMeshHost)
 			}
 		}
 	}
 }
 
-// precedence says what the rules of an older VirtualService do to those of a younger one.
+// precedence says what the rules of a VirtualService that comes first do to those of others.
 func precedence(protocol string) string {
 	if protocol == "http" {
 		return "which decide wherever it has any for the client and port"
@@ -132,13 +132,18 @@ func protocolsOf(http, tls, tcp int) []string {
 	return out
 }
 
-// ruler returns the VirtualService, older than o, whose rules of a protocol sidecars obey for a host; nil: there is none.
+// ruler returns a VirtualService whose rules of a protocol go before those of o for a host, with sidecars of o's namespace; nil: there is none.
 func (c *Checker) ruler(host, protocol string, o *inputs.VirtualService) *model.VirtualService {
+	self := model.VirtualService{From: nameOf(o), Export: values.Export(&report.Log{}, "", o.Spec.ExportTo, o.Namespace, c.mesh.VirtualServiceExport)}
+	own, older := self.Rank(o.Namespace), true
 	for _, v := range c.virtuals[host] {
-		if v.From == nameOf(o) {
-			return nil // the others are younger
+		if v.From == self.From {
+			older = false // the others are younger
+			continue
 		}
-		if v.Export.To(o.Namespace) && slices.Contains(protocolsOf(len(v.HTTP), len(v.TLS), len(v.TCP)), protocol) {
+		rank := v.Rank(o.Namespace)
+		before := rank < own || rank == own && older
+		if before && v.Export.To(o.Namespace) && slices.Contains(protocolsOf(len(v.HTTP), len(v.TLS), len(v.TCP)), protocol) {
 			return v
 		}
 	}
