@@ -23,7 +23,7 @@ type Memo struct {
 	inbound     *memo.Memo[listeners.Inbound, *Set]
 	edges       *memo.Memo[listeners.Gateway, *wire.Resource]
 	fixed       *memo.Memo[upstream.Fixed, *wire.Resource]
-	called      *memo.Memo[string, *wire.Resource]
+	called      *memo.Memo[listeners.Called, *wire.Resource]
 	endpoints   *memo.Memo[projection, *wire.Resource]
 	names       *memo.Memo[nametable.Names, *wire.Resource]
 	allocated   *memo.Memo[addressedService, *model.Service]
@@ -59,7 +59,7 @@ func NewMemo() *Memo {
 		onDemand:    memo.New[routes.Configuration, *routes.OnDemand](),
 		routes:      memo.New[routes.Configuration, *wire.Resource](), listeners: memo.New[listeners.Outbound, *wire.Resource](),
 		inbound: memo.New[listeners.Inbound, *Set](), edges: memo.New[listeners.Gateway, *wire.Resource](),
-		fixed: memo.New[upstream.Fixed, *wire.Resource](), called: memo.New[string, *wire.Resource](), endpoints: memo.New[projection, *wire.Resource](),
+		fixed: memo.New[upstream.Fixed, *wire.Resource](), called: memo.New[listeners.Called, *wire.Resource](), endpoints: memo.New[projection, *wire.Resource](),
 		reaches: map[reachScope]*Reach{}, reached: intern.New[reached](), rules: intern.New[*model.DestinationRule](), policies: intern.New[*model.Authorization](),
 		services: intern.New[*model.Service](), virtuals: intern.New[*model.VirtualService](), strings: intern.New[string](),
 		targets: intern.New[routes.Target](), chains: intern.New[listeners.Chain](), weighted: intern.New[listeners.Weighted](),

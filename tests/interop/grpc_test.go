@@ -211,6 +211,13 @@ func (p *plane) proxyless(t *testing.T, servers, clients []guest) {
 			t.Errorf("%d of %d calls went to echo-1", first, calls)
 		}
 	})
+	t.Run("names", func(t *testing.T) {
+		for _, name := range []string{"echo", "echo.shop", "echo.shop.svc"} {
+			if code, pod, _ := call(t, p.dialGRPC(clients[0], name), "x-user", "ann"); code != codes.OK || pod != "echo-2" {
+				t.Errorf("%s: %s from %q", name, code, pod)
+			}
+		}
+	})
 	t.Run("hashes", func(t *testing.T) { p.sticks(t, clients[0]) })
 	t.Run("policies", func(t *testing.T) {
 		if code, _, _ := call(t, p.dialGRPC(clients[1], echoHost)); code != codes.PermissionDenied {

@@ -20,13 +20,16 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
-// MakeClient leads who dials a name to the routes of that name.
-func MakeClient(name string) *wire.Resource {
+// Called is a name that a program with gRPC's xDS client dials, host:port, and the routes that it leads to.
+type Called struct{ Name, Routes string }
+
+// MakeClient leads who dials a name to its routes.
+func MakeClient(in Called) *wire.Resource {
 	manager := &hcm.HttpConnectionManager{
-		RouteSpecifier: &hcm.HttpConnectionManager_Rds{Rds: &hcm.Rds{ConfigSource: message.ADS(), RouteConfigName: name}},
+		RouteSpecifier: &hcm.HttpConnectionManager_Rds{Rds: &hcm.Rds{ConfigSource: message.ADS(), RouteConfigName: in.Routes}},
 		HttpFilters:    []*hcm.HttpFilter{message.HTTPFilter(message.FilterFault, &faultfilter.HTTPFault{}), message.HTTPFilter(httpRouter, &router.Router{})},
 	}
-	return message.Resource(wire.TypeListener, name, &listener.Listener{Name: name, ApiListener: &listener.ApiListener{ApiListener: message.Any(manager)}})
+	return message.Resource(wire.TypeListener, in.Name, &listener.Listener{Name: in.Name, ApiListener: &listener.ApiListener{ApiListener: message.Any(manager)}})
 }
 
 // serverListeners are what a program with gRPC's xDS server asks for (gRFC A36), for each port of the workload and each address that it may listen on.

@@ -66,14 +66,10 @@ func Make(in Names) *wire.Resource {
 // forms are the names by which the search path of a pod may ask for a service: the last ones are meant by those who ask without it.
 func (in Names) forms() []string {
 	out := []string{in.Service.Host}
-	base, ok := strings.CutSuffix(in.Service.Host, ".svc."+in.Domain)
-	if in.Service.Entry || !ok {
+	if in.Service.Entry {
 		return out
 	}
-	if out = append(out, base+".svc", base); in.Local {
-		out = append(out, in.Service.Name)
-	}
-	return out
+	return append(out, naming.Shorter(in.Service.Host, in.Domain, in.Local)...)
 }
 
 // podName is a pod's own name below a headless service's.

@@ -45,6 +45,21 @@ func Covers(pattern, host string) bool {
 	return len(host) > len(suffix) && strings.HasSuffix(host, suffix)
 }
 
+// Shorter are the names by which pods may call a Kubernetes Service but its own: those that their search path completes, the last one to clients of its
+// namespace alone.
+func Shorter(host, domain string, local bool) []string {
+	base, ok := strings.CutSuffix(host, ".svc."+domain)
+	if !ok {
+		return nil
+	}
+	out := []string{base + ".svc", base}
+	if local {
+		name, _, _ := strings.Cut(base, ".")
+		out = append(out, name)
+	}
+	return out
+}
+
 // Narrower returns the more specific of two patterns that overlap.
 func Narrower(a, b string) (string, bool) {
 	switch {

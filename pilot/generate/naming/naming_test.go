@@ -1,6 +1,9 @@
 package naming
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestCovers(t *testing.T) {
 	for _, c := range []struct {
@@ -44,6 +47,22 @@ func TestNarrower(t *testing.T) {
 	} {
 		if got, ok := Narrower(c.a, c.b); got != c.want || ok != (c.want != "") {
 			t.Errorf("of %s and %s: %q, %t", c.a, c.b, got, ok)
+		}
+	}
+}
+
+func TestShorter(t *testing.T) {
+	for _, c := range []struct {
+		host  string
+		local bool
+		want  []string
+	}{
+		{"a.n.svc.cluster.local", true, []string{"a.n.svc", "a.n", "a"}},
+		{"a.n.svc.cluster.local", false, []string{"a.n.svc", "a.n"}},
+		{"a.n.svc.clusterset.local", true, nil},
+	} {
+		if got := Shorter(c.host, "cluster.local", c.local); !slices.Equal(got, c.want) {
+			t.Errorf("%s is called %v", c.host, got)
 		}
 	}
 }

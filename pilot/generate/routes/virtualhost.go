@@ -129,11 +129,8 @@ func serviceDomains(mesh *model.Mesh, svc *model.Service, local bool) []string {
 	if _, err := netip.ParseAddr(svc.Host); err != nil {
 		out = append(out, svc.Host+".")
 	}
-	if name, namespace := inCluster(mesh, svc.Host); namespace != "" {
-		base := name + "." + namespace
-		if out = append(out, base+".svc", base); local {
-			out = append(out, name)
-		}
+	if _, namespace := inCluster(mesh, svc.Host); namespace != "" {
+		out = append(out, naming.Shorter(svc.Host, mesh.ClusterDomain, local)...)
 	}
 	if svc.Resolution == model.ResolveHeadless {
 		for _, d := range append([]string{svc.Host}, out...) {
