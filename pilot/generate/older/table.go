@@ -41,6 +41,8 @@ var tables = sync.OnceValue(func() map[int]*table {
 			"envoy.config.cluster.v3.Cluster.ring_hash_lb_config", "envoy.config.cluster.v3.Cluster.maglev_lb_config",
 			"envoy.config.cluster.v3.Cluster.round_robin_lb_config", "envoy.config.cluster.v3.Cluster.least_request_lb_config",
 			"envoy.config.cluster.v3.Cluster.CommonLbConfig.locality_weighted_lb_config",
+			// Addresses that clients choose are dialled at the port that these chose, as before.
+			"envoy.config.cluster.v3.Cluster.original_dst_lb_config",
 			// Clients are spread as if they had not been there before.
 			"envoy.extensions.filters.http.stateful_session.v3.StatefulSession", "envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute",
 			"envoy.config.cluster.v3.Cluster.CommonLbConfig.override_host_status",
