@@ -55,6 +55,7 @@ type Exchange struct {
 	Received int64 // request body bytes
 	Sent     int64 // response body bytes
 
+	Stall         time.Duration // the client is given up where it takes nothing of the response for that long, or somewhat longer; 0: never
 	Start         time.Time
 	RequestEnd    time.Time // the upstream had the whole request; zero: never
 	FirstByte     time.Time // response head from upstream; zero: none
@@ -100,7 +101,7 @@ func (x *Exchange) Reset(c *Connection) {
 	x.Reply, x.Outcome, x.Flags, x.Details, x.Trace = Reply{}, OK, 0, "", Trace{}
 	x.Remote, x.OriginalPath, x.RouteName, x.Operation, x.VirtualHost = c.Source.Addr(), nil, "", "", ""
 	x.Upstream, x.Attempts, x.GRPCStatus = Upstream{}, 0, -1
-	x.Received, x.Sent = 0, 0
+	x.Received, x.Sent, x.Stall = 0, 0, 0
 	x.Start, x.RequestEnd, x.FirstByte, x.End, x.UpstreamStart = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	x.Delay, x.Bridge, x.Quiet, x.Pin = 0, nil, false, Pin{}
 	x.mu.Lock()

@@ -46,6 +46,9 @@ func New(o Options) *Proxy {
 	return &Proxy{refuses: o.Overloaded, recorder: o.Recorder, log: o.Log, demands: o.Demands, hold: cmp.Or(o.Hold, config.Hold)}
 }
 
+// Overloaded says whether memory is full, and new requests are refused.
+func (p *Proxy) Overloaded() bool { return p.refuses() }
+
 // Recovered logs and counts a panic of a goroutine that a codec runs for an exchange.
 func (p *Proxy) Recovered(doing string, panicked any) {
 	p.log.Error("recovered from a panic while "+doing, "panic", panicked, "stack", string(debug.Stack()))
@@ -123,7 +126,7 @@ func (p *Proxy) begin(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	r.connected, r.key, r.mints, r.bridged, r.told = false, upstream.Key{}, false, false, false
 	r.body, r.whole, r.started, r.deadline, r.timeout, r.until = nil, false, false, time.Time{}, 0, time.Time{}
 	r.perTry, r.tryIdle, r.retries = 0, 0, 0
-	r.mirrors, r.fields, r.single, x.Quiet = nil, nil, false, r.http.Quiet
+	r.mirrors, r.fields, r.single, x.Quiet, x.Stall = nil, nil, false, r.http.Quiet, r.http.StreamIdle
 	r.pump.overdue = false
 	r.trailers.Reset()
 	return r

@@ -14,7 +14,7 @@ func (r *run) respond(end bool) exchange.Outcome {
 	x, s := r.x, r.lease.Stream
 	x.GRPCStatus = grpcStatus(&x.Response)
 	r.dress()
-	r.started = true
+	r.started, x.Stall = true, r.rests()
 	if x.Upgrade != nil && (x.Response.Status == 101 || x.Upgrade.Is("CONNECT") && x.Response.Status/100 == 2) {
 		return r.tunnel(s)
 	}
@@ -22,7 +22,7 @@ func (r *run) respond(end bool) exchange.Outcome {
 		r.bind(s, time.Time{})
 	}
 	if err := r.d.WriteHead(end); err != nil {
-		return exchange.ClientGone
+		return r.unwritten(err)
 	}
 	if end {
 		return r.complete()
@@ -36,7 +36,7 @@ func (r *run) relay(s exchange.Stream) exchange.Outcome {
 	for end := false; !end; {
 		if !s.Buffered() {
 			if err := r.d.Flush(); err != nil {
-				return exchange.ClientGone
+				return r.unwritten(err)
 			}
 			if most := r.stall(); most > 0 {
 				r.bind(s, time.Now().Add(most))
@@ -55,18 +55,45 @@ func (r *run) relay(s exchange.Stream) exchange.Outcome {
 		}
 		trailers := end && len(r.trailers.Fields) > 0
 		if err := r.d.WriteBody(piece, end && !trailers); err != nil {
-			return exchange.ClientGone
+			return r.unwritten(err)
 		}
 		if trailers {
 			if code := grpcStatus(&r.trailers); code >= 0 {
 				x.GRPCStatus = code
 			}
 			if err := r.d.WriteTrailers(&r.trailers); err != nil {
-				return exchange.ClientGone
+				return r.unwritten(err)
 			}
 		}
 	}
 	return r.complete()
+}
+
+// leastRest is how long a client may take nothing of a response, however little time its request has.
+const leastRest = time.Minute
+
+// rests is how long the client may take nothing of the response: what bounds the stream bounds this, too. 0: any time.
+func (r *run) rests() time.Duration {
+	most := r.idle()
+	for _, bound := range [...]time.Duration{r.timeout, r.longest()} {
+		if longer := max(bound, leastRest); bound > 0 && (most == 0 || longer < most) {
+			most = longer
+		}
+	}
+	return most
+}
+
+// unwritten is the outcome of a response that the client does not take.
+func (r *run) unwritten(err error) exchange.Outcome {
+	switch {
+	case err != exchange.ErrTimeout || r.x.Canceled():
+		return exchange.ClientGone
+	case !r.deadline.IsZero() && !time.Now().Before(r.deadline):
+		return exchange.Timeout
+	case r.p.refuses():
+		return exchange.Overloaded
+	}
+	return exchange.IdleTimeout
 }
 
 // stall is how long the next piece of the response may take; 0: any time.
@@ -170,8 +197,9 @@ func (r *run) broken(err error) exchange.Outcome {
 // tunnel carries bytes both ways until one side ends.
 func (r *run) tunnel(s exchange.Stream) exchange.Outcome {
 	s.SetDeadline(r.ends)
+	r.x.Stall = r.idle()
 	if err := r.d.WriteHead(false); err != nil {
-		return exchange.ClientGone
+		return r.unwritten(err)
 	}
 	r.whole, r.timeout, r.perTry, r.tryIdle, r.deadline = false, 0, 0, 0, time.Time{}
 	r.pump.tunnels = true

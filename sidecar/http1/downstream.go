@@ -58,6 +58,7 @@ func (c *conn) WriteInterim(h *exchange.Head) error {
 	if h.Status == 100 {
 		c.waiting = false
 	}
+	c.sink.stall = c.x.Stall
 	c.statusLine(h.Status)
 	c.sink.fields(h, false)
 	c.sink.buf = append(c.sink.buf, "\r\n"...)
@@ -74,7 +75,7 @@ func (c *conn) WriteHead(end bool) error {
 		c.closing = true
 	}
 	bodiless := c.head || h.Status == 204 || h.Status == 304
-	c.sink.now = c.x.FirstByte
+	c.sink.now, c.sink.stall = c.x.FirstByte, c.x.Stall
 	declared, ok := c.out.begin(h, end, bodiless)
 	if !ok {
 		return exchange.ErrProtocol

@@ -35,12 +35,13 @@ func (c *conn) begins(v visit, first []byte) {
 		c.sock.Sent = func() { c.sess.Idle(c.src.r == c.src.w) } // TLS may have had part of the next request
 	}
 	c.src.init(c.sess.Conn, first)
-	c.sink = sink{nc: c.sess.Conn, stall: writeStall}
+	c.sink = sink{nc: c.sess.Conn, watch: &c.watch}
 	c.f, c.out = framing{}, out{}
 	c.whole, c.closing, c.aborted, c.orphan, c.head, c.waiting, c.idles, c.rests, c.unbound = false, false, false, false, false, false, false, false, false
 	c.armed = time.Time{}
 	c.body.begin(none, 0, nil)
 	c.stopped.Store(false)
+	c.watch.clock = &c.sentry.now
 	c.sentry.add(c)
 }
 

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -88,6 +89,9 @@ type watch struct {
 	mark  atomic.Uint64
 	place int // among the sentry's, which owns it
 
+	clock *atomic.Uint64 // the sentry's
+	write atomic.Uint64  // the tick after which the write under way began; 0: there is none
+
 	mu    sync.Mutex    // of what is done in another's place
 	reads chan struct{} // non-nil while a second goroutine reads; closes when it ends
 }
@@ -140,8 +144,33 @@ func (c *conn) came() bool {
 	return true
 }
 
+// overdue is the mark of a write that has lasted for too long.
+const overdue = math.MaxUint64
+
+// writes notes that a write begins.
+func (w *watch) writes() {
+	if w != nil {
+		w.write.Store(w.clock.Load() + 1)
+	}
+}
+
+// written notes that it is over; cut: it had lasted for too long.
+func (w *watch) written() (cut bool) { return w != nil && w.write.Swap(0) == overdue }
+
+// press ends a write to a client that takes nothing, where memory is full.
+func (c *conn) press(now uint64) {
+	begun := c.watch.write.Load()
+	if begun == 0 || begun == overdue || time.Duration(now+1-begun)*silence < pressedStall || !c.proxy.Overloaded() {
+		return
+	}
+	if c.watch.write.CompareAndSwap(begun, overdue) {
+		_ = c.sess.Conn.SetWriteDeadline(time.Unix(1, 0))
+	}
+}
+
 // inspect looks at c in its sentry's goroutine.
 func (c *conn) inspect(now uint64) {
+	c.press(now)
 	w := &c.watch
 	mark := w.mark.Load()
 	waited := now - mark>>ticked

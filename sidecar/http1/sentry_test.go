@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/forward"
 	"github.com/heddle-mesh/heddle/sidecar/listener"
 )
 
@@ -55,5 +57,40 @@ func TestAnswersBeforeItRests(t *testing.T) {
 	}
 	if err := c.fill(true); err != errGone || !c.rests {
 		t.Errorf("afterwards: %v; rests: %v", err, c.rests)
+	}
+}
+
+// TestPressedWrites: where memory is full, a client that takes nothing is given up after a minute, whatever the timeouts; where it is not, it is not.
+func TestPressedWrites(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		defer theirs.Close()
+		s := NewServer(Options{Proxy: forward.New(forward.Options{Overloaded: func() bool { return full }})})
+		c := s.conns.Get().(*conn)
+		c.begins(visit{sess: &listener.Session{Conn: ours}, patience: time.Hour}, nil)
+		done := make(chan error)
+		go func() {
+			c.sink.begin()
+			_ = c.sink.write([]byte("answer"))
+			done <- c.sink.flush()
+		}()
+		for c.watch.write.Load() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		s.sentry.now.Add(uint64(pressedStall/silence) - 100)
+		time.Sleep(20 * silence)
+		if c.watch.write.Load() == 0 {
+			t.Fatalf("full %v: given up too early: %v", full, <-done)
+		}
+		s.sentry.now.Add(200)
+		time.Sleep(20 * silence)
+		if !full {
+			_, _ = theirs.Read(make([]byte, 6))
+		}
+		if err := <-done; (err == exchange.ErrTimeout) != full {
+			t.Errorf("full %v: %v", full, err)
+		}
+		c.forget()
 	}
 }

@@ -43,8 +43,8 @@ const (
 	// edgeHead is how long a head that has begun may take at an edge, where the listener does not say. Envoy waits for ever;
 	// nobody honest needs as long as this.
 	edgeHead = time.Minute
-	// writeStall is how long a client may take no byte of what is there for it.
-	writeStall = time.Minute
+	// pressedStall is how long a client may take nothing of what is there for it where memory is full.
+	pressedStall = time.Minute
 )
 
 // Serve serves requests until the client or the configuration ends the connection.
@@ -74,6 +74,8 @@ func (s *Server) serve(v visit, first []byte) {
 	over = true
 	if c.rests {
 		v := c.visit
+		c.sink.stall = 0
+		c.sink.extend() // whoever writes next knows of no deadline
 		v.sess.Idle(true)
 		v.sess.Rest(func() { s.wake(v) })
 	} else {

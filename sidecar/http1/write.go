@@ -23,8 +23,9 @@ type sink struct {
 	buf []byte
 	err error
 
-	stall time.Duration // the other side is given up where it takes no byte for that long; 0: never
-	by    time.Time     // the connection's write deadline
+	stall time.Duration // the other side is given up where it takes no byte for that long, or half as much longer; 0: never
+	by    time.Time     // the connection's write deadline; zero: none
+	watch *watch        // is told of writes under way; nil: nobody is
 	now   time.Time     // what the time was a moment ago, for the next write; zero: unknown
 }
 
@@ -57,25 +58,33 @@ func (s *sink) flush() error {
 func (s *sink) send(p []byte) error {
 	for {
 		s.extend()
+		s.watch.writes()
 		n, err := s.nc.Write(p)
-		if p = p[n:]; err == nil || n == 0 || len(p) == 0 || s.stall == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if cut := s.watch.written(); cut || n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+			err = exchange.ErrTimeout
+		}
+		if p = p[n:]; err == nil || len(p) == 0 || s.stall == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			s.err = err
 			return err
 		}
 	}
 }
 
-// extend moves the write deadline ahead where it is near.
+// extend moves the write deadline ahead where it is near, or another one than it should be.
 func (s *sink) extend() {
 	if s.stall == 0 {
+		if !s.by.IsZero() {
+			s.by = time.Time{}
+			_ = s.nc.SetWriteDeadline(s.by)
+		}
 		return
 	}
 	now := s.now
 	if s.now = (time.Time{}); now.IsZero() {
 		now = time.Now()
 	}
-	if s.by.Sub(now) < s.stall/2 {
-		s.by = now.Add(s.stall)
+	if left := s.by.Sub(now); left < s.stall || left > 2*s.stall {
+		s.by = now.Add(s.stall + s.stall/2)
 		_ = s.nc.SetWriteDeadline(s.by)
 	}
 }
