@@ -69,6 +69,7 @@ type Compiler struct {
 
 	last    *config.Config
 	zones   map[string]*names.Zone // that the last configuration's table was made of
+	named   bool                   // the control plane has told of names, be it that there are none
 	commits int
 }
 
@@ -144,6 +145,7 @@ func New(options Options) *Compiler {
 // force before Config.
 func (c *Compiler) Apply(typ string, changed []wire.Resource, removed []string) map[string]error {
 	refused := map[string]error{}
+	c.named = c.named || typ == wire.TypeNames || typ == wire.TypeNameTable
 	for _, r := range changed {
 		delete(c.refused[typ], r.Name)
 		if err := c.recovered(r); err != nil {

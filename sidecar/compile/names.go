@@ -73,14 +73,14 @@ func (c *Compiler) putTheirNames(r wire.Resource) error {
 	return nil
 }
 
-// table returns the names of all resources, the same pointer as before where they are the same.
+// table returns the names of all resources, the same pointer as before where they are the same; nil before the control plane has told of any.
 func (c *Compiler) table() *names.Table {
 	zones := make(map[string]*names.Zone, len(c.names))
 	for name, e := range c.names {
 		e.activate(true)
 		zones[name] = e.active
 	}
-	if maps.Equal(zones, c.zones) {
+	if maps.Equal(zones, c.zones) && (c.last.Names != nil || !c.named) {
 		return c.last.Names
 	}
 	c.zones = zones

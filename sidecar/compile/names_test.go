@@ -30,8 +30,16 @@ func named(t *testing.T, name string, m *dnsv3.DnsTable) wire.Resource {
 func TestNames(t *testing.T) {
 	c := newCompiler()
 	put := func(rs ...wire.Resource) map[string]error { return c.Apply(wire.TypeNames, rs, nil) }
-	if c.Config().Names.Len() != 0 {
+	if c.Config().Names != nil {
 		t.Error("names before there are any")
+	}
+	put()
+	none := c.Config().Names
+	if none == nil || none.Len() != 0 {
+		t.Error("that there are none is not told")
+	}
+	if put(); c.Config().Names != none {
+		t.Error("the same names are not the same table")
 	}
 	if refused := put(named(t, "web.shop", dnsTable("Web.Shop.", "10.0.0.1", "fd00::1", "::ffff:10.0.0.2")), named(t, "*.wild", dnsTable("*.wild", "10.0.0.3"))); len(refused) > 0 {
 		t.Fatal(refused)

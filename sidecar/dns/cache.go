@@ -37,6 +37,7 @@ type cached struct {
 	key       cacheKey
 	reply     []byte
 	ttls      []int // offsets in reply
+	addresses []int // likewise, of those that the question is for
 	at, until time.Time
 }
 
@@ -49,8 +50,8 @@ type cache struct {
 
 func newCache() *cache { return &cache{entries: map[cacheKey]*list.Element{}, order: list.New()} }
 
-// get returns a copy of what is remembered for q, aged, with the identifier and the spelling of its question.
-func (c *cache) get(q *query, now time.Time) []byte {
+// get returns a copy of what is remembered for q, aged, with the identifier and the spelling of its question. turn rotates its addresses.
+func (c *cache) get(q *query, now time.Time, turn uint32) []byte {
 	if q.options {
 		return nil
 	}
@@ -74,8 +75,29 @@ func (c *cache) get(q *query, now time.Time) []byte {
 		ttl := binary.BigEndian.Uint32(out[at:])
 		binary.BigEndian.PutUint32(out[at:], ttl-min(ttl, age))
 	}
+	entry.rotate(out, turn)
 	q.readdress(out)
 	return out
+}
+
+// rotate has a copy of the answer begin with another address.
+func (e *cached) rotate(out []byte, turn uint32) {
+	size, n := addressSize(e.key.typ), len(e.addresses)
+	for i, at := range e.addresses {
+		from := e.addresses[(i+int(turn%uint32(n)))%n]
+		copy(out[at:at+size], e.reply[from:])
+	}
+}
+
+// addressSize is how many bytes an address of a type of records has, -1 where they have none.
+func addressSize(typ dnsmessage.Type) int {
+	switch typ {
+	case dnsmessage.TypeA:
+		return 4
+	case dnsmessage.TypeAAAA:
+		return 16
+	}
+	return -1
 }
 
 // readdress gives an answer to the same question the identifier and the spelling of q.
@@ -101,6 +123,9 @@ func (c *cache) put(q *query, reply []byte, now time.Time) {
 	for _, r := range all {
 		if r.typ != dnsmessage.TypeOPT {
 			entry.ttls = append(entry.ttls, r.ttlAt)
+		}
+		if r.section == 0 && r.typ == q.question.Type && len(r.data) == addressSize(r.typ) {
+			entry.addresses = append(entry.addresses, r.ttlAt+6)
 		}
 	}
 	c.mu.Lock()

@@ -126,7 +126,7 @@ func curious(ctx context.Context, t *testing.T, f *Forwarder, ttl time.Duration)
 	time.Sleep(time.Second / 2) // the clusters have asked
 	for ; ctx.Err() == nil && ttl > time.Second; time.Sleep(time.Second) {
 		q, err := parse(question(t, dnsmessage.TypeA, host(0), plainAsk))
-		if err == nil && f.remembered(q) == nil {
+		if err == nil && f.remembered(q, 0) == nil {
 			_, err = f.forward(ctx, q)
 		}
 		if err != nil && ctx.Err() == nil {

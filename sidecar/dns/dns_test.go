@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +25,7 @@ type lab struct {
 	upstream *upstream
 	server   *Server
 	address  netip.AddrPort
+	known    atomic.Pointer[names.Table]
 
 	mu  sync.Mutex
 	now time.Time
@@ -64,8 +67,8 @@ func newLab(t testing.TB, zone func(dnsmessage.Question) dnsmessage.Message) *la
 	l := &lab{t: t, upstream: newUpstream(t, zone), address: netip.MustParseAddrPort(ports.Address(t)), now: time.Unix(1_700_000_000, 0)}
 	f := NewForwarder([]netip.AddrPort{l.upstream.address}, &net.Dialer{})
 	f.now = l.clock
-	known := table()
-	l.server = NewServer(Options{Addresses: []netip.AddrPort{l.address}, Table: func() *names.Table { return known }, Forwarder: f,
+	l.known.Store(table())
+	l.server = NewServer(Options{Addresses: []netip.AddrPort{l.address}, Table: l.known.Load, Forwarder: f,
 		Log: slog.New(slog.DiscardHandler), Recovered: func(v any) { t.Errorf("panic: %v", v) }})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -224,6 +227,26 @@ func TestTheMeshsOwnNames(t *testing.T) {
 	}
 }
 
+// TestBeforeTheMeshHasToldOfNames: other servers would say that the mesh's names do not exist, and the application might remember that.
+func TestBeforeTheMeshHasToldOfNames(t *testing.T) {
+	l := newLab(t, example)
+	l.known.Store(nil)
+	for _, host := range []string{"web.shop.", "www.example.com."} {
+		if got := l.ask(dnsmessage.TypeA, host); got != "ServerFailure" {
+			t.Errorf("%s: %s", host, got)
+		}
+	}
+	if l.ask(dnsmessage.TypeTXT, "www.example.com."); l.upstream.total() != 1 {
+		t.Errorf("the upstream was asked %d times, not for what the mesh has no part in alone", l.upstream.total())
+	}
+	if l.known.Store(&names.Table{}); !strings.HasPrefix(l.ask(dnsmessage.TypeA, "www.example.com."), "Success") {
+		t.Error("a mesh without names has others not asked")
+	}
+	if l.known.Store(table()); l.ask(dnsmessage.TypeA, "web.shop.") != "Success web.shop./30=10.0.0.1" {
+		t.Error("the names are not told")
+	}
+}
+
 func TestAddressesTakeTurns(t *testing.T) {
 	r, first := many(3), map[string]int{}
 	q, err := parse(question(t, dnsmessage.TypeA, "db.shop.svc.cluster.local.", 0))
@@ -239,6 +262,46 @@ func TestAddressesTakeTurns(t *testing.T) {
 	}
 	if len(first) != 3 {
 		t.Errorf("the first address is always one of %v", first)
+	}
+}
+
+// TestRememberedAddressesTakeTurns: whoever asks again gets the same records, which begin with another one; what comes before them stays.
+func TestRememberedAddressesTakeTurns(t *testing.T) {
+	zone := func(q dnsmessage.Question) dnsmessage.Message {
+		m := dnsmessage.Message{Answers: []dnsmessage.Resource{cname(q.Name.String(), 60, "edge.example.com.")}}
+		for i := range 3 {
+			address := fmt.Sprintf("192.0.2.%d", i)
+			if q.Type == dnsmessage.TypeAAAA {
+				address = fmt.Sprintf("2001:db8::%d", i)
+			}
+			m.Answers = append(m.Answers, a("edge.example.com.", 10, address))
+		}
+		m.Additionals = []dnsmessage.Resource{a("ns.example.com.", 10, "198.51.100.1")}
+		return m
+	}
+	l := newLab(t, zone)
+	for _, typ := range []dnsmessage.Type{dnsmessage.TypeA, dnsmessage.TypeAAAA} {
+		first, all := map[string]bool{}, map[string]bool{}
+		for range 60 {
+			m := l.exchange("udp", question(t, typ, "www.example.com.", 0))
+			if len(m.Answers) != 4 || m.Answers[0].Header.Type != dnsmessage.TypeCNAME || len(m.Additionals) != 1 {
+				t.Fatalf("%+v", m)
+			}
+			first[said(dnsmessage.Message{Answers: m.Answers[1:2]})] = true
+			of := map[string]bool{}
+			for _, r := range m.Answers[1:] {
+				of[said(dnsmessage.Message{Answers: []dnsmessage.Resource{r}})] = true
+			}
+			if maps.Copy(all, of); len(of) != 3 {
+				t.Fatalf("%s: %v", typ, of)
+			}
+		}
+		if len(first) != 3 || len(all) != 3 {
+			t.Errorf("%s: the first address is one of %v, of all %v", typ, first, all)
+		}
+	}
+	if n := l.upstream.total(); n != 2 {
+		t.Errorf("asked %d times", n)
 	}
 }
 
@@ -480,13 +543,13 @@ func TestTheCacheIsBounded(t *testing.T) {
 	first := remember("first.example.com.")
 	second := remember("second.example.com.")
 	for i := range maxCached - 1 {
-		c.get(first, now)
+		c.get(first, now, 0)
 		remember(fmt.Sprintf("n%d.example.com.", i))
 	}
-	if c.len() != maxCached || c.get(first, now) == nil || c.get(second, now) != nil {
+	if c.len() != maxCached || c.get(first, now, 0) == nil || c.get(second, now, 0) != nil {
 		t.Errorf("%d answers; the one not asked for the longest is not the one that went", c.len())
 	}
-	if c.get(first, now.Add(maxLife)) != nil {
+	if c.get(first, now.Add(maxLife), 0) != nil {
 		t.Error("remembered for more than an hour")
 	}
 }

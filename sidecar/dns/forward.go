@@ -93,9 +93,9 @@ func (f *Forwarder) Stats() Stats {
 	}
 }
 
-// remembered answers from the cache, or nil.
-func (f *Forwarder) remembered(q *query) []byte {
-	reply := f.cache.get(q, f.now())
+// remembered answers from the cache, or nil; turn rotates its addresses.
+func (f *Forwarder) remembered(q *query, turn uint32) []byte {
+	reply := f.cache.get(q, f.now(), turn)
 	if reply != nil {
 		f.fromCache.Add(1)
 	}

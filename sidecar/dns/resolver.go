@@ -150,7 +150,7 @@ func (f *Forwarder) inside(conn net.Conn, told *shortest) {
 		if err != nil {
 			return
 		}
-		reply := f.remembered(q)
+		reply := f.remembered(q, 0)
 		if reply == nil {
 			if reply, err = f.forward(ctx, q); err != nil {
 				return // the resolver takes that for a server that cannot be reached, and tries the next

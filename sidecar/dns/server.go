@@ -28,8 +28,8 @@ const (
 
 // Options of a Server.
 type Options struct {
-	Addresses []netip.AddrPort // where to answer, over UDP and TCP; those of a family that the host lacks are left out
-	Table     func() *names.Table
+	Addresses []netip.AddrPort    // where to answer, over UDP and TCP; those of a family that the host lacks are left out
+	Table     func() *names.Table // nil: the mesh has not told of its names yet
 	Forwarder *Forwarder
 	Sockets   *takeover.Sockets // nil: they are opened
 	Log       *slog.Logger
@@ -195,12 +195,16 @@ func (s *Server) known(raw []byte, limit int) (reply []byte, q *query) {
 		limit = q.size
 	}
 	if q.addresses() {
-		if record := s.options.Table().Find(q.name); record != nil {
+		table := s.options.Table()
+		if table == nil { // others would say of the mesh's own that there is no such name
+			return q.empty(dnsmessage.RCodeServerFailure, false), nil
+		}
+		if record := table.Find(q.name); record != nil {
 			s.fromTable.Add(1)
 			return q.fromTable(record, rand.Uint32(), limit), nil
 		}
 	}
-	if reply := s.remembered(q); reply != nil {
+	if reply := s.remembered(q, rand.Uint32()); reply != nil {
 		return q.within(reply, limit), nil
 	}
 	return nil, q
