@@ -15,12 +15,17 @@ const somewhere = "192.0.2.1"
 
 // lookup is the cluster's DNS for a client in a namespace. found is false where a name can have no address.
 func lookup(m *replica.Mesh, host, namespace string) (ip netip.Addr, what string, found bool) {
+	return follow(m, host, namespace, nil)
+}
+
+// follow is lookup by way of Services of type ExternalName. Names that lead to themselves have no address.
+func follow(m *replica.Mesh, host, namespace string, by []*model.Service) (ip netip.Addr, what string, found bool) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return ip.Unmap(), host + " is an address", true
 	}
 	for _, name := range searched(host, namespace, m.Snapshot.Mesh.ClusterDomain) {
 		for _, svc := range m.Snapshot.Services {
-			if ip, what := resolve(m, svc, name, namespace); ip.IsValid() {
+			if ip, what := resolve(m, svc, name, namespace, by); ip.IsValid() {
 				return ip, what, true
 			}
 			if svc.Host == name && !svc.Entry && svc.Resolution == model.ResolveHeadless {
@@ -50,7 +55,7 @@ func inCluster(m *replica.Mesh, host string) bool {
 }
 
 // resolve is the address that a service gives a name; the zero Addr: none.
-func resolve(m *replica.Mesh, svc *model.Service, name, namespace string) (netip.Addr, string) {
+func resolve(m *replica.Mesh, svc *model.Service, name, namespace string, by []*model.Service) (netip.Addr, string) {
 	kind := "Service"
 	if svc.Entry {
 		kind = "ServiceEntry"
@@ -62,8 +67,9 @@ func resolve(m *replica.Mesh, svc *model.Service, name, namespace string) (netip
 		return netip.Addr{}, ""
 	}
 	switch {
+	case slices.Contains(by, svc):
 	case svc.Resolution == model.ResolveAlias:
-		if ip, what, found := lookup(m, svc.AliasOf, namespace); found {
+		if ip, what, found := follow(m, svc.AliasOf, namespace, append(slices.Clip(by), svc)); found {
 			return ip, fmt.Sprintf("%s is Service %s, of type ExternalName: %s", name, svc.From, what)
 		}
 		return netip.Addr{}, ""

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/heddle-mesh/heddle/pilot/generate/aliases"
 	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/generate/observe"
 	"github.com/heddle-mesh/heddle/pilot/generate/peers"
@@ -17,6 +18,7 @@ type Index struct {
 	mesh       *model.Mesh
 	endpoints  *model.EndpointIndex
 	byHost     map[string][]*model.Service // by precedence
+	stands     map[string]string           // what ExternalName services stand for, by host
 	selecting  map[string][]*model.Service // by namespace: those that choose pods
 	rules      map[string]*ruleTable       // by namespace
 	conditions []condition
@@ -55,6 +57,7 @@ func NewIndex(s *model.Snapshot, endpoints *model.EndpointIndex, prev *Index) *I
 			ix.selecting[svc.Namespace] = append(ix.selecting[svc.Namespace], svc)
 		}
 	}
+	ix.stands = aliases.Ends(ix.byHost)
 	for namespace, rules := range s.DestinationRules {
 		ix.rules[namespace] = newRuleTable(rules)
 	}

@@ -243,7 +243,7 @@ func (b *builder) endpointView(in upstream.Cluster) upstream.EndpointView {
 func (b *builder) resolve(d *model.Destination, listenerPort uint16) routes.Target {
 	svc := b.byHost[d.Host]
 	if svc != nil && svc.Resolution == model.ResolveAlias {
-		if real := b.byHost[svc.AliasOf]; real != nil {
+		if real := b.byHost[b.ix.stands[d.Host]]; real != nil {
 			svc = real
 		}
 	}

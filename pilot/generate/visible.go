@@ -19,7 +19,7 @@ type view struct {
 	virtuals []*model.VirtualService
 	limits   *imports.Imports
 	rulings  map[*model.EgressListener]*ruling.Ruling // of listeners, as far as they were asked for
-	aliases  map[string][]*model.Service              // ExternalName services by what they stand for
+	aliases  map[string][]*model.Service              // ExternalName services by what they stand for in the end
 }
 
 type imported struct {
@@ -78,8 +78,8 @@ func (ix *Index) see(o Outbound, m *Memo) *view {
 		v.services = append(v.services, imported{svc, ports})
 	}
 	for _, s := range v.services {
-		if s.Resolution == model.ResolveAlias {
-			v.aliases[s.AliasOf] = append(v.aliases[s.AliasOf], s.Service)
+		if end := ix.stands[s.Host]; end != "" && s.Resolution == model.ResolveAlias {
+			v.aliases[end] = append(v.aliases[end], s.Service)
 		}
 	}
 	return v

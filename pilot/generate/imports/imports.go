@@ -30,10 +30,14 @@ func New(sidecar *model.Sidecar, client string) *Imports {
 	return out
 }
 
-// Service returns the ports of a service that are imported, and whether any is.
+// Service returns the ports of a service that are imported, and whether any is. Of an ExternalName service just the
+// name is, whatever its ports.
 func (im *Imports) Service(svc *model.Service) (*Seen, bool) {
 	if im == nil {
 		return nil, true
+	}
+	if svc.Resolution == model.ResolveAlias {
+		return &Seen{}, slices.ContainsFunc(im.listeners, func(l *model.EgressListener) bool { return l.Imports(im.client, svc.Namespace, svc.Host) })
 	}
 	out := &Seen{Dialled: map[uint16]bool{}}
 	for _, l := range im.listeners {
