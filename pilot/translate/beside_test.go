@@ -144,7 +144,8 @@ kind: AuthorizationPolicy
 metadata: {name: e, namespace: theirs}
 spec: {action: CUSTOM}
 `)
-	snap, rep := translate.Translate(in, nil)
+	memo := translate.NewMemo()
+	snap, rep := translate.Translate(in, memo)
 	if !snap.BesideIstio {
 		t.Error("the istiod is not seen")
 	}
@@ -156,7 +157,7 @@ spec: {action: CUSTOM}
 			t.Errorf("told of %s", e)
 		}
 	}
-	for _, i := range translate.NewChecker(snap).Check(in.Unimplemented[0]) {
+	for _, i := range memo.Checker().Check(in.Unimplemented[0]) {
 		if i.Severity == report.Error {
 			t.Errorf("refused: %s", i)
 		}

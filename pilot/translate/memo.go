@@ -7,6 +7,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/allocate"
 	"github.com/heddle-mesh/heddle/pilot/translate/ingress"
 	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
 	"github.com/heddle-mesh/heddle/pilot/translate/registry"
@@ -31,7 +32,7 @@ type Memo struct {
 	telemetries      *stage[*inputs.Telemetry, *model.Telemetry]
 	proxyConfigs     *stage[*inputs.ProxyConfig, *model.ProxyConfig]
 	distributed      *pool[model.Name, *model.Service]
-	allocated        *pool[entryHost, *model.Service]
+	allocated        *pool[allocate.Host, *model.Service]
 	joined           *pool[model.Name, *model.Service]
 	delegated        *pool[model.Name, *model.VirtualService]
 	ingresses        *stage[*inputs.Ingress, *ingress.Ingress]
@@ -42,7 +43,7 @@ type Memo struct {
 	report           order[*report.Entry]
 	halves           *pool[half, *model.VirtualService]
 	sparing          *pool[model.Name, *model.DestinationRule]
-	selecting        *pool[entryHost, *model.Service] // of ServiceEntries whose selected endpoints are looked up
+	selecting        *pool[allocate.Host, *model.Service] // of ServiceEntries whose selected endpoints are looked up
 	behind           *memo.Memo[selection, []*model.Service]
 	around           surroundings
 }
@@ -70,7 +71,7 @@ func NewMemo() *Memo {
 		telemetries:      newStage[*inputs.Telemetry, *model.Telemetry](),
 		proxyConfigs:     newStage[*inputs.ProxyConfig, *model.ProxyConfig](),
 		distributed:      newPool[model.Name, *model.Service](),
-		allocated:        newPool[entryHost, *model.Service](),
+		allocated:        newPool[allocate.Host, *model.Service](),
 		joined:           newPool[model.Name, *model.Service](),
 		delegated:        newPool[model.Name, *model.VirtualService](),
 		ingresses:        newStage[*inputs.Ingress, *ingress.Ingress](),
@@ -79,7 +80,7 @@ func NewMemo() *Memo {
 		rules:            newRuleMemo(),
 		halves:           newPool[half, *model.VirtualService](),
 		sparing:          newPool[model.Name, *model.DestinationRule](),
-		selecting:        newPool[entryHost, *model.Service](),
+		selecting:        newPool[allocate.Host, *model.Service](),
 		behind:           memo.New[selection, []*model.Service](),
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/allocate"
 	"github.com/heddle-mesh/heddle/pilot/translate/core"
 	"github.com/heddle-mesh/heddle/pilot/translate/istioapi"
 	"github.com/heddle-mesh/heddle/pilot/translate/machines"
@@ -181,10 +182,10 @@ func (r *run) serviceEntries() {
 		v, issues := registry.ReadServiceEntry(o, r.mesh)
 		return resultOf(r.keepServices(nameOf(o), v), entryOf(o, issues))
 	})
-	allocation := newAllocation()
+	allocation := allocate.New()
 	for i, o := range all {
 		if read[i].entry.State != report.Refused {
-			allocation.keep(o, read[i].value)
+			allocation.Keep(o, read[i].value.Services)
 		}
 	}
 	hosts := r.entryHosts()
@@ -214,7 +215,7 @@ func (r *run) servicesOf(o *inputs.ServiceEntry, e *registry.ServiceEntry) []*mo
 	around := r.memo.around.by[o.Namespace]
 	out := slices.Clone(r.memo.behind.Get(selection{e, around}, func(selection) []*model.Service { return e.Behind(around.list()) })) // the memo keeps its own
 	for i, s := range out {
-		out[i] = r.memo.selecting.intern(entryHost{nameOf(o), s.Host}, s)
+		out[i] = r.memo.selecting.intern(allocate.Of(o, s), s)
 	}
 	return out
 }
@@ -444,4 +445,15 @@ func extend(e *report.Entry, issues []report.Issue) *report.Entry {
 
 func nameOf(o metav1.Object) model.Name {
 	return model.Name{Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+// allocated is a host of a ServiceEntry with the addresses that the mesh gives it.
+func (r *run) allocated(o *inputs.ServiceEntry, s *model.Service, t *allocate.Table) *model.Service {
+	if !allocate.Lacks(o, s) {
+		return s
+	}
+	key := allocate.Of(o, s)
+	out := *s
+	out.Allocated = t.Of(key)
+	return r.memo.allocated.intern(key, &out)
 }
