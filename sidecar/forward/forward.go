@@ -36,6 +36,7 @@ type Proxy struct {
 	refuses  func() bool
 	date     atomic.Pointer[dateText]
 	mirrors  mirrors
+	kept     bodies // for other tries
 }
 
 // New returns a Proxy.

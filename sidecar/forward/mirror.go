@@ -16,28 +16,19 @@ const maxMirrored = 1 << 20
 // mirrorTime bounds a mirrored exchange: nobody waits for it.
 const mirrorTime = 30 * time.Second
 
-// maxMirrors is how many copies may be under way at a time, and mirrorMemory how many bytes of bodies they may keep: a cluster that takes
-// copies and does not answer must cost no more than that. What goes beyond is not mirrored.
-const (
-	maxMirrors   = 1000
-	mirrorMemory = 64 << 20
-)
+// maxMirrors is how many copies may be under way at a time, which may keep bodyMemory: a cluster that takes copies and does not answer must cost no more
+// than that. What goes beyond is not mirrored.
+const maxMirrors = 1000
 
 // mirrors counts the copies that are under way.
-type mirrors struct{ open, bytes atomic.Int64 }
+type mirrors struct {
+	open atomic.Int64
+	bodies
+}
 
 func (m *mirrors) begin() bool {
 	if m.open.Add(1) > maxMirrors {
 		m.open.Add(-1)
-		return false
-	}
-	return true
-}
-
-// keep counts n more bytes; false: there is no room for them.
-func (m *mirrors) keep(n int) bool {
-	if m.bytes.Add(int64(n)) > mirrorMemory {
-		m.bytes.Add(-int64(n))
 		return false
 	}
 	return true
@@ -104,7 +95,7 @@ func (m *mirror) add(piece exchange.View, end bool) {
 
 // drop gives the body's memory back.
 func (m *mirror) drop() {
-	m.p.mirrors.bytes.Add(-int64(len(m.body)))
+	m.p.mirrors.drop(len(m.body))
 	m.body = nil
 }
 

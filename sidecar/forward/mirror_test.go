@@ -20,7 +20,7 @@ func TestMirrorsAreBounded(t *testing.T) {
 	}
 	piece := make(exchange.View, maxMirrored)
 	var held []*mirror
-	for range mirrorMemory / maxMirrored {
+	for range bodyMemory / maxMirrored {
 		m := &mirror{p: p}
 		if m.add(piece, true); m.tooLong || !m.complete {
 			t.Fatal("there is room")

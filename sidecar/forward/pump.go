@@ -15,10 +15,12 @@ type pump struct {
 	over  bool // and done was received
 	done  chan struct{}
 
-	kept []byte // the body so far, for another try
-	lost bool   // it grew too long for that
-	gone bool   // the client failed
-	bad  bool   // what it sent is no body
+	kept    []byte // the body so far, for another try
+	counted int    // how much of it counts with what others keep
+	lost    bool   // it grew too long for that
+	again   bool   // the try begins with it
+	gone    bool   // the client failed
+	bad     bool   // what it sent is no body
 
 	overdue bool // the request was given up just before its end
 
@@ -44,7 +46,7 @@ func (p *pump) start(r *run, s exchange.Stream) {
 		p.done = make(chan struct{}, 1)
 	}
 	p.began, p.over, p.finished, p.settled, p.waits, p.watches, p.r, p.s = true, false, false, false, true, false, r, s
-	p.passing, p.complete, p.gone, p.bad, p.due, p.bound = false, false, false, false, time.Time{}, time.Time{}
+	p.passing, p.complete, p.gone, p.bad, p.due, p.bound = p.again, p.again && p.complete, false, false, time.Time{}, time.Time{}
 	r.idler.start(r.x, r.idle())
 	p.bounds()
 	go p.carry()
@@ -53,7 +55,7 @@ func (p *pump) start(r *run, s exchange.Stream) {
 // bounds bounds the time that the whole request may take, from its beginning and whatever tries there are.
 func (p *pump) bounds() {
 	r := p.r
-	if most := r.http.RequestTimeout; most > 0 && !p.tunnels && !r.overdue.counts() {
+	if most := r.http.RequestTimeout; most > 0 && !p.tunnels && !p.complete && !r.overdue.counts() {
 		r.overdue.start(r.x, max(most-time.Since(r.x.Start), 1))
 	}
 }
@@ -62,6 +64,9 @@ func (p *pump) carry() {
 	defer func() { p.done <- struct{}{} }()
 	defer p.recover()
 	r, s := p.r, p.s
+	if !p.resend() {
+		return
+	}
 	for {
 		piece, end, err := r.d.ReadBody()
 		if err == exchange.ErrAborted {
@@ -116,19 +121,25 @@ func (p *pump) ended() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r, now := p.r, time.Now()
-	r.x.RequestEnd = now
+	sent := !r.x.RequestEnd.IsZero() // to an earlier try, or at least read: this one's limits are known
+	if !sent || p.tunnels {
+		r.x.RequestEnd = now
+	}
 	p.overdue = r.overdue.stop() || p.overdue
 	if p.finished = true; p.tunnels {
 		return
 	}
 	var until time.Time
 	if r.timeout > 0 {
-		p.due = now.Add(r.timeout)
+		p.due = r.x.RequestEnd.Add(r.timeout)
 		until = p.due
 	}
 	perTry := r.perTry
-	if p.settled { // an early answer has ended the wait for one
+	switch {
+	case p.settled: // an early answer has ended the wait for one
 		perTry = 0
+	case sent:
+		perTry, until = 0, first(until, r.until)
 	}
 	for _, most := range []time.Duration{perTry, r.tryIdle} {
 		if t := now.Add(most); most > 0 && (until.IsZero() || t.Before(until)) {
@@ -192,12 +203,21 @@ func (p *pump) stop() {
 		select {
 		case <-p.done:
 		default:
-			p.r.d.StopBody()
+			if !p.read() {
+				p.r.d.StopBody()
+			}
 			p.s.Abort()
 			<-p.done
 		}
 	}
 	p.began = false
+}
+
+// read says whether the client has sent everything.
+func (p *pump) read() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.complete
 }
 
 func (p *pump) recover() {

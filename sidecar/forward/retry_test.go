@@ -122,3 +122,39 @@ func TestPicks(t *testing.T) {
 		t.Errorf("no policy: %d choices", got)
 	}
 }
+
+// TestKeptBodiesAreBounded: what long bodies may keep for other tries has a limit for all together, which short ones do not know, and is given back.
+func TestKeptBodiesAreBounded(t *testing.T) {
+	p := New(Options{})
+	upload := func(n int) *run {
+		r := &run{p: p, route: &route.Route{Retry: &route.Retry{}}}
+		r.pump.r = r
+		for piece := make(exchange.View, shortKept); n > 0; n -= len(piece) {
+			r.pump.keep(piece[:min(n, len(piece))], n <= len(piece))
+		}
+		return r
+	}
+	var held []*run
+	for range bodyMemory / (maxKept - shortKept) {
+		r := upload(maxKept)
+		if r.pump.lost || len(r.pump.kept) != maxKept {
+			t.Fatal("there is room")
+		}
+		held = append(held, r)
+	}
+	if r := upload(maxKept); !r.pump.lost || r.pump.kept != nil || r.pump.counted != 0 {
+		t.Errorf("more than may be kept: %d bytes are", len(r.pump.kept))
+	}
+	if r := upload(shortKept); r.pump.lost {
+		t.Error("a short one is not kept")
+	}
+	for _, r := range held {
+		r.pump.forget()
+	}
+	if n := p.kept.bytes.Load(); n != 0 {
+		t.Errorf("%d bytes are counted though nothing is kept", n)
+	}
+	if r := upload(maxKept + 1); !r.pump.lost || p.kept.bytes.Load() != 0 {
+		t.Errorf("a body that is too long: %d bytes counted", p.kept.bytes.Load())
+	}
+}

@@ -246,7 +246,7 @@ func (r *run) limits(policy *route.Retry) {
 	if r.perTry, r.tryIdle = 0, 0; policy != nil {
 		r.perTry, r.tryIdle = policy.PerTry, policy.PerTryIdle
 	}
-	if r.perTry > 0 && r.whole {
+	if r.perTry > 0 && !r.x.RequestEnd.IsZero() {
 		r.until = r.sooner(time.Now().Add(r.perTry))
 	}
 	if most := r.lease.Host.MaxStream(); most > 0 {

@@ -93,7 +93,7 @@ func TestTryIdle(t *testing.T) {
 				_, _ = io.WriteString(nc, head+"123456789")
 			}
 		}, "123456789", "-", 2},
-		"silence after a body, too long":  {brief, long, func(net.Conn, int32) {}, "HTTP/1.1 504 ", "UT", 1},
+		"silence after a long body":       {brief, long, func(net.Conn, int32) {}, "HTTP/1.1 504 ", "URX,UT", 2},
 		"silence in the answer":           {brief, short, func(nc net.Conn, _ int32) { _, _ = io.WriteString(nc, head+"half") }, "half", "UT", 1},
 		"silence in the answer to a body": {brief, long, func(nc net.Conn, _ int32) { _, _ = io.WriteString(nc, head+"half") }, "half", "UT", 1},
 		"an answer bit by bit": {2 * time.Second, short, func(nc net.Conn, _ int32) {

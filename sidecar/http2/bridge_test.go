@@ -425,7 +425,7 @@ func TestBridgeLongBodiesAreNotRetried(t *testing.T) {
 		r.Retry = &route.Retry{On: route.On5xx, Attempts: 2, Base: time.Millisecond}
 	}}, func(t *testing.T, c *http.Client, url string, m *mesh) {
 		for i, path := range []string{"/late", "/early"} {
-			resp, body := do(t, c, newRequest(t, "POST", url+path, struct{ io.Reader }{bytes.NewReader(make([]byte, 200<<10))}))
+			resp, body := do(t, c, newRequest(t, "POST", url+path, struct{ io.Reader }{bytes.NewReader(make([]byte, 2<<20))}))
 			if resp.StatusCode != 503 || body != "no" {
 				t.Errorf("%s: got %v %q", path, resp.Status, body)
 			}

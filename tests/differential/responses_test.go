@@ -86,6 +86,10 @@ func retries() []question {
 			}
 		}
 	}
+	for _, kib := range []int{1, 63, 65, 200, 1000, 1024, 1025, 1500} {
+		body := strings.Repeat("0123456789abcdef", kib<<10/16)
+		out = append(out, question{name: fmt.Sprintf("a body of %d KiB", kib), send: request("POST", "/5xx", "retry.test", fmt.Sprintf("Content-Length: %d", kib<<10)) + body, replies: []reply{status(503), fine}})
+	}
 	for says, answer := range map[string]reply{"418": status(418), "503": status(503), "yes": says("HTTP/1.1 429 Odd\r\nX-Again: yes\r\nContent-Length: 0\r\n\r\n"), "no": says("HTTP/1.1 429 Odd\r\nX-Again: no\r\nContent-Length: 0\r\n\r\n")} {
 		for _, method := range []string{"GET", "DELETE"} {
 			for _, field := range []string{"X-May: 1", "X-Other: 1"} {
