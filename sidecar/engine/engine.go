@@ -114,7 +114,7 @@ func New(o Options) *Engine {
 	e.sockets, e.pressure = takeover.New(o.Log), newPressure(func() bool { return !e.busy() })
 	peers := &peers{}
 	e.recorder = telemetry.New(telemetry.Options{Peers: peers, Logs: e.logs, Spans: e.spans})
-	codec := http2.NewCodec(http2.CodecOptions{Recorder: e.recorder, Log: o.Log})
+	codec := http2.NewCodec(http2.CodecOptions{Recorder: e.recorder, Log: o.Log, Overloaded: e.pressure.full.Load})
 	var resolver upstream.Resolver
 	if len(o.Resolvers) > 0 {
 		e.resolver = dns.NewForwarder(o.Resolvers, &net.Dialer{})
@@ -129,7 +129,7 @@ func New(o Options) *Engine {
 	all, one := connectionLimits()
 	e.manager = listener.New(listener.Options{Store: e.store, Recorder: e.recorder, Log: o.Log, Listen: e.sockets.Listen, MaxConnections: all, PerListener: one, Demands: demands{e}, Servers: listener.Servers{
 		HTTP1: http1.NewServer(http1.Options{Proxy: proxy, Log: o.Log}),
-		HTTP2: http2.NewServer(http2.ServerOptions{Handler: proxy, Recorder: e.recorder, Log: o.Log}),
+		HTTP2: http2.NewServer(http2.ServerOptions{Handler: proxy, Recorder: e.recorder, Log: o.Log, Overloaded: e.pressure.full.Load}),
 		TCP:   tcp.NewServer(tcp.Options{Recorder: e.recorder, Log: o.Log}),
 	}})
 	compiler := compile.New(compile.Options{Gateway: o.Gateway, Workload: o.Identity, Mesh: o.Identity.Roots(), Secrets: e.secrets,

@@ -86,7 +86,7 @@ func (r *run) rests() time.Duration {
 // unwritten is the outcome of a response that the client does not take.
 func (r *run) unwritten(err error) exchange.Outcome {
 	switch {
-	case err != exchange.ErrTimeout || r.x.Canceled():
+	case err != exchange.ErrTimeout:
 		return exchange.ClientGone
 	case !r.deadline.IsZero() && !time.Now().Before(r.deadline):
 		return exchange.Timeout

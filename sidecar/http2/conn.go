@@ -3,6 +3,7 @@ package http2
 import (
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -63,6 +64,7 @@ type conn struct {
 	flushing   bool
 	flushFn    func()
 	writeBy    time.Time // the socket's write deadline
+	writing    time.Time // since when it has not taken what it is given; zero: it is given nothing
 	blocked    []*stream // waiting for room in out or in the connection's window
 
 	sendWindow int64 // what the peer lets us send
@@ -135,10 +137,14 @@ func (c *conn) tend() {
 	}
 	now := c.now()
 	for _, st := range c.streams {
-		if !st.stalled.IsZero() && now.Sub(st.stalled) >= windowStall {
+		if c.mem.late(st.stalled, now, st.patience) {
 			c.reset(st, http2.ErrCodeFlowControl, exchange.ErrTimeout)
-			c.side.gone(st)
 		}
+	}
+	if c.mem.late(c.writing, now, 0) { // else the socket's deadline tells
+		c.die(http2.ErrCodeNo, "", os.ErrDeadlineExceeded)
+		c.shut()
+		return
 	}
 	if c.lim.idle > 0 && len(c.streams) == 0 && now.Sub(c.idleAt) >= c.lim.idle {
 		c.die(http2.ErrCodeNo, "idle", errIdle)
@@ -198,7 +204,7 @@ func (c *conn) die(code http2.ErrCode, why string, err error) {
 	c.timer.Stop()
 	refused := false
 	for _, st := range c.streams {
-		lost := c.unsent(st)
+		lost := c.unsent(st, err)
 		refused = refused || lost == exchange.ErrRefused
 		st.lost(lost)
 		c.side.gone(st)
@@ -215,8 +221,11 @@ func (c *conn) die(code http2.ErrCode, why string, err error) {
 }
 
 // unsent returns the error for a stream on a connection that ended: refused where not a byte of it can have left.
-func (c *conn) unsent(st *stream) error {
-	if st.at >= c.sent {
+func (c *conn) unsent(st *stream, cause error) error {
+	switch {
+	case st.owner != nil && errors.Is(cause, os.ErrDeadlineExceeded): // a client that takes nothing
+		return exchange.ErrTimeout
+	case st.at >= c.sent:
 		return exchange.ErrRefused
 	}
 	return exchange.ErrReset

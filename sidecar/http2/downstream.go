@@ -152,6 +152,7 @@ func (ss *serverStream) writeHead(h *exchange.Head, end, final bool) error {
 	c := ss.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	ss.patience = ss.x.Stall
 	if err := ss.admit(); err != nil {
 		return err
 	}

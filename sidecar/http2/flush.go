@@ -75,7 +75,9 @@ func (c *conn) write(p []byte) error {
 			piece = p[:min(len(p), pieceSize)]
 		}
 		c.extend()
+		c.writing = c.now()
 		n, err := c.put(piece)
+		c.writing = time.Time{}
 		p = p[n:]
 		if err != nil && (n == 0 || !c.plain || c.closing || !errors.Is(err, os.ErrDeadlineExceeded)) {
 			c.sent -= int64(len(p))
@@ -101,13 +103,14 @@ func plain(nc net.Conn) bool {
 	return ok
 }
 
-// extend moves the write deadline ahead, now and then. The lock is held.
+// extend moves the write deadline ahead, now and then, if there is one. The lock is held.
 func (c *conn) extend() {
-	if c.closing {
+	stall := c.lim.stall
+	if c.closing || stall == 0 {
 		return
 	}
-	if now := time.Now(); c.writeBy.Sub(now) < writeStall/2 {
-		c.writeBy = now.Add(writeStall)
+	if now := time.Now(); c.writeBy.Sub(now) < stall {
+		c.writeBy = now.Add(stall + stall/2)
 		_ = c.nc.SetWriteDeadline(c.writeBy)
 	}
 }

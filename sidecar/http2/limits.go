@@ -28,8 +28,8 @@ const (
 	lastStreamID = 1<<31 - 1
 
 	handshakeTimeout = 10 * time.Second // for the preface, and for the rest of a header block once it has begun
-	writeStall       = time.Minute      // a socket that takes no byte, or TLS that takes no piece, for so long is dead
-	windowStall      = 5 * time.Minute  // a stream that has bytes to send and gets no window for so long is reset
+	upstreamStall    = time.Minute      // an upstream whose socket takes no byte, or no piece in TLS, for so long is dead
+	pressedStall     = time.Minute      // whoever takes nothing for so long is given up where memory is full
 	silence          = time.Minute      // an upstream's kernel is asked after so long whether it is still there: PINGs would be counted by servers
 	unheard          = 90 * time.Second // and is gone where it has said nothing, or acknowledged nothing that was sent, for so long
 	lingering        = 250 * time.Millisecond
@@ -47,6 +47,7 @@ type limits struct {
 	window  int64         // unread bytes of all streams
 	idle    time.Duration // without a stream; 0: for ever
 	block   time.Duration // for a header block to be complete
+	stall   time.Duration // the peer's socket takes nothing for so long, or half as much longer; 0: for ever
 }
 
 func (l limits) settings(client bool) []http2.Setting {

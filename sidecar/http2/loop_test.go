@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -26,14 +27,14 @@ func piped(t *testing.T, h Handler, settings ...http2.Setting) *hostile {
 // pipedTo is piped with a server that may have other clients.
 func pipedTo(t *testing.T, s *Server, drain *listener.Drain, settings ...http2.Setting) *hostile {
 	t.Helper()
-	return pipedThrough(t, s, drain, func(nc net.Conn) net.Conn { return nc }, settings...)
+	return pipedBy(t, &config.HTTP{}, s, drain, func(nc net.Conn) net.Conn { return nc }, settings...)
 }
 
-// pipedThrough is pipedTo with something around the server's end.
-func pipedThrough(t *testing.T, s *Server, drain *listener.Drain, wrap func(net.Conn) net.Conn, settings ...http2.Setting) *hostile {
+// pipedBy is pipedTo by a configuration, with something around the server's end.
+func pipedBy(t *testing.T, http *config.HTTP, s *Server, drain *listener.Drain, wrap func(net.Conn) net.Conn, settings ...http2.Setting) *hostile {
 	t.Helper()
 	store := config.NewStore(upstream.NewRegistry(upstream.Options{}))
-	store.Swap(&config.Config{Listeners: []*config.Listener{{Name: "test", Default: &config.FilterChain{HTTP: &config.HTTP{}}}}})
+	store.Swap(&config.Config{Listeners: []*config.Listener{{Name: "test", Default: &config.FilterChain{HTTP: http}}}})
 	ours, theirs := net.Pipe()
 	go s.Serve(session(store, wrap(theirs), drain))
 	p := &hostile{Framer: http2.NewFramer(ours, ours), nc: ours, next: 1}
@@ -54,59 +55,88 @@ func (*counted) Malformed(string) {}
 
 // body answers with n bytes.
 type body struct {
-	n    int
-	done chan error
+	n     int
+	stall time.Duration
+	done  chan error
 }
 
 func (body) Refuse(*exchange.Exchange, exchange.Downstream, *config.Bound, exchange.Outcome) {}
 
 func (b body) Serve(x *exchange.Exchange, d exchange.Downstream, _ *config.Bound) {
-	x.Response.Status = 200
+	x.Response.Status, x.Stall = 200, b.stall
 	_ = d.WriteHead(false)
 	b.done <- d.WriteBody(make([]byte, b.n), true)
 }
 
-func TestZeroWindowEndsTheStream(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := body{n: 100, done: make(chan error, 1)}
-		p := piped(t, h, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
-		defer p.nc.Close()
-		begun := time.Now()
-		id := p.open(p.get(), true)
-		for {
-			f, err := p.ReadFrame()
-			p.must(t, err)
-			if r, ok := f.(*http2.RSTStreamFrame); ok {
-				if r.StreamID != id || r.ErrCode != http2.ErrCodeFlowControl {
-					t.Errorf("got %v", r)
-				}
-				break
-			}
+// TestClientsThatTakeNothing: a client whose window is shut, or whose socket is full, is given up after as long as a stream may be idle, never where there
+// is no such time, and after a minute where memory is full.
+func TestClientsThatTakeNothing(t *testing.T) {
+	const forEver = 3 * time.Hour
+	for name, c := range map[string]struct {
+		idle time.Duration
+		full bool
+		want time.Duration
+	}{
+		"a timeout":                   {5 * time.Minute, false, 5 * time.Minute},
+		"a timeout, memory is full":   {5 * time.Minute, true, time.Minute},
+		"no timeout":                  {0, false, forEver},
+		"no timeout, memory is full":  {0, true, time.Minute},
+		"a short one, memory is full": {30 * time.Second, true, 30 * time.Second},
+	} {
+		for what, window := range map[string]uint32{"window": 0, "socket": 1 << 30} {
+			t.Run(name+", "+what, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					h := body{n: 1 << 20, stall: c.idle, done: make(chan error, 1)}
+					s := NewServer(ServerOptions{Handler: h, Recorder: &counted{}, Log: slog.New(slog.DiscardHandler), Overloaded: func() bool { return c.full }})
+					p := pipedBy(t, &config.HTTP{StreamIdle: c.idle, IdleTimeout: 2 * forEver}, s, nil, func(nc net.Conn) net.Conn { return nc },
+						http2.Setting{ID: http2.SettingInitialWindowSize, Val: window})
+					defer p.nc.Close()
+					p.must(t, p.WriteWindowUpdate(0, 1<<30))
+					begun := time.Now()
+					id := p.open(p.get(), true)
+					reset := make(chan error, 1)
+					if window == 0 {
+						go func() { reset <- p.awaitReset(id) }()
+					}
+					select {
+					case err := <-h.done:
+						if err != exchange.ErrTimeout {
+							t.Errorf("the writer got %v", err)
+						}
+						if d := time.Since(begun); d < c.want || d > c.want*3/2+2*tick {
+							t.Errorf("after %v", d)
+						}
+						if window > 0 {
+							return
+						}
+						if err := <-reset; err != nil {
+							t.Error(err)
+						}
+					case <-time.After(forEver):
+						if c.want != forEver {
+							t.Error("it waits for ever")
+						}
+					}
+				})
+			})
 		}
-		if d := time.Since(begun); d < windowStall || d > windowStall+2*tick {
-			t.Errorf("after %v", d)
-		}
-		if err := <-h.done; err != exchange.ErrTimeout {
-			t.Errorf("the writer got %v", err)
-		}
-	})
+	}
 }
 
-func TestPeerThatNeverReadsIsCutOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := body{n: 1 << 20, done: make(chan error, 1)}
-		p := piped(t, h, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
-		defer p.nc.Close()
-		p.must(t, p.WriteWindowUpdate(0, 1<<30))
-		begun := time.Now()
-		p.open(p.get(), true)
-		if err := <-h.done; err == nil {
-			t.Error("a megabyte went nowhere")
+// awaitReset reads until a stream is reset for want of window.
+func (p *hostile) awaitReset(id uint32) error {
+	for {
+		f, err := p.ReadFrame()
+		if err != nil {
+			return err
 		}
-		if d := time.Since(begun); d > 2*writeStall {
-			t.Errorf("after %v", d)
+		if r, ok := f.(*http2.RSTStreamFrame); ok {
+			if r.StreamID != id || r.ErrCode != http2.ErrCodeFlowControl {
+				return fmt.Errorf("got %v", r)
+			}
+			return nil
 		}
-	})
+	}
 }
 
 func TestDeadlines(t *testing.T) {

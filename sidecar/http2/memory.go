@@ -1,6 +1,9 @@
 package http2
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 const (
 	smallChunk = 2 << 10
@@ -14,6 +17,16 @@ type memory struct {
 	buffers      sync.Pool // *[]byte, for writing
 	inputs       sync.Pool // *[largeInput]byte
 	streams      sync.Pool // *serverStream or *clientStream
+	full         func() bool
+}
+
+// late says whether a peer that has taken nothing since a time, zero: it has taken all, is to be given up by now. patience is how long it may take; 0:
+// for ever.
+func (m *memory) late(since, now time.Time, patience time.Duration) bool {
+	if m.full != nil && m.full() && (patience == 0 || patience > pressedStall) {
+		patience = pressedStall
+	}
+	return patience > 0 && !since.IsZero() && now.Sub(since) >= patience
 }
 
 // chunk is a piece of a body that has arrived; [r:w] is unread.

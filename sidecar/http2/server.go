@@ -27,6 +27,8 @@ type ServerOptions struct {
 	Handler  Handler
 	Recorder exchange.Recorder // Panicked and Malformed are called
 	Log      *slog.Logger
+	// Overloaded says whether memory is full; nil: it never is.
+	Overloaded func() bool
 }
 
 // Server serves sessions that speak HTTP/2, after TLS or with prior knowledge. It is a listener.Server.
@@ -40,7 +42,7 @@ type Server struct {
 
 // NewServer returns a Server.
 func NewServer(o ServerOptions) *Server {
-	return &Server{opts: o, mem: &memory{}, alarm: alarm{o.Recorder, o.Log}, clock: time.Now}
+	return &Server{opts: o, mem: &memory{full: o.Overloaded}, alarm: alarm{o.Recorder, o.Log}, clock: time.Now}
 }
 
 // Serve runs a session to its end and closes its connection.
@@ -66,7 +68,7 @@ func (s *Server) Serve(sess *listener.Session) {
 }
 
 func serverLimits(h *config.HTTP) limits {
-	l := limits{streams: h.MaxStreams, head: h.MaxHead, fields: h.MaxHeaders, idle: h.IdleTimeout, block: h.HeadTimeout, window: clientWindow}
+	l := limits{streams: h.MaxStreams, head: h.MaxHead, fields: h.MaxHeaders, idle: h.IdleTimeout, block: h.HeadTimeout, window: clientWindow, stall: h.StreamIdle}
 	if l.streams == 0 {
 		l.streams = defaultStreams
 	}

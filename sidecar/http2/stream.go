@@ -39,8 +39,9 @@ type stream struct {
 	owed       int64
 	declared   int64 // content-length, -1: none
 	received   int64
-	stalled    time.Time // since when a writer waits for the peer's window
-	queued     bool      // among conn.blocked
+	stalled    time.Time     // since when a writer waits for the peer's window
+	patience   time.Duration // for how long it does; 0: for ever
+	queued     bool          // among conn.blocked
 
 	deadline time.Time
 	expired  bool
@@ -60,7 +61,7 @@ func (st *stream) open(c *conn) {
 	st.trailers.Reset()
 	st.headReady, st.headEnd, st.final, st.recvEnd, st.sendEnd, st.stopped = false, false, false, false, false, false
 	st.sendWindow, st.recvWindow, st.owed, st.declared, st.received = 0, 0, 0, -1, 0
-	st.stalled, st.born, st.queued, st.bodiless = time.Time{}, time.Time{}, false, false
+	st.stalled, st.born, st.queued, st.bodiless, st.patience = time.Time{}, time.Time{}, false, false, 0
 	st.deadline, st.expired = time.Time{}, false
 }
 

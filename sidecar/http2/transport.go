@@ -17,6 +17,8 @@ import (
 type CodecOptions struct {
 	Recorder exchange.Recorder // only Panicked is called
 	Log      *slog.Logger
+	// Overloaded says whether memory is full; nil: it never is.
+	Overloaded func() bool
 }
 
 // Codec makes transports. One value serves all upstream connections of a proxy.
@@ -27,13 +29,13 @@ type Codec struct {
 
 // NewCodec returns a Codec.
 func NewCodec(o CodecOptions) *Codec {
-	return &Codec{mem: &memory{}, alarm: alarm{o.Recorder, o.Log}}
+	return &Codec{mem: &memory{full: o.Overloaded}, alarm: alarm{o.Recorder, o.Log}}
 }
 
 // Transport speaks HTTP/2 as a client on conn, which is established and secured. The preface leaves with the first
 // request. It is an upstream.Codec.
 func (d *Codec) Transport(conn net.Conn, info *exchange.TransportInfo) (exchange.Transport, error) {
-	l := limits{head: cmp.Or(info.MaxHead, defaultHead), fields: cmp.Or(info.MaxHeaders, defaultFields), block: handshakeTimeout, window: serverWindow}
+	l := limits{head: cmp.Or(info.MaxHead, defaultHead), fields: cmp.Or(info.MaxHeaders, defaultFields), block: handshakeTimeout, window: serverWindow, stall: upstreamStall}
 	cc := &clientConn{conn: newConn(conn, d.mem, l, d.alarm), codec: d, info: info, next: 1}
 	cc.conn.side = cc
 	sock.Heed(conn, silence, unheard)

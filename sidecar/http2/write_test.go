@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"github.com/heddle-mesh/heddle/sidecar/config"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
 
@@ -173,7 +174,7 @@ func TestSlowReaders(t *testing.T) {
 				const size = 200 << 10
 				h := body{n: size, done: make(chan error, 1)}
 				s := NewServer(ServerOptions{Handler: h, Recorder: &counted{}, Log: slog.New(slog.DiscardHandler)})
-				p := pipedThrough(t, s, nil, c.wrap, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
+				p := pipedBy(t, &config.HTTP{StreamIdle: time.Minute}, s, nil, c.wrap, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
 				defer p.nc.Close()
 				p.must(t, p.WriteWindowUpdate(0, 1<<30))
 				p.open(p.get(), true)
