@@ -174,7 +174,7 @@ func TestAdmission(t *testing.T) {
 		{says: "so is a share of a mirror that neither has", op: admissionv1.Create, warned: "spec.http[0] in shop/pages: mirrorPercentage: there is no mirror, here or there",
 			after: virtualService(`{"hosts":["a.example.com"],"http":[{"mirrorPercentage":{"value":10},"delegate":{"name":"pages"}}]}`)},
 		{says: "a delegate that fits passes", op: admissionv1.Create, after: virtualService(`{"hosts":["a.example.com"],"http":[{"match":[{"uri":{"prefix":"/p"}}],"delegate":{"name":"pages"}}]}`)},
-		{says: "a host that an older rule has is a warning with its name", op: admissionv1.Create, warned: "spec.hosts[0]: shop/older is older and has http rules",
+		{says: "a host that an older rule has is a warning with its name", op: admissionv1.Create, warned: "spec.hosts[0]: shop/older comes first and has http rules",
 			after: virtualService(`{"hosts":["taken.example.com"],"http":[{"route":[{"destination":{"host":"catalog"}}]}]}`)},
 		{says: "a Service of another namespace is a warning with its name", op: admissionv1.Create, warned: "spec.hosts[0]: ledger.bank.svc.cluster.local is Service bank/ledger of another namespace",
 			after: virtualService(`{"hosts":["ledger.bank.svc.cluster.local"],"http":[{"route":[{"destination":{"host":"catalog"}}]}]}`)},

@@ -46,6 +46,10 @@ func destinationRules() fields.Kind {
 			{Path: both(blocks), Why: notYet},
 			{Path: both(deprecated), Why: "replaced by consecutive5xxErrors and consecutiveGatewayErrors"},
 		},
+		Differs: []fields.Note{
+			{Path: "exportTo", Why: "a rule that lists more namespaces than an older one for the host adds to that, as in Istio, and is obeyed by itself in those that only it lists; in Istio nobody obeys it there"},
+			{Path: "workloadSelector.matchLabels", Why: "a rule without, exported to `.` alone, for the same host is for all other workloads; in Istio it adds to the one with labels, and is lost for the others"},
+		},
 	}
 }
 
@@ -79,6 +83,7 @@ func sidecars() fields.Kind {
 			{Path: "ingress.tls.mode", Why: "SIMPLE and MUTUAL, as in Istio, where the port's PeerAuthentication is DISABLE; elsewhere it is without effect"},
 			{Path: "ingress.tls.{minProtocolVersion,maxProtocolVersion}", Why: "TLS 1.0 and 1.1 are refused"},
 			{Path: "ingress.tls.cipherSuites", Why: "those with AES-GCM or ChaCha20; others, which nobody should use, are refused"},
+			{Path: "egress.hosts", Why: "an ExternalName Service is imported by its own namespace and name; in Istio by that of the Service that it stands for, and its own name"},
 			{Path: "egress.bind", Why: "an address; Unix domain sockets are refused"},
 			{Path: "ingress.bind", Why: "any address with captureMode NONE; else 0.0.0.0 and :: only: connections to every address of the pod are captured"},
 			{Path: "ingress.defaultEndpoint", Why: "not where the proxy itself listens, by a listener of the Sidecar or for itself"},
