@@ -15,8 +15,9 @@ const maxKept = 1 << 20
 // shortKept is how much of that is kept whatever others keep, and is sent again at one go.
 const shortKept = 64 << 10
 
-// bodyMemory is how many bytes of longer bodies may be kept at a time, by all exchanges together. What goes beyond is not kept.
-const bodyMemory = 64 << 20
+// bodyMemory is how many bytes of longer bodies may be kept at a time, by all exchanges together. What goes beyond is not kept, and nothing
+// more once memory is short.
+const bodyMemory = 32 << 20
 
 // bodies counts what is kept of bodies.
 type bodies struct{ bytes atomic.Int64 }
@@ -49,7 +50,7 @@ func (p *pump) keep(piece exchange.View, end bool) {
 func (p *pump) room(n int) bool {
 	all := len(p.kept) + n
 	more := max(all-shortKept, 0) - p.counted
-	if all > maxKept || more > 0 && !p.r.p.kept.keep(more) {
+	if all > maxKept || more > 0 && (p.r.p.refuses() || !p.r.p.kept.keep(more)) {
 		return false
 	}
 	p.counted += more

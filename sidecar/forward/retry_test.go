@@ -125,7 +125,8 @@ func TestPicks(t *testing.T) {
 
 // TestKeptBodiesAreBounded: what long bodies may keep for other tries has a limit for all together, which short ones do not know, and is given back.
 func TestKeptBodiesAreBounded(t *testing.T) {
-	p := New(Options{})
+	short := false
+	p := New(Options{Overloaded: func() bool { return short }})
 	upload := func(n int) *run {
 		r := &run{p: p, route: &route.Route{Retry: &route.Retry{}}}
 		r.pump.r = r
@@ -154,6 +155,11 @@ func TestKeptBodiesAreBounded(t *testing.T) {
 	if n := p.kept.bytes.Load(); n != 0 {
 		t.Errorf("%d bytes are counted though nothing is kept", n)
 	}
+	short = true
+	if r := upload(maxKept); !r.pump.lost || p.kept.bytes.Load() != 0 {
+		t.Errorf("memory is short: %d bytes counted", p.kept.bytes.Load())
+	}
+	short = false
 	if r := upload(maxKept + 1); !r.pump.lost || p.kept.bytes.Load() != 0 {
 		t.Errorf("a body that is too long: %d bytes counted", p.kept.bytes.Load())
 	}
