@@ -65,6 +65,8 @@ type TransportInfo struct {
 	Keepalive Keepalive      // of HTTP/2
 	// MaxHead is how many bytes a response's head may have, MaxHeaders how many fields; 0: 60 KiB and 100.
 	MaxHead, MaxHeaders int
+	// Grown, where it is set, is called when Slots has grown.
+	Grown func()
 }
 
 // Keepalive asks the peer of a connection now and then whether it is still there. The zero Keepalive does not.

@@ -27,6 +27,8 @@ type side interface {
 	gone(st *stream)
 	// goneAway runs with the lock held when the peer announces its end: streams beyond last were not processed.
 	goneAway(last uint32)
+	// grown runs without the lock when the peer allows more streams.
+	grown()
 	// pause runs without the lock before the reader waits for the network.
 	pause()
 	// pong runs with the lock held when the peer answers a ping.

@@ -11,17 +11,27 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 	if err := c.spend(10, settingsFlood); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if f.IsAck() {
 		return nil
 	}
+	more, err := c.apply(f)
+	if more {
+		c.side.grown()
+	}
+	return err
+}
+
+// apply is settings with the lock; more: the peer allows more streams than before.
+func (c *conn) apply(f *http2.SettingsFrame) (more bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.peerStreams
 	if err := f.ForeachSetting(c.setting); err != nil {
-		return framing(err)
+		return false, framing(err)
 	}
 	c.heard = true
 	c.unblock()
-	return c.answer(appendSettingsAck)
+	return c.peerStreams > before, c.answer(appendSettingsAck)
 }
 
 // setting applies one of them. The lock is held.

@@ -11,9 +11,8 @@ const (
 	frameSize      = 16 << 10  // largest frame we accept: the protocol's smallest allowed value, which is also a chunk
 	streamWindow   = 256 << 10 // unread bytes of one stream
 	clientWindow   = 16 << 20  // unread bytes of all streams of a client
-	serverWindow   = 64 << 20  // the same of an upstream, whose connection many clients share: maxSlots slow ones cannot fill it
+	serverWindow   = 258 << 20 // the same of an upstream, whose connection many clients share: 1024 slow ones, as many as there are (package upstream), cannot fill it
 	creditStep     = 1 << 20   // read by streams before the connection's window is renewed
-	maxSlots       = 250       // streams on one upstream connection, however many the peer allows
 	defaultStreams = 1000      // concurrent streams that a client may open
 	defaultHead    = 60 << 10  // decoded size of a header list, as RFC 9113 counts it
 	defaultFields  = 100       // fields in a header list

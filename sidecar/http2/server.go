@@ -222,6 +222,7 @@ func (sc *serverConn) pause() {
 
 func (sc *serverConn) gone(st *stream) { st.owner.x.Cancel() }
 func (sc *serverConn) goneAway(uint32) {} // the client will close when it is done
+func (sc *serverConn) grown()          {}
 
 func (sc *serverConn) pong(data [8]byte) {
 	if string(data[:]) == drainPing {

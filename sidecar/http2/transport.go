@@ -66,7 +66,7 @@ func (cc *clientConn) run() {
 func (cc *clientConn) Open() (exchange.Stream, error) {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	if cc.away || cc.cause != nil || uint32(cc.open) >= min(cc.peerStreams, maxSlots) {
+	if cc.away || cc.cause != nil || uint32(cc.open) >= cc.peerStreams {
 		return nil, exchange.ErrRefused
 	}
 	cc.open++
@@ -83,7 +83,7 @@ func (cc *clientConn) Open() (exchange.Stream, error) {
 func (cc *clientConn) Slots() int {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	return int(max(1, min(cc.peerStreams, maxSlots)))
+	return int(max(1, min(cc.peerStreams, lastStreamID)))
 }
 
 // Alive is Usable: the connection is always read.
@@ -149,6 +149,12 @@ func (cc *clientConn) fresh(id uint32, _ *block.Decoder, _ bool) error {
 func (cc *clientConn) gone(*stream) {}
 func (cc *clientConn) pause()       {}
 func (cc *clientConn) empty()       {}
+
+func (cc *clientConn) grown() {
+	if cc.info.Grown != nil {
+		cc.info.Grown()
+	}
+}
 
 // goneAway fails the streams that the peer has not processed: they may go elsewhere.
 func (cc *clientConn) goneAway(last uint32) {

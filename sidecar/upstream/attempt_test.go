@@ -122,6 +122,38 @@ func TestWaitersTakeWhatWasAbandoned(t *testing.T) {
 	}
 }
 
+// TestWhatWasAbandonedGrows: those who wait for it go on when its peer allows more than it did at first.
+func TestWhatWasAbandonedGrows(t *testing.T) {
+	g := newGate()
+	c, wires, _ := pooled(t, Config{Protocol: UseHTTP2, Sockets: []Socket{{TLS: g}}, Limits: Limits{Connections: 1}})
+	h, got := c.Hosts()[0], make(chan exchange.Outcome, 300)
+	abandoned(t, h, g)
+	for range cap(got) {
+		go func() {
+			_, o := h.Open(newExchange(), nil, time.Time{})
+			got <- o
+		}()
+	}
+	waiting := func(n int) func() bool { return func() bool { return c.pending.Load() == int64(n) } }
+	eventually(t, "all wait", waiting(cap(got)))
+	g.open <- nil
+	eventually(t, "two have places", waiting(cap(got)-2))
+	p := h.all()[0]
+	p.mu.Lock() // which reads slots
+	(*wires)[0].slots = cap(got)
+	p.mu.Unlock()
+	(*wires)[0].info.Grown()
+	eventually(t, "all go on", func() bool { return len(got) == cap(got) })
+	for range cap(got) {
+		if o := <-got; o != exchange.OK {
+			t.Fatal(o.Details())
+		}
+	}
+	if len(*wires) != 1 || c.connections.Load() != 1 || c.pending.Load() != 0 {
+		t.Errorf("%d connections, %d counted, %d pending", len(*wires), c.connections.Load(), c.pending.Load())
+	}
+}
+
 // TestAbandonedConnectionsEnd: with the pool that they were for, and after the time that connecting may take.
 func TestAbandonedConnectionsEnd(t *testing.T) {
 	for name, end := range map[string]func(*Cluster){
@@ -203,8 +235,8 @@ func TestCountsAfterManyGaveUp(t *testing.T) {
 		eventually(t, "no connection is left", func() bool { return c.connections.Load() == 0 })
 		for _, p := range h.all() {
 			p.mu.Lock()
-			if p.total != 0 || p.dialing != 0 || len(p.orphans) != 0 || len(p.waiters) != 0 || len(p.free) != 0 {
-				t.Errorf("left: %d of all, %d in the making, %d of them abandoned, %d waiters, %d free", p.total, p.dialing, len(p.orphans), len(p.waiters), len(p.free))
+			if p.total != 0 || p.dialing != 0 || len(p.orphans) != 0 || p.waiters.Len() != 0 || len(p.free)+len(p.links) != 0 {
+				t.Errorf("left: %d of all, %d in the making, %d of them abandoned, %d waiters, %d free", p.total, p.dialing, len(p.orphans), p.waiters.Len(), len(p.free)+len(p.links))
 			}
 			p.mu.Unlock()
 		}

@@ -77,13 +77,13 @@ func (p *pool) abandon(a *attempt) {
 // make makes a connection. client is whom a PROXY header names.
 func (p *pool) make(a *attempt, client *exchange.Connection) {
 	defer p.host.cluster.owner.guard()
-	t := turn{outcome: exchange.Panicked} // unless connect returns
+	t := turn{Outcome: exchange.Panicked} // unless connect returns
 	defer func() { p.made(a, t) }()
 	p.host.used.Store(time.Now().UnixNano())
 	p.host.cluster.busy.Store(true)
 	l, err := p.connect(a.ctx, client)
-	if t = (turn{link: l}); err != nil {
-		t = turn{outcome: dialOutcome(err), why: err.Error()}
+	if t = (turn{Link: l}); err != nil {
+		t = turn{Outcome: dialOutcome(err), Why: err.Error()}
 	}
 }
 
@@ -92,22 +92,19 @@ func (p *pool) make(a *attempt, client *exchange.Connection) {
 func (p *pool) made(a *attempt, t turn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	failed := t.outcome == exchange.ConnectFailure && a.ctx.Err() == nil || t.outcome == exchange.ConnectTimeout
+	failed := t.Outcome == exchange.ConnectFailure && a.ctx.Err() == nil || t.Outcome == exchange.ConnectTimeout
 	a.end()
 	p.dialing--
 	delete(p.orphans, a)
-	if p.keep(a, t.link); a.owner != nil {
+	if p.keep(a, t.Link); a.owner != nil {
 		a.owner <- t
 	} else if failed {
-		p.wake(t)
+		p.waiters.Next(t)
 	}
-	for len(p.waiters) > 0 {
-		if failed && p.proto == exchange.HTTP2 {
-			p.wake(t)
-		} else {
-			p.wake(turn{})
-		}
+	if !failed || p.proto != exchange.HTTP2 {
+		t = turn{}
 	}
+	p.waiters.All(t)
 }
 
 // keep takes in what an attempt has come to, nil: nothing. p.mu is held.
@@ -116,6 +113,9 @@ func (p *pool) keep(a *attempt, l *link) {
 		p.total--
 		p.host.cluster.connections.Add(-1)
 		return
+	}
+	if p.proto == exchange.HTTP2 {
+		p.links = append(p.links, l)
 	}
 	if a.owner != nil {
 		p.use(l)
@@ -127,8 +127,7 @@ func (p *pool) keep(a *attempt, l *link) {
 		l.age = time.AfterFunc(age, func() { p.expire(l) })
 	}
 	if !p.full(l) && !p.retired {
-		l.listed = true
-		p.free = append(p.free, l)
+		p.list(l)
 	}
 }
 
@@ -146,12 +145,14 @@ func (p *pool) connect(ctx context.Context, client *exchange.Connection) (*link,
 	if !p.serves(f, p.poolKey) {
 		f = p.face
 	}
-	t, err := p.host.transport(ctx, f, p.poolKey, client)
-	return &link{t: t, ep: f.ep}, err
+	l := &link{ep: f.ep}
+	var err error
+	l.t, err = p.host.transport(ctx, f, p.poolKey, client, func() { p.grown(l) })
+	return l, err
 }
 
-// transport makes a transport on a connection of its own. client, which may be nil, is whom a PROXY header names.
-func (h *Host) transport(ctx context.Context, f *face, k poolKey, client *exchange.Connection) (exchange.Transport, error) {
+// transport makes a transport on a connection of its own. client, which may be nil, is whom a PROXY header names; grown, too, is told of more slots.
+func (h *Host) transport(ctx context.Context, f *face, k poolKey, client *exchange.Connection, grown func()) (exchange.Transport, error) {
 	conn, sec, err := h.dial(ctx, f, k, client)
 	if err != nil {
 		return nil, err
@@ -166,7 +167,7 @@ func (h *Host) transport(ctx context.Context, f *face, k poolKey, client *exchan
 	}
 	cfg := h.cluster.config()
 	t, err := codec(conn, &exchange.TransportInfo{Local: sock.AddrPort(conn.LocalAddr()), Security: sec, Keepalive: cfg.Ping,
-		MaxHead: cfg.Limits.MaxHead, MaxHeaders: cfg.Limits.MaxHeaders})
+		MaxHead: cfg.Limits.MaxHead, MaxHeaders: cfg.Limits.MaxHeaders, Grown: grown})
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("starting %v: %w", k.proto, err)

@@ -24,7 +24,7 @@ func (t target) Name() string { return t.h.cluster.name }
 
 // Transport implements check.Target.
 func (t target) Transport(ctx context.Context, at any, p exchange.Protocol) (exchange.Transport, error) {
-	return t.h.transport(ctx, at.(*face), poolKey{proto: p}, nil)
+	return t.h.transport(ctx, at.(*face), poolKey{proto: p}, nil, nil)
 }
 
 // Dial implements check.Target.

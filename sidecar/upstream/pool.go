@@ -1,12 +1,23 @@
 package upstream
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/queue"
 )
+
+// Exchanges at a time on one connection of HTTP/2: ample where another one may be had, else as many as the peer allows, or most where the cluster does
+// not say, as in Envoy.
+const (
+	ample = 250
+	most  = 1024
+)
+
+type turn = queue.Turn[*link]
 
 // pool is the connections to one host in one protocol, under one server name, with one TLS setting.
 type pool struct {
@@ -15,11 +26,12 @@ type pool struct {
 	poolKey
 
 	mu      sync.Mutex
+	links   []*link // of HTTP/2: all, but for those being dialled
 	free    []*link // those with a free place; the last one was used last
 	total   int     // connections, those being dialled included
 	dialing int
 	orphans map[*attempt]struct{} // those without an owner
-	waiters []chan turn
+	waiters queue.Queue[*link]
 	retired bool
 }
 
@@ -147,9 +159,12 @@ func (p *pool) queue(x *exchange.Exchange, client Client, begun *attempt, wait c
 		if begun != nil {
 			go p.make(begun, x.Conn)
 		}
-		t := p.wait(x, begun, wait, deadline)
-		if t.link != nil || t.outcome != exchange.OK {
-			return t.link, begun, t.outcome
+		t, came := queue.Wait(x, wait, deadline)
+		if !came {
+			p.forget(begun, wait)
+		}
+		if t.Link != nil || t.Outcome != exchange.OK {
+			return t.Link, begun, t.Outcome
 		}
 		var l *link
 		if l, begun, wait = p.take(x.UpstreamStart, true); l != nil {
@@ -181,20 +196,43 @@ func (p *pool) take(now time.Time, pending bool) (l *link, begun *attempt, wait 
 		p.use(l)
 		return l, nil, nil
 	}
+	dial := p.mayDial()
+	if l := p.roomiest(); l != nil && !dial {
+		p.use(l)
+		return l, nil, nil
+	}
 	if !pending && !p.host.cluster.enqueue() {
+		if dial {
+			p.host.cluster.connections.Add(-1)
+		}
 		return nil, nil, nil
 	}
-	if wait = make(chan turn, 1); p.mayDial() {
+	if wait = make(chan turn, 1); dial {
 		return nil, p.begin(wait), wait
 	}
-	p.waiters = append(p.waiters, wait)
+	p.waiters.Join(wait)
 	return nil, nil, wait
+}
+
+// roomiest finds the connection with the fewest exchanges whose peer takes one more, for where no other may be dialled; nil: there is none, or one that
+// is being dialled is to be waited for.
+func (p *pool) roomiest() *link {
+	if p.dialing > 0 || p.retired {
+		return nil
+	}
+	var best *link
+	for _, l := range p.links {
+		if !l.leaves && l.inUse < p.places(l) && !p.spent(l) && (best == nil || l.inUse < best.inUse) {
+			best = l
+		}
+	}
+	return best
 }
 
 // mayDial counts a connection against the limit (a host may always have one), and lets one dial at a time where many
 // exchanges will share its connection, and nobody who could wait for one that was abandoned.
 func (p *pool) mayDial() bool {
-	if p.proto == exchange.HTTP2 && p.dialing > 0 || len(p.orphans) > len(p.waiters) {
+	if p.proto == exchange.HTTP2 && p.dialing > 0 || len(p.orphans) > p.waiters.Len() {
 		return false
 	}
 	c := p.host.cluster
@@ -215,11 +253,25 @@ func (p *pool) use(l *link) {
 }
 
 func (p *pool) full(l *link) bool {
-	slots := l.t.Slots()
-	if m := p.host.cluster.config().Limits.Streams; m != 0 {
-		slots = min(slots, int(m))
+	return l.inUse >= min(p.places(l), ample) || p.spent(l)
+}
+
+// places is how many exchanges a connection can carry at a time.
+func (p *pool) places(l *link) int {
+	return max(min(l.t.Slots(), cmp.Or(int(p.host.cluster.config().Limits.Streams), most)), 1)
+}
+
+// grown has those who wait try again: the peer allows more exchanges on l.
+func (p *pool) grown(l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l.inUse == 0 || l.dead || l.leaves || p.retired { // unused: it is being dialled, or has places anyway
+		return
 	}
-	return l.inUse >= max(slots, 1) || p.spent(l)
+	if !p.full(l) {
+		p.list(l)
+	}
+	p.waiters.All(turn{})
 }
 
 // spent says whether the connection has served as many requests as it may.
@@ -249,13 +301,14 @@ func (p *pool) drop(l *link) {
 		return
 	}
 	l.dead = true
+	p.links = slices.DeleteFunc(p.links, func(other *link) bool { return other == l })
 	if l.age != nil {
 		l.age.Stop()
 	}
 	p.total--
 	p.host.cluster.connections.Add(-1)
 	_ = l.t.Close()
-	p.wake(turn{})
+	p.waiters.Next(turn{})
 }
 
 // release gives a place back. ok: the connection can be used again.
@@ -279,6 +332,8 @@ func (p *pool) release(l *link, ok bool, now time.Time) {
 			l.since = now
 		}
 		p.list(l)
+	default:
+		p.waiters.Next(turn{}) // it may be the roomiest
 	}
 }
 
@@ -316,47 +371,7 @@ func (p *pool) list(l *link) {
 		l.listed = true
 		p.free = append(p.free, l)
 	}
-	p.wake(turn{})
-}
-
-// turn ends a wait: to try again, or with what the attempt came to that was waited for.
-type turn struct {
-	link    *link
-	outcome exchange.Outcome
-	why     string
-}
-
-// wake gives the longest waiter its turn; p.mu is held.
-func (p *pool) wake(t turn) {
-	if len(p.waiters) == 0 {
-		return
-	}
-	w := p.waiters[0]
-	p.waiters = slices.Delete(p.waiters, 0, 1)
-	w <- t
-}
-
-// wait waits for a turn, of an attempt that was begun or in the queue.
-func (p *pool) wait(x *exchange.Exchange, begun *attempt, place chan turn, deadline time.Time) turn {
-	var late <-chan time.Time
-	if !deadline.IsZero() {
-		t := time.NewTimer(time.Until(deadline))
-		defer t.Stop()
-		late = t.C
-	}
-	select {
-	case t := <-place:
-		if t.outcome != exchange.OK {
-			x.Upstream.Failure = t.why
-		}
-		return t
-	case <-x.Done():
-		p.forget(begun, place)
-		return turn{outcome: exchange.ClientGone}
-	case <-late:
-		p.forget(begun, place)
-		return turn{outcome: exchange.Timeout}
-	}
+	p.waiters.Next(turn{})
 }
 
 // forget leaves the queue, or the attempt that was begun; a turn that came meanwhile goes to the next.
@@ -365,17 +380,17 @@ func (p *pool) forget(begun *attempt, place chan turn) {
 	var t turn
 	select {
 	case t = <-place:
-		p.wake(turn{})
+		p.waiters.Next(turn{})
 	default:
 		if begun != nil {
 			p.abandon(begun)
-		} else if i := slices.Index(p.waiters, place); i >= 0 {
-			p.waiters = slices.Delete(p.waiters, i, i+1)
+		} else {
+			p.waiters.Leave(place)
 		}
 	}
 	p.mu.Unlock()
-	if t.link != nil {
-		p.unused(t.link)
+	if t.Link != nil {
+		p.unused(t.Link)
 	}
 }
 

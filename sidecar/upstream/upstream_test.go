@@ -145,6 +145,7 @@ type wire struct {
 	open   atomic.Int32
 	dead   bool
 	closed *atomic.Int32
+	info   *exchange.TransportInfo
 }
 
 func (w *wire) Open() (exchange.Stream, error) {
@@ -157,7 +158,7 @@ func (w *wire) Open() (exchange.Stream, error) {
 func (w *wire) Slots() int                    { return w.slots }
 func (w *wire) Usable() bool                  { return !w.dead }
 func (w *wire) Alive() bool                   { return !w.dead }
-func (w *wire) Info() *exchange.TransportInfo { return &exchange.TransportInfo{} }
+func (w *wire) Info() *exchange.TransportInfo { return w.info }
 func (w *wire) Drain()                        {}
 func (w *wire) Close() error                  { w.closed.Add(1); return nil }
 
@@ -179,9 +180,9 @@ func pooled(t *testing.T, cfg Config) (c *Cluster, wires *[]*wire, closed *atomi
 	var mu sync.Mutex
 	wires, closed = &[]*wire{}, &atomic.Int32{}
 	codec := func(slots int) Codec {
-		return func(conn net.Conn, _ *exchange.TransportInfo) (exchange.Transport, error) {
+		return func(conn net.Conn, info *exchange.TransportInfo) (exchange.Transport, error) {
 			_ = conn.Close()
-			w := &wire{slots: slots, closed: closed}
+			w := &wire{slots: slots, closed: closed, info: info}
 			mu.Lock()
 			defer mu.Unlock()
 			*wires = append(*wires, w)
@@ -249,6 +250,83 @@ func TestPoolShares(t *testing.T) {
 	open(t, c)
 	if len(*wires) != 3 {
 		t.Errorf("%d connections after all are idle", len(*wires))
+	}
+}
+
+// TestSlotsThatGrow: those who wait go on when the peer allows more, also beyond what is ample where there may be no other connection.
+func TestSlotsThatGrow(t *testing.T) {
+	for name, c := range map[string]struct {
+		limits                Limits
+		slots, asked          int // slots: once they have grown
+		begin, wires, waiting int
+	}{
+		"any number of connections":      {Limits{}, 600, 600, 600, 3, 0},
+		"one connection":                 {Limits{Connections: 1}, 600, 600, 600, 1, 0},
+		"one connection, and fewer":      {Limits{Connections: 1}, 600, 610, 600, 1, 10},
+		"one connection of Envoy's most": {Limits{Connections: 1}, 1 << 31, 1030, 1024, 1, 6},
+		"one connection of a number":     {Limits{Connections: 1, Streams: 1500}, 1 << 31, 1510, 1500, 1, 10},
+		"one connection, few waiting":    {Limits{Connections: 1, Pending: 1}, 600, 600, 600, 1, 0},
+		"two connections":                {Limits{Connections: 2}, 300, 600, 600, 2, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cl, wires, _ := pooled(t, Config{Protocol: UseHTTP2, Limits: c.limits})
+			h := cl.Hosts()[0]
+			outcomes := make(chan exchange.Outcome, c.asked)
+			var waits sync.WaitGroup
+			first := open(t, cl)
+			open(t, cl)
+			ask := func() {
+				x := newExchange()
+				waits.Go(func() {
+					_, o := h.Open(x, nil, time.Time{})
+					outcomes <- o
+				})
+				t.Cleanup(x.Cancel)
+			}
+			early := 2
+			if c.limits.Connections == 1 {
+				ask()
+				for cl.pending.Load() != 1 {
+					time.Sleep(time.Millisecond)
+				}
+				early++
+			}
+			(*wires)[0].slots = c.slots
+			(*wires)[0].info.Grown()
+			begun := 2
+			for ; begun < early; begun++ {
+				if o := <-outcomes; o != exchange.OK {
+					t.Fatalf("who waited: %v", o.Details())
+				}
+			}
+			for begun < c.begin {
+				l, o := h.Open(newExchange(), nil, time.Time{})
+				if o != exchange.OK {
+					t.Fatalf("%d: %v", begun, o.Details())
+				}
+				l.link.t.(*wire).slots = c.slots
+				begun++
+			}
+			for range c.waiting {
+				ask()
+			}
+			for cl.pending.Load() != int64(c.waiting) {
+				time.Sleep(time.Millisecond)
+			}
+			if len(*wires) != c.wires {
+				t.Errorf("%d connections, want %d", len(*wires), c.wires)
+			}
+			if c.waiting == 0 {
+				return
+			}
+			first.Close(time.Time{}) // there is a place for one of them
+			if o := <-outcomes; o != exchange.OK {
+				t.Errorf("the next: %v", o.Details())
+			}
+			if n := cl.pending.Load(); n != int64(c.waiting-1) {
+				t.Errorf("%d wait, want %d", n, c.waiting-1)
+			}
+		})
 	}
 }
 
