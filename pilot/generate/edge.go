@@ -53,7 +53,7 @@ func (ix *Index) listensOn(w *model.Workload, port uint16) []uint16 {
 	var out []uint16
 	for _, svc := range ix.selecting[w.Name.Namespace] {
 		p := svc.Port(port)
-		if p == nil || !svc.Selector.Matches(w.Labels) {
+		if p == nil || !svc.Selects(w) {
 			continue
 		}
 		target := targetPort(p, w)

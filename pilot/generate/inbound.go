@@ -50,7 +50,7 @@ func (ix *Index) inboundPorts(w *model.Workload, sidecar *model.Sidecar) []liste
 func (ix *Index) declared(w *model.Workload) func(func(*model.Service, *model.ServicePort) bool) {
 	return func(yield func(*model.Service, *model.ServicePort) bool) {
 		for _, svc := range ix.selecting[w.Name.Namespace] {
-			if !svc.Selector.Matches(w.Labels) {
+			if !svc.Selects(w) {
 				continue
 			}
 			for i := range svc.Ports {

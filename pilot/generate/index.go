@@ -101,7 +101,7 @@ func (ix *Index) fronts(svc *model.Service) bool {
 func (ix *Index) leadsBack(w *model.Workload) []string {
 	var out []string
 	for _, svc := range ix.selecting[w.Name.Namespace] {
-		if !svc.Selector.Matches(w.Labels) {
+		if !svc.Selects(w) {
 			continue
 		}
 		out = append(append(out, svc.Addresses...), svc.Outer...)

@@ -28,7 +28,7 @@ type Endpoint struct {
 	MeshTLS  bool
 	Identity spiffe.Identity
 	Workload Facts
-	Labels   Labels // for subsets
+	Labels   Labels // for subsets; those of where it runs are among them
 }
 
 // Locality is region/zone/subzone from node labels or the ServiceEntry.
@@ -76,7 +76,8 @@ type Workload struct {
 	Name           Name
 	UID            string
 	IPs            []string
-	Labels         Labels
+	Labels         Labels // those of where it runs are among them
+	Own            Labels // a pod's, which the selectors of Services go by; nil: Labels
 	Annotations    map[string]string
 	Identity       spiffe.Identity
 	Node           string

@@ -55,6 +55,14 @@ type Service struct {
 	PublishNotReady bool
 }
 
+// Selects reports whether the service chooses a workload of its namespace. Of a pod, only ServiceEntries look at where it runs.
+func (s *Service) Selects(w *Workload) bool {
+	if s.Entry || w.Own == nil {
+		return s.Selector.Matches(w.Labels)
+	}
+	return s.Selector.Matches(w.Own)
+}
+
 // Session is a cookie, or a header, that names an endpoint.
 type Session struct {
 	Cookie, Path string

@@ -25,6 +25,7 @@ type EndpointMemo struct {
 	mesh      *model.Mesh
 	workloads *memo.Memo[workloadKey, *model.Workload]
 	pool      *pool[model.Name, *model.Workload]
+	labels    *core.LabelSets
 	services  *stage[*corev1.Service, *model.Service]
 	entries   *stage[*inputs.ServiceEntry, *registry.ServiceEntry]
 	others    *stage[*inputs.WorkloadEntry, *registry.WorkloadEntry]
@@ -46,6 +47,7 @@ type endpointKey struct {
 	workload *model.Workload
 	where    model.Locality // without a workload
 	node     string         // likewise
+	cluster  string         // likewise
 	hostname string
 }
 
@@ -54,6 +56,7 @@ func NewEndpointMemo() *EndpointMemo {
 	return &EndpointMemo{
 		workloads: memo.New[workloadKey, *model.Workload](),
 		pool:      newPool[model.Name, *model.Workload](),
+		labels:    core.NewLabelSets(),
 		services:  newStage[*corev1.Service, *model.Service](),
 		entries:   newStage[*inputs.ServiceEntry, *registry.ServiceEntry](),
 		others:    newStage[*inputs.WorkloadEntry, *registry.WorkloadEntry](),
@@ -94,6 +97,7 @@ func Endpoints(in *inputs.Inputs, memo *EndpointMemo) (*model.EndpointIndex, *mo
 	if !g.samePods { // otherwise most were not asked for
 		memo.workloads.Round()
 		memo.pool.round()
+		memo.labels.Bound(len(in.Pods))
 		memo.endpoints.Round()
 	}
 	memo.sets, memo.last = g.sets, g
@@ -125,6 +129,7 @@ func (g *gathering) workloads() {
 		name := nameOf(p)
 		w := g.memo.workloads.Get(workloadKey{p, g.nodes[p.Spec.NodeName], g.mesh}, func(k workloadKey) *model.Workload {
 			w := core.Workload(p, k.where, g.mesh)
+			w.Labels = g.memo.labels.One(w.Labels)
 			w.Topology, w.Unread = mesh.OwnTopology(p.Annotations[mesh.ConfigAnnotation])
 			return g.memo.pool.intern(name, w)
 		})
@@ -242,9 +247,17 @@ func (g *gathering) endpoint(a core.Address, namespace string) *model.Endpoint {
 		if k.where = g.nodes[a.Node]; k.where == (model.Locality{}) {
 			k.where.Zone = a.Zone
 		}
-		k.node = a.Node
+		k.node, k.cluster = a.Node, g.mesh.ClusterID
+		return g.memo.endpoints.Get(k, g.podless)
 	}
 	return g.memo.endpoints.Get(k, newEndpoint)
+}
+
+// podless is an endpoint of which only is known where it runs.
+func (g *gathering) podless(k endpointKey) *model.Endpoint {
+	e := newEndpoint(k)
+	e.Labels = g.memo.labels.One(core.Placed(nil, k.where, k.node, k.cluster))
+	return e
 }
 
 func newEndpoint(k endpointKey) *model.Endpoint {

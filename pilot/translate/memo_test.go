@@ -409,3 +409,41 @@ func fingerprint(t *testing.T, in *inputs.Inputs) string {
 	}
 	return b.String()
 }
+
+// TestPodsMoveWithTheirNode holds that labels of where a pod runs follow its node, and that replicas on one node share them.
+func TestPodsMoveWithTheirNode(t *testing.T) {
+	in := func(zone string) *inputs.Inputs {
+		text := fmt.Sprintf("{apiVersion: v1, kind: Node, metadata: {name: node, labels: {topology.kubernetes.io/zone: %s}}}", zone)
+		for i := range 2 {
+			text += fmt.Sprintf(`
+---
+{apiVersion: v1, kind: Pod, metadata: {name: web-%[1]d, namespace: shop, labels: {app: web}}, spec: {nodeName: node}, status: {podIP: 10.1.0.%[1]d}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-%[1]d, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{name: http, port: 8080}]
+endpoints: [{addresses: [10.1.0.%[1]d], conditions: {ready: true}, nodeName: node, targetRef: {kind: Pod, name: web-%[1]d, namespace: shop}}]`, i)
+		}
+		return read(t, text+`
+---
+{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}}`)
+	}
+	warm := translate.NewEndpointMemo()
+	for _, zone := range []string{"a", "b"} {
+		index, all := translate.Endpoints(in(zone), warm)
+		coldIndex, cold := translate.Endpoints(in(zone), nil)
+		if diff := cmp.Diff(endpoints(coldIndex)+workloadText(cold), endpoints(index)+workloadText(all)); diff != "" {
+			t.Errorf("zone %s (-cold +warm):\n%s", zone, diff)
+		}
+		first, second := all.ByName[model.Name{Namespace: "shop", Name: "web-0"}].Labels, all.ByName[model.Name{Namespace: "shop", Name: "web-1"}].Labels
+		set := index.Sets[model.EndpointKey{Host: "web.shop.svc.cluster.local", Namespace: "shop", Port: 80}]
+		if got := set.Endpoints[0].Labels[model.LabelZone]; got != zone || first[model.LabelZone] != zone {
+			t.Errorf("the endpoint is said to be in %q, its pod in %q; they are in %s", got, first[model.LabelZone], zone)
+		}
+		if fmt.Sprintf("%p", first) != fmt.Sprintf("%p", second) {
+			t.Error("replicas on one node do not share their labels")
+		}
+	}
+}

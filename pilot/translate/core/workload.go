@@ -22,12 +22,16 @@ func Workload(p *corev1.Pod, where model.Locality, mesh *model.Mesh) *model.Work
 		Name:        model.Name{Namespace: p.Namespace, Name: p.Name},
 		UID:         string(p.UID),
 		IPs:         podIPs(p),
-		Labels:      p.Labels,
+		Labels:      Placed(p.Labels, where, p.Spec.NodeName, mesh.ClusterID),
+		Own:         model.Labels{},
 		Annotations: p.Annotations,
 		Identity:    Identity(mesh, p.Namespace, p.Spec.ServiceAccountName),
 		Node:        p.Spec.NodeName,
 		Locality:    where,
 		Facts:       facts(p, mesh),
+	}
+	if p.Labels != nil {
+		w.Own = p.Labels
 	}
 	for _, c := range append(append([]corev1.Container(nil), p.Spec.InitContainers...), p.Spec.Containers...) {
 		for _, port := range c.Ports {

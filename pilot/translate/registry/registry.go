@@ -5,11 +5,15 @@ package registry
 import (
 	networking "istio.io/api/networking/v1alpha3"
 
+	"github.com/heddle-mesh/heddle/pilot/translate/core"
 	"github.com/heddle-mesh/heddle/pilot/translate/fields"
 )
 
 // reader reads one object.
-type reader struct{ fields.Reader }
+type reader struct {
+	fields.Reader
+	labels *core.LabelSets
+}
 
 // ServiceEntries says what becomes of each field of that kind.
 func ServiceEntries() fields.Kind {

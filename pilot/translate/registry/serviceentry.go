@@ -13,6 +13,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
+	"github.com/heddle-mesh/heddle/pilot/translate/core"
 	"github.com/heddle-mesh/heddle/pilot/translate/fields"
 	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
@@ -75,7 +76,7 @@ func (e *ServiceEntry) Behind(around []*WorkloadEntry) []*model.Service {
 
 // ReadServiceEntry translates one object.
 func ReadServiceEntry(o *inputs.ServiceEntry, mesh *model.Mesh) (*ServiceEntry, []report.Issue) {
-	r, spec := &reader{fields.Read(o, mesh)}, o.Spec
+	r, spec := &reader{fields.Read(o, mesh), core.NewLabelSets()}, o.Spec
 	serviceEntryFields.Check(spec, "spec", &r.Log)
 	out := &ServiceEntry{}
 	base := model.Service{
@@ -320,7 +321,8 @@ func stranger(e *model.Endpoint) *model.Endpoint {
 // workload reads an endpoint, whatever its port.
 func (r *reader) workload(path string, e *networking.WorkloadEntry) *model.Endpoint {
 	address, _ := values.Address(e.Address) // others are names
-	out := &model.Endpoint{Address: address, Weight: e.Weight, Locality: values.Locality(e.Locality), Labels: e.Labels}
+	out := &model.Endpoint{Address: address, Weight: e.Weight, Locality: values.Locality(e.Locality)}
+	out.Labels = r.labels.One(core.Placed(e.Labels, out.Locality, "", r.Mesh.ClusterID))
 	if e.ServiceAccount != "" {
 		id, err := spiffe.New(r.Mesh.TrustDomain, r.Namespace, e.ServiceAccount)
 		if err != nil {

@@ -35,7 +35,7 @@ type WorkloadEntry struct {
 
 // ReadWorkloadEntry translates one object. Its labels are those of its spec and, before them, its own, as in Istio.
 func ReadWorkloadEntry(o *inputs.WorkloadEntry, mesh *model.Mesh) (*WorkloadEntry, []report.Issue) {
-	r, spec := &reader{fields.Read(o, mesh)}, o.Spec
+	r, spec := &reader{fields.Read(o, mesh), core.NewLabelSets()}, o.Spec
 	workloadEntryFields.Check(spec, "spec", &r.Log)
 	r.workloadAddress(spec)
 	for _, name := range slices.Sorted(maps.Keys(spec.Ports)) {
@@ -50,7 +50,7 @@ func ReadWorkloadEntry(o *inputs.WorkloadEntry, mesh *model.Mesh) (*WorkloadEntr
 		ServiceAccount: spec.ServiceAccount})
 	group, registered := o.Annotations[wire.RegistrationGroup]
 	end.Workload = core.Facts(labels, cmp.Or(group, o.Name), o.Namespace, mesh)
-	out := &WorkloadEntry{From: fields.From(o), Labels: labels, ports: spec.Ports, ill: o.Unhealthy}
+	out := &WorkloadEntry{From: fields.From(o), Labels: end.Labels, ports: spec.Ports, ill: o.Unhealthy}
 	_, known := values.Address(spec.Address)
 	out.end = end
 	if out.socket, _ = values.Socket(spec.Address); known || out.socket {
