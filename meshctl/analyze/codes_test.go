@@ -113,6 +113,8 @@ func TestCodes(t *testing.T) {
 		"a policy without effect": {`{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: p, namespace: shop, creationTimestamp: "2026-01-02T00:00:00Z"}, spec: {mtls: {mode: DISABLE}}}`, "IST0167 PeerAuthentication shop/p spec"},
 		"a subset of nobody": {`{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: d, namespace: shop}, spec: {host: two, subsets: [{name: all}, {name: v9, labels: {version: v9}}]}}`,
 			"IST0173 DestinationRule shop/d spec.subsets[1].labels"},
+		"a subset of a zone, of pods that may run there":  {`{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: d, namespace: shop}, spec: {host: two, subsets: [{name: a, labels: {topology.kubernetes.io/zone: a}}]}}`, ""},
+		"a gateway in a zone, of pods that may run there": {`{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: g, namespace: shop}, spec: {selector: {istio: edge, topology.kubernetes.io/zone: a}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [b.example.com]}]}}`, ""},
 		"a rule for nobody": {`{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: d, namespace: shop}, spec: {host: nobody}}`, "IST0174 DestinationRule shop/d spec.host"},
 		"a plugin":          {plugin, "IST0106 WasmPlugin shop/filter "},
 	} {
@@ -130,6 +132,42 @@ func TestCodes(t *testing.T) {
 		}
 		if want := strings.Fields(c.want); len(want) == 0 && len(got) > 0 || len(want) > 0 && !slices.Equal(got, []string{c.want}) {
 			t.Errorf("%s: got %q, want %q\n%s", what, got, c.want, said(found))
+		}
+	}
+}
+
+// placed is a mesh with one pod, in zone a.
+const placed = `
+{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {heddle-injection: disabled}}}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: heddle-system}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: one, labels: {topology.kubernetes.io/zone: a}}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop, labels: {app: web}}, spec: {nodeName: one, containers: [{name: a, image: a, ports: [{containerPort: 80}]}]}, status: {phase: Running, podIP: 10.1.0.1, conditions: [{type: Ready, status: "True"}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {selector: {app: web}, ports: [{name: http, port: 80}]}}
+---
+`
+
+func TestPlaces(t *testing.T) {
+	for what, c := range map[string]struct{ add, want string }{
+		"subsets": {`{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: d, namespace: shop}, spec: {host: web, subsets: [{name: a, labels: {topology.kubernetes.io/zone: a}}, {name: b, labels: {topology.kubernetes.io/zone: b}}, {name: one, labels: {kubernetes.io/hostname: one}}]}}`,
+			"IST0173 d spec.subsets[1].labels"},
+		"a gateway's pods": {`{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: a, namespace: shop}, spec: {selector: {topology.kubernetes.io/zone: a}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [a.example.com]}]}}`, ""},
+		"nobody's gateway": {`{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: b, namespace: shop}, spec: {selector: {topology.kubernetes.io/zone: b}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [b.example.com]}]}}`,
+			"IST0101 b spec.selector"},
+	} {
+		found, err := analyze.Analyze(file(placed+c.add), "default", nil, survey.Sources{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, f := range found {
+			got = append(got, fmt.Sprintf("%s %s %s", f.Code, f.Name, f.Path))
+		}
+		if strings.Join(got, "\n") != c.want {
+			t.Errorf("%s: got %q, want %q", what, got, c.want)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 
 	core "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -70,7 +71,7 @@ func ListeningIn(ctx context.Context, ask proxy.Asker, namespace string) survey.
 	}
 }
 
-// running adds the pods of files, and those that their Deployments and the like would make, as they would run, to a mesh. Files of which that cannot be said
+// running adds nodes and the pods of files, and those that their Deployments and the like would make, as they would run, to a mesh. Files of which that cannot be said
 // add none: what is wrong with them is said elsewhere.
 func running(in *inputs.Inputs, files []Text, namespace string, p inject.Params) {
 	texts := make([]replica.Text, len(files))
@@ -88,6 +89,11 @@ func running(in *inputs.Inputs, files []Text, namespace string, p inject.Params)
 	for _, p := range made.Pods {
 		if !known[ref{"Pod", p.Namespace, p.Name}] {
 			in.Pods = append(in.Pods, p)
+		}
+	}
+	for _, n := range made.Nodes {
+		if !slices.ContainsFunc(in.Nodes, func(o *core.Node) bool { return o.Name == n.Name }) {
+			in.Nodes = append(in.Nodes, n)
 		}
 	}
 	in.EndpointSlices = append(in.EndpointSlices, made.EndpointSlices...)

@@ -33,7 +33,7 @@ func Pod(m *replica.Mesh, p *replica.Pod) *PodReport {
 	out := &PodReport{Pod: p.String(), Owner: p.Facts.Workload, Addresses: p.IPs, Identity: p.Identity.String(), Proxy: injection(m, p)}
 	scope := m.Scope(p)
 	for _, svc := range m.Snapshot.Services {
-		if svc.Namespace != p.Name.Namespace || svc.Selector == nil || !svc.Selector.Matches(p.Labels) {
+		if svc.Namespace != p.Name.Namespace || svc.Selector == nil || !svc.Selects(p.Workload) {
 			continue
 		}
 		kind := "Service"

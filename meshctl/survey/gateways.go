@@ -27,9 +27,12 @@ func (s *survey) gateways() {
 		}
 		var pods []*corev1.Pod
 		for _, p := range s.in.Pods {
-			if g.Selector.Matches(p.Labels) {
+			if g.Selector.Matches(s.workload(p).Labels) {
 				pods = append(pods, p)
 			}
+		}
+		if len(pods) == 0 && s.unplaced(g.Selector) {
+			continue
 		}
 		if len(pods) == 0 {
 			s.tell(about("Gateway", g.From), report.NotFound, "spec.selector", "no pod has these labels")
@@ -47,7 +50,7 @@ func (s *survey) gateways() {
 func (s *survey) exposed(g *model.Gateway, path string, server *model.Server, pods []*corev1.Pod) {
 	selected := false
 	for _, svc := range s.snap.Services {
-		leads := func(p *corev1.Pod) bool { return p.Namespace == svc.Namespace && svc.Selector.Matches(p.Labels) }
+		leads := func(p *corev1.Pod) bool { return p.Namespace == svc.Namespace && svc.Selects(s.workload(p)) }
 		if svc.Selector == nil || !slices.ContainsFunc(pods, leads) {
 			continue
 		}

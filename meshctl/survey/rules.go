@@ -58,7 +58,7 @@ func (s *survey) sidecars() {
 	for _, p := range s.in.Pods {
 		var first *model.Sidecar
 		for _, o := range s.snap.Sidecars { // the oldest first
-			if o.From.Namespace != p.Namespace || o.Selector == nil || !o.Selector.Matches(p.Labels) {
+			if o.From.Namespace != p.Namespace || o.Selector == nil || !o.Selector.Matches(s.workload(p).Labels) {
 				continue
 			}
 			if first == nil {
@@ -90,6 +90,9 @@ func (s *survey) subsets() {
 			continue // nobody knows
 		}
 		for i, subset := range o.Spec.Subsets {
+			if svc.Selector != nil && s.unplaced(subset.Labels) {
+				continue
+			}
 			in := func(e *model.Endpoint) bool { return model.Selector(subset.Labels).Matches(e.Labels) }
 			if len(subset.Labels) > 0 && !slices.ContainsFunc(all, in) {
 				s.tell(about("DestinationRule", nameOf(o)), report.EmptySubset, fmt.Sprintf("spec.subsets[%d].labels", i), "no endpoint of %s has these labels", svc.Host)

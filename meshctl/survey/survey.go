@@ -52,6 +52,7 @@ type survey struct {
 	in        *inputs.Inputs
 	snap      *model.Snapshot
 	endpoints *model.EndpointIndex
+	workloads *model.WorkloadIndex
 	services  map[string]*model.Service // the first of each host
 	from      Sources
 	found     []Found
@@ -60,7 +61,7 @@ type survey struct {
 // Look looks at everything. Without pods nothing is said of what rules mean for them.
 func Look(in *inputs.Inputs, snap *model.Snapshot, from Sources) []Found {
 	s := &survey{in: in, snap: snap, services: map[string]*model.Service{}, from: from}
-	s.endpoints, _ = translate.Endpoints(in, nil)
+	s.endpoints, s.workloads = translate.Endpoints(in, nil)
 	for _, svc := range snap.Services {
 		if s.services[svc.Host] == nil {
 			s.services[svc.Host] = svc
@@ -154,4 +155,18 @@ func (s *survey) ports() {
 			}
 		}
 	}
+}
+
+// workload is what translation makes of a pod.
+func (s *survey) workload(p *corev1.Pod) *model.Workload { return s.workloads.ByName[nameOf(p)] }
+
+// unplaced reports whether labels are of where pods run, and nobody knows that of some: files seldom say it.
+func (s *survey) unplaced(labels map[string]string) bool {
+	for _, key := range []string{model.LabelRegion, model.LabelZone, model.LabelSubzone, model.LabelHostname} {
+		if _, asked := labels[key]; asked {
+			nowhere := func(p *corev1.Pod) bool { return p.Spec.NodeName == "" }
+			return len(s.in.Nodes) == 0 || slices.ContainsFunc(s.in.Pods, nowhere)
+		}
+	}
+	return false
 }
