@@ -104,9 +104,8 @@ func (c *Checker) rulesOf(namespace, host string) []*model.DestinationRule {
 // nameless warns of TLS towards servers that nobody names: a wildcard's, on a port whose connections carry no HTTP requests that would. port 0 is
 // all ports.
 func nameless(log *report.Log, path string, svc *model.Service, t *networking.ClientTLSSettings, port uint32) {
-	originates := t.GetMode() == networking.ClientTLSSettings_SIMPLE || t.GetMode() == networking.ClientTLSSettings_MUTUAL
 	named := t.GetSni() != "" || len(t.GetSubjectAltNames())+len(svc.SANs)+len(svc.DNSEndpoints) > 0 || t.GetInsecureSkipVerify().GetValue()
-	if !originates || named || svc.Resolution == model.ResolveNamed || !strings.HasPrefix(svc.Host, "*") {
+	if !originates(t) || named || svc.Resolution == model.ResolveNamed || !strings.HasPrefix(svc.Host, "*") {
 		return
 	}
 	for _, p := range svc.Ports {
@@ -117,10 +116,14 @@ func nameless(log *report.Log, path string, svc *model.Service, t *networking.Cl
 	}
 }
 
+func originates(t *networking.ClientTLSSettings) bool {
+	return t.GetMode() == networking.ClientTLSSettings_SIMPLE || t.GetMode() == networking.ClientTLSSettings_MUTUAL
+}
+
 // forGateways warns of Secrets, which reach gateways of the rule's own namespace, and sidecars only where the rule selects them.
 func forGateways(log *report.Log, path string, p *networking.TrafficPolicy) {
 	warn := func(path string, t *networking.ClientTLSSettings) {
-		if t.GetCredentialName() != "" {
+		if t.GetCredentialName() != "" && originates(t) {
 			log.Warnf(path+".tls.credentialName",
 				"for gateways of this namespace: any other proxy that no workloadSelector chooses shows no certificate and checks the server by the system's roots")
 		}

@@ -114,32 +114,47 @@ func (r *reader) clientTLS(path string, t *networking.ClientTLSSettings) *model.
 	if t == nil {
 		return nil
 	}
-	out := &model.ClientTLS{CredentialName: t.CredentialName, CACertificates: t.CaCertificates, CRL: t.CaCrl, ClientCertificate: t.ClientCertificate,
-		PrivateKey: t.PrivateKey, SNI: t.Sni, SANs: t.SubjectAltNames, InsecureSkipVerify: t.InsecureSkipVerify.GetValue()}
-	r.secretName(path+".credentialName", t.CredentialName)
-	files := t.ClientCertificate != "" || t.PrivateKey != ""
+	out := &model.ClientTLS{SNI: t.Sni, SANs: t.SubjectAltNames}
 	switch t.Mode {
 	case networking.ClientTLSSettings_DISABLE:
 		out.Mode = model.TLSDisable
+	case networking.ClientTLSSettings_ISTIO_MUTUAL:
+		out.Mode = model.TLSIstioMutual
+		if t.CredentialName != "" || t.CaCertificates != "" || t.CaCrl != "" || t.GetInsecureSkipVerify().GetValue() || clientFiles(t) {
+			r.Warnf(path, "without effect, but for sni and subjectAltNames: mode ISTIO_MUTUAL uses the mesh's certificates")
+		}
 	case networking.ClientTLSSettings_SIMPLE:
 		out.Mode = model.TLSSimple
-		if files {
-			r.Errorf(path, "clientCertificate and privateKey need mode MUTUAL")
+		r.originated(path, t, out)
+		switch {
+		case clientFiles(t) && t.CredentialName != "":
+			r.Errorf(path, "only one of credentialName and files may be given")
+		case clientFiles(t):
+			r.Warnf(path, "clientCertificate and privateKey are without effect: no certificate is shown but with mode MUTUAL")
 		}
 	case networking.ClientTLSSettings_MUTUAL:
 		out.Mode = model.TLSMutual
+		r.originated(path, t, out)
+		out.ClientCertificate, out.PrivateKey = t.ClientCertificate, t.PrivateKey
 		both := t.ClientCertificate != "" && t.PrivateKey != ""
-		if files == (t.CredentialName != "") || files && !both {
+		if files := clientFiles(t); files == (t.CredentialName != "") || files && !both {
 			r.Errorf(path, "mode MUTUAL needs either credentialName or both clientCertificate and privateKey")
-		}
-	case networking.ClientTLSSettings_ISTIO_MUTUAL:
-		out.Mode = model.TLSIstioMutual
-		if files || t.CredentialName != "" || t.CaCertificates != "" || t.CaCrl != "" || out.InsecureSkipVerify {
-			r.Errorf(path, "mode ISTIO_MUTUAL uses the mesh's certificates: no other may be given")
 		}
 	default:
 		r.Errorf(path+".mode", "%s", fmt.Sprint(t.Mode))
 	}
+	return out
+}
+
+func clientFiles(t *networking.ClientTLSSettings) bool {
+	return t.ClientCertificate != "" || t.PrivateKey != ""
+}
+
+// originated reads how servers outside of the mesh prove who they are.
+func (r *reader) originated(path string, t *networking.ClientTLSSettings, out *model.ClientTLS) {
+	out.CredentialName, out.CACertificates, out.CRL = t.CredentialName, t.CaCertificates, t.CaCrl
+	out.InsecureSkipVerify = t.InsecureSkipVerify.GetValue()
+	r.secretName(path+".credentialName", t.CredentialName)
 	if t.CredentialName != "" && t.CaCertificates != "" {
 		r.Errorf(path, "only one of credentialName and caCertificates may be given")
 	}
@@ -152,5 +167,4 @@ func (r *reader) clientTLS(path string, t *networking.ClientTLSSettings) *model.
 	if out.InsecureSkipVerify && (t.CaCertificates != "" || len(t.SubjectAltNames) > 0) {
 		r.Errorf(path+".insecureSkipVerify", "contradicts caCertificates and subjectAltNames")
 	}
-	return out
 }
