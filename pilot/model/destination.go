@@ -197,6 +197,7 @@ const (
 	TLSSimple
 	TLSMutual
 	TLSIstioMutual
+	TLSRefused // a rule that is not understood asks for TLS: nobody is reached
 )
 
 // ClientTLS is a DestinationRule's tls block.

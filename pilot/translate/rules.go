@@ -49,7 +49,7 @@ func newRuleSpace() *ruleSpace {
 func (r *run) destinationRules() {
 	all, read := r.memo.destinationRules.all(r.in.DestinationRules, r.mesh, func(o *inputs.DestinationRule) *result[*istioapi.DestinationRule] {
 		v, issues := istioapi.ReadDestinationRule(o, r.mesh)
-		return resultOf(v, entryOf(o, issues))
+		return resultOf(v, entryOfRule(o, v, issues))
 	})
 	for i, res := range read {
 		r.judge(all[i], res.entry, &res.kept)
@@ -77,6 +77,15 @@ func (r *run) destinationRules() {
 		r.snap.DestinationRules[namespace] = r.spared(space.done)
 	}
 	memo.last = r.snap.DestinationRules
+}
+
+// entryOfRule is entryOf for a rule that is closed where it must not be left out.
+func entryOfRule(o *inputs.DestinationRule, rule *istioapi.DestinationRule, issues []report.Issue) *report.Entry {
+	e := entryOf(o, issues)
+	if rule.Closed {
+		e.State = report.Closed
+	}
+	return e
 }
 
 // update merges and completes the rules of the namespace, unless they are those of the last call.

@@ -120,7 +120,7 @@ func connectTimeout(mesh *model.Mesh, policy *model.TrafficPolicy) model.Duratio
 
 // originalDestination reports whether the cluster dials the address that the client chose.
 func (in Cluster) originalDestination() bool {
-	if in.Through || in.named() { // the client chose the gateway's address, or any
+	if in.Through || in.named() || in.refused() { // the client chose the gateway's address, or any
 		return false
 	}
 	if in.InForce().LoadBalancer.Algorithm == model.Passthrough || in.Service.Resolution == model.ResolvePassthrough {
@@ -141,6 +141,8 @@ func (in Cluster) portOverride() uint16 {
 // discover says where the endpoints are.
 func (in Cluster) discover(c *cluster.Cluster) {
 	switch {
+	case in.refused():
+		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_STATIC} // without endpoints
 	case in.named(): // see byNames
 	case in.originalDestination():
 		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_ORIGINAL_DST}
@@ -160,7 +162,7 @@ func (in Cluster) discover(c *cluster.Cluster) {
 
 // Resolves reports whether the proxy looks the cluster's endpoints up by name.
 func (in Cluster) Resolves() bool {
-	return !in.originalDestination() && (in.Service.Resolution == model.ResolveDNS || in.Service.Resolution == model.ResolveDNSRoundRobin)
+	return !in.originalDestination() && !in.refused() && (in.Service.Resolution == model.ResolveDNS || in.Service.Resolution == model.ResolveDNSRoundRobin)
 }
 
 // knowsEndpoints reports whether a cluster that dials the client's choice also gets the service's endpoints, so that the proxy
@@ -172,6 +174,9 @@ func (in Cluster) knowsEndpoints() bool {
 
 // WantsEndpoints reports whether the cluster's endpoints travel over EDS.
 func (in Cluster) WantsEndpoints() bool {
+	if in.refused() {
+		return false
+	}
 	switch in.Service.Resolution {
 	case model.ResolveEndpoints, model.ResolveHeadless:
 		return !in.originalDestination() || in.knowsEndpoints()
@@ -230,7 +235,7 @@ func dnsFamily(class naming.Class) cluster.Cluster_DnsLookupFamily {
 
 // ownAddress is ip:port where the cluster's nodes balance over the whole service themselves; "" where they do not.
 func (in Cluster) ownAddress() string {
-	if in.Class.Foreign || in.Through || in.Subset != nil || in.Service.Entry || in.Service.External || in.Service.Resolution != model.ResolveEndpoints ||
+	if in.Class.Foreign || in.Through || in.refused() || in.Subset != nil || in.Service.Entry || in.Service.External || in.Service.Resolution != model.ResolveEndpoints ||
 		in.originalDestination() || len(in.Service.Addresses) == 0 {
 		return ""
 	}

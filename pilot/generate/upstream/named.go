@@ -21,7 +21,7 @@ import (
 const namedCluster = "envoy.clusters.dynamic_forward_proxy"
 
 // named reports whether the cluster goes where the names of requests lead.
-func (in Cluster) named() bool { return in.Service.Resolution == model.ResolveNamed }
+func (in Cluster) named() bool { return in.Service.Resolution == model.ResolveNamed && !in.refused() }
 
 // Names is the memory of names that a foreign proxy's filters and clusters share.
 func Names(mesh *model.Mesh, class naming.Class) *forward.DnsCacheConfig {

@@ -28,12 +28,18 @@ func (in Cluster) secure(c *cluster.Cluster) {
 		if in.Mesh.AutoMTLS && !in.Service.External && in.Service.Resolution != model.ResolvePassthrough && !in.named() {
 			in.secureByEndpoint(c)
 		}
-	case rule.Mode == model.TLSDisable:
+	case rule.Mode == model.TLSDisable, in.refused():
 	case rule.Mode == model.TLSIstioMutual:
 		c.TransportSocket = tlsTransport(in.meshContext(rule))
 	default:
 		c.TransportSocket = tlsTransport(in.originated(rule))
 	}
+}
+
+// refused reports whether nobody may be reached, since how to secure connections is not understood.
+func (in Cluster) refused() bool {
+	rule := in.InForce().TLS
+	return rule != nil && rule.Mode == model.TLSRefused && !in.Through
 }
 
 // secureByEndpoint speaks mesh mTLS to the endpoints that take it, and plaintext to the others.

@@ -174,7 +174,7 @@ func enums() map[reflect.Type][]string {
 		reflect.TypeFor[model.Resolution]():        {"endpoints", "headless", "passthrough", "dns", "dns-round-robin", "alias", "named"},
 		reflect.TypeFor[model.Balancer]():          {"least-request", "round-robin", "random", "passthrough", "ring-hash", "maglev"},
 		reflect.TypeFor[model.ProxyProtocol]():     {"none", "v1", "v2"},
-		reflect.TypeFor[model.TLSMode]():           {"disable", "simple", "mutual", "istio-mutual"},
+		reflect.TypeFor[model.TLSMode]():           {"disable", "simple", "mutual", "istio-mutual", "refused"},
 		reflect.TypeFor[model.ServerTLSMode]():     {"simple", "mutual", "optional-mutual", "passthrough", "istio-mutual", "auto-passthrough"},
 		reflect.TypeFor[model.MTLSMode]():          {"unset", "disable", "permissive", "strict"},
 		reflect.TypeFor[model.Action]():            {"allow", "deny"},

@@ -47,6 +47,7 @@ type DestinationRule struct {
 	Baseline *model.TrafficPolicy // the mesh's, of blocks that are not given; nil: there is none
 	Policy   *Policy              // nil: not given
 	Subsets  []*Subset
+	Closed   bool // it is refused, and nobody is reached where it asks for TLS
 }
 
 // Subset is a named part of a host, before it is laid over the host's policy.
@@ -80,9 +81,13 @@ type Budget struct {
 	Interval model.Duration
 }
 
-// ReadDestinationRule translates one object.
+// ReadDestinationRule translates one object. With errors it is closed where it asks for TLS.
 func ReadDestinationRule(o *inputs.DestinationRule, mesh *model.Mesh) (*DestinationRule, []report.Issue) {
-	return read(o, mesh, (*reader).destinationRule)
+	out, issues := read(o, mesh, (*reader).destinationRule)
+	if report.HasErrors(issues) {
+		out.close(o)
+	}
+	return out, issues
 }
 
 func (r *reader) destinationRule(o *inputs.DestinationRule) *DestinationRule {
@@ -324,6 +329,8 @@ func portTLS(own *model.ClientTLS, around ...*model.ClientTLS) *model.ClientTLS 
 	for _, t := range around {
 		switch {
 		case t == nil:
+		case t.Mode == model.TLSRefused:
+			return t
 		case t.Mode == model.TLSIstioMutual:
 			return &model.ClientTLS{Mode: model.TLSIstioMutual}
 		default:

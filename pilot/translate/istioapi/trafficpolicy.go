@@ -141,6 +141,7 @@ func (r *reader) clientTLS(path string, t *networking.ClientTLSSettings) *model.
 			r.Errorf(path, "mode MUTUAL needs either credentialName or both clientCertificate and privateKey")
 		}
 	default:
+		out.Mode = model.TLSRefused
 		r.Errorf(path+".mode", "%s", fmt.Sprint(t.Mode))
 	}
 	return out
