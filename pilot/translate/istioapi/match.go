@@ -14,7 +14,7 @@ import (
 func (r *reader) httpMatch(path string, m *networking.HTTPMatchRequest) *model.HTTPMatch {
 	out := &model.HTTPMatch{
 		Name: m.Name, StatPrefix: m.StatPrefix,
-		Path:      r.stringMatch(path+".uri", m.Uri),
+		Path:      r.pathMatch(path+".uri", m.Uri),
 		Method:    r.stringMatch(path+".method", m.Method),
 		Scheme:    r.stringMatch(path+".scheme", m.Scheme),
 		Authority: r.stringMatch(path+".authority", m.Authority),
@@ -45,6 +45,14 @@ func (r *reader) clientsThroughGateways(path string, m *networking.HTTPMatchRequ
 	if m.SourceNamespace != "" {
 		r.Warnf(path+".sourceNamespace", why)
 	}
+}
+
+// pathMatch is stringMatch for paths, all of which begin with nothing.
+func (r *reader) pathMatch(path string, m *networking.StringMatch) *model.StringMatch {
+	if p, ok := m.GetMatchType().(*networking.StringMatch_Prefix); ok && p.Prefix == "" {
+		return &model.StringMatch{Kind: model.MatchPrefix}
+	}
+	return r.stringMatch(path, m)
 }
 
 // stringMatch reads a matcher of something that every request has.
