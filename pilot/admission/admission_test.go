@@ -171,7 +171,7 @@ func TestAdmission(t *testing.T) {
 			after: virtualService(`{"hosts":["a.example.com"],"http":[{"delegate":{"name":"nowhere"}}]}`)},
 		{says: "so is one that is asked for other paths than its own", op: admissionv1.Create, warned: "spec.http[0].delegate: the conditions of spec.http[0] in shop/pages contradict those here",
 			after: virtualService(`{"hosts":["a.example.com"],"http":[{"match":[{"uri":{"prefix":"/other"}}],"delegate":{"name":"pages"}}]}`)},
-		{says: "so is a share of a mirror that neither has", op: admissionv1.Create, warned: "spec.http[0] in shop/pages: mirrorPercentage: there is no mirror, here or there",
+		{says: "so is a share of a mirror that neither has", op: admissionv1.Create, warned: "spec.http[0] in shop/pages: mirrorPercentage is without effect: there is no mirror, here or there",
 			after: virtualService(`{"hosts":["a.example.com"],"http":[{"mirrorPercentage":{"value":10},"delegate":{"name":"pages"}}]}`)},
 		{says: "a delegate that fits passes", op: admissionv1.Create, after: virtualService(`{"hosts":["a.example.com"],"http":[{"match":[{"uri":{"prefix":"/p"}}],"delegate":{"name":"pages"}}]}`)},
 		{says: "a host that an older rule has is a warning with its name", op: admissionv1.Create, warned: "spec.hosts[0]: shop/older comes first and has http rules",

@@ -37,7 +37,7 @@ func MergeDelegates(root *VirtualService, delegates map[model.Name]*VirtualServi
 			}
 			mirrors := root.mirrors[i].under(d.mirrors[j])
 			if merged.Mirrors = mirrors.all(); mirrors.lacks() {
-				log.Partialf(path, "spec.http[%d] in %s: mirrorPercentage: there is no mirror, here or there", j, target)
+				log.Warnf(path, "spec.http[%d] in %s: mirrorPercentage is without effect: there is no mirror, here or there", j, target)
 			}
 			merged.Origin = &model.RuleOrigin{From: target, Index: j}
 			out.HTTP = append(out.HTTP, merged)

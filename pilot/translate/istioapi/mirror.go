@@ -23,6 +23,14 @@ func (m mirroring) given() bool {
 // lacks reports whether there is a share of nothing.
 func (m mirroring) lacks() bool { return m.one == nil && (m.share != nil || m.percent != nil) }
 
+// field is the one that says the share.
+func (m mirroring) field() string {
+	if m.share != nil {
+		return ".mirrorPercentage"
+	}
+	return ".mirrorPercent"
+}
+
 // under is m where the route says nothing else.
 func (m mirroring) under(own mirroring) mirroring {
 	return mirroring{cmp.Or(own.one, m.one), cmp.Or(own.share, m.share), cmp.Or(own.percent, m.percent), orMirrors(own.more, m.more)}

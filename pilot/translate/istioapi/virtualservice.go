@@ -72,7 +72,7 @@ func (r *reader) virtualService(o *inputs.VirtualService) *VirtualService {
 		route, delegate := r.httpRoute(path, h)
 		if m := r.mirroring(path, h); m.given() {
 			if route.Mirrors = m.all(); m.lacks() && delegate == nil && !out.IsDelegate() {
-				r.Errorf(path+".mirrorPercentage", "there is no mirror")
+				r.Warnf(path+m.field(), "without effect: there is no mirror")
 			}
 			if out.mirrors == nil {
 				out.mirrors = map[int]mirroring{}
