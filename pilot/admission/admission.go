@@ -70,7 +70,7 @@ func (v *validator) Handle(_ context.Context, req admission.Request) admission.R
 	var errors, warnings []string
 	for _, i := range issues {
 		text := strings.TrimPrefix(i.String(), i.Severity.String()+": ")
-		if i.Severity == report.Error && !spec {
+		if i.Severity == report.Error && (!spec || strings.HasPrefix(i.Path, "metadata.")) {
 			errors = append(errors, text)
 		} else {
 			warnings = append(warnings, name(o)+": "+text)

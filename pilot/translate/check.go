@@ -86,7 +86,7 @@ func (c *Checker) alone(o inputs.Object) []report.Issue {
 	case *inputs.PeerAuthentication:
 		_, issues = security.PeerAuthentication(o, c.mesh)
 	case *inputs.AuthorizationPolicy:
-		_, issues = security.Authorization(o, c.mesh)
+		issues = security.JudgeAuthorization(o, c.mesh)
 	case *inputs.Telemetry:
 		_, issues = mesh.Telemetry(o, c.mesh, c.services != nil)
 	case *inputs.ProxyConfig:

@@ -27,13 +27,30 @@ var authorizationFields = fields.New(
 // Authorization translates one object. With errors an ALLOW policy has no rules, so that it counts and allows nobody, and any
 // other denies all that it selects. Nil: the policy decides nothing (AUDIT, dry run), which is reported.
 func Authorization(o *inputs.AuthorizationPolicy, mesh *model.Mesh) (*model.Authorization, []report.Issue) {
+	return authorization(o, mesh, false)
+}
+
+// JudgeAuthorization is what is wrong with a policy that is about to be applied: what Istio refuses then, and obeys where it is there already, is an error.
+func JudgeAuthorization(o *inputs.AuthorizationPolicy, mesh *model.Mesh) []report.Issue {
+	_, issues := authorization(o, mesh, true)
+	return issues
+}
+
+func authorization(o *inputs.AuthorizationPolicy, mesh *model.Mesh, applying bool) (*model.Authorization, []report.Issue) {
 	r, spec := &reader{fields.Read(o, mesh)}, o.Spec
 	authorizationFields.Check(spec, "spec", &r.Log)
 	out := &model.Authorization{
 		From:     model.Name{Namespace: o.Namespace, Name: o.Name},
 		Selector: values.Selector(&r.Log, "spec.selector.matchLabels", spec.GetSelector().GetMatchLabels()),
 	}
-	if dry, err := strconv.ParseBool(o.Annotations[DryRunAnnotation]); err == nil && dry {
+	doubt := r.Warnf
+	if applying {
+		doubt = r.Errorf
+	}
+	if spec.Action == security.AuthorizationPolicy_DENY && len(spec.Rules) == 0 && !r.Failed() {
+		doubt("spec.rules", "DENY without rules denies nothing; an empty rule, {}, denies everything")
+	}
+	if r.dryRun(o.Annotations, doubt) {
 		r.Partialf("metadata.annotations["+DryRunAnnotation+"]", "the policy is not enforced, and this version does not log what it would decide")
 		return nil, r.Issues
 	}
@@ -56,6 +73,16 @@ func Authorization(o *inputs.AuthorizationPolicy, mesh *model.Mesh) (*model.Auth
 		closed(out)
 	}
 	return out, r.Issues
+}
+
+// dryRun reports whether a policy is not to be enforced; one that may be meant so, yet does not say it, is enforced.
+func (r *reader) dryRun(annotations map[string]string, doubt func(path, format string, args ...any)) bool {
+	said, given := annotations[DryRunAnnotation]
+	dry, err := strconv.ParseBool(said)
+	if given && err != nil {
+		doubt("metadata.annotations["+DryRunAnnotation+"]", "%q: true or false expected; the policy is enforced", said)
+	}
+	return dry && err == nil
 }
 
 // closed makes a policy let nobody through.
