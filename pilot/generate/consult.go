@@ -77,7 +77,7 @@ func (ix *Index) Service(o Outbound, host string, m *Memo) *model.Service {
 // Dials reports whether a scope's clients may call a host by itself, rather than by rules alone that send to it.
 func (ix *Index) Dials(o Outbound, host string, m *Memo) bool {
 	return slices.ContainsFunc(ix.see(o, m).services, func(s imported) bool {
-		return s.Host == host && (s.Seen == nil || s.Resolution == model.ResolveAlias || len(s.Dialled)+len(s.Apart) > 0)
+		return s.Host == host && (s.Resolution == model.ResolveAlias || s.Itself())
 	})
 }
 

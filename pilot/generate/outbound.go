@@ -354,7 +354,7 @@ func (b *builder) alone(svc *model.Service, port uint16) *routes.VirtualHost {
 func (b *builder) hostInputs(name string, svc *model.Service, port uint16) routes.Host {
 	in := routes.Host{Mesh: b.ix.mesh, Class: b.scope.Class, Host: name, Port: port, Service: svc}
 	in.Gateways, in.Client = b.m.strings.Of([]string{model.MeshGateway}), b.scope.client()
-	rules := &b.rulesAt(port).HTTP
+	rules := &b.rulesFor(name, port).HTTP
 	find := rules.Service
 	if svc == nil {
 		find = rules.Named

@@ -58,7 +58,7 @@ func (p *outboundPlan) build() {
 	}
 	for _, s := range p.services {
 		for i := range s.Ports {
-			if port := p.spoken(&s.Ports[i]); s.dials(port.Number) && s.Resolution != model.ResolveAlias {
+			if port := p.spoken(s.Service, &s.Ports[i]); s.dials(port.Number) && s.Resolution != model.ResolveAlias {
 				p.claims.Add(s.Service, port, claims.SpeaksFirst(port.Protocol) && p.anywhere(s.Service, port.Number))
 			}
 		}
@@ -68,7 +68,7 @@ func (p *outboundPlan) build() {
 			continue // a name of another virtual host; if its target is in no registry, as any unknown host
 		}
 		for i := range s.Ports {
-			port := p.spoken(&s.Ports[i])
+			port := p.spoken(s.Service, &s.Ports[i])
 			if port.Protocol == model.UDP || !s.has(port.Number) {
 				continue
 			}
@@ -97,8 +97,8 @@ func (p *outboundPlan) unknown() {
 }
 
 // spoken is a service's port with the protocol that clients speak on it: the one that their Sidecar gives the port, where it does.
-func (p *outboundPlan) spoken(port *model.ServicePort) *model.ServicePort {
-	if p.scope.Sidecar == nil {
+func (p *outboundPlan) spoken(svc *model.Service, port *model.ServicePort) *model.ServicePort {
+	if p.scope.Sidecar == nil || p.beside[servicePort{svc.Host, port.Number}] {
 		return port
 	}
 	for _, l := range p.scope.Sidecar.Egress {
@@ -255,7 +255,7 @@ func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]li
 		return p.encrypted(svc, port.Number), nil, listeners.Relay{}
 	}
 	var chains []listeners.Chain
-	for _, vs := range p.rulesAt(port.Number).TCP.All(svc.Host) {
+	for _, vs := range p.rulesFor(svc.Host, port.Number).TCP.All(svc.Host) {
 		for _, r := range vs.TCP {
 			targets, relay := p.shares(r.Destinations, port.Number)
 			if targets == nil {
@@ -281,7 +281,7 @@ func (p *outboundPlan) opaque(svc *model.Service, port *model.ServicePort) ([]li
 // encrypted are the chains of the tls rules for a service's port.
 func (p *outboundPlan) encrypted(svc *model.Service, port uint16) []listeners.Chain {
 	var chains []listeners.Chain
-	for _, vs := range p.rulesAt(port).TLS.All(svc.Host) {
+	for _, vs := range p.rulesFor(svc.Host, port).TLS.All(svc.Host) {
 		for _, r := range vs.TLS {
 			targets, relay := p.shares(r.Destinations, port)
 			for _, m := range r.Matches {

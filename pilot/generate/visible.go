@@ -20,6 +20,12 @@ type view struct {
 	limits   *imports.Imports
 	rulings  map[*model.EgressListener]*ruling.Ruling // of listeners, as far as they were asked for
 	aliases  map[string][]*model.Service              // ExternalName services by what they stand for in the end
+	beside   map[servicePort]bool                     // those of which the Sidecar's listener for the port says nothing
+}
+
+type servicePort struct {
+	host string
+	port uint16
 }
 
 type imported struct {
@@ -55,13 +61,14 @@ func importsOf(o Outbound) *imports.Imports {
 	if o.Class.Router {
 		return nil
 	}
-	return imports.New(o.Sidecar, o.Namespace)
+	return imports.New(o.Sidecar, o.Namespace, o.Class)
 }
 
 // see collects what a scope may see: exported to its namespace and, for sidecars, imported by their Sidecar.
 func (ix *Index) see(o Outbound, m *Memo) *view {
 	limits := importsOf(o)
-	v := &view{scope: o, byHost: map[string]*model.Service{}, aliases: map[string][]*model.Service{}, limits: limits, rulings: map[*model.EgressListener]*ruling.Ruling{}}
+	v := &view{scope: o, byHost: map[string]*model.Service{}, aliases: map[string][]*model.Service{}, limits: limits, rulings: map[*model.EgressListener]*ruling.Ruling{},
+		beside: map[servicePort]bool{}}
 	v.virtuals = ix.virtuals(o, limits)
 	wanted := limits.Destinations(v.virtuals)
 	for _, first := range ix.snapshot.Services {
@@ -69,13 +76,15 @@ func (ix *Index) see(o Outbound, m *Memo) *view {
 		if services[0] != first {
 			continue
 		}
-		svc, ports := choose(services, o, limits, wanted[first.Host])
+		known := func(svc *model.Service) (*imports.Seen, bool) { return limits.Service(m.addressed(svc, o.Class)) }
+		svc, ports := choose(services, o, known, wanted[first.Host])
 		if svc == nil {
 			continue
 		}
 		svc = m.addressed(svc, o.Class)
 		v.byHost[svc.Host] = svc
 		v.services = append(v.services, imported{svc, ports})
+		v.besides(svc, ports)
 	}
 	for _, s := range v.services {
 		if end := ix.stands[s.Host]; end != "" && s.Resolution == model.ResolveAlias {
@@ -85,9 +94,19 @@ func (ix *Index) see(o Outbound, m *Memo) *view {
 	return v
 }
 
+// besides notes the ports of a service that are beside the Sidecar's listeners for them.
+func (v *view) besides(svc *model.Service, ports *imports.Seen) {
+	if ports == nil {
+		return
+	}
+	for n := range ports.Beside {
+		v.beside[servicePort{svc.Host, n}] = true
+	}
+}
+
 // choose picks the service that a host means to a client, and its imported ports: its own namespace's, otherwise the first. Where none is imported, it is
 // one that imported rules send to.
-func choose(services []*model.Service, o Outbound, limits *imports.Imports, wanted map[imports.Want]bool) (*model.Service, *imports.Seen) {
+func choose(services []*model.Service, o Outbound, seen func(*model.Service) (*imports.Seen, bool), wanted map[imports.Want]bool) (*model.Service, *imports.Seen) {
 	var best, target *model.Service
 	var bestPorts *imports.Seen
 	goesBefore := func(svc, other *model.Service) bool {
@@ -97,7 +116,7 @@ func choose(services []*model.Service, o Outbound, limits *imports.Imports, want
 		if !svc.Export.To(o.Namespace) {
 			continue
 		}
-		if ports, ok := limits.Service(svc); ok && goesBefore(svc, best) {
+		if ports, ok := seen(svc); ok && goesBefore(svc, best) {
 			best, bestPorts = svc, ports
 		}
 		if goesBefore(svc, target) {
@@ -163,6 +182,14 @@ func (b *builder) rulesAt(port uint16) *ruling.Ruling {
 		b.rulings[l] = &found
 	}
 	return b.rulings[l]
+}
+
+// rulesFor are the rules for a service's port: those of the listener that imports it.
+func (b *builder) rulesFor(host string, port uint16) *ruling.Ruling {
+	if b.beside[servicePort{host, port}] {
+		port = imports.OtherPorts
+	}
+	return b.rulesAt(port)
 }
 
 // around reports whether a host of rules on a port is a wildcard that is not imported itself, but only something that it stands for.

@@ -3,25 +3,31 @@
 package imports
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 
+	"github.com/heddle-mesh/heddle/pilot/generate/naming"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
+
+// OtherPorts is the port of the listener for all ports that have none.
+const OtherPorts = 0
 
 // Imports is a Sidecar's egress. Nil: no limits.
 type Imports struct {
 	client    string // the namespace of the clients
 	listeners []*model.EgressListener
 	locked    map[uint16]bool // ports of which one listener has the wildcard address
+	class     naming.Class
 }
 
 // New reads a Sidecar, which may be nil, of clients in a namespace that are no gateways.
-func New(sidecar *model.Sidecar, client string) *Imports {
+func New(sidecar *model.Sidecar, client string, class naming.Class) *Imports {
 	if sidecar == nil || len(sidecar.Egress) == 0 {
 		return nil
 	}
-	out := &Imports{client: client, listeners: sidecar.Egress, locked: map[uint16]bool{}}
+	out := &Imports{client: client, listeners: sidecar.Egress, locked: map[uint16]bool{}, class: class}
 	for _, l := range out.listeners {
 		if ip, err := netip.ParseAddr(l.Bind); l.Port != 0 && (!l.Apart() || err == nil && ip.IsUnspecified()) {
 			out.locked[l.Port] = true
@@ -53,10 +59,27 @@ func (im *Imports) Service(svc *model.Service) (*Seen, bool) {
 				out.Apart[n] = l
 			case l.Port == n || l.Port == 0 && !im.locked[n]:
 				out.Dialled[n] = true
+			case l.Port == 0 && im.addressed(svc, &svc.Ports[i]):
+				if out.Beside == nil {
+					out.Beside = map[uint16]bool{}
+				}
+				out.Beside[n] = true
 			}
 		}
 	}
-	return out, len(out.Dialled)+len(out.Apart) > 0
+	maps.DeleteFunc(out.Beside, func(n uint16, _ bool) bool { return out.Dialled[n] })
+	return out, out.Itself()
+}
+
+// addressed reports whether connections to a port have listeners of their own addresses, rather than a part of the wildcard one.
+func (im *Imports) addressed(svc *model.Service, port *model.ServicePort) bool {
+	switch {
+	case port.Protocol.IsHTTP():
+		return false
+	case slices.ContainsFunc(svc.Addresses, func(a string) bool { return im.class.Usable(a) && !naming.IsBlock(a) }):
+		return true
+	}
+	return svc.Resolution == model.ResolveHeadless && port.Protocol != model.Unknown
 }
 
 // Virtual reports whether a VirtualService is imported.
@@ -189,6 +212,7 @@ func SentTo(svc *model.Service, wanted map[Want]bool) map[uint16]bool {
 type Seen struct {
 	Dialled map[uint16]bool                  // where clients dial the service
 	Apart   map[uint16]*model.EgressListener // at a listener with an address of its own
+	Beside  map[uint16]bool                  // at its own addresses, where the port's listener does not import it, but that of all other ports does
 	Sent    map[uint16]bool                  // where only rules send to the service
 }
 
@@ -196,7 +220,10 @@ type Seen struct {
 func (s *Seen) Has(port uint16) bool { return s.Dials(port) || s.At(port) != nil || s.Sent[port] }
 
 // Dials reports whether clients may dial the service at the port.
-func (s *Seen) Dials(port uint16) bool { return s == nil || s.Dialled[port] }
+func (s *Seen) Dials(port uint16) bool { return s == nil || s.Dialled[port] || s.Beside[port] }
+
+// Itself reports whether clients may call the service, rather than rules alone.
+func (s *Seen) Itself() bool { return s == nil || len(s.Dialled)+len(s.Apart)+len(s.Beside) > 0 }
 
 // At is the listener with an address of its own that serves the service's port, or nil.
 func (s *Seen) At(port uint16) *model.EgressListener {
