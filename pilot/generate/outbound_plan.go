@@ -238,7 +238,7 @@ func (p *outboundPlan) wildcard(svc *model.Service, port *model.ServicePort, blo
 		shared.chains = append(shared.chains, listeners.Chain{Subnets: p.m.strings.Of(blocks), Targets: rest, Relay: relay})
 	case port.Protocol.IsTLS():
 		shared.chains = append(shared.chains, listeners.Chain{Names: p.m.strings.Of([]string{svc.Host}), Targets: rest, Relay: relay})
-	case shared.rest == nil && port.Protocol != model.Unknown:
+	case shared.rest == nil && (port.Protocol != model.Unknown || p.claims.Rest(svc, port)):
 		shared.rest, shared.relay = rest, relay
 	}
 }

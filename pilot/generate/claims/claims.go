@@ -14,8 +14,9 @@ type Claims struct {
 	ports map[uint16]contest
 }
 
-// contest is who wants a wildcard listener for what it cannot do at once: to wait for a client's first bytes, and for the server's.
-type contest struct{ looked, first *model.Service }
+// contest is who wants a wildcard listener for what it cannot do at once: to wait for a client's first bytes, and for the server's; declared is
+// who has nothing else than HTTP there.
+type contest struct{ looked, first, declared *model.Service }
 
 // New returns Claims that nobody has made yet.
 func New() *Claims { return &Claims{http: map[string]bool{}, ports: map[uint16]contest{}} }
@@ -36,7 +37,7 @@ func (c *Claims) Add(svc *model.Service, port *model.ServicePort, wildcard bool)
 		for _, a := range svc.Addresses {
 			c.http[Key(a, port.Number)] = true
 		}
-		at.looked = older(at.looked, svc)
+		at.looked, at.declared = older(at.looked, svc), older(at.declared, svc)
 	case port.Protocol == model.Unknown && len(svc.Addresses) == 0:
 		at.looked = older(at.looked, svc)
 	case SpeaksFirst(port.Protocol) && wildcard:
@@ -67,4 +68,10 @@ func (c *Claims) LeftOut(port *model.ServicePort) bool {
 		return older(at.looked, at.first) == at.looked
 	}
 	return (port.Protocol.IsHTTP() || port.Protocol == model.Unknown) && older(at.looked, at.first) == at.first
+}
+
+// Rest reports whether an undeclared port may have what else than HTTP comes to its wildcard listener: not where an older service declares HTTP there.
+func (c *Claims) Rest(svc *model.Service, port *model.ServicePort) bool {
+	http := c.ports[port.Number].declared
+	return !c.LeftOut(port) && (http == nil || older(http, svc) == svc)
 }
