@@ -354,10 +354,10 @@ func (b *builder) alone(svc *model.Service, port uint16) *routes.VirtualHost {
 func (b *builder) hostInputs(name string, svc *model.Service, port uint16) routes.Host {
 	in := routes.Host{Mesh: b.ix.mesh, Class: b.scope.Class, Host: name, Port: port, Service: svc}
 	in.Gateways, in.Client = b.m.strings.Of([]string{model.MeshGateway}), b.scope.client()
-	rules := &b.rulesFor(name, port).HTTP
+	rules := b.rulesFor(name, port)
 	find := rules.Service
 	if svc == nil {
-		find = rules.Named
+		find = rules.HTTP.Named
 	}
 	var virtuals []*model.VirtualService
 	if vs := find(name, in.Obeys); vs != nil {

@@ -10,9 +10,11 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
-// Ruling says which VirtualServices rule which host in the mesh. The rules of each protocol are found apart: one that has only tcp leaves
-// another's http in force.
-type Ruling struct{ HTTP, TLS, TCP Rulers }
+// Ruling says which VirtualServices rule which host in the mesh, each protocol's apart.
+type Ruling struct {
+	HTTP, TLS, TCP Rulers
+	all            Rulers
+}
 
 // Rulers are the VirtualServices that have rules of one protocol.
 type Rulers struct {
@@ -24,7 +26,9 @@ type Rulers struct {
 // Of sorts VirtualServices, the first of which wins.
 func Of(virtuals []*model.VirtualService) Ruling {
 	var out Ruling
+	onlyHTTP := true
 	for _, vs := range virtuals {
+		onlyHTTP = onlyHTTP && len(vs.HTTP) > 0
 		if len(vs.HTTP) > 0 {
 			out.HTTP.add(vs)
 		}
@@ -34,6 +38,13 @@ func Of(virtuals []*model.VirtualService) Ruling {
 		if len(vs.TCP) > 0 {
 			out.TCP.add(vs)
 		}
+	}
+	if out.all = out.HTTP; onlyHTTP {
+		return out
+	}
+	out.all = Rulers{}
+	for _, vs := range virtuals {
+		out.all.add(vs)
 	}
 	return out
 }
@@ -69,15 +80,15 @@ func (r *Rulers) Named(host string, has func(*model.VirtualService) bool) *model
 	return nil
 }
 
-// Service returns the VirtualService that rules a service, or nil: one that names its host; where none does, the first with the most specific wildcard
-// around it. Where that one has no rules for who asks, no other's hold.
-func (r *Rulers) Service(host string, has func(*model.VirtualService) bool) *model.VirtualService {
-	if !isWild(host) && r.named[host] != nil {
-		return r.Named(host, has)
+// Service returns the VirtualService with the http rules for a service, or nil: one that names its host; where none does, the first with the most specific
+// wildcard around it. Where that one has no rules for who asks, no other's hold: nor where it has none but for tls or tcp, as in Istio.
+func (r *Ruling) Service(host string, has func(*model.VirtualService) bool) *model.VirtualService {
+	if !isWild(host) && r.all.named[host] != nil {
+		return r.HTTP.Named(host, has)
 	}
-	for _, pattern := range r.wild {
-		if first := r.named[pattern][0]; naming.Covers(pattern, host) {
-			if has(first) {
+	for _, pattern := range r.all.wild {
+		if first := r.all.named[pattern][0]; naming.Covers(pattern, host) {
+			if len(first.HTTP) > 0 && has(first) {
 				return first
 			}
 			return nil
