@@ -165,12 +165,23 @@ func sharedHosts(s *model.Server, vs *model.VirtualService) []string {
 	return out
 }
 
-// edgeHost is a virtual host in the making.
+// edgeHost is a virtual host in the making: VirtualServices in the order in which their rules go, and the Gateway of each by which they came. One that has
+// rules for several Gateways comes once for each, as in Istio.
 type edgeHost struct {
 	virtuals []*model.VirtualService
 	gateways []string
 	port     uint16
 	redirect bool
+}
+
+// has reports whether a VirtualService came by a Gateway.
+func (h *edgeHost) has(vs *model.VirtualService, gateway string) bool {
+	for i, v := range h.virtuals {
+		if v == vs && h.gateways[i] == gateway {
+			return true
+		}
+	}
+	return false
 }
 
 // hostsOf collects the virtual hosts of servers that share routes. A redirect to HTTPS is for the hosts that a server names itself, and for those of
@@ -191,11 +202,8 @@ func (b *edgeBuilder) hostsOf(servers []BoundServer) map[string]*edgeHost {
 			for _, host := range sharedHosts(s.Server, vs) {
 				h := at(host, s.Server.Port)
 				h.redirect = h.redirect || s.Server.HTTPSRedirect
-				if !hasVirtual(h.virtuals, vs) {
-					h.virtuals = append(h.virtuals, vs)
-				}
-				if !slices.Contains(h.gateways, s.Gateway.ID()) {
-					h.gateways = append(h.gateways, s.Gateway.ID())
+				if !h.has(vs, s.Gateway.ID()) && b.obeys(vs, s.Gateway.ID(), h.port) {
+					h.virtuals, h.gateways = append(h.virtuals, vs), append(h.gateways, s.Gateway.ID())
 				}
 			}
 		}
@@ -208,13 +216,9 @@ func (b *edgeBuilder) hostsOf(servers []BoundServer) map[string]*edgeHost {
 	return out
 }
 
-func hasVirtual(list []*model.VirtualService, vs *model.VirtualService) bool {
-	for _, v := range list {
-		if v == vs {
-			return true
-		}
-	}
-	return false
+// obeys reports whether a VirtualService has a rule for what comes by a Gateway, on a port of its servers.
+func (b *edgeBuilder) obeys(vs *model.VirtualService, gateway string, port uint16) bool {
+	return routes.Host{Port: port, Gateways: b.m.strings.Of([]string{gateway}), Client: b.scope.client()}.Obeys(vs)
 }
 
 // routesOf makes a route configuration for servers: for one that ends TLS by itself, or for plaintext ones where tls is nil.

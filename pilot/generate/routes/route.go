@@ -16,19 +16,33 @@ import (
 // routeBuilder makes the routes of one virtual host.
 type routeBuilder struct {
 	Host
+	gateway string // the one of Gateways by which the request came
 	targets map[*model.Destination]Target
+	made    map[alternative]bool // of matches that have a route by another gateway already: whether it catches all
+}
+
+// alternative is a match of a rule.
+type alternative struct {
+	rule *model.HTTPRoute
+	n    int
+}
+
+// builder makes routes of what comes by the first gateway.
+func (in Host) builder() routeBuilder {
+	return routeBuilder{Host: in, gateway: in.Gateways.Slice()[0]}
 }
 
 // routes are the host's rules in order. Without any that can hold for this proxy and port, everything goes to the service.
 func (in Host) routes() []*route.Route {
-	b := routeBuilder{Host: in, targets: map[*model.Destination]Target{}}
+	b := routeBuilder{Host: in, targets: map[*model.Destination]Target{}, made: map[alternative]bool{}}
 	for t := range in.Targets.All {
 		if t.Ref != nil {
 			b.targets[t.Ref] = t
 		}
 	}
 	var out, last []*route.Route
-	for vs := range in.Virtuals.All {
+	for i, vs := range in.Virtuals.Slice() {
+		b.gateway = in.Gateways.Slice()[i]
 		for _, r := range b.virtual(vs) {
 			if in.Class.Router && catchesAll(r.Match) {
 				last = append(last, r) // behind the rules of the other VirtualServices of the host
@@ -51,12 +65,20 @@ func (b routeBuilder) virtual(vs *model.VirtualService) []*route.Route {
 			if b.bars(vs, m) != "" {
 				continue
 			}
+			this := alternative{rule, j}
+			if all, made := b.made[this]; made {
+				if all {
+					return out
+				}
+				continue
+			}
 			r := b.route(rule, m)
+			b.made[this] = catchesAll(r.Match)
 			if !b.Class.Proxyless {
 				r.Metadata = message.Rule(originOf(vs, i, j))
 			}
 			out = append(out, r)
-			if catchesAll(r.Match) {
+			if b.made[this] {
 				return out // what follows is never reached
 			}
 		}
@@ -110,7 +132,7 @@ type LeftOut struct {
 
 // LeftOut tells which matches of the host's VirtualServices can hold for no request of this client on this port, and why.
 func (in Host) LeftOut() []LeftOut {
-	b := routeBuilder{Host: in}
+	b := in.builder()
 	var out []LeftOut
 	for vs := range in.Virtuals.All {
 		for i, rule := range vs.HTTP {
@@ -130,7 +152,7 @@ func (in Host) Obeys(vs *model.VirtualService) bool { return in.Bars(vs) == "" }
 
 // Bars says why a VirtualService has no rule that can hold for this client and port: what is against its first one. "": it has one.
 func (in Host) Bars(vs *model.VirtualService) string {
-	b := routeBuilder{Host: in}
+	b := in.builder()
 	first := ""
 	for i, rule := range vs.HTTP {
 		for j, m := range alternatives(rule) {
@@ -154,7 +176,7 @@ func (b routeBuilder) bars(vs *model.VirtualService, m *model.HTTPMatch) string 
 		gateways = m.Gateways
 	}
 	switch {
-	case !b.through(gateways):
+	case !slices.Contains(gateways, b.gateway):
 		return "gateways: it is for others"
 	case m.Port != 0 && m.Port != b.Port:
 		return "port: it is for another"
@@ -164,16 +186,6 @@ func (b routeBuilder) bars(vs *model.VirtualService, m *model.HTTPMatch) string 
 		return "sourceNamespace: the client is in another"
 	}
 	return "sourceLabels: the client does not have them"
-}
-
-// through reports whether one of the gateways is where the request comes through.
-func (b routeBuilder) through(gateways []string) bool {
-	for g := range b.Gateways.All {
-		if slices.Contains(gateways, g) {
-			return true
-		}
-	}
-	return false
 }
 
 // catchesAll reports whether a match has no condition.
