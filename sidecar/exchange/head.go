@@ -108,6 +108,12 @@ func (h *Head) Count(name string) int {
 	return n
 }
 
+// HasTarget says whether a request asks for something that a request line can name (RFC 9112, 3.2): a path from the root, all of the server, or, to
+// CONNECT, an authority.
+func (h *Head) HasTarget() bool {
+	return len(h.Path) > 0 && h.Path[0] == '/' || h.Method.Is("CONNECT") || h.Path.Is("*") && h.Method.Is("OPTIONS")
+}
+
 // Add appends a field after all others. Name and value are copied.
 func (h *Head) Add(name, value string) {
 	h.Fields = append(h.Fields, h.line(h.Intern(name), h.Intern(value)))

@@ -239,6 +239,10 @@ func (s *sinking) Write(p []byte) (int, error) { return len(p), nil }
 func TestHeadsThatAreNone(t *testing.T) {
 	for name, h := range map[string]exchange.Head{
 		"path":      {Method: exchange.View("GET"), Path: exchange.View("/ HTTP/1.1\r\nx: y"), Authority: exchange.View("a")},
+		"no path":   {Method: exchange.View("GET"), Authority: exchange.View("a")},
+		"query":     {Method: exchange.View("GET"), Path: exchange.View("?x=1"), Authority: exchange.View("a")},
+		"no slash":  {Method: exchange.View("GET"), Path: exchange.View("a/b"), Authority: exchange.View("a")},
+		"asterisk":  {Method: exchange.View("GET"), Path: exchange.View("*"), Authority: exchange.View("a")},
 		"authority": {Method: exchange.View("GET"), Path: rootPath, Authority: exchange.View("a\r\nx: y")},
 		"method":    {Method: exchange.View("GET / HTTP/1.1\r\n"), Path: rootPath},
 		"length":    {Method: exchange.View("GET"), Path: rootPath, Fields: []exchange.Field{{Name: exchange.View("content-length"), Value: exchange.View("5")}}},

@@ -171,7 +171,7 @@ func (s *stream) WriteHead(h *exchange.Head, end bool) error {
 	up := h.Get("upgrade")
 	s.upgrade = up != nil || s.connect
 	declared, ok := s.out.begin(h, end, false)
-	if !ok || !oneWord(h.Method) || !oneWord(h.Authority) || !oneWord(h.Path) {
+	if !ok || !oneWord(h.Method) || !oneWord(h.Authority) || !oneWord(h.Path) || !h.HasTarget() {
 		return exchange.ErrUnfit
 	}
 	w.begin()

@@ -179,6 +179,9 @@ func (st *clientStream) SetDeadline(t time.Time) { st.setDeadline(t) }
 
 // WriteHead implements exchange.Stream. It gives the stream its number: numbers must rise on the wire.
 func (st *clientStream) WriteHead(h *exchange.Head, end bool) error {
+	if !h.HasTarget() {
+		return exchange.ErrUnfit
+	}
 	cc := st.cc
 	cc.mu.Lock()
 	defer cc.mu.Unlock()

@@ -124,13 +124,16 @@ func TestUnfitRequestsEjectNobody(t *testing.T) {
 		h2Up    bool
 		match   route.Match
 		request string
+		rewrite string
 	}{
-		"a WebSocket to HTTP/2 without extended CONNECT": {true, route.Match{Path: "/"}, "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"},
-		"a CONNECT with a length to HTTP/1.1":            {false, route.Match{PathKind: route.ConnectRequests}, "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nContent-Length: 1\r\n\r\nx"},
+		"a WebSocket to HTTP/2 without extended CONNECT": {true, route.Match{Path: "/"}, "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", "/"},
+		"a path without a slash to HTTP/2":               {true, route.Match{Path: "/"}, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n", "a/"},
+		"a path without a slash to HTTP/1.1":             {false, route.Match{Path: "/"}, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n", "a/"},
+		"a CONNECT with a length to HTTP/1.1":            {false, route.Match{PathKind: route.ConnectRequests}, "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nContent-Length: 1\r\n\r\nx", "/"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			addr := origin(t, c.h2Up, func(http.ResponseWriter, *http.Request) { t.Error("the upstream was asked") })
-			m := build(t, addr, options{h2Up: c.h2Up, http: opens, cluster: ejects, route: func(r *route.RouteConfig) { r.Match = c.match }})
+			m := build(t, addr, options{h2Up: c.h2Up, http: opens, cluster: ejects, route: func(r *route.RouteConfig) { r.Match, r.Rewrite.Prefix = c.match, &c.rewrite }})
 			nc, err := net.Dial("tcp", m.addr)
 			if err != nil {
 				t.Fatal(err)

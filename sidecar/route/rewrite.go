@@ -83,12 +83,15 @@ func ForwardedHost(h *exchange.Head) {
 	}
 }
 
-// path returns the new path with its query, in h's memory; nil where nothing changes.
+// path returns the new path with its query, in h's memory; nil where nothing changes, or, as in Envoy, where a pattern leaves no path.
 func (r *rewrite) path(h *exchange.Head, full exchange.View) exchange.View {
 	path, query := splitPath(full)
 	switch {
 	case r.regex != nil:
 		out := r.regex.ReplaceAll(path, r.replace)
+		if len(out) == 0 {
+			return nil
+		}
 		if query != nil {
 			out = append(append(out, '?'), query...)
 		}
@@ -147,6 +150,9 @@ func (r *Route) redirectPath(x *exchange.Exchange) []byte {
 	}
 	if d.StripQuery {
 		path, _ = splitPath(path)
+	}
+	if len(path) > 0 && path[0] != '/' { // it must not become a part of the host
+		path = append([]byte{'/'}, path...)
 	}
 	return path
 }

@@ -126,6 +126,8 @@ func TestRewrite(t *testing.T) {
 		"regex match":       {Match{Path: "/o.*", PathKind: Regex}, Rewrite{Prefix: text("/new")}, "/old/x", "/new"},
 		"segment":           {Match{Path: "/old/", PathKind: SegmentPrefix}, Rewrite{Prefix: text("/new")}, "/old/x", "/new/x"},
 		"regex":             {Match{Path: "/"}, Rewrite{Regex: &RegexRewrite{`/(\w+)/(\w+)`, `/\2/$\1\\`}}, "/a/b?q", `/b/$a\?q`},
+		"regex to nothing":  {Match{Path: "/api"}, Rewrite{Regex: &RegexRewrite{`^/api(.*)$`, `\1`}}, "/api?x=1", "/api?x=1"},
+		"regex to less":     {Match{Path: "/api"}, Rewrite{Regex: &RegexRewrite{`^/api(.*)$`, `\1`}}, "/api/a?x=1", "/a?x=1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rc := to("r", c.match)
@@ -135,7 +137,7 @@ func TestRewrite(t *testing.T) {
 			x := ask("GET a " + c.path)
 			_, r := table.Match(x)
 			r.Outgoing(r.Pick(0), x)
-			if !x.Request.Path.Is(c.want) || !x.Request.Authority.Is("other") || !x.Request.Get("x-envoy-original-path").Is(c.path) || !x.Request.Has("x-envoy-original-host") {
+			if !x.Request.Path.Is(c.want) || !x.Request.Authority.Is("other") || x.Request.Get("x-envoy-original-path").Is(c.path) == (c.path == c.want) || !x.Request.Has("x-envoy-original-host") {
 				t.Errorf("got %s %s %v", x.Request.Authority, x.Request.Path, x.Request.Fields)
 			}
 		})
@@ -193,6 +195,9 @@ func TestRedirect(t *testing.T) {
 		"its own query stays":       {Redirect{Path: "/new?x", StripQuery: true}, "a", "http://a/new?x"},
 		"path without a slash":      {Redirect{Path: "new"}, "a", "http://a/new?q"},
 		"prefix":                    {Redirect{Prefix: text("/new")}, "a", "http://a/new/x?q"},
+		"prefix to no slash":        {Redirect{Prefix: text(".b")}, "a", "http://a/.b/x?q"},
+		"regex to no slash":         {Redirect{Regex: &RegexRewrite{`^/old/`, `.b`}}, "a", "http://a/.bx?q"},
+		"regex to nothing":          {Redirect{Regex: &RegexRewrite{`.*`, ``}}, "a", "http://a/old/x?q"},
 		"strip query":               {Redirect{StripQuery: true}, "a", "http://a/old/x"},
 		"host":                      {Redirect{Host: "b"}, "a:8080", "http://b/old/x?q"},
 		"scheme drops default port": {Redirect{Scheme: "https"}, "a:80", "https://a/old/x?q"},
