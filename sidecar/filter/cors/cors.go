@@ -92,19 +92,28 @@ func (f *Filter) Request(x *exchange.Exchange) exchange.Outcome {
 		return exchange.OK
 	}
 	h := &x.Response
-	if f.c.Methods == "*" { // which means nothing where there are credentials (Fetch, 3.3.3)
-		h.SetView("access-control-allow-methods", x.Request.Get(asked))
-	} else {
-		set(h, "access-control-allow-methods", f.c.Methods)
-	}
-	set(h, "access-control-allow-headers", f.c.Headers)
+	allow(h, "access-control-allow-methods", f.c.Methods, x.Request.Get(asked))
+	allow(h, "access-control-allow-headers", f.c.Headers, x.Request.Joined(askedHeaders))
 	set(h, "access-control-max-age", f.c.MaxAge)
 	x.Reply.Status = 200
 	return exchange.LocalReply
 }
 
-// asked is the field in which a preflight says what is to be asked.
-const asked = "access-control-request-method"
+// asked and askedHeaders are the fields in which a preflight says what is to be asked.
+const (
+	asked        = "access-control-request-method"
+	askedHeaders = "access-control-request-headers"
+)
+
+// allow says what is allowed; where that is all, what was asked for: "*" does not cover Authorization, and means nothing where there are credentials
+// (Fetch, 3.3.3).
+func allow(h *exchange.Head, name, allowed string, asked exchange.View) {
+	if allowed == "*" {
+		h.SetView(name, asked)
+	} else {
+		set(h, name, allowed)
+	}
+}
 
 func preflight(x *exchange.Exchange) bool {
 	return x.Request.Method.Is("OPTIONS") && x.Request.Has("origin") && len(x.Request.Get(asked)) > 0

@@ -104,3 +104,25 @@ func TestAsEnvoy(t *testing.T) {
 		}
 	}
 }
+
+// TestAllHeaders: who allows all of them allows by name what a preflight asks for.
+func TestAllHeaders(t *testing.T) {
+	f, err := New(Config{Origins: []Origin{{Exact: "https://a"}}, Headers: "*", Credentials: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, lines := range map[string][]string{"": nil, "authorization": {"authorization"}, "x-a, x-b,x-c": {"x-a, x-b", "x-c"}} {
+		x := &exchange.Exchange{}
+		x.Reset(&exchange.Connection{})
+		x.Request.Method = exchange.View("OPTIONS")
+		x.Request.Add("origin", "https://a")
+		x.Request.Add("access-control-request-method", "PUT")
+		for _, l := range lines {
+			x.Request.Add("access-control-request-headers", l)
+		}
+		f.Request(x)
+		if !x.Response.Has("access-control-allow-headers") || !x.Response.Get("access-control-allow-headers").Is(want) {
+			t.Errorf("%q: %v", want, x.Response.Fields)
+		}
+	}
+}
