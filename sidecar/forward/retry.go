@@ -56,7 +56,7 @@ func retriesResponse(p *route.Retry, x *exchange.Exchange) bool {
 		p.On&route.OnRetriableHeaders != 0 && p.Fields.Any(&x.Response):
 		return true
 	}
-	if !x.GRPC || p.On&(route.OnGRPCCancelled|route.OnGRPCDeadlineExceeded|route.OnGRPCInternal|route.OnGRPCResourceExhausted|route.OnGRPCUnavailable) == 0 {
+	if p.On&(route.OnGRPCCancelled|route.OnGRPCDeadlineExceeded|route.OnGRPCInternal|route.OnGRPCResourceExhausted|route.OnGRPCUnavailable) == 0 {
 		return false
 	}
 	switch grpcStatus(&x.Response) {

@@ -164,3 +164,21 @@ func TestKeptBodiesAreBounded(t *testing.T) {
 		t.Errorf("a body that is too long: %d bytes counted", p.kept.bytes.Load())
 	}
 }
+
+// TestRetriesByGRPCStatus: a response's grpc-status counts whatever was asked, as in Envoy.
+func TestRetriesByGRPCStatus(t *testing.T) {
+	for _, grpc := range []bool{true, false} {
+		for code, on := range map[string]route.RetryOn{"1": route.OnGRPCCancelled, "4": route.OnGRPCDeadlineExceeded, "8": route.OnGRPCResourceExhausted,
+			"13": route.OnGRPCInternal, "14": route.OnGRPCUnavailable, "0": 0, "x": 0} {
+			r := request(config.HTTP{}, "POST /")
+			r.x.GRPC = grpc
+			r.x.Response.Status = 200
+			r.x.Response.Add("grpc-status", code)
+			for _, named := range []route.RetryOn{route.OnGRPCCancelled, route.OnGRPCDeadlineExceeded, route.OnGRPCResourceExhausted, route.OnGRPCInternal, route.OnGRPCUnavailable} {
+				if got := r.wanted(&route.Retry{On: named}, exchange.OK, nil); got != (named == on) {
+					t.Errorf("a request of gRPC: %v, status %s, conditions %b: sent again: %v", grpc, code, named, got)
+				}
+			}
+		}
+	}
+}

@@ -265,3 +265,34 @@ func TestHeadsThatAreNone(t *testing.T) {
 		}
 	}
 }
+
+// TestHeadsAreJudgedWithWhatTheyAskOfTheConnection: what routes and policies may name is in the head.
+func TestHeadsAreJudgedWithWhatTheyAskOfTheConnection(t *testing.T) {
+	for lines, want := range map[string]string{
+		"Connection: Upgrade\r\nUpgrade: websocket\r\n":              "connection=Upgrade",
+		"Connection: keep-alive, upgrade\r\nUpgrade: x\r\n":          "connection=keep-alive, upgrade",
+		"Connection: x-a, upgrade\r\nUpgrade: x\r\nX-A: 1\r\n":       "connection=x-a, upgrade",
+		"Connection: upgrade\r\n":                                    "",
+		"Connection: close\r\nUpgrade: x\r\n":                        "",
+		"Connection: upgrade, http2-settings\r\nUpgrade: h2c\r\n":    "",
+		"Connection: upgrade\r\nUpgrade: x\r\nContent-Length: 1\r\n": "content-length=1",
+		"TE: trailers\r\n":                       "te=trailers",
+		"TE: gzip, Trailers\r\nTE: trailers\r\n": "te=trailers",
+		"TE: gzip\r\n":                           "",
+		"TE: trailers\r\nConnection: te\r\n":     "",
+		"Keep-Alive: 1\r\nProxy-Connection: x\r\nConnection: close\r\n": "",
+	} {
+		var h exchange.Head
+		var f framing
+		if err := parseRequest([]byte("GET / HTTP/1.1\r\nHost: a\r\n"+lines+"\r\n"), &h, &f, 100); err != nil {
+			t.Errorf("%q: %v", lines, err)
+		}
+		var got []string
+		for _, x := range h.Fields {
+			got = append(got, string(x.Name)+"="+string(x.Value))
+		}
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("%q: got %q, want %q", lines, s, want)
+		}
+	}
+}

@@ -18,6 +18,7 @@ type framing struct {
 	http10     bool
 	connection bool // a connection field was there
 	wantsUp    bool // connection: upgrade
+	trailers   bool // te: trailers, beside whatever else
 	named      bool // connection named further fields
 	reserved   bool // connection named what tells the way of a request
 	encodings  int
@@ -124,8 +125,14 @@ func parseFields(p []byte, h *exchange.Head, f *framing, most int) error {
 		}
 		h.Fields = append(h.Fields, exchange.Field{Name: line[:colon:colon], Value: value})
 	}
+	if f.trailers {
+		h.Fields = append(h.Fields, exchange.Field{Name: teName, Value: teTrailers})
+	}
 	return nil
 }
+
+// What is left of te; never written.
+var teName, teTrailers = exchange.View("te"), exchange.View("trailers")
 
 // visible says whether v may be a field's value. Most values are plain text: eight bytes at once show that none of them is below a space, or DEL
 // (as in Anderson's "Bit Twiddling Hacks": hasless, haszero); what they cannot tell, tabs, is looked at byte by byte.
@@ -196,7 +203,8 @@ func (f *framing) note(name, value []byte) (own bool, err error) {
 	case "keep-alive", "proxy-connection", "http2-settings":
 		return true, nil
 	case "te":
-		return !exchange.View(value).EqualFold("trailers"), nil
+		f.trailers = f.trailers || hasToken(value, "trailers")
+		return true, nil
 	}
 	return false, nil
 }
@@ -252,7 +260,24 @@ func cutToken(v []byte) (token exchange.View, rest []byte) {
 	return trim(v), nil
 }
 
-// strip removes the connection field and the fields that it names.
+// upgrades says whether a request asks for another protocol that may be passed on.
+func (f *framing) upgrades() bool {
+	return f.wantsUp && f.upgrade != nil && !f.upgrade.EqualFold("h2c") && !f.http10 && !f.chunked && f.length <= 0
+}
+
+// hasToken says whether a comma-separated list has an element.
+func hasToken(v []byte, want string) bool {
+	for len(v) > 0 {
+		var token exchange.View
+		if token, v = cutToken(v); token.EqualFold(want) {
+			return true
+		}
+	}
+	return false
+}
+
+// strip removes the fields that the connection field names, and that field. A request that asks for an upgrade keeps it, for routes and policies to judge:
+// whoever writes a head leaves it out.
 func (f *framing) strip(h *exchange.Head) {
 	if !f.connection {
 		return
@@ -260,7 +285,9 @@ func (f *framing) strip(h *exchange.Head) {
 	if f.named {
 		h.RemoveIf(func(x exchange.Field) bool { return !x.Name.Is("connection") && namedBy(h, x.Name) })
 	}
-	h.Remove("connection")
+	if !f.upgrades() || h.Status != 0 {
+		h.Remove("connection")
+	}
 }
 
 // namedBy says whether a connection field of h names a field. What frames the message, and what routes it, cannot be

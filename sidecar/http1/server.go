@@ -338,7 +338,7 @@ func (c *conn) frame() {
 		if f.chunked || f.length > 0 { // a body there means nothing (RFC 9110, 9.3.6): what follows is no request
 			c.closing = true
 		}
-	case f.wantsUp && f.upgrade != nil && !f.upgrade.EqualFold("h2c") && !f.http10 && !f.chunked && f.length <= 0:
+	case f.upgrades():
 		x.Upgrade = f.upgrade
 		x.Request.AddView(upgradeName, f.upgrade)
 	}

@@ -22,6 +22,7 @@ func asUpgrade(x *exchange.Exchange, protocol exchange.View) {
 	h.Method = h.Intern("GET")
 	x.Upgrade = h.InternBytes(protocol)
 	h.Set("upgrade", string(protocol))
+	h.Set("connection", "upgrade") // for routes and policies to judge
 	if protocol.Is(websocket) {
 		var key [16]byte // a nonce against confused servers, no secret
 		binary.NativeEndian.PutUint64(key[:], rand.Uint64())

@@ -197,8 +197,8 @@ func (b *Decoder) regular(f hpack.HeaderField) {
 	case "te":
 		if f.Value != "trailers" {
 			b.judge(Malformed)
+			return
 		}
-		return // the encoder says it again where it matters
 	case "http2-settings":
 		return // of the upgrade that we do not do
 	case "host":
