@@ -18,6 +18,12 @@ type Responder interface {
 	Response(x *exchange.Exchange)
 }
 
+// Heir is an HTTP filter that has from the same filter of the level around it, a virtual host say, what it does not say itself.
+type Heir interface {
+	HTTP
+	Inherit(outer HTTP) HTTP
+}
+
 // Network judges connections, before anything is dialled or a request is read. It must give the same answer for the same
 // facts, since open connections are judged again after a configuration change.
 type Network interface {

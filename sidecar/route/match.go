@@ -286,7 +286,7 @@ func (m *headerMatcher) matches(h *exchange.Head) bool {
 	}
 	v, found := lookup(h, m.Name)
 	if m.value.present {
-		return (found != m.Absent) != m.Invert
+		return ((found || m.MissingAsEmpty) != m.Absent) != m.Invert
 	}
 	if !found && !m.MissingAsEmpty {
 		// As Envoy has it: a missing header matches no value, and so does match its inversion.

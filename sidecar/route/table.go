@@ -174,7 +174,11 @@ func (l *layer) override(os []filter.Override) error {
 		if o.Kind == 0 || o.Kind >= filter.Kinds {
 			return fmt.Errorf("overrides[%d]: unknown kind %d", i, o.Kind)
 		}
-		l.overrides[o.Kind].Set, l.overrides[o.Kind].Filter = true, o.Filter
+		is := &l.overrides[o.Kind]
+		if heir, ok := o.Filter.(filter.Heir); ok && is.Filter != nil {
+			o.Filter = heir.Inherit(is.Filter)
+		}
+		is.Set, is.Filter = true, o.Filter
 	}
 	return nil
 }
@@ -215,6 +219,7 @@ func newRoute(c *RouteConfig, outer layer) (*Route, error) {
 		return nil, err
 	}
 	r.reply, r.response = l.overrides, l.response
+	r.reply[filter.CORS].Set, r.reply[filter.CORS].Filter = true, nil // as in Envoy, CORS is for what has a cluster
 	if r.match, err = newMatcher(&c.Match); err != nil {
 		return nil, fmt.Errorf("match.%w", err)
 	}

@@ -77,6 +77,10 @@ func TestMatch(t *testing.T) {
 		"inverted":        {Match{Headers: []HeaderMatch{{Name: "x", Match: StringMatch{Value: "a"}, Invert: true}}}, []*exchange.Exchange{ask("GET a /", "x: b"), ask("GET a /")}, []*exchange.Exchange{ask("GET a /", "x: a")}},
 		"missing as empty": {Match{Headers: []HeaderMatch{{Name: "x", Match: StringMatch{Kind: StringRegex, Value: ".*"}, MissingAsEmpty: true}}},
 			[]*exchange.Exchange{ask("GET a /")}, nil},
+		"missing as present": {Match{Headers: []HeaderMatch{{Name: "x", Match: StringMatch{Kind: StringPresent}, MissingAsEmpty: true}}},
+			[]*exchange.Exchange{ask("GET a /"), ask("GET a /", "x: 1")}, nil},
+		"missing is not absent": {Match{Headers: []HeaderMatch{{Name: "x", Match: StringMatch{Kind: StringPresent}, Absent: true, MissingAsEmpty: true}}},
+			nil, []*exchange.Exchange{ask("GET a /"), ask("GET a /", "x: 1")}},
 		"query":         {Match{Query: []QueryMatch{{"q", StringMatch{Value: "1 2"}}}}, []*exchange.Exchange{ask("GET a /?p=0&q=1%202"), ask("GET a /?%71=1%202&q=3")}, []*exchange.Exchange{ask("GET a /?q=1"), ask("GET a /q=1")}},
 		"query present": {Match{Query: []QueryMatch{{"q", StringMatch{Kind: StringPresent}}}}, []*exchange.Exchange{ask("GET a /?q"), ask("GET a /?q=")}, []*exchange.Exchange{ask("GET a /?qq=1")}},
 		"all together": {Match{Path: "/a", Headers: []HeaderMatch{header("x", StringMatch{Value: "1"})}, Query: []QueryMatch{{"q", StringMatch{Value: "2"}}}},
@@ -322,4 +326,35 @@ func takes(kind PathKind, fold bool, want, path string) bool {
 	}
 	want = strings.TrimRight(want, "/")
 	return path == want || strings.HasPrefix(path, want+"/")
+}
+
+// heir says from whom it has inherited.
+type heir struct {
+	name string
+	from filter.HTTP
+}
+
+func (heir) Request(*exchange.Exchange) exchange.Outcome { return exchange.OK }
+
+func (h heir) Inherit(outer filter.HTTP) filter.HTTP { return heir{h.name, outer} }
+
+// TestCORSLevels: a level's policy inherits from that around it, and where there is no cluster there is none.
+func TestCORSLevels(t *testing.T) {
+	of := func(name string) []filter.Override {
+		return []filter.Override{{Kind: filter.CORS, Filter: heir{name: name}}}
+	}
+	rc := to("r", Match{Path: "/a"})
+	rc.Overrides, rc.Clusters[0].Overrides = of("route"), of("cluster")
+	table := mustNew(t, Config{VirtualHosts: []VirtualHostConfig{{Domains: []string{"*"}, Overrides: of("host"), Routes: []RouteConfig{rc,
+		{Match: Match{Path: "/redirect"}, Redirect: &Redirect{Host: "b"}, Overrides: of("route")}, {Match: Match{Path: "/direct"}, Direct: &Direct{Status: 200}}}}}})
+	_, r := table.Match(ask("GET a /a"))
+	if got, want := r.Pick(0).Overrides[filter.CORS].Filter, (heir{"cluster", heir{"route", heir{"host", nil}}}); got != filter.HTTP(want) {
+		t.Errorf("got %v", got)
+	}
+	for _, path := range []string{"/redirect", "/direct"} {
+		_, r := table.Match(ask("GET a " + path))
+		if o := r.Local()[filter.CORS]; !o.Set || o.Filter != nil {
+			t.Errorf("%s: CORS by %v", path, o.Filter)
+		}
+	}
 }

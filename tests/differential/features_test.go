@@ -40,7 +40,7 @@ func redirects() []question {
 
 func rewrites() []question {
 	out := each("rewrite.test", "/prefix/", "/prefix/a", "/prefix//a", "/prefix/a?b=c", "/prefix", "/longer", "/longer/x?y", "/longerx", "/exact", "/exact?x", "/exact/", "/separated", "/separated/", "/separated/x?y", "/separatedx", "/regex/a/b", "/regex/a/b?c=/regex/d/e", "/regex/a", "/regex/a/", "/every/e?e", "/host", "/host/x", "/case/x", "/CaSe",
-		"/prefix/../x", "/prefix/%2e%2e/x", "/prefix/./", "/prefix/?x")
+		"/prefix/../x", "/prefix/%2e%2e/x", "/prefix/./", "/prefix/?x", "/api", "/api?x=1", "/api/a")
 	for _, to := range []string{"internal", "mesh"} {
 		out = append(out, question{name: "with an original path, at " + to, to: to, send: request("GET", "/longer", "rewrite.test", "X-Envoy-Original-Path: /y")},
 			question{name: "with an original host, at " + to, to: to, send: request("GET", "/host", "rewrite.test", "X-Envoy-Original-Host: y", "X-Forwarded-Host: z")})
@@ -60,7 +60,7 @@ func directs() []question {
 
 func corses() []question {
 	var out []question
-	for _, t := range []string{"/", "/foreign", "/any", "/none"} {
+	for _, t := range []string{"/", "/foreign", "/any", "/none", "/moved", "/direct"} {
 		for _, origin := range []string{"", "https://a.test", "https://A.test", "https://pre.x", "https://r12.test", "https://r.test", "https://b.test", "null", "https://a.test.evil", "https://a.test, https://b.test"} {
 			lines := []string{"X-Any: 1"}
 			if origin != "" {
@@ -68,6 +68,7 @@ func corses() []question {
 			}
 			name := t + " from " + origin
 			out = append(out, question{name: name, send: request("GET", t, "cors.test", lines...)},
+				question{name: name + ", asked before for headers", send: request("OPTIONS", t, "cors.test", append(lines, "Access-Control-Request-Method: PUT", "Access-Control-Request-Headers: authorization, x-a")...)},
 				question{name: name + ", asked before", send: request("OPTIONS", t, "cors.test", append(lines, "Access-Control-Request-Method: PUT")...)})
 		}
 	}
@@ -131,6 +132,14 @@ func matches() []question {
 	for _, lines := range []string{"X-Exact: a", "X-Exact: A", "X-Exact: a \r\nX-Other: 1", "X-Exact: a\r\nX-Exact: a", "X-Exact: a\r\nX-Exact: b", "x-exact: b\r\nX-Exact: a", "X-Exact: a,a", "X-Prefix: abc", "X-Prefix: bac", "X-Prefix: b\r\nX-Prefix: a", "X-Regex: aaa", "X-Regex: aab", "X-Regex:", "X-Present:", "X-Present: 1", "X-Case: nonesuch",
 		"Cookie: user=ben", "Cookie: a=b; user=ben", "Cookie: user=benjamin", "Cookie: a=b\r\nCookie: user=ben", "Cookie: xuser=ben"} {
 		out = append(out, question{name: fmt.Sprintf("%q", lines), send: request("GET", "/other", "match.test", lines)})
+	}
+	for _, lines := range []string{"Connection: Upgrade\r\nUpgrade: websocket", "Connection: close", "TE: trailers", "TE: gzip, trailers", "TE: gzip", "TE: trailers\r\nTE: trailers"} {
+		out = append(out, question{name: fmt.Sprintf("of the connection, %q", lines), send: request("GET", "/upgrade", "match.test", lines)},
+			question{name: fmt.Sprintf("of te, %q", lines), send: request("GET", "/te", "match.test", lines)})
+	}
+	out = append(out, question{name: "te over HTTP/2", stream: ask("GET", "match.test", "/te", "te", "trailers")})
+	for _, path := range []string{"/as-present", "/as-absent"} {
+		out = append(out, question{name: path, send: request("GET", path, "match.test")}, question{name: path + ", there", send: request("GET", path, "match.test", "X-P: 1")})
 	}
 	for _, lines := range []string{"X-Invert: a", "X-Invert: b", "X-Invert:"} {
 		out = append(out, question{name: fmt.Sprintf("inverted, %q", lines), send: request("GET", "/invert", "match.test", lines)})

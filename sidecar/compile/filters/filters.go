@@ -19,6 +19,7 @@ import (
 	cookiev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/stateful_session/cookie/v3"
 	headerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/stateful_session/header/v3"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/heddle-mesh/heddle/sidecar/compile/permissions"
 	"github.com/heddle-mesh/heddle/sidecar/compile/values"
@@ -198,9 +199,17 @@ func faultFilter(in *faultv3.HTTPFault) (filter.HTTP, error) {
 	return f, nil
 }
 
+// said is a field's value, nil where it is absent.
+func said(b *wrapperspb.BoolValue) *bool {
+	if b == nil {
+		return nil
+	}
+	return &b.Value
+}
+
 func corsFilter(in *corsv3.CorsPolicy) (filter.HTTP, error) {
 	c := cors.Config{Methods: in.GetAllowMethods(), Headers: in.GetAllowHeaders(), Expose: in.GetExposeHeaders(),
-		Credentials: in.GetAllowCredentials().GetValue(), IgnoreForeign: !values.Boolean(in.GetForwardNotMatchingPreflights(), true)}
+		Credentials: said(in.GetAllowCredentials()), Forward: said(in.GetForwardNotMatchingPreflights())}
 	if share := in.GetFilterEnabled(); share != nil && values.PerMillion(share.GetDefaultValue()) != 1_000_000 {
 		return nil, values.Wrong("filter_enabled.default_value", "only 100 %% is implemented")
 	}

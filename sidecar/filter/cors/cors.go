@@ -3,10 +3,12 @@
 package cors
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
+	"github.com/heddle-mesh/heddle/sidecar/filter"
 )
 
 // Origin matches an Origin field: exactly one of its parts is set.
@@ -16,13 +18,13 @@ type Origin struct {
 
 // Config is a CORS policy.
 type Config struct {
-	Origins       []Origin
-	Methods       string // access-control-allow-methods
-	Headers       string // access-control-allow-headers
-	Expose        string // access-control-expose-headers
-	MaxAge        string // seconds; empty: not told
-	Credentials   bool
-	IgnoreForeign bool // answer preflights of other origins here, without CORS fields, instead of forwarding them
+	Origins     []Origin
+	Methods     string // access-control-allow-methods
+	Headers     string // access-control-allow-headers
+	Expose      string // access-control-expose-headers
+	MaxAge      string // seconds; empty: not told
+	Credentials *bool  // nil: no
+	Forward     *bool  // forward preflights of other origins; no: answer them here, without CORS fields. nil: yes
 }
 
 // Filter applies a policy.
@@ -42,6 +44,23 @@ func New(c Config) (*Filter, error) {
 		f.origins = append(f.origins, m)
 	}
 	return f, nil
+}
+
+// Inherit takes each field that the policy leaves out from the one of the level around it.
+func (f *Filter) Inherit(outer filter.HTTP) filter.HTTP {
+	o, ok := outer.(*Filter)
+	if !ok {
+		return f
+	}
+	out := *f
+	c := &out.c
+	c.Methods, c.Headers = cmp.Or(c.Methods, o.c.Methods), cmp.Or(c.Headers, o.c.Headers)
+	c.Expose, c.MaxAge = cmp.Or(c.Expose, o.c.Expose), cmp.Or(c.MaxAge, o.c.MaxAge)
+	c.Credentials, c.Forward = cmp.Or(c.Credentials, o.c.Credentials), cmp.Or(c.Forward, o.c.Forward)
+	if len(out.origins) == 0 {
+		out.origins = o.origins
+	}
+	return &out
 }
 
 func compile(o Origin) (func(exchange.View) bool, error) {
@@ -85,7 +104,7 @@ func (f *Filter) Request(x *exchange.Exchange) exchange.Outcome {
 		return exchange.OK
 	}
 	if f.allowed(x) == nil {
-		if f.c.IgnoreForeign {
+		if f.c.Forward != nil && !*f.c.Forward {
 			x.Reply.Status = 200
 			return exchange.LocalReply
 		}
@@ -127,7 +146,7 @@ func (f *Filter) Response(x *exchange.Exchange) {
 	}
 	h := &x.Response
 	h.SetView("access-control-allow-origin", origin)
-	if f.c.Credentials {
+	if f.c.Credentials != nil && *f.c.Credentials {
 		h.Set("access-control-allow-credentials", "true")
 	}
 	set(h, "access-control-expose-headers", f.c.Expose)

@@ -1,6 +1,7 @@
 package cors
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -24,7 +25,7 @@ func ask(f *Filter, method, origin string, pre bool) (*exchange.Exchange, exchan
 func TestPolicy(t *testing.T) {
 	f, err := New(Config{
 		Origins: []Origin{{Exact: "https://a.example"}, {Prefix: "https://b."}, {Regex: `https://c\d\.example`}},
-		Methods: "GET,PUT", Headers: "x-a", Expose: "x-b", MaxAge: "60", Credentials: true,
+		Methods: "GET,PUT", Headers: "x-a", Expose: "x-b", MaxAge: "60", Credentials: new(true),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +64,7 @@ func TestMaxAge(t *testing.T) {
 }
 
 func TestForeignPreflightsAnsweredHere(t *testing.T) {
-	f, _ := New(Config{Origins: []Origin{{Exact: "https://a"}}, IgnoreForeign: true})
+	f, _ := New(Config{Origins: []Origin{{Exact: "https://a"}}, Forward: new(false)})
 	if x, o := ask(f, "OPTIONS", "https://b", true); o != exchange.LocalReply || x.Response.Has("access-control-allow-origin") {
 		t.Errorf("%v %v", o, x.Response.Fields)
 	}
@@ -107,7 +108,7 @@ func TestAsEnvoy(t *testing.T) {
 
 // TestAllHeaders: who allows all of them allows by name what a preflight asks for.
 func TestAllHeaders(t *testing.T) {
-	f, err := New(Config{Origins: []Origin{{Exact: "https://a"}}, Headers: "*", Credentials: true})
+	f, err := New(Config{Origins: []Origin{{Exact: "https://a"}}, Headers: "*", Credentials: new(true)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +124,34 @@ func TestAllHeaders(t *testing.T) {
 		f.Request(x)
 		if !x.Response.Has("access-control-allow-headers") || !x.Response.Get("access-control-allow-headers").Is(want) {
 			t.Errorf("%q: %v", want, x.Response.Fields)
+		}
+	}
+}
+
+// TestInherit: what a route's policy leaves out its virtual host's says, a "no" of the route's stays.
+func TestInherit(t *testing.T) {
+	outer, _ := New(Config{Origins: []Origin{{Exact: "https://a"}}, Methods: "PUT", Headers: "x-a", Expose: "x-b", MaxAge: "60", Credentials: new(true), Forward: new(false)})
+	bare, _ := New(Config{})
+	own, _ := New(Config{Origins: []Origin{{Exact: "https://b"}}, Methods: "GET", Headers: "x-c", Expose: "x-d", MaxAge: "0", Credentials: new(false), Forward: new(true)})
+	for origin, c := range map[string]struct {
+		f       *Filter
+		want    string
+		foreign exchange.Outcome
+	}{
+		"https://a": {bare, "PUT x-a 60 https://a true x-b", exchange.LocalReply},
+		"https://b": {own, "GET x-c 0 https://b x-d", exchange.OK},
+	} {
+		f := c.f.Inherit(outer).(*Filter)
+		x, _ := ask(f, "OPTIONS", origin, true)
+		var got []string
+		for _, l := range x.Response.Fields {
+			got = append(got, string(l.Value))
+		}
+		if s := strings.Join(got, " "); s != c.want {
+			t.Errorf("got %s, want %s", s, c.want)
+		}
+		if _, o := ask(f, "OPTIONS", "https://c", true); o != c.foreign {
+			t.Errorf("%s: another origin's preflight: %v", origin, o)
 		}
 	}
 }

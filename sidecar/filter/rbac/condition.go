@@ -224,7 +224,7 @@ func (h *header) holds(of facts) bool {
 	value, lines := headerValue(&of.x.Request, h.rule.Name)
 	switch {
 	case h.rule.Present:
-		return (lines > 0) != h.rule.Invert
+		return (lines > 0 || h.rule.MissingAsEmpty) != h.rule.Invert
 	case lines > 1:
 		return h.any(&of.x.Request) != h.rule.Invert
 	case lines == 0 && !h.rule.MissingAsEmpty:

@@ -62,6 +62,8 @@ func TestConditions(t *testing.T) {
 		"neither of two lines":              {Rule{Kind: Header, Name: "x-group", Match: exact("a"), Invert: true}, false},
 		"missing":                           {Rule{Kind: Header, Name: "x-none", Match: exact("")}, false},
 		"missing inverted":                  {Rule{Kind: Header, Name: "x-none", Match: exact("a"), Invert: true}, false},
+		"missing counts as present":         {Rule{Kind: Header, Name: "x-none", Present: true, MissingAsEmpty: true}, true},
+		"missing is not absent":             {Rule{Kind: Header, Name: "x-none", Present: true, Invert: true, MissingAsEmpty: true}, false},
 		"missing counts as empty":           {Rule{Kind: Header, Name: "x-none", Match: exact(""), MissingAsEmpty: true}, true},
 		"present":                           {Rule{Kind: Header, Name: "x-user", Present: true}, true},
 		"absent":                            {Rule{Kind: Header, Name: "x-none", Present: true, Invert: true}, true},
