@@ -332,7 +332,7 @@ func (g *gathering) selected(namespace string, s model.Selector, p model.Service
 func (g *gathering) selectedOthers(svc *model.Service, s model.Selector, p model.ServicePort) []*model.Endpoint {
 	var out []*model.Endpoint
 	for _, w := range g.others[svc.Namespace] {
-		if len(s) == 0 || !s.Matches(w.Labels) {
+		if s == nil || !s.Matches(w.Labels) {
 			continue
 		}
 		if e := w.Endpoint(p, svc.External); e != nil {

@@ -1,6 +1,7 @@
 package istioapi
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -23,7 +24,9 @@ func (r *reader) tlsRoute(path string, t *networking.TLSRoute, hosts []string) *
 		}
 		for j, sni := range m.SniHosts {
 			sni = strings.ToLower(sni)
-			if why := values.ServerName(sni); why != "" {
+			if _, err := netip.ParseAddr(sni); err == nil {
+				r.Warnf(r.at(p+".sniHosts", j), "%q: clients send no addresses as server names", sni)
+			} else if why := values.ServerName(sni); why != "" {
 				r.Errorf(r.at(p+".sniHosts", j), "%q: %s", sni, why)
 			} else if !covered(sni, hosts) {
 				r.Errorf(r.at(p+".sniHosts", j), "%q is not among spec.hosts", sni)

@@ -33,7 +33,7 @@ type ServiceEntry struct {
 	Services []*model.Service
 	// Endpoints are the entry's own, by service port; for STATIC only.
 	Endpoints map[uint16][]*model.Endpoint
-	// Selector chooses pods and WorkloadEntries of the entry's namespace; of one whose endpoints are looked up, WorkloadEntries only.
+	// Selector, unless nil, chooses pods and WorkloadEntries of the entry's namespace; of one whose endpoints are looked up, WorkloadEntries only.
 	Selector model.Selector
 	// Terms are equal where entries of one host and namespace are one service: see Join.
 	Terms string
@@ -94,7 +94,9 @@ func ReadServiceEntry(o *inputs.ServiceEntry, mesh *model.Mesh) (*ServiceEntry, 
 		r.named(spec, base.Ports)
 	}
 	if spec.WorkloadSelector != nil {
-		out.Selector = values.Selector(&r.Log, "spec.workloadSelector.labels", spec.WorkloadSelector.Labels)
+		if out.Selector = values.Selector(&r.Log, "spec.workloadSelector.labels", spec.WorkloadSelector.Labels); out.Selector == nil {
+			out.Selector = model.Selector{}
+		}
 		r.checkSelector(spec)
 	}
 	r.entryEndpoints(spec, &base, out)
@@ -161,7 +163,7 @@ func (r *reader) named(spec *networking.ServiceEntry, ports []model.ServicePort)
 
 func (r *reader) checkSelector(spec *networking.ServiceEntry) {
 	if len(spec.WorkloadSelector.Labels) == 0 {
-		r.Errorf("spec.workloadSelector.labels", "required")
+		r.Warnf("spec.workloadSelector.labels", "there are none: all workloads of the namespace are selected")
 	}
 	if len(spec.Endpoints) > 0 {
 		r.Errorf("spec.workloadSelector", "only one of endpoints and workloadSelector may be given")
@@ -196,7 +198,7 @@ func (r *reader) entryAddresses(list []string) []string {
 // entryPorts reads the ports. Those of UDP are left out: nothing captures it, and it goes where it is sent.
 func (r *reader) entryPorts(list []*networking.ServicePort, how model.Resolution) []model.ServicePort {
 	if len(list) == 0 {
-		r.Errorf("spec.ports", "required")
+		r.Warnf("spec.ports", "there are none: nobody is reached by these hosts")
 	}
 	out := make([]model.ServicePort, 0, len(list))
 	for i, p := range list {
