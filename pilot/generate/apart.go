@@ -98,7 +98,7 @@ func (p *outboundPlan) emitApart(base listeners.Outbound) map[string]bool {
 			in.Bind = "" // both: it stands in for the listener of the port, which has both
 		}
 		in.Only = l.Protocol.IsHTTP() && !wildcard
-		in.Chains, in.Default, in.Relay = p.m.chains.Of(p.m.distinct(at.chains)), at.rest, at.relay
+		in.Chains, in.Default, in.Relay = p.m.chains.Of(listeners.Distinct(at.chains, p.m.strings)), at.rest, at.relay
 		p.listener(in)
 		names[in.Name()] = true
 		if in.Direct && p.scope.OnDemand { // no connection is captured that would ask for it

@@ -352,22 +352,32 @@ func (b *builder) alone(svc *model.Service, port uint16) *routes.VirtualHost {
 
 // hostInputs is what a host's routes depend on.
 func (b *builder) hostInputs(name string, svc *model.Service, port uint16) routes.Host {
-	in := routes.Host{Mesh: b.ix.mesh, Class: b.scope.Class, Host: name, Port: port, Service: svc}
-	in.Gateways, in.Client = b.m.strings.Of([]string{model.MeshGateway}), b.scope.client()
+	in := b.unruled(name, svc, port)
 	rules := b.rulesFor(name, port)
 	find := rules.Service
 	if svc == nil {
 		find = rules.HTTP.Named
 	}
+	return b.ruled(in, find(name, in.Obeys))
+}
+
+// unruled is what a host's routes depend on but the rules.
+func (b *builder) unruled(name string, svc *model.Service, port uint16) routes.Host {
+	in := routes.Host{Mesh: b.ix.mesh, Class: b.scope.Class, Host: name, Port: port, Service: svc, Hash: b.hashKey(svc, "", port)}
+	in.Gateways, in.Client = b.m.strings.Of([]string{model.MeshGateway}), b.scope.client()
+	return in
+}
+
+// ruled gives a host its rules: those of a VirtualService, which may be nil.
+func (b *builder) ruled(in routes.Host, vs *model.VirtualService) routes.Host {
 	var virtuals []*model.VirtualService
-	if vs := find(name, in.Obeys); vs != nil {
+	if vs != nil {
 		virtuals = append(virtuals, vs)
 	}
 	if !slices.ContainsFunc(virtuals, routes.Conditional) {
 		in.Client = routes.Client{}
 	}
 	in.Virtuals = b.m.virtuals.Of(virtuals)
-	in.Targets = b.targets(virtuals, port)
-	in.Hash = b.hashKey(svc, "", port)
+	in.Targets = b.targets(virtuals, in.Port)
 	return in
 }

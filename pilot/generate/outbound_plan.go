@@ -2,7 +2,6 @@ package generate
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/generate/claims"
@@ -13,9 +12,6 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/generate/upstream"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
-
-// undeclaredHostPort is the one port on which a VirtualService's host may be in no registry.
-const undeclaredHostPort = 80
 
 // outboundPlan collects what each outbound listener serves before it is made.
 type outboundPlan struct {
@@ -65,7 +61,7 @@ func (p *outboundPlan) build() {
 	}
 	for _, s := range p.services {
 		if s.Resolution == model.ResolveAlias {
-			continue // a name of another virtual host; if its target is in no registry, as any unknown host
+			continue // a name of another virtual host, or of one that rules give it; if its target is in no registry, as any unknown host
 		}
 		for i := range s.Ports {
 			port := p.spoken(s.Service, &s.Ports[i])
@@ -81,7 +77,8 @@ func (p *outboundPlan) build() {
 			p.give(s.Service, port)
 		}
 	}
-	p.undeclared()
+	p.ownAliases()
+	p.unlisted()
 	p.emit()
 }
 
@@ -98,7 +95,7 @@ func (p *outboundPlan) unknown() {
 
 // spoken is a service's port with the protocol that clients speak on it: the one that their Sidecar gives the port, where it does.
 func (p *outboundPlan) spoken(svc *model.Service, port *model.ServicePort) *model.ServicePort {
-	if p.scope.Sidecar == nil || p.beside[servicePort{svc.Host, port.Number}] {
+	if p.scope.Sidecar == nil || p.seen[svc.Host].Aside(port.Number) {
 		return port
 	}
 	for _, l := range p.scope.Sidecar.Egress {
@@ -338,27 +335,6 @@ func (b *builder) shares(destinations []*model.Destination, port uint16) (*inter
 	return b.m.weighted.Of(out), first
 }
 
-// undeclared routes the hosts of VirtualServices that are in no registry. A wildcard around services of the port stands for these, and for no other names.
-func (p *outboundPlan) undeclared() {
-	for _, host := range p.rulesAt(undeclaredHostPort).HTTP.Hosts() {
-		if p.byHost[host] != nil || host == "*" || p.around(host, undeclaredHostPort) || strings.HasPrefix(host, "*") && p.overlaps(host, undeclaredHostPort) {
-			continue
-		}
-		if h := p.host(host, nil, undeclaredHostPort); h.Answers() {
-			shared := p.share(undeclaredHostPort)
-			shared.hosts = append(shared.hosts, h)
-		}
-	}
-}
-
-// overlaps reports whether a wildcard and the hosts of the services on a port have names in common.
-func (p *outboundPlan) overlaps(wildcard string, port uint16) bool {
-	return slices.ContainsFunc(p.services, func(s imported) bool {
-		_, both := naming.Narrower(wildcard, s.Host)
-		return both && s.dials(port) && s.Port(port) != nil
-	})
-}
-
 // base is what all listeners have in common.
 func (p *outboundPlan) base() listeners.Outbound {
 	return listeners.Outbound{Mesh: p.ix.mesh, Class: p.scope.Class, RegistryOnly: p.registryOnly(), EgressProxy: p.egressProxy(), AnyName: p.anyName(),
@@ -372,7 +348,7 @@ func (p *outboundPlan) emit() {
 		l := p.bound[key]
 		in := base
 		in.Bind, in.Port, in.Routes, in.Sniff = l.address, l.port, l.routes, l.sniff
-		in.Chains, in.Default, in.Relay = p.m.chains.Of(p.m.distinct(l.chains)), l.rest, l.relay
+		in.Chains, in.Default, in.Relay = p.m.chains.Of(listeners.Distinct(l.chains, p.m.strings)), l.rest, l.relay
 		p.listener(in)
 		if l.routes == naming.Port(l.port) {
 			p.share(l.port).open = true
@@ -381,7 +357,7 @@ func (p *outboundPlan) emit() {
 	apart := p.emitApart(base)
 	for port, s := range p.shared {
 		in := base
-		in.Port, in.Chains, in.Default, in.Relay = port, p.m.chains.Of(p.m.distinct(s.chains)), s.rest, s.relay
+		in.Port, in.Chains, in.Default, in.Relay = port, p.m.chains.Of(listeners.Distinct(s.chains, p.m.strings)), s.rest, s.relay
 		if len(s.hosts) > 0 {
 			in.Routes = naming.Port(port)
 			p.table(routes.Configuration{Name: in.Routes, Hosts: p.m.vhosts.Of(s.hosts), CatchAll: base.UnknownHost(), Uncounted: p.ix.mesh.Headers.NoAttemptCount})

@@ -20,12 +20,7 @@ type view struct {
 	limits   *imports.Imports
 	rulings  map[*model.EgressListener]*ruling.Ruling // of listeners, as far as they were asked for
 	aliases  map[string][]*model.Service              // ExternalName services by what they stand for in the end
-	beside   map[servicePort]bool                     // those of which the Sidecar's listener for the port says nothing
-}
-
-type servicePort struct {
-	host string
-	port uint16
+	seen     map[string]*imports.Seen                 // by host: none where there are no limits
 }
 
 type imported struct {
@@ -68,7 +63,7 @@ func importsOf(o Outbound) *imports.Imports {
 func (ix *Index) see(o Outbound, m *Memo) *view {
 	limits := importsOf(o)
 	v := &view{scope: o, byHost: map[string]*model.Service{}, aliases: map[string][]*model.Service{}, limits: limits, rulings: map[*model.EgressListener]*ruling.Ruling{},
-		beside: map[servicePort]bool{}}
+		seen: map[string]*imports.Seen{}}
 	v.virtuals = ix.virtuals(o, limits)
 	wanted := limits.Destinations(v.virtuals)
 	for _, first := range ix.snapshot.Services {
@@ -84,7 +79,9 @@ func (ix *Index) see(o Outbound, m *Memo) *view {
 		svc = m.addressed(svc, o.Class)
 		v.byHost[svc.Host] = svc
 		v.services = append(v.services, imported{svc, ports})
-		v.besides(svc, ports)
+		if ports != nil {
+			v.seen[svc.Host] = ports
+		}
 	}
 	for _, s := range v.services {
 		if end := ix.stands[s.Host]; end != "" && s.Resolution == model.ResolveAlias {
@@ -92,16 +89,6 @@ func (ix *Index) see(o Outbound, m *Memo) *view {
 		}
 	}
 	return v
-}
-
-// besides notes the ports of a service that are beside the Sidecar's listeners for them.
-func (v *view) besides(svc *model.Service, ports *imports.Seen) {
-	if ports == nil {
-		return
-	}
-	for n := range ports.Beside {
-		v.beside[servicePort{svc.Host, n}] = true
-	}
 }
 
 // choose picks the service that a host means to a client, and its imported ports: its own namespace's, otherwise the first. Where none is imported, it is
@@ -186,17 +173,8 @@ func (b *builder) rulesAt(port uint16) *ruling.Ruling {
 
 // rulesFor are the rules for a service's port: those of the listener that imports it.
 func (b *builder) rulesFor(host string, port uint16) *ruling.Ruling {
-	if b.beside[servicePort{host, port}] {
+	if b.seen[host].Aside(port) {
 		port = imports.OtherPorts
 	}
 	return b.rulesAt(port)
-}
-
-// around reports whether a host of rules on a port is a wildcard that is not imported itself, but only something that it stands for.
-func (b *builder) around(host string, port uint16) bool {
-	if b.limits == nil {
-		return false
-	}
-	vs := b.rulesAt(port).HTTP.Named(host, func(*model.VirtualService) bool { return true })
-	return !b.limits.Listener(port).Imports(b.scope.Namespace, vs.From.Namespace, host)
 }

@@ -29,6 +29,9 @@ func Key(address string, port uint16) string {
 // SpeaksFirst reports whether servers of a protocol speak before their clients, so that a listener must not wait for these.
 func SpeaksFirst(p model.Protocol) bool { return p == model.Mongo || p == model.MySQL }
 
+// MaySpeakHTTP reports whether a port of a protocol may carry HTTP in plaintext.
+func MaySpeakHTTP(p model.Protocol) bool { return p.IsHTTP() || p == model.Unknown }
+
 // Add notes what one port of a service wants. wildcard: bytes for it are taken at any address.
 func (c *Claims) Add(svc *model.Service, port *model.ServicePort, wildcard bool) {
 	at := c.ports[port.Number]
@@ -67,7 +70,7 @@ func (c *Claims) LeftOut(port *model.ServicePort) bool {
 	case SpeaksFirst(port.Protocol):
 		return older(at.looked, at.first) == at.looked
 	}
-	return (port.Protocol.IsHTTP() || port.Protocol == model.Unknown) && older(at.looked, at.first) == at.first
+	return MaySpeakHTTP(port.Protocol) && older(at.looked, at.first) == at.first
 }
 
 // Rest reports whether an undeclared port may have what else than HTTP comes to its wildcard listener: not where an older service declares HTTP there.

@@ -222,6 +222,9 @@ func (s *Seen) Has(port uint16) bool { return s.Dials(port) || s.At(port) != nil
 // Dials reports whether clients may dial the service at the port.
 func (s *Seen) Dials(port uint16) bool { return s == nil || s.Dialled[port] || s.Beside[port] }
 
+// Aside reports whether the Sidecar's listener of the port does not import the service there.
+func (s *Seen) Aside(port uint16) bool { return s != nil && s.Beside[port] }
+
 // Itself reports whether clients may call the service, rather than rules alone.
 func (s *Seen) Itself() bool { return s == nil || len(s.Dialled)+len(s.Apart)+len(s.Beside) > 0 }
 

@@ -1,21 +1,20 @@
-package generate
+package listeners
 
 import (
 	"slices"
 
 	"github.com/heddle-mesh/heddle/pilot/generate/intern"
-	"github.com/heddle-mesh/heddle/pilot/generate/listeners"
 )
 
 // claim is a server name at a destination; "" stands for any.
 type claim struct{ subnet, name string }
 
-// distinct takes from each chain what an earlier one claims: the first rule for a connection decides, and a proxy refuses chains that overlap.
-func (m *Memo) distinct(chains []listeners.Chain) []listeners.Chain {
+// Distinct takes from each chain what an earlier one claims: the first rule for a connection decides, and a proxy refuses chains that overlap.
+func Distinct(chains []Chain, strings intern.Lists[string]) []Chain {
 	claimed := map[claim]bool{}
-	var out []listeners.Chain
+	var out []Chain
 	for _, c := range chains {
-		var groups []listeners.Chain // parts of c, of the same names each
+		var groups []Chain // parts of c, of the same names each
 		for _, subnet := range orAny(c.Subnets) {
 			var left []string
 			for _, name := range orAny(c.Names) {
@@ -24,7 +23,7 @@ func (m *Memo) distinct(chains []listeners.Chain) []listeners.Chain {
 					left = append(left, name)
 				}
 			}
-			groups = m.join(groups, c, subnet, left)
+			groups = join(groups, c, subnet, left, strings)
 		}
 		out = append(out, groups...)
 	}
@@ -32,23 +31,23 @@ func (m *Memo) distinct(chains []listeners.Chain) []listeners.Chain {
 }
 
 // join adds names at a subnet to the part of c that has just these names.
-func (m *Memo) join(groups []listeners.Chain, c listeners.Chain, subnet string, names []string) []listeners.Chain {
+func join(groups []Chain, c Chain, subnet string, names []string, strings intern.Lists[string]) []Chain {
 	if len(names) == 0 {
 		return groups
 	}
 	if c.Names != nil {
-		c.Names = m.strings.Of(names)
+		c.Names = strings.Of(names)
 	}
 	if c.Subnets == nil {
 		return append(groups, c)
 	}
 	for i := range groups {
 		if groups[i].Names == c.Names {
-			groups[i].Subnets = m.strings.Of(append(slices.Clone(groups[i].Subnets.Slice()), subnet))
+			groups[i].Subnets = strings.Of(append(slices.Clone(groups[i].Subnets.Slice()), subnet))
 			return groups
 		}
 	}
-	c.Subnets = m.strings.Of([]string{subnet})
+	c.Subnets = strings.Of([]string{subnet})
 	return append(groups, c)
 }
 
