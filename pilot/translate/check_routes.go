@@ -3,6 +3,7 @@ package translate
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
 
@@ -107,6 +108,10 @@ func (c *Checker) shadowed(log *report.Log, o *inputs.VirtualService) {
 				log.As(report.SharedMeshHost)
 			}
 		}
+		if first := c.ruler(host, "", o); len(o.Spec.Http) > 0 && strings.HasPrefix(host, "*") && first != nil && len(first.HTTP) == 0 {
+			log.Conflictf(report.Warning, indexed("spec.hosts", i), "%s comes first and has no http rules: services of the same wildcard have none", first.From)
+			log.As(report.SharedMeshHost)
+		}
 	}
 }
 
@@ -132,7 +137,7 @@ func protocolsOf(http, tls, tcp int) []string {
 	return out
 }
 
-// ruler returns a VirtualService whose rules of a protocol go before those of o for a host, with sidecars of o's namespace; nil: there is none.
+// ruler returns a VirtualService whose rules of a protocol ("": of any) go before those of o for a host, with sidecars of o's namespace; nil: there is none.
 func (c *Checker) ruler(host, protocol string, o *inputs.VirtualService) *model.VirtualService {
 	self := model.VirtualService{From: nameOf(o), Export: values.Export(&report.Log{}, "", o.Spec.ExportTo, o.Namespace, c.mesh.VirtualServiceExport)}
 	own, older := self.Rank(o.Namespace), true
@@ -143,7 +148,7 @@ func (c *Checker) ruler(host, protocol string, o *inputs.VirtualService) *model.
 		}
 		rank := v.Rank(o.Namespace)
 		before := rank < own || rank == own && older
-		if before && v.Export.To(o.Namespace) && slices.Contains(protocolsOf(len(v.HTTP), len(v.TLS), len(v.TCP)), protocol) {
+		if before && v.Export.To(o.Namespace) && (protocol == "" || slices.Contains(protocolsOf(len(v.HTTP), len(v.TLS), len(v.TCP)), protocol)) {
 			return v
 		}
 	}
