@@ -33,13 +33,23 @@ const (
 // flagNames is parallel to the constants above.
 const flagNames = "UH UF UO NR URX NC UT DT DC LR UR UC DI FI RL UAEX DPE UPE SI UMSDR OM"
 
+// longNames is parallel to flagNames.
+const longNames = "NoHealthyUpstream UpstreamConnectionFailure UpstreamOverflow NoRouteFound UpstreamRetryLimitExceeded NoClusterFound UpstreamRequestTimeout " +
+	"DurationTimeout DownstreamConnectionTermination LocalReset UpstreamRemoteReset UpstreamConnectionTermination DelayInjected FaultInjected RateLimited " +
+	"UnauthorizedExternalService DownstreamProtocolError UpstreamProtocolError StreamIdleTimeout UpstreamMaxStreamDurationReached OverloadManagerTerminated"
+
 // String prints the set as access logs do: names joined by commas, "-" where it is empty.
-func (f Flag) String() string {
+func (f Flag) String() string { return f.named(flagNames) }
+
+// Long prints the set in whole words, as %RESPONSE_FLAGS_LONG% does.
+func (f Flag) Long() string { return f.named(longNames) }
+
+func (f Flag) named(names string) string {
 	if f == 0 {
 		return "-"
 	}
 	var b strings.Builder
-	for i, name := range strings.Fields(flagNames) {
+	for i, name := range strings.Fields(names) {
 		if f&(1<<i) == 0 {
 			continue
 		}

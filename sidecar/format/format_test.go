@@ -39,6 +39,11 @@ func TestAppend(t *testing.T) {
 		"%REQ_WITHOUT_QUERY(X-NO?:PATH)%":          "/a",
 		"%REQ_WITHOUT_QUERY(X-NO?:PATH):1%":        "/",
 		"%REQ_WITHOUT_QUERY(USER-AGENT)%":          "curl",
+		"%PATH% %PATH(NQ)% %PATH(WQ:PATH)%":        "/a?b /a /a?b",
+		"%PATH(NQ:ORIG)% %PATH(:ORIG_OR_PATH):2%":  "- /a",
+		"%QUERY_PARAM(b)%|%QUERY_PARAM(c)%":        "-|-",
+		"%DOWNSTREAM_REMOTE_PORT%":                 "4000",
+		"%RESPONSE_FLAGS_LONG%":                    "-",
 		"%HOSTNAME%":                               hostname(),
 		"%STREAM_ID%":                              "-",
 		"%REQUESTED_SERVER_NAME%":                  "-",
@@ -90,4 +95,38 @@ func FuzzNew(f *testing.F) {
 			c.Append(nil, x)
 		}
 	})
+}
+
+// TestQueryParameters: the first of a name counts, without its escapes.
+func TestQueryParameters(t *testing.T) {
+	f, err := New("%QUERY_PARAM(a b):4%", "-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"/": "-", "/a b=1": "-", "/?a%20b=%31%zz&a%20b=2": "1%zz", "/?A%20b=1&a%20b=x%20yzz": "x yz", "/?a%20b": "-", "/?a%20b=%0a": "%0a"} {
+		x := request()
+		x.Request.Path = exchange.View(path)
+		if got := string(f.Append(nil, x)); got != want {
+			t.Errorf("%s: got %q, want %q", path, got, want)
+		}
+	}
+}
+
+// TestFlags: each flag has a short name and a long one.
+func TestFlags(t *testing.T) {
+	f, err := New("%RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%", "-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, flags := range map[string]exchange.Flag{
+		"UH,URX NoHealthyUpstream,UpstreamRetryLimitExceeded":                 exchange.FlagNoHealthyUpstream | exchange.FlagRetriesExceeded,
+		"DC,UAEX DownstreamConnectionTermination,UnauthorizedExternalService": exchange.FlagDownstreamTermination | exchange.FlagUnauthorized,
+		"UMSDR,OM UpstreamMaxStreamDurationReached,OverloadManagerTerminated": exchange.FlagUpstreamDuration | exchange.FlagOverload,
+	} {
+		x := request()
+		x.Flags = flags
+		if got := string(f.Append(nil, x)); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
 }

@@ -29,6 +29,10 @@ func argumentOperator(name, arg string) (operator, error) {
 		})
 	case "RESP":
 		return header(name, first, second, func(x *exchange.Exchange, n string) exchange.View { return x.Response.Get(n) })
+	case "PATH":
+		return path(arg)
+	case "QUERY_PARAM":
+		return parameter(arg)
 	case "START_TIME":
 		return startTime(arg)
 	}
@@ -114,6 +118,8 @@ func numberOperator(name string) operator {
 		get = func(x *exchange.Exchange) (int64, bool) { return int64(x.Conn.ID), true }
 	case "START_TIME_MILLIS":
 		get = func(x *exchange.Exchange) (int64, bool) { return x.Start.UnixMilli(), true }
+	case "DOWNSTREAM_REMOTE_PORT":
+		get = func(x *exchange.Exchange) (int64, bool) { return int64(x.Conn.Source.Port()), true }
 	case "DOWNSTREAM_LOCAL_PORT":
 		get = func(x *exchange.Exchange) (int64, bool) { return int64(x.Conn.Destination.Port()), true }
 	default:
@@ -143,6 +149,8 @@ func exchangeOperator(name string) operator {
 		})
 	case "RESPONSE_FLAGS":
 		return text(func(x *exchange.Exchange) string { return x.Flags.String() })
+	case "RESPONSE_FLAGS_LONG":
+		return text(func(x *exchange.Exchange) string { return x.Flags.Long() })
 	case "RESPONSE_CODE_DETAILS":
 		return text(func(x *exchange.Exchange) string {
 			if x.Protocol == exchange.TCP {

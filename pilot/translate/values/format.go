@@ -10,9 +10,9 @@ import (
 
 // Operators are the command operators (%NAME%) that proxies have. tests/contract holds the list against the proxy's own.
 func Operators() []string {
-	out := []string{"BYTES_RECEIVED", "BYTES_SENT", "CONNECTION_ID", "CONNECTION_TERMINATION_DETAILS", "DOWNSTREAM_LOCAL_PORT", "DURATION", "GRPC_STATUS", "HOSTNAME", "STREAM_ID",
+	out := []string{"BYTES_RECEIVED", "BYTES_SENT", "CONNECTION_ID", "CONNECTION_TERMINATION_DETAILS", "DOWNSTREAM_LOCAL_PORT", "DOWNSTREAM_REMOTE_PORT", "DURATION", "GRPC_STATUS", "HOSTNAME", "PATH", "STREAM_ID",
 		"GRPC_STATUS_NUMBER", "PROTOCOL", "REQUESTED_SERVER_NAME", "REQUEST_DURATION", "RESPONSE_CODE", "RESPONSE_CODE_DETAILS", "RESPONSE_DURATION",
-		"RESPONSE_FLAGS", "RESPONSE_TX_DURATION", "ROUTE_NAME", "START_TIME", "START_TIME_MILLIS", "TRACE_ID", "UPSTREAM_CLUSTER", "UPSTREAM_CLUSTER_RAW",
+		"RESPONSE_FLAGS", "RESPONSE_FLAGS_LONG", "RESPONSE_TX_DURATION", "ROUTE_NAME", "START_TIME", "START_TIME_MILLIS", "TRACE_ID", "UPSTREAM_CLUSTER", "UPSTREAM_CLUSTER_RAW",
 		"UPSTREAM_REQUEST_ATTEMPT_COUNT", "UPSTREAM_TRANSPORT_FAILURE_REASON", "VIRTUAL_HOST_NAME"}
 	for _, address := range []string{"DOWNSTREAM_DIRECT_REMOTE_ADDRESS", "DOWNSTREAM_LOCAL_ADDRESS", "DOWNSTREAM_REMOTE_ADDRESS", "UPSTREAM_HOST",
 		"UPSTREAM_LOCAL_ADDRESS", "UPSTREAM_REMOTE_ADDRESS"} {
@@ -91,6 +91,11 @@ func operator(s string) error {
 	case "REQ", "REQ_WITHOUT_QUERY", "RESP":
 		first, _, _ := strings.Cut(arg, "?")
 		known = first != ""
+	case "QUERY_PARAM":
+		known = arg != ""
+	case "PATH":
+		query, which, _ := strings.Cut(arg, ":")
+		known = slices.Contains([]string{"", "WQ", "NQ"}, query) && slices.Contains([]string{"", "ORIG", "PATH", "ORIG_OR_PATH"}, which)
 	case "START_TIME":
 		known = slices.Contains(startTimes(), arg)
 	}
