@@ -28,9 +28,9 @@ func virtualServices() fields.Kind {
 		},
 		Differs: []fields.Note{
 			{Path: "http.redirect.redirectCode", Why: "301, 302, 303, 307 and 308; others, with which Istio leaves the rule out, are refused"},
-			{Path: "{http,http.route}.headers.{request,response}.{set,add}", Why: "operators that proxies do not have, such as `%DOWNSTREAM_PEER_CERT_V_END%` and `%DYNAMIC_METADATA(…)%`, are refused"},
 			{Path: "http.match.statPrefix", Why: "Envoys count by it; the metrics of heddle-proxy name the service, and its access logs the route"},
 			{Path: "tls.match.sniHosts", Why: "wildcards begin with `*.`; others, with which Envoy refuses the listener, are refused. A gateway narrows them to the server's hosts; Istio serves all names of a wildcard that has one of these"},
+			{Path: "http.{headers,route.headers}.{request,response}.{set,add}", Why: "%START_TIME% has the usual layouts alone; %METADATA%, %TRAILER%, %DOWNSTREAM_PEER_CERT%, its serial and issuer, and operators that this version lacks are refused"},
 			{Path: "http.match.{headers,withoutHeaders}", Why: "`@request.auth.claims` is refused: this version reads no tokens of users"},
 		},
 	}
