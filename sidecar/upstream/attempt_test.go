@@ -242,3 +242,46 @@ func TestCountsAfterManyGaveUp(t *testing.T) {
 		}
 	}
 }
+
+// slow is a handshaker that takes its time to fail, or panics.
+type slow struct {
+	n     atomic.Int32
+	panic bool
+}
+
+func (s *slow) Handshake(context.Context, net.Conn, *exchange.Endpoint, string, exchange.Protocol) (net.Conn, *exchange.Security, error) {
+	s.n.Add(1)
+	time.Sleep(50 * time.Millisecond)
+	if s.panic {
+		panic("on purpose")
+	}
+	return nil, nil, errors.New("no")
+}
+
+// TestWaitersShareAFailure: who waits for a shared connection fails with it, and does not dial one after the other.
+func TestWaitersShareAFailure(t *testing.T) {
+	s := &slow{}
+	c, _, _ := pooled(t, Config{Protocol: UseHTTP2, Sockets: []Socket{{TLS: s}}})
+	panics := make(chan any, 1)
+	c.owner.opts.Recovered = func(v any) { panics <- v }
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			x := newExchange()
+			if _, o := c.Hosts()[0].Open(x, nil, time.Time{}); o != exchange.ConnectFailure || x.Upstream.Failure != "no" {
+				t.Errorf("got %v %q", o, x.Upstream.Failure)
+			}
+		})
+	}
+	wg.Wait()
+	if n := s.n.Load(); n != 1 || c.connections.Load() != 0 {
+		t.Errorf("%d dials, %d connections counted", n, c.connections.Load())
+	}
+	s.panic = true
+	if _, o := c.Hosts()[0].Open(newExchange(), nil, time.Time{}); o != exchange.Panicked || <-panics == nil {
+		t.Errorf("a panic is not ours to hide: %s", o.Details())
+	}
+	if _, begun, _ := c.Hosts()[0].pool(c.Hosts()[0].face.Load(), poolKey{proto: exchange.HTTP2}).take(time.Time{}, false); begun == nil {
+		t.Error("after a panic nobody may dial")
+	}
+}
