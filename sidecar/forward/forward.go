@@ -294,9 +294,18 @@ func (r *run) bridge() {
 
 // pause waits while watching the client.
 func (r *run) pause(d time.Duration) bool {
-	r.d.Watch()
-	defer r.d.Unwatch()
+	c := r.client()
+	c.Watch()
+	defer c.Unwatch()
 	return r.x.Wait(d)
+}
+
+// client is whom to watch while nothing can be sent.
+func (r *run) client() upstream.Client {
+	if r.pump.parks() {
+		return unwatched{}
+	}
+	return r.d
 }
 
 func (r *run) override(n *filter.Named) filter.HTTP {

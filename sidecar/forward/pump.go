@@ -26,12 +26,19 @@ type pump struct {
 
 	tunnels bool // what is carried is no request: its end says nothing about the client
 
+	resends bool // a third goroutine sends what is kept to the stream that takes over
+	resent  chan struct{}
+
 	mu       sync.Mutex
-	passing  bool // a piece is on its way to the upstream
-	complete bool // the last piece was read
-	finished bool // the upstream has the whole request
-	settled  bool // the response's head has come
-	waits    bool // the first goroutine waits for the response: once nothing more is read from the client, it is watched
+	wake     sync.Cond // parked or stopped has changed
+	parked   bool      // the goroutine waits for the client, and no try has its body
+	stopped  bool      // nobody wants the body any more
+	broken   bool      // the upstream's stream took no more
+	passing  bool      // a piece is on its way to the upstream
+	complete bool      // the last piece was read
+	finished bool      // the upstream has the whole request
+	settled  bool      // the response's head has come
+	waits    bool      // the first goroutine waits for the response: once nothing more is read from the client, it is watched
 	watches  bool
 	due      time.Time // the request's deadline, known since its body ended; zero: none
 	until    time.Time // the try's deadline, likewise
@@ -40,16 +47,21 @@ type pump struct {
 	s        exchange.Stream
 }
 
-// start begins to carry.
+// start begins to carry; a parked pump goes on, to another stream.
 func (p *pump) start(r *run, s exchange.Stream) {
-	if p.done == nil {
-		p.done = make(chan struct{}, 1)
+	if p.parked {
+		p.turn(s)
+		return
 	}
+	if p.done == nil {
+		p.done, p.wake.L = make(chan struct{}, 1), &p.mu
+	}
+	p.stopped, p.broken, p.until = false, false, time.Time{}
 	p.began, p.over, p.finished, p.settled, p.waits, p.watches, p.r, p.s = true, false, false, false, true, false, r, s
 	p.passing, p.complete, p.gone, p.bad, p.due, p.bound = p.again, p.again && p.complete, false, false, time.Time{}, time.Time{}
 	r.idler.start(r.x, r.idle())
 	p.bounds()
-	go p.carry()
+	go p.carry(p.again)
 }
 
 // bounds bounds the time that the whole request may take, from its beginning and whatever tries there are.
@@ -60,11 +72,11 @@ func (p *pump) bounds() {
 	}
 }
 
-func (p *pump) carry() {
+func (p *pump) carry(again bool) {
 	defer func() { p.done <- struct{}{} }()
 	defer p.recover()
-	r, s := p.r, p.s
-	if !p.resend() {
+	r := p.r
+	if again && !p.resend() {
 		return
 	}
 	for {
@@ -78,7 +90,9 @@ func (p *pump) carry() {
 			return
 		}
 		r.idler.heard()
-		p.keep(piece, end)
+		if !p.keep(piece, end) {
+			return
+		}
 		r.x.Received += int64(len(piece))
 		for _, m := range r.mirrors {
 			m.add(piece, end)
@@ -90,20 +104,29 @@ func (p *pump) carry() {
 			p.ended()
 			return
 		}
-		if err := s.Flush(); err != nil {
-			return
-		}
 	}
 }
 
-// pass passes a piece on. Meanwhile nobody reads the client, and it is watched: an upstream that takes nothing must not hide that the client is
-// gone. That a tunnel's client has ended says nothing about the other way.
+// pass passes a piece on, and lets it leave unless it is the last. Meanwhile nobody reads the client, and it is watched: an upstream that takes nothing must
+// not hide that the client is gone. That a tunnel's client has ended says nothing about the other way.
 func (p *pump) pass(piece exchange.View, end bool) error {
-	defer p.passed()
+	err := p.write(piece, end)
+	if err == nil && !end {
+		err = p.s.Flush()
+	}
+	p.passed(err)
+	return err
+}
+
+func (p *pump) write(piece exchange.View, end bool) error {
 	if !p.tunnels {
 		p.r.d.Watch()
 		defer p.r.d.Unwatch()
 	}
+	return p.put(piece, end)
+}
+
+func (p *pump) put(piece exchange.View, end bool) error {
 	trailers := end && len(p.r.x.Trailers.Fields) > 0
 	if len(piece) > 0 || end && !trailers {
 		if err := p.s.WriteBody(piece, end && !trailers); err != nil {
@@ -203,21 +226,12 @@ func (p *pump) stop() {
 		select {
 		case <-p.done:
 		default:
-			if !p.read() {
-				p.r.d.StopBody()
-			}
-			p.s.Abort()
+			p.release()
 			<-p.done
 		}
 	}
-	p.began = false
-}
-
-// read says whether the client has sent everything.
-func (p *pump) read() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.complete
+	p.endResending()
+	p.began, p.parked = false, false
 }
 
 func (p *pump) recover() {

@@ -34,16 +34,20 @@ func (b *bodies) keep(n int) bool {
 // drop gives n bytes back.
 func (b *bodies) drop(n int) { b.bytes.Add(-int64(n)) }
 
-// keep remembers a piece for another try. The pump's goroutine calls it before it passes the piece on.
-func (p *pump) keep(piece exchange.View, end bool) {
+// keep remembers a piece for another try, and the pump's goroutine calls it before it passes the piece on. A parked one waits; false: nobody wants the piece.
+func (p *pump) keep(piece exchange.View, end bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.await(); p.stopped {
+		return false
+	}
 	p.passing, p.complete = true, end
 	if p.lost = p.lost || p.r.route.Retry == nil || !p.room(len(piece)); p.lost {
 		p.drop()
-		return
+		return true
 	}
 	p.kept = append(p.kept, piece...)
+	return true
 }
 
 // room says whether n more bytes can be kept, and counts them.
@@ -68,36 +72,12 @@ func (p *pump) drop() {
 	}
 }
 
-// passed notes that the upstream's stream has taken the piece.
-func (p *pump) passed() {
+// passed notes that the upstream's stream has taken the piece, or takes no more.
+func (p *pump) passed(err error) {
 	p.mu.Lock()
-	p.passing = false
+	p.passing, p.broken = false, err != nil
+	p.wake.Broadcast()
 	p.mu.Unlock()
-}
-
-// halt says whether the request can be sent again as far as its body goes: nothing of it was taken from the client but
-// what is kept. dead: the try failed, with the body perhaps on its way. A pump that waits for the client is left alone, and
-// where halt says yes the try's stream is not used again.
-func (p *pump) halt(dead bool) bool {
-	if !p.began {
-		return true
-	}
-	p.mu.Lock()
-	may := !p.lost && (p.complete || dead && p.passing)
-	p.mu.Unlock()
-	if !p.over {
-		select {
-		case <-p.done:
-		default:
-			if !may {
-				return false
-			}
-			p.s.Abort()
-			<-p.done
-		}
-		p.over = true
-	}
-	return !p.lost && !p.gone && (dead || p.complete)
 }
 
 // forget ends the exchange.
@@ -111,6 +91,12 @@ func (p *pump) forget() {
 func (r *run) rewind() {
 	p := &r.pump
 	if !p.began {
+		return
+	}
+	if p.parked {
+		if r.body, r.whole, p.again = p.kept, false, len(p.kept) > shortKept; p.again {
+			r.body = nil
+		}
 		return
 	}
 	p.began = false
@@ -127,16 +113,14 @@ func (r *run) rewind() {
 	r.body, r.whole = p.kept, p.complete
 }
 
-// resend begins a try with what is kept, where rewind has left that to the pump; false: there is nothing more to carry.
+// resend begins a try with what is kept; false: there is nothing more to carry.
 func (p *pump) resend() bool {
 	switch {
-	case !p.again:
-		return true
 	case p.pass(p.kept, p.complete) != nil:
 		return false
 	case p.complete:
 		p.ended()
 		return false
 	}
-	return p.s.Flush() == nil
+	return true
 }

@@ -118,7 +118,7 @@ func (r *run) tries() (o exchange.Outcome, end bool) {
 			x.Flags |= exchange.FlagUpstreamOverflow
 			return o, end
 		}
-		if !r.pump.halt(o != exchange.OK) {
+		if !r.pump.halt() {
 			return o, end
 		}
 		retries++
@@ -169,7 +169,7 @@ func (r *run) stale(err error, begun time.Time) bool {
 		return false
 	}
 	if err == exchange.ErrRefused {
-		return r.pump.halt(true)
+		return r.pump.halt()
 	}
 	return err == exchange.ErrReset && r.whole && !r.pump.began && idempotent(r.x.Request.Method) && time.Since(begun) < atOnce
 }
@@ -218,7 +218,7 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 		r.tried = append(r.tried, h)
 	}
 	x.Upstream.Endpoint = h.Endpoint()
-	if r.lease, o = h.Open(x, r.d, r.deadline); o != exchange.OK {
+	if r.lease, o = h.Open(x, r.client(), r.deadline); o != exchange.OK {
 		if o == exchange.ConnectFailure || o == exchange.ConnectTimeout {
 			h.Report(outlier.Local)
 		}
