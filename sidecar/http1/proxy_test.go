@@ -202,7 +202,11 @@ func (p *mesh) raw(text string) string {
 	if _, err := io.WriteString(c, text); err != nil {
 		p.t.Fatal(err)
 	}
-	_ = c.SetReadDeadline(time.Now().Add(400 * time.Millisecond))
+	patience := 400 * time.Millisecond
+	if strings.Contains(text, "Connection: close") { // so will it be
+		patience = 20 * time.Second
+	}
+	_ = c.SetReadDeadline(time.Now().Add(patience))
 	out, err := io.ReadAll(c)
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) && !strings.Contains(err.Error(), "timeout") {
 		out = append(out, "<"+err.Error()+">"...)
