@@ -1,11 +1,11 @@
 package publish
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -24,9 +24,9 @@ import (
 
 // SecretSource reads Secrets that gateways need.
 type SecretSource interface {
-	// Get returns a Secret of the cluster, or an error where it is missing, unreadable or may not be read.
+	// Get returns a Secret of the cluster, or an error where it is unreadable or may not be read, or, where it is missing, model.ErrNoSecret.
 	Get(ctx context.Context, namespace, name string) (model.Secret, error)
-	// OnChange registers what is to be called, from any goroutine, after a Secret changed. It is called once, before Get.
+	// OnChange registers what is to be called, from any goroutine, after a Secret changed or went. It is called once, before Get.
 	OnChange(func(namespace, name string))
 }
 
@@ -70,14 +70,13 @@ func (p *Publisher) secretChanged(namespace, name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c := range p.clients {
-		if c.caller.Namespace == namespace && c.state.Load().names(name) {
-			c.enqueue(secretChanges(name))
-		}
-		if elsewhere := namespace + "/" + name; c.state.Load().names(elsewhere) {
-			c.enqueue(secretChanges(elsewhere))
-		}
-		if base, found := bytes.CutSuffix([]byte(name), []byte(wire.CACertSuffix)); found && c.caller.Namespace == namespace {
-			c.enqueue(secretChanges(string(base)))
+		for _, changed := range slices.Compact([]string{name, strings.TrimSuffix(name, wire.CACertSuffix)}) {
+			if c.caller.Namespace == namespace && c.state.Load().names(changed) {
+				c.enqueue(secretChanges(changed))
+			}
+			if elsewhere := namespace + "/" + changed; c.state.Load().names(elsewhere) {
+				c.enqueue(secretChanges(elsewhere))
+			}
 		}
 	}
 }
@@ -172,22 +171,16 @@ func (g *secretGate) mayRead(ctx context.Context, of grant) (bool, error) {
 	return allowed, nil
 }
 
-// read makes the resource of a Secret's certificate, or of its CA, which may sit in a Secret of its own.
+// read makes the resource of a Secret's certificate, or of its roots.
 func (g *secretGate) read(ctx context.Context, namespace, name, resource string, ca bool) (*wire.Resource, error) {
-	secret, err := g.options.Secrets.Get(ctx, namespace, name)
 	if ca {
-		if err != nil || len(secret.CA) == 0 {
-			apart, apartErr := g.options.Secrets.Get(ctx, namespace, name+wire.CACertSuffix)
-			if apartErr != nil {
-				return nil, fmt.Errorf("reading the CA for %s: %w", name, apartErr)
-			}
-			secret = apart
-		}
-		if !x509.NewCertPool().AppendCertsFromPEM(secret.CA) {
-			return nil, fmt.Errorf("reading the CA for %s: no certificate in it", name)
+		secret, err := g.roots(ctx, namespace, name)
+		if err != nil {
+			return nil, fmt.Errorf("reading the CA for %s: %w", name, err)
 		}
 		return upstream.AuthoritySecret(resource, secret.CA, secret.CRL), nil
 	}
+	secret, err := g.options.Secrets.Get(ctx, namespace, name)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
@@ -201,4 +194,16 @@ func (g *secretGate) read(ctx context.Context, namespace, name, resource string,
 		}
 	}
 	return upstream.CertificateSecret(resource, secret), nil
+}
+
+// roots reads the Secret with the roots that go with another: one of their own, where there is one, or else the other itself.
+func (g *secretGate) roots(ctx context.Context, namespace, name string) (model.Secret, error) {
+	secret, err := g.options.Secrets.Get(ctx, namespace, name+wire.CACertSuffix)
+	if errors.Is(err, model.ErrNoSecret) {
+		secret, err = g.options.Secrets.Get(ctx, namespace, name)
+	}
+	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(secret.CA) {
+		err = errors.New("no certificate in it")
+	}
+	return secret, err
 }

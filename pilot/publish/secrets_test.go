@@ -27,13 +27,17 @@ import (
 // vault is a SecretSource.
 type vault struct {
 	secrets map[string]model.Secret
+	broken  map[string]error
 	changed func(namespace, name string)
 }
 
 func (v *vault) Get(_ context.Context, namespace, name string) (model.Secret, error) {
+	if err := v.broken[namespace+"/"+name]; err != nil {
+		return model.Secret{}, err
+	}
 	s, ok := v.secrets[namespace+"/"+name]
 	if !ok {
-		return s, errors.New("not found")
+		return s, model.ErrNoSecret
 	}
 	return s, nil
 }
@@ -201,6 +205,47 @@ func TestSecretsOfOtherNamespaces(t *testing.T) {
 			t.Errorf("after a change: told of %q", got)
 		}
 	})
+}
+
+// TestRootsApart holds that the Secret NAME-cacert, where there is one, says whom to trust, whatever NAME says.
+func TestRootsApart(t *testing.T) {
+	own, apart := certificate(t), certificate(t)
+	apart.CRL = []byte("revoked")
+	for _, at := range []struct{ named, namespace string }{{"cert", "shop"}, {"bank/cert", "bank"}} {
+		t.Run(at.named, func(t *testing.T) {
+			v := &vault{secrets: map[string]model.Secret{at.namespace + "/cert": own}}
+			mayRead := func(context.Context, model.Name, string) (bool, error) { return true, nil }
+			running(t, Options{Secrets: v, MayRead: mayRead}, func(t *testing.T, c *cluster, p *Publisher) {
+				c.withGateway(at.named)
+				c.pod("edge-1", "edge", false)
+				c.all(p)
+				gateway := c.subscribe(t, p, "edge-1", "edge", wire.NodeRouter)
+				roots := func() *wire.Resource {
+					return gateway.View().Get(t.Context(), wire.TypeSecret, "kubernetes://"+at.named+"-cacert")
+				}
+				if got := roots(); got == nil || !bytes.Contains(got.Body, own.CA) {
+					t.Error("without a Secret apart, the roots beside the certificate are not sent")
+				}
+				told(gateway)
+				v.secrets[at.namespace+"/cert-cacert"] = apart
+				v.changed(at.namespace, "cert-cacert")
+				if got, want := told(gateway), "Secret/kubernetes://"+at.named+" Secret/kubernetes://"+at.named+"-cacert"; got != want {
+					t.Errorf("of the Secret apart: told of %q", got)
+				}
+				if got := roots(); got == nil || !bytes.Contains(got.Body, apart.CA) || !bytes.Contains(got.Body, apart.CRL) || bytes.Contains(got.Body, own.CA) {
+					t.Error("the roots are not those of the Secret apart, with what they revoked")
+				}
+				v.secrets[at.namespace+"/cert-cacert"] = model.Secret{}
+				if roots() != nil {
+					t.Error("a Secret apart without roots is passed over")
+				}
+				v.broken = map[string]error{at.namespace + "/cert-cacert": errors.New("forbidden")}
+				if roots() != nil {
+					t.Error("a Secret apart that cannot be read is passed over")
+				}
+			})
+		})
+	}
 }
 
 func TestNobodyGetsSecretsUnasked(t *testing.T) {

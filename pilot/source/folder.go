@@ -3,7 +3,6 @@ package source
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -165,6 +164,11 @@ func (f *Folder) adopt(next map[string]*folderFile) *inputs.Inputs {
 			f.changed(splitName(name))
 		}
 	}
+	for name := range last {
+		if _, kept := secrets[name]; !kept {
+			f.changed(splitName(name))
+		}
+	}
 	return in
 }
 
@@ -203,7 +207,7 @@ func (f *Folder) Get(_ context.Context, namespace, name string) (model.Secret, e
 	defer f.mu.Unlock()
 	s, known := f.secrets[namespace+"/"+name]
 	if !known {
-		return s, fmt.Errorf("reading secret %s/%s: %w", namespace, name, errors.New("not found"))
+		return s, fmt.Errorf("reading secret %s/%s: %w", namespace, name, model.ErrNoSecret)
 	}
 	return s, nil
 }

@@ -37,7 +37,7 @@ func NewSecrets(kube kubernetes.Interface, log *slog.Logger) *Secrets {
 	return &Secrets{kube: kube, log: log, namespaces: map[string]toolscache.SharedIndexInformer{}}
 }
 
-// OnChange registers what to call after a Secret changed. It must be called before Run.
+// OnChange registers what to call after a Secret changed or went. It must be called before Run.
 func (s *Secrets) OnChange(f func(namespace, name string)) { s.changed = f }
 
 // Run lets watches live until ctx ends.
@@ -62,7 +62,7 @@ func (s *Secrets) Get(ctx context.Context, namespace, name string) (model.Secret
 	}
 	object, found, err := informer.GetStore().GetByKey(namespace + "/" + name)
 	if err != nil || !found {
-		return model.Secret{}, fmt.Errorf("reading secret %s/%s: not found", namespace, name)
+		return model.Secret{}, fmt.Errorf("reading secret %s/%s: %w", namespace, name, model.ErrNoSecret)
 	}
 	return contentOf(object.(*corev1.Secret)), nil
 }
@@ -98,7 +98,7 @@ func (s *Secrets) handler() toolscache.ResourceEventHandlerFuncs {
 			s.changed(secret.Namespace, secret.Name)
 		}
 	}
-	return toolscache.ResourceEventHandlerFuncs{AddFunc: tell, UpdateFunc: func(_, object any) { tell(object) }}
+	return toolscache.ResourceEventHandlerFuncs{AddFunc: tell, UpdateFunc: func(_, object any) { tell(object) }, DeleteFunc: tell}
 }
 
 // stapleKey is where both kinds of Secret keep the OCSP response about their certificate.
@@ -120,16 +120,21 @@ func relevant(object any) (any, error) {
 	return kept, nil
 }
 
-// contentOf reads either set of keys: those of kubernetes.io/tls, or the generic ones.
+// contentOf reads certificate and key, and roots with what they revoked, each from one set of keys: the generic one, or else that of
+// kubernetes.io/tls. An OCSP response is about tls.crt, where there is one.
 func contentOf(secret *corev1.Secret) model.Secret {
-	pick := func(first, second string) []byte {
-		if value := secret.Data[first]; len(value) > 0 {
-			return value
+	data := secret.Data
+	out := model.Secret{Certificate: data["tls.crt"], Key: data["tls.key"], CA: data["ca.crt"], CRL: data["ca.crl"], Staple: data[stapleKey]}
+	if len(data["cert"]) > 0 && len(data["key"]) > 0 {
+		if out.Certificate != nil {
+			out.Staple = nil
 		}
-		return secret.Data[second]
+		out.Certificate, out.Key = data["cert"], data["key"]
 	}
-	return model.Secret{Certificate: pick("tls.crt", "cert"), Key: pick("tls.key", "key"), CA: pick("ca.crt", "cacert"), CRL: pick("ca.crl", "crl"),
-		Staple: secret.Data[stapleKey]}
+	if len(data["cacert"]) > 0 {
+		out.CA, out.CRL = data["cacert"], data["crl"]
+	}
+	return out
 }
 
 // MayRead asks the API server whether a service account may read the Secrets of a namespace.

@@ -2,6 +2,7 @@ package source
 
 import (
 	"log/slog"
+	"reflect"
 	"testing"
 	"time"
 
@@ -53,6 +54,49 @@ func TestSecretsFollowTheCluster(t *testing.T) {
 	}
 	if got, err := s.Get(t.Context(), "edge", "shop"); err != nil || string(got.Certificate) != "two" {
 		t.Errorf("after the change: %v, %v", got, err)
+	}
+	if err := kube.CoreV1().Secrets("edge").Delete(t.Context(), "shop", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-changes; got != "edge/shop" {
+		t.Errorf("of the end: told of %s", got)
+	}
+}
+
+// TestKeysOfSecrets holds that certificate and key, and roots and what they revoked, are each read from one set of keys, the generic one first.
+func TestKeysOfSecrets(t *testing.T) {
+	for why, c := range map[string]struct {
+		data map[string]string
+		want model.Secret
+	}{
+		"both sets": {
+			map[string]string{"cert": "a", "key": "b", "cacert": "c", "crl": "d", "tls.crt": "e", "tls.key": "f", "tls.ocsp-staple": "g", "ca.crt": "h", "ca.crl": "i"},
+			model.Secret{Certificate: []byte("a"), Key: []byte("b"), CA: []byte("c"), CRL: []byte("d")},
+		},
+		"kubernetes.io/tls": {
+			map[string]string{"tls.crt": "e", "tls.key": "f", "tls.ocsp-staple": "g", "ca.crt": "h", "ca.crl": "i"},
+			model.Secret{Certificate: []byte("e"), Key: []byte("f"), CA: []byte("h"), CRL: []byte("i"), Staple: []byte("g")},
+		},
+		"halves": {
+			map[string]string{"cert": "a", "crl": "d", "tls.crt": "e", "tls.key": "f", "ca.crt": "h"},
+			model.Secret{Certificate: []byte("e"), Key: []byte("f"), CA: []byte("h")},
+		},
+		"generic, with an OCSP response": {
+			map[string]string{"cert": "a", "key": "b", "tls.ocsp-staple": "g"},
+			model.Secret{Certificate: []byte("a"), Key: []byte("b"), Staple: []byte("g")},
+		},
+		"roots without what they revoked": {
+			map[string]string{"cacert": "c", "ca.crt": "h", "ca.crl": "i"},
+			model.Secret{CA: []byte("c")},
+		},
+	} {
+		secret := &corev1.Secret{Data: map[string][]byte{}}
+		for key, value := range c.data {
+			secret.Data[key] = []byte(value)
+		}
+		if got := contentOf(secret); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %q", why, [][]byte{got.Certificate, got.Key, got.CA, got.CRL, got.Staple})
+		}
 	}
 }
 

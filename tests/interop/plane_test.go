@@ -2,7 +2,6 @@ package interop
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -176,7 +175,7 @@ func (p *plane) Create(ctx context.Context, review *authentication.TokenReview, 
 func (p *plane) Get(_ context.Context, namespace, name string) (model.Secret, error) {
 	s, ok := p.secrets[namespace+"/"+name]
 	if !ok {
-		return s, errors.New("not found")
+		return s, model.ErrNoSecret
 	}
 	return s, nil
 }
