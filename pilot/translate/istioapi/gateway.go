@@ -24,7 +24,8 @@ var gatewayFields = fields.New(
 
 // ReadGateway translates one object.
 func ReadGateway(o *inputs.Gateway, mesh *model.Mesh) (*model.Gateway, []report.Issue) {
-	r, spec := &reader{Reader: fields.Read(o, mesh)}, o.Spec
+	r := &reader{Reader: fields.Read(o, mesh)}
+	spec := r.effective(o.Spec)
 	gatewayFields.Check(spec, "spec", &r.Log)
 	out := &model.Gateway{From: fields.From(o), Selector: model.Selector{}}
 	if s := values.Selector(&r.Log, "spec.selector", spec.Selector); s != nil {
@@ -160,8 +161,6 @@ func (r *reader) serverMode(path string, t *networking.ServerTLSSettings, out *m
 		out.TLS = r.serverParameters(path, t)
 		out.TLS.Certificates, out.TLS.SANs = t.CredentialNames, t.SubjectAltNames
 		r.credentials(path, t, credential, out.TLS)
-	} else {
-		r.unused(path, t)
 	}
 	out.TLS.Mode = mode
 	if len(t.SubjectAltNames) > 0 && !verifies {
@@ -206,16 +205,6 @@ const maxCertificates = 2
 // authority reads by what client certificates are judged, beside their names; asked: this server judges them by a CA of its own.
 func (r *reader) authority(path string, t *networking.ServerTLSSettings, asked bool, out *model.ServerTLS) {
 	if !asked {
-		const why = "mode %s judges no client certificate by it"
-		if t.CaCertCredentialName != "" {
-			r.Errorf(path+".caCertCredentialName", why, t.Mode)
-		}
-		if len(t.VerifyCertificateSpki) > 0 {
-			r.Errorf(path+".verifyCertificateSpki", why, t.Mode)
-		}
-		if len(t.VerifyCertificateHash) > 0 {
-			r.Errorf(path+".verifyCertificateHash", why, t.Mode)
-		}
 		return
 	}
 	out.Authority = t.CaCertCredentialName
@@ -238,25 +227,6 @@ func (r *reader) pins(path string, t *networking.ServerTLSSettings, out *model.S
 		}
 	}
 	out.SPKIs, out.Hashes = t.VerifyCertificateSpki, t.VerifyCertificateHash
-}
-
-// unused warns of what only the end of a TLS connection decides, which this server is not.
-func (r *reader) unused(path string, t *networking.ServerTLSSettings) {
-	const why = "without effect: TLS does not end at this server"
-	for _, f := range []struct {
-		name  string
-		given bool
-	}{
-		{"minProtocolVersion", t.MinProtocolVersion != networking.ServerTLSSettings_TLS_AUTO},
-		{"maxProtocolVersion", t.MaxProtocolVersion != networking.ServerTLSSettings_TLS_AUTO},
-		{"cipherSuites", len(t.CipherSuites) > 0},
-		{"credentialName", t.CredentialName != ""},
-		{"credentialNames", len(t.CredentialNames) > 0},
-	} {
-		if f.given {
-			r.Warnf(path+"."+f.name, why)
-		}
-	}
 }
 
 func (r *reader) tlsVersion(path string, v networking.ServerTLSSettings_TLSProtocol) string {

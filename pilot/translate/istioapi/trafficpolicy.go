@@ -163,7 +163,8 @@ func (r *reader) originated(path string, t *networking.ClientTLSSettings, out *m
 		r.Errorf(path+".caCrl", "with credentialName, what was revoked is part of the Secret")
 	}
 	if out.InsecureSkipVerify && t.CaCrl != "" {
-		r.Errorf(path+".insecureSkipVerify", "contradicts caCrl")
+		r.Warnf(path+".caCrl", "without effect: insecureSkipVerify leaves certificates unverified")
+		out.CRL = ""
 	}
 	if out.InsecureSkipVerify && (t.CaCertificates != "" || len(t.SubjectAltNames) > 0) {
 		r.Errorf(path+".insecureSkipVerify", "contradicts caCertificates and subjectAltNames")
