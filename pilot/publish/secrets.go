@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -116,7 +117,8 @@ func (c *client) files(resource string) *wire.Resource {
 	return upstream.OwnCertificate(path.Clean(folder))
 }
 
-// secret returns an SDS resource, where the proxy's configuration refers to it and its account may read the Secrets of the namespace.
+// secret returns an SDS resource, where the proxy's configuration refers to it and its account may read the Secrets of the namespace. Roots are
+// public within their namespace, as in Istio.
 func (s *state) secret(ctx context.Context, resource string) *wire.Resource {
 	gate, c := s.publisher.secrets, s.client
 	if resource == wire.SecretWorkload || resource == wire.SecretRoot {
@@ -131,14 +133,24 @@ func (s *state) secret(ctx context.Context, resource string) *wire.Resource {
 		namespace, name = c.caller.Namespace, named
 	}
 	log := gate.options.Log.With("secret", namespace+"/"+name, "proxy", c.node.ID)
-	account := model.Name{Namespace: c.caller.Namespace, Name: c.caller.Identity.ServiceAccount}
-	if allowed, err := gate.mayRead(ctx, grant{account, namespace}); err != nil || !allowed {
-		log.Warn("secret is not sent: the gateway's account may not read the Secrets of the namespace", "account", account.String(), "error", err)
+	mayRead := func() bool {
+		account := model.Name{Namespace: c.caller.Namespace, Name: c.caller.Identity.ServiceAccount}
+		allowed, err := gate.mayRead(ctx, grant{account, namespace})
+		if !allowed || err != nil {
+			log.Warn("secret is not sent: the proxy's account may not read the Secrets of the namespace", "account", account.String(), "error", err)
+		}
+		return allowed && err == nil
+	}
+	public := ca && !elsewhere
+	if !public && !mayRead() {
 		return nil
 	}
 	out, err := gate.read(ctx, namespace, name, resource, ca)
 	if err != nil {
 		log.Warn("secret is not sent; an older one stays", "error", err)
+		return nil
+	}
+	if public && bytes.Contains(out.Body, []byte("PRIVATE KEY")) && !mayRead() {
 		return nil
 	}
 	return out

@@ -248,6 +248,47 @@ func TestRootsApart(t *testing.T) {
 	}
 }
 
+// TestRootsArePublic holds that roots are sent to whatever proxy of their namespace names them, and keys only to who may read them.
+func TestRootsArePublic(t *testing.T) {
+	both, apart, mixed := certificate(t), certificate(t), certificate(t)
+	mixed.CA = append(mixed.CA, mixed.Key...)
+	for why, at := range map[string]struct {
+		named   string
+		secrets map[string]model.Secret
+		sent    []byte // nil: nothing
+	}{
+		"roots apart":                  {"cert", map[string]model.Secret{"shop/cert": both, "shop/cert-cacert": {CA: apart.CA}}, apart.CA},
+		"roots alone":                  {"cert", map[string]model.Secret{"shop/cert": {CA: apart.CA, CRL: []byte("revoked")}}, apart.CA},
+		"roots beside a key":           {"cert", map[string]model.Secret{"shop/cert": both}, both.CA},
+		"a key among the roots":        {"cert", map[string]model.Secret{"shop/cert": mixed}, nil},
+		"roots of another namespace":   {"bank/cert", map[string]model.Secret{"bank/cert": {CA: apart.CA}}, nil},
+		"a Secret that nothing names":  {"other", map[string]model.Secret{"shop/cert": {CA: apart.CA}}, nil},
+		"a Secret that is not there":   {"cert", nil, nil},
+		"a Secret with no certificate": {"cert", map[string]model.Secret{"shop/cert": {CA: both.Key}}, nil},
+	} {
+		t.Run(why, func(t *testing.T) {
+			v, mayRead := &vault{secrets: at.secrets}, func(context.Context, model.Name, string) (bool, error) { return false, nil }
+			running(t, Options{Secrets: v, MayRead: mayRead}, func(t *testing.T, c *cluster, p *Publisher) {
+				c.withGateway(at.named)
+				c.pod("edge-1", "edge", false)
+				c.all(p)
+				view := c.subscribe(t, p, "edge-1", "edge", wire.NodeRouter).View()
+				for _, name := range []string{"cert", "bank/cert"} {
+					if view.Get(t.Context(), wire.TypeSecret, "kubernetes://"+name) != nil {
+						t.Error("a certificate with its key is handed out")
+					}
+					got := view.Get(t.Context(), wire.TypeSecret, "kubernetes://"+name+"-cacert")
+					if sent := got != nil; sent != (at.sent != nil && name == at.named) {
+						t.Errorf("roots of %s are sent: %t", name, sent)
+					} else if sent && (!bytes.Contains(got.Body, at.sent) || bytes.Contains(got.Body, []byte("PRIVATE KEY"))) {
+						t.Errorf("roots of %s are others", name)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestNobodyGetsSecretsUnasked(t *testing.T) {
 	v := &vault{secrets: map[string]model.Secret{"shop/cert": certificate(t)}}
 	for why, mayRead := range map[string]func(context.Context, model.Name, string) (bool, error){

@@ -28,13 +28,19 @@ type Secrets struct {
 
 	mu         sync.Mutex
 	ctx        context.Context // of Run; nil before
-	namespaces map[string]toolscache.SharedIndexInformer
+	namespaces map[string]*watched
 	changed    func(namespace, name string)
+}
+
+// watched is a namespace whose Secrets are followed.
+type watched struct {
+	toolscache.SharedIndexInformer
+	until time.Time // how long its first read is waited for
 }
 
 // NewSecrets returns a reader. It asks nothing before Run.
 func NewSecrets(kube kubernetes.Interface, log *slog.Logger) *Secrets {
-	return &Secrets{kube: kube, log: log, namespaces: map[string]toolscache.SharedIndexInformer{}}
+	return &Secrets{kube: kube, log: log, namespaces: map[string]*watched{}}
 }
 
 // OnChange registers what to call after a Secret changed or went. It must be called before Run.
@@ -51,24 +57,24 @@ func (s *Secrets) Run(ctx context.Context) error {
 
 // Get returns a Secret. An error says that it is missing or cannot be read.
 func (s *Secrets) Get(ctx context.Context, namespace, name string) (model.Secret, error) {
-	informer, err := s.watch(namespace)
+	w, err := s.watch(namespace)
 	if err != nil {
 		return model.Secret{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, secretsWithin)
+	ctx, cancel := context.WithDeadline(ctx, w.until)
 	defer cancel()
-	if !toolscache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+	if !w.HasSynced() && !toolscache.WaitForCacheSync(ctx.Done(), w.HasSynced) {
 		return model.Secret{}, fmt.Errorf("reading secret %s/%s: the Secrets of namespace %s cannot be listed", namespace, name, namespace)
 	}
-	object, found, err := informer.GetStore().GetByKey(namespace + "/" + name)
+	object, found, err := w.GetStore().GetByKey(namespace + "/" + name)
 	if err != nil || !found {
 		return model.Secret{}, fmt.Errorf("reading secret %s/%s: %w", namespace, name, model.ErrNoSecret)
 	}
 	return contentOf(object.(*corev1.Secret)), nil
 }
 
-// watch returns the namespace's informer, started.
-func (s *Secrets) watch(namespace string) (toolscache.SharedIndexInformer, error) {
+// watch returns the namespace, followed.
+func (s *Secrets) watch(namespace string) (*watched, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if known := s.namespaces[namespace]; known != nil {
@@ -88,8 +94,9 @@ func (s *Secrets) watch(namespace string) (toolscache.SharedIndexInformer, error
 		return nil, fmt.Errorf("watching secrets of namespace %s: %w", namespace, err)
 	}
 	factory.Start(s.ctx.Done())
-	s.namespaces[namespace] = informer
-	return informer, nil
+	w := &watched{informer, time.Now().Add(secretsWithin)}
+	s.namespaces[namespace] = w
+	return w, nil
 }
 
 func (s *Secrets) handler() toolscache.ResourceEventHandlerFuncs {

@@ -1,13 +1,16 @@
 package source
 
 import (
+	"errors"
 	"log/slog"
 	"reflect"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
@@ -98,6 +101,28 @@ func TestKeysOfSecrets(t *testing.T) {
 			t.Errorf("%s: %q", why, [][]byte{got.Certificate, got.Key, got.CA, got.CRL, got.Staple})
 		}
 	}
+}
+
+// TestForbiddenNamespaces holds that who asks again for Secrets that cannot be listed does not wait again.
+func TestForbiddenNamespaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kube := fake.NewClientset()
+		kube.PrependReactor("list", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, apierrors.NewForbidden(corev1.Resource("secrets"), "", nil)
+		})
+		s := NewSecrets(kube, slog.New(slog.DiscardHandler))
+		go func() { _ = s.Run(t.Context()) }()
+		synctest.Wait()
+		for _, want := range []time.Duration{secretsWithin, 0} {
+			began := time.Now()
+			if _, err := s.Get(t.Context(), "edge", "shop"); err == nil || errors.Is(err, model.ErrNoSecret) {
+				t.Errorf("a Secret that cannot be read: %v", err)
+			}
+			if took := time.Since(began); took > want {
+				t.Errorf("took %s, want %s", took, want)
+			}
+		}
+	})
 }
 
 func TestMayReadAsksAboutTheAccount(t *testing.T) {
