@@ -9,7 +9,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// unknownFields compares JSON with the schema of a message: fields that it does not know, and two fields of one choice.
+// unknownFields compares JSON with the schema of a message: fields that it does not know, two fields of one choice, and null where a list
+// has an object.
 func unknownFields(data json.RawMessage, md protoreflect.MessageDescriptor, path string) []Problem {
 	if md.FullName().Parent() == "google.protobuf" { // durations, wrappers, free-form structs
 		return nil
@@ -62,7 +63,11 @@ func unknownInField(data json.RawMessage, fd protoreflect.FieldDescriptor, at st
 			return nil
 		}
 		for i, item := range items {
-			out = append(out, unknownFields(item, fd.Message(), fmt.Sprintf("%s[%d]", at, i))...)
+			at := fmt.Sprintf("%s[%d]", at, i)
+			if string(item) == "null" { // which is read as an empty object: one that may stand for everything
+				out = append(out, Problem{Path: at, Reason: "null: an object expected"})
+			}
+			out = append(out, unknownFields(item, fd.Message(), at)...)
 		}
 	default:
 		out = unknownFields(data, fd.Message(), at)
