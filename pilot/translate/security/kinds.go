@@ -9,6 +9,7 @@ import (
 // Kinds says what becomes of each field of the kinds of security.istio.io.
 func Kinds() []fields.Kind {
 	const users = "this version reads no tokens of users; the policy fails closed"
+	const remote = "at sidecars the peer's address: X-Forwarded-For counts at gateways alone. Istio's sidecars take its last address"
 	return []fields.Kind{
 		{Name: "PeerAuthentication", Message: &security.PeerAuthentication{}, Honoured: peerAuthenticationFields},
 		{Name: "AuthorizationPolicy", Message: &security.AuthorizationPolicy{}, Honoured: authorizationFields,
@@ -19,8 +20,9 @@ func Kinds() []fields.Kind {
 			Differs: []fields.Note{
 				{Path: "action", Why: "CUSTOM denies all that it selects; AUDIT is reported and decides nothing; " +
 					"so does a policy with the annotation `istio.io/dry-run`: what it would decide is not logged"},
+				{Path: "rules.from.source.{remoteIpBlocks,notRemoteIpBlocks}", Why: remote},
 				{Path: "rules.when.key", Why: "`request.auth.*` is refused: " + users + ". No filter of the proxies says anything under " +
-					"`experimental.envoy.filters.*`: with ALLOW the rule matches nobody, with DENY it matches without the condition"},
+					"`experimental.envoy.filters.*`: with ALLOW the rule matches nobody, with DENY it matches without the condition. `remote.ip`: " + remote},
 			},
 		},
 	}
