@@ -66,6 +66,9 @@ func (b *builder) http(in *hcm.HttpConnectionManager, made *madeChain) error {
 	if made.tracing, err = reports.Tracing("tracing", in.GetTracing(), b.options.Environment, b.ignored); err != nil {
 		return err
 	}
+	if made.tracing != nil {
+		made.tracing.Edge = out.UseRemoteAddress
+	}
 	made.chain.HTTP = out
 	return nil
 }

@@ -101,6 +101,7 @@ type AccessLog struct {
 // Tracing is a listener's tracing setting; nil means off.
 type Tracing struct {
 	Sampling uint32 // of 10,000 new traces, how many are recorded
+	Edge     bool   // Sampling holds for traces that clients began, too
 	MaxTag   int    // longest path tag, bytes; 0: 256
 	Target   string // host:port of an OTLP gRPC receiver
 	Service  string // service.name of the spans

@@ -236,19 +236,24 @@ func TestTraceIsContinued(t *testing.T) {
 	for name, c := range map[string]struct {
 		headers  [][2]string
 		sampling uint32
+		edge     bool
 		trace    string
 		sampled  bool
 	}{
-		"W3C":            {[][2]string{{"traceparent", "00-" + trace + "-" + parent + "-01"}}, 0, trace, true},
-		"W3C unsampled":  {[][2]string{{"traceparent", "00-" + trace + "-" + parent + "-00"}}, 10_000, trace, false},
-		"B3":             {[][2]string{{"x-b3-traceid", trace}, {"x-b3-spanid", parent}, {"x-b3-sampled", "1"}}, 0, trace, true},
-		"none, all kept": {nil, 10_000, "", true},
-		"malformed":      {[][2]string{{"traceparent", "00-" + strings.Repeat("0", 32) + "-" + parent + "-01"}}, 0, "", false},
+		"W3C":            {[][2]string{{"traceparent", "00-" + trace + "-" + parent + "-01"}}, 0, false, trace, true},
+		"W3C unsampled":  {[][2]string{{"traceparent", "00-" + trace + "-" + parent + "-00"}}, 10_000, false, trace, false},
+		"B3":             {[][2]string{{"x-b3-traceid", trace}, {"x-b3-spanid", parent}, {"x-b3-sampled", "1"}}, 0, false, trace, true},
+		"W3C at an edge": {[][2]string{{"traceparent", "00-" + trace + "-" + parent + "-01"}}, 0, true, trace, false},
+		"B3 at an edge":  {[][2]string{{"x-b3-traceid", trace}, {"x-b3-spanid", parent}, {"x-b3-sampled", "1"}}, 0, true, trace, false},
+		"both sample":    {[][2]string{{"traceparent", "00-" + trace + "-" + parent + "-01"}}, 10_000, true, trace, true},
+		"edge alone":     {[][2]string{{"traceparent", "00-" + trace + "-" + parent + "-00"}}, 10_000, true, trace, false},
+		"none, all kept": {nil, 10_000, false, "", true},
+		"malformed":      {[][2]string{{"traceparent", "00-" + strings.Repeat("0", 32) + "-" + parent + "-01"}}, 0, false, "", false},
 	} {
 		spans := NewSpans()
 		r := New(Options{Spans: spans})
 		x := inbound(nil)
-		x.Conn.Via = &exchange.Via{Direction: exchange.Inbound, Tracing: &exchange.Tracing{Sampling: c.sampling, Target: "otel:4317", Service: "catalog"}}
+		x.Conn.Via = &exchange.Via{Direction: exchange.Inbound, Tracing: &exchange.Tracing{Sampling: c.sampling, Edge: c.edge, Target: "otel:4317", Service: "catalog"}}
 		for _, h := range c.headers {
 			x.Request.Add(h[0], h[1])
 		}
@@ -263,6 +268,32 @@ func TestTraceIsContinued(t *testing.T) {
 		r.End(x)
 		if x.Trace.Sampled != c.sampled || len(spans.C) != map[bool]int{true: 1}[c.sampled] {
 			t.Errorf("%s: sampled %v, %d spans", name, x.Trace.Sampled, len(spans.C))
+		}
+	}
+}
+
+// TestSampledIDs: Envoys are told of a sampled request by its id, where that is a UUID of which nothing has been decided.
+func TestSampledIDs(t *testing.T) {
+	const id, sampled = "01234567-89ab-4cde-8123-0123456789ab", "01234567-89ab-9cde-8123-0123456789ab"
+	for _, c := range []struct {
+		id       string
+		sampling uint32
+		silent   bool
+		want     string
+	}{
+		{id, 10_000, false, sampled}, {id, 0, false, id}, {id, 10_000, true, id}, {sampled, 0, false, sampled}, {"mine", 10_000, false, "mine"},
+		{"01234567-89ab-acde-8123-0123456789ab", 10_000, false, "01234567-89ab-acde-8123-0123456789ab"}, {"", 10_000, false, ""},
+		{strings.Repeat("4", 36), 10_000, false, strings.Repeat("4", 36)},
+	} {
+		x := inbound(nil)
+		x.Conn.Via = &exchange.Via{Tracing: &exchange.Tracing{Sampling: c.sampling, Silent: c.silent}}
+		came := exchange.View(c.id)
+		if c.id != "" {
+			x.Request.AddView(exchange.View("x-request-id"), came)
+		}
+		NewSpans().begin(x)
+		if got := string(x.Request.Get("x-request-id")); got != c.want || string(came) != c.id {
+			t.Errorf("%+v: %q", c, got)
 		}
 	}
 }

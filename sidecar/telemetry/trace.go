@@ -46,7 +46,9 @@ func (s *Spans) begin(x *exchange.Exchange) {
 	if !readW3C(x, t) && !readB3(x, t) && !readSingleB3(x, t) {
 		binary.BigEndian.PutUint64(t.TraceID[:8], rand.Uint64())
 		binary.BigEndian.PutUint64(t.TraceID[8:], rand.Uint64()|1)
-		t.Sampled = rand.Uint32N(10_000) < setting.Sampling
+		t.Sampled = drawn(setting)
+	} else if setting.Edge {
+		t.Sampled = t.Sampled && drawn(setting)
 	}
 	binary.BigEndian.PutUint64(t.SpanID[:], rand.Uint64()|1)
 	callIt(x)
@@ -56,6 +58,24 @@ func (s *Spans) begin(x *exchange.Exchange) {
 	}
 	var buf [55]byte
 	x.Request.SetBytes("traceparent", appendTraceparent(buf[:0], t))
+	if t.Sampled {
+		packSampled(&x.Request)
+	}
+}
+
+// drawn says whether this request is one of those that a proxy records by its own choice.
+func drawn(setting *exchange.Tracing) bool { return rand.Uint32N(10_000) < setting.Sampling }
+
+// packSampled tells Envoys that the request is sampled: they go by the version of the UUID in x-request-id (4: undecided, 9: sampled).
+func packSampled(h *exchange.Head) {
+	const name, at = "x-request-id", 14
+	id := h.Get(name)
+	if len(id) != 36 || id[at] != '4' || id[8] != '-' || id[13] != '-' || id[18] != '-' || id[23] != '-' {
+		return
+	}
+	id = h.InternBytes(id) // what came may be shared
+	id[at] = '9'
+	h.SetView(name, id)
 }
 
 // callIt tells servers what the client's route calls what is done, and calls it so as their client does (Envoy's
