@@ -100,12 +100,12 @@ func TestLocalRateLimit(t *testing.T) {
 		switch {
 		case n < 2 && response.StatusCode != 200:
 			t.Errorf("request %d: %d %s", n, response.StatusCode, body)
-		case n >= 2 && (response.StatusCode != 429 || body != "local_rate_limited" || response.Header.Get("X-Envoy-Ratelimited") != "true" || response.Header.Get("X-Local") != "yes"):
+		case n >= 2 && (response.StatusCode != 429 || body != "local_rate_limited" || response.Header.Get("X-Envoy-Ratelimited") != "" || response.Header.Get("X-Local") != "yes"):
 			t.Errorf("request %d: %d %v %s", n, response.StatusCode, response.Header, body)
 		}
 	}
 	for _, kind := range []string{"application/grpc", "application/grpc-web"} {
-		if response, _ := ask("/", kind); response.StatusCode != 200 || response.Header.Get("Grpc-Status") != "14" || response.Header.Get("X-Envoy-Ratelimited") != "true" {
+		if response, _ := ask("/", kind); response.StatusCode != 200 || response.Header.Get("Grpc-Status") != "14" || response.Header.Get("X-Envoy-Ratelimited") != "" {
 			t.Errorf("%s: %d %v", kind, response.StatusCode, response.Header)
 		}
 	}

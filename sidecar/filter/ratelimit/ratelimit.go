@@ -87,7 +87,6 @@ func (f *Filter) Request(x *exchange.Exchange) exchange.Outcome {
 		code := exhausted
 		x.Reply.GRPC = &code
 	}
-	x.Response.Set("x-envoy-ratelimited", "true")
 	f.response.Apply(&x.Response, x)
 	return exchange.RateLimited
 }

@@ -91,7 +91,7 @@ func TestRefusal(t *testing.T) {
 	if o != exchange.RateLimited || o.Status() != 429 || o.Flag() != exchange.FlagRateLimited || x.Reply.Status != 0 || x.Reply.GRPC != nil {
 		t.Errorf("got %v %+v", o, x.Reply)
 	}
-	if !x.Response.Get("x-envoy-ratelimited").Is("true") || !x.Response.Get("x-local").Is("yes") {
+	if len(x.Response.Fields) != 1 || !x.Response.Get("x-local").Is("yes") { // nothing that keeps callers from retries
 		t.Errorf("got %+v", x.Response.Fields)
 	}
 	c.Status, c.Exhausted = 503, true
@@ -109,7 +109,7 @@ func TestNotEnforced(t *testing.T) {
 	if x, o := at(0); o != exchange.OK || x.Request.Has("x-beyond") {
 		t.Errorf("within: got %v %+v", o, x.Request.Fields)
 	}
-	if x, o := at(0); o != exchange.OK || !x.Request.Get("x-beyond").Is("yes") || x.Response.Has("x-envoy-ratelimited") {
+	if x, o := at(0); o != exchange.OK || !x.Request.Get("x-beyond").Is("yes") {
 		t.Errorf("beyond: got %v %+v", o, x.Request.Fields)
 	}
 }
