@@ -160,6 +160,7 @@ type Connection struct {
 	Security    *Security      // nil: plaintext
 
 	Upstream Upstream      // TCP: where it went
+	Attempts int           // TCP: connections that were begun to get there
 	Received int64         // TCP: bytes from the client
 	Sent     int64         // TCP: bytes to the client
 	Duration time.Duration // TCP: set before RecordConnection

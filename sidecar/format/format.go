@@ -51,6 +51,15 @@ func New(text, missing string) (*Format, error) {
 	return f, nil
 }
 
+// NewJSON is New for a value in JSON: an operator that stands alone is nothing where it has no value, since there null can say so.
+func NewJSON(text string) (*Format, error) {
+	f, err := New(text, "-")
+	if err == nil && len(f.parts) == 1 {
+		f.missing = ""
+	}
+	return f, err
+}
+
 // Append appends the text for x.
 func (f *Format) Append(dst []byte, x *exchange.Exchange) []byte {
 	for i := range f.parts {

@@ -25,6 +25,8 @@ func TestAppend(t *testing.T) {
 		"plain, 100%%":                             "plain, 100%",
 		"%REQ(:METHOD)% %REQ(X-NO?:PATH)%":         "GET /a?b",
 		"%REQ(X-NO)%|%RESP(X-NO)%":                 "-|-",
+		"%RESP(:STATUS)%|%RESP(X-NO?:STATUS)%":     "200|200",
+		"%RESP(:STATUS?X-NO):1%":                   "2",
 		"%REQ(USER-AGENT):2%":                      "cu",
 		"%PROTOCOL% %RESPONSE_CODE% %DURATION%":    "HTTP/1.1 200 1",
 		"[%START_TIME%] %START_TIME(%s)%":          "[2026-11-24T01:02:03.004Z] 1795482123",

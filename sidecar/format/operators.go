@@ -21,14 +21,14 @@ func argumentOperator(name, arg string) (operator, error) {
 	first, second, _ := strings.Cut(strings.ToLower(arg), "?")
 	switch name {
 	case "REQ":
-		return header(name, first, second, requestField)
+		return header(name, first, second, field(requestField))
 	case "REQ_WITHOUT_QUERY":
-		return header(name, first, second, func(x *exchange.Exchange, n string) exchange.View {
+		return header(name, first, second, field(func(x *exchange.Exchange, n string) exchange.View {
 			v, _, _ := bytes.Cut(requestField(x, n), []byte("?"))
 			return v
-		})
+		}))
 	case "RESP":
-		return header(name, first, second, func(x *exchange.Exchange, n string) exchange.View { return x.Response.Get(n) })
+		return header(name, first, second, responseField)
 	case "PATH":
 		return path(arg)
 	case "QUERY_PARAM":
@@ -39,16 +39,36 @@ func argumentOperator(name, arg string) (operator, error) {
 	return nil, nil
 }
 
-func header(name, first, second string, get func(*exchange.Exchange, string) exchange.View) (operator, error) {
+// lookup appends the value of a field and says whether there is one.
+type lookup func(dst []byte, x *exchange.Exchange, name string) ([]byte, bool)
+
+// field is a lookup of fields that are views.
+func field(get func(*exchange.Exchange, string) exchange.View) lookup {
+	return func(dst []byte, x *exchange.Exchange, name string) ([]byte, bool) {
+		v := get(x, name)
+		return append(dst, v...), v != nil
+	}
+}
+
+func header(name, first, second string, get lookup) (operator, error) {
 	if first == "" {
 		return nil, fmt.Errorf("operator %%%s%%: names no header", name)
 	}
 	return func(dst []byte, x *exchange.Exchange) []byte {
-		if v := get(x, first); v != nil || second == "" {
-			return append(dst, v...)
+		dst, found := get(dst, x, first)
+		if !found && second != "" {
+			dst, _ = get(dst, x, second)
 		}
-		return append(dst, get(x, second)...)
+		return dst
 	}, nil
+}
+
+func responseField(dst []byte, x *exchange.Exchange, name string) ([]byte, bool) {
+	if name == ":status" && x.Response.Status > 0 {
+		return strconv.AppendInt(dst, int64(x.Response.Status), 10), true
+	}
+	v := x.Response.Get(name)
+	return append(dst, v...), v != nil
 }
 
 func requestField(x *exchange.Exchange, name string) exchange.View {

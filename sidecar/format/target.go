@@ -27,13 +27,13 @@ func path(arg string) (operator, error) {
 	default:
 		return nil, fmt.Errorf("operator %%PATH(%s)%%: not supported", arg)
 	}
-	return header("PATH", first, second, func(x *exchange.Exchange, n string) exchange.View {
+	return header("PATH", first, second, field(func(x *exchange.Exchange, n string) exchange.View {
 		v := requestField(x, n)
 		if query == "NQ" {
 			v, _, _ = bytes.Cut(v, []byte("?"))
 		}
 		return v
-	})
+	}))
 }
 
 // parameter compiles QUERY_PARAM(NAME): the first value of that name in the path's query.

@@ -59,7 +59,7 @@ func (s *Server) Serve(sess *listener.Session) {
 			return
 		}
 	}
-	if c.Upstream = d.up; d.outcome != exchange.OK {
+	if c.Upstream, c.Attempts = d.up, d.attempts; d.outcome != exchange.OK {
 		s.refuse(sess, d.outcome)
 		return
 	}
@@ -78,6 +78,8 @@ type dialled struct {
 	outcome exchange.Outcome
 	up      exchange.Upstream
 	said    []byte // what the upstream said before the client did
+
+	attempts int // connections that were begun
 }
 
 // dial picks a cluster by weight and connects to one of its hosts. It only reads c.
@@ -110,13 +112,17 @@ func (s *Server) dial(ctx context.Context, c *exchange.Connection, b *config.Bou
 			d.outcome = exchange.LoopDetected
 			return d
 		}
+		d.attempts++
 		d.conn, d.outcome, d.up.Failure = s.reach(ctx, cluster, h, c, b.Chain.TCP.Tunnel)
 		switch {
 		case d.outcome == exchange.OK:
 			h.Report(outlier.Good)
 			d.up.Security, d.up.Local = d.conn.security, local(d.conn)
 			return d
-		case d.outcome == exchange.Overflow || ctx.Err() != nil:
+		case d.outcome == exchange.Overflow:
+			d.attempts--
+			return d
+		case ctx.Err() != nil:
 			return d
 		}
 		h.Report(outlier.Local)

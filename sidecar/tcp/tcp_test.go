@@ -187,18 +187,19 @@ func TestRefusals(t *testing.T) {
 	dead := ln.Addr().String()
 	ln.Close()
 	for name, c := range map[string]struct {
-		cluster string
-		want    exchange.Outcome
-		flags   string
+		cluster  string
+		want     exchange.Outcome
+		flags    string
+		attempts int
 	}{
-		"no cluster": {"nope", exchange.NoCluster, "NC"}, "no endpoint": {"empty", exchange.NoHealthyUpstream, "UH"}, "refused": {"dead", exchange.ConnectFailure, "UF"},
+		"no cluster": {"nope", exchange.NoCluster, "NC", 0}, "no endpoint": {"empty", exchange.NoHealthyUpstream, "UH", 0}, "refused": {"dead", exchange.ConnectFailure, "UF", 1},
 	} {
 		b := start(t, plain(c.cluster), map[string][]string{"empty": nil, "dead": {dead}}, nil)
 		if got, _ := io.ReadAll(b.dial(t)); len(got) != 0 {
 			t.Errorf("%s: got %q", name, got)
 		}
-		if r := b.book.last(t, 1); r.Outcome != c.want || r.Flags.String() != c.flags {
-			t.Errorf("%s: got %v %v", name, r.Outcome, r.Flags)
+		if r := b.book.last(t, 1); r.Outcome != c.want || r.Flags.String() != c.flags || r.Attempts != c.attempts {
+			t.Errorf("%s: got %v %v after %d attempts", name, r.Outcome, r.Flags, r.Attempts)
 		}
 	}
 }
@@ -218,10 +219,14 @@ func TestOtherHosts(t *testing.T) {
 			c := b.dial(t)
 			_, _ = io.ReadAll(c)
 			c.Close()
-			if r := b.book.last(t, n+1); r.Outcome == exchange.ConnectFailure {
+			r := b.book.last(t, n+1)
+			if r.Outcome == exchange.ConnectFailure {
 				failed++
 			} else if r.Outcome != exchange.OK {
 				t.Errorf("%d dead hosts: %v", dead, r.Outcome)
+			}
+			if r.Attempts < 1 || r.Attempts > 3 || r.Outcome != exchange.OK && r.Attempts == 1 {
+				t.Errorf("%d dead hosts: %v after %d attempts", dead, r.Outcome, r.Attempts)
 			}
 		}
 		if failed < want[0] || failed > want[1] {

@@ -144,7 +144,7 @@ func compileAccessLog(setting *exchange.AccessLog) (*accessFormat, error) {
 		return out, nil
 	}
 	for _, kv := range setting.JSON {
-		f, err := format.New(kv[1], "")
+		f, err := format.NewJSON(kv[1])
 		if err != nil {
 			return nil, fmt.Errorf("json format, key %q: %w", kv[0], err)
 		}
@@ -178,7 +178,7 @@ func appendJSON(dst []byte, f *format.Format, x *exchange.Exchange) []byte {
 	var scratch [256]byte
 	v := f.Append(scratch[:0], x)
 	switch {
-	case len(v) == 0:
+	case len(v) == 0 && !f.Static():
 		return append(dst, "null"...)
 	case f.Number():
 		return append(dst, v...)

@@ -193,7 +193,7 @@ func (r *Recorder) asExchange(c *exchange.Connection, show func(*exchange.Exchan
 	defer r.tcp.Put(x)
 	x.Reset(c)
 	x.Start, x.End, x.Received, x.Sent = c.Start, c.Start.Add(c.Duration), c.Received, c.Sent
-	x.Upstream, x.Outcome, x.Flags, x.Details = c.Upstream, c.Outcome, c.Flags, c.Details
+	x.Upstream, x.Attempts, x.Outcome, x.Flags, x.Details = c.Upstream, c.Attempts, c.Outcome, c.Flags, c.Details
 	show(x)
 }
 

@@ -125,8 +125,8 @@ func TestConnections(t *testing.T) {
 	var out bytes.Buffer
 	logs := NewAccessLogs(&out)
 	r := New(Options{Logs: logs})
-	via := &exchange.Via{Direction: exchange.Outbound, AccessLog: []*exchange.AccessLog{{Text: "%PROTOCOL% %BYTES_RECEIVED% %BYTES_SENT% %UPSTREAM_CLUSTER_RAW%"}}}
-	c := &exchange.Connection{Via: via, Received: 5, Sent: 7, Upstream: exchange.Upstream{Cluster: &exchange.ClusterInfo{Name: "PassthroughCluster"}}}
+	via := &exchange.Via{Direction: exchange.Outbound, AccessLog: []*exchange.AccessLog{{Text: "%PROTOCOL% %BYTES_RECEIVED% %BYTES_SENT% %UPSTREAM_CLUSTER_RAW% %UPSTREAM_REQUEST_ATTEMPT_COUNT%"}}}
+	c := &exchange.Connection{Via: via, Received: 5, Sent: 7, Attempts: 2, Upstream: exchange.Upstream{Cluster: &exchange.ClusterInfo{Name: "PassthroughCluster"}}}
 	r.Opened(c)
 	r.Progress(c, 1, 2)
 	r.Closed(c, 4, 5)
@@ -135,7 +135,7 @@ func TestConnections(t *testing.T) {
 		t.Errorf("opened %d closed %d received %d sent %d labels %v", s.Opened.Load(), s.Closed.Load(), s.Received.Load(), s.Sent.Load(), l)
 	}
 	logs.flush(nil)
-	if got := out.String(); got != "- 5 7 PassthroughCluster\n" {
+	if got := out.String(); got != "- 5 7 PassthroughCluster 2\n" {
 		t.Errorf("logged %q", got)
 	}
 }
@@ -159,7 +159,7 @@ func TestJSONAccessLog(t *testing.T) {
 	var out bytes.Buffer
 	logs := NewAccessLogs(&out)
 	x := inbound(nil)
-	x.Conn.Via = &exchange.Via{AccessLog: []*exchange.AccessLog{{JSON: [][2]string{{"code", "%RESPONSE_CODE%"}, {"ua", "%REQ(USER-AGENT)%"}, {"none", "%RESP(X)%"}}}}}
+	x.Conn.Via = &exchange.Via{AccessLog: []*exchange.AccessLog{{JSON: [][2]string{{"code", "%RESPONSE_CODE%"}, {"ua", "%REQ(USER-AGENT)%"}, {"none", "%RESP(X)%"}, {"mixed", "a%REQ(X)%b %RESPONSE_CODE%"}, {"two", "%REQ(X)%%REQ(X)%"}, {"status", "%RESP(:STATUS)%"}, {"empty", ""}}}}}
 	x.Request.Add("user-agent", "\"\\\x01é\xff")
 	logs.log(x)
 	logs.flush(nil)
@@ -167,7 +167,7 @@ func TestJSONAccessLog(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 		t.Fatalf("%v in %s", err, out.String())
 	}
-	if got["code"] != 200.0 || got["ua"] != "\"\\\x01é�" || got["none"] != nil {
+	if got["code"] != 200.0 || got["ua"] != "\"\\\x01é�" || got["none"] != nil || got["mixed"] != "a-b 200" || got["two"] != "--" || got["status"] != "200" || got["empty"] != "" {
 		t.Errorf("got %v", got)
 	}
 }

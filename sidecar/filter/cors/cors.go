@@ -105,8 +105,7 @@ func (f *Filter) Request(x *exchange.Exchange) exchange.Outcome {
 	}
 	if f.allowed(x) == nil {
 		if f.c.Forward != nil && !*f.c.Forward {
-			x.Reply.Status = 200
-			return exchange.LocalReply
+			return answer(x)
 		}
 		return exchange.OK
 	}
@@ -114,7 +113,11 @@ func (f *Filter) Request(x *exchange.Exchange) exchange.Outcome {
 	allow(h, "access-control-allow-methods", f.c.Methods, x.Request.Get(asked))
 	allow(h, "access-control-allow-headers", f.c.Headers, x.Request.Joined(askedHeaders))
 	set(h, "access-control-max-age", f.c.MaxAge)
-	x.Reply.Status = 200
+	return answer(x)
+}
+
+func answer(x *exchange.Exchange) exchange.Outcome {
+	x.Reply.Status, x.Details = 200, "cors_response"
 	return exchange.LocalReply
 }
 
