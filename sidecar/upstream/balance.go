@@ -9,9 +9,6 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 )
 
-// maxSchedule bounds a schedule; weights are scaled down to fit.
-const maxSchedule = 4096
-
 // Pick chooses a host; nil with the outcome where there is none. dst is the connection's original destination, for
 // clusters that follow it. Up to picks choices are made to find a host that is not among tried.
 func (c *Cluster) Pick(dst netip.AddrPort, tried []*Host, picks int) (*Host, exchange.Outcome) {

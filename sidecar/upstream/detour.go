@@ -99,7 +99,7 @@ func (s *state) detour(without uint64) *detour {
 	}
 	cfg, d := *s.cfg, &detour{without: without, hashes: s.cfg.Balancer.hashes()}
 	if d.hashes { // schedules instead of tables, which take long to make
-		cfg.Balancer = Random
+		cfg.Balancer = LeastRequest
 	}
 	left := slices.DeleteFunc(slices.Clone(s.hosts), func(h *Host) bool { return s.bit[h]&without != 0 })
 	d.cfg, d.hosts, d.groups = &cfg, left, groups(&cfg, left)

@@ -103,22 +103,22 @@ func (l *level) fewer(percent uint32) bool {
 
 // groups adds those of a priority. Localities count by their weights, but in a panic, as in Envoy, only to hashing balancers.
 func (l *level) groups(cfg *Config, out []*group, part float64) []*group {
-	members := l.fit
+	hosts := l.fit
 	if l.panics {
-		members = l.all
+		hosts = l.all
 	}
 	switch {
 	case cfg.Balancer.hashes():
-		if g := hashed(part, members, cfg.ByLocality, l.panics); len(g.members) > 0 {
+		if g := (&group{upTo: part, members: members(hosts, cfg.ByLocality), panics: l.panics}); len(g.members) > 0 {
 			out = append(out, g)
 		}
 		return out
 	case cfg.ByLocality && !l.panics:
-		if by := l.byLocality(part); len(by) > 0 {
+		if by := l.byLocality(cfg, part); len(by) > 0 {
 			return append(out, by...)
 		}
 	}
-	return append(out, &group{upTo: part, schedule: rota.Spread(members, (*Host).weight, maxSchedule)})
+	return append(out, scheduled(cfg, part, hosts))
 }
 
 // byNumber are the parts of the traffic, in percent, that the priorities take by how many hosts they have.
@@ -151,7 +151,7 @@ func loads(all []*level, total int) []int {
 }
 
 // byLocality divides a priority's part among its localities, by their weights and by how healthy they are; none: no weight is left.
-func (l *level) byLocality(part float64) (out []*group) {
+func (l *level) byLocality(cfg *Config, part float64) (out []*group) {
 	places := map[exchange.Locality]*level{}
 	var order []*level
 	for _, h := range l.all {
@@ -171,15 +171,18 @@ func (l *level) byLocality(part float64) (out []*group) {
 	}
 	for _, p := range order {
 		if s := share(p); s > 0 {
-			out = append(out, &group{upTo: part * s / total, schedule: rota.Spread(p.fit, (*Host).weight, maxSchedule)})
+			out = append(out, scheduled(cfg, part*s/total, p.fit))
 		}
 	}
 	return out
 }
 
-// hashed is a priority's part of the traffic for a hashing balancer, whose table covers all localities.
-func hashed(part float64, hosts []*Host, byLocality, panics bool) *group {
-	return &group{upTo: part, members: members(hosts, byLocality), panics: panics}
+// scheduled is a part of the traffic for hosts that are chosen as often as they weigh; RANDOM does not weigh them, as in Envoy.
+func scheduled(cfg *Config, part float64, hosts []*Host) *group {
+	if cfg.Balancer != Random {
+		hosts = rota.Spread(hosts, (*Host).weight)
+	}
+	return &group{upTo: part, schedule: hosts}
 }
 
 // cumulate turns parts into where they end, of 1.

@@ -68,6 +68,7 @@ func TestPick(t *testing.T) {
 		"round robin by weight":    {Config{Balancer: RoundRobin}, []*exchange.Endpoint{endpoint(a, weight(30)), endpoint(b, weight(10))}, map[string]int{a: 300, b: 100}},
 		"odd weights":              {Config{Balancer: RoundRobin}, []*exchange.Endpoint{endpoint(a, weight(100003)), endpoint(b, weight(300007))}, map[string]int{a: 100, b: 300}},
 		"random":                   {Config{Balancer: Random}, []*exchange.Endpoint{endpoint(a), endpoint(b)}, map[string]int{a: 200, b: 200}},
+		"random, without weights":  {Config{Balancer: Random}, []*exchange.Endpoint{endpoint(a, weight(1)), endpoint(b, weight(5))}, map[string]int{a: 200, b: 200}},
 		"least request, all idle":  {Config{}, []*exchange.Endpoint{endpoint(a), endpoint(b), endpoint(d)}, map[string]int{a: 133, b: 133, d: 133}},
 		"best priority only":       {Config{}, []*exchange.Endpoint{endpoint(a, priority(1)), endpoint(b)}, map[string]int{b: 400}},
 		"next priority":            {Config{}, []*exchange.Endpoint{endpoint(a, priority(1)), endpoint(b, unhealthy)}, map[string]int{a: 400}},

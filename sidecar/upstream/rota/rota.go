@@ -32,13 +32,16 @@ func Order(weights []uint64, most int) []int {
 	return out
 }
 
+// mostSpread bounds what Spread returns, but for at least one of each.
+const mostSpread = 4096
+
 // Spread repeats things by their weights, in that order; where all weigh the same, it returns them as they are.
-func Spread[T any](things []T, weight func(T) uint64, most int) []T {
+func Spread[T any](things []T, weight func(T) uint64) []T {
 	weights := make([]uint64, len(things))
 	for i, t := range things {
 		weights[i] = weight(t)
 	}
-	order := Order(weights, most)
+	order := Order(weights, mostSpread)
 	if order == nil {
 		return things
 	}
