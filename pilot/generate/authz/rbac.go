@@ -147,7 +147,7 @@ func (j *judged) operation(o *model.RuleOperation) []*rbac.Permission {
 
 // source is who asks.
 func (j *judged) source(s *model.RuleSource) []*rbac.Principal {
-	out := principals(j.aliased(s.Principals), principalID)
+	out := principals(s.Principals, principalID)
 	out = append(out, principals(s.Namespaces, namespaceID)...)
 	out = append(out, principals(s.ServiceAccounts, accountID)...)
 	out = append(out, principals(s.TrustDomains, trustDomainID)...)
@@ -175,7 +175,7 @@ func (j *judged) condition(c *model.RuleCondition) {
 	case model.ConditionTrustDomain:
 		j.who = append(j.who, principals(c.Values, trustDomainID)...)
 	case model.ConditionPrincipal:
-		j.who = append(j.who, principals(j.aliased(c.Values), principalID)...)
+		j.who = append(j.who, principals(c.Values, principalID)...)
 	case model.ConditionDestinationIP:
 		j.permit = append(j.permit, blockPermissions(c.CIDRs)...)
 	case model.ConditionDestinationPort:

@@ -2,7 +2,6 @@ package authz
 
 import (
 	"regexp"
-	"slices"
 	"strings"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -11,7 +10,6 @@ import (
 	uritemplate "github.com/envoyproxy/go-control-plane/envoy/extensions/path/match/uri_template/v3"
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
-	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/generate/message"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
@@ -182,24 +180,31 @@ func principalID(s model.StringMatch) *rbac.Principal {
 		return authenticated(nil)
 	case model.MatchExact, model.MatchPrefix:
 		s.Value = scheme + s.Value
-	case model.MatchRegex:
-		s.Value = scheme + "(?:" + s.Value + ")"
+		return authenticated(message.String(s))
 	}
-	return authenticated(message.String(s))
+	return authenticated(message.Regex(scheme + pattern(s, ".*", ".+")))
 }
 
+// namespaceID looks for /ns/NAMESPACE/ anywhere in the identity.
 func namespaceID(s model.StringMatch) *rbac.Principal {
-	return authenticated(message.Regex(scheme + "[^/]+/ns/" + pattern(s, "[^/]*", "[^/]+") + "/sa/[^/]+"))
+	return authenticated(message.Regex(scheme + ".*/ns/" + pattern(s, ".*", ".*") + "/.*"))
 }
 
-// accountID compares namespace/account.
+// accountID compares namespace/account, between and after which there may be more.
 func accountID(s model.StringMatch) *rbac.Principal {
 	namespace, account, _ := strings.Cut(s.Value, "/")
-	return authenticated(message.Regex(scheme + "[^/]+/ns/" + regexp.QuoteMeta(namespace) + "/sa/" + regexp.QuoteMeta(account)))
+	return authenticated(message.Regex(scheme + ".+/ns/" + regexp.QuoteMeta(namespace) + "/(?:.+/)?sa/" + regexp.QuoteMeta(account) + "(?:/.+)?"))
 }
 
+// trustDomainID compares what the identity begins with.
 func trustDomainID(s model.StringMatch) *rbac.Principal {
-	return authenticated(message.Regex(scheme + pattern(s, "[^/]*", "[^/]+") + "/ns/[^/]+/sa/[^/]+"))
+	switch s.Kind {
+	case model.MatchNonEmpty, model.MatchPresent:
+		return authenticated(message.StartsWith(scheme))
+	case model.MatchExact:
+		return authenticated(message.StartsWith(scheme + s.Value + "/"))
+	}
+	return authenticated(message.Regex(scheme + pattern(s, "[^/]*", "[^/]+") + "/.*"))
 }
 
 // pattern is a string match as part of an expression: rest stands for what a prefix or suffix leaves open, some for any value.
@@ -217,29 +222,3 @@ func pattern(s model.StringMatch, rest, some string) string {
 	}
 	return quoted
 }
-
-// aliased adds, for principals of a trust domain that is ours under any name, the same principals under the other names.
-func (j *judged) aliased(v model.Values) model.Values {
-	return model.Values{Any: j.allNames(v.Any), None: j.allNames(v.None)}
-}
-
-func (j *judged) allNames(in []model.StringMatch) []model.StringMatch {
-	ours := append([]string{j.Mesh.TrustDomain}, j.Mesh.TrustDomainAliases...)
-	var out []model.StringMatch
-	for _, s := range in {
-		out = append(out, s)
-		domain, rest, cut := strings.Cut(s.Value, "/")
-		if !cut || s.Kind != model.MatchExact && s.Kind != model.MatchPrefix || !slices.Contains(append(ours, defaultTrustDomain), domain) {
-			continue
-		}
-		for _, other := range ours {
-			if other != domain {
-				out = append(out, model.StringMatch{Kind: s.Kind, Value: other + "/" + rest})
-			}
-		}
-	}
-	return out
-}
-
-// defaultTrustDomain in a policy always means the mesh's own.
-const defaultTrustDomain = wire.DefaultTrustDomain

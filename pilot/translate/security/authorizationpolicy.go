@@ -121,7 +121,7 @@ func (r *reader) source(path string, s *security.Source) *model.RuleSource {
 		Principals:      r.principals(path+".principals", s.Principals, s.NotPrincipals),
 		Namespaces:      r.values(path+".namespaces", s.Namespaces, s.NotNamespaces),
 		ServiceAccounts: r.accounts(path+".serviceAccounts", s.ServiceAccounts, s.NotServiceAccounts),
-		TrustDomains:    r.values(path+".trustDomains", s.TrustDomains, s.NotTrustDomains),
+		TrustDomains:    r.trustDomains(path+".trustDomains", s.TrustDomains, s.NotTrustDomains),
 		IPBlocks:        r.cidrs(path+".ipBlocks", s.IpBlocks, s.NotIpBlocks),
 		RemoteIPBlocks:  r.cidrs(path+".remoteIpBlocks", s.RemoteIpBlocks, s.NotRemoteIpBlocks),
 	}

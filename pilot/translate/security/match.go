@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/translate/fields"
 	"github.com/heddle-mesh/heddle/pilot/translate/values"
@@ -73,21 +74,70 @@ func (r *reader) principals(path string, list, nots []string) model.Values {
 			r.Errorf(path, "%q: principals are written without spiffe://", p)
 		}
 	}
-	return r.values(path, r.everyTrustDomain(list), r.everyTrustDomain(nots))
+	return r.values(path, r.everyPrincipal(list), r.everyPrincipal(nots))
 }
 
-func (r *reader) everyTrustDomain(list []string) []string {
-	same := append([]string{r.Mesh.TrustDomain}, r.Mesh.TrustDomainAliases...)
+// meshDomains are the mesh's own trust domain and its aliases.
+func (r *reader) meshDomains() []string {
+	return append([]string{r.Mesh.TrustDomain}, r.Mesh.TrustDomainAliases...)
+}
+
+// everyPrincipal names principals of the mesh in each of its trust domains; one whose pattern covers a domain already stays as it is.
+func (r *reader) everyPrincipal(list []string) []string {
+	ours := r.meshDomains()
 	out := make([]string, 0, len(list))
 	for _, p := range list {
-		td, rest, ok := strings.Cut(p, "/")
-		if !ok || (td != "cluster.local" && !slices.Contains(same, td)) {
+		domain, rest, _ := strings.Cut(p, "/")
+		if !isOurs(p, domain, ours) {
 			out = append(out, p)
 			continue
 		}
-		for _, alias := range same {
-			if q := alias + "/" + rest; !slices.Contains(out, q) {
+		for _, own := range ours {
+			q := own + "/" + rest
+			if end, ok := strings.CutPrefix(domain, "*"); ok && strings.HasSuffix(own, end) {
+				q = p
+			}
+			if !slices.Contains(out, q) {
 				out = append(out, q)
+			}
+		}
+	}
+	return out
+}
+
+// isOurs says whether a principal, TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT, means one of the mesh's trust domains. "*" means any, and needs no other names.
+func isOurs(principal, domain string, ours []string) bool {
+	if strings.Count(principal, "/") != 4 || domain == "*" {
+		return false
+	}
+	return domain == wire.DefaultTrustDomain || slices.ContainsFunc(ours, func(own string) bool { return covers(domain, own) })
+}
+
+// covers says whether a pattern, abc, abc* or *abc, stands for a trust domain.
+func covers(pattern, domain string) bool {
+	if start, ok := strings.CutSuffix(pattern, "*"); ok && strings.HasPrefix(domain, start) {
+		return true
+	}
+	end, ok := strings.CutPrefix(pattern, "*")
+	return pattern == domain || ok && strings.HasSuffix(domain, end)
+}
+
+// trustDomains may be the mesh's: each of those means all of them.
+func (r *reader) trustDomains(path string, list, nots []string) model.Values {
+	return r.values(path, r.everyDomain(list), r.everyDomain(nots))
+}
+
+func (r *reader) everyDomain(list []string) []string {
+	ours := r.meshDomains()
+	var out []string
+	for _, domain := range list {
+		same := []string{domain}
+		if slices.Contains(ours, domain) {
+			same = ours
+		}
+		for _, d := range same {
+			if !slices.Contains(out, d) {
+				out = append(out, d)
 			}
 		}
 	}
@@ -214,7 +264,7 @@ func (r *reader) condition(path string, w *security.Condition) *model.RuleCondit
 	case "source.serviceAccount":
 		out.Key, out.Values = model.ConditionServiceAccount, r.accounts(at, list, nots)
 	case "source.trustDomain":
-		out.Key, out.Values = model.ConditionTrustDomain, r.values(at, list, nots)
+		out.Key, out.Values = model.ConditionTrustDomain, r.trustDomains(at, list, nots)
 	case "source.principal":
 		out.Key, out.Values = model.ConditionPrincipal, r.principals(at, list, nots)
 	case "connection.sni":
