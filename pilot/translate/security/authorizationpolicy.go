@@ -119,12 +119,14 @@ func (r *reader) source(path string, s *security.Source) *model.RuleSource {
 	}
 	out := &model.RuleSource{
 		Principals:      r.principals(path+".principals", s.Principals, s.NotPrincipals),
-		Namespaces:      r.values(path+".namespaces", s.Namespaces, s.NotNamespaces),
+		Namespaces:      r.namespaces(path+".namespaces", s.Namespaces, s.NotNamespaces),
 		ServiceAccounts: r.accounts(path+".serviceAccounts", s.ServiceAccounts, s.NotServiceAccounts),
 		TrustDomains:    r.trustDomains(path+".trustDomains", s.TrustDomains, s.NotTrustDomains),
 		IPBlocks:        r.cidrs(path+".ipBlocks", s.IpBlocks, s.NotIpBlocks),
 		RemoteIPBlocks:  r.cidrs(path+".remoteIpBlocks", s.RemoteIpBlocks, s.NotRemoteIpBlocks),
 	}
+	r.withoutPath(path+".trustDomains", s.TrustDomains)
+	r.withoutPath(path+".notTrustDomains", s.NotTrustDomains)
 	if len(s.ServiceAccounts)+len(s.NotServiceAccounts) > 0 && len(s.Principals)+len(s.NotPrincipals)+len(s.Namespaces)+len(s.NotNamespaces) > 0 {
 		r.Errorf(path+".serviceAccounts", "contradicts principals and namespaces")
 	}

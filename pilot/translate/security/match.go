@@ -2,6 +2,7 @@ package security
 
 import (
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,6 +57,26 @@ func (r *reader) patterns(path string, list []string) []model.StringMatch {
 
 func (r *reader) values(path string, list, nots []string) model.Values {
 	return model.Values{Any: r.patterns(path, list), None: r.patterns(not(path), nots)}
+}
+
+// namespaces are patterns in which * may stand anywhere, and more than once.
+func (r *reader) namespaces(path string, list, nots []string) model.Values {
+	out := r.values(path, list, nots)
+	for i := range out.Any {
+		out.Any[i] = wildcards(out.Any[i], list[i])
+	}
+	for i := range out.None {
+		out.None[i] = wildcards(out.None[i], nots[i])
+	}
+	return out
+}
+
+// wildcards is m, or an expression where s, of which it was read, has more wildcards than that.
+func wildcards(m model.StringMatch, s string) model.StringMatch {
+	if !strings.Contains(m.Value, "*") {
+		return m
+	}
+	return model.StringMatch{Kind: model.MatchRegex, Value: strings.ReplaceAll(regexp.QuoteMeta(s), `\*`, ".*")}
 }
 
 func ignoreCase(v model.Values) model.Values {
@@ -124,7 +145,27 @@ func covers(pattern, domain string) bool {
 
 // trustDomains may be the mesh's: each of those means all of them.
 func (r *reader) trustDomains(path string, list, nots []string) model.Values {
+	r.oneWildcard(path, list)
+	r.oneWildcard(not(path), nots)
 	return r.values(path, r.everyDomain(list), r.everyDomain(nots))
+}
+
+// oneWildcard refuses a * that is not the first or last character, or not the only one.
+func (r *reader) oneWildcard(path string, list []string) {
+	for i, s := range list {
+		if n := strings.Count(s, "*"); n > 1 || n == 1 && !strings.HasPrefix(s, "*") && !strings.HasSuffix(s, "*") {
+			r.Errorf(fields.At(path, i), "%q: at most one *, and that first or last", s)
+		}
+	}
+}
+
+// withoutPath refuses more than a trust domain.
+func (r *reader) withoutPath(path string, list []string) {
+	for i, s := range list {
+		if strings.Contains(s, "/") {
+			r.Errorf(fields.At(path, i), "%q: a trust domain has no /", s)
+		}
+	}
 }
 
 func (r *reader) everyDomain(list []string) []string {
@@ -260,7 +301,7 @@ func (r *reader) condition(path string, w *security.Condition) *model.RuleCondit
 	case "destination.port":
 		out.Key, out.Ports, out.NotPorts = model.ConditionDestinationPort, r.ports(at, list), r.ports(not(at), nots)
 	case "source.namespace":
-		out.Key, out.Values = model.ConditionNamespace, r.values(at, list, nots)
+		out.Key, out.Values = model.ConditionNamespace, r.namespaces(at, list, nots)
 	case "source.serviceAccount":
 		out.Key, out.Values = model.ConditionServiceAccount, r.accounts(at, list, nots)
 	case "source.trustDomain":
