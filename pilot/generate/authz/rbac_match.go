@@ -136,7 +136,11 @@ func portPermissions(ports, notPorts []uint16) []*rbac.Permission {
 	return out
 }
 
+// headerValue compares a header's value; any value is also an empty one.
 func headerValue(name string, s model.StringMatch) *route.HeaderMatcher {
+	if s.Kind == model.MatchNonEmpty || s.Kind == model.MatchPresent {
+		return &route.HeaderMatcher{Name: name, HeaderMatchSpecifier: &route.HeaderMatcher_PresentMatch{PresentMatch: true}}
+	}
 	return &route.HeaderMatcher{Name: name, HeaderMatchSpecifier: &route.HeaderMatcher_StringMatch{StringMatch: message.String(s)}}
 }
 
