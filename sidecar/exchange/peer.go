@@ -34,8 +34,9 @@ type Security struct {
 	ALPN     string // negotiated; empty where none
 	Version  string // "TLSv1.3"
 	Cipher   string
-	Subject  string   // RFC 2253 subject of the peer's certificate, for XFCC
-	DNS      []string // DNS SANs of the peer's certificate, for XFCC
+	Subject  string   // RFC 2253 subject of the peer's certificate, for XFCC and RBAC
+	DNS      []string // DNS SANs of the peer's certificate, for XFCC and RBAC
+	URIs     []string // its URI SANs where it has several, and so no Identity, for RBAC
 	Hash     string   // hex SHA-256 of the peer's certificate, for XFCC
 	LocalURI string   // our own certificate's URI, XFCC's By; empty where it has none
 	Cert     []byte   // DER of the peer's certificate, for XFCC; only what servers say of clients
@@ -209,6 +210,9 @@ func (c *Connection) Peer() *Identity {
 	}
 	return &c.Security.Identity
 }
+
+// Verified says whether the client showed a certificate that was verified, whatever it names.
+func (c *Connection) Verified() bool { return c.Security != nil && c.Security.Mutual }
 
 // Upstream is where an exchange or a TCP connection went.
 type Upstream struct {

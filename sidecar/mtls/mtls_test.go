@@ -70,10 +70,12 @@ func (p *pki) issue(serial int64, name string, life time.Duration) (chain, key [
 	k := newKey(p.t)
 	template := &x509.Certificate{SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(life),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}
-	if uri, err := url.Parse(name); err == nil && uri.Scheme != "" {
-		template.URIs = []*url.URL{uri}
-	} else {
-		template.DNSNames = []string{name}
+	for one := range strings.SplitSeq(name, ",") {
+		if uri, err := url.Parse(one); err == nil && uri.Scheme != "" {
+			template.URIs = append(template.URIs, uri)
+		} else {
+			template.DNSNames = append(template.DNSNames, one)
+		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, p.cert, k.Public(), p.key)
 	if err != nil {
@@ -490,6 +492,8 @@ func TestWhoseWordAnIdentityIs(t *testing.T) {
 		"of the partner, where there is none":  {partner.holder(web), nil, web},
 		"of the partner, without such a name":  {partner.holder("web.partner.example"), mesh.holder(catalog), ""},
 		"of the partner, as a name of its own": {partner.holder("https://partner.example/web"), mesh.holder(catalog), "https://partner.example/web"},
+		"of the partner, with several":         {partner.holder(theirs + ",urn:web"), mesh.holder(catalog), theirs + ",urn:web"},
+		"of the partner, one of the mesh's":    {partner.holder(theirs + "," + web), mesh.holder(catalog), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := NewServer(ServerConfig{Certificates: []Certificate{partner.holder("catalog.example.com")}, Workload: c.workload, Mesh: mesh,
@@ -498,7 +502,7 @@ func TestWhoseWordAnIdentityIs(t *testing.T) {
 			if sErr != nil || cErr != nil {
 				t.Fatal(sErr, cErr)
 			}
-			if s.Identity.URI != c.want || !s.Mutual || s.Cert == nil {
+			if s.Identity.URI+strings.Join(s.URIs, ",") != c.want || !s.Mutual || s.Cert == nil {
 				t.Errorf("server saw %+v", s)
 			}
 		})

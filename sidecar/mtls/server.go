@@ -150,7 +150,7 @@ func (s *Server) Server(ctx context.Context, raw net.Conn) (net.Conn, *exchange.
 		security.Cert = chain[0].Raw
 	}
 	if !security.Mutual || s.config.Peer.Trust.Mesh == nil && !s.vouched(chain) {
-		security.Identity = exchange.Identity{}
+		security.Identity, security.URIs = exchange.Identity{}, nil
 	}
 	security.LocalURI = s.localURI()
 	return conn, security, nil
@@ -202,6 +202,11 @@ func describe(state tls.ConnectionState) *exchange.Security {
 	leaf := state.PeerCertificates[0]
 	sum := sha256.Sum256(leaf.Raw)
 	s.Hash, s.Subject, s.DNS = hex.EncodeToString(sum[:]), leaf.Subject.String(), leaf.DNSNames
+	if len(leaf.URIs) > 1 {
+		for _, u := range leaf.URIs {
+			s.URIs = append(s.URIs, u.String())
+		}
+	}
 	if len(leaf.URIs) == 1 {
 		s.Identity.URI = leaf.URIs[0].String()
 		if id, err := spiffe.Parse(s.Identity.URI); err == nil {

@@ -172,7 +172,7 @@ func sniPermission(s model.StringMatch) *rbac.Permission {
 	return &rbac.Permission{Rule: &rbac.Permission_RequestedServerName{RequestedServerName: message.String(s)}}
 }
 
-// authenticated is a peer whose identity was verified and matches. Nil: any verified peer.
+// authenticated is a peer whose certificate was verified and has a name that matches.
 func authenticated(m *matcher.StringMatcher) *rbac.Principal {
 	return &rbac.Principal{Identifier: &rbac.Principal_Authenticated_{Authenticated: &rbac.Principal_Authenticated{PrincipalName: m}}}
 }
@@ -181,7 +181,7 @@ func authenticated(m *matcher.StringMatcher) *rbac.Principal {
 func principalID(s model.StringMatch) *rbac.Principal {
 	switch s.Kind {
 	case model.MatchNonEmpty, model.MatchPresent:
-		return authenticated(nil)
+		return authenticated(message.Regex(".+"))
 	case model.MatchExact, model.MatchPrefix:
 		s.Value = scheme + s.Value
 		return authenticated(message.String(s))

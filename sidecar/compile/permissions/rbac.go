@@ -110,7 +110,7 @@ func principal(field string, in *rbacv3.Principal) (r rbac.Rule, err error) {
 		r.Rules, err = rules(field+".not_id", []*rbacv3.Principal{p.NotId}, principal)
 	case *rbacv3.Principal_Authenticated_:
 		r.Kind = rbac.Peer
-		if name := p.Authenticated.GetPrincipalName(); name != nil {
+		if name := p.Authenticated.GetPrincipalName(); name != nil && name.GetSafeRegex().GetRegex() != anyName {
 			r.Kind = rbac.Principal
 			r.Match, err = values.StringMatch(field+".authenticated.principal_name", name)
 		}
@@ -127,6 +127,9 @@ func principal(field string, in *rbacv3.Principal) (r rbac.Rule, err error) {
 	}
 	return r, err
 }
+
+// anyName is a principal that every certificate has.
+const anyName = ".+"
 
 func always(field string, any bool) (rbac.Rule, error) {
 	if !any {

@@ -13,7 +13,7 @@ func TestJudgingAllocatesNothing(t *testing.T) {
 		Permissions: []Rule{{Kind: And, Rules: []Rule{
 			{Kind: Header, Name: ":method", Match: exact("GET")}, {Kind: Path, Match: match.Config{Kind: match.Contains, Value: "views"}},
 			{Kind: Template, Pattern: "/reviews/{*}"}, {Kind: Header, Name: "x-group", Match: exact("b")}}}},
-		Principals: []Rule{{Kind: Principal, Match: exact(web)}}}}})
+		Principals: []Rule{{Kind: Principal, Match: match.Config{Kind: match.Regex, Value: "spiffe://.*/ns/bank/.*"}}, {Kind: Principal, Match: exact(web)}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -158,13 +158,36 @@ func (s *serverName) holds(of facts) bool { return s.match.Match(of.c.SNI) }
 
 type authenticated struct{}
 
-func (authenticated) holds(of facts) bool { return of.c.Peer() != nil }
+func (authenticated) holds(of facts) bool { return of.c.Verified() }
 
 type principal struct{ match match.String }
 
+// holds tries each name, as Envoy does.
 func (p *principal) holds(of facts) bool {
-	peer := of.c.Peer()
-	return peer != nil && p.match.Match(peer.URI)
+	if !of.c.Verified() {
+		return false
+	}
+	s := of.c.Security
+	return s.Identity.URI != "" && p.match.Match(s.Identity.URI) || p.oneOf(s.URIs) || p.domain(s.DNS) || s.Subject != "" && p.match.Match(s.Subject)
+}
+
+func (p *principal) oneOf(names []string) bool {
+	for _, name := range names {
+		if p.match.Match(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// domain passes over what is no DNS name: a URI there has not been judged as one.
+func (p *principal) domain(names []string) bool {
+	for _, name := range names {
+		if !strings.Contains(name, "/") && p.match.Match(name) {
+			return true
+		}
+	}
+	return false
 }
 
 type path struct{ match match.String }

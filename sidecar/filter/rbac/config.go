@@ -41,8 +41,8 @@ const (
 	DestinationIP
 	DestinationPort
 	ServerName   // SNI, by Match
-	Principal    // the peer's verified URI, by Match; Authenticated without one
-	Peer         // any authenticated peer
+	Principal    // a name in the peer's verified certificate, by Match: a URI, a DNS name or its subject
+	Peer         // any peer with a verified certificate
 	DirectSource // the peer's address, by Prefix
 	Source       // the client's address, X-Forwarded-For considered where it is trusted, by Prefix
 

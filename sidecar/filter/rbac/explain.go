@@ -2,6 +2,7 @@ package rbac
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -90,7 +91,7 @@ func wants(r Rule) string {
 	case Source:
 		return fmt.Sprintf("client address in %s", r.Prefix)
 	case Peer:
-		return "a client with an identity (mutual TLS)"
+		return "a client with a verified certificate (mutual TLS)"
 	case Template:
 		return fmt.Sprintf("path like %q", r.Pattern)
 	case Header:
@@ -171,6 +172,9 @@ func is(r Rule, of facts) string {
 		if peer := of.c.Peer(); peer != nil {
 			return fmt.Sprintf("%q", peer.URI)
 		}
+		if of.c.Verified() {
+			return "a certificate without identity: " + certified(of.c.Security)
+		}
 		return "none: the client shows no certificate (plaintext)"
 	case Path, Template:
 		return fmt.Sprintf("%q", pathOf(of.x))
@@ -185,4 +189,13 @@ func is(r Rule, of facts) string {
 		}
 	}
 	return ""
+}
+
+// certified names a certificate by what principals are compared with.
+func certified(s *exchange.Security) string {
+	names := slices.Concat(s.URIs, s.DNS)
+	if s.Subject != "" {
+		names = append(names, s.Subject)
+	}
+	return fmt.Sprintf("%q", names)
 }

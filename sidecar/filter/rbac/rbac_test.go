@@ -118,6 +118,46 @@ func TestPlaintextPeerIsNobody(t *testing.T) {
 	}
 }
 
+// TestNamesOfCertificates: without a URI, or with several, the other names count too.
+func TestNamesOfCertificates(t *testing.T) {
+	const elsewhere = "spiffe://partner.example/web"
+	alice := exchange.Security{Mutual: true, DNS: []string{"alice.example.com"}, Subject: "CN=alice,O=partner"}
+	both := exchange.Security{Mutual: true, Identity: exchange.Identity{URI: web}, DNS: []string{"web.example.com"}}
+	several := exchange.Security{Mutual: true, URIs: []string{elsewhere, web}}
+	for name, c := range map[string]struct {
+		security exchange.Security
+		rule     Rule
+		want     bool
+	}{
+		"any":                       {alice, Rule{Kind: Peer}, true},
+		"any, of no name":           {exchange.Security{Mutual: true}, Rule{Kind: Peer}, true},
+		"any, not verified":         {exchange.Security{DNS: alice.DNS, Subject: alice.Subject}, Rule{Kind: Peer}, false},
+		"a DNS name":                {alice, Rule{Kind: Principal, Match: exact("alice.example.com")}, true},
+		"another DNS name":          {alice, Rule{Kind: Principal, Match: exact("bob.example.com")}, false},
+		"a DNS name, not verified":  {exchange.Security{DNS: alice.DNS}, Rule{Kind: Principal, Match: exact("alice.example.com")}, false},
+		"a DNS name beside a URI":   {both, Rule{Kind: Principal, Match: exact("web.example.com")}, true},
+		"a URI beside a DNS name":   {both, Rule{Kind: Principal, Match: exact(web)}, true},
+		"a URI for a DNS name":      {exchange.Security{Mutual: true, DNS: []string{web}}, Rule{Kind: Principal, Match: exact(web)}, false},
+		"a subject":                 {alice, Rule{Kind: Principal, Match: exact("CN=alice,O=partner")}, true},
+		"part of a subject":         {alice, Rule{Kind: Principal, Match: match.Config{Kind: match.Contains, Value: "O=partner"}}, true},
+		"a subject, not verified":   {exchange.Security{Subject: alice.Subject}, Rule{Kind: Principal, Match: prefix("CN=")}, false},
+		"the first of several URIs": {several, Rule{Kind: Principal, Match: exact(elsewhere)}, true},
+		"another of several URIs":   {several, Rule{Kind: Principal, Match: exact(web)}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := NewNetwork(Config{Policies: []Policy{{Permissions: []Rule{{Kind: Any}}, Principals: []Rule{c.rule}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn := connection()
+			conn.Security = &c.security
+			if got := f.Connection(conn) == exchange.OK; got != c.want {
+				t.Errorf("matches: %v", got)
+			}
+		})
+	}
+}
+
 func TestActions(t *testing.T) {
 	everyone, nobody := []Rule{{Kind: Any}}, []Rule{{Kind: Or}}
 	for name, c := range map[string]struct {
