@@ -37,6 +37,7 @@ type Security struct {
 	Subject  string   // RFC 2253 subject of the peer's certificate, for XFCC and RBAC
 	DNS      []string // DNS SANs of the peer's certificate, for XFCC and RBAC
 	URIs     []string // its URI SANs where it has several, and so no Identity, for RBAC
+	Claimed  []string // instead of these and Identity: URI SANs that are not its authority's to give; they may refuse, and grant nothing
 	Hash     string   // hex SHA-256 of the peer's certificate, for XFCC
 	LocalURI string   // our own certificate's URI, XFCC's By; empty where it has none
 	Cert     []byte   // DER of the peer's certificate, for XFCC; only what servers say of clients

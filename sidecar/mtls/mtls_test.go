@@ -482,18 +482,18 @@ func TestWhoseWordAnIdentityIs(t *testing.T) {
 	const theirs = "spiffe://partner.example/ns/shop/sa/web"
 	for name, c := range map[string]struct {
 		client, workload Certificate
-		want             string
+		want, claimed    string
 	}{
-		"of the partner, as itself":            {partner.holder(theirs), mesh.holder(catalog), theirs},
-		"of the partner, as one of the mesh":   {partner.holder(web), mesh.holder(catalog), ""},
-		"of the partner, below the mesh":       {partner.holder("spiffe://Cluster.local/any"), mesh.holder(catalog), ""},
-		"of the mesh":                          {mesh.holder(web), mesh.holder(catalog), web},
-		"before the mesh's own name is known":  {partner.holder(web), holder{}, ""},
-		"of the partner, where there is none":  {partner.holder(web), nil, web},
-		"of the partner, without such a name":  {partner.holder("web.partner.example"), mesh.holder(catalog), ""},
-		"of the partner, as a name of its own": {partner.holder("https://partner.example/web"), mesh.holder(catalog), "https://partner.example/web"},
-		"of the partner, with several":         {partner.holder(theirs + ",urn:web"), mesh.holder(catalog), theirs + ",urn:web"},
-		"of the partner, one of the mesh's":    {partner.holder(theirs + "," + web), mesh.holder(catalog), ""},
+		"of the partner, as itself":            {partner.holder(theirs), mesh.holder(catalog), theirs, ""},
+		"of the partner, as one of the mesh":   {partner.holder(web), mesh.holder(catalog), "", web},
+		"of the partner, below the mesh":       {partner.holder("spiffe://Cluster.local/any"), mesh.holder(catalog), "", "spiffe://Cluster.local/any"},
+		"of the mesh":                          {mesh.holder(web), mesh.holder(catalog), web, ""},
+		"before the mesh's own name is known":  {partner.holder(web), holder{}, "", web},
+		"of the partner, where there is none":  {partner.holder(web), nil, web, ""},
+		"of the partner, without such a name":  {partner.holder("web.partner.example"), mesh.holder(catalog), "", ""},
+		"of the partner, as a name of its own": {partner.holder("https://partner.example/web"), mesh.holder(catalog), "https://partner.example/web", ""},
+		"of the partner, with several":         {partner.holder(theirs + ",urn:web"), mesh.holder(catalog), theirs + ",urn:web", ""},
+		"of the partner, one of the mesh's":    {partner.holder(theirs + "," + web), mesh.holder(catalog), "", theirs + "," + web},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := NewServer(ServerConfig{Certificates: []Certificate{partner.holder("catalog.example.com")}, Workload: c.workload, Mesh: mesh,
@@ -502,7 +502,7 @@ func TestWhoseWordAnIdentityIs(t *testing.T) {
 			if sErr != nil || cErr != nil {
 				t.Fatal(sErr, cErr)
 			}
-			if s.Identity.URI+strings.Join(s.URIs, ",") != c.want || !s.Mutual || s.Cert == nil {
+			if s.Identity.URI+strings.Join(s.URIs, ",") != c.want || strings.Join(s.Claimed, ",") != c.claimed || !s.Mutual || s.Cert == nil {
 				t.Errorf("server saw %+v", s)
 			}
 		})

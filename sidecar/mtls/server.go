@@ -151,6 +151,9 @@ func (s *Server) Server(ctx context.Context, raw net.Conn) (net.Conn, *exchange.
 	}
 	if !security.Mutual || s.config.Peer.Trust.Mesh == nil && !s.vouched(chain) {
 		security.Identity, security.URIs = exchange.Identity{}, nil
+		if security.Mutual {
+			security.Claimed = uris(chain[0])
+		}
 	}
 	security.LocalURI = s.localURI()
 	return conn, security, nil
@@ -203,9 +206,7 @@ func describe(state tls.ConnectionState) *exchange.Security {
 	sum := sha256.Sum256(leaf.Raw)
 	s.Hash, s.Subject, s.DNS = hex.EncodeToString(sum[:]), leaf.Subject.String(), leaf.DNSNames
 	if len(leaf.URIs) > 1 {
-		for _, u := range leaf.URIs {
-			s.URIs = append(s.URIs, u.String())
-		}
+		s.URIs = uris(leaf)
 	}
 	if len(leaf.URIs) == 1 {
 		s.Identity.URI = leaf.URIs[0].String()
@@ -214,6 +215,14 @@ func describe(state tls.ConnectionState) *exchange.Security {
 		}
 	}
 	return s
+}
+
+func uris(leaf *x509.Certificate) []string {
+	var out []string
+	for _, u := range leaf.URIs {
+		out = append(out, u.String())
+	}
+	return out
 }
 
 func versionName(v uint16) string {

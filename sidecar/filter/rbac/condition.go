@@ -21,8 +21,8 @@ type facts struct {
 // condition is a compiled Rule.
 type condition interface{ holds(of facts) bool }
 
-func anyOf(rules []Rule, http bool) (condition, error) {
-	list, err := conditions(rules, http)
+func anyOf(rules []Rule, http, claims bool) (condition, error) {
+	list, err := conditions(rules, http, claims)
 	if err != nil {
 		return nil, err
 	}
@@ -32,19 +32,20 @@ func anyOf(rules []Rule, http bool) (condition, error) {
 	return or(list), nil
 }
 
-func conditions(rules []Rule, http bool) ([]condition, error) {
+func conditions(rules []Rule, http, claims bool) ([]condition, error) {
 	out := make([]condition, len(rules))
 	for i, r := range rules {
 		var err error
-		if out[i], err = newCondition(r, http); err != nil {
+		if out[i], err = newCondition(r, http, claims); err != nil {
 			return nil, fmt.Errorf("[%d]%w", i, err)
 		}
 	}
 	return out, nil
 }
 
-// newCondition compiles r. Its error begins where a field path goes on.
-func newCondition(r Rule, http bool) (condition, error) {
+// newCondition compiles r. Its error begins where a field path goes on. Claims says that r is met by what is only claimed as well, since that can but refuse:
+// in DENY, and, where it is negated, in ALLOW.
+func newCondition(r Rule, http, claims bool) (condition, error) {
 	if r.Kind >= Header && !http {
 		return nil, errors.New(": it needs a request, and this is for connections")
 	}
@@ -52,7 +53,7 @@ func newCondition(r Rule, http bool) (condition, error) {
 	case Any:
 		return always{}, nil
 	case And, Or, Not:
-		return combine(r, http)
+		return combine(r, http, claims)
 	case DestinationIP:
 		return destination(r.Prefix), nil
 	case DestinationPort:
@@ -74,7 +75,7 @@ func newCondition(r Rule, http bool) (condition, error) {
 	case ServerName:
 		return &serverName{m}, nil
 	case Principal:
-		return &principal{m}, nil
+		return &principal{m, claims}, nil
 	case Path:
 		return &path{m}, nil
 	case Header:
@@ -83,8 +84,8 @@ func newCondition(r Rule, http bool) (condition, error) {
 	return nil, fmt.Errorf(": kind %d is unknown", r.Kind)
 }
 
-func combine(r Rule, http bool) (condition, error) {
-	list, err := conditions(r.Rules, http)
+func combine(r Rule, http, claims bool) (condition, error) {
+	list, err := conditions(r.Rules, http, claims != (r.Kind == Not))
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +161,10 @@ type authenticated struct{}
 
 func (authenticated) holds(of facts) bool { return of.c.Verified() }
 
-type principal struct{ match match.String }
+type principal struct {
+	match  match.String
+	claims bool
+}
 
 // holds tries each name, as Envoy does.
 func (p *principal) holds(of facts) bool {
@@ -168,7 +172,8 @@ func (p *principal) holds(of facts) bool {
 		return false
 	}
 	s := of.c.Security
-	return s.Identity.URI != "" && p.match.Match(s.Identity.URI) || p.oneOf(s.URIs) || p.domain(s.DNS) || s.Subject != "" && p.match.Match(s.Subject)
+	return s.Identity.URI != "" && p.match.Match(s.Identity.URI) || p.oneOf(s.URIs) || p.claims && p.oneOf(s.Claimed) ||
+		p.domain(s.DNS) || s.Subject != "" && p.match.Match(s.Subject)
 }
 
 func (p *principal) oneOf(names []string) bool {
@@ -180,10 +185,10 @@ func (p *principal) oneOf(names []string) bool {
 	return false
 }
 
-// domain passes over what is no DNS name: a URI there has not been judged as one.
+// domain takes what is no DNS name for a claim: a URI there has not been judged as one.
 func (p *principal) domain(names []string) bool {
 	for _, name := range names {
-		if !strings.Contains(name, "/") && p.match.Match(name) {
+		if (p.claims || !strings.Contains(name, "/")) && p.match.Match(name) {
 			return true
 		}
 	}

@@ -30,10 +30,10 @@ func (f *Filter) Explain(c *exchange.Connection, x *exchange.Exchange) []Asked {
 		asked := Asked{Policy: f.config.Policies[i].Name}
 		who, what := p.principals.holds(of), p.permissions.holds(of)
 		if !who {
-			asked.Missed = unmet("principals", f.config.Policies[i].Principals, of)
+			asked.Missed = f.unmet("principals", f.config.Policies[i].Principals, of)
 		}
 		if !what {
-			asked.Missed = append(asked.Missed, unmet("permissions", f.config.Policies[i].Permissions, of)...)
+			asked.Missed = append(asked.Missed, f.unmet("permissions", f.config.Policies[i].Permissions, of)...)
 		}
 		asked.Met = who && what
 		if out = append(out, asked); asked.Met {
@@ -47,20 +47,20 @@ func (f *Filter) Explain(c *exchange.Connection, x *exchange.Exchange) []Asked {
 func (f *Filter) Action() Action { return f.config.Action }
 
 // unmet says of alternatives, none of which holds, what each lacks.
-func unmet(kind string, rules []Rule, of facts) []Missed {
+func (f *Filter) unmet(kind string, rules []Rule, of facts) []Missed {
 	var out []Missed
 	for i, r := range rules {
-		out = append(out, Missed{kind, i, lacks(r, of)})
+		out = append(out, Missed{kind, i, f.lacks(r, of)})
 	}
 	return out
 }
 
 // lacks describes the first part of a rule that does not hold.
-func lacks(r Rule, of facts) string {
+func (f *Filter) lacks(r Rule, of facts) string {
 	if r.Kind == And {
 		for _, sub := range r.Rules {
-			if c, err := newCondition(sub, of.x != nil); err == nil && !c.holds(of) {
-				return lacks(sub, of)
+			if c, err := newCondition(sub, of.x != nil, f.config.Action == Deny); err == nil && !c.holds(of) {
+				return f.lacks(sub, of)
 			}
 		}
 	}
@@ -193,7 +193,7 @@ func is(r Rule, of facts) string {
 
 // certified names a certificate by what principals are compared with.
 func certified(s *exchange.Security) string {
-	names := slices.Concat(s.URIs, s.DNS)
+	names := slices.Concat(s.URIs, s.Claimed, s.DNS)
 	if s.Subject != "" {
 		names = append(names, s.Subject)
 	}

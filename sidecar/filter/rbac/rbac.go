@@ -31,11 +31,11 @@ func compile(c Config, http bool) (*Filter, error) {
 	f := &Filter{config: c}
 	names := make([]string, 0, len(c.Policies))
 	for _, p := range c.Policies {
-		permissions, err := anyOf(p.Permissions, http)
+		permissions, err := anyOf(p.Permissions, http, c.Action == Deny)
 		if err != nil {
 			return nil, fmt.Errorf("policies[%s].permissions%w", p.Name, err)
 		}
-		principals, err := anyOf(p.Principals, http)
+		principals, err := anyOf(p.Principals, http, c.Action == Deny)
 		if err != nil {
 			return nil, fmt.Errorf("policies[%s].principals%w", p.Name, err)
 		}

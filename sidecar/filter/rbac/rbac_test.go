@@ -158,6 +158,27 @@ func TestNamesOfCertificates(t *testing.T) {
 	}
 }
 
+// TestClaims: an identity that is only claimed never lets anyone through.
+func TestClaims(t *testing.T) {
+	who := Rule{Kind: Principal, Match: exact(web)}
+	nobody, double := Rule{Kind: Not, Rules: []Rule{who}}, Rule{Kind: Not, Rules: []Rule{{Kind: Not, Rules: []Rule{who}}}}
+	for _, claim := range []exchange.Security{{Mutual: true, Claimed: []string{web}}, {Mutual: true, DNS: []string{web}}} {
+		for _, action := range []Action{Allow, Deny} {
+			for _, rule := range []Rule{who, nobody, double, {Kind: And, Rules: []Rule{who}}, {Kind: Or, Rules: []Rule{nobody}}} {
+				f, err := NewNetwork(Config{action, []Policy{{Permissions: []Rule{{Kind: Any}}, Principals: []Rule{rule}}}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				conn := connection()
+				conn.Security = &claim
+				if f.Connection(conn) != exchange.Denied {
+					t.Errorf("%+v lets %+v through, action %d", rule, claim, action)
+				}
+			}
+		}
+	}
+}
+
 func TestActions(t *testing.T) {
 	everyone, nobody := []Rule{{Kind: Any}}, []Rule{{Kind: Or}}
 	for name, c := range map[string]struct {
