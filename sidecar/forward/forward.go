@@ -88,6 +88,8 @@ type run struct {
 	trailers exchange.Head
 	deadline time.Time
 	timeout  time.Duration
+	most     time.Duration // how long the exchange may last from its beginning on; 0: any time
+	asked    bool          // the client has said so
 	perTry   time.Duration // the current try's own timeout; 0: none
 	tryIdle  time.Duration // how long the current try's upstream may be silent; 0: as the route says
 	until    time.Time     // the current try's deadline; zero: none
@@ -126,7 +128,7 @@ func (p *Proxy) begin(x *exchange.Exchange, d exchange.Downstream, b *config.Bou
 	r.vhost, r.route, r.target, r.cluster, r.tried = nil, nil, nil, nil, r.tried[:0]
 	r.connected, r.key, r.mints, r.bridged, r.told = false, upstream.Key{}, false, false, false
 	r.body, r.whole, r.started, r.deadline, r.timeout, r.until = nil, false, false, time.Time{}, 0, time.Time{}
-	r.perTry, r.tryIdle, r.retries = 0, 0, 0
+	r.perTry, r.tryIdle, r.retries, r.most, r.asked = 0, 0, 0, 0, false
 	r.mirrors, r.fields, r.single, x.Quiet, x.Stall = nil, nil, false, r.http.Quiet, r.http.StreamIdle
 	r.pump.overdue = false
 	r.trailers.Reset()

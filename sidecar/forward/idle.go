@@ -79,21 +79,18 @@ func (i *idler) stop() bool {
 
 // bound ends the exchange once it has lasted, from its beginning on and with its response, as long as it may.
 func (r *run) bound() {
-	if most := r.longest(); most > 0 {
-		r.lasting.start(r.x, max(most-time.Since(r.x.Start), 1))
+	if r.most, r.asked = r.said(); !r.asked {
+		r.most = r.longest()
+	}
+	if r.most > 0 {
+		r.lasting.start(r.x, max(r.most-time.Since(r.x.Start), 1))
 	}
 }
 
-// longest is how long the exchange may last, as its route says or else its listener; 0: any time. A grpc-timeout that is honoured takes its place, as in Envoy.
+// longest is how long the exchange may last, as its route says or else its listener; 0: any time.
 func (r *run) longest() time.Duration {
-	most := r.http.MaxStream
 	if r.route != nil && r.route.MaxStream != nil {
-		most = *r.route.MaxStream
+		return *r.route.MaxStream
 	}
-	if most > 0 && r.route != nil && r.route.GRPC != nil && !r.route.GRPC.Calls {
-		if _, asked := parseGRPCTimeout(r.x.Request.Get(grpcTimeout)); asked {
-			return 0
-		}
-	}
-	return most
+	return r.http.MaxStream
 }

@@ -19,7 +19,8 @@ func TestGRPCTimeout(t *testing.T) {
 	}
 }
 
-// TestLimit: a client's own timeout holds, up to what the route allows; none at all is more than that.
+// TestLimit: a client's own timeout holds, up to what the route allows; none at all is more than that. Of calls alone it is the request's timeout, else that of the
+// whole exchange.
 func TestLimit(t *testing.T) {
 	up := func(seconds int) *route.GRPCTimeout {
 		return &route.GRPCTimeout{Max: time.Duration(seconds) * time.Second}
@@ -31,68 +32,83 @@ func TestLimit(t *testing.T) {
 		g.Offset = 200 * time.Millisecond
 		return g
 	}
+	const timeout, stream = time.Second, 30 * time.Second
 	for name, c := range map[string]struct {
-		grpc  *route.GRPCTimeout
-		kind  string // of content
-		asked string
-		want  time.Duration
+		grpc    *route.GRPCTimeout
+		kind    string // of content
+		asked   string
+		request time.Duration
+		all     time.Duration
 	}{
-		"nothing asked for":               {up(2), "", "", time.Second},
-		"less":                            {up(2), "", "500m", 500 * time.Millisecond},
-		"more":                            {up(2), "", "3S", 2 * time.Second},
-		"no limit":                        {up(2), "", "0S", 2 * time.Second},
-		"unreadable":                      {up(2), "", "soon", time.Second},
-		"the client alone decides":        {up(0), "", "3S", 3 * time.Second},
-		"the client wants no limit":       {up(0), "", "0S", 0},
-		"not a matter of clients":         {nil, "", "3S", time.Second},
-		"earlier than the client":         {less(up(0)), "", "3S", 2800 * time.Millisecond},
-		"earlier than the most":           {less(up(2)), "", "3S", 1800 * time.Millisecond},
-		"less than it is earlier":         {less(up(2)), "", "100m", 1},
-		"calls only, and none":            {calls(2), "text/plain", "500m", time.Second},
-		"calls only, less":                {calls(2), "application/grpc", "500m", 500 * time.Millisecond},
-		"calls only, more":                {calls(2), "application/grpc", "3S", 2 * time.Second},
-		"calls only, nothing asked for":   {calls(2), "application/grpc", "", 2 * time.Second},
-		"calls only, without limit":       {calls(0), "application/grpc", "", 0},
-		"calls only, the client decides":  {calls(0), "application/grpc", "3S", 3 * time.Second},
-		"calls only, earlier":             {less(calls(0)), "application/grpc", "3S", 2800 * time.Millisecond},
-		"calls only, earlier, but capped": {less(calls(2)), "application/grpc", "3S", 2 * time.Second},
-		"calls only, too little":          {less(calls(2)), "application/grpc", "200m", 200 * time.Millisecond},
+		"nothing asked for":               {up(2), "", "", timeout, stream},
+		"less":                            {up(2), "", "500m", 0, 500 * time.Millisecond},
+		"more":                            {up(2), "", "3S", 0, 2 * time.Second},
+		"no limit":                        {up(2), "", "0S", 0, 2 * time.Second},
+		"unreadable":                      {up(2), "", "soon", timeout, stream},
+		"the client alone decides":        {up(0), "", "3S", 0, 3 * time.Second},
+		"longer than the stream may":      {up(0), "", "1H", 0, time.Hour},
+		"the client wants no limit":       {up(0), "", "0S", 0, stream},
+		"not a matter of clients":         {nil, "", "3S", timeout, stream},
+		"earlier than the client":         {less(up(0)), "", "3S", 0, 2800 * time.Millisecond},
+		"earlier than the most":           {less(up(2)), "", "3S", 0, 1800 * time.Millisecond},
+		"less than it is earlier":         {less(up(2)), "", "100m", 0, 1},
+		"less than the timeout":           {up(1), "", "500m", 0, 500 * time.Millisecond},
+		"no less than the timeout":        {up(1), "", "1S", timeout, stream},
+		"no limit, and the timeout":       {up(1), "", "0S", timeout, stream},
+		"calls only, and none":            {calls(2), "text/plain", "500m", timeout, stream},
+		"calls only, less":                {calls(2), "application/grpc", "500m", 500 * time.Millisecond, stream},
+		"calls only, more":                {calls(2), "application/grpc", "3S", 2 * time.Second, stream},
+		"calls only, nothing asked for":   {calls(2), "application/grpc", "", 2 * time.Second, stream},
+		"calls only, without limit":       {calls(0), "application/grpc", "", 0, stream},
+		"calls only, the client decides":  {calls(0), "application/grpc", "3S", 3 * time.Second, stream},
+		"calls only, earlier":             {less(calls(0)), "application/grpc", "3S", 2800 * time.Millisecond, stream},
+		"calls only, earlier, but capped": {less(calls(2)), "application/grpc", "3S", 2 * time.Second, stream},
+		"calls only, too little":          {less(calls(2)), "application/grpc", "200m", 200 * time.Millisecond, stream},
 	} {
-		r := request(config.HTTP{}, "POST /")
+		h := config.HTTP{MaxStream: stream}
+		r := request(h, "POST /")
 		if c.asked != "" {
-			r = request(config.HTTP{}, "POST /", "grpc-timeout: "+c.asked)
+			r = request(h, "POST /", "grpc-timeout: "+c.asked)
 		}
-		r.x.GRPC = isGRPC(exchange.View(c.kind))
-		r.route = &route.Route{Timeout: time.Second, GRPC: c.grpc}
-		if got := r.limit(); got != c.want {
-			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		r.x.GRPC, r.x.Start = isGRPC(exchange.View(c.kind)), time.Now()
+		r.route = &route.Route{Timeout: timeout, GRPC: c.grpc}
+		r.bound()
+		r.lasting.stop()
+		if got := r.limit(); got != c.request || r.most != c.all {
+			t.Errorf("%s: got %v, and %v of all, want %v and %v", name, got, r.most, c.request, c.all)
 		}
 	}
 }
 
 // TestTellCall: the server of a call is told no longer a time than the try has, whatever the client said.
 func TestTellCall(t *testing.T) {
+	stream := 3 * time.Second
 	for name, c := range map[string]struct {
-		grpc   *route.GRPCTimeout
+		route  route.Route
 		isGRPC bool
 		asked  string
 		limit  time.Duration
 		perTry time.Duration
+		most   time.Duration
 		want   string
 	}{
-		"cut by the route":       {&route.GRPCTimeout{}, true, "9S", 2 * time.Second, 0, "2000000u"},
-		"cut by the try":         {&route.GRPCTimeout{}, true, "9S", 2 * time.Second, time.Second, "1000000u"},
-		"long":                   {&route.GRPCTimeout{}, true, "9S", 1000 * time.Second, 0, "1000000m"},
-		"the client said none":   {&route.GRPCTimeout{}, true, "", 2 * time.Second, 0, "2000000u"},
-		"no limit":               {&route.GRPCTimeout{}, true, "0S", 0, 0, "0S"},
-		"no call":                {&route.GRPCTimeout{}, false, "9S", 2 * time.Second, 0, "9S"},
-		"not a matter of routes": {nil, true, "9S", 2 * time.Second, 0, "9S"},
+		"cut by the route":       {route.Route{GRPC: &route.GRPCTimeout{}}, true, "9S", 2 * time.Second, 0, 0, "2000m"},
+		"cut by the try":         {route.Route{GRPC: &route.GRPCTimeout{}}, true, "9S", 2 * time.Second, time.Second, 0, "1000m"},
+		"long":                   {route.Route{GRPC: &route.GRPCTimeout{}}, true, "9S", 1000 * time.Second, 0, 0, "1000000m"},
+		"the client said none":   {route.Route{GRPC: &route.GRPCTimeout{}}, true, "", 2 * time.Second, 0, 0, "2000m"},
+		"no limit":               {route.Route{GRPC: &route.GRPCTimeout{}}, true, "0S", 0, 0, 0, "0S"},
+		"no call":                {route.Route{GRPC: &route.GRPCTimeout{}}, false, "9S", 2 * time.Second, 0, stream, "9S"},
+		"not a matter of routes": {route.Route{}, true, "9S", 2 * time.Second, 0, stream, "9S"},
+		"the exchange's":         {route.Route{GRPC: &route.GRPCTimeout{}}, true, "9S", 0, 0, stream, "3000m"},
+		"the exchange's, longer": {route.Route{GRPC: &route.GRPCTimeout{}}, true, "9S", 0, time.Second, stream, "1000m"},
+		"the stream's":           {route.Route{MaxStream: &stream}, true, "9S", 2 * time.Second, 0, stream, "3000m"},
+		"of calls alone":         {route.Route{GRPC: &route.GRPCTimeout{Calls: true}}, true, "9S", 5 * time.Second, 0, stream, "5000m"},
 	} {
 		r := request(config.HTTP{}, "POST /")
 		if c.asked != "" {
 			r = request(config.HTTP{}, "POST /", "grpc-timeout: "+c.asked)
 		}
-		r.x.GRPC, r.timeout, r.perTry, r.route = c.isGRPC, c.limit, c.perTry, &route.Route{GRPC: c.grpc}
+		r.x.GRPC, r.timeout, r.perTry, r.most, r.route = c.isGRPC, c.limit, c.perTry, c.most, &c.route
 		r.tellCall()
 		if got := r.x.Request.Get("grpc-timeout"); !got.Is(c.want) || r.x.Request.Count("grpc-timeout") > 1 {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
@@ -102,7 +118,7 @@ func TestTellCall(t *testing.T) {
 
 func TestAppendGRPCTimeout(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		1: "1u", time.Millisecond: "1000u", 99 * time.Second: "99000000u", 100 * time.Second: "100000m", 28 * time.Hour: "100800S", 30_000 * time.Hour: "1800000M", 1<<63 - 1: "2562047H",
+		1: "1u", time.Millisecond: "1m", 1500 * time.Microsecond: "1500u", 99*time.Second + 1000: "99000001u", 100*time.Second + 1000: "100000m", 99 * time.Second: "99000m", 28 * time.Hour: "100800S", 30_000 * time.Hour: "1800000M", 1<<63 - 1: "2562047H",
 	} {
 		got := appendGRPCTimeout(nil, d)
 		if back, ok := parseGRPCTimeout(got); string(got) != want || !ok || back > d && d > time.Microsecond {

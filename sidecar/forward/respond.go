@@ -75,7 +75,7 @@ const leastRest = time.Minute
 // rests is how long the client may take nothing of the response: what bounds the stream bounds this, too. 0: any time.
 func (r *run) rests() time.Duration {
 	most := r.idle()
-	for _, bound := range [...]time.Duration{r.timeout, r.longest()} {
+	for _, bound := range [...]time.Duration{r.timeout, r.most} {
 		if longer := max(bound, leastRest); bound > 0 && (most == 0 || longer < most) {
 			most = longer
 		}

@@ -70,6 +70,70 @@ func TestMaxStream(t *testing.T) {
 	}
 }
 
+// TestTimeoutThatTheClientSays: a grpc-timeout that the route honours bounds the whole exchange from its beginning, whatever moves meanwhile, and says nothing of
+// the host. One that is no less than the route's own timeout leaves that in force.
+func TestTimeoutThatTheClientSays(t *testing.T) {
+	const get, post, call = "GET / HTTP/1.1\r\nHost: a\r\n", "POST / HTTP/1.1\r\nHost: a\r\n", "Content-Type: application/grpc\r\n"
+	const open, begun = "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"
+	const soon, late = "Grpc-Timeout: 300m\r\n", "Grpc-Timeout: 1H\r\n"
+	const short, long = 300 * time.Millisecond, time.Minute
+	most := func(d time.Duration) *route.GRPCTimeout { return &route.GRPCTimeout{Max: d} }
+	duration := func(d time.Duration) *time.Duration { return &d }
+	ended := []string{"HTTP/1.1 504 ", "downstream duration timeout"}
+	waited := []string{"HTTP/1.1 408 ", "connection: close", "downstream duration timeout"}
+	cut := []string{"HTTP/1.1 200 ", "xx"}
+	for name, c := range map[string]struct {
+		send    string
+		answer  string // what the upstream begins with; it trickles afterwards
+		route   route.RouteConfig
+		want    []string
+		details string
+		ejected bool
+	}{
+		"a whole request":                    {get + soon + "\r\n", "", route.RouteConfig{GRPC: most(0)}, ended, "max_duration_timeout", false},
+		"one that goes on":                   {post + soon + open, "", route.RouteConfig{GRPC: most(0)}, waited, "max_duration_timeout", false},
+		"a call that goes on":                {post + call + soon + open, "", route.RouteConfig{GRPC: most(0)}, []string{"grpc-status: 4"}, "max_duration_timeout", false},
+		"inside the answer":                  {get + soon + "\r\n", begun, route.RouteConfig{GRPC: most(0)}, cut, "max_duration_timeout", false},
+		"inside both":                        {post + soon + open, begun, route.RouteConfig{GRPC: most(0)}, cut, "max_duration_timeout", false},
+		"inside a tunnel":                    {get + soon + "Upgrade: websocket\r\nConnection: upgrade\r\n\r\n", "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\n\r\n", route.RouteConfig{GRPC: most(0)}, []string{"HTTP/1.1 101 ", "xx"}, "max_duration_timeout", false},
+		"more than the route lets it":        {post + late + open, "", route.RouteConfig{GRPC: most(short)}, waited, "max_duration_timeout", false},
+		"in place of the route's":            {post + soon + open, "", route.RouteConfig{GRPC: most(0), MaxStream: duration(long)}, waited, "max_duration_timeout", false},
+		"none":                               {post + "Grpc-Timeout: 0S\r\n" + open, "", route.RouteConfig{GRPC: most(0), MaxStream: duration(short)}, waited, "max_duration_timeout", false},
+		"less than the route's timeout":      {get + soon + "\r\n", "", route.RouteConfig{GRPC: most(long), Timeout: long}, ended, "max_duration_timeout", false},
+		"more than the route's timeout":      {get + late + "\r\n", "", route.RouteConfig{GRPC: most(short), Timeout: short}, []string{"HTTP/1.1 504 ", "upstream request timeout"}, "response_timeout", true},
+		"of a call, by the timeout of calls": {post + call + soon + "Content-Length: 0\r\n\r\n", "", route.RouteConfig{GRPC: &route.GRPCTimeout{Calls: true}}, []string{"grpc-status: 4"}, "response_timeout", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := script(t, func(nc net.Conn, r *bufio.Reader) {
+				readHead(r)
+				_, err := io.WriteString(nc, c.answer)
+				for c.answer != "" && err == nil {
+					time.Sleep(20 * time.Millisecond)
+					_, err = io.WriteString(nc, "x")
+				}
+				_, _ = io.Copy(io.Discard, r)
+			})
+			rs := to("c")
+			rs[0].GRPC, rs[0].Timeout, rs[0].MaxStream = c.route.GRPC, c.route.Timeout, c.route.MaxStream
+			p := proxy(t, rs, map[string][]string{"c": {b}}, func(p *mesh) {
+				p.cfg.Clusters["c"].Outlier = &outlier.Config{Consecutive5xx: 1, BaseEjection: time.Hour, MaxEjectionPercent: 100}
+			})
+			nc, _ := p.dial()
+			if _, err := io.WriteString(nc, c.send); err != nil {
+				t.Fatal(err)
+			}
+			if r := p.book.last(t, 1); r.details != c.details {
+				t.Errorf("got %+v", r)
+			}
+			says(t, nc, c.want)
+			if got := p.reg.Current().Get("c").Hosts()[0].Ejected(); got != c.ejected {
+				t.Errorf("ejected: %t", got)
+			}
+		})
+	}
+}
+
 // TestMaxStreamOfEach: on one connection, each request has the whole time for itself.
 func TestMaxStreamOfEach(t *testing.T) {
 	b := script(t, func(nc net.Conn, r *bufio.Reader) {

@@ -212,12 +212,16 @@ func TestGRPCTimeouts(t *testing.T) {
 		return "", nil
 	})
 	most := 100 * time.Millisecond
-	for name, set := range map[string]func(*route.RouteConfig){
-		"the route's":            func(r *route.RouteConfig) { r.Timeout = most },
-		"the client's, when cut": func(r *route.RouteConfig) { r.GRPC = &route.GRPCTimeout{Max: most} },
+	for name, c := range map[string]struct {
+		set   func(*route.RouteConfig)
+		flags string
+	}{
+		"the route's":            {func(r *route.RouteConfig) { r.Timeout = most }, "UT"},
+		"the client's, when cut": {func(r *route.RouteConfig) { r.GRPC = &route.GRPCTimeout{Max: most} }, "-"},
+		"that of calls":          {func(r *route.RouteConfig) { r.GRPC = &route.GRPCTimeout{Max: most, Calls: true} }, "UT"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := build(t, addr, options{h2Down: true, h2Up: true, route: set})
+			m := build(t, addr, options{h2Down: true, h2Up: true, route: c.set})
 			begun := time.Now()
 			ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 			defer cancel()
@@ -225,7 +229,7 @@ func TestGRPCTimeouts(t *testing.T) {
 			if status.Code(err) != codes.DeadlineExceeded || time.Since(begun) > 5*time.Second {
 				t.Errorf("got %v after %v", err, time.Since(begun))
 			}
-			if e := m.log.wait(t, 1); e.grpc != 4 || e.flags != "UT" {
+			if e := m.log.wait(t, 1); e.grpc != 4 || e.flags != c.flags {
 				t.Errorf("recorded %+v", e)
 			}
 		})

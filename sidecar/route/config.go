@@ -63,7 +63,7 @@ type Origin struct {
 	Rule   string // "http[1].match[0]"
 }
 
-// GRPCTimeout is what a request's grpc-timeout means: it takes the place of the route's timeout.
+// GRPCTimeout is what a request's grpc-timeout means: it takes the place of the route's timeout for calls, else of MaxStream.
 type GRPCTimeout struct {
 	Max    time.Duration // at most this; 0: any
 	Offset time.Duration // the limit here is so much less than what the request says

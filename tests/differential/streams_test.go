@@ -173,6 +173,13 @@ func calls() []question {
 		add("limit "+timeout, call("/limit", "grpc-timeout", timeout), replies...)
 	}
 	add("limit of the route", call("/limit", "grpc-timeout", "9S"), silence)
+	add("limit of what is no call", ask("POST", "grpc.test", "/limit", "content-type", "text/plain", "grpc-timeout", "50m"), silence)
+	add("limit of the stream", call("/lasting"), answer("0"))
+	add("limit in its place", call("/lasting", "grpc-timeout", "9S"), answer("0"))
+	add("limit in its place, short", call("/lasting", "grpc-timeout", "50m"), silence)
+	for _, kind := range []string{"text/plain", "application/grpc"} {
+		out = append(out, question{name: "limit inside the request, " + kind, replies: []reply{silence}, send: request("POST", "/limit", "grpc.test", "Content-Type: "+kind, "Grpc-Timeout: 300m", "Content-Length: 9") + "abc"})
+	}
 	for _, path := range []string{"/most", "/any", "/try"} {
 		for _, timeout := range []string{"", "50m", "1S", "1H", "x", "0S"} {
 			s, replies := call(path, "grpc-timeout", timeout), []reply{answer("0")}
