@@ -224,6 +224,7 @@ func (r *run) try(policy *route.Retry) (exchange.Outcome, bool, error) {
 		}
 		return o, false, nil
 	}
+	r.lease.Host.Report(outlier.Connected)
 	r.limits(policy)
 	info := r.lease.Info()
 	x.Upstream.Endpoint = r.lease.Endpoint()

@@ -71,6 +71,39 @@ func TestConnecting(t *testing.T) {
 	}
 }
 
+// TestLocalFailuresApart: where local failures count apart, those that follow a connection are no series, as in Envoy.
+func TestLocalFailuresApart(t *testing.T) {
+	resets := func(t *testing.T) string {
+		return script(t, func(_ net.Conn, r *bufio.Reader) { readHead(r) })
+	}
+	silent := func(t *testing.T) string {
+		return script(t, func(_ net.Conn, r *bufio.Reader) { _, _ = io.Copy(io.Discard, r) })
+	}
+	refuses := func(*testing.T) string { return "127.0.0.1:1" }
+	for name, c := range map[string]struct {
+		server  func(*testing.T) string
+		most    uint32
+		ejected bool
+	}{
+		"resets": {resets, 2, false}, "a reset": {resets, 1, true}, "timeouts": {silent, 2, false}, "a timeout": {silent, 1, true}, "no connection": {refuses, 2, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rs := to("c")
+			rs[0].Timeout = 100 * time.Millisecond
+			p := proxy(t, rs, map[string][]string{"c": {c.server(t)}}, func(p *mesh) {
+				p.cfg.Clusters["c"].Outlier = &outlier.Config{SplitLocal: true, ConsecutiveLocal: c.most, Consecutive5xx: 1, BaseEjection: time.Hour, MaxEjectionPercent: 100}
+			})
+			for range 3 {
+				p.raw("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			}
+			if got := p.reg.Current().Get("c").Hosts()[0].Ejected(); got != c.ejected {
+				t.Errorf("ejected: %t", got)
+			}
+		})
+	}
+}
+
 // TestConnectingOutlivesItsRequest: where connecting takes longer than a request may, the connection is there for a later one.
 func TestConnectingOutlivesItsRequest(t *testing.T) {
 	var made atomic.Int32

@@ -115,6 +115,9 @@ func TestOutlierKinds(t *testing.T) {
 		"split: local counts apart":     {outlier.Config{ConsecutiveGateway: 2, SplitLocal: true, ConsecutiveLocal: 3}, []outlier.Result{outlier.Local, outlier.Local}, false},
 		"split: local reaches its own":  {outlier.Config{SplitLocal: true, ConsecutiveLocal: 3}, []outlier.Result{outlier.Local, outlier.Local, outlier.Local}, true},
 		"split: an answer resets local": {outlier.Config{SplitLocal: true, ConsecutiveLocal: 2}, []outlier.Result{outlier.Local, outlier.Gateway, outlier.Local}, false},
+		"split: so does a connection":   {outlier.Config{SplitLocal: true, ConsecutiveLocal: 2}, []outlier.Result{outlier.Local, outlier.Connected, outlier.Local}, false},
+		"split: and it resets no other": {outlier.Config{SplitLocal: true, Consecutive5xx: 2}, []outlier.Result{outlier.Server, outlier.Connected, outlier.Server}, true},
+		"a connection resets nothing":   {outlier.Config{Consecutive5xx: 2}, []outlier.Result{outlier.Local, outlier.Connected, outlier.Local}, true},
 	} {
 		c.cfg.MaxEjectionPercent, c.cfg.BaseEjection = 100, time.Hour
 		h := live(Config{Outlier: &c.cfg}, endpoint(a)).Hosts()[0]

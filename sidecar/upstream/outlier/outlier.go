@@ -29,10 +29,11 @@ type Result uint8
 
 // The results.
 const (
-	Good    Result = iota
-	Gateway        // 502, 503 or 504 answered
-	Server         // another 5xx answered
-	Local          // no answer: connecting failed, reset, timeout
+	Good      Result = iota
+	Gateway          // 502, 503 or 504 answered
+	Server           // another 5xx answered
+	Local            // no answer: connecting failed, reset, timeout
+	Connected        // no end: the try has its connection
 )
 
 // Series are consecutive failures.
@@ -41,8 +42,15 @@ type Series struct{ fives, gateway, local atomic.Uint32 }
 // Begin has all of them begin anew.
 func (s *Series) Begin() { reset(&s.fives, &s.gateway, &s.local) }
 
-// Add adds a try's end, and says whether the host is to be ejected now.
+// Add adds a try's end, and says whether the host is to be ejected now. As in Envoy, a connection alone ends the series of local failures where these count apart: what
+// follows it can complete a series of one.
 func (s *Series) Add(c *Config, r Result) bool {
+	if r == Connected {
+		if c.SplitLocal {
+			reset(&s.local)
+		}
+		return false
+	}
 	if r == Good {
 		s.Begin()
 		return false
