@@ -8,12 +8,13 @@ import (
 
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/upstream"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
 // maxMirrored is how much of a request body a mirror keeps; longer ones are not mirrored.
 const maxMirrored = 1 << 20
 
-// mirrorTime bounds a mirrored exchange: nobody waits for it.
+// mirrorTime bounds a mirrored exchange, however long a timeout its route has: nobody waits for it.
 const mirrorTime = 30 * time.Second
 
 // maxMirrors is how many copies may be under way at a time, which may keep bodyMemory: a cluster that takes copies and does not answer must cost no more
@@ -40,7 +41,9 @@ type mirror struct {
 	cluster  *upstream.Cluster
 	conn     *exchange.Connection
 	protocol exchange.Protocol
-	key      upstream.Key // what the cluster chooses by
+	grpc     bool
+	timeout  time.Duration // of the request; 0: none
+	key      upstream.Key  // what the cluster chooses by
 	head     exchange.Head
 	body     []byte
 	complete bool
@@ -56,7 +59,7 @@ func (r *run) mirror(asked exchange.View) {
 		if cluster == nil || x.Upgrade != nil || rand.Uint32N(1_000_000) >= c.Fraction || !r.p.mirrors.begin() {
 			continue
 		}
-		m := &mirror{p: r.p, cluster: cluster, conn: x.Conn, protocol: x.Protocol}
+		m := &mirror{p: r.p, cluster: cluster, conn: x.Conn, protocol: x.Protocol, grpc: x.GRPC, timeout: r.timeout}
 		if cluster.Named() {
 			m.key.Name = string(asked)
 		}
@@ -123,37 +126,67 @@ func (m *mirror) send() {
 	}()
 }
 
+// exchange is the copy's only try. As in Envoy, it feeds outlier detection like any other request.
 func (m *mirror) exchange() {
 	x := &exchange.Exchange{}
 	x.Reset(m.conn)
-	x.Protocol = m.protocol
+	x.Protocol, x.GRPC = m.protocol, m.grpc
 	m.cluster.Begin()
-	until := time.Now().Add(mirrorTime)
+	begun := time.Now()
+	until, due := begun.Add(mirrorTime), time.Time{}
+	if m.timeout > 0 {
+		due = begun.Add(m.timeout)
+	}
 	h, o := m.cluster.PickFor(m.key, m.conn.Onward(), nil, 1)
 	if o != exchange.OK {
 		return
 	}
-	lease, o := h.Open(x, nil, until)
+	lease, o := h.Open(x, nil, first(until, due))
 	if o != exchange.OK {
+		if o == exchange.ConnectFailure || o == exchange.ConnectTimeout {
+			h.Report(outlier.Local)
+		}
 		return
 	}
 	defer func() { lease.Close(time.Time{}) }()
-	s := lease.Stream
-	if most := h.MaxStream(); most > 0 {
+	if most := lease.Host.MaxStream(); most > 0 {
 		until = first(until, time.Now().Add(most))
 	}
-	s.SetDeadline(until)
-	if m.write(s) != nil {
-		return
+	lease.Stream.SetDeadline(first(until, due))
+	m.carry(x, lease.Host, lease.Stream, first(until, due) == due)
+}
+
+// carry sends the copy and reads the answer; late: that it is too late is its host's fault.
+func (m *mirror) carry(x *exchange.Exchange, h *upstream.Host, s exchange.Stream, late bool) {
+	h.Report(outlier.Connected)
+	end, err := m.ask(x, s)
+	if err == nil {
+		h.Report(result(x, h.Errors()))
+	} else if blamed(err) || late && err == exchange.ErrTimeout {
+		h.Report(outlier.Local)
 	}
-	end, err := false, error(nil)
-	for x.Response.Status < 200 && err == nil {
+	for err == nil && !end {
+		if _, end, err = s.ReadBody(); blamed(err) {
+			h.Report(outlier.Local)
+		}
+	}
+}
+
+// ask sends the copy and waits for the answer's head.
+func (m *mirror) ask(x *exchange.Exchange, s exchange.Stream) (end bool, err error) {
+	if err = m.write(s); err != nil && err != exchange.ErrReset && err != exchange.ErrStreamReset {
+		return false, err
+	} // after a reset the answer may still be there to be read
+	for err = nil; x.Response.Status < 200 && err == nil; {
 		x.Response.Reset()
 		end, err = s.ReadHead(&x.Response)
 	}
-	for err == nil && !end {
-		_, end, err = s.ReadBody()
-	}
+	return end, err
+}
+
+// blamed says whether the error of a copy's stream is its host's, as those of tries are; of time it says nothing.
+func blamed(err error) bool {
+	return err != nil && err != exchange.ErrUnsent && err != exchange.ErrUnfit && err != exchange.ErrTimeout
 }
 
 func (m *mirror) write(s exchange.Stream) error {

@@ -32,12 +32,13 @@ func (r *run) forward() exchange.Outcome {
 	if !r.whole {
 		r.body, x.Received = nil, 0
 	}
+	r.timeout = r.limit()
 	r.mirror(asked)
 	x.UpstreamStart = x.Now()
 	if r.whole {
 		x.RequestEnd = x.UpstreamStart
 	}
-	if r.timeout = r.limit(); r.timeout > 0 && r.whole {
+	if r.timeout > 0 && r.whole {
 		r.deadline = x.UpstreamStart.Add(r.timeout)
 	}
 	o, end := r.tries()

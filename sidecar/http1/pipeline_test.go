@@ -1,8 +1,10 @@
 package http1_test
 
 import (
+	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
 	"github.com/heddle-mesh/heddle/sidecar/filter"
 	"github.com/heddle-mesh/heddle/sidecar/route"
+	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
 func TestMirror(t *testing.T) {
@@ -42,6 +45,52 @@ func TestMirror(t *testing.T) {
 		case <-time.After(time.Second):
 			t.Error("the mirror got nothing")
 		}
+	}
+}
+
+// TestMirrorsAreJudged: what becomes of copies feeds outlier detection, as what becomes of requests does.
+func TestMirrorsAreJudged(t *testing.T) {
+	const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+	b := backend(t, echo)
+	for name, c := range map[string]struct {
+		answer  string
+		silent  bool // for ever, after it
+		timeout time.Duration
+		failed  bool
+	}{
+		"no connection": {"none", false, 0, true},
+		"an answer":     {ok + "\r\nhi", false, 0, false}, "an error": {"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", false, 0, true},
+		"a call that fails": {ok + "Grpc-Status: 14\r\n\r\nhi", false, 0, true}, "a reset": {"", false, 0, true}, "half an answer": {ok + "\r\nh", false, 0, true},
+		"no answer": {"", true, 0, false}, "none in time": {"", true, 200 * time.Millisecond, true}, "half of one in time": {ok + "\r\nh", true, 200 * time.Millisecond, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := script(t, func(nc net.Conn, r *bufio.Reader) {
+				readHead(r)
+				if _, _ = io.WriteString(nc, c.answer); c.silent {
+					_, _ = io.Copy(io.Discard, r)
+				}
+			})
+			if c.answer == "none" {
+				m = "127.0.0.1:1"
+			}
+			rs := to("c")
+			rs[0].Timeout, rs[0].Mirrors = c.timeout, []route.Mirror{{Cluster: "m", Fraction: 1_000_000}}
+			p := proxy(t, rs, map[string][]string{"c": {b}, "m": {m}}, func(p *mesh) {
+				p.cfg.Clusters["m"].Outlier = &outlier.Config{Consecutive5xx: 1, BaseEjection: time.Hour, MaxEjectionPercent: 100}
+			})
+			p.raw("POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			h, most := p.reg.Current().Get("m").Hosts()[0], 500*time.Millisecond
+			if c.failed {
+				most = 10 * time.Second
+			}
+			for until := time.Now().Add(most); !h.Ejected() && time.Now().Before(until); {
+				time.Sleep(10 * time.Millisecond)
+			}
+			if got := h.Ejected(); got != c.failed {
+				t.Errorf("ejected: %t", got)
+			}
+		})
 	}
 }
 
