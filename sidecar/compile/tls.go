@@ -55,7 +55,8 @@ func (b *builder) clientSocket(in *core.TransportSocket, by byName) (upstream.Ha
 	if len(server.Pins.Keys)+len(server.Pins.Certificates) > 0 {
 		return nil, values.Wrong("typed_config.common_tls_context", "servers that are known by their certificate's hash are not implemented")
 	}
-	c.Trust, c.Names = server.Trust, server.Names
+	c.Trust = server.Trust
+	c.Names, c.Domains = byDomain(server.Names)
 	if !given {
 		if c.NameFromSNI {
 			return nil, values.Wrong("typed_config.common_tls_context", "the server's name is to be proven, and nothing judges certificates")
@@ -72,6 +73,22 @@ func (b *builder) clientSocket(in *core.TransportSocket, by byName) (upstream.Ha
 	}
 	b.needs.handshakers[key] = client
 	return client, nil
+}
+
+// byDomain keeps apart the trust domains under which the endpoint's identity is accepted: prefixes that hold nothing but a domain. Envoy would accept every
+// identity of these.
+func byDomain(all []mtls.Name) (names []mtls.Name, domains []string) {
+	for _, name := range all {
+		c := name.Match.Config()
+		domain, ok := strings.CutPrefix(c.Value, "spiffe://")
+		ok = ok && c.Kind == match.Prefix && !c.IgnoreCase && (name.Type == mtls.AnyName || name.Type == mtls.URIName)
+		if ok && len(domain) > 1 && strings.Index(domain, "/") == len(domain)-1 {
+			domains = append(domains, c.Value)
+			continue
+		}
+		names = append(names, name)
+	}
+	return names, domains
 }
 
 // plaintext accepts the transport sockets that secure nothing.

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/sidecar/exchange"
@@ -25,12 +27,42 @@ type ClientConfig struct {
 	// Names are the acceptable names of the server. Where there are none and Trust is the mesh's, the server must have exactly the identity
 	// that the endpoint's facts name (secure naming), and an endpoint without that fact is refused before anything is sent.
 	Names []Name
+	// Domains, each "spiffe://<trust domain>/", are those under all of which a workload has the same namespace and account. Beside Names, they accept the
+	// endpoint's identity under any of them.
+	Domains []string
 	// NameFromSNI accepts the server under the name that was sent as SNI, beside Names.
 	NameFromSNI bool
 }
 
-// byEndpoint says whether the endpoint's facts name the one acceptable identity.
-func (c ClientConfig) byEndpoint() bool { return c.Trust.Mesh != nil && len(c.Names) == 0 }
+// byEndpoint says whether the endpoint's facts alone name who is acceptable.
+func (c ClientConfig) byEndpoint() bool {
+	return len(c.Names) == 0 && (c.Trust.Mesh != nil || len(c.Domains) > 0)
+}
+
+// isEndpoint says whether leaf has the identity of an endpoint: that very one or, with Domains, under any of these.
+func (c ClientConfig) isEndpoint(leaf *x509.Certificate, identity string) bool {
+	if identity == "" || !c.byEndpoint() && len(c.Domains) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(leaf.URIs, func(u *url.URL) bool {
+		if len(c.Domains) == 0 {
+			return u.String() == identity
+		}
+		shown, ours := c.account(u.String())
+		wanted, known := c.account(identity)
+		return ours && known && shown == wanted
+	})
+}
+
+// account is an identity without its trust domain; ok says whether that is one of Domains.
+func (c ClientConfig) account(identity string) (path string, ok bool) {
+	for _, domain := range c.Domains {
+		if path, ok = strings.CutPrefix(identity, domain); ok {
+			return path, true
+		}
+	}
+	return "", false
+}
 
 // sessions is of how many servers' names a client remembers the last session, to resume it.
 const sessions = 64
@@ -148,18 +180,17 @@ func (c *Client) Handshake(ctx context.Context, raw net.Conn, ep *exchange.Endpo
 
 // judge decides whether the server is who was to be reached.
 func (c *Client) judge(chain []*x509.Certificate, ep *exchange.Endpoint, sni string) error {
-	id, err := c.config.Trust.verify(chain, x509.ExtKeyUsageServerAuth)
-	if err != nil {
+	if _, err := c.config.Trust.verify(chain, x509.ExtKeyUsageServerAuth); err != nil {
 		return fmt.Errorf("refusing server: %w", err)
 	}
 	if c.config.Trust.Nothing {
 		return nil
 	}
 	switch {
-	case c.config.byEndpoint() && id.String() != ep.Identity:
-		return fmt.Errorf("refusing server %s: the endpoint's identity is %s", id, ep.Identity)
-	case c.config.byEndpoint():
+	case c.config.isEndpoint(chain[0], ep.Identity):
 		return nil
+	case c.config.byEndpoint():
+		return fmt.Errorf("refusing server %s: the endpoint's identity is %s", nameOf(chain[0]), ep.Identity)
 	case len(c.config.Names) > 0 && named(chain[0], c.config.Names):
 		return nil
 	case c.config.NameFromSNI && sni != "" && chain[0].VerifyHostname(sni) == nil:

@@ -249,6 +249,19 @@ func TestSecureNaming(t *testing.T) {
 		return holder{&cert}
 	}
 	withNames := func(n []Name) ClientConfig { c := mesh(); c.Names = n; return c }
+	withDomains := func(n ...Name) ClientConfig {
+		c := withNames(n)
+		c.Domains = []string{"spiffe://new.example.com/", "spiffe://cluster.local/"}
+		return c
+	}
+	renamed := strings.Replace(catalog, "cluster.local", "new.example.com", 1)
+	elsewhere := strings.Replace(catalog, "cluster.local", "other.example.com", 1)
+	byRoots := withDomains(prefix(web)...)
+	secrets := NewSecrets()
+	if err := secrets.Put("ca", Material{CA: ca.ca()}); err != nil {
+		t.Fatal(err)
+	}
+	byRoots.Trust = Trust{Secret: secrets.Slot("ca")}
 	for name, c := range map[string]struct {
 		server   holder
 		client   ClientConfig
@@ -262,6 +275,19 @@ func TestSecureNaming(t *testing.T) {
 		"expired":                                 {expired(), mesh(), catalog, false},
 		"names instead of facts":                  {ca.holder(catalog), withNames(prefix(catalog)), "", true},
 		"names beat facts":                        {ca.holder(web), withNames(prefix(catalog)), web, false},
+		"its identity under an alias":             {ca.holder(catalog), withDomains(), renamed, true},
+		"its identity of before an alias":         {ca.holder(renamed), withDomains(), catalog, true},
+		"another account under an alias":          {ca.holder(web), withDomains(), renamed, false},
+		"of a domain that is no alias":            {ca.holder(elsewhere), withDomains(), renamed, false},
+		"an endpoint of no alias":                 {ca.holder(elsewhere), withDomains(), elsewhere, false},
+		"without identity, beside aliases":        {ca.holder(catalog), withDomains(), "", false},
+		"a foreign root, under an alias":          {stranger.holder(catalog), withDomains(), renamed, false},
+		"a name beside the endpoint's":            {ca.holder(web), withDomains(prefix(web)...), catalog, true},
+		"a name, without identity":                {ca.holder(web), withDomains(prefix(web)...), "", true},
+		"the endpoint's beside names":             {ca.holder(catalog), withDomains(prefix(web)...), catalog, true},
+		"neither a name nor the endpoint's":       {ca.holder(elsewhere), withDomains(prefix(web)...), catalog, false},
+		"the endpoint's, by other roots":          {ca.holder(catalog), byRoots, renamed, true},
+		"another account, by other roots":         {ca.holder(strings.Replace(catalog, "catalog", "other", 1)), byRoots, catalog, false},
 		"no trust at all is no trust in everyone": {ca.holder(catalog), ClientConfig{}, catalog, false},
 		"no certificate of our own":               {ca.holder(catalog), ClientConfig{Trust: Trust{Mesh: ca}, Certificate: holder{}}, catalog, false},
 	} {

@@ -175,7 +175,7 @@ func (m *mesh) handshake(p *pod, l *config.Listener, c *exchange.Connection, sha
 		if err != nil && strings.Contains(err.Error(), "identity is unknown") {
 			j.say("nameless")
 		}
-		if err != nil && strings.Contains(err.Error(), "refusing server "+p.certified()+": the endpoint's identity is ") {
+		if err != nil && p.refused(err.Error()) {
 			j.say("impostor")
 		}
 		return

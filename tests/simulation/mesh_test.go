@@ -33,6 +33,7 @@ type mesh struct {
 type pod struct {
 	name, namespace, ip, account string
 	shows                        string // the account in its certificate
+	domain                       string // the trust domain in its certificate
 	labels                       map[string]string
 	ports                        map[string]string // named container ports
 	bare                         bool              // no proxy
@@ -47,7 +48,13 @@ type pod struct {
 
 // certified is the identity in the pod's certificate: its account's, unless it stands in for another pod.
 func (p *pod) certified() string {
-	return "spiffe://cluster.local/ns/" + p.namespace + "/sa/" + p.shows
+	return "spiffe://" + p.domain + "/ns/" + p.namespace + "/sa/" + p.shows
+}
+
+// refused reports whether a client took the pod for an impostor: it is none of the endpoint's account, or of another than the cluster says where names count too.
+func (p *pod) refused(err string) bool {
+	_, why, ok := strings.Cut(err, "refusing server "+p.certified()+": ")
+	return ok && (strings.HasPrefix(why, "the endpoint's identity is ") || p.shows != p.account)
 }
 
 // service is one line of the services section.
@@ -105,7 +112,7 @@ func parsePods(text string) []*pod {
 		name, options, flags := parseWords(line)
 		p := &pod{name: name, ip: fmt.Sprintf("10.1.0.%d", i+1), ports: map[string]string{}}
 		p.namespace, p.account = take(options, "ns", "default"), take(options, "sa", name)
-		p.shows = take(options, "shows", p.account)
+		p.shows, p.domain = take(options, "shows", p.account), take(options, "domain", "cluster.local")
 		for _, named := range strings.Split(take(options, "ports", ""), ",") {
 			if key, number, ok := strings.Cut(named, ":"); ok {
 				p.ports[key] = number

@@ -6,12 +6,14 @@ import (
 	"slices"
 	"strings"
 
+	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/generate/message"
+	"github.com/heddle-mesh/heddle/pilot/generate/transport"
 )
 
 // Of returns the dialect to generate for a proxy that announces one: 0 where that is this build's, a later one's, or none at all. What is before
@@ -85,6 +87,9 @@ func (t *table) lower(m protoreflect.Message) verdict {
 		}
 	}
 	t.lowerValues(m)
+	if socket, ok := m.Interface().(*tls.UpstreamTlsContext); ok && t.ownDomain {
+		lowerDomains(socket.GetCommonTlsContext())
+	}
 	return same
 }
 
@@ -171,6 +176,17 @@ func (t *table) lowerValues(m protoreflect.Message) {
 				return !slices.Contains(rule.known, word) && !number(word)
 			})
 			m.Set(field, protoreflect.ValueOfString(strings.Join(words, ",")))
+		}
+	}
+}
+
+// lowerDomains leaves out the trust domains under which an endpoint's identity is accepted, which would be names of their own. What is left are the other
+// names, or the endpoint's very identity.
+func lowerDomains(c *tls.CommonTlsContext) {
+	for _, v := range []*tls.CertificateValidationContext{c.GetValidationContext(), c.GetCombinedValidationContext().GetDefaultValidationContext()} {
+		if v != nil {
+			//lint:ignore SA1019 it is what meshes speak
+			v.MatchSubjectAltNames = slices.DeleteFunc(v.MatchSubjectAltNames, transport.IsDomain)
 		}
 	}
 }

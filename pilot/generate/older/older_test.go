@@ -12,6 +12,7 @@ import (
 	proxyprotocol "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
@@ -20,6 +21,8 @@ import (
 	"github.com/heddle-mesh/heddle/api/wire"
 	"github.com/heddle-mesh/heddle/pilot/generate/message"
 	"github.com/heddle-mesh/heddle/pilot/generate/older"
+	"github.com/heddle-mesh/heddle/pilot/generate/transport"
+	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
 // lowered says m in dialect 1. same is whether that is what m says today.
@@ -115,5 +118,23 @@ func TestOf(t *testing.T) {
 		if got := older.Of(announced); got != want {
 			t.Errorf("dialect %d: %d, want %d", announced, got, want)
 		}
+	}
+}
+
+// A trust domain that stands for the endpoint's identity would be every identity of that domain.
+func TestServersUnderTheirOwnDomain(t *testing.T) {
+	root := func(names ...*matcher.StringMatcher) *cluster.Cluster {
+		return &cluster.Cluster{Name: "x", TransportSocketMatches: []*cluster.Cluster_TransportSocketMatch{{TransportSocket: &core.TransportSocket{Name: transport.Socket,
+			ConfigType: &core.TransportSocket_TypedConfig{TypedConfig: message.Any(&tls.UpstreamTlsContext{CommonTlsContext: &tls.CommonTlsContext{
+				ValidationContextType: transport.Validated(wire.SecretRoot, names)}})}}}}}
+	}
+	domains := transport.Members(&model.Mesh{TrustDomain: "new.example.com", TrustDomainAliases: []string{"cluster.local"}})
+	got, _ := lowered(t, wire.TypeCluster, root(domains...))
+	want(t, "trust domains", got, root())
+	got, _ = lowered(t, wire.TypeCluster, root(append(message.ExactNames([]string{"a"}), domains...)...))
+	want(t, "a name and trust domains", got, root(message.Exactly("a")))
+	servers := &listener.Listener{Name: "x", FilterChains: []*listener.FilterChain{{TransportSocket: transport.MeshServer(domains, nil, nil)}}}
+	if got, same := lowered(t, wire.TypeListener, servers); !same {
+		t.Errorf("servers were changed: %s", got)
 	}
 }

@@ -21,6 +21,8 @@ type table struct {
 	// proof of identity or a denial.
 	without map[string]bool
 	values  []values
+	// ownDomain: a server's identity is compared as a whole, and not under all trust domains of the mesh.
+	ownDomain bool
 }
 
 // values are what a field may say in a dialect: an enumeration one of known, and otherwise instead; a list of words those of known.
@@ -34,7 +36,7 @@ type values struct {
 // tables are the older dialects that are generated for, by number. See "Dialects" in api/wire/dialect.md for what each brought.
 var tables = sync.OnceValue(func() map[int]*table {
 	return map[int]*table{1: {
-		fields: parse(first),
+		fields: parse(first), ownDomain: true,
 		without: set(
 			// Balancing: each request goes to some fit endpoint, as before there was a choice.
 			"envoy.config.route.v3.RouteAction.hash_policy", "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.hash_policy",

@@ -3,6 +3,8 @@
 package transport
 
 import (
+	"strings"
+
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -69,14 +71,20 @@ func Untyped(names []*matcher.StringMatcher) *tls.CertificateValidationContext {
 	return &tls.CertificateValidationContext{MatchSubjectAltNames: names}
 }
 
-// Members are the names of the mesh: every identity of its trust domain and of the aliases.
+const scheme = "spiffe://"
+
+// Members are the names of the mesh: every identity of its trust domain and of the aliases. To a proxy of ours that connects to servers, they are the
+// identity of the endpoint dialled under each of these.
 func Members(mesh *model.Mesh) []*matcher.StringMatcher {
-	names := []*matcher.StringMatcher{message.StartsWith("spiffe://" + mesh.TrustDomain + "/")}
+	names := []*matcher.StringMatcher{message.StartsWith(scheme + mesh.TrustDomain + "/")}
 	for _, alias := range mesh.TrustDomainAliases {
-		names = append(names, message.StartsWith("spiffe://"+alias+"/"))
+		names = append(names, message.StartsWith(scheme+alias+"/"))
 	}
 	return names
 }
+
+// IsDomain reports whether a name is one of Members.
+func IsDomain(name *matcher.StringMatcher) bool { return strings.HasPrefix(name.GetPrefix(), scheme) }
 
 // MeshServer terminates mesh mTLS: clients with one of the names may connect.
 func MeshServer(names []*matcher.StringMatcher, parameters *tls.TlsParameters, alpns []string) *core.TransportSocket {

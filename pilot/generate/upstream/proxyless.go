@@ -25,7 +25,7 @@ func makeProxyless(in Cluster) *wire.Resource {
 	applyOutlier(c, in.InForce().Outlier)
 	c.CommonLbConfig = nil
 	if rule := in.InForce().TLS; rule != nil && rule.Mode == model.TLSIstioMutual {
-		c.TransportSocket = tlsTransport(&tls.UpstreamTlsContext{CommonTlsContext: transport.Provided(message.ExactNames(in.accepted(rule)))})
+		c.TransportSocket = tlsTransport(&tls.UpstreamTlsContext{CommonTlsContext: transport.Provided(in.accepted(rule))})
 	}
 	return message.Resource(wire.TypeCluster, c.Name, c)
 }

@@ -6,6 +6,7 @@ import (
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/heddle-mesh/heddle/api/wire"
@@ -65,7 +66,7 @@ func tlsTransport(c *tls.UpstreamTlsContext) *core.TransportSocket {
 	return &core.TransportSocket{Name: transport.Socket, ConfigType: &core.TransportSocket_TypedConfig{TypedConfig: message.Any(c)}}
 }
 
-// meshContext is mesh mTLS towards the cluster. Without names to match, the identity fact of the endpoint dialled is the one accepted.
+// meshContext is mesh mTLS towards the cluster.
 func (in Cluster) meshContext(rule *model.ClientTLS) *tls.UpstreamTlsContext {
 	sni := naming.ServerName(in.Service.Host, in.subset(), in.Port)
 	if rule != nil && rule.SNI != "" {
@@ -83,26 +84,9 @@ func (in Cluster) meshContext(rule *model.ClientTLS) *tls.UpstreamTlsContext {
 			TlsParams:                      transport.Parameters(in.Mesh.MeshTLS),
 			AlpnProtocols:                  alpns,
 			TlsCertificateSdsSecretConfigs: []*tls.SdsSecretConfig{message.Secret(wire.SecretWorkload)},
-			ValidationContextType:          transport.Validated(wire.SecretRoot, message.ExactNames(in.accepted(rule))),
+			ValidationContextType:          transport.Validated(wire.SecretRoot, in.accepted(rule)),
 		},
 	}
-}
-
-// nobody is no workload's identity: a list of names with it accepts nobody, where an empty one would accept every member of the mesh.
-const nobody = "spiffe://"
-
-// accepted are the identities that a server may have. A foreign proxy, which cannot compare with the endpoint's fact, gets those of all endpoints;
-// while there are none, it accepts nobody.
-func (in Cluster) accepted(rule *model.ClientTLS) []string {
-	switch {
-	case rule != nil && len(rule.SANs) > 0:
-		return rule.SANs
-	case len(in.Service.SANs) > 0 || !in.Class.Foreign:
-		return in.Service.SANs
-	case in.Identities == nil:
-		return []string{nobody}
-	}
-	return in.Identities.Slice()
 }
 
 // detects reports whether the port's protocol is found out for each connection. Gateways do not: they ask their clients for HTTP/2, which says nothing
@@ -136,7 +120,7 @@ func (in Cluster) foreignALPNs() []string {
 // originated is TLS of the user's own choice towards the cluster.
 func (in Cluster) originated(rule *model.ClientTLS) *tls.UpstreamTlsContext {
 	out := &tls.UpstreamTlsContext{Sni: rule.SNI, CommonTlsContext: &tls.CommonTlsContext{TlsParams: transport.Parameters(in.Mesh.TLS)}}
-	sans := rule.SANs
+	names := message.ExactNames(rule.SANs)
 	switch {
 	case out.Sni != "":
 	case in.wildcard(): // the name that the endpoint was looked up by, unless the request says another
@@ -144,18 +128,18 @@ func (in Cluster) originated(rule *model.ClientTLS) *tls.UpstreamTlsContext {
 	default:
 		out.Sni = in.Service.Host
 	}
-	if len(sans) == 0 && !rule.InsecureSkipVerify {
+	if len(names) == 0 && !rule.InsecureSkipVerify {
 		switch {
 		case len(in.Service.SANs) > 0:
-			sans = in.Service.SANs
+			names = in.members()
 		case rule.SNI != "" && in.Service.Resolution != model.ResolveNamed: // as in Istio, a name that is asked for need not be proven
 		case out.Sni != "" && !in.hostSNI():
-			sans = []string{out.Sni}
+			names = message.ExactNames([]string{out.Sni})
 		default:
 			out.AutoSniSanValidation = true
 		}
 	}
-	in.credentials(out.CommonTlsContext, rule, sans)
+	in.credentials(out.CommonTlsContext, rule, names)
 	switch {
 	case in.speaksHTTP2():
 		out.CommonTlsContext.AlpnProtocols = []string{transport.HTTP2}
@@ -178,7 +162,7 @@ func (in Cluster) hostSNI() bool {
 }
 
 // credentials says which certificate to show and which roots to trust.
-func (in Cluster) credentials(c *tls.CommonTlsContext, rule *model.ClientTLS, sans []string) {
+func (in Cluster) credentials(c *tls.CommonTlsContext, rule *model.ClientTLS, names []*matcher.StringMatcher) {
 	secret := rule.CredentialName != "" && in.OwnSecret
 	if rule.Mode == model.TLSMutual {
 		if secret {
@@ -192,12 +176,12 @@ func (in Cluster) credentials(c *tls.CommonTlsContext, rule *model.ClientTLS, sa
 	}
 	if secret {
 		c.ValidationContextType = &tls.CommonTlsContext_CombinedValidationContext{CombinedValidationContext: &tls.CommonTlsContext_CombinedCertificateValidationContext{
-			DefaultValidationContext:         transport.Untyped(message.ExactNames(sans)),
+			DefaultValidationContext:         transport.Untyped(names),
 			ValidationContextSdsSecretConfig: message.Secret(wire.SecretPrefix + rule.CredentialName + wire.CACertSuffix),
 		}}
 		return
 	}
-	v := transport.Untyped(message.ExactNames(sans))
+	v := transport.Untyped(names)
 	system := rule.CACertificates == "" || rule.CACertificates == "system"
 	switch {
 	case system && in.Class.Foreign: // which knows of no roots but those in files
