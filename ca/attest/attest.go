@@ -76,7 +76,8 @@ type Config struct {
 	Reviewer    Reviewer
 	Audience    string // that tokens must be made for
 	TrustDomain string
-	Cached      Pods // the shared cache, asked first
+	Aliases     []string // trust domains that certificates may be of, too: of who has not renewed his since they were TrustDomain
+	Cached      Pods     // the shared cache, asked first
 	// Machines reports whether machines may act for a service account: where a WorkloadGroup of its namespace says so. Nil: there are none.
 	Machines func(namespace, account string) bool
 	Live     Pods // the API server, asked where the cache does not know better: a new pod may ask before the cache has it
@@ -214,7 +215,7 @@ func one(values authenticationv1.ExtraValue) string {
 	return values[0]
 }
 
-// named reads whose a certificate is.
+// named reads whose a certificate is. One of an alias proves the same account of the trust domain.
 func (a *Attestor) named(leaf *x509.Certificate) (spiffe.Identity, error) {
 	if len(leaf.URIs) != 1 {
 		return spiffe.Identity{}, &Refusal{Check: "certificate", Reason: fmt.Sprintf("it has %d URI names, want one", len(leaf.URIs))}
@@ -222,6 +223,9 @@ func (a *Attestor) named(leaf *x509.Certificate) (spiffe.Identity, error) {
 	id, err := spiffe.Parse(leaf.URIs[0].String())
 	if err != nil {
 		return id, &Refusal{Check: "certificate", Who: leaf.URIs[0].String(), Reason: err.Error()}
+	}
+	if slices.Contains(a.Aliases, id.TrustDomain) {
+		id.TrustDomain = a.TrustDomain
 	}
 	if id.TrustDomain != a.TrustDomain {
 		return id, &Refusal{Check: "certificate", Who: id.String(), Reason: "of another trust domain"}

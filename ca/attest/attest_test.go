@@ -181,6 +181,21 @@ func TestCertificate(t *testing.T) {
 	}
 }
 
+// TestCertificateOfAnAlias holds that who has not renewed his certificate since the trust domain was another is known as one of today's, and nobody else is.
+func TestCertificateOfAnAlias(t *testing.T) {
+	world := &cluster{pods: map[string]*corev1.Pod{"shop/catalog-1": pod("u1", "catalog")}}
+	a := attest.New(attest.Config{Reviewer: world, Audience: audience, TrustDomain: "new.example.com", Aliases: []string{"cluster.local"}, Cached: world.pod, Live: world.pod})
+	for id, known := range map[string]bool{
+		"spiffe://cluster.local/ns/shop/sa/catalog": true, "spiffe://new.example.com/ns/shop/sa/catalog": true,
+		"spiffe://cluster.local/ns/shop/sa/admin": false, "spiffe://elsewhere/ns/shop/sa/catalog": false,
+	} {
+		caller, err := a.Attest(t.Context(), attest.Proof{Chain: certificate(id), ClaimedPod: "catalog-1"})
+		if (err == nil) != known || known && caller.Identity.String() != "spiffe://new.example.com/ns/shop/sa/catalog" {
+			t.Errorf("%s is %s, %v", id, caller.Identity, err)
+		}
+	}
+}
+
 // TestACertificateStandsInForAToken holds that a proxy with both is known while the API server is away, by its certificate and the cache; that a token which
 // is judged and not believed is the end of it; and that nothing is made up.
 func TestACertificateStandsInForAToken(t *testing.T) {

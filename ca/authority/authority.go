@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
@@ -41,15 +42,16 @@ type slot struct {
 }
 
 // Parse reads the data of the Secret. It refuses keys that do not fit their certificates, certificates that may not sign, and
-// roots of another trust domain.
-func Parse(data map[string][]byte, trustDomain spiffeid.TrustDomain) (*Authority, error) {
-	current, err := parseSlot(data, KeyCurrentCert, KeyCurrentKey, trustDomain)
+// roots of another trust domain than these: one that was made for an alias signs for the trust domain as well.
+func Parse(data map[string][]byte, trustDomain spiffeid.TrustDomain, aliases ...spiffeid.TrustDomain) (*Authority, error) {
+	domains := append([]spiffeid.TrustDomain{trustDomain}, aliases...)
+	current, err := parseSlot(data, KeyCurrentCert, KeyCurrentKey, domains)
 	if err != nil {
 		return nil, err
 	}
 	a := &Authority{trustDomain: trustDomain, current: current, trusted: []*x509.Certificate{current.cert}}
 	if len(data[KeyNextCert]) > 0 {
-		next, err := parseSlot(data, KeyNextCert, KeyNextKey, trustDomain)
+		next, err := parseSlot(data, KeyNextCert, KeyNextKey, domains)
 		if err != nil {
 			return nil, err
 		}
@@ -63,7 +65,7 @@ func Parse(data map[string][]byte, trustDomain spiffeid.TrustDomain) (*Authority
 	return a, nil
 }
 
-func parseSlot(data map[string][]byte, certKey, keyKey string, td spiffeid.TrustDomain) (slot, error) {
+func parseSlot(data map[string][]byte, certKey, keyKey string, domains []spiffeid.TrustDomain) (slot, error) {
 	certs, err := parseCerts(data[certKey])
 	if err != nil {
 		return slot{}, fmt.Errorf("reading %s: %w", certKey, err)
@@ -71,7 +73,7 @@ func parseSlot(data map[string][]byte, certKey, keyKey string, td spiffeid.Trust
 	if len(certs) != 1 {
 		return slot{}, fmt.Errorf("reading %s: %d certificates, want one", certKey, len(certs))
 	}
-	if err := maySign(certs[0], td); err != nil {
+	if err := maySign(certs[0], domains); err != nil {
 		return slot{}, fmt.Errorf("reading %s: %w", certKey, err)
 	}
 	signer, err := parseKey(data[keyKey])
@@ -85,7 +87,7 @@ func parseSlot(data map[string][]byte, certKey, keyKey string, td spiffeid.Trust
 	return slot{cert: certs[0], signer: signer}, nil
 }
 
-func maySign(cert *x509.Certificate, td spiffeid.TrustDomain) error {
+func maySign(cert *x509.Certificate, domains []spiffeid.TrustDomain) error {
 	if !cert.BasicConstraintsValid || !cert.IsCA || cert.KeyUsage&x509.KeyUsageCertSign == 0 {
 		return errors.New("the certificate may not sign others")
 	}
@@ -93,8 +95,8 @@ func maySign(cert *x509.Certificate, td spiffeid.TrustDomain) error {
 		return fmt.Errorf("the certificate is not self-signed: %w", err)
 	}
 	for _, uri := range cert.URIs {
-		if uri.String() != td.IDString() {
-			return fmt.Errorf("the root is of %s, not of trust domain %s", uri, td)
+		if !slices.ContainsFunc(domains, func(td spiffeid.TrustDomain) bool { return uri.String() == td.IDString() }) {
+			return fmt.Errorf("the root is of %s, not of trust domain %s, and of none of its aliases", uri, domains[0])
 		}
 	}
 	return nil

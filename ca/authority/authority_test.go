@@ -156,6 +156,34 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// TestRootOfAnAlias holds that a mesh on its way to another trust domain, or back, goes on with the root that it has, which signs for the new one.
+func TestRootOfAnAlias(t *testing.T) {
+	secrets := fake.NewClientset().CoreV1().Secrets(wire.SystemNamespace)
+	first, err := authority.Ensure(t.Context(), secrets, td, now, allow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, other := spiffeid.RequireTrustDomainFromString("new.example.com"), spiffeid.RequireTrustDomainFromString("elsewhere.example")
+	never := func(context.Context) error { return errors.New("never asked") }
+	a, err := authority.Ensure(t.Context(), secrets, next, now, never, other, td)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	chain, err := a.Sign(leafTemplate("spiffe://new.example.com/ns/shop/sa/catalog"), key.Public())
+	if err != nil || string(a.BundlePEM()) != string(first.BundlePEM()) || a.TrustDomain() != next {
+		t.Fatalf("another root, or another trust domain: %s, %v", a.TrustDomain(), err)
+	}
+	if id, _, err := x509svid.Verify(chain[:1], a.Bundle()); err != nil || id.TrustDomain() != next {
+		t.Errorf("signed for %s: %v", id, err)
+	}
+	for _, aliases := range [][]spiffeid.TrustDomain{nil, {other}} {
+		if _, err := authority.Ensure(t.Context(), secrets, next, now, never, aliases...); err == nil {
+			t.Errorf("a root of %s is one of %s with the aliases %v", td, next, aliases)
+		}
+	}
+}
+
 func TestReplicasAgreeOnOneRoot(t *testing.T) {
 	cluster := fake.NewClientset()
 	secrets := cluster.CoreV1().Secrets(wire.SystemNamespace)

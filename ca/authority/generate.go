@@ -70,8 +70,10 @@ type Secrets interface {
 
 // Ensure returns the authority of the Secret wire.RootSecret, which it makes where there is none. Replicas may race: the API
 // server lets one Create win, and every replica then uses what it reads, never what it made. Before making a new root it asks
-// mayCreate, whose error it returns.
-func Ensure(ctx context.Context, secrets Secrets, trustDomain spiffeid.TrustDomain, now time.Time, mayCreate func(context.Context) error) (*Authority, error) {
+// mayCreate, whose error it returns. A root that is there may also be of one of the aliases.
+func Ensure(ctx context.Context, secrets Secrets, trustDomain spiffeid.TrustDomain, now time.Time, mayCreate func(context.Context) error,
+	aliases ...spiffeid.TrustDomain,
+) (*Authority, error) {
 	secret, err := secrets.Get(ctx, wire.RootSecret, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		if err := create(ctx, secrets, trustDomain, now, mayCreate); err != nil {
@@ -82,7 +84,7 @@ func Ensure(ctx context.Context, secrets Secrets, trustDomain spiffeid.TrustDoma
 	if err != nil {
 		return nil, fmt.Errorf("reading Secret %s: %w", wire.RootSecret, err)
 	}
-	a, err := Parse(secret.Data, trustDomain)
+	a, err := Parse(secret.Data, trustDomain, aliases...)
 	if err != nil {
 		return nil, fmt.Errorf("reading Secret %s: %w", wire.RootSecret, err)
 	}

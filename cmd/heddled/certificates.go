@@ -42,7 +42,7 @@ func newCertificates(ctx context.Context, c config, cl *cluster, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
-	out, err := issuing(c, root, log, metrics, attest.Config{Reviewer: cl.kube.AuthenticationV1().TokenReviews(), Audience: c.audience, TrustDomain: c.trustDomain,
+	out, err := issuing(c, root, log, metrics, attest.Config{Reviewer: cl.kube.AuthenticationV1().TokenReviews(), Audience: c.audience, TrustDomain: c.trustDomain, Aliases: c.aliases,
 		Cached: cl.cachedPod, Live: cl.livePod})
 	if err != nil {
 		return nil, err
@@ -70,18 +70,33 @@ func issuing(c config, root *authority.Authority, log *slog.Logger, metrics *obs
 	return out, nil
 }
 
+// domains are the trust domain and its aliases.
+func (c config) domains() (own spiffeid.TrustDomain, aliases []spiffeid.TrustDomain, err error) {
+	if own, err = spiffeid.TrustDomainFromString(c.trustDomain); err != nil {
+		return own, nil, fmt.Errorf("reading the trust domain: %w", err)
+	}
+	for _, name := range c.aliases {
+		alias, err := spiffeid.TrustDomainFromString(name)
+		if err != nil {
+			return own, nil, fmt.Errorf("reading an alias of the trust domain: %w", err)
+		}
+		aliases = append(aliases, alias)
+	}
+	return own, aliases, nil
+}
+
 // ensureRoot reads the root or makes it. It tries again where the API server does not answer, and gives up where the answer is no.
 func ensureRoot(ctx context.Context, c config, cl *cluster, log *slog.Logger) (*authority.Authority, error) {
-	domain, err := spiffeid.TrustDomainFromString(c.trustDomain)
+	domain, aliases, err := c.domains()
 	if err != nil {
-		return nil, fmt.Errorf("reading the trust domain: %w", err)
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, rootPatience)
 	defer cancel()
 	for {
 		root, err := authority.Ensure(ctx, cl.kube.CoreV1().Secrets(c.namespace), domain, time.Now(), func(ctx context.Context) error {
 			return authority.CheckCluster(ctx, cl.kube)
-		})
+		}, aliases...)
 		if err == nil {
 			return root, nil
 		}

@@ -29,7 +29,8 @@ type config struct {
 	logLevel    string
 	traces      string // OTLP receiver of heddled's own spans
 	trustDomain string
-	domain      string // of the cluster
+	aliases     []string // of trustDomain
+	domain      string   // of the cluster
 	clusterID   string
 	audience    string
 	certTTL     time.Duration
@@ -114,6 +115,10 @@ func parse(args []string, env func(string) string) (config, error) {
 	f.StringVar(&c.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.traces, "otlp-endpoint", "", "host:port of an OTLP/gRPC receiver for the control plane's own spans")
 	f.StringVar(&c.trustDomain, "trust-domain", wire.DefaultTrustDomain, "trust domain of every identity")
+	f.Func("trust-domain-aliases", "trust domains that the mesh had before, or is to have, comma-separated: its root and its workloads' certificates may be of these", func(text string) error {
+		c.aliases = strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
+		return nil
+	})
 	f.StringVar(&c.domain, "cluster-domain", wire.DefaultClusterDomain, "DNS domain of the cluster")
 	f.StringVar(&c.clusterID, "cluster-id", wire.DefaultClusterID, "name of this cluster")
 	f.StringVar(&c.audience, "token-audience", wire.TokenAudience, "audience of the tokens that prove workloads")

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/spiffe/go-spiffe/v2/spiffeid"
-
 	"github.com/heddle-mesh/heddle/ca/attest"
 	"github.com/heddle-mesh/heddle/ca/authority"
 	"github.com/heddle-mesh/heddle/internal/lifecycle"
@@ -38,7 +36,7 @@ func assembleFiles(ctx context.Context, c config) (*heddled, error) {
 	}
 	folder := source.NewFolder(source.FolderOptions{Dir: c.files.objects, Mesh: c.mesh(), Log: h.log.With("part", "source")})
 	h.ca, err = issuing(c, root, h.log, h.metrics, attest.Config{Reviewer: attest.TokenFile{Path: c.files.tokens, Pods: folder.Pod}, Audience: c.audience,
-		TrustDomain: c.trustDomain, Cached: folder.Pod, Live: folder.Pod})
+		TrustDomain: c.trustDomain, Aliases: c.aliases, Cached: folder.Pod, Live: folder.Pod})
 	if err != nil {
 		return nil, err
 	}
@@ -61,12 +59,12 @@ func untilDone(ctx context.Context) error {
 
 // rootOfFolder reads the root, or makes it, and publishes its certificates.
 func rootOfFolder(ctx context.Context, c config) (*authority.Authority, error) {
-	domain, err := spiffeid.TrustDomainFromString(c.trustDomain)
+	domain, aliases, err := c.domains()
 	if err != nil {
-		return nil, fmt.Errorf("reading the trust domain: %w", err)
+		return nil, err
 	}
 	folder := authority.Folder{Dir: c.files.authority}
-	root, err := authority.Ensure(ctx, folder, domain, time.Now(), func(context.Context) error { return nil })
+	root, err := authority.Ensure(ctx, folder, domain, time.Now(), func(context.Context) error { return nil }, aliases...)
 	if err != nil {
 		return nil, err
 	}
