@@ -68,7 +68,7 @@ func (w *Workload) restore() time.Duration {
 	return w.untilRenewal()
 }
 
-// accepted checks what was kept as if it came from the CA.
+// accepted checks what was kept as if it came from the CA, which was of its trust domain then.
 func (w *Workload) accepted(kept Material) (*tls.Certificate, error) {
 	if _, err := w.options.Roots.Load(); err != nil {
 		return nil, err
@@ -85,5 +85,9 @@ func (w *Workload) accepted(kept Material) (*tls.Certificate, error) {
 	if !ok {
 		return nil, errors.New("the key is of another kind")
 	}
-	return w.accept([]string{string(kept.Chain)}, key)
+	chain, err := parseBundle(kept.Chain)
+	if err != nil {
+		return nil, err
+	}
+	return w.accept(Answer{Chain: []string{string(kept.Chain)}, TrustDomain: domainOf(chain[0])}, key)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -62,4 +63,24 @@ func TestExport(t *testing.T) {
 			t.Errorf("shown: %s", said)
 		}
 	})
+}
+
+// TestKeptFromAnotherTrustDomain holds that a machine goes on with what it was given in the trust domain that the mesh moved to, and not with another's.
+func TestKeptFromAnotherTrustDomain(t *testing.T) {
+	ca := newCA(t)
+	roots, _ := rootsOf(t, ca)
+	ca.domain = "new.example.com"
+	for identity, own := range map[string]bool{"spiffe://new.example.com/ns/shop/sa/web": true, "spiffe://new.example.com/ns/shop/sa/other": false} {
+		ca.identity = identity
+		var kept Material
+		first := New(Options{Expected: shop, TTL: time.Hour, Authority: ca, Roots: roots, Log: quiet(), Export: func(m Material) error { kept = m; return nil }})
+		first.options.Expected.ServiceAccount = identity[strings.LastIndex(identity, "/")+1:]
+		if err := first.renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		again := New(Options{Expected: shop, TTL: time.Hour, Authority: ca, Roots: roots, Log: quiet(), Kept: func() (Material, error) { return kept, nil }})
+		if again.restore(); (again.Certificate() != nil) != own {
+			t.Errorf("%s: in force: %v", identity, !own)
+		}
+	}
 }

@@ -26,7 +26,7 @@ func (ca *testCA) signed(t *testing.T, ttl time.Duration) (chain []*x509.Certifi
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, one := range text {
+	for _, one := range text.Chain {
 		block, _ := pem.Decode([]byte(one))
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {

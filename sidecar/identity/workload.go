@@ -35,8 +35,9 @@ const (
 
 // Options say who the workload is and how it proves it.
 type Options struct {
-	Expected  spiffe.Identity // the only identity that is accepted from the CA
-	TTL       time.Duration   // asked for; the CA may give less
+	// Expected is the only identity that is accepted from the CA, but that the mesh's trust domain may be another by now: the one that the CA proves to be of.
+	Expected  spiffe.Identity
+	TTL       time.Duration // asked for; the CA may give less
 	Authority Authority
 	Roots     *Roots
 	Log       *slog.Logger
@@ -181,13 +182,22 @@ func (w *Workload) renew(ctx context.Context) error {
 func (w *Workload) enforce(cert *tls.Certificate) {
 	w.current.Store(cert)
 	w.once.Do(func() { close(w.ready) })
-	w.options.Log.Info("certificate in force", "identity", w.options.Expected.String(), "serial", cert.Leaf.SerialNumber.Text(16),
+	w.options.Log.Info("certificate in force", "identity", cert.Leaf.URIs[0].String(), "serial", cert.Leaf.SerialNumber.Text(16),
 		"until", cert.Leaf.NotAfter.UTC())
 }
 
+// ours reports whether an identity is our own, be it in the trust domain that the CA is of.
+func (w *Workload) ours(id spiffe.Identity, domain string) bool {
+	own := w.options.Expected
+	if id.TrustDomain == domain {
+		own.TrustDomain = domain
+	}
+	return id == own
+}
+
 // accept checks that the answer is for our key, carries exactly our identity and leads to an anchor.
-func (w *Workload) accept(answer []string, key *ecdsa.PrivateKey) (*tls.Certificate, error) {
-	chain, err := parseBundle([]byte(strings.Join(answer, "\n")))
+func (w *Workload) accept(answer Answer, key *ecdsa.PrivateKey) (*tls.Certificate, error) {
+	chain, err := parseBundle([]byte(strings.Join(answer.Chain, "\n")))
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +213,7 @@ func (w *Workload) accept(answer []string, key *ecdsa.PrivateKey) (*tls.Certific
 		if err != nil {
 			return nil, err
 		}
-		if id != w.options.Expected {
+		if !w.ours(id, answer.TrustDomain) {
 			return nil, fmt.Errorf("the certificate is for %s, not for %s", id, w.options.Expected)
 		}
 	}

@@ -45,6 +45,7 @@ type testCA struct {
 	tokens   []string
 	fail     error
 	identity string        // default shop
+	domain   string        // that it proves to be of
 	life     time.Duration // default: as asked
 	change   func(*x509.Certificate)
 	public   crypto.PublicKey // default: the CSR's
@@ -75,24 +76,24 @@ func (ca *testCA) root() []byte {
 }
 
 // Sign implements Authority.
-func (ca *testCA) Sign(_ context.Context, csr []byte, ttl time.Duration) ([]string, error) {
+func (ca *testCA) Sign(_ context.Context, csr []byte, ttl time.Duration) (Answer, error) {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
 	ca.calls = append(ca.calls, time.Now())
 	if ca.fail != nil {
-		return nil, ca.fail
+		return Answer{}, ca.fail
 	}
 	block, _ := pem.Decode(csr)
 	request, err := x509.ParseCertificateRequest(block.Bytes)
 	if err != nil {
-		return nil, err
+		return Answer{}, err
 	}
 	if ca.life != 0 {
 		ttl = ca.life
 	}
 	uri, err := url.Parse(ca.identity)
 	if err != nil {
-		return nil, err
+		return Answer{}, err
 	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(int64(len(ca.calls))), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(ttl),
 		URIs: []*url.URL{uri}, KeyUsage: x509.KeyUsageDigitalSignature,
@@ -106,9 +107,9 @@ func (ca *testCA) Sign(_ context.Context, csr []byte, ttl time.Duration) ([]stri
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, public, ca.key)
 	if err != nil {
-		return nil, err
+		return Answer{}, err
 	}
-	return []string{string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(ca.root())}, nil
+	return Answer{Chain: []string{string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(ca.root())}, TrustDomain: ca.domain}, nil
 }
 
 // CreateCertificate implements the gRPC service.
@@ -121,8 +122,8 @@ func (ca *testCA) CreateCertificate(ctx context.Context, in *security.IstioCerti
 	if !strings.HasPrefix(token, "Bearer ") {
 		return nil, status.Error(codes.Unauthenticated, "no token")
 	}
-	chain, err := ca.Sign(ctx, []byte(in.GetCsr()), time.Duration(in.GetValidityDuration())*time.Second)
-	return &security.IstioCertificateResponse{CertChain: chain}, err
+	answer, err := ca.Sign(ctx, []byte(in.GetCsr()), time.Duration(in.GetValidityDuration())*time.Second)
+	return &security.IstioCertificateResponse{CertChain: answer.Chain}, err
 }
 
 func (ca *testCA) count() int {
@@ -271,8 +272,17 @@ func TestRefusesTheWrongAnswer(t *testing.T) {
 	stranger := newCA(t)
 	other, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	for name, bend := range map[string]func(*testCA){
-		"another account":    func(ca *testCA) { ca.identity = "spiffe://cluster.local/ns/shop/sa/other" },
-		"another domain":     func(ca *testCA) { ca.identity = "spiffe://example.org/ns/shop/sa/web" },
+		"another account": func(ca *testCA) { ca.identity = "spiffe://cluster.local/ns/shop/sa/other" },
+		"another domain":  func(ca *testCA) { ca.identity = "spiffe://example.org/ns/shop/sa/web" },
+		"a domain that the CA is not of": func(ca *testCA) {
+			ca.identity, ca.domain = "spiffe://example.org/ns/shop/sa/web", "new.example.com"
+		},
+		"another account of the CA's domain": func(ca *testCA) {
+			ca.identity, ca.domain = "spiffe://new.example.com/ns/shop/sa/other", "new.example.com"
+		},
+		"another namespace of the CA's domain": func(ca *testCA) {
+			ca.identity, ca.domain = "spiffe://new.example.com/ns/bank/sa/web", "new.example.com"
+		},
 		"another key":        func(ca *testCA) { ca.public = other.Public() },
 		"a DNS name":         func(ca *testCA) { ca.change = func(c *x509.Certificate) { c.DNSNames = []string{"web.shop.svc"} } },
 		"a CA":               func(ca *testCA) { ca.change = func(c *x509.Certificate) { c.IsCA = true } },
@@ -333,7 +343,7 @@ type switching struct {
 
 func (s *switching) set(ca *testCA) { s.mu.Lock(); s.now = ca; s.mu.Unlock() }
 
-func (s *switching) Sign(ctx context.Context, csr []byte, ttl time.Duration) ([]string, error) {
+func (s *switching) Sign(ctx context.Context, csr []byte, ttl time.Duration) (Answer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.now.Sign(ctx, csr, ttl)
@@ -381,6 +391,50 @@ func TestOverTheWire(t *testing.T) {
 	}
 }
 
+// TestMovesToAnotherTrustDomain holds that a proxy which was made in one trust domain takes a certificate of the one that its control plane has by now, and of
+// no other.
+func TestMovesToAnotherTrustDomain(t *testing.T) {
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const self = "/ns/heddle-system/sa/heddled"
+	for name, c := range map[string]struct {
+		signs  string
+		serves []string
+		ok     bool
+	}{
+		"the old one still":                     {"cluster.local", []string{"spiffe://cluster.local" + self}, true},
+		"the new one":                           {"new.example.com", []string{"spiffe://new.example.com" + self}, true},
+		"the old one, by a CA of the new":       {"cluster.local", []string{"spiffe://new.example.com" + self}, true},
+		"the new one, by a CA of the old":       {"new.example.com", []string{"spiffe://cluster.local" + self}, false},
+		"the new one, by a CA of none":          {"new.example.com", nil, false},
+		"the new one, by a CA of two":           {"new.example.com", []string{"spiffe://new.example.com" + self, "spiffe://cluster.local" + self}, false},
+		"the new one, by a CA of no identity":   {"new.example.com", []string{"spiffe://new.example.com/heddled"}, false},
+		"a third one, by a CA of the new":       {"other.example.com", []string{"spiffe://new.example.com" + self}, false},
+		"the new one, by a CA of another place": {"new.example.com", []string{"https://new.example.com" + self}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ca := newCA(t)
+			ca.identity = "spiffe://" + c.signs + "/ns/shop/sa/web"
+			var names []*url.URL
+			for _, text := range c.serves {
+				uri, err := url.Parse(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				names = append(names, uri)
+			}
+			roots, _ := rootsOf(t, ca)
+			plane := ControlPlane{Address: serve(t, ca, "heddled.heddle-system.svc", names...), TokenPath: token, Roots: roots}
+			w := New(Options{Expected: shop, TTL: time.Hour, Authority: RemoteAuthority{plane}, Roots: roots, Log: quiet()})
+			if err := w.renew(t.Context()); (err == nil) != c.ok || (w.Certificate() != nil) != c.ok {
+				t.Errorf("accepted: %v", err)
+			}
+		})
+	}
+}
+
 func TestRefusesAnotherControlPlane(t *testing.T) {
 	ca, stranger := newCA(t), newCA(t)
 	token := filepath.Join(t.TempDir(), "token")
@@ -406,13 +460,13 @@ func TestRefusesAnotherControlPlane(t *testing.T) {
 }
 
 // serve runs ca over TLS under the DNS name host and returns its address.
-func serve(t *testing.T, ca *testCA, host string) string {
+func serve(t *testing.T, ca *testCA, host string, names ...*url.URL) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(7), DNSNames: []string{host},
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(7), DNSNames: []string{host}, URIs: names,
 		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour)}, ca.cert, key.Public(), ca.key)
 	if err != nil {
 		t.Fatal(err)

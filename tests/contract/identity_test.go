@@ -35,12 +35,23 @@ type authorities struct {
 
 func newAuthorities(t *testing.T) *authorities {
 	t.Helper()
-	domain := spiffeid.RequireTrustDomainFromString("cluster.local")
-	root, err := authority.Generate(domain, time.Now())
+	return authoritiesOf(t, newRoot(t), "cluster.local")
+}
+
+// newRoot is a root of cluster.local.
+func newRoot(t *testing.T) map[string][]byte {
+	t.Helper()
+	root, err := authority.Generate(spiffeid.RequireTrustDomainFromString("cluster.local"), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := authority.Parse(root, domain)
+	return root
+}
+
+// authoritiesOf is newAuthorities for a trust domain, and with a root that may be of cluster.local.
+func authoritiesOf(t *testing.T, root map[string][]byte, domain string) *authorities {
+	t.Helper()
+	a, err := authority.Parse(root, spiffeid.RequireTrustDomainFromString(domain), spiffeid.RequireTrustDomainFromString("cluster.local"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +61,7 @@ func newAuthorities(t *testing.T) *authorities {
 		Attest: func(_ context.Context, p attest.Proof) (attest.Caller, error) {
 			out.calls.Add(1)
 			namespace, account, _ := strings.Cut(p.Token, "/")
-			id, err := spiffe.New("cluster.local", namespace, account)
+			id, err := spiffe.New(domain, namespace, account)
 			if err != nil {
 				return attest.Caller{}, &attest.Refusal{Check: "token", Reason: "the token is not valid"}
 			}
@@ -59,7 +70,7 @@ func newAuthorities(t *testing.T) *authorities {
 	if err != nil {
 		t.Fatal(err)
 	}
-	self, err := spiffe.New("cluster.local", "heddle-system", "heddled")
+	self, err := spiffe.New(domain, "heddle-system", "heddled")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,6 +174,53 @@ func TestIdentityFromTheCA(t *testing.T) {
 		t.Errorf("the open connection: %v", err)
 	}
 	dial() // and new ones come about
+}
+
+// TestIdentityOfAMovedMesh holds that proxies which were made in one trust domain take certificates of the next one, and back, from a control plane that
+// keeps its root; and that those who have renewed theirs and those who have not know each other.
+func TestIdentityOfAMovedMesh(t *testing.T) {
+	root := newRoot(t)
+	before, after := authoritiesOf(t, root, "cluster.local"), authoritiesOf(t, root, "new.example.com")
+	const old, moved = "spiffe://cluster.local/ns/shop/sa/web", "spiffe://new.example.com/ns/shop/sa/web"
+	all := map[string]*identity.Workload{}
+	for made, planes := range map[string]map[string]*authorities{old: {old: before, moved: after}, moved: {old: before, moved: after}} {
+		for signed, plane := range planes {
+			w := plane.workload(t, "shop/web", made, time.Hour)
+			select {
+			case <-w.Ready():
+			case <-time.After(20 * time.Second):
+				t.Fatalf("no certificate for %s, made as %s", signed, made)
+			}
+			if got := w.Certificate().Leaf.URIs[0].String(); got != signed {
+				t.Errorf("made as %s, it is %s, want %s", made, got, signed)
+			}
+			all[signed] = w
+		}
+	}
+	other := after.workload(t, "shop/other", "spiffe://cluster.local/ns/shop/sa/other", time.Hour)
+	<-other.Ready()
+	for _, c := range []struct {
+		client, server *identity.Workload
+		endpoint       string
+		ok             bool
+	}{
+		{all[old], all[moved], moved, true}, {all[moved], all[old], moved, true}, {all[old], all[moved], old, true}, {all[moved], other, moved, false},
+	} {
+		mesh := mtls.NewServer(mtls.ServerConfig{Certificates: []mtls.Certificate{c.server}, Peer: &mtls.Peer{Required: true, Trust: mtls.Trust{Mesh: c.server.Roots()}}})
+		client := mtls.NewClient(mtls.ClientConfig{Certificate: c.client, Trust: mtls.Trust{Mesh: c.client.Roots()},
+			Domains: []string{"spiffe://new.example.com/", "spiffe://cluster.local/"}})
+		near, far := net.Pipe()
+		go func() {
+			if conn, _, err := mesh.Server(t.Context(), far); err == nil {
+				_, _ = conn.Read(make([]byte, 1))
+			}
+			far.Close()
+		}()
+		if _, _, err := client.Handshake(t.Context(), near, &exchange.Endpoint{Identity: c.endpoint}, "", exchange.TCP); (err == nil) != c.ok {
+			t.Errorf("%s to %s: %v", c.endpoint, c.server.Certificate().Leaf.URIs[0], err)
+		}
+		near.Close()
+	}
 }
 
 // TestIdentityOfSomebodyElse holds that a proxy takes no certificate for another account than its own, and gets none without a valid token.

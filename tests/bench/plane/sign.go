@@ -85,9 +85,9 @@ type local struct {
 }
 
 // Sign implements identity.Authority.
-func (l local) Sign(_ context.Context, csr []byte, _ time.Duration) ([]string, error) {
+func (l local) Sign(_ context.Context, csr []byte, _ time.Duration) (identity.Answer, error) {
 	chain, err := l.sign(l.account, csr)
-	return []string{string(chain)}, err
+	return identity.Answer{Chain: []string{string(chain)}}, err
 }
 
 // Certificate returns a folder with an account's key, chain and trust anchors, as the agent keeps it for proxies that are not Heddle's.

@@ -85,24 +85,24 @@ func run(ctx context.Context, quit func(), s settings) error {
 type remote struct{ socket, account string }
 
 // Sign implements identity.Authority.
-func (r remote) Sign(ctx context.Context, csr []byte, _ time.Duration) ([]string, error) {
+func (r remote) Sign(ctx context.Context, csr []byte, _ time.Duration) (identity.Answer, error) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", r.socket)
 	}}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://signer/"+r.account, bytes.NewReader(csr))
 	if err != nil {
-		return nil, err
+		return identity.Answer{}, err
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("asking for a certificate: %w", err)
+		return identity.Answer{}, fmt.Errorf("asking for a certificate: %w", err)
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err == nil && response.StatusCode != http.StatusOK {
 		err = fmt.Errorf("no certificate: %s", text)
 	}
-	return []string{string(text)}, err
+	return identity.Answer{Chain: []string{string(text)}}, err
 }
 
 // profiled runs f under the CPU profiler, if a file is named.
