@@ -70,17 +70,15 @@ func issuing(c config, root *authority.Authority, log *slog.Logger, metrics *obs
 	return out, nil
 }
 
-// domains are the trust domain and its aliases.
+// domains are the trust domain and its aliases. What is no trust domain among these, no root is of; pilot reports it with the mesh's settings.
 func (c config) domains() (own spiffeid.TrustDomain, aliases []spiffeid.TrustDomain, err error) {
 	if own, err = spiffeid.TrustDomainFromString(c.trustDomain); err != nil {
 		return own, nil, fmt.Errorf("reading the trust domain: %w", err)
 	}
 	for _, name := range c.aliases {
-		alias, err := spiffeid.TrustDomainFromString(name)
-		if err != nil {
-			return own, nil, fmt.Errorf("reading an alias of the trust domain: %w", err)
+		if alias, err := spiffeid.TrustDomainFromString(name); err == nil {
+			aliases = append(aliases, alias)
 		}
-		aliases = append(aliases, alias)
 	}
 	return own, aliases, nil
 }

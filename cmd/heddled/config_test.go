@@ -35,7 +35,7 @@ func TestParse(t *testing.T) {
 	if p := selectors.proxy; err != nil || len(p.never) != 2 || p.never[0].MatchLabels["app"] != "db" || len(p.always) != 1 || !slices.Equal(p.pullSecrets, []string{"a", "b"}) {
 		t.Errorf("got %+v (%v)", selectors.proxy, err)
 	}
-	aliased, err := parse([]string{"--proxy-image=x", "--trust-domain=new.example.com", "--trust-domain-aliases=cluster.local,old.example.com"}, env)
+	aliased, err := parse([]string{"--proxy-image=x", "--trust-domain=new.example.com", "--trust-domain-aliases=cluster.local,*,old.example.com"}, env)
 	if own, aliases, wrong := aliased.domains(); err != nil || wrong != nil || own.Name() != "new.example.com" || len(aliases) != 2 || aliases[1].Name() != "old.example.com" {
 		t.Errorf("got %s, %s (%v, %v)", own, aliases, err, wrong)
 	}

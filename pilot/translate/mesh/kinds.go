@@ -16,6 +16,7 @@ func Kinds() []fields.Kind {
 	return []fields.Kind{
 		{Name: "MeshConfig", Message: &meshapi.MeshConfig{}, Honoured: honoured, Large: true,
 			Differs: []fields.Note{
+				{Path: "trustDomainAliases", Why: "what is no trust domain is left out, and reported. The certificate authority hears of aliases from `--trust-domain-aliases`, which the chart sets"},
 				{Path: "outboundTrafficPolicy.mode", Why: "with ALLOW_ANY_DYNAMIC_DNS, names that lead to the proxy's own machine, its links or loopback are answered 503"},
 				{Path: "outboundTrafficPolicy.tls.mode", Why: "ISTIO_MUTUAL is refused: nobody knows the identities of unknown servers"},
 				{Path: "defaultConfig.proxyMetadata", Why: variables},

@@ -4,12 +4,14 @@ package mesh
 
 import (
 	"cmp"
+	"fmt"
 	"strings"
 	"time"
 
 	meshapi "istio.io/api/mesh/v1alpha1"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/internal/spiffe"
 	"github.com/heddle-mesh/heddle/pilot/inputs"
 	"github.com/heddle-mesh/heddle/pilot/model"
 	"github.com/heddle-mesh/heddle/pilot/report"
@@ -56,7 +58,6 @@ func Mesh(in *inputs.Mesh) (*model.Mesh, []report.Issue) {
 		log.Partialf(i.Path, "%s", i.Reason)
 	}
 	m := &model.Mesh{
-		TrustDomainAliases: c.TrustDomainAliases,
 		RootNamespace:      cmp.Or(c.RootNamespace, in.Namespace),
 		ClusterDomain:      in.ClusterDomain,
 		ClusterID:          in.ClusterID,
@@ -74,6 +75,7 @@ func Mesh(in *inputs.Mesh) (*model.Mesh, []report.Issue) {
 	m.DestinationRuleExport = defaultExport(log, "mesh.defaultDestinationRuleExportTo", c.DefaultDestinationRuleExportTo)
 	unknown(log, c, m)
 	trustDomain(log, in, m)
+	aliases(log, c, m)
 	normalization(log, c, m)
 	accessLog(log, c, m)
 	providers(log, c, m)
@@ -165,6 +167,16 @@ func trustDomain(log *report.Log, in *inputs.Mesh, m *model.Mesh) {
 	m.TrustDomain = cmp.Or(in.TrustDomain, in.Config.TrustDomain, wire.DefaultTrustDomain)
 	if said := in.Config.TrustDomain; said != "" && said != m.TrustDomain {
 		log.Partialf("mesh.trustDomain", "%q: the certificate authority issues for %q, which is in force", said, m.TrustDomain)
+	}
+}
+
+func aliases(log *report.Log, c *meshapi.MeshConfig, m *model.Mesh) {
+	for i, name := range c.TrustDomainAliases {
+		if _, err := spiffe.New(name, "namespace", "account"); err != nil {
+			log.Partialf(fmt.Sprintf("mesh.trustDomainAliases[%d]", i), "%q is no trust domain", name)
+			continue
+		}
+		m.TrustDomainAliases = append(m.TrustDomainAliases, name)
 	}
 }
 
