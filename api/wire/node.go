@@ -84,6 +84,10 @@ const (
 // itself, with the Fact keys, so that a proxy names itself in telemetry as pilot names it to others.
 const ListenerMetadata = "heddle.self"
 
+// SelfTrustDomains is a key beside these: the mesh's trust domain and its aliases, comma-separated, where there are any. Their identities are the mesh's to
+// give.
+const SelfTrustDomains = "trust_domains"
+
 // OnDemandMetadata is the filter_metadata key under which the listener that captures connections says what they are to ask for first: a struct
 // whose OnDemandListeners is "true" where the listeners of their destination are known only once they were asked for.
 const (

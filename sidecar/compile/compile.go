@@ -124,7 +124,8 @@ type builder struct {
 	workloads map[exchange.Workload]*exchange.Workload
 	before    *needs // of the version before
 	needs     *needs
-	ignored   *int // counts reports that are left out; nil: they are refused
+	ignored   *int     // counts reports that are left out; nil: they are refused
+	domains   []string // of the mesh, as the listener that is made says
 }
 
 // New returns a compiler without resources.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"strings"
 	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -47,6 +48,7 @@ func (b *builder) listener(in *listenerv3.Listener, before map[string]*madeChain
 	}
 	out.Capture = out.RestoreDst && !out.NoBind
 	chains := map[string]*madeChain{}
+	b.domains = domainsOf(in)
 	via := &exchange.Via{Listener: in.GetName(), Gateway: b.options.Gateway, Direction: exchange.Outbound}
 	if in.GetTrafficDirection() == core.TrafficDirection_INBOUND {
 		via.Direction = exchange.Inbound
@@ -99,7 +101,8 @@ func (b *builder) reuse(in *listenerv3.FilterChain, before, now map[string]*made
 	if err != nil {
 		return nil, values.Wrong("name", "%w", err)
 	}
-	made := before[string(raw)]
+	key := string(raw) + strings.Join(b.domains, ",")
+	made := before[key]
 	if made == nil {
 		inner := *b
 		inner.needs = newNeeds()
@@ -108,7 +111,7 @@ func (b *builder) reuse(in *listenerv3.FilterChain, before, now map[string]*made
 		}
 		made.needs = inner.needs
 	}
-	now[string(raw)] = made
+	now[key] = made
 	b.needs.add(made.needs)
 	return made, nil
 }
@@ -237,6 +240,12 @@ func selfOf(in *listenerv3.Listener) *Self {
 		s.Workload.ServiceAccount = id.ServiceAccount
 	}
 	return s
+}
+
+// domainsOf reads the mesh's trust domains; nil where the workload's own certificate says the only one.
+func domainsOf(in *listenerv3.Listener) []string {
+	text := values.Texts(in.GetMetadata().GetFilterMetadata()[wire.ListenerMetadata])[wire.SelfTrustDomains]
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
 }
 
 // keep returns before where it says the same as via, so that what is keyed by the pointer stays.

@@ -129,7 +129,7 @@ func (b *builder) serverSocket(in *core.TransportSocket) (config.ServerTLS, erro
 	switch {
 	case given:
 		if c.Peer = &peer; peer.Trust.Mesh == nil {
-			c.Workload, c.Mesh = b.options.Workload, b.options.Mesh
+			c.Workload, c.Mesh, c.Domains = b.options.Workload, b.options.Mesh, b.domains
 		}
 	case peer.Required:
 		return nil, values.Wrong("typed_config.common_tls_context", "client certificates are required and nothing judges them")

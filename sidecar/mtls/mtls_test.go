@@ -512,6 +512,8 @@ func TestWhoseWordAnIdentityIs(t *testing.T) {
 	}{
 		"of the partner, as itself":            {partner.holder(theirs), mesh.holder(catalog), theirs, ""},
 		"of the partner, as one of the mesh":   {partner.holder(web), mesh.holder(catalog), "", web},
+		"of the partner, under an alias":       {partner.holder("spiffe://old.example.com/ns/shop/sa/web"), mesh.holder(catalog), "", "spiffe://old.example.com/ns/shop/sa/web"},
+		"of the mesh, under an alias":          {mesh.holder("spiffe://old.example.com/ns/shop/sa/web"), mesh.holder(catalog), "spiffe://old.example.com/ns/shop/sa/web", ""},
 		"of the partner, below the mesh":       {partner.holder("spiffe://Cluster.local/any"), mesh.holder(catalog), "", "spiffe://Cluster.local/any"},
 		"of the mesh":                          {mesh.holder(web), mesh.holder(catalog), web, ""},
 		"before the mesh's own name is known":  {partner.holder(web), holder{}, "", web},
@@ -522,7 +524,7 @@ func TestWhoseWordAnIdentityIs(t *testing.T) {
 		"of the partner, one of the mesh's":    {partner.holder(theirs + "," + web), mesh.holder(catalog), "", theirs + "," + web},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := NewServer(ServerConfig{Certificates: []Certificate{partner.holder("catalog.example.com")}, Workload: c.workload, Mesh: mesh,
+			server := NewServer(ServerConfig{Certificates: []Certificate{partner.holder("catalog.example.com")}, Workload: c.workload, Mesh: mesh, Domains: []string{"old.example.com"},
 				Peer: &Peer{Required: true, Trust: Trust{Secret: secrets.Slot("ca")}}})
 			s, _, sErr, cErr := meet(t, server, NewClient(ClientConfig{Certificate: c.client, Trust: Trust{Nothing: true}}), &exchange.Endpoint{}, exchange.HTTP1)
 			if sErr != nil || cErr != nil {

@@ -35,6 +35,7 @@ type ServerConfig struct {
 	// for. Nil: there is no mesh.
 	Workload Certificate
 	Mesh     Verifier
+	Domains  []string // further names of the mesh's trust domain
 }
 
 // Peer is what is asked of clients.
@@ -169,8 +170,10 @@ func (s *Server) vouched(chain []*x509.Certificate) bool {
 	if own == nil || own.Leaf == nil || len(own.Leaf.URIs) != 1 {
 		return false // what the mesh's is, is not known yet
 	}
-	domain := own.Leaf.URIs[0].Host
-	if !slices.ContainsFunc(chain[0].URIs, func(u *url.URL) bool { return strings.EqualFold(u.Host, domain) }) {
+	ours := func(u *url.URL) bool {
+		return strings.EqualFold(u.Host, own.Leaf.URIs[0].Host) || slices.ContainsFunc(s.config.Domains, func(d string) bool { return strings.EqualFold(u.Host, d) })
+	}
+	if !slices.ContainsFunc(chain[0].URIs, ours) {
 		return true
 	}
 	if s.config.Mesh == nil {

@@ -46,7 +46,7 @@ type GatewayChain struct {
 func MakeGateway(in Gateway) *wire.Resource {
 	l := &listener.Listener{
 		Name: in.Class.ListenerName(in.Bind, in.Port), TrafficDirection: core.TrafficDirection_OUTBOUND,
-		Metadata: metadata(in.Class, &in.Self, in.Reports.Client), AccessLog: listenerLog(in.Mesh, in.Reports.Client),
+		Metadata: metadata(in.Class, in.Mesh, &in.Self, in.Reports.Client), AccessLog: listenerLog(in.Mesh, in.Reports.Client),
 	}
 	bindTo(l, in.Class, in.Bind, in.Port)
 	if in.Topology.ProxyProtocol {

@@ -83,7 +83,7 @@ func (in Inbound) Resources() []*wire.Resource {
 // as the workload may dial the same address: its own, as an endpoint of a headless Service.
 func (in Inbound) direct(p Port) *wire.Resource {
 	l := &listener.Listener{
-		Name: "inbound_" + in.Class.ListenerName(p.Bind, p.Port), TrafficDirection: core.TrafficDirection_INBOUND, Metadata: metadata(in.Class, &in.Self, in.Reports.Server),
+		Name: "inbound_" + in.Class.ListenerName(p.Bind, p.Port), TrafficDirection: core.TrafficDirection_INBOUND, Metadata: metadata(in.Class, in.Mesh, &in.Self, in.Reports.Server),
 		AccessLog: listenerLog(in.Mesh, in.Reports.Server), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: message.Duration(in.Mesh.DetectionTimeout),
 		ListenerFilters: []*listener.ListenerFilter{inspectTLS(), inspectHTTPBut(slices.Values([]Port{p}))},
 		FilterChains:    in.chains(p, naming.Inbound(p.Port), authz.Guard{Mesh: in.Mesh, Policies: in.Policies.Slice()}),
@@ -123,7 +123,7 @@ func (in Inbound) cluster(p Port) *wire.Resource {
 // listener is where captured inbound connections arrive.
 func (in Inbound) listener() *wire.Resource {
 	l := &listener.Listener{
-		Name: wire.ListenerVirtualInbound, TrafficDirection: core.TrafficDirection_INBOUND, Metadata: metadata(in.Class, &in.Self, in.Reports.Server),
+		Name: wire.ListenerVirtualInbound, TrafficDirection: core.TrafficDirection_INBOUND, Metadata: metadata(in.Class, in.Mesh, &in.Self, in.Reports.Server),
 		AccessLog: listenerLog(in.Mesh, in.Reports.Server), ContinueOnListenerFiltersTimeout: true, ListenerFiltersTimeout: message.Duration(in.Mesh.DetectionTimeout),
 		ListenerFilters: []*listener.ListenerFilter{originalDestination(), inspectTLS(), inspectHTTPBut(in.Ports.All)},
 		FilterChains: []*listener.FilterChain{

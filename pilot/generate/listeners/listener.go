@@ -1,6 +1,8 @@
 package listeners
 
 import (
+	"strings"
+
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	httpinspector "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
@@ -77,10 +79,15 @@ func bindAlso(l *listener.Listener, address string, port uint16) {
 
 // metadata names the proxy's own workload (nil: a listener that proxies share), as pilot names it to others, and says what is not counted. A
 // stock Envoy counts in a way of its own.
-func metadata(class naming.Class, self *Self, reports observe.Side) *core.Metadata {
+func metadata(class naming.Class, mesh *model.Mesh, self *Self, reports observe.Side) *core.Metadata {
 	out := map[string]*structpb.Struct{}
 	if self != nil {
-		out[wire.ListenerMetadata] = upstream.Facts(self.Identity.String(), self.Facts)
+		facts := upstream.Facts(self.Identity.String(), self.Facts)
+		if len(mesh.TrustDomainAliases) > 0 && !class.Foreign {
+			all := append([]string{mesh.TrustDomain}, mesh.TrustDomainAliases...)
+			facts.Fields[wire.SelfTrustDomains] = structpb.NewStringValue(strings.Join(all, ","))
+		}
+		out[wire.ListenerMetadata] = facts
 	}
 	if len(reports.Metrics) > 0 && !class.Foreign {
 		out[wire.ListenerMetrics] = message.Struct(reports.Metrics)

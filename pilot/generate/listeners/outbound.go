@@ -119,7 +119,9 @@ func demanding(in *core.Metadata) *core.Metadata {
 	return out
 }
 
-func (in Outbound) metadata() *core.Metadata { return metadata(in.Class, nil, in.Reports.Client) }
+func (in Outbound) metadata() *core.Metadata {
+	return metadata(in.Class, in.Mesh, nil, in.Reports.Client)
+}
 
 func toCluster(reports observe.Side, name string) *listener.Filter {
 	return tcpFilter(reports, name, []Weighted{{Cluster: name}}, Relay{})
