@@ -82,7 +82,7 @@ func requestLine(p []byte, v Verdict) (exchange.Protocol, Verdict) {
 	}
 	line := bytes.TrimSuffix(p[:i], []byte{'\r'})
 	switch target, version := cutLast(line); {
-	case len(target) == 0:
+	case len(target) == 0 || unprintable(line):
 	case version == "HTTP/1.1":
 		return exchange.HTTP1, Yes
 	case version == "HTTP/1.0":
@@ -99,16 +99,17 @@ func cutLast(line []byte) (before []byte, after string) {
 
 // begun judges a request line without an end.
 func begun(p []byte, v Verdict) (exchange.Protocol, Verdict) {
-	for _, c := range p {
-		if c < ' ' && c != '\r' || c == 0x7f {
-			return exchange.TCP, No
-		}
-	}
 	switch {
+	case unprintable(p):
 	case len(p) < MaxPeek/2:
 		return exchange.TCP, v
 	case v == More || p[0] == '/':
 		return exchange.HTTP1, Yes // an endless target: let the codec refuse it
 	}
 	return exchange.TCP, No
+}
+
+// unprintable says whether there are bytes that no request line has.
+func unprintable(p []byte) bool {
+	return bytes.ContainsFunc(p, func(c rune) bool { return c < ' ' && c != '\r' || c == 0x7f })
 }
