@@ -73,6 +73,7 @@ type Exchange struct {
 
 	mu       sync.Mutex
 	canceled bool
+	quit     bool // by the client, who reset the stream
 	stream   Stream
 	wake     chan struct{}
 }
@@ -105,7 +106,7 @@ func (x *Exchange) Reset(c *Connection) {
 	x.Start, x.RequestEnd, x.FirstByte, x.End, x.UpstreamStart = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	x.Delay, x.Bridge, x.Quiet, x.Pin = 0, nil, false, Pin{}
 	x.mu.Lock()
-	x.canceled, x.stream, x.wake = false, nil, nil
+	x.canceled, x.quit, x.stream, x.wake = false, false, nil, nil
 	x.mu.Unlock()
 }
 
@@ -141,13 +142,18 @@ func (x *Exchange) Detach() {
 
 // Cancel notes that the client gave up, aborts the upstream stream and ends a Wait. Any goroutine may call it while the
 // exchange is alive.
-func (x *Exchange) Cancel() {
+func (x *Exchange) Cancel() { x.cancel(false) }
+
+// Quit is Cancel for a client that reset the stream, and whose connection stays.
+func (x *Exchange) Quit() { x.cancel(true) }
+
+func (x *Exchange) cancel(quit bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.canceled {
 		return
 	}
-	x.canceled = true
+	x.canceled, x.quit = true, quit
 	if x.stream != nil {
 		x.stream.Abort()
 	}
@@ -161,6 +167,17 @@ func (x *Exchange) Canceled() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.canceled
+}
+
+// Gone says why the exchange has ended that still had something to do: the client reset the stream, or what its connection says.
+func (x *Exchange) Gone() Outcome {
+	x.mu.Lock()
+	quit := x.quit
+	x.mu.Unlock()
+	if quit {
+		return ClientReset
+	}
+	return x.Conn.Gone()
 }
 
 // Wait sleeps for d; false where the client gave up meanwhile.

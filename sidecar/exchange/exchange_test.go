@@ -80,7 +80,7 @@ func TestOutcomes(t *testing.T) {
 	if s := (FlagUpstreamFailure | FlagRetriesExceeded).String(); s != "UF,URX" {
 		t.Errorf("got %s", s)
 	}
-	if n := len(strings.Fields(flagNames)); Flag(1)<<(n-1) != FlagOverload || len(strings.Fields(longNames)) != n {
+	if n := len(strings.Fields(flagNames)); Flag(1)<<(n-1) != FlagDownstreamReset || len(strings.Fields(longNames)) != n {
 		t.Errorf("%d names for the flags", n)
 	}
 }

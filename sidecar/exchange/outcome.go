@@ -28,15 +28,16 @@ const (
 	FlagIdleTimeout                            // SI
 	FlagUpstreamDuration                       // UMSDR
 	FlagOverload                               // OM
+	FlagDownstreamReset                        // DR
 )
 
 // flagNames is parallel to the constants above.
-const flagNames = "UH UF UO NR URX NC UT DT DC LR UR UC DI FI RL UAEX DPE UPE SI UMSDR OM"
+const flagNames = "UH UF UO NR URX NC UT DT DC LR UR UC DI FI RL UAEX DPE UPE SI UMSDR OM DR"
 
 // longNames is parallel to flagNames.
 const longNames = "NoHealthyUpstream UpstreamConnectionFailure UpstreamOverflow NoRouteFound UpstreamRetryLimitExceeded NoClusterFound UpstreamRequestTimeout " +
 	"DurationTimeout DownstreamConnectionTermination LocalReset UpstreamRemoteReset UpstreamConnectionTermination DelayInjected FaultInjected RateLimited " +
-	"UnauthorizedExternalService DownstreamProtocolError UpstreamProtocolError StreamIdleTimeout UpstreamMaxStreamDurationReached OverloadManagerTerminated"
+	"UnauthorizedExternalService DownstreamProtocolError UpstreamProtocolError StreamIdleTimeout UpstreamMaxStreamDurationReached OverloadManagerTerminated DownstreamRemoteReset"
 
 // String prints the set as access logs do: names joined by commas, "-" where it is empty.
 func (f Flag) String() string { return f.named(flagNames) }
@@ -84,6 +85,7 @@ const (
 	TryTimeout                       // the last try's timeout
 	IdleTimeout                      // no byte for too long
 	ClientGone                       // the client gave up
+	ClientReset                      // the client reset the stream
 	BadRequest                       // the request was malformed
 	HeadTooLarge                     // the request's head exceeds the limits
 	OldProtocol                      // HTTP/1.0 where it is not accepted
@@ -141,6 +143,7 @@ var table = [outcomes]row{
 	TryTimeout:        {504, 4, FlagUpstreamTimeout, "upstream_per_try_timeout", "upstream request timeout"},
 	IdleTimeout:       {504, 4, FlagIdleTimeout, "stream_idle_timeout", "stream timeout"},
 	ClientGone:        {0, 1, FlagDownstreamTermination, "downstream_remote_disconnect", ""},
+	ClientReset:       {0, 1, FlagDownstreamReset, "http2.remote_reset", ""},
 	BadRequest:        {400, 13, FlagDownstreamProtocol, "http1.codec_error", "Bad Request"},
 	HeadTooLarge:      {431, 8, FlagDownstreamProtocol, "http1.headers_too_large", ""},
 	OldProtocol:       {426, 12, FlagDownstreamProtocol, "low_version", ""},

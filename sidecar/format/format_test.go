@@ -124,6 +124,7 @@ func TestFlags(t *testing.T) {
 		"UH,URX NoHealthyUpstream,UpstreamRetryLimitExceeded":                 exchange.FlagNoHealthyUpstream | exchange.FlagRetriesExceeded,
 		"DC,UAEX DownstreamConnectionTermination,UnauthorizedExternalService": exchange.FlagDownstreamTermination | exchange.FlagUnauthorized,
 		"UMSDR,OM UpstreamMaxStreamDurationReached,OverloadManagerTerminated": exchange.FlagUpstreamDuration | exchange.FlagOverload,
+		"DR DownstreamRemoteReset":                                            exchange.FlagDownstreamReset,
 	} {
 		x := request()
 		x.Flags = flags

@@ -184,7 +184,7 @@ func (r *run) gone() exchange.Outcome {
 	case idle:
 		return r.late(exchange.IdleTimeout)
 	}
-	return r.x.Conn.Gone()
+	return r.x.Gone()
 }
 
 // deadlineExceeded is gRPC's code. Never written.

@@ -269,7 +269,7 @@ func (r *run) responders() {
 func (r *run) answer(o exchange.Outcome) {
 	r.pump.stop()
 	x := r.x
-	if r.started || o == exchange.ClientGone || o == exchange.Drained || o == exchange.Revoked {
+	if r.started || o == exchange.ClientGone || o == exchange.ClientReset || o == exchange.Drained || o == exchange.Revoked {
 		r.d.Abort()
 		return
 	}

@@ -22,7 +22,7 @@ func failure(t *exchange.Head, o exchange.Outcome) int {
 // resetCode says why a response is broken off, to a client that has only the reset to go by.
 func resetCode(o exchange.Outcome) http2.ErrCode {
 	switch o {
-	case exchange.Timeout, exchange.TryTimeout, exchange.IdleTimeout, exchange.DurationTimeout, exchange.UpstreamDuration, exchange.ClientGone:
+	case exchange.Timeout, exchange.TryTimeout, exchange.IdleTimeout, exchange.DurationTimeout, exchange.UpstreamDuration, exchange.ClientGone, exchange.ClientReset:
 		return http2.ErrCodeCancel
 	case exchange.Drained, exchange.Revoked:
 		return http2.ErrCodeNo

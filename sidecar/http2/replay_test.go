@@ -27,7 +27,7 @@ func TestLongBodiesAgainToWhoTakesNothing(t *testing.T) {
 		"an early answer":       {early: true, status: 403, outcome: exchange.OK},
 		"the request's timeout": {timeout: 2 * time.Second, status: 504, outcome: exchange.Timeout},
 		"a try's timeout":       {timeout: time.Minute, try: time.Second, status: 504, outcome: exchange.TryTimeout},
-		"the client has gone":   {leaves: true, outcome: exchange.ClientGone},
+		"the client has gone":   {leaves: true, outcome: exchange.ClientReset},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -220,7 +220,14 @@ func (sc *serverConn) pause() {
 	sc.ready = sc.ready[:0]
 }
 
-func (sc *serverConn) gone(st *stream) { st.owner.x.Cancel() }
+func (sc *serverConn) gone(st *stream) {
+	if st.quit {
+		st.owner.x.Quit()
+		return
+	}
+	st.owner.x.Cancel()
+}
+
 func (sc *serverConn) goneAway(uint32) {} // the client will close when it is done
 func (sc *serverConn) grown()          {}
 
