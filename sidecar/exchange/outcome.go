@@ -80,7 +80,9 @@ const (
 	UpstreamAborted                  // the connection failed inside a response
 	StreamReset                      // the server reset the stream before a response
 	StreamAborted                    // the server reset the stream inside a response
-	UpstreamProtocol                 // the response was malformed
+	StreamRefused                    // the server refused the stream
+	UpstreamProtocol                 // the response was malformed, or the server takes the request for that
+	ProtocolAborted                  // the same inside a response
 	Timeout                          // the route's timeout
 	TryTimeout                       // the last try's timeout
 	IdleTimeout                      // no byte for too long
@@ -138,7 +140,9 @@ var table = [outcomes]row{
 	UpstreamAborted:   {502, 14, FlagUpstreamTermination, "upstream_reset_after_response_started{connection_termination}", ""},
 	StreamReset:       {503, 14, FlagRemoteReset, "upstream_reset_before_response_started{remote_reset}", "upstream connect error or disconnect/reset before headers. reset reason: remote reset"},
 	StreamAborted:     {502, 14, FlagRemoteReset, "upstream_reset_after_response_started{remote_reset}", ""},
+	StreamRefused:     {503, 14, FlagRemoteReset, "upstream_reset_before_response_started{remote_refused_stream_reset}", "upstream connect error or disconnect/reset before headers. reset reason: remote refused stream reset"},
 	UpstreamProtocol:  {502, 14, FlagUpstreamProtocol, "upstream_reset_before_response_started{protocol_error}", "upstream connect error or disconnect/reset before headers. reset reason: protocol error"},
+	ProtocolAborted:   {502, 14, FlagUpstreamProtocol, "upstream_reset_after_response_started{protocol_error}", ""},
 	Timeout:           {504, 4, FlagUpstreamTimeout, "response_timeout", "upstream request timeout"},
 	TryTimeout:        {504, 4, FlagUpstreamTimeout, "upstream_per_try_timeout", "upstream request timeout"},
 	IdleTimeout:       {504, 4, FlagIdleTimeout, "stream_idle_timeout", "stream timeout"},

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"time"
 )
@@ -36,6 +37,8 @@ var (
 	ErrTooLarge = errors.New("head too large")                                // the peer's head exceeds the limits
 
 	ErrStreamReset = errors.New("stream reset by peer") // the peer gave up this one exchange, before the message was complete
+	// ErrStreamProtocol is an ErrStreamReset by a peer that takes what we sent for malformed.
+	ErrStreamProtocol = fmt.Errorf("%w with a protocol error", ErrStreamReset)
 )
 
 // Transport is one established upstream connection that carries exchanges: one at a time (HTTP/1) or many (HTTP/2).

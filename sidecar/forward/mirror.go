@@ -174,7 +174,7 @@ func (m *mirror) carry(x *exchange.Exchange, h *upstream.Host, s exchange.Stream
 
 // ask sends the copy and waits for the answer's head.
 func (m *mirror) ask(x *exchange.Exchange, s exchange.Stream) (end bool, err error) {
-	if err = m.write(s); err != nil && err != exchange.ErrReset && err != exchange.ErrStreamReset {
+	if err = m.write(s); err != nil && !isReset(err) {
 		return false, err
 	} // after a reset the answer may still be there to be read
 	for err = nil; x.Response.Status < 200 && err == nil; {

@@ -188,8 +188,11 @@ func (r *run) broken(err error) exchange.Outcome {
 		return exchange.IdleTimeout
 	}
 	r.lease.Host.Report(outlier.Local)
-	if err == exchange.ErrStreamReset || err == exchange.ErrRefused {
+	switch err {
+	case exchange.ErrStreamReset, exchange.ErrRefused:
 		return exchange.StreamAborted
+	case exchange.ErrProtocol, exchange.ErrTooLarge, exchange.ErrStreamProtocol:
+		return exchange.ProtocolAborted
 	}
 	return exchange.UpstreamAborted
 }

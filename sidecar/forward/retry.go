@@ -34,7 +34,7 @@ func (r *run) wanted(p *route.Retry, o exchange.Outcome, err error) bool {
 		return p.On&(any5xx|route.OnConnectFailure|route.OnReset|route.OnResetBeforeRequest) != 0
 	case exchange.TryTimeout, exchange.UpstreamDuration:
 		return p.On&(any5xx|route.OnReset) != 0
-	case exchange.UpstreamReset, exchange.StreamReset, exchange.UpstreamProtocol:
+	case exchange.UpstreamReset, exchange.StreamReset, exchange.StreamRefused, exchange.UpstreamProtocol:
 		want := any5xx | route.OnReset
 		if err == exchange.ErrRefused {
 			want |= route.OnRefusedStream | route.OnResetBeforeRequest

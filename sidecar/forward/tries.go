@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
@@ -299,7 +300,7 @@ func (r *run) send() (exchange.Outcome, bool, error) {
 		}
 		x.Request.Authority = x.Request.Intern(r.lease.Host.Endpoint().Host)
 	}
-	if err := r.sendRequest(s); err != nil && err != exchange.ErrReset && err != exchange.ErrStreamReset {
+	if err := r.sendRequest(s); err != nil && !isReset(err) {
 		return r.failed(err), false, err
 	} // after a reset the answer may still be there to be read
 	if r.whole {
@@ -431,12 +432,19 @@ func (r *run) failed(err error) exchange.Outcome {
 	switch err {
 	case exchange.ErrTimeout:
 		return r.timedOut()
-	case exchange.ErrProtocol, exchange.ErrTooLarge:
+	case exchange.ErrProtocol, exchange.ErrTooLarge, exchange.ErrStreamProtocol:
 		return exchange.UpstreamProtocol
-	case exchange.ErrStreamReset, exchange.ErrRefused:
+	case exchange.ErrStreamReset:
 		return exchange.StreamReset
+	case exchange.ErrRefused:
+		return exchange.StreamRefused
 	}
 	return exchange.UpstreamReset
+}
+
+// isReset says whether the peer has ended the connection, or the stream that it may have seen.
+func isReset(err error) bool {
+	return err == exchange.ErrReset || errors.Is(err, exchange.ErrStreamReset)
 }
 
 func (r *run) timedOut() exchange.Outcome {

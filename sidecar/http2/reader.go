@@ -265,14 +265,21 @@ func (c *conn) peerReset(f *http2.RSTStreamFrame) error {
 	}
 	st.quit = st.owner != nil
 	premature := st.owner != nil && !st.sendEnd && c.now().Sub(st.born) < hasty
-	err := exchange.ErrStreamReset
-	if f.ErrCode == http2.ErrCodeRefusedStream {
-		err = exchange.ErrRefused
-	}
-	st.lost(err)
+	st.lost(resetBy(f.ErrCode))
 	c.side.gone(st)
 	if premature {
 		return c.waste(1)
 	}
 	return nil
+}
+
+// resetBy is the error of a stream that its peer has reset.
+func resetBy(code http2.ErrCode) error {
+	switch code {
+	case http2.ErrCodeRefusedStream:
+		return exchange.ErrRefused
+	case http2.ErrCodeProtocol:
+		return exchange.ErrStreamProtocol
+	}
+	return exchange.ErrStreamReset
 }
