@@ -63,6 +63,7 @@ type Transport interface {
 
 // TransportInfo is what is known of an upstream connection.
 type TransportInfo struct {
+	Protocol  Protocol
 	Local     netip.AddrPort // zero where it is not of TCP
 	Security  *Security      // nil: plaintext
 	Keepalive Keepalive      // of HTTP/2

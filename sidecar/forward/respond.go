@@ -52,6 +52,9 @@ func (r *run) relay(s exchange.Stream) exchange.Outcome {
 		x.Sent += int64(len(piece))
 		if end {
 			s.ReadTrailers(&r.trailers)
+			if r.pump.tunnels {
+				r.parted()
+			}
 		}
 		trailers := end && len(r.trailers.Fields) > 0
 		if err := r.d.WriteBody(piece, end && !trailers); err != nil {
@@ -212,6 +215,24 @@ func (r *run) tunnel(s exchange.Stream) exchange.Outcome {
 	o := r.relay(s)
 	r.pump.stop()
 	return o
+}
+
+// parted tells which side has ended a tunnel. As in Envoy, HTTP/1 knows no end but that of the connection, which counts as cut; streams of HTTP/2 end in order.
+func (r *run) parted() {
+	x, o := r.x, exchange.OK
+	r.pump.mu.Lock()
+	byClient := r.pump.complete
+	r.pump.mu.Unlock()
+	switch {
+	case byClient && x.Protocol != exchange.HTTP2:
+		o = exchange.ClientGone
+	case !byClient && r.lease.Info().Protocol != exchange.HTTP2:
+		o = exchange.UpstreamAborted
+	default:
+		return
+	}
+	x.Flags |= o.Flag()
+	x.Details = o.Details()
 }
 
 // dress gives the response's head what this proxy adds to it.

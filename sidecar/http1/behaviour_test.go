@@ -146,8 +146,9 @@ func TestUpstreamAnswers(t *testing.T) {
 		"uninvited switch":          {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "HTTP/1.1 502", "UPE"},
 		"until close":               {"HTTP/1.1 200 OK\r\n\r\nto the end", "a\r\nto the end\r\n0\r\n\r\n", "-"},
 		"interim, then final":       {"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 204", "-"},
-		"cut inside the body":       {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "half", "UC"},
-		"cut inside a chunked body": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", "half", "UC"},
+		"cut inside the body":       {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "half", "UPE"},
+		"cut inside a chunked body": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", "half", "UPE"},
+		"cut inside a chunk":        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhalf", "half", "UPE"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := script(t, func(nc net.Conn, r *bufio.Reader) {
@@ -162,8 +163,12 @@ func TestUpstreamAnswers(t *testing.T) {
 			if strings.HasPrefix(name, "cut inside a chunked") && strings.Contains(got, "0\r\n\r\n") {
 				t.Errorf("a cut body looks complete:\n%s", got)
 			}
-			if r := p.book.last(t, 1); r.flags != c.flags {
+			r := p.book.last(t, 1)
+			if r.flags != c.flags {
 				t.Errorf("got flags %s, want %s", r.flags, c.flags)
+			}
+			if c.want == "half" && r.details != "upstream_reset_after_response_started{protocol_error}" {
+				t.Errorf("got details %s", r.details)
 			}
 		})
 	}
@@ -526,7 +531,7 @@ func TestWebSocket(t *testing.T) {
 	if string(rest) != "bye" {
 		t.Errorf("after half-close: got %q", rest)
 	}
-	if rec := p.book.last(t, 1); rec.status != 101 || rec.received != 4 || rec.sent != 9 {
+	if rec := p.book.last(t, 1); rec.status != 101 || rec.received != 4 || rec.sent != 9 || rec.flags != "DC" || rec.details != "downstream_remote_disconnect" {
 		t.Errorf("got %+v", rec)
 	}
 }

@@ -269,7 +269,7 @@ func TestTunnelCutByUpstream(t *testing.T) {
 	if !strings.HasSuffix(got, "\r\n\r\nbye") {
 		t.Errorf("got %q", got)
 	}
-	if rec := p.book.last(t, 1); rec.status != 101 || rec.flags != "-" {
+	if rec := p.book.last(t, 1); rec.status != 101 || rec.flags != "UC" || rec.details != "upstream_reset_after_response_started{connection_termination}" {
 		t.Errorf("got %+v", rec)
 	}
 }

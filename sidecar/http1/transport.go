@@ -415,9 +415,12 @@ func (s *stream) parse(h *exchange.Head, p []byte) (end bool, err error) {
 
 // ReadBody reads the next piece.
 func (s *stream) ReadBody() (exchange.View, bool, error) {
+	framed := s.body.mode != raw
 	p, end, err := s.body.read()
 	if err != nil {
-		s.bad = true
+		if s.bad = true; framed && err == exchange.ErrReset { // its head promised more
+			err = exchange.ErrProtocol
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.aborted {

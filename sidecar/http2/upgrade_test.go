@@ -92,10 +92,10 @@ func TestWebSocketAcrossBothBridges(t *testing.T) {
 		}
 	}
 	nc.Close()
-	if e := a.log.wait(t, 1); e.status != 101 {
+	if e := a.log.wait(t, 1); e.status != 101 || e.flags != "DC" {
 		t.Errorf("near recorded %+v", e)
 	}
-	if e := b.log.wait(t, 1); e.status != 101 {
+	if e := b.log.wait(t, 1); e.status != 101 || e.flags != "-" { // whose client has ended its stream
 		t.Errorf("far recorded %+v", e)
 	}
 }

@@ -166,7 +166,7 @@ func (h *Host) transport(ctx context.Context, f *face, k poolKey, client *exchan
 		return nil, fmt.Errorf("no codec for %v", k.proto)
 	}
 	cfg := h.cluster.config()
-	t, err := codec(conn, &exchange.TransportInfo{Local: sock.AddrPort(conn.LocalAddr()), Security: sec, Keepalive: cfg.Ping,
+	t, err := codec(conn, &exchange.TransportInfo{Protocol: k.proto, Local: sock.AddrPort(conn.LocalAddr()), Security: sec, Keepalive: cfg.Ping,
 		MaxHead: cfg.Limits.MaxHead, MaxHeaders: cfg.Limits.MaxHeaders, Grown: grown})
 	if err != nil {
 		_ = conn.Close()
