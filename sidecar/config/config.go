@@ -191,7 +191,7 @@ type HTTP struct {
 	KeepServer       bool   // PASS_THROUGH: leave the upstream's server header alone
 	UseRemoteAddress bool   // an edge: the peer's address is the client's; x-envoy-* of others is removed
 	TrustedHops      uint32
-	Internal         []netip.Prefix // whose x-envoy-* an edge keeps, where no proxy is before them
+	Internal         []netip.Prefix // whose x-envoy-* and x-request-id an edge keeps, where no proxy is before them
 	ForwardCert      ForwardCert
 	CertSubject      bool
 	CertURI          bool

@@ -31,13 +31,14 @@ func (r *run) prepare() exchange.Outcome {
 			return o
 		}
 	}
+	outside := false
 	if c.UseRemoteAddress {
-		r.edge()
+		outside = !r.edge()
 	} else if !h.Has("x-forwarded-proto") {
 		h.SetView("x-forwarded-proto", r.spoken())
 	}
 	r.forwardCert()
-	r.requestID()
+	r.requestID(outside)
 	return exchange.OK
 }
 
@@ -84,11 +85,11 @@ func isGRPC(v exchange.View) bool {
 }
 
 // edge trusts nothing that comes from outside but the address of the peer, and of as many proxies before it as are known
-// to be ours.
-func (r *run) edge() {
+// to be ours. It says whether the client may speak as one of the mesh.
+func (r *run) edge() (internal bool) {
 	x, h := r.x, &r.x.Request
 	peer := x.Conn.Source.Addr().Unmap()
-	internal := r.internal(peer)
+	internal = r.internal(peer)
 	x.Remote = peer
 	if hops := int(r.http.TrustedHops); hops > 0 {
 		if a, ok := fromRight(h, hops); ok {
@@ -114,6 +115,7 @@ func (r *run) edge() {
 	if port := x.Conn.Destination.Port(); r.http.TellPort && port != 0 && (r.http.TrustedHops == 0 || !h.Has("x-forwarded-port")) {
 		h.SetView("x-forwarded-port", h.Append(func(dst []byte) []byte { return strconv.AppendUint(dst, uint64(port), 10) }))
 	}
+	return internal
 }
 
 // internal says whether a client may speak as one of the mesh: its address is internal, and it speaks for nobody else.
@@ -247,11 +249,11 @@ func appendName(dst []byte, key, name string) []byte {
 	return append(dst, '"')
 }
 
-// requestID gives the request an id: a random UUID where it has none, or where an edge does not keep foreign ones.
-func (r *run) requestID() {
+// requestID gives the request an id: a random UUID where it has none, or where it comes from outside, whose ids are not kept.
+func (r *run) requestID(outside bool) {
 	const name = "x-request-id"
 	h := &r.x.Request
-	if !r.http.RequestID || h.Has(name) && (!r.http.UseRemoteAddress || r.http.KeepRequestID) {
+	if !r.http.RequestID || h.Has(name) && (!outside || r.http.KeepRequestID) {
 		return
 	}
 	var id [16]byte

@@ -305,13 +305,16 @@ func TestInternalClient(t *testing.T) {
 		"internal, behind a proxy": {"10.0.0.0/8", "10.0.0.9", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			fields := []string{"x-envoy-retry-on: 5xx", "x-envoy-internal: lies"}
+			fields := []string{"x-envoy-retry-on: 5xx", "x-envoy-internal: lies", "x-request-id: theirs"}
 			if c.before != "" {
 				fields = append(fields, "x-forwarded-for: "+c.before)
 			}
-			r := request(config.HTTP{UseRemoteAddress: true, Internal: []netip.Prefix{netip.MustParsePrefix(c.internal)}}, "GET /", fields...)
+			r := request(config.HTTP{UseRemoteAddress: true, RequestID: true, Internal: []netip.Prefix{netip.MustParsePrefix(c.internal)}}, "GET /", fields...)
 			r.prepare()
 			h := &r.x.Request
+			if id := h.Get("x-request-id"); id.Is("theirs") != c.stays || !c.stays && len(id) != 36 {
+				t.Errorf("the request's id is %q", id)
+			}
 			if h.Has("x-envoy-retry-on") != c.stays || h.Get("x-envoy-internal").Is("true") != c.stays || h.Has("x-envoy-internal") != c.stays {
 				t.Errorf("got %v", h.Fields)
 			}
