@@ -15,7 +15,7 @@ func (r *run) respond(end bool) exchange.Outcome {
 	x.GRPCStatus = grpcStatus(&x.Response)
 	r.dress()
 	r.started, x.Stall = true, r.rests()
-	if x.Upgrade != nil && (x.Response.Status == 101 || x.Upgrade.Is("CONNECT") && x.Response.Status/100 == 2) {
+	if upgraded(x) {
 		return r.tunnel(s)
 	}
 	if r.perTry > 0 || r.tryIdle > 0 {
@@ -28,6 +28,11 @@ func (r *run) respond(end bool) exchange.Outcome {
 		return r.complete()
 	}
 	return r.relay(s)
+}
+
+// upgraded says whether the upstream has accepted an upgrade.
+func upgraded(x *exchange.Exchange) bool {
+	return x.Upgrade != nil && (x.Response.Status == 101 || x.Upgrade.Is("CONNECT") && x.Response.Status/100 == 2)
 }
 
 // relay carries the body and the trailers to the client.

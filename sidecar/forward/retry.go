@@ -14,7 +14,7 @@ import (
 
 // retriable says whether the policy wants another try, and nothing of this one has reached the client.
 func (r *run) retriable(p *route.Retry, o exchange.Outcome, err error) bool {
-	if p == nil || r.single || r.started || r.x.Canceled() || r.x.Upgrade != nil && o == exchange.OK {
+	if p == nil || r.single || r.started || r.x.Canceled() || o == exchange.OK && upgraded(r.x) {
 		return false
 	}
 	return r.wanted(p, o, err)

@@ -173,3 +173,54 @@ func TestLongBodiesOnTheirWayAgain(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusedUpgradesAreSentAgain: an upgrade that the application answers with a status that the policy names, like any other request. One that it accepts stays.
+func TestRefusedUpgradesAreSentAgain(t *testing.T) {
+	const websocket, connect = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"
+	busy := "HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nno"
+	switched := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhi"
+	for name, c := range map[string]struct {
+		request string
+		answers []string
+		want    string
+	}{
+		"then accepted":         {websocket, []string{busy, switched}, "HTTP/1.1 101 "},
+		"twice, then accepted":  {websocket, []string{busy, busy, switched}, "HTTP/1.1 101 "},
+		"too often":             {websocket, []string{busy, busy, busy}, "HTTP/1.1 503 "},
+		"accepted":              {websocket, []string{switched}, "HTTP/1.1 101 "},
+		"CONNECT":               {connect, []string{busy, "HTTP/1.1 200 OK\r\n\r\nhi"}, "HTTP/1.1 200 "},
+		"CONNECT, accepted":     {connect, []string{"HTTP/1.1 200 OK\r\n\r\nhi"}, "HTTP/1.1 200 "},
+		"with another protocol": {websocket, []string{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", switched}, "HTTP/1.1 101 "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var n atomic.Int32
+			b := script(t, func(nc net.Conn, r *bufio.Reader) {
+				for readHead(r) != "" {
+					if i := int(n.Add(1)); i <= len(c.answers) {
+						_, _ = io.WriteString(nc, c.answers[i-1])
+					}
+				}
+			})
+			rs := to("c")
+			if c.request == connect {
+				rs[0].Match.PathKind, rs[0].Upgrades = route.ConnectRequests, []route.UpgradeRule{{Type: "CONNECT", Enabled: true}}
+			}
+			rs[0].Retry = &route.Retry{On: route.OnRetriableStatusCodes, Codes: []int{101, 200, 503}, Attempts: 2, Base: time.Millisecond}
+			p := proxy(t, rs, map[string][]string{"c": {b}})
+			nc, r := p.dial()
+			_, _ = io.WriteString(nc, c.request)
+			if got := readHead(r); !strings.HasPrefix(got, c.want) {
+				t.Errorf("got\n%s", got)
+			}
+			body := make([]byte, 2)
+			if _, err := io.ReadFull(r, body); err != nil || !strings.HasSuffix(c.answers[len(c.answers)-1], string(body)) {
+				t.Errorf("got %q: %v", body, err)
+			}
+			_ = nc.Close()
+			if got := p.book.last(t, 1); got.attempts != len(c.answers) {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}

@@ -15,26 +15,26 @@ import (
 	"github.com/heddle-mesh/heddle/sidecar/upstream/outlier"
 )
 
-// shouter is a WebSocket server as far as the handshake goes; then it sends every byte back in upper case.
-func shouter(t *testing.T) string {
+// shouter is a WebSocket server as far as the handshake goes, of which it refuses some at first; then it sends every byte back in upper case.
+func shouter(t *testing.T, refuses int) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
 	go func() {
-		for {
+		for i := 0; ; i++ {
 			nc, err := l.Accept()
 			if err != nil {
 				return
 			}
-			go shout(nc)
+			go shout(nc, i < refuses)
 		}
 	}()
 	return l.Addr().String()
 }
 
-func shout(nc net.Conn) {
+func shout(nc net.Conn, refuses bool) {
 	defer nc.Close()
 	r := bufio.NewReader(nc)
 	req, err := http.ReadRequest(r)
@@ -43,6 +43,10 @@ func shout(nc net.Conn) {
 	}
 	if req.Method != "GET" || req.Header.Get("Upgrade") != "websocket" || req.Header.Get("Sec-Websocket-Key") == "" || req.URL.Path != "/chat" {
 		io.WriteString(nc, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+		return
+	}
+	if refuses {
+		io.WriteString(nc, "HTTP/1.1 503 Busy\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
 		return
 	}
 	io.WriteString(nc, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: whatever\r\nX-From: server\r\n\r\nHELLO")
@@ -56,12 +60,15 @@ func shout(nc net.Conn) {
 	}
 }
 
-// A WebSocket goes from HTTP/1.1 over HTTP/2 between two proxies and is HTTP/1.1 again at the end.
+// A WebSocket goes from HTTP/1.1 over HTTP/2 between two proxies and is HTTP/1.1 again at the end. A handshake that the server refuses is tried again by either
+// proxy, as its policy says: here, both tries of the second one fail, and the first one asks it again.
 func TestWebSocketAcrossBothBridges(t *testing.T) {
-	ws := options{http: func(h *config.HTTP) { h.Upgrades = []route.UpgradeRule{{Type: "websocket", Enabled: true}} }}
+	ws := options{http: func(h *config.HTTP) { h.Upgrades = []route.UpgradeRule{{Type: "websocket", Enabled: true}} }, route: func(r *route.RouteConfig) {
+		r.Retry = &route.Retry{On: route.OnRetriableStatusCodes, Codes: []int{503}, Attempts: 1, Base: time.Millisecond}
+	}}
 	far := ws
 	far.h2Down = true
-	b := build(t, shouter(t), far)
+	b := build(t, shouter(t, 2), far)
 	near := ws
 	near.h2Up = true
 	a := build(t, b.addr, near)
@@ -92,10 +99,10 @@ func TestWebSocketAcrossBothBridges(t *testing.T) {
 		}
 	}
 	nc.Close()
-	if e := a.log.wait(t, 1); e.status != 101 || e.flags != "DC" {
+	if e := a.log.wait(t, 1); e.status != 101 || e.flags != "DC" || e.attempts != 2 {
 		t.Errorf("near recorded %+v", e)
 	}
-	if e := b.log.wait(t, 1); e.status != 101 || e.flags != "-" { // whose client has ended its stream
+	if e := b.log.wait(t, 2); e.status != 101 || e.flags != "-" { // whose client has ended its stream
 		t.Errorf("far recorded %+v", e)
 	}
 }
