@@ -1,7 +1,7 @@
 package http1
 
 import (
-	"io"
+	"math"
 	"net"
 	"strconv"
 	"time"
@@ -13,10 +13,9 @@ import (
 func (s *Server) Refuse(conn net.Conn, o exchange.Outcome) {
 	p := append([]byte("HTTP/1.1 "), strconv.Itoa(o.Status())...)
 	p = append(append(append(p, ' '), reason(o.Status())...), "\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"...)
-	_ = conn.SetDeadline(time.Now().Add(lingering))
+	_ = conn.SetDeadline(time.Now().Add(briefly))
 	if _, err := conn.Write(p); err != nil {
 		return
 	}
-	closeWrite(conn)
-	_, _ = io.Copy(io.Discard, io.LimitReader(conn, lingerBytes))
+	discard(conn, briefly, math.MaxInt64)
 }

@@ -113,25 +113,12 @@ type conn struct {
 	watch   watch
 }
 
-// lingering is how long, and lingerBytes how much, is read from a client that still sends after its answer, so that the
-// answer is not lost to a reset.
-const (
-	lingering   = 500 * time.Millisecond
-	lingerBytes = 256 << 10
-)
-
 func (c *conn) close() {
 	_ = c.Flush()
 	if !c.aborted && (!c.body.over() || c.src.r < c.src.w) {
 		c.linger()
 	}
 	_ = c.sess.Conn.Close()
-}
-
-func (c *conn) linger() {
-	closeWrite(c.sess.Conn)
-	_ = c.sess.Conn.SetReadDeadline(time.Now().Add(lingering))
-	_, _ = io.Copy(io.Discard, io.LimitReader(c.sess.Conn, lingerBytes))
 }
 
 // serve reads one request head and serves it; false ends the connection.
