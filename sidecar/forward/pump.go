@@ -36,6 +36,7 @@ type pump struct {
 	broken   bool      // the upstream's stream took no more
 	passing  bool      // a piece is on its way to the upstream
 	complete bool      // the last piece was read
+	arrived  time.Time // when it was, at first; zero: not yet
 	finished bool      // the upstream has the whole request
 	settled  bool      // the response's head has come
 	waits    bool      // the first goroutine waits for the response: once nothing more is read from the client, it is watched

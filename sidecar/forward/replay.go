@@ -41,7 +41,9 @@ func (p *pump) keep(piece exchange.View, end bool) bool {
 	if p.await(); p.stopped {
 		return false
 	}
-	p.passing, p.complete = true, end
+	if p.passing, p.complete = true, end; end && p.arrived.IsZero() {
+		p.arrived = p.r.x.Now()
+	}
 	if p.lost = p.lost || p.r.route.Retry == nil || !p.room(len(piece)); p.lost {
 		p.drop()
 		return true
@@ -83,7 +85,7 @@ func (p *pump) passed(err error) {
 // forget ends the exchange.
 func (p *pump) forget() {
 	p.drop()
-	p.began, p.bad, p.lost, p.again, p.due = false, false, false, false, time.Time{}
+	p.began, p.bad, p.lost, p.again, p.due, p.arrived = false, false, false, false, time.Time{}, time.Time{}
 }
 
 // rewind readies the next try after halt: it begins with what is kept, and goes on with the client's next piece. A long body is sent by the pump, so that

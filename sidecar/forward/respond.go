@@ -253,10 +253,8 @@ func (r *run) dress() {
 	if !h.Has("date") {
 		h.Set("date", r.p.now(x.FirstByte))
 	}
-	if x.Response.Status != 101 && !x.Quiet {
-		h.SetView("x-envoy-upstream-service-time", h.Append(func(dst []byte) []byte {
-			return strconv.AppendInt(dst, x.FirstByte.Sub(x.UpstreamStart).Milliseconds(), 10)
-		}))
+	if took, known := r.took(); known && !x.Quiet {
+		h.SetView("x-envoy-upstream-service-time", h.Append(func(dst []byte) []byte { return strconv.AppendInt(dst, took.Milliseconds(), 10) }))
 	}
 	if r.mints {
 		r.route.Mint(x)
@@ -264,6 +262,15 @@ func (r *run) dress() {
 	r.route.Incoming(r.target, x)
 	r.callIt()
 	r.responders()
+}
+
+// took is how long the upstream, in all tries, took to answer once the client's request had ended; false: the answer came before, or the request asks for an
+// upgrade and has no end.
+func (r *run) took() (time.Duration, bool) {
+	p, x := &r.pump, r.x
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return x.FirstByte.Sub(p.arrived), x.Upgrade == nil && !p.arrived.IsZero() && !x.FirstByte.Before(p.arrived)
 }
 
 // callIt tells clients what the server's route calls what is done, unless they have said so; and to their own proxy, whose span takes the

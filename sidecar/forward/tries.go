@@ -37,7 +37,7 @@ func (r *run) forward() exchange.Outcome {
 	r.mirror(asked)
 	x.UpstreamStart = x.Now()
 	if r.whole {
-		x.RequestEnd = x.UpstreamStart
+		x.RequestEnd, r.pump.arrived = x.UpstreamStart, x.UpstreamStart
 	}
 	if r.timeout > 0 && r.whole {
 		r.deadline = x.UpstreamStart.Add(r.timeout)
