@@ -163,13 +163,7 @@ func (b *builder) forward(in *routev3.RouteAction, out *route.RouteConfig) error
 		return err
 	}
 	out.Timeout = values.Duration(in.GetTimeout(), defaultTimeout(in))
-	out.Idle = values.Duration(in.GetIdleTimeout(), 0)
-	if d := in.GetMaxStreamDuration(); d != nil {
-		if m := d.GetMaxStreamDuration(); m != nil {
-			limit := m.AsDuration()
-			out.MaxStream = &limit
-		}
-	}
+	out.Idle, out.MaxStream = values.Optional(in.GetIdleTimeout()), values.Optional(in.GetMaxStreamDuration().GetMaxStreamDuration())
 	out.GRPC = conditions.GRPCTimeout(in)
 	if out.Retry, err = conditions.Retry(in.GetRetryPolicy()); err != nil {
 		return values.Under("retry_policy", err)

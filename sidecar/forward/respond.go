@@ -157,8 +157,8 @@ func (r *run) complete() exchange.Outcome {
 }
 
 func (r *run) idle() time.Duration {
-	if r.route.Idle > 0 {
-		return r.route.Idle
+	if r.route.Idle != nil {
+		return *r.route.Idle
 	}
 	return r.http.StreamIdle
 }

@@ -62,6 +62,46 @@ func TestStreamIdle(t *testing.T) {
 	}
 }
 
+// TestStreamIdleOfRoutes: a route's idle timeout takes the place of the listener's, and none is one, too: a long poll, a tunnel, or a body may pause as long as
+// they like.
+func TestStreamIdleOfRoutes(t *testing.T) {
+	const pause, answer = 500 * time.Millisecond, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
+	for name, c := range map[string]struct {
+		send, rest string // with a pause between, as in the answer
+		head, body string
+	}{
+		"a long poll":        {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "", "", answer + "done"},
+		"a slow answer":      {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "", answer, "done"},
+		"a body that pauses": {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab", "cd", "", answer + "done"},
+		"a tunnel":           {"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", "", "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\n\r\n", "done"},
+	} {
+		for whose, idle := range map[string]*time.Duration{"the listener's": nil, "none": new(time.Duration(0)), "a longer one": new(time.Minute)} {
+			t.Run(name+", "+whose, func(t *testing.T) {
+				t.Parallel()
+				b := script(t, func(nc net.Conn, r *bufio.Reader) {
+					readHead(r)
+					_, _ = io.WriteString(nc, c.head)
+					time.Sleep(2 * pause)
+					_, _ = io.WriteString(nc, c.body)
+					_, _ = io.Copy(io.Discard, r)
+				})
+				rs := to("c")
+				rs[0].Idle = idle
+				p := proxy(t, rs, map[string][]string{"c": {b}}, func(p *mesh) { p.http.StreamIdle = pause / 4 })
+				nc, r := p.dial()
+				_, _ = io.WriteString(nc, c.send)
+				if time.Sleep(pause); c.rest != "" {
+					_, _ = io.WriteString(nc, c.rest)
+				}
+				head, done := readHead(r), make([]byte, 4)
+				if _, err := io.ReadFull(r, done); (err == nil && string(done) == "done") != (idle != nil) {
+					t.Errorf("got\n%s%q: %v", head, done, err)
+				}
+			})
+		}
+	}
+}
+
 // says wants all of these words in what comes within a second: an answer to a whole request leaves the connection open.
 func says(t *testing.T, nc net.Conn, want []string) {
 	t.Helper()

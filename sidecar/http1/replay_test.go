@@ -130,7 +130,7 @@ func TestLongBodiesOnTheirWayAgain(t *testing.T) {
 		"an early answer":       {early, false, 0, route.RouteConfig{}, "HTTP/1.1 403 ", "-"},
 		"the request's timeout": {"", false, 0, route.RouteConfig{Timeout: 2 * time.Second}, "HTTP/1.1 504 ", "UT"},
 		"a try's timeout":       {"", false, 0, route.RouteConfig{Timeout: time.Minute, Retry: &route.Retry{PerTry: time.Second}}, "HTTP/1.1 504 ", "URX,UT"},
-		"the route's idle time": {"", false, 0, route.RouteConfig{Idle: time.Second}, "HTTP/1.1 504 ", "SI"},
+		"the route's idle time": {"", false, 0, route.RouteConfig{Idle: new(time.Second)}, "HTTP/1.1 504 ", "SI"},
 		"the client has gone":   {"", true, 0, route.RouteConfig{}, "", "DC"},
 		"it came in time":       {"", false, 2 * time.Second, route.RouteConfig{Timeout: 3 * time.Second}, "HTTP/1.1 504 ", "UT"},
 	} {

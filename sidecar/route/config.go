@@ -46,7 +46,7 @@ type RouteConfig struct {
 	Rewrite   Rewrite
 	Timeout   time.Duration  // of the whole request; 0: none
 	GRPC      *GRPCTimeout   // nil: grpc-timeout means nothing
-	Idle      time.Duration  // of the stream; 0: the listener's
+	Idle      *time.Duration // of the stream (0: none); nil: the listener's
 	MaxStream *time.Duration // of a request with its response (0: any); nil: the listener's
 	Retry     *Retry         // nil: the virtual host's
 	Mirrors   []Mirror

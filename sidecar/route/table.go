@@ -49,7 +49,7 @@ type Route struct {
 	Missing   int
 	Timeout   time.Duration
 	GRPC      *GRPCTimeout
-	Idle      time.Duration
+	Idle      *time.Duration
 	MaxStream *time.Duration
 	Retry     *Retry
 	Mirrors   []Mirror

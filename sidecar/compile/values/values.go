@@ -35,6 +35,14 @@ func Duration(d *durationpb.Duration, absent time.Duration) time.Duration {
 	return d.AsDuration()
 }
 
+// Optional reads a field that says something other when it is absent than with any value; nil: it is.
+func Optional(d *durationpb.Duration) *time.Duration {
+	if d == nil {
+		return nil
+	}
+	return new(d.AsDuration())
+}
+
 // Boolean reads a field with a default for where it is absent.
 func Boolean(b *wrapperspb.BoolValue, absent bool) bool {
 	if b == nil {
