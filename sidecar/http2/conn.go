@@ -85,6 +85,7 @@ type conn struct {
 	closing  bool  // close the socket once out is empty
 	shutDown bool
 	timer    *time.Timer
+	looks    time.Time // when it fires
 	idleAt   time.Time // since when there is no stream
 	ended    sync.Cond // a stream has ended
 }
@@ -118,7 +119,9 @@ func (c *conn) start(first string, client bool) {
 	*b = appendSettings(*b, c.lim.settings(client))
 	*b = appendWindow(*b, 0, c.lim.window-65535)
 	c.idleAt = c.now()
-	c.timer = time.AfterFunc(c.nextTick(), c.tend)
+	next := c.nextTick()
+	c.looks = c.idleAt.Add(next)
+	c.timer = time.AfterFunc(next, c.tend)
 }
 
 // nextTick returns when tend has something to look at.
@@ -152,7 +155,14 @@ func (c *conn) tend() {
 		c.die(http2.ErrCodeNo, "idle", errIdle)
 		return
 	}
-	c.timer.Reset(c.nextTick())
+	c.look()
+}
+
+// look sets the timer. The lock is held.
+func (c *conn) look() {
+	next := c.nextTick()
+	c.looks = c.now().Add(next)
+	c.timer.Reset(next)
 }
 
 var (
@@ -182,6 +192,9 @@ func (c *conn) remove(st *stream) {
 	c.ended.Broadcast()
 	if len(c.streams) == 0 {
 		c.idleAt = c.now()
+		if c.lim.idle > 0 && c.looks.Sub(c.idleAt) > c.lim.idle && c.cause == nil {
+			c.look() // it would come too late
+		}
 		c.side.empty()
 	}
 }
