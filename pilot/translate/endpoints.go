@@ -230,18 +230,16 @@ func (g *gathering) behind(s *corev1.Service, svc *model.Service, port *model.Se
 			continue
 		}
 		for _, a := range core.Addresses(slice, number, svc.PublishNotReady) {
-			out = append(out, g.endpoint(a, slice.Namespace))
+			if w, known := a.Workload(g.all); known {
+				out = append(out, g.endpoint(a, w))
+			}
 		}
 	}
 	return out
 }
 
-// endpoint joins an address with its pod. A slice that names a pod which has another address tells nothing of that pod.
-func (g *gathering) endpoint(a core.Address, namespace string) *model.Endpoint {
-	w := g.pods[model.Name{Namespace: namespace, Name: a.Pod}]
-	if w != nil && !slices.Contains(w.IPs, a.IP) {
-		w = nil
-	}
+// endpoint joins an address with its pod, nil if it has none.
+func (g *gathering) endpoint(a core.Address, w *model.Workload) *model.Endpoint {
 	k := endpointKey{address: a.IP, port: a.Port, health: a.Health, workload: w, hostname: a.Hostname}
 	if w == nil {
 		if k.where = g.nodes[a.Node]; k.where == (model.Locality{}) {

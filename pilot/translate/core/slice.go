@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,9 +15,10 @@ type Address struct {
 	IP     string
 	Port   uint16
 	Health model.Health
-	Pod    string // name, in the slice's namespace; empty if unknown
-	Node   string
-	Zone   string
+	// Pod is the one that the slice names or, without a name, any of its namespace that has the address.
+	Pod  model.Name
+	Node string
+	Zone string
 	// Hostname is the pod's own name below the service's.
 	Hostname string
 }
@@ -46,8 +48,9 @@ func Addresses(slice *discoveryv1.EndpointSlice, port uint16, publishNotReady bo
 	for i := range slice.Endpoints {
 		e := &slice.Endpoints[i]
 		a := Address{Port: port, Health: health(e.Conditions, publishNotReady), Node: deref(e.NodeName), Zone: deref(e.Zone), Hostname: deref(e.Hostname)}
-		if e.TargetRef != nil && e.TargetRef.Kind == "Pod" {
-			a.Pod = e.TargetRef.Name
+		a.Pod.Namespace = slice.Namespace
+		if ref := e.TargetRef; ref != nil && ref.Kind == "Pod" {
+			a.Pod = model.Name{Namespace: cmp.Or(ref.Namespace, slice.Namespace), Name: ref.Name}
 		}
 		if len(e.Addresses) > 0 { // the API gives addresses after the first no meaning
 			a.IP = e.Addresses[0]
@@ -55,6 +58,19 @@ func Addresses(slice *discoveryv1.EndpointSlice, port uint16, publishNotReady bo
 		}
 	}
 	return out
+}
+
+// Workload is the pod behind an address, nil where there is none. Of one that the slice names and that is not there yet nothing is known, not even
+// whether it is in the mesh.
+func (a *Address) Workload(all *model.WorkloadIndex) (w *model.Workload, known bool) {
+	if a.Pod.Name != "" {
+		w = all.ByName[a.Pod]
+		return w, w != nil
+	}
+	if w = all.ByIP[a.IP]; w != nil && w.Name.Namespace != a.Pod.Namespace {
+		w = nil
+	}
+	return w, true
 }
 
 // health reads an endpoint's conditions; what is not said counts as ready. A pod that ends is ready only for a Service that publishes those that are not.
