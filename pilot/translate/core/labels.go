@@ -3,9 +3,23 @@ package core
 import (
 	"hash/maphash"
 	"maps"
+	"strings"
 
 	"github.com/heddle-mesh/heddle/pilot/model"
+	"github.com/heddle-mesh/heddle/pilot/translate/values"
 )
+
+// Said is where something is by its own label, which says it with dots where a label's value must have no slashes; nowhere if no label says it.
+func Said(own map[string]string) model.Locality {
+	text, ok := own["topology.istio.io/locality"]
+	if !ok {
+		text = own["istio-locality"]
+	}
+	if !strings.Contains(text, "/") {
+		text = strings.ReplaceAll(text, ".", "/")
+	}
+	return values.Locality(text)
+}
 
 // Placed adds labels of where something runs to its own, for selectors and subsets. As in Istio, what is known of that wins over what its own say.
 func Placed(own map[string]string, where model.Locality, node, cluster string) model.Labels {

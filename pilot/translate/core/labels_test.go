@@ -31,6 +31,24 @@ func TestLabelsOfPlaces(t *testing.T) {
 	}
 }
 
+func TestSaidPlaces(t *testing.T) {
+	for _, c := range []struct {
+		own  map[string]string
+		want model.Locality
+	}{
+		{nil, model.Locality{}},
+		{map[string]string{"istio-locality": "r.z.s"}, model.Locality{Region: "r", Zone: "z", Subzone: "s"}},
+		{map[string]string{"istio-locality": "r"}, model.Locality{Region: "r"}},
+		{map[string]string{"istio-locality": "r.1/z.1"}, model.Locality{Region: "r.1", Zone: "z.1"}},
+		{map[string]string{"istio-locality": "r", "topology.istio.io/locality": "q.z"}, model.Locality{Region: "q", Zone: "z"}},
+		{map[string]string{"istio-locality": "r", "topology.istio.io/locality": ""}, model.Locality{}},
+	} {
+		if got := Said(c.own); got != c.want {
+			t.Errorf("%v: %v; want %v", c.own, got, c.want)
+		}
+	}
+}
+
 func TestEqualLabelsAreOne(t *testing.T) {
 	s := NewLabelSets()
 	one := func(l model.Labels) string { return fmt.Sprintf("%p", s.One(l)) }

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"regexp"
 	"strings"
 
@@ -16,8 +17,9 @@ func Locality(n *corev1.Node) model.Locality {
 	return model.Locality{Region: n.Labels[model.LabelRegion], Zone: n.Labels[model.LabelZone], Subzone: n.Labels[model.LabelSubzone]}
 }
 
-// Workload translates a pod.
+// Workload translates a pod, which is on a node there unless it says otherwise.
 func Workload(p *corev1.Pod, where model.Locality, mesh *model.Mesh) *model.Workload {
+	where = cmp.Or(Said(p.Labels), where)
 	w := &model.Workload{
 		Name:        model.Name{Namespace: p.Namespace, Name: p.Name},
 		UID:         string(p.UID),

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"maps"
 	"net"
 	"slices"
@@ -323,7 +324,7 @@ func stranger(e *model.Endpoint) *model.Endpoint {
 // workload reads an endpoint, whatever its port.
 func (r *reader) workload(path string, e *networking.WorkloadEntry) *model.Endpoint {
 	address, _ := values.Address(e.Address) // others are names
-	out := &model.Endpoint{Address: address, Weight: e.Weight, Locality: values.Locality(e.Locality)}
+	out := &model.Endpoint{Address: address, Weight: e.Weight, Locality: cmp.Or(values.Locality(e.Locality), core.Said(e.Labels))}
 	out.Labels = r.labels.One(core.Placed(e.Labels, out.Locality, "", r.Mesh.ClusterID))
 	if e.ServiceAccount != "" {
 		id, err := spiffe.New(r.Mesh.TrustDomain, r.Namespace, e.ServiceAccount)
