@@ -207,13 +207,16 @@ func (g *gathering) service(s *corev1.Service, svc *model.Service, from []*disco
 	}
 	known = known && slices.Equal(before, from)
 	g.behindOf[svc] = from
+	if !known {
+		from = core.OfFamily(s, from)
+	}
 	for i := range svc.Ports {
 		key := model.EndpointKey{Host: svc.Host, Namespace: svc.Namespace, Port: svc.Ports[i].Number}
 		if known {
 			g.sets[key] = g.memo.sets[key]
 			continue
 		}
-		g.put(key, append(g.behind(s, svc, &svc.Ports[i], from), g.selectedOthers(svc, svc.Selector, svc.Ports[i])...))
+		g.put(key, append(g.behind(svc, &svc.Ports[i], from), g.selectedOthers(svc, svc.Selector, svc.Ports[i])...))
 	}
 }
 
@@ -222,11 +225,11 @@ func sameList[T any](a, b []T) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
-func (g *gathering) behind(s *corev1.Service, svc *model.Service, port *model.ServicePort, from []*discoveryv1.EndpointSlice) []*model.Endpoint {
+func (g *gathering) behind(svc *model.Service, port *model.ServicePort, from []*discoveryv1.EndpointSlice) []*model.Endpoint {
 	var out []*model.Endpoint
 	for _, slice := range from {
 		number, ok := core.SlicePort(slice, port.Name)
-		if !ok || !core.OfFamily(s, slice) {
+		if !ok {
 			continue
 		}
 		for _, a := range core.Addresses(slice, number, svc.PublishNotReady) {

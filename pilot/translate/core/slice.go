@@ -23,12 +23,23 @@ type Address struct {
 	Hostname string
 }
 
-// OfFamily reports whether a slice is of the family that the Service prefers. A pod of two families is one endpoint, not two.
-func OfFamily(s *corev1.Service, slice *discoveryv1.EndpointSlice) bool {
-	if slice.AddressType == discoveryv1.AddressTypeFQDN {
-		return false
+// OfFamily lists the slices that count: those of the family that the Service prefers or, where these are empty, of its other one. A pod of two families
+// is one endpoint, not two.
+func OfFamily(s *corev1.Service, from []*discoveryv1.EndpointSlice) []*discoveryv1.EndpointSlice {
+	var first, other []*discoveryv1.EndpointSlice
+	for _, slice := range from {
+		switch {
+		case slice.AddressType == discoveryv1.AddressTypeFQDN || len(slice.Endpoints) == 0:
+		case len(s.Spec.IPFamilies) == 0 || string(slice.AddressType) == string(s.Spec.IPFamilies[0]):
+			first = append(first, slice)
+		default:
+			other = append(other, slice)
+		}
 	}
-	return len(s.Spec.IPFamilies) == 0 || string(slice.AddressType) == string(s.Spec.IPFamilies[0])
+	if len(first) == 0 {
+		return other
+	}
+	return first
 }
 
 // SlicePort returns the number of the slice's TCP port that has a Service port's name.
