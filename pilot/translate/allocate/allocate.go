@@ -10,7 +10,7 @@ import (
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
-// allocationLabel says "false" where a ServiceEntry's hosts are not to be given addresses.
+// allocationLabel says "false", in whatever case, where a ServiceEntry's hosts are not to be given addresses.
 const allocationLabel = "networking.istio.io/enable-autoallocate-ip"
 
 // blockSize is how many addresses of a block are given to hosts: 1 up to this, in the last two bytes.
@@ -45,7 +45,8 @@ func New() *Table {
 
 // Lacks reports whether a host is to be given addresses. One that is asked for by address (NONE) or is no single name has no use for one.
 func Lacks(o *inputs.ServiceEntry, s *model.Service) bool {
-	return len(s.Addresses) == 0 && s.Resolution != model.ResolvePassthrough && !strings.HasPrefix(s.Host, "*") && o.Labels[allocationLabel] != "false"
+	return len(s.Addresses) == 0 && s.Resolution != model.ResolvePassthrough && !strings.HasPrefix(s.Host, "*") &&
+		!strings.EqualFold(o.Labels[allocationLabel], "false")
 }
 
 // Keep takes the addresses of an entry out of what may be given: its own, and those that it was given before. Of two that were given one, the first
