@@ -81,22 +81,25 @@ func Merge(l Layers) *Reports {
 	return &Reports{Client: side(model.ClientSide), Server: side(model.ServerSide)}
 }
 
-// logs are the access logs in force: those of the mesh's settings where no layer says anything, its file where these name no provider.
+// logs are the access logs in force: the mesh's file where nothing that is said is about a provider on this side, as in Istio, unless it is
+// turned off.
 func logs(l Layers, side model.Side) []model.AccessLog {
 	layers := slices.DeleteFunc(l.list(), func(t *model.Telemetry) bool { return len(t.Logging) == 0 })
 	if len(layers) == 0 {
-		if len(l.Mesh.DefaultLogs) == 0 {
-			return file(l.Mesh)
-		}
 		layers = []*model.Telemetry{{Logging: []model.Logging{{Providers: l.Mesh.DefaultLogs}}}}
 	}
-	on := switched(layers, l.Mesh.DefaultLogs, side)
+	said, off := switched(layers, l.Mesh.DefaultLogs, side)
 	var out []model.AccessLog
-	for _, name := range slices.Sorted(maps.Keys(on)) {
-		if log, ok := l.Mesh.LogProvider(name); ok && on[name].on {
-			log.Filter = on[name].filter
+	for _, name := range slices.Sorted(maps.Keys(said)) {
+		log, ok := l.Mesh.LogProvider(name)
+		off = off || ok
+		if ok && said[name].on {
+			log.Filter = said[name].filter
 			out = append(out, log)
 		}
+	}
+	if !off {
+		return file(l.Mesh)
 	}
 	return out
 }
@@ -107,12 +110,13 @@ type provided struct {
 	filter string
 }
 
-// switched says which providers the layers leave on. Only those count that the last layer to name any names; a rule without providers is about
-// those of the rule before it, and keeps their filter if it has none.
-func switched(layers []*model.Telemetry, byDefault []string, side model.Side) map[string]provided {
-	allowed, out, names := byDefault, map[string]provided{}, byDefault
+// switched says which providers the layers leave on, and whether rules turn logs off where there is no provider. Only providers count that the
+// last layer to name any on this side names; a rule without is about those of the rule before it, and keeps their filter.
+func switched(layers []*model.Telemetry, byDefault []string, side model.Side) (said map[string]provided, off bool) {
+	said = map[string]provided{}
+	allowed, names := byDefault, byDefault
 	for _, t := range layers {
-		if named := namedBy(t); len(named) > 0 {
+		if named := namedBy(t, side); len(named) > 0 {
 			allowed = named
 		}
 	}
@@ -121,25 +125,38 @@ func switched(layers []*model.Telemetry, byDefault []string, side model.Side) ma
 			if len(rule.Providers) > 0 {
 				names = rule.Providers
 			}
+			if !rule.Side.Has(side) {
+				continue
+			}
+			if len(names) == 0 {
+				off = rule.Disabled
+			}
 			for _, name := range names {
-				if !rule.Side.Has(side) || !slices.Contains(allowed, name) {
-					continue
+				if slices.Contains(allowed, name) {
+					said[name] = becomes(said[name], rule)
 				}
-				p := provided{!rule.Disabled, rule.Filter}
-				if len(rule.Providers) == 0 && rule.Filter == "" {
-					p.filter = out[name].filter
-				}
-				out[name] = p
 			}
 		}
 	}
-	return out
+	return said, off
 }
 
-func namedBy(t *model.Telemetry) []string {
+// becomes is what a rule makes of a provider.
+func becomes(p provided, rule model.Logging) provided {
+	p.on = !rule.Disabled
+	if len(rule.Providers) > 0 {
+		p.filter = rule.Filter
+	}
+	return p
+}
+
+// namedBy are the providers that a layer names on a side.
+func namedBy(t *model.Telemetry, side model.Side) []string {
 	var out []string
 	for _, rule := range t.Logging {
-		out = append(out, rule.Providers...)
+		if rule.Side.Has(side) {
+			out = append(out, rule.Providers...)
+		}
 	}
 	return out
 }

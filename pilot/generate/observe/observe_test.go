@@ -48,12 +48,16 @@ func TestLogs(t *testing.T) {
 		"the last layer to name providers names all of them":  {Layers{Mesh: mesh("b"), Root: logging(a), Workload: logging(b)}, []string{"b"}},
 		"two rules of a layer":                                {Layers{Mesh: mesh(), Root: logging(a, b)}, []string{"a", "b"}},
 		"off is of the rule's own providers":                  {Layers{Mesh: mesh(), Root: logging(a, b), Namespace: logging(model.Logging{Providers: []string{"a"}, Disabled: true})}, nil},
-		"a rule of the other side only":                       {Layers{Mesh: mesh("a"), Root: logging(model.Logging{Providers: []string{"a"}, Side: model.ServerSide})}, nil},
+		"a rule of the other side only: the file":             {Layers{Mesh: mesh("a"), Root: logging(model.Logging{Providers: []string{"a"}, Side: model.ServerSide})}, []string{"file"}},
+		"providers named for the other side take none away":   {Layers{Mesh: mesh(), Root: logging(a), Namespace: logging(model.Logging{Providers: []string{"b"}, Side: model.ServerSide})}, []string{"a"}},
+		"off for the other side":                              {Layers{Mesh: mesh(), Root: logging(a), Namespace: logging(model.Logging{Disabled: true, Side: model.ServerSide})}, []string{"a"}},
+		"the file is on again below":                          {Layers{Mesh: mesh(), Root: logging(off), Namespace: logging(model.Logging{})}, []string{"file"}},
 		"a filter":                                            {Layers{Mesh: mesh(), Root: logging(filtered)}, []string{"a if x"}},
 		"a filter stays where a rule names nothing":           {Layers{Mesh: mesh(), Root: logging(filtered), Namespace: logging(model.Logging{})}, []string{"a if x"}},
+		"a filter is of the providers that its rule names":    {Layers{Mesh: mesh(), Root: logging(a), Namespace: logging(model.Logging{Filter: "x"})}, []string{"a"}},
 		"a filter goes where a rule names the provider again": {Layers{Mesh: mesh(), Root: logging(filtered), Namespace: logging(a)}, []string{"a"}},
 		"on again below":                                      {Layers{Mesh: mesh("a"), Root: logging(off), Workload: logging(model.Logging{})}, []string{"a"}},
-		"a provider that is not there":                        {Layers{Mesh: mesh(), Root: logging(model.Logging{Providers: []string{"z"}})}, nil},
+		"a provider that is not there: the file":              {Layers{Mesh: mesh(), Root: logging(model.Logging{Providers: []string{"z"}})}, []string{"file"}},
 	} {
 		if got := formats(Merge(c.layers).Client); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", says, got, c.want)

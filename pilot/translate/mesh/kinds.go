@@ -41,6 +41,7 @@ func Kinds() []fields.Kind {
 			Differs: []fields.Note{
 				{Path: "metrics.overrides.tagOverrides.value", Why: "an attribute of the request, the response or the connection, a constant, `string()` of one of them, or `condition ? a : b`, with conditions as in accessLogging.filter"},
 				{Path: "metrics.providers.name", Why: "prometheus"},
+				{Path: "accessLogging.disabled", Why: "where no providers are in force, it turns off the file of accessLogFile, which Istio goes on writing"},
 				{Path: "accessLogging.filter.expression", Why: "comparisons of attributes of the request, the response and the connection with constants, `has`, `in`, `startsWith`, `endsWith`, `contains` and `matches`, joined by and, or and not"},
 				{Path: "tracing.useRequestIdForTraceSampling", Why: "request ids never decide: `true` is without effect, with a warning"},
 				{Path: "metrics.overrides.match.metric", Why: "`GRPC_REQUEST_MESSAGES` and `GRPC_RESPONSE_MESSAGES` are not counted, and may be disabled only"},

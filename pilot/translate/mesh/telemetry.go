@@ -80,6 +80,9 @@ func (r *reader) logging(path string, l *telemetry.AccessLogging) model.Logging 
 		if _, err := condition.Parse(out.Filter); err != nil {
 			r.Errorf(path+".filter.expression", "%v", err)
 		}
+		if len(l.GetProviders()) == 0 {
+			r.Warnf(path+".filter", "without effect: a filter is for the providers that its rule names")
+		}
 	}
 	for i, p := range l.GetProviders() {
 		if _, ok := r.mesh.LogProvider(p.GetName()); r.known && !ok {
