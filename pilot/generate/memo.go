@@ -36,6 +36,7 @@ type Memo struct {
 
 	reached    intern.Lists[reached]
 	rules      intern.Lists[*model.DestinationRule]
+	layers     intern.Lists[*model.Telemetry]
 	policies   intern.Lists[*model.Authorization]
 	services   intern.Lists[*model.Service]
 	virtuals   intern.Lists[*model.VirtualService]
@@ -60,7 +61,8 @@ func NewMemo() *Memo {
 		routes:      memo.New[routes.Configuration, *wire.Resource](), listeners: memo.New[listeners.Outbound, *wire.Resource](),
 		inbound: memo.New[listeners.Inbound, *Set](), edges: memo.New[listeners.Gateway, *wire.Resource](),
 		fixed: memo.New[upstream.Fixed, *wire.Resource](), called: memo.New[listeners.Called, *wire.Resource](), endpoints: memo.New[projection, *wire.Resource](),
-		reaches: map[reachScope]*Reach{}, reached: intern.New[reached](), rules: intern.New[*model.DestinationRule](), policies: intern.New[*model.Authorization](),
+		reaches: map[reachScope]*Reach{}, reached: intern.New[reached](), rules: intern.New[*model.DestinationRule](), layers: intern.New[*model.Telemetry](),
+		policies: intern.New[*model.Authorization](),
 		services: intern.New[*model.Service](), virtuals: intern.New[*model.VirtualService](), strings: intern.New[string](),
 		targets: intern.New[routes.Target](), chains: intern.New[listeners.Chain](), weighted: intern.New[listeners.Weighted](),
 		ports: intern.New[listeners.Port](), servers: intern.New[BoundServer](), edgeChains: intern.New[listeners.GatewayChain](), vhosts: intern.New[*routes.VirtualHost](),
@@ -83,7 +85,7 @@ func (m *Memo) Round() (hits, misses int) {
 	m.observed.Round()
 	for _, r := range []round{
 		m.reached, m.rules, m.policies, m.services, m.virtuals, m.strings, m.targets, m.chains,
-		m.weighted, m.ports, m.servers, m.vhosts, m.edgeChains, m.vantages, m.sets,
+		m.weighted, m.ports, m.servers, m.vhosts, m.edgeChains, m.vantages, m.sets, m.layers,
 	} {
 		r.Round()
 	}

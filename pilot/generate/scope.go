@@ -55,7 +55,7 @@ func ScopeOf(ix *Index, w *model.Workload, class naming.Class, m *Memo) Scope {
 		scope.Outbound.From.Node = "" // what is looked up is on none
 	}
 	scope.Outbound.Rules = m.rules.Of(ix.selectedRules(w))
-	reports := m.observed.Get(ix.reports.Of(w.Name.Namespace, w.Labels), observe.Merge)
+	reports := m.observed.Get(ix.reports.Of(w.Name.Namespace, w.Labels, m.layers), observe.Merge)
 	self := listeners.Self{Facts: w.Facts, Identity: w.Identity}
 	self.Facts.Pod = ""
 	policies := m.policies.Of(ix.authorizations(w))

@@ -7,7 +7,7 @@ const Stdout = "/dev/stdout"
 const BuiltinLog = "envoy"
 
 // Telemetry is what one object of that kind says about the reports of its workloads' proxies. Where several speak for a workload (the root
-// namespace's, its namespace's, its own), they are laid over each other in that order.
+// namespace's, its namespace's, those that select it by age), they are laid over each other in that order.
 type Telemetry struct {
 	From     Name
 	Selector Selector // nil: the whole namespace; in the root namespace the whole mesh

@@ -26,7 +26,9 @@ func rivals(s *model.Snapshot) map[string][]rival {
 		add("PeerAuthentication", o.From, o.Selector)
 	}
 	for _, o := range s.Telemetries {
-		add("Telemetry", o.From, o.Selector)
+		if o.Selector == nil { // all that select a workload count
+			add("Telemetry", o.From, nil)
+		}
 	}
 	for _, o := range s.ProxyConfigs {
 		add("ProxyConfig", o.From, o.Selector)

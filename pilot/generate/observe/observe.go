@@ -9,13 +9,15 @@ import (
 	"time"
 
 	"github.com/heddle-mesh/heddle/api/wire"
+	"github.com/heddle-mesh/heddle/pilot/generate/intern"
 	"github.com/heddle-mesh/heddle/pilot/model"
 )
 
 // Layers are what speaks for a workload, each over the one before it. Nil: nothing does. It is comparable: pointers stand for content.
 type Layers struct {
-	Mesh                      *model.Mesh
-	Root, Namespace, Workload *model.Telemetry
+	Mesh            *model.Mesh
+	Root, Namespace *model.Telemetry
+	Workload        *intern.List[*model.Telemetry] // those that select it, by age
 }
 
 // Reports is what a proxy reports, as the client and as the server of requests. It is immutable.
@@ -54,23 +56,24 @@ func New(s *model.Snapshot) *Rules {
 }
 
 // Of is what speaks for a workload.
-func (r *Rules) Of(namespace string, labels model.Labels) Layers {
+func (r *Rules) Of(namespace string, labels model.Labels, lists intern.Lists[*model.Telemetry]) Layers {
 	out := Layers{Mesh: r.mesh, Root: r.whole[r.mesh.RootNamespace]}
 	if namespace != r.mesh.RootNamespace {
 		out.Namespace = r.whole[namespace]
 	}
+	var own []*model.Telemetry
 	for _, t := range r.partial[namespace] {
 		if t.Selector.Matches(labels) {
-			out.Workload = t
-			break
+			own = append(own, t)
 		}
 	}
+	out.Workload = lists.Of(own)
 	return out
 }
 
 // list is the layers that are there, the widest first.
 func (l Layers) list() []*model.Telemetry {
-	return slices.DeleteFunc([]*model.Telemetry{l.Root, l.Namespace, l.Workload}, func(t *model.Telemetry) bool { return t == nil })
+	return slices.DeleteFunc(append([]*model.Telemetry{l.Root, l.Namespace}, l.Workload.Slice()...), func(t *model.Telemetry) bool { return t == nil })
 }
 
 // Merge lays the layers over each other.
