@@ -43,10 +43,13 @@ func New() *Table {
 	}
 }
 
-// Lacks reports whether a host is to be given addresses. One that is asked for by address (NONE) or is no single name has no use for one.
+// Lacks reports whether a host is to be given addresses. One that is asked for by address (NONE) has no use for one, nor one that is no single
+// name, unless each of its names is looked up (DYNAMIC_DNS).
 func Lacks(o *inputs.ServiceEntry, s *model.Service) bool {
-	return len(s.Addresses) == 0 && s.Resolution != model.ResolvePassthrough && !strings.HasPrefix(s.Host, "*") &&
-		!strings.EqualFold(o.Labels[allocationLabel], "false")
+	if len(s.Addresses) > 0 || s.Resolution == model.ResolvePassthrough || strings.EqualFold(o.Labels[allocationLabel], "false") {
+		return false
+	}
+	return s.Resolution == model.ResolveNamed || !strings.HasPrefix(s.Host, "*")
 }
 
 // Keep takes the addresses of an entry out of what may be given: its own, and those that it was given before. Of two that were given one, the first
