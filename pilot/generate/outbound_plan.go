@@ -125,12 +125,11 @@ func (p *outboundPlan) serve(svc *model.Service, port *model.ServicePort) {
 		return
 	}
 	addresses, blocks := p.addresses(svc, port.Number)
+	for _, a := range addresses {
+		p.bind(svc, port, a)
+	}
 	switch {
-	case len(addresses) > 0:
-		for _, a := range addresses {
-			p.bind(svc, port, a)
-		}
-	case svc.Resolution == model.ResolveHeadless: // no endpoints yet
+	case !p.anywhere(svc, port.Number):
 	case claims.SpeaksFirst(port.Protocol) && p.claims.LeftOut(port):
 	default:
 		p.wildcard(svc, port, blocks)
@@ -152,16 +151,7 @@ func (p *outboundPlan) dialled(svc *model.Service, port uint16) {
 
 // addresses are what clients dial: the service's own, or its pods' where it has none; and the blocks of a ServiceEntry.
 func (p *outboundPlan) addresses(svc *model.Service, port uint16) (single, blocks []string) {
-	for _, a := range svc.Addresses {
-		switch {
-		case !p.scope.Class.Usable(a):
-		case naming.IsBlock(a):
-			blocks = append(blocks, a)
-		default:
-			single = append(single, naming.Address(a))
-		}
-	}
-	if svc.Resolution != model.ResolveHeadless {
+	if single, blocks = p.scope.Class.Split(svc.Addresses); svc.Resolution != model.ResolveHeadless {
 		return single, blocks
 	}
 	seen := map[string]bool{}
@@ -176,10 +166,10 @@ func (p *outboundPlan) addresses(svc *model.Service, port uint16) (single, block
 	return single, blocks
 }
 
-// anywhere reports whether a service has no address of its own by which its connections are told from others.
+// anywhere reports whether a service has a part of the port's wildcard listener: with blocks, or without an address of its own. A headless one has none.
 func (p *outboundPlan) anywhere(svc *model.Service, port uint16) bool {
-	single, _ := p.addresses(svc, port)
-	return len(single) == 0 && svc.Resolution != model.ResolveHeadless
+	single, blocks := p.scope.Class.Split(svc.Addresses)
+	return svc.Resolution != model.ResolveHeadless && (len(single) == 0 || len(blocks) > 0 && !p.seen[svc.Host].Aside(port))
 }
 
 // bind plans the listener of one address; the first service to claim it keeps it.
@@ -219,10 +209,15 @@ func (p *outboundPlan) routesOf(svc *model.Service, port uint16, name string) {
 	p.set.add(p.m.routes.Get(routes.Configuration{Name: name, Hosts: hosts}, routes.Make))
 }
 
-// wildcard plans a port of a service without an address: it is told by SNI or by its blocks; otherwise the first service gets all.
+// wildcard plans a port of a service without an address, or its blocks: it is told by these and by SNI; otherwise the first service gets all.
 func (p *outboundPlan) wildcard(svc *model.Service, port *model.ServicePort, blocks []string) {
-	shared := p.share(port.Number)
+	shared, within := p.share(port.Number), p.m.strings.Of(blocks)
 	chains, rest, relay := p.opaque(svc, port)
+	for i := range chains {
+		if chains[i].Subnets == nil {
+			chains[i].Subnets = within
+		}
+	}
 	shared.chains = append(shared.chains, chains...)
 	if rest == nil && len(chains) > 0 && port.Protocol.IsTLS() {
 		return // the rules say what of its TLS goes where
@@ -231,10 +226,10 @@ func (p *outboundPlan) wildcard(svc *model.Service, port *model.ServicePort, blo
 		rest, relay = p.own(svc, port.Number)
 	}
 	switch {
-	case len(blocks) > 0:
-		shared.chains = append(shared.chains, listeners.Chain{Subnets: p.m.strings.Of(blocks), Targets: rest, Relay: relay})
 	case port.Protocol.IsTLS():
-		shared.chains = append(shared.chains, listeners.Chain{Names: p.m.strings.Of([]string{svc.Host}), Targets: rest, Relay: relay})
+		shared.chains = append(shared.chains, listeners.Chain{Names: p.m.strings.Of([]string{svc.Host}), Subnets: within, Targets: rest, Relay: relay})
+	case within != nil:
+		shared.chains = append(shared.chains, listeners.Chain{Subnets: within, Targets: rest, Relay: relay})
 	case shared.rest == nil && (port.Protocol != model.Unknown || p.claims.Rest(svc, port)):
 		shared.rest, shared.relay = rest, relay
 	}

@@ -85,6 +85,20 @@ func Address(address string) string {
 	return address
 }
 
+// Split tells the single addresses of a service from its blocks, as far as clients of this class can use them.
+func (c Class) Split(addresses []string) (single, blocks []string) {
+	for _, a := range addresses {
+		switch {
+		case !c.Usable(a):
+		case IsBlock(a):
+			blocks = append(blocks, a)
+		default:
+			single = append(single, Address(a))
+		}
+	}
+	return single, blocks
+}
+
 // Usable reports whether clients of this class can speak the address's family.
 func (c Class) Usable(address string) bool {
 	ip, err := netip.ParseAddr(Address(address))
