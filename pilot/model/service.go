@@ -20,7 +20,7 @@ type Service struct {
 	Name      string // Kubernetes name; for a ServiceEntry its host
 	Namespace string
 	From      Name // the object
-	// Joined are further ServiceEntries of the host and namespace, whose ports and endpoints it has, too.
+	// Joined are further ServiceEntries of the host and namespace, whose ports, endpoints and addresses it has, too.
 	Joined []Name
 	// Created is when the object was, in seconds since 1970; 0: not known, and older than all.
 	Created int64
@@ -34,8 +34,8 @@ type Service struct {
 	Addresses []string
 	// Outer are the addresses of a Kubernetes Service that those outside of the cluster reach it by: external ones, and its load balancer's.
 	Outer []string
-	// Allocated are addresses that the mesh gave to a ServiceEntry's host without any: one of each family. They mean something only to proxies that
-	// answer their pod's DNS questions.
+	// Allocated are addresses that the mesh gave to a ServiceEntry's host without any: one of each family, and beside them the addresses of those
+	// Joined. They mean something only to proxies that answer their pod's DNS questions.
 	Allocated []string
 	Ports     []ServicePort
 	// Selector chooses the pods behind the service. Nil: no pods of its own.

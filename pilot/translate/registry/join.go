@@ -15,7 +15,7 @@ func terms(o *inputs.ServiceEntry, spec *networking.ServiceEntry, base *model.Se
 	return fmt.Sprintf("%d %v %q %q %q", base.Resolution, base.Export, o.Labels, spec.GetWorkloadSelector().GetLabels(), base.SANs)
 }
 
-// Join adds to a ServiceEntry's host the ports and endpoints of a younger entry of the same Terms. All else is the older one's.
+// Join adds to a ServiceEntry's host the ports, endpoints and addresses of a younger entry of the same Terms. All else is the older one's.
 func Join(older, younger *model.Service) *model.Service {
 	out := *older
 	out.Ports = slices.Clone(older.Ports)
@@ -36,7 +36,30 @@ func Join(older, younger *model.Service) *model.Service {
 	if fits {
 		out.Joined = append(slices.Clip(older.Joined), younger.From)
 	}
+	joinAddresses(&out, younger)
 	return &out
+}
+
+// joinAddresses adds the addresses of a younger entry that are not there yet. A host without any stays one without, which is reached at whatever address
+// its name has; where it was given some, the younger's are beside these.
+func joinAddresses(out, younger *model.Service) {
+	switch {
+	case len(out.Addresses) > 0:
+		out.Addresses = union(out.Addresses, younger.Addresses)
+	case len(out.Allocated) > 0:
+		out.Allocated = union(out.Allocated, younger.Addresses)
+	}
+}
+
+// union is a, and what b has beside it.
+func union(a, b []string) []string {
+	out := slices.Clip(a)
+	for _, s := range b {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // lookedUp is what is looked up for a port; nil: the service does not have it.
