@@ -100,16 +100,16 @@ func TestDNS(t *testing.T) {
 			t.Errorf("%s with %v: %+v, %v", c.node, c.env, s.node, err)
 		}
 		s.resolvConf = filepath.Join(t.TempDir(), "resolv.conf")
-		if err := os.WriteFile(s.resolvConf, []byte("nameserver 10.96.0.10\nnameserver fd00::a\n"), 0o600); err != nil {
+		if err := os.WriteFile(s.resolvConf, []byte("nameserver 10.96.0.10\nnameserver fd00::a\nsearch shop.svc svc\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		servers, answers, err := s.dns()
-		if err != nil || joined(servers) != "10.96.0.10,fd00::a" || (len(answers) == 2) != c.answers {
-			t.Errorf("%s with %v: servers %v, answers at %v, %v", c.node, c.env, servers, answers, err)
+		conf, answers, err := s.dns()
+		if err != nil || joined(conf.servers) != "10.96.0.10,fd00::a" || conf.domain != "shop.svc" || (len(answers) == 2) != c.answers {
+			t.Errorf("%s with %v: %v, answers at %v, %v", c.node, c.env, conf, answers, err)
 		}
 	}
-	if servers, err := resolvers(filepath.Join(t.TempDir(), "none")); err != nil || joined(servers) != "127.0.0.1" {
-		t.Errorf("without a file: %v, %v", servers, err)
+	if conf, err := readResolvers(filepath.Join(t.TempDir(), "none")); err != nil || joined(conf.servers) != "127.0.0.1" || conf.domain != "" {
+		t.Errorf("without a file: %v, %v", conf, err)
 	}
 }
 

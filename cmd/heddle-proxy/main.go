@@ -89,11 +89,11 @@ func capture(args []string, out io.Writer) error {
 		return fmt.Errorf("reading flags: %w", err)
 	}
 	if spec.DNS == wire.DNSPod {
-		servers, err := resolvers(resolvConf)
+		conf, err := readResolvers(resolvConf)
 		if err != nil {
 			return err
 		}
-		spec.DNS = joined(servers)
+		spec.DNS = joined(conf.servers)
 	}
 	config, err := spec.Config()
 	if err != nil {

@@ -54,12 +54,12 @@ func serve(ctx context.Context, s settings) error {
 	if !s.native && !r.Gateway {
 		termination.Ended = ended
 	}
-	resolvers, answers, err := s.dns()
+	conf, answers, err := s.dns()
 	if err != nil {
 		return err
 	}
 	e := engine.New(engine.Options{
-		Resolvers: resolvers, DNS: answers,
+		Resolvers: conf.servers, Search: conf.domain, DNS: answers,
 		Node: s.node, Identity: workload, Dial: plane.Dial, Gateway: r.Gateway, Drains: r.Drains,
 		Termination: termination,
 		App:         s.application, Addresses: addresses(), Takeover: s.takeover, Foreign: s.foreign, Environment: s.environment, AccessLog: os.Stdout, Log: log, Level: level, Quit: quit,
@@ -94,25 +94,31 @@ func (s settings) proofs(log *slog.Logger) (w *identity.Workload, ca, plane iden
 	return w, ca, plane
 }
 
-// dns returns the pod's servers, and where to answer in their stead.
-func (s settings) dns() (servers, answers []netip.AddrPort, err error) {
-	servers, err = resolvers(s.resolvConf)
+// dns returns how the pod looks names up, and where to answer in its servers' stead.
+func (s settings) dns() (conf resolvers, answers []netip.AddrPort, err error) {
+	conf, err = readResolvers(s.resolvConf)
 	if err != nil || !s.answers {
-		return servers, nil, err
+		return conf, nil, err
 	}
 	for _, local := range []string{"127.0.0.1", "::1"} {
 		answers = append(answers, netip.AddrPortFrom(netip.MustParseAddr(local), wire.PortDNS))
 	}
-	return servers, answers, nil
+	return conf, answers, nil
 }
 
-// resolvers reads the servers of a resolv.conf; one that is not there names none.
-func resolvers(path string) ([]netip.AddrPort, error) {
+// resolvers is what a resolv.conf says.
+type resolvers struct {
+	servers []netip.AddrPort
+	domain  string // the first of the search path
+}
+
+// readResolvers reads a resolv.conf; one that is not there names nobody.
+func readResolvers(path string) (resolvers, error) {
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("reading the pod's DNS servers: %w", err)
+		return resolvers{}, fmt.Errorf("reading the pod's DNS servers: %w", err)
 	}
-	return dns.Servers(string(text)), nil
+	return resolvers{dns.Servers(string(text)), dns.Search(string(text))}, nil
 }
 
 func addresses() engine.Addresses {

@@ -68,7 +68,7 @@ func newLab(t testing.TB, zone func(dnsmessage.Question) dnsmessage.Message) *la
 	f := NewForwarder([]netip.AddrPort{l.upstream.address}, &net.Dialer{})
 	f.now = l.clock
 	l.known.Store(table())
-	l.server = NewServer(Options{Addresses: []netip.AddrPort{l.address}, Table: l.known.Load, Forwarder: f,
+	l.server = NewServer(Options{Addresses: []netip.AddrPort{l.address}, Table: l.known.Load, Search: "shop.svc.cluster.local", Forwarder: f,
 		Log: slog.New(slog.DiscardHandler), Recovered: func(v any) { t.Errorf("panic: %v", v) }})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -209,6 +209,10 @@ func TestTheMeshsOwnNames(t *testing.T) {
 		{"its other family", "web.shop.svc.cluster.local.", dnsmessage.TypeAAAA, "Success web.shop.svc.cluster.local./30=fd00::1"},
 		{"a short form, in any case of letters", "Web.SHOP.", dnsmessage.TypeA, "Success Web.SHOP./30=10.0.0.1"},
 		{"a family that it has not: it exists nonetheless", "db.shop.svc.cluster.local.", dnsmessage.TypeAAAA, "Success"},
+		{"with the pod's domain", "Web.Shop.shop.svc.cluster.local.", dnsmessage.TypeA, "Success Web.Shop.shop.svc.cluster.local./30=web.shop. web.shop./30=10.0.0.1"},
+		{"likewise, its other family", "web.shop.shop.svc.cluster.local.", dnsmessage.TypeAAAA, "Success web.shop.shop.svc.cluster.local./30=web.shop. web.shop./30=fd00::1"},
+		{"likewise, a family that it has not", "a.wild.test.shop.svc.cluster.local.", dnsmessage.TypeAAAA, "Success"},
+		{"likewise, below a wildcard", "a.wild.test.shop.svc.cluster.local.", dnsmessage.TypeA, "Success a.wild.test.shop.svc.cluster.local./30=a.wild.test. a.wild.test./30=10.1.0.0"},
 		{"below a wildcard", "a.b.wild.test.", dnsmessage.TypeA, "Success a.b.wild.test./30=10.1.0.0"},
 	} {
 		if got := l.ask(c.typ, c.host); got != c.want {
@@ -222,7 +226,7 @@ func TestTheMeshsOwnNames(t *testing.T) {
 		t.Errorf("another type is the upstream's affair: %s", got)
 	}
 	stats := l.server.Stats()
-	if stats.FromTable != 5 || stats.Forwarded != 1 || stats.Requests != 6 {
+	if stats.FromTable != 9 || stats.Forwarded != 1 || stats.Requests != 10 {
 		t.Errorf("%+v", stats)
 	}
 }
@@ -255,7 +259,7 @@ func TestAddressesTakeTurns(t *testing.T) {
 	}
 	for turn := range uint32(6) {
 		var m dnsmessage.Message
-		if err := m.Unpack(q.fromTable(r, turn, plainSize)); err != nil || len(m.Answers) != 3 {
+		if err := m.Unpack(q.fromTable(r, "", turn, plainSize)); err != nil || len(m.Answers) != 3 {
 			t.Fatal(err, m)
 		}
 		first[said(dnsmessage.Message{Answers: m.Answers[:1]})]++
@@ -551,6 +555,18 @@ func TestTheCacheIsBounded(t *testing.T) {
 	}
 	if c.get(first, now.Add(maxLife), 0) != nil {
 		t.Error("remembered for more than an hour")
+	}
+}
+
+func TestSearch(t *testing.T) {
+	for text, want := range map[string]string{
+		"nameserver 10.96.0.10\nsearch Shop.svc.cluster.local. svc.cluster.local\noptions ndots:5\n": "shop.svc.cluster.local",
+		"domain a.test\n# search b.test\nsearch":                                                     "a.test",
+		"search a.test\ndomain b.test":                                                               "b.test", "search .": "", "": "",
+	} {
+		if got := Search(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
 	}
 }
 

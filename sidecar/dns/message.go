@@ -20,6 +20,7 @@ const (
 	maxDatagram = 4096
 	maxMessage  = 65535
 	optSize     = 11 // of an OPT record without options
+	aliasSize   = 14 // of a CNAME record without the name that it leads to
 )
 
 // Reasons why a message is not answered as it asks.
@@ -106,9 +107,9 @@ func (q *query) addresses() bool {
 	return q.question.Class == dnsmessage.ClassINET && (q.question.Type == dnsmessage.TypeA || q.question.Type == dnsmessage.TypeAAAA)
 }
 
-// fromTable answers with a record's addresses, none (NODATA) where it has none of the family. turn rotates them; limit bounds the answer,
-// bytes.
-func (q *query) fromTable(r *names.Record, turn uint32, limit int) []byte {
+// fromTable answers with a record's addresses, none (NODATA) where it has none of the family, and before them with the name that they are of,
+// unless that is the question's (""). turn rotates them; limit bounds the answer, bytes.
+func (q *query) fromTable(r *names.Record, of string, turn uint32, limit int) []byte {
 	list, size := r.V4, 16
 	if q.question.Type == dnsmessage.TypeAAAA {
 		list, size = r.V6, 28
@@ -117,10 +118,19 @@ func (q *query) fromTable(r *names.Record, turn uint32, limit int) []byte {
 	if q.edns {
 		room -= optSize
 	}
-	n := min(len(list), room/size)
-	b := q.builder(dnsmessage.RCodeSuccess, n < len(list), q.end+n*size+optSize)
+	alias := 0
+	if of != "" {
+		alias = aliasSize + len(of)
+	}
+	n := min(len(list), max(0, room-alias)/size)
+	b := q.builder(dnsmessage.RCodeSuccess, n < len(list), q.end+alias+n*size+optSize)
 	check(b.StartAnswers())
 	h := dnsmessage.ResourceHeader{Name: q.question.Name, Class: dnsmessage.ClassINET, TTL: uint32(r.TTL / time.Second)}
+	if of != "" && n > 0 {
+		name := dnsmessage.MustNewName(of + ".")
+		check(b.CNAMEResource(h, dnsmessage.CNAMEResource{CNAME: name}))
+		h.Name = name
+	}
 	for i := range n {
 		putAddress(b, h, list[(int(turn%uint32(len(list)))+i)%len(list)])
 	}

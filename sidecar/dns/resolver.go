@@ -36,6 +36,19 @@ func Servers(resolvConf string) []netip.AddrPort {
 	return out
 }
 
+// Search returns the first domain of the search path that the text of a resolv.conf says, lower case and without a final dot; "": none. As in
+// the C library, the last line that says it counts.
+func Search(resolvConf string) string {
+	out := ""
+	lines := bufio.NewScanner(strings.NewReader(resolvConf))
+	for lines.Scan() {
+		if words := strings.Fields(lines.Text()); len(words) > 1 && (words[0] == "search" || words[0] == "domain") {
+			out = strings.ToLower(strings.Trim(words[1], "."))
+		}
+	}
+	return out
+}
+
 // Resolver returns a resolver for the proxy's own use. It reads hosts file and search path as ever; what it asks goes through the
 // forwarder, so that it is asked once as long as the answer lasts, however many clusters want to know. The mesh's own names are not
 // answered with the mesh's addresses: who resolves a cluster wants to know where it really is.

@@ -30,6 +30,7 @@ const (
 type Options struct {
 	Addresses []netip.AddrPort    // where to answer, over UDP and TCP; those of a family that the host lacks are left out
 	Table     func() *names.Table // nil: the mesh has not told of its names yet
+	Search    string              // the first domain of the pod's search path, "": none
 	Forwarder *Forwarder
 	Sockets   *takeover.Sockets // nil: they are opened
 	Log       *slog.Logger
@@ -199,9 +200,9 @@ func (s *Server) known(raw []byte, limit int) (reply []byte, q *query) {
 		if table == nil { // others would say of the mesh's own that there is no such name
 			return q.empty(dnsmessage.RCodeServerFailure, false), nil
 		}
-		if record := table.Find(q.name); record != nil {
+		if record, of := table.Search(q.name, s.options.Search); record != nil {
 			s.fromTable.Add(1)
-			return q.fromTable(record, rand.Uint32(), limit), nil
+			return q.fromTable(record, of, rand.Uint32(), limit), nil
 		}
 	}
 	if reply := s.remembered(q, rand.Uint32()); reply != nil {

@@ -54,6 +54,7 @@ type Options struct {
 	Addresses   Addresses
 	// Resolvers are the servers that names are looked up with: for clusters, and for the pod where DNS is set. None: as Go does.
 	Resolvers []netip.AddrPort
+	Search    string // the first domain of the pod's search path
 	// DNS is where the pod's own questions are answered, over UDP and TCP. None: nowhere.
 	DNS []netip.AddrPort
 	// Environment is the process's: what spans may say of it. Nil: it has none.
@@ -219,7 +220,7 @@ func (e *Engine) Names() lifecycle.Component {
 			return nil
 		}
 		return dns.NewServer(dns.Options{
-			Addresses: e.options.DNS, Forwarder: e.resolver, Sockets: e.sockets, Log: e.options.Log, Table: func() *names.Table { return e.store.Load().Names },
+			Addresses: e.options.DNS, Search: e.options.Search, Forwarder: e.resolver, Sockets: e.sockets, Log: e.options.Log, Table: func() *names.Table { return e.store.Load().Names },
 			Recovered: func(v any) {
 				e.options.Log.Error("recovered from a panic while answering a DNS question", "panic", v, "stack", string(debug.Stack()))
 				e.recorder.Panicked()

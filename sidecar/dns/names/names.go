@@ -71,20 +71,54 @@ func (t *Table) Len() int {
 // Find returns what a name (lower case, without a final dot) stands for, nil where the table does not know it. A name itself comes before
 // wildcards, the longest of which is taken.
 func (t *Table) Find(name string) *Record {
+	r, _ := t.Search(name, "")
+	return r
+}
+
+// Search is Find, for names to which a client may have added a domain of its search path: where the name without it is what the table knows,
+// of is that name, "" otherwise. The table's own names come first, and names within the domain are whole already.
+func (t *Table) Search(name, domain string) (r *Record, of string) {
 	if t == nil {
-		return nil
+		return nil, ""
 	}
-	if r := t.exact[name]; r != nil || len(t.below) == 0 {
-		return r
+	if r := t.exact[name]; r != nil {
+		return r, ""
 	}
-	for {
-		dot := strings.IndexByte(name, '.')
-		if dot < 0 {
-			return nil
+	whole, added := without(name, domain)
+	if r := t.exact[whole]; added && r != nil {
+		return r, whole
+	}
+	if len(t.below) == 0 {
+		return nil, ""
+	}
+	for rest, more := name, true; more; {
+		if _, rest, more = strings.Cut(rest, "."); !more {
+			break
 		}
-		name = name[dot+1:]
-		if r := t.below[name]; r != nil {
-			return r
+		if r := t.below[rest]; r != nil {
+			return r, ""
+		}
+		if suffix, ok := without(rest, domain); ok && added && t.below[suffix] != nil {
+			return t.below[suffix], whole
 		}
 	}
+	return nil, ""
+}
+
+// without takes a domain off a name that is not within the domain without it.
+func without(name, domain string) (string, bool) {
+	out, added := cutDomain(name, domain)
+	if _, twice := cutDomain(out, domain); twice || out == domain {
+		return name, false
+	}
+	return out, added
+}
+
+// cutDomain takes a domain off the end of a name below it.
+func cutDomain(name, domain string) (string, bool) {
+	dot := len(name) - len(domain) - 1
+	if domain == "" || dot <= 0 || name[dot] != '.' || name[dot+1:] != domain {
+		return name, false
+	}
+	return name[:dot], true
 }
