@@ -282,7 +282,12 @@ func (w *walk) outside(h *Hop, a arrival, r Request, share float64) {
 	}
 	how := "as the client speaks"
 	if a.secure != nil {
-		sni, _ := replica.Offer(a.secure.client(a.endpoint, &r))
+		sni, err := replica.Offer(a.secure.client(a.endpoint, &r))
+		if err != nil {
+			w.end(h, share, failed(exchange.ConnectFailure, "the proxy does not begin TLS with "+h.Address+": "+err.Error(),
+				"give the endpoint the service account that is there, or a DestinationRule whose tls says how the server is secured"))
+			return
+		}
 		how = fmt.Sprintf("with TLS that the proxy begins, SNI %q", sni)
 	}
 	w.end(h, share, Verdict{Succeeds: true, Where: h.Address, Reason: fmt.Sprintf("it leaves the mesh for %s, %s; whether somebody answers there is not known here", h.Address, how)})

@@ -57,21 +57,25 @@ func hello(conn net.Conn) (sniff.Hello, net.Conn, error) {
 	}
 }
 
-// Offer is what a client says first: the SNI and the protocols that it names in its ClientHello.
-func Offer(client Client) (sni string, alpn []string) {
+// Offer is the SNI that a client says first, or why it says nothing.
+func Offer(client Client) (sni string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	near, far := net.Pipe()
-	seen := make(chan sniff.Hello, 1)
+	seen := make(chan string, 1)
 	go func() {
 		defer far.Close()
-		h, _, _ := hello(far)
-		seen <- h
+		defer close(seen)
+		if h, _, err := hello(far); err == nil {
+			seen <- h.ServerName
+		}
 	}()
-	_ = client(ctx, near) // nobody answers
+	err = client(ctx, near) // nobody answers
 	near.Close()
-	h := <-seen
-	return h.ServerName, h.ALPN
+	if sni, ok := <-seen; ok {
+		return sni, nil
+	}
+	return "", err
 }
 
 // Meeting is how a handshake ended.

@@ -86,19 +86,25 @@ func (s *security) shake(ctx context.Context, raw net.Conn, e *exchange.Endpoint
 // patience is how long a handshake may take on a machine that is busy.
 const patience = 30 * time.Second
 
-// offered is the SNI that the world outside sees.
-func (s *security) offered(e *exchange.Endpoint, tr traffic) string {
+// offered is the SNI that the world outside sees, or why the client says nothing.
+func (s *security) offered(e *exchange.Endpoint, tr traffic) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	client, server := net.Pipe()
 	seen := make(chan string, 1)
 	go func() {
 		defer server.Close()
-		h, _, _ := hello(server)
-		seen <- h.ServerName
+		defer close(seen)
+		if h, _, ok := hello(server); ok {
+			seen <- h.ServerName
+		}
 	}()
-	_ = s.shake(ctx, client, e, tr) // nobody answers
-	return <-seen
+	err := s.shake(ctx, client, e, tr) // nobody answers
+	client.Close()
+	if name, ok := <-seen; ok {
+		return name, nil
+	}
+	return "", err
 }
 
 // presents is the name in the certificate that the world outside is shown, "" for none. verified: the client was content with a server that
@@ -170,11 +176,7 @@ func (m *mesh) handshake(p *pod, l *config.Listener, c *exchange.Connection, sha
 		return
 	}
 	if err != nil || got.security == nil {
-		j.say("503")
-		j.say("UF")
-		if err != nil && strings.Contains(err.Error(), "identity is unknown") {
-			j.say("nameless")
-		}
+		j.unshaken(err)
 		if err != nil && p.refused(err.Error()) {
 			j.say("impostor")
 		}
@@ -182,6 +184,15 @@ func (m *mesh) handshake(p *pod, l *config.Listener, c *exchange.Connection, sha
 	}
 	c.Security = got.security
 	m.serve(p.proxy, l, c, tr, share, j)
+}
+
+// unshaken notes that a connection could not be secured; err may be the server's alone, nil.
+func (j *journey) unshaken(err error) {
+	j.say("503")
+	j.say("UF")
+	if err != nil && strings.Contains(err.Error(), "identity is unknown") {
+		j.say("nameless")
+	}
 }
 
 // carry takes TLS between two proxies through a third one that does not end it.

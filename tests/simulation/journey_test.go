@@ -160,15 +160,20 @@ func (m *mesh) arrive(source, to netip.AddrPort, shake *security, e *exchange.En
 // outside notes that traffic left for the world.
 func (m *mesh) outside(where string, shake *security, e *exchange.Endpoint, tr traffic, j *journey) {
 	j.say("external=%s", where)
-	j.say("200")
 	if shake != nil {
+		sni, err := shake.offered(e, tr)
+		if err != nil {
+			j.unshaken(err)
+			return
+		}
 		j.say("originated")
-		j.say("sni=%s", shake.offered(e, tr))
+		j.say("sni=%s", sni)
 		if name, verified := shake.presents(m.pki, e, tr); verified {
 			j.say("verified")
 			j.say("presents=%s", name)
 		}
 	}
+	j.say("200")
 	j.final(tr)
 }
 
