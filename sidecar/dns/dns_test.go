@@ -330,6 +330,22 @@ func TestWhatDoesNotFitIsCut(t *testing.T) {
 	}
 }
 
+// TestAnAliasWithoutRoomIsLeftOut: it comes with an address or not at all.
+func TestAnAliasWithoutRoomIsLeftOut(t *testing.T) {
+	q, err := parse(question(t, dnsmessage.TypeA, "web.shop.shop.svc.cluster.local.", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const of = "web.shop"
+	for room, want := range map[int]int{0: 0, aliasSize + len(of) + 15: 0, aliasSize + len(of) + 16: 2, aliasSize + len(of) + 3*16: 4} {
+		var m dnsmessage.Message
+		raw := q.fromTable(many(3), of, 0, q.end+room)
+		if err := m.Unpack(raw); err != nil || len(m.Answers) != want || m.Truncated != (want < 4) || len(raw) > q.end+room {
+			t.Errorf("room for %d bytes: %d, %v %+v", room, len(raw), err, m)
+		}
+	}
+}
+
 func TestForwardedAnswersComeAsTheyAre(t *testing.T) {
 	l := newLab(t, example)
 	const www = "Success www.example.com./60=edge.example.com. edge.example.com./10=192.0.2.1"

@@ -18,6 +18,7 @@ func FuzzQuestion(f *testing.F) {
 		f.Add(question(f, dnsmessage.TypeA, "db.shop.svc.cluster.local.", size), []byte(nil))
 		f.Add(question(f, dnsmessage.TypeAAAA, "www.example.com.", size), []byte(nil))
 	}
+	f.Add(question(f, dnsmessage.TypeA, "a.wild.test.shop.svc.cluster.local.", 0), []byte(nil))
 	for _, host := range []string{"www.example.com.", "none.example.com.", "big.example.com."} {
 		q := dnsmessage.Question{Name: name(host), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}
 		m := example(q)
@@ -30,7 +31,7 @@ func FuzzQuestion(f *testing.F) {
 	}
 	known := table()
 	f.Fuzz(func(t *testing.T, raw, reply []byte) {
-		s := NewServer(Options{Table: func() *names.Table { return known }, Forwarder: NewForwarder(nil, &net.Dialer{}),
+		s := NewServer(Options{Table: func() *names.Table { return known }, Search: "shop.svc.cluster.local", Forwarder: NewForwarder(nil, &net.Dialer{}),
 			Log: slog.New(slog.DiscardHandler), Recovered: func(v any) { t.Fatal(v) }})
 		answer, q := s.known(raw, 0)
 		if answer != nil {
