@@ -14,6 +14,9 @@ const (
 	ResolveNamed                           // ServiceEntry DYNAMIC_DNS: the name that a request or a ClientHello brings
 )
 
+// LookedUp reports whether proxies look the endpoints up by DNS.
+func (r Resolution) LookedUp() bool { return r == ResolveDNS || r == ResolveDNSRoundRobin }
+
 // Service is one host that traffic can be sent to: a Kubernetes Service or one host of a ServiceEntry.
 type Service struct {
 	Host      string // FQDN, lower case; may begin with "*" for a ServiceEntry

@@ -273,14 +273,15 @@ func newEndpoint(k endpointKey) *model.Endpoint {
 	return e
 }
 
-// portOfEntries is what is behind a port of a host, of all ServiceEntries that are one service.
+// portOfEntries is what is behind a port of a host, of all ServiceEntries of a namespace that allow the same identities.
 type portOfEntries struct {
-	terms, name string
-	list        []*model.Endpoint
+	sans []string
+	name string
+	list []*model.Endpoint
 }
 
 // entries gathers the endpoints of ServiceEntries: their own, or the pods that they select. Of several of one host, the oldest has a port; those that
-// are one service with it add theirs.
+// call it the same and allow the same identities add theirs.
 func (g *gathering) entries() {
 	all, read := g.memo.entries.all(g.in.ServiceEntries, g.mesh, func(o *inputs.ServiceEntry) *result[*registry.ServiceEntry] {
 		v, issues := registry.ReadServiceEntry(o, g.mesh)
@@ -303,9 +304,9 @@ func (g *gathering) entries() {
 				}
 				key := model.EndpointKey{Host: svc.Host, Namespace: svc.Namespace, Port: p.Number}
 				if ports[key] == nil {
-					ports[key] = &portOfEntries{terms: res.value.Terms, name: p.Name}
+					ports[key] = &portOfEntries{sans: svc.SANs, name: p.Name}
 				}
-				if port := ports[key]; port.terms == res.value.Terms && port.name == p.Name {
+				if port := ports[key]; port.name == p.Name && slices.Equal(port.sans, svc.SANs) {
 					port.list = append(port.list, list...)
 				}
 			}

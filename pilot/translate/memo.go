@@ -33,7 +33,7 @@ type Memo struct {
 	proxyConfigs     *stage[*inputs.ProxyConfig, *model.ProxyConfig]
 	distributed      *pool[model.Name, *model.Service]
 	allocated        *pool[allocate.Host, *model.Service]
-	joined           *pool[model.Name, *model.Service]
+	joined           *pool[allocate.Host, *model.Service]
 	delegated        *pool[model.Name, *model.VirtualService]
 	ingresses        *stage[*inputs.Ingress, *ingress.Ingress]
 	sites            *pool[string, *model.VirtualService] // of Ingresses, by host
@@ -72,7 +72,7 @@ func NewMemo() *Memo {
 		proxyConfigs:     newStage[*inputs.ProxyConfig, *model.ProxyConfig](),
 		distributed:      newPool[model.Name, *model.Service](),
 		allocated:        newPool[allocate.Host, *model.Service](),
-		joined:           newPool[model.Name, *model.Service](),
+		joined:           newPool[allocate.Host, *model.Service](),
 		delegated:        newPool[model.Name, *model.VirtualService](),
 		ingresses:        newStage[*inputs.Ingress, *ingress.Ingress](),
 		sites:            newPool[string, *model.VirtualService](),

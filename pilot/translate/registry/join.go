@@ -62,6 +62,41 @@ func union(a, b []string) []string {
 	return out
 }
 
+// lookup is a port that several services of one host and namespace may have; of services whose resolution or identities differ, none is the same.
+type lookup struct {
+	how        model.Resolution
+	sans, name string
+	number     uint16
+}
+
+func lookupOf(svc *model.Service, p model.ServicePort) lookup {
+	return lookup{svc.Resolution, fmt.Sprintf("%q", svc.SANs), p.Name, p.Number}
+}
+
+// JoinLookups lets services of one host and namespace, the oldest first, look up for each of their ports what all of them do. Others stay as they are.
+func JoinLookups(services []*model.Service) []*model.Service {
+	all := map[lookup][]*model.Endpoint{}
+	for _, svc := range services {
+		for _, p := range svc.Ports {
+			k := lookupOf(svc, p)
+			all[k] = joinLookedUp(svc.Resolution, all[k], lookedUp(svc, p))
+		}
+	}
+	out := slices.Clone(services)
+	for i, svc := range services {
+		more := func(p model.ServicePort) bool { return len(all[lookupOf(svc, p)]) > len(lookedUp(svc, p)) }
+		if svc.Resolution.LookedUp() && slices.ContainsFunc(svc.Ports, more) {
+			joined := *svc
+			joined.DNSEndpoints = make(map[uint16][]*model.Endpoint, len(svc.Ports))
+			for _, p := range svc.Ports {
+				joined.DNSEndpoints[p.Number] = all[lookupOf(svc, p)]
+			}
+			out[i] = &joined
+		}
+	}
+	return out
+}
+
 // lookedUp is what is looked up for a port; nil: the service does not have it.
 func lookedUp(svc *model.Service, p model.ServicePort) []*model.Endpoint {
 	own := svc.Port(p.Number)

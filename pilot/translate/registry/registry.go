@@ -23,7 +23,7 @@ func ServiceEntries() fields.Kind {
 			{Path: "hosts", Why: "wildcards such as `*-a.example.com` need ports without TLS, as Envoy refuses them as server names; Istio refuses them with HTTPS"},
 			{Path: "addresses", Why: "entries of one host and namespace that are one service are reached at the addresses of all, at all of its ports; in Istio each entry's addresses have its own ports alone"},
 			{Path: "resolution", Why: "with DYNAMIC_DNS, ports speak HTTP or TLS, and names that lead to the proxy's own machine, its links or loopback are answered 503. Entries of one host and namespace that differ in it are not one service, as in Istio: ports that only the younger has are undeclared; Istio leads them to clusters that do not exist"},
-			{Path: "subjectAltNames", Why: "entries of one host and namespace whose lists differ are not made one service; in Istio they are, and the oldest list holds for all"},
+			{Path: "subjectAltNames", Why: "entries of one host and namespace whose lists differ are not made one service, nor have they one another's endpoints; in Istio they are and have, and the oldest list holds for all"},
 			{Path: "ports.protocol", Why: "ports of UDP are without effect, as in Istio, with a warning; MONGO, MYSQL and REDIS are carried as TCP, and their commands not counted"},
 			{Path: "workloadSelector.labels", Why: "with DNS and DNS_ROUND_ROBIN, WorkloadEntries alone: pods have addresses, for which there is STATIC; with NONE without effect; with DYNAMIC_DNS refused"},
 		},

@@ -42,11 +42,7 @@ type ServiceEntry struct {
 
 // LookedUp reports whether what the entry selects is looked up by DNS.
 func (e *ServiceEntry) LookedUp() bool {
-	if e.Selector == nil || len(e.Services) == 0 {
-		return false
-	}
-	how := e.Services[0].Resolution
-	return how == model.ResolveDNS || how == model.ResolveDNSRoundRobin
+	return e.Selector != nil && len(e.Services) > 0 && e.Services[0].Resolution.LookedUp()
 }
 
 // Behind are the services of an entry that selects what is looked up, with those that it selects of the WorkloadEntries of its namespace, the oldest first.
@@ -110,7 +106,7 @@ func ReadServiceEntry(o *inputs.ServiceEntry, mesh *model.Mesh) (*ServiceEntry, 
 		if why := values.ValidHost(host, true); why != "" || host == "*" {
 			r.Errorf(fields.At("spec.hosts", i), "%q: %s", name, orString(why, "a wildcard needs a suffix"))
 		}
-		if strings.HasPrefix(host, "*") && (base.Resolution == model.ResolveDNS || base.Resolution == model.ResolveDNSRoundRobin) && len(spec.Endpoints) == 0 && spec.WorkloadSelector == nil {
+		if strings.HasPrefix(host, "*") && base.Resolution.LookedUp() && len(spec.Endpoints) == 0 && spec.WorkloadSelector == nil {
 			r.Errorf(fields.At("spec.hosts", i), "%q: a wildcard cannot be looked up; resolution NONE or endpoints are needed", name)
 		}
 		if base.Resolution == model.ResolveNamed && !strings.HasPrefix(host, "*") {
