@@ -42,7 +42,7 @@ func (p *pump) keep(piece exchange.View, end bool) bool {
 		return false
 	}
 	if p.passing, p.complete = true, end; end && p.arrived.IsZero() {
-		p.arrived = p.r.x.Now()
+		p.arrived = time.Now()
 	}
 	if p.lost = p.lost || p.r.route.Retry == nil || !p.room(len(piece)); p.lost {
 		p.drop()
