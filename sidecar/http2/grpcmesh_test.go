@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
@@ -206,11 +207,7 @@ func TestGRPCMaxStreamOfCluster(t *testing.T) {
 }
 
 func TestGRPCTimeouts(t *testing.T) {
-	addr, _ := service(t, func(ctx context.Context, _ string) (string, error) {
-		<-ctx.Done()
-		time.Sleep(time.Second)
-		return "", nil
-	})
+	addr := origin(t, true, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }) // who knows of no deadline of its own
 	most := 100 * time.Millisecond
 	for name, c := range map[string]struct {
 		set   func(*route.RouteConfig)
