@@ -188,7 +188,7 @@ func (r *run) serviceEntries() {
 			allocation.Keep(o, read[i].value.Services)
 		}
 	}
-	hosts := r.entryHosts()
+	hosts := registry.NewHosts(len(r.in.ServiceEntries))
 	for i, o := range all {
 		r.judge(o, read[i].entry, &read[i].kept)
 		if read[i].entry.State == report.Refused {
@@ -201,10 +201,12 @@ func (r *run) serviceEntries() {
 			for _, a := range addressed.Allocated {
 				last.addresses = append(last.addresses, report.GivenAddress{Host: s.Host, Value: a})
 			}
-			hosts.add(read[i].value.Terms, r.distributed(addressed, says))
+			hosts.Add(read[i].value.Terms, r.distributed(addressed, says))
 		}
 	}
-	hosts.finish()
+	r.snap.Services = append(r.snap.Services, hosts.Services(func(s *model.Service) *model.Service {
+		return r.memo.joined.intern(allocate.Host{Entry: s.From, Host: s.Host}, s)
+	})...)
 }
 
 // servicesOf are the services of an entry; of one that selects what is looked up, with what it selects.

@@ -73,8 +73,8 @@ func lookupOf(svc *model.Service, p model.ServicePort) lookup {
 	return lookup{svc.Resolution, fmt.Sprintf("%q", svc.SANs), p.Name, p.Number}
 }
 
-// JoinLookups lets services of one host and namespace, the oldest first, look up for each of their ports what all of them do. Others stay as they are.
-func JoinLookups(services []*model.Service) []*model.Service {
+// joinLookups lets services of one host and namespace, the oldest first, look up for each of their ports what all of them do. Others stay as they are.
+func joinLookups(services []*model.Service) []*model.Service {
 	all := map[lookup][]*model.Endpoint{}
 	for _, svc := range services {
 		for _, p := range svc.Ports {
