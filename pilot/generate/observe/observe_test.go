@@ -17,7 +17,9 @@ func mesh(defaults ...string) *model.Mesh {
 }
 
 // own are Telemetries that select a workload.
-func own(all ...*model.Telemetry) *intern.List[*model.Telemetry] { return intern.New[*model.Telemetry]().Of(all) }
+func own(all ...*model.Telemetry) *intern.List[*model.Telemetry] {
+	return intern.New[*model.Telemetry]().Of(all)
+}
 
 func logging(rules ...model.Logging) *model.Telemetry { return &model.Telemetry{Logging: rules} }
 
