@@ -3,7 +3,6 @@ package http2_test
 import (
 	"bytes"
 	"io"
-	"net"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -28,22 +27,8 @@ func TestStreamsAgainBeforeTheyEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var tries atomic.Int32
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = ln.Close() })
-			go func() {
-				for {
-					nc, err := ln.Accept()
-					if err != nil {
-						return
-					}
-					t.Cleanup(func() { _ = nc.Close() })
-					go echo(nc, &tries, first)
-				}
-			}()
-			m := build(t, ln.Addr().String(), options{h2Down: true, h2Up: true, route: func(r *route.RouteConfig) {
+			up := framed(t, echo(&tries, first))
+			m := build(t, up, options{h2Down: true, h2Up: true, route: func(r *route.RouteConfig) {
 				r.Retry = &route.Retry{On: route.OnReset | route.OnRefusedStream | route.OnGRPCUnavailable | route.OnGatewayError, Attempts: 1, Base: time.Millisecond}
 			}})
 			body, write := io.Pipe()
@@ -69,35 +54,25 @@ func TestStreamsAgainBeforeTheyEnd(t *testing.T) {
 	}
 }
 
-// echo serves one connection: it ends the first call of all as first says, once something of it has come, and echoes the others.
-func echo(nc net.Conn, tries *atomic.Int32, first func(*http2.Framer, uint32)) {
-	if _, err := io.CopyN(io.Discard, nc, int64(len(http2.ClientPreface))); err != nil {
-		return
-	}
-	fr := http2.NewFramer(nc, nc)
-	_ = fr.WriteSettings()
-	fails := map[uint32]bool{}
-	for {
-		f, err := fr.ReadFrame()
-		if err != nil {
-			return
-		}
+// echo ends the first call of all as first says, once something of it has come, and echoes the others.
+func echo(tries *atomic.Int32, first func(*http2.Framer, uint32)) func(*http2.Framer, http2.Frame) {
+	var failed atomic.Uint32
+	return func(w *http2.Framer, f http2.Frame) {
 		switch f := f.(type) {
-		case *http2.SettingsFrame:
-			if !f.IsAck() {
-				_ = fr.WriteSettingsAck()
-			}
 		case *http2.HeadersFrame:
-			if fails[f.StreamID] = tries.Add(1) == 1; !fails[f.StreamID] {
-				head(fr, f.StreamID, false, ":status", "200", "content-type", "application/grpc")
+			if tries.Add(1) == 1 {
+				failed.Store(f.StreamID)
+				return
 			}
+			failed.CompareAndSwap(f.StreamID, 0) // on another connection
+			head(w, f.StreamID, false, ":status", "200", "content-type", "application/grpc")
 		case *http2.DataFrame:
-			if fails[f.StreamID] {
+			if f.StreamID == failed.Load() {
 				time.Sleep(20 * time.Millisecond) // the proxy waits for the client
-				first(fr, f.StreamID)
-				continue
+				first(w, f.StreamID)
+				return
 			}
-			_ = fr.WriteData(f.StreamID, f.StreamEnded(), f.Data())
+			_ = w.WriteData(f.StreamID, f.StreamEnded(), f.Data())
 		}
 	}
 }

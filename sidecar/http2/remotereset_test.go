@@ -101,6 +101,15 @@ func TestResetCodes(t *testing.T) {
 
 // ending is a server that ends every request as said, and its address.
 func ending(t *testing.T, ends func(w *http2.Framer, stream uint32)) string {
+	return framed(t, func(w *http2.Framer, f http2.Frame) {
+		if f, ok := f.(*http2.HeadersFrame); ok {
+			ends(w, f.StreamID)
+		}
+	})
+}
+
+// framed is a server that does with each frame but those of settings as said, and its address.
+func framed(t *testing.T, does func(w *http2.Framer, f http2.Frame)) string {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -113,26 +122,23 @@ func ending(t *testing.T, ends func(w *http2.Framer, stream uint32)) string {
 				return
 			}
 			t.Cleanup(func() { _ = nc.Close() })
-			go serveEnding(nc, ends)
+			go frames(nc, does)
 		}
 	}()
 	return ln.Addr().String()
 }
 
-func serveEnding(nc net.Conn, ends func(w *http2.Framer, stream uint32)) {
+func frames(nc net.Conn, does func(w *http2.Framer, f http2.Frame)) {
 	if _, err := io.CopyN(io.Discard, nc, int64(len(http2.ClientPreface))); err != nil {
 		return
 	}
 	fr := http2.NewFramer(nc, nc)
 	_ = fr.WriteSettings()
 	for f, err := fr.ReadFrame(); err == nil; f, err = fr.ReadFrame() {
-		switch f := f.(type) {
-		case *http2.SettingsFrame:
-			if !f.IsAck() {
-				_ = fr.WriteSettingsAck()
-			}
-		case *http2.HeadersFrame:
-			ends(fr, f.StreamID)
+		if s, ok := f.(*http2.SettingsFrame); !ok {
+			does(fr, f)
+		} else if !s.IsAck() {
+			_ = fr.WriteSettingsAck()
 		}
 	}
 }
