@@ -91,7 +91,7 @@ func TestWaitersTakeWhatWasAbandoned(t *testing.T) {
 		c, wires, _ := pooled(t, Config{Sockets: []Socket{{TLS: g}}})
 		h := c.Hosts()[0]
 		abandoned(t, h, g)
-		got := make(chan exchange.Outcome, 2)
+		got, served := make(chan exchange.Outcome, 2), make(chan struct{})
 		ask := func() {
 			x := newExchange()
 			l, o := h.Open(x, nil, time.Time{})
@@ -99,6 +99,7 @@ func TestWaitersTakeWhatWasAbandoned(t *testing.T) {
 				t.Errorf("got %q", x.Upstream.Failure)
 			}
 			got <- o
+			<-served // or the other may be served by the same connection
 			l.Close(time.Time{})
 		}
 		go ask()
@@ -116,6 +117,7 @@ func TestWaitersTakeWhatWasAbandoned(t *testing.T) {
 				t.Errorf("%v: %s", failure, o.Details())
 			}
 		}
+		close(served)
 		if len(g.begun) != 0 || failure == nil && len(*wires) != 2 {
 			t.Errorf("%d more begun, %d connections", len(g.begun), len(*wires))
 		}
