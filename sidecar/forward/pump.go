@@ -124,10 +124,6 @@ func (p *pump) write(piece exchange.View, end bool) error {
 		p.r.d.Watch()
 		defer p.r.d.Unwatch()
 	}
-	return p.put(piece, end)
-}
-
-func (p *pump) put(piece exchange.View, end bool) error {
 	trailers := end && len(p.r.x.Trailers.Fields) > 0
 	if len(piece) > 0 || end && !trailers {
 		if err := p.s.WriteBody(piece, end && !trailers); err != nil {
